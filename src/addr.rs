@@ -1,0 +1,248 @@
+//! Addresses: where snigate listens, whom it serves, and where it connects to.
+//!
+//! A client that arrives over a dual-stack socket as `::ffff:192.0.2.1` is the IPv4 client `192.0.2.1`, everywhere.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use thiserror::Error;
+
+use crate::name::{NameError, ServerName};
+
+/// The address that a client connected from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddr(SocketAddr);
+
+impl ClientAddr {
+    /// The client's IP address; an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is given as IPv4.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        self.0.ip()
+    }
+}
+
+impl From<SocketAddr> for ClientAddr {
+    fn from(addr: SocketAddr) -> Self {
+        Self(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    }
+}
+
+impl fmt::Display for ClientAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a text is not an address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AddrError {
+    /// No `:port` at the end.
+    #[error("an address ends in a port, as in `192.0.2.1:443`, `[2001:db8::1]:443` or `ca.internal:8443`")]
+    NoPort,
+    /// What follows the last colon is not a port.
+    #[error("{0:?} is not a port (1 to 65535)")]
+    Port(String),
+    /// An IPv6 address without brackets.
+    #[error("an IPv6 address stands in brackets, as in `[{0}]:443`")]
+    Brackets(Ipv6Addr),
+    /// An address to listen on must be an IP address.
+    #[error("{0:?} is not an IP address; to listen on every address write `0.0.0.0:PORT` and `[::]:PORT`")]
+    NotIp(String),
+    /// The host is neither an IP address nor a host name.
+    #[error("{0:?} is not a host: {1}")]
+    Host(String, NameError),
+    /// `unix:` without an absolute path.
+    #[error("a unix address is an absolute path, as in `unix:/run/app.sock`")]
+    UnixPath,
+}
+
+/// An IP address and port to listen on. Port 0 lets the kernel choose one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenAddr(pub SocketAddr);
+
+impl FromStr for ListenAddr {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        if let Ok(addr) = text.parse() {
+            return Ok(Self(addr));
+        }
+        let (host, _) = split_port(text)?;
+        Err(AddrError::NotIp(host.to_owned()))
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UpstreamAddr {
+    /// An IP address and a port.
+    Socket(SocketAddr),
+    /// A host name, resolved for each connection, and a port.
+    Host(ServerName, u16),
+    /// The path of a unix stream socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for UpstreamAddr {
+    type Err = AddrError;
+
+    fn from_str(text: &str) -> Result<Self, AddrError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let absolute = Path::new(path).is_absolute();
+            return if absolute { Ok(Self::Unix(path.into())) } else { Err(AddrError::UnixPath) };
+        }
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            return if addr.port() == 0 { Err(AddrError::Port("0".to_owned())) } else { Ok(Self::Socket(addr)) };
+        }
+        let (host, port) = split_port(text)?;
+        if port == 0 {
+            return Err(AddrError::Port("0".to_owned()));
+        }
+        host.parse().map(|name| Self::Host(name, port)).map_err(|error| AddrError::Host(host.to_owned(), error))
+    }
+}
+
+impl fmt::Display for UpstreamAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(addr) => addr.fmt(f),
+            Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn split_port(text: &str) -> Result<(&str, u16), AddrError> {
+    if let Ok(addr) = text.parse::<Ipv6Addr>() {
+        return Err(AddrError::Brackets(addr));
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(AddrError::NoPort)?;
+    let port = port.parse().map_err(|_| AddrError::Port(port.to_owned()))?;
+    Ok((host, port))
+}
+
+/// A range of IP addresses in CIDR notation (RFC 4632), or one address.
+///
+/// Bits after the prefix are dropped: `10.1.2.3/8` is `10.0.0.0/8`. IPv4-mapped ranges are given as IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cidr(IpNet);
+
+/// The text is not a range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a range of addresses is written `192.0.2.0/24`, `2001:db8::/32`, or is one address")]
+pub struct CidrError;
+
+impl Cidr {
+    /// The range of `prefix_len` bits that `ip` lies in; nothing when its family has fewer bits.
+    #[must_use]
+    pub fn of(ip: IpAddr, prefix_len: u8) -> Option<Self> {
+        IpNet::new(ip, prefix_len).ok().map(|net| Self(net.trunc()))
+    }
+
+    /// Whether `ip` lies in the range. Addresses of the other family do not.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.0.contains(&ip)
+    }
+
+    /// The first address of the range.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        self.0.network()
+    }
+
+    /// The number of leading bits that all addresses of the range share.
+    #[must_use]
+    pub fn prefix_len(&self) -> u8 {
+        self.0.prefix_len()
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let net = match text.parse::<IpNet>() {
+            Ok(net) => net.trunc(),
+            Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| CidrError)?),
+        };
+        let mapped = match net {
+            IpNet::V6(v6) if v6.prefix_len() >= 96 => {
+                v6.network().to_ipv4_mapped().map(|ip| (ip, v6.prefix_len() - 96))
+            }
+            _ => None,
+        };
+        match mapped {
+            Some((ip, prefix_len)) => Self::of(ip.into(), prefix_len).ok_or(CidrError),
+            None => Ok(Self(net)),
+        }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_client_on_a_dual_stack_socket_is_an_ipv4_client() {
+        let client = ClientAddr::from("[::ffff:192.0.2.1]:4711".parse::<SocketAddr>().unwrap());
+        assert_eq!(client.to_string(), "192.0.2.1:4711");
+    }
+
+    #[test]
+    fn upstream_addresses_are_sockets_hosts_or_paths() {
+        for text in ["192.0.2.1:443", "[2001:db8::1]:443", "ca:8443", "vault-b.internal:8200", "unix:/run/x.sock"] {
+            assert_eq!(text.parse::<UpstreamAddr>().map(|a| a.to_string()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_bad_address_says_what_to_write() {
+        for (text, expected) in [
+            ("ca", AddrError::NoPort),
+            ("ca:https", AddrError::Port("https".to_owned())),
+            ("ca:0", AddrError::Port("0".to_owned())),
+            ("10.0.0.1:0", AddrError::Port("0".to_owned())),
+            ("::1", AddrError::Brackets(Ipv6Addr::LOCALHOST)),
+            ("a b:1", AddrError::Host("a b".to_owned(), NameError::Character(' '))),
+            ("10.0.0.300:1", AddrError::Host("10.0.0.300".to_owned(), NameError::IpAddress)),
+            (":443", AddrError::Host(String::new(), NameError::Empty)),
+            ("unix:run/x", AddrError::UnixPath),
+        ] {
+            assert_eq!(text.parse::<UpstreamAddr>(), Err(expected), "{text}");
+        }
+        assert_eq!("localhost:443".parse::<ListenAddr>(), Err(AddrError::NotIp("localhost".to_owned())));
+        assert_eq!("0.0.0.0".parse::<ListenAddr>(), Err(AddrError::NoPort));
+    }
+
+    #[test]
+    fn ranges_are_truncated_and_mapped_ranges_are_ipv4() {
+        for (text, expected) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("2001:db8::1", "2001:db8::1/128"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(text.parse::<Cidr>().map(|c| c.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+        assert!("10.0.0.0/33".parse::<Cidr>().is_err());
+        assert!("10.0.0.0/8".parse::<Cidr>().unwrap().contains("10.9.9.9".parse().unwrap()));
+        assert!(!"::/0".parse::<Cidr>().unwrap().contains("10.9.9.9".parse().unwrap()));
+    }
+}

@@ -1,0 +1,3 @@
+//! The `snigate` command.
+
+fn main() {}

@@ -1,0 +1,254 @@
+//! The names a route is chosen by: server names, the patterns that match them, and ALPN protocols.
+//!
+//! Every name is normalised when it is parsed (lower case, no trailing dot), so that two names are equal exactly when
+//! `==` says so. A name that arrives in mixed case can therefore never miss the route that was written for it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// A host name as TLS clients send it (RFC 6066 §3), in lower case and without a trailing dot.
+///
+/// Labels are letters, digits, hyphens and underscores (which are common in practice although RFC 952 has none), one to
+/// 63 bytes each and 253 in all. Internationalised names are in their ASCII form. An IP address is not a server name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerName(Box<str>);
+
+/// Why a text is not a server name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NameError {
+    /// The text is empty, or only a dot.
+    #[error("a server name must not be empty")]
+    Empty,
+    /// More than 253 bytes (RFC 1035 §2.3.4).
+    #[error("a server name has at most 253 characters")]
+    TooLong,
+    /// A label is empty or longer than 63 bytes.
+    #[error("each label of a server name has 1 to 63 characters")]
+    Label,
+    /// A byte that no host name contains.
+    #[error("{0:?} cannot stand in a server name; write international names in their ASCII form (xn--...)")]
+    Character(char),
+    /// The text is an IP address, or would be read as one.
+    #[error("an IP address is not a server name: TLS clients send none for it")]
+    IpAddress,
+    /// A `*` that is not the whole first label.
+    #[error("a wildcard is `*` alone or stands for the whole first label, as in `*.example.net`")]
+    Wildcard,
+}
+
+impl ServerName {
+    /// The name in lower case, without a trailing dot.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What follows the first label: `example.net` for `www.example.net`, nothing for `localhost`.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.0.split_once('.').map(|(_, parent)| parent)
+    }
+}
+
+impl FromStr for ServerName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.')) {
+            let is_address = name.parse::<std::net::IpAddr>().is_ok();
+            return Err(if is_address { NameError::IpAddress } else { NameError::Character(c) });
+        }
+        if name.len() > 253 {
+            return Err(NameError::TooLong);
+        }
+        if name.split('.').any(|label| label.is_empty() || label.len() > 63) {
+            return Err(NameError::Label);
+        }
+        // Resolvers read a name whose last label is a number as an IPv4 address, in one of its historical spellings.
+        if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+            return Err(NameError::IpAddress);
+        }
+        Ok(Self(name.to_ascii_lowercase().into()))
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which server names a route takes.
+///
+/// The order is that of precedence: an exact name is less than (comes before) a wildcard, a wildcard before `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NamePattern {
+    /// One name.
+    Exact(ServerName),
+    /// `*.suffix`: exactly one label before the suffix, as in certificates (RFC 6125 §6.4.3).
+    Wildcard(ServerName),
+    /// `*`: every name.
+    Any,
+}
+
+impl NamePattern {
+    /// Whether a client that sends `name` is meant.
+    #[must_use]
+    pub fn matches(&self, name: &ServerName) -> bool {
+        match self {
+            Self::Exact(exact) => exact == name,
+            Self::Wildcard(suffix) => name.parent() == Some(suffix.as_str()),
+            Self::Any => true,
+        }
+    }
+}
+
+impl FromStr for NamePattern {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        match text.strip_prefix("*.") {
+            Some(suffix) if suffix.contains('*') => Err(NameError::Wildcard),
+            Some(suffix) => suffix.parse().map(Self::Wildcard),
+            None if text.contains('*') => Err(NameError::Wildcard),
+            None => text.parse().map(Self::Exact),
+        }
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => name.fmt(f),
+            Self::Wildcard(suffix) => write!(f, "*.{suffix}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
+/// A protocol identifier of application-layer protocol negotiation (RFC 7301 §3.1): 1 to 255 bytes, compared as bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Alpn(Box<[u8]>);
+
+/// An ALPN identifier has 1 to 255 bytes (RFC 7301 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an ALPN protocol has 1 to 255 bytes, such as `h2` or `http/1.1`")]
+pub struct AlpnError;
+
+impl Alpn {
+    /// The identifier `protocol`.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty or longer than 255 bytes.
+    pub fn new(protocol: &[u8]) -> Result<Self, AlpnError> {
+        if protocol.is_empty() || protocol.len() > 255 { Err(AlpnError) } else { Ok(Self(protocol.into())) }
+    }
+
+    /// The bytes that stand on the wire.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl FromStr for Alpn {
+    type Err = AlpnError;
+
+    fn from_str(text: &str) -> Result<Self, AlpnError> {
+        Self::new(text.as_bytes())
+    }
+}
+
+impl std::borrow::Borrow<[u8]> for Alpn {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Alpn {
+    /// Bytes that are not printable ASCII are escaped: a client chose them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.escape_ascii().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_name_is_lower_case_and_has_no_trailing_dot() {
+        for (text, expected) in [
+            ("Vault.Example.NET", "vault.example.net"),
+            ("vault.example.net.", "vault.example.net"),
+            ("foo_bar.example.com", "foo_bar.example.com"),
+            ("localhost", "localhost"),
+            ("-odd-.example.com", "-odd-.example.com"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("1and1.com", "1and1.com"),
+        ] {
+            assert_eq!(text.parse::<ServerName>().map(|n| n.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_name_is_refused_with_its_reason() {
+        let long_label = format!("{}.example", "a".repeat(64));
+        let long_name = format!("{}a", "a.".repeat(127));
+        for (text, expected) in [
+            ("", NameError::Empty),
+            (".", NameError::Empty),
+            ("a..b", NameError::Label),
+            (".a", NameError::Label),
+            ("a.b..", NameError::Label),
+            (&long_label, NameError::Label),
+            (&long_name, NameError::TooLong),
+            ("localhost:8443", NameError::Character(':')),
+            ("a\0b", NameError::Character('\0')),
+            ("bücher.example", NameError::Character('ü')),
+            ("[::1]", NameError::Character('[')),
+            ("::1", NameError::IpAddress),
+            ("192.0.2.1", NameError::IpAddress),
+            ("127.1", NameError::IpAddress),
+            ("192.0.2.1.", NameError::IpAddress),
+        ] {
+            assert_eq!(text.parse::<ServerName>(), Err(expected), "{text:?}");
+        }
+        let longest = format!("{}a", "a.".repeat(126));
+        assert!(longest.len() == 253 && longest.parse::<ServerName>().is_ok());
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_one_label() {
+        for (pattern, name, expected) in [
+            ("*.example.net", "a.example.net", true),
+            ("*.Example.net", "A.EXAMPLE.NET.", true),
+            ("*.example.net", "example.net", false),
+            ("*.example.net", "a.b.example.net", false),
+            ("*", "anything.example", true),
+            ("a.example.net", "A.example.net", true),
+            ("a.example.net", "b.example.net", false),
+        ] {
+            let (pattern, name): (NamePattern, ServerName) = (pattern.parse().unwrap(), name.parse().unwrap());
+            assert_eq!(pattern.matches(&name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_elsewhere_is_refused() {
+        for text in ["a.*.net", "*a.example", "*.*.example", "**"] {
+            assert_eq!(text.parse::<NamePattern>(), Err(NameError::Wildcard), "{text}");
+        }
+        assert_eq!("*.".parse::<NamePattern>(), Err(NameError::Empty));
+    }
+}
