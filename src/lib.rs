@@ -13,4 +13,5 @@ pub mod addr;
 pub mod name;
 pub mod net;
 pub mod relay;
+pub mod route;
 pub mod wire;

@@ -52,6 +52,12 @@ impl ServerName {
     }
 }
 
+impl std::borrow::Borrow<str> for ServerName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for ServerName {
     type Err = NameError;
 

@@ -1,0 +1,107 @@
+//! Which route takes a client: rules, and the table that looks them up.
+//!
+//! Of all rules that match a client the most specific one takes it. The order in which they were written never matters,
+//! and two rules that no client could tell apart are an [`Overlap`], not a choice.
+
+mod table;
+
+use std::cmp::Reverse;
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use crate::addr::Cidr;
+use crate::name::{Alpn, NamePattern, ServerName};
+
+pub use table::{Overlap, Table};
+
+/// What a route asks of a client, and the route itself.
+#[derive(Clone, Debug)]
+pub struct Rule<T> {
+    /// Server names; one of them must match.
+    pub names: Vec<NamePattern>,
+    /// Client addresses; every client when empty.
+    pub from: Vec<Cidr>,
+    /// Protocols, of which the client must offer one; every client when empty.
+    pub alpn: Vec<Alpn>,
+    /// Whether a client must send a server name. If not, the rule also takes clients that send none.
+    pub strict_sni: bool,
+    /// What takes the client.
+    pub target: T,
+}
+
+/// What is known of a client when it is routed.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The server name it sent; none also stands for an IP literal.
+    pub name: Option<&'a ServerName>,
+    /// Its address.
+    pub client: IpAddr,
+    /// The protocols it offers, the preferred one first.
+    pub alpn: &'a [Alpn],
+}
+
+/// How closely a rule matches a client; the greatest takes it.
+///
+/// An exact name beats a wildcard beats `*`; then a longer source prefix beats a shorter one beats none; then the
+/// protocol that the client prefers beats a later one beats none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Specificity {
+    name: Reverse<u8>,
+    prefix_len: Option<u8>,
+    alpn: Option<Reverse<usize>>,
+}
+
+/// Why a rule does not take a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Mismatch {
+    /// The client sent no name and the rule is strict.
+    #[error("it wants a server name (strict_sni) and the client sends none")]
+    NoName,
+    /// None of the rule's names matches.
+    #[error("none of its names matches")]
+    Name,
+    /// The client's address is in none of the rule's ranges.
+    #[error("the client's address is not in `from`")]
+    From,
+    /// The client offers none of the rule's protocols.
+    #[error("the client offers none of its `alpn` protocols")]
+    Alpn,
+}
+
+impl<T> Rule<T> {
+    /// Judges this rule alone, by reading it: what [`Table::lookup`] must agree with.
+    ///
+    /// # Errors
+    ///
+    /// The first reason for which the rule does not take the client.
+    pub fn judge(&self, key: &Key<'_>) -> Result<Specificity, Mismatch> {
+        let name = match key.name {
+            Some(name) => self.names.iter().filter(|pattern| pattern.matches(name)).map(rank).min(),
+            None if self.strict_sni => return Err(Mismatch::NoName),
+            None => self.names.iter().map(rank).max(),
+        };
+        let name = Reverse(name.ok_or(Mismatch::Name)?);
+        let prefix_len = self.from.iter().filter(|range| range.contains(key.client)).map(Cidr::prefix_len).max();
+        if prefix_len.is_none() && !self.from.is_empty() {
+            return Err(Mismatch::From);
+        }
+        let alpn = key.alpn.iter().position(|protocol| self.alpn.contains(protocol)).map(Reverse);
+        if alpn.is_none() && !self.alpn.is_empty() {
+            return Err(Mismatch::Alpn);
+        }
+        Ok(Specificity { name, prefix_len, alpn })
+    }
+
+    fn takes_any_name(&self) -> bool {
+        self.names.contains(&NamePattern::Any)
+    }
+}
+
+fn rank(pattern: &NamePattern) -> u8 {
+    match pattern {
+        NamePattern::Exact(_) => 0,
+        NamePattern::Wildcard(_) => 1,
+        NamePattern::Any => 2,
+    }
+}

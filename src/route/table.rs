@@ -1,0 +1,424 @@
+//! The table: a few hash look-ups per client, however many routes there are.
+//!
+//! A name is looked up whole, then without its first label, then as `*`. Under each name the sources are grouped by the
+//! length of their prefix, so that a client's address is looked up once per length in use, not once per range.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+
+use crate::addr::Cidr;
+use crate::name::{Alpn, NamePattern, ServerName};
+use crate::route::{Key, Rule};
+
+/// An immutable index over rules.
+#[derive(Clone, Debug)]
+pub struct Table<T> {
+    targets: Vec<T>,
+    exact: HashMap<ServerName, Sources>,
+    wildcard: HashMap<ServerName, Sources>,
+    any: Sources,
+    /// Rules that take clients without a name and name `*`: the most specific one wins.
+    nameless_any: Sources,
+    /// Other rules that take clients without a name: only a client that just one of them takes is served.
+    nameless: Sources,
+    nameless_rivals: Option<(usize, usize)>,
+}
+
+/// Two rules that take the same clients with the same right. The numbers are their places in the list given to `build`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Overlap {
+    /// The rule that came first.
+    pub first: usize,
+    /// The rule that claims the same clients again.
+    pub second: usize,
+    /// The name that both list.
+    pub name: NamePattern,
+    /// The range that both list, where they have any.
+    pub from: Option<Cidr>,
+    /// The protocol that both list, where they have any.
+    pub alpn: Option<Alpn>,
+}
+
+/// Which rule takes a client, by source and protocol.
+#[derive(Clone, Debug, Default)]
+struct Sources {
+    /// By prefix length, the longest first.
+    by_prefix: Vec<(u8, HashMap<Cidr, Protocols>)>,
+    anywhere: Protocols,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Protocols {
+    // Boxed because most rules name no protocol and a table has a hundred thousand of these.
+    by_alpn: Option<Box<HashMap<Alpn, Slot>>>,
+    any: Option<Slot>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    rule: u32,
+    /// Another rule wanted this place. Only clients without a name ever get here; see [`Table::lookup`].
+    contested: bool,
+}
+
+impl<T> Table<T> {
+    /// Builds the table of `rules`, and reports every pair that no client could tell apart.
+    ///
+    /// A table that has overlaps decides them by the order of the rules and must not be used to serve.
+    #[must_use]
+    pub fn build(rules: impl IntoIterator<Item = Rule<T>>) -> (Self, Vec<Overlap>) {
+        let mut table = Self {
+            targets: Vec::new(),
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            any: Sources::default(),
+            nameless_any: Sources::default(),
+            nameless: Sources::default(),
+            nameless_rivals: None,
+        };
+        let mut overlaps = Vec::new();
+        let mut nameless = Vec::new();
+        for (index, rule) in rules.into_iter().enumerate() {
+            for name in &rule.names {
+                let sources = match name {
+                    NamePattern::Exact(exact) => table.exact.entry(exact.clone()).or_default(),
+                    NamePattern::Wildcard(suffix) => table.wildcard.entry(suffix.clone()).or_default(),
+                    NamePattern::Any => &mut table.any,
+                };
+                sources.insert(&rule, index, |first, from, alpn| {
+                    overlaps.push(Overlap { first, second: index, name: name.clone(), from, alpn: alpn.cloned() });
+                });
+            }
+            if !rule.strict_sni {
+                // Of two rules that both name `*`, the overlap has been reported above.
+                let sources = if rule.takes_any_name() { &mut table.nameless_any } else { &mut table.nameless };
+                sources.insert(&rule, index, |_, _, _| ());
+                if !rule.takes_any_name() {
+                    nameless.push((index, rule.from));
+                }
+            }
+            table.targets.push(rule.target);
+        }
+        table.nameless_rivals = if table.nameless_any.anywhere.any.is_some() { None } else { rivals(&nameless) };
+        (table, overlaps)
+    }
+
+    /// The target of the rule that takes this client, if there is one.
+    ///
+    /// A client without a name is taken by a rule that is not strict: by the most specific that names `*`, or else by
+    /// the only one that takes it. Where several would, none does.
+    #[must_use]
+    pub fn lookup(&self, key: &Key<'_>) -> Option<&T> {
+        let rule = match key.name {
+            Some(name) => self.by_name(name, key),
+            None => self.nameless_any.most_specific(key).or_else(|| self.nameless.only(key)),
+        };
+        self.targets.get(rule? as usize)
+    }
+
+    /// Every target, in the order of the rules.
+    pub fn targets(&self) -> impl Iterator<Item = &T> {
+        self.targets.iter()
+    }
+
+    /// Two rules that would both take some client without a name, so that none of them does.
+    #[must_use]
+    pub fn nameless_rivals(&self) -> Option<(usize, usize)> {
+        self.nameless_rivals
+    }
+
+    fn by_name(&self, name: &ServerName, key: &Key<'_>) -> Option<u32> {
+        let exact = self.exact.get(name).and_then(|sources| sources.most_specific(key));
+        exact
+            .or_else(|| self.wildcard.get(name.parent()?).and_then(|sources| sources.most_specific(key)))
+            .or_else(|| self.any.most_specific(key))
+    }
+}
+
+/// The first two of `rules` whose sources have an address in common.
+fn rivals(rules: &[(usize, Vec<Cidr>)]) -> Option<(usize, usize)> {
+    let everywhere = rules.iter().find(|(_, from)| from.is_empty());
+    if let Some((first, _)) = everywhere {
+        let second = rules.iter().find(|(index, _)| index != first)?.0;
+        return Some(((*first).min(second), (*first).max(second)));
+    }
+    let mut ranges: Vec<(Cidr, usize)> =
+        rules.iter().flat_map(|(index, from)| from.iter().map(|range| (*range, *index))).collect();
+    // In this order a range follows directly behind the ranges that contain it.
+    ranges.sort_unstable_by_key(|(range, index)| (range.network(), range.prefix_len(), *index));
+    let mut enclosing: Vec<(Cidr, usize)> = Vec::new();
+    for (range, index) in ranges {
+        enclosing.retain(|(outer, _)| outer.contains(range.network()));
+        if let Some((_, other)) = enclosing.iter().find(|(_, other)| *other != index) {
+            return Some(((*other).min(index), (*other).max(index)));
+        }
+        enclosing.push((range, index));
+    }
+    None
+}
+
+impl Sources {
+    fn insert<T>(&mut self, rule: &Rule<T>, index: usize, mut overlap: impl FnMut(usize, Option<Cidr>, Option<&Alpn>)) {
+        if rule.from.is_empty() {
+            self.anywhere.insert(&rule.alpn, index, |first, alpn| overlap(first, None, alpn));
+        }
+        for range in &rule.from {
+            let at = self.by_prefix.partition_point(|(len, _)| *len > range.prefix_len());
+            if self.by_prefix.get(at).is_none_or(|(len, _)| *len != range.prefix_len()) {
+                self.by_prefix.insert(at, (range.prefix_len(), HashMap::new()));
+            }
+            let protocols = self.by_prefix[at].1.entry(*range).or_default();
+            protocols.insert(&rule.alpn, index, |first, alpn| overlap(first, Some(*range), alpn));
+        }
+    }
+
+    fn most_specific(&self, key: &Key<'_>) -> Option<u32> {
+        self.matching(key.client).find_map(|protocols| protocols.matching(key.alpn).next()).map(|slot| slot.rule)
+    }
+
+    fn only(&self, key: &Key<'_>) -> Option<u32> {
+        let mut slots = self.matching(key.client).flat_map(|protocols| protocols.matching(key.alpn));
+        let first = slots.next().filter(|slot| !slot.contested)?;
+        slots.all(|slot| slot.rule == first.rule && !slot.contested).then_some(first.rule)
+    }
+
+    /// What stands under the client's address, the longest prefix first.
+    fn matching(&self, client: IpAddr) -> impl Iterator<Item = &Protocols> {
+        let by_prefix = self.by_prefix.iter().filter_map(move |(len, ranges)| ranges.get(&Cidr::of(client, *len)?));
+        by_prefix.chain(std::iter::once(&self.anywhere))
+    }
+}
+
+impl Protocols {
+    fn insert(&mut self, alpn: &[Alpn], index: usize, mut overlap: impl FnMut(usize, Option<&Alpn>)) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a configuration of four billion routes does not fit in memory"
+        )]
+        let slot = Slot { rule: index as u32, contested: false };
+        if alpn.is_empty() {
+            match &mut self.any {
+                Some(taken) => {
+                    let first = taken.rule as usize;
+                    taken.contest(index, || overlap(first, None));
+                }
+                None => self.any = Some(slot),
+            }
+        }
+        for protocol in alpn {
+            match self.by_alpn.get_or_insert_default().entry(protocol.clone()) {
+                Entry::Occupied(mut taken) => {
+                    let first = taken.get().rule as usize;
+                    taken.get_mut().contest(index, || overlap(first, Some(protocol)));
+                }
+                Entry::Vacant(vacant) => _ = vacant.insert(slot),
+            }
+        }
+    }
+
+    /// The slots that such a client may have: by protocol as it prefers them, then the one for every protocol.
+    fn matching(&self, alpn: &[Alpn]) -> impl Iterator<Item = Slot> {
+        let by_alpn = self.by_alpn.iter().flat_map(move |slots| alpn.iter().filter_map(|protocol| slots.get(protocol)));
+        by_alpn.chain(&self.any).copied()
+    }
+}
+
+impl Slot {
+    /// A rule that lists the same name, range or protocol twice does not contest its own place.
+    fn contest(&mut self, index: usize, report: impl FnOnce()) {
+        if self.rule as usize != index {
+            self.contested = true;
+            report();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
+
+    use super::*;
+
+    fn rule(
+        names: &[&str],
+        from: &[&str],
+        alpn: &[&str],
+        strict_sni: bool,
+        target: &'static str,
+    ) -> Rule<&'static str> {
+        Rule {
+            names: names.iter().map(|n| n.parse().unwrap()).collect(),
+            from: from.iter().map(|n| n.parse().unwrap()).collect(),
+            alpn: alpn.iter().map(|n| n.parse().unwrap()).collect(),
+            strict_sni,
+            target,
+        }
+    }
+
+    fn lookup<T: Copy>(table: &Table<T>, name: Option<&str>, client: &str, alpn: &[&str]) -> Option<T> {
+        let name = name.map(|n| n.parse().unwrap());
+        let alpn: Vec<Alpn> = alpn.iter().map(|n| n.parse().unwrap()).collect();
+        table.lookup(&Key { name: name.as_ref(), client: client.parse().unwrap(), alpn: &alpn }).copied()
+    }
+
+    #[test]
+    fn the_most_specific_route_takes_the_client() {
+        let (table, overlaps) = Table::build([
+            rule(&["*"], &[], &[], true, "any"),
+            rule(&["*.example.net"], &[], &[], true, "wildcard"),
+            rule(&["a.example.net"], &[], &[], true, "exact"),
+            rule(&["a.example.net"], &["10.0.0.0/8"], &[], true, "exact from /8"),
+            rule(&["a.example.net"], &["10.1.0.0/16"], &["h2"], true, "exact from /16 h2"),
+            rule(&["a.example.net"], &[], &["acme-tls/1"], true, "exact acme"),
+            rule(&["b.example.net"], &["10.0.0.0/8"], &[], true, "b from"),
+        ]);
+        assert_eq!(overlaps, []);
+        for (name, client, alpn, expected) in [
+            ("other.example", "192.0.2.1", &[][..], "any"),
+            ("x.example.net", "192.0.2.1", &[], "wildcard"),
+            ("x.y.example.net", "192.0.2.1", &[], "any"),
+            ("A.Example.Net.", "192.0.2.1", &[], "exact"),
+            ("a.example.net", "10.2.0.1", &["acme-tls/1"], "exact from /8"),
+            ("a.example.net", "10.1.0.1", &[], "exact from /8"),
+            ("a.example.net", "10.1.0.1", &["http/1.1", "h2"], "exact from /16 h2"),
+            ("a.example.net", "192.0.2.1", &["acme-tls/1"], "exact acme"),
+            ("b.example.net", "10.2.0.1", &[], "b from"),
+            ("b.example.net", "192.0.2.1", &[], "wildcard"),
+            ("b.example.net", "2001:db8::1", &[], "wildcard"),
+        ] {
+            assert_eq!(lookup(&table, Some(name), client, alpn), Some(expected), "{name} {client} {alpn:?}");
+        }
+        assert_eq!(lookup(&table, None, "192.0.2.1", &[]), None);
+    }
+
+    #[test]
+    fn of_two_protocol_routes_the_one_that_the_client_prefers_takes_it() {
+        let (table, overlaps) = Table::build([
+            rule(&["a.example"], &[], &["h2"], true, "h2"),
+            rule(&["a.example"], &[], &["x", "y"], true, "xy"),
+        ]);
+        assert_eq!(overlaps, []);
+        assert_eq!(lookup(&table, Some("a.example"), "::1", &["y", "h2"]), Some("xy"));
+        assert_eq!(lookup(&table, Some("a.example"), "::1", &["h2", "y"]), Some("h2"));
+        assert_eq!(lookup(&table, Some("a.example"), "::1", &["z"]), None);
+    }
+
+    #[test]
+    fn two_routes_that_no_client_could_tell_apart_are_reported() {
+        let tie = |a, b| !Table::build([a, b]).1.is_empty();
+        assert!(tie(
+            rule(&["a.example"], &[], &[], true, "1"),
+            rule(&["b.example", "A.example."], &[], &[], true, "2")
+        ));
+        assert!(tie(rule(&["*"], &[], &[], false, "1"), rule(&["*"], &[], &[], true, "2")));
+        assert!(tie(
+            rule(&["a.b"], &["10.0.0.0/8"], &[], true, "1"),
+            rule(&["a.b"], &["10.0.0.1/8", "::/0"], &[], true, "2")
+        ));
+        assert!(tie(rule(&["a.b"], &[], &["h2"], true, "1"), rule(&["a.b"], &[], &["http/1.1", "h2"], true, "2")));
+        assert!(!tie(rule(&["a.b"], &["10.0.0.0/8"], &[], true, "1"), rule(&["a.b"], &["10.0.0.0/9"], &[], true, "2")));
+        assert!(!tie(rule(&["a.b"], &[], &["h2"], true, "1"), rule(&["a.b"], &[], &[], true, "2")));
+        assert!(!tie(rule(&["*.b.c"], &[], &[], true, "1"), rule(&["a.b.c"], &[], &[], true, "2")));
+        let (_, none) = Table::build([rule(&["a.b", "A.B"], &["10.0.0.0/8", "10.0.0.0/8"], &["h2", "h2"], true, "1")]);
+        assert_eq!(none, [], "a route does not tie with itself");
+    }
+
+    #[test]
+    fn a_client_without_a_name_needs_one_route_that_is_not_strict() {
+        let one = Table::build([rule(&["a.b"], &[], &[], false, "a"), rule(&["c.d"], &[], &[], true, "c")]).0;
+        assert_eq!(lookup(&one, None, "::1", &[]), Some("a"));
+        assert_eq!(one.nameless_rivals(), None);
+
+        let two = Table::build([rule(&["a.b"], &[], &[], false, "a"), rule(&["c.d"], &[], &[], false, "c")]).0;
+        assert_eq!(lookup(&two, None, "::1", &[]), None);
+        assert_eq!(two.nameless_rivals(), Some((0, 1)));
+
+        let any = [rule(&["a.b"], &[], &[], false, "a"), rule(&["*"], &[], &[], false, "any")];
+        let any = Table::build(any).0;
+        assert_eq!(lookup(&any, None, "::1", &[]), Some("any"));
+        assert_eq!(any.nameless_rivals(), None);
+
+        let sources = Table::build([
+            rule(&["a.b"], &["10.0.0.0/8"], &[], false, "a"),
+            rule(&["c.d"], &["10.1.0.0/16", "192.0.2.0/24"], &[], false, "c"),
+        ])
+        .0;
+        assert_eq!(lookup(&sources, None, "10.2.0.1", &[]), Some("a"));
+        assert_eq!(lookup(&sources, None, "192.0.2.1", &[]), Some("c"));
+        assert_eq!(lookup(&sources, None, "10.1.0.1", &[]), None, "both would take it");
+        assert_eq!(sources.nameless_rivals(), Some((0, 1)));
+    }
+
+    /// The meaning of the table, by reading every rule.
+    fn naive<'a, T>(rules: &'a [Rule<T>], key: &Key<'_>) -> Option<&'a T> {
+        let matching = || rules.iter().filter_map(|rule| rule.judge(key).ok().map(|specificity| (specificity, rule)));
+        let best = match key.name {
+            Some(_) => matching().max_by_key(|(specificity, _)| *specificity),
+            None => {
+                match matching().filter(|(_, rule)| rule.takes_any_name()).max_by_key(|(specificity, _)| *specificity) {
+                    Some(any) => Some(any),
+                    None if matching().count() == 1 => matching().next(),
+                    None => None,
+                }
+            }
+        };
+        best.map(|(_, rule)| &rule.target)
+    }
+
+    const NAMES: &[&str] = &["a.example", "b.example", "c.b.example", "*.example", "*.b.example", "*"];
+    const RANGES: &[&str] = &["10.0.0.0/8", "10.1.0.0/16", "10.1.1.1", "::/0", "2001:db8::/32"];
+    const PROTOCOLS: &[&str] = &["h2", "http/1.1", "acme-tls/1"];
+
+    fn rules() -> impl Strategy<Value = Vec<Rule<usize>>> {
+        let rule =
+            (subsequence(NAMES, 1..=3), subsequence(RANGES, 0..=2), subsequence(PROTOCOLS, 0..=2), any::<bool>());
+        prop::collection::vec(rule, 0..7).prop_map(|rules| {
+            let rules = rules.into_iter().enumerate();
+            rules
+                .map(|(target, (names, from, alpn, strict_sni))| Rule {
+                    names: names.iter().map(|n| n.parse().unwrap()).collect(),
+                    from: from.iter().map(|n| n.parse().unwrap()).collect(),
+                    alpn: alpn.iter().map(|n| n.parse().unwrap()).collect(),
+                    strict_sni,
+                    target,
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn the_table_agrees_with_reading_every_rule_in_any_order(
+            rules in rules(),
+            shuffled in any::<prop::sample::Index>(),
+            name in prop::option::of(select(&["a.example", "b.example", "c.b.example", "d.example", "x.b.example", "q"][..])),
+            client in select(&["10.0.0.1", "10.1.0.1", "10.1.1.1", "192.0.2.1", "2001:db8::1", "fe80::1"][..]),
+            alpn in subsequence(PROTOCOLS, 0..=3).prop_shuffle(),
+        ) {
+            let name = name.map(|n| n.parse().unwrap());
+            let alpn: Vec<Alpn> = alpn.iter().map(|n| n.parse().unwrap()).collect();
+            let key = Key { name: name.as_ref(), client: client.parse().unwrap(), alpn: &alpn };
+            let (table, overlaps) = Table::build(rules.clone());
+            let mut reordered = rules.clone();
+            let len = rules.len();
+            if len > 0 {
+                reordered.rotate_left(shuffled.index(len));
+                reordered.swap(0, shuffled.index(len));
+            }
+            let (other, other_overlaps) = Table::build(reordered);
+            prop_assert_eq!(overlaps.is_empty(), other_overlaps.is_empty());
+            if overlaps.is_empty() {
+                prop_assert_eq!(table.lookup(&key), naive(&rules, &key));
+                prop_assert_eq!(table.lookup(&key), other.lookup(&key));
+                prop_assert_eq!(table.nameless_rivals().is_some(), other.nameless_rivals().is_some());
+                if key.name.is_none() && table.lookup(&key).is_none() {
+                    let takers = rules.iter().filter(|rule| rule.judge(&key).is_ok()).count();
+                    prop_assert!(takers == 0 || table.nameless_rivals().is_some(), "refused without a warning");
+                }
+            }
+        }
+    }
+}
