@@ -10,8 +10,10 @@
 //! ```
 
 pub mod addr;
+pub mod config;
 pub mod name;
 pub mod net;
 pub mod relay;
 pub mod route;
+pub mod upstream;
 pub mod wire;

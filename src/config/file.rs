@@ -1,0 +1,427 @@
+//! The configuration file as it is written: every key, still unchecked.
+//!
+//! Values that a diagnostic may have to point at are [`At`]: the value and where it stands.
+
+use std::borrow::{Borrow, Cow};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, Range};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Tables by name.
+pub type Tables<T> = BTreeMap<At<String>, T>;
+
+/// A configuration file.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Other files to merge, relative to this one; `*` may stand in the last part of a path. A name that two files define
+    /// is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include: Option<List>,
+    /// Where to listen for TLS clients.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub listeners: Tables<Listener>,
+    /// Which clients go where. The order of routes never matters: the most specific one takes the client.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: Tables<Route>,
+    /// Servers, by the name that routes use.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstreams: Tables<Upstream>,
+    /// How TLS is terminated. A route that names none uses `default`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tls: Tables<Tls>,
+    /// Server certificates with their keys.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: Tables<Certificate>,
+    /// Time limits of every listener and route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<At<Timeouts>>,
+    /// What is logged, to standard error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<At<Log>>,
+}
+
+/// `[listeners.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listener {
+    /// IP addresses with ports, such as `0.0.0.0:443` and `[::]:443` (which takes IPv6 only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind: Option<List>,
+}
+
+/// `[routes.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Route {
+    /// Server names: `a.example`, `*.example` (one label) or `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni: Option<List>,
+    /// Only clients that offer one of these protocols.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<List>,
+    /// Only clients from these ranges of addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<List>,
+    /// Only on these listeners; on all of them otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listeners: Option<List>,
+    /// Whether the client must send a name that the route lists, and a certificate must cover it. True unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict_sni: Option<bool>,
+    /// `passthrough`, `terminate` or `reject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<At<Action>>,
+    /// An address, a list of addresses (tried in order), or the name of an upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<List>,
+    /// The `[tls]` table of a route that terminates; `default` otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<At<String>>,
+    /// The certificates of a route that terminates, the default one first; all of them otherwise, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<List>,
+    /// Time limits of this route, where they differ from the global ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<RouteTimeouts>,
+}
+
+/// What happens to the clients of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The bytes go to the upstream as they are.
+    Passthrough,
+    /// TLS ends here; the plaintext goes to the upstream.
+    Terminate,
+    /// The client is refused with the alert `access_denied`.
+    Reject,
+}
+
+/// `[upstreams.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers: Option<List>,
+    /// Which server a connection tries first. The others follow in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
+    /// How long to wait for each server; `timeouts.connect` of the route otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<At<String>>,
+}
+
+/// Which server a connection tries first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// Each in turn.
+    RoundRobin,
+    /// Always the first.
+    First,
+}
+
+/// `[tls.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Another `[tls]` table, whose keys count where this one has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extends: Option<At<String>>,
+    /// The oldest version of TLS to accept. 1.2 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<TlsVersion>,
+    /// Protocols to agree on, the preferred one first. None unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<List>,
+    /// Whether and how clients authenticate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// `client_auth` of a `[tls]` table.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientAuth {
+    /// `require_and_verify` where there are CA files, `none` otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<At<ClientAuthMode>>,
+    /// Files, or directories of files, of the CAs that client certificates are verified against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_files: Option<List>,
+}
+
+/// Whether clients authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthMode {
+    /// No certificate is asked for.
+    #[serde(alias = "NoClientCert")]
+    None,
+    /// Only clients whose certificate verifies against the CA files come in.
+    #[serde(alias = "RequireAndVerifyClientCert")]
+    RequireAndVerify,
+}
+
+/// `[certificates.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Certificate {
+    /// The certificate and its intermediates in any order, PEM or DER.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<At<String>>,
+    /// The private key, PEM or DER; `cert_file` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<At<String>>,
+    /// A directory with `server.pem` and `server-key.pem`, and perhaps the `ca.crt` that issued them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<At<String>>,
+}
+
+/// `[timeouts]`: durations such as `"5s"`, or `"off"` where that is allowed.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From accept to the whole ClientHello. `5s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello: Option<At<String>>,
+    /// For the TLS handshake. `10s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<At<String>>,
+    /// For each server that is tried. `5s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<At<String>>,
+    /// Without a byte either way. `1h` unless given; may be `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<At<String>>,
+    /// With one side finished and the other silent. `60s` unless given; may be `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_close: Option<At<String>>,
+    /// For connections to end by themselves when snigate stops. `30s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<At<String>>,
+}
+
+/// `[routes.NAME.timeouts]`: those of [`Timeouts`] that a route can still change when it is known.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// See [`Timeouts::handshake`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<At<String>>,
+    /// See [`Timeouts::connect`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<At<String>>,
+    /// See [`Timeouts::idle`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<At<String>>,
+    /// See [`Timeouts::half_close`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_close: Option<At<String>>,
+}
+
+/// `[log]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The least important events to log. `info` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+    /// `text` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Whether each connection is logged when it ends. True unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<bool>,
+}
+
+/// Importance of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Something is wrong that the operator must mend.
+    Error,
+    /// Something may soon be.
+    Warn,
+    /// What happened.
+    Info,
+    /// How it happened.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+/// How an event is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// `time level message key=value ...`
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// One text, or a list of texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List(pub Vec<At<String>>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let At { value, span } = At::<OneOrMany>::deserialize(deserializer)?;
+        Ok(match value {
+            OneOrMany::One(value) => Self(vec![At { value, span }]),
+            OneOrMany::Many(values) => Self(values),
+        })
+    }
+}
+
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl JsonSchema for List {
+    fn schema_name() -> Cow<'static, str> {
+        "List".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+    }
+}
+
+impl From<Vec<String>> for List {
+    fn from(values: Vec<String>) -> Self {
+        Self(values.into_iter().map(At::from).collect())
+    }
+}
+
+enum OneOrMany {
+    One(String),
+    Many(Vec<At<String>>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor;
+        impl<'de> Visitor<'de> for ListVisitor {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMany, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = items.next_element()? {
+                    values.push(value);
+                }
+                Ok(OneOrMany::Many(values))
+            }
+        }
+        deserializer.deserialize_any(ListVisitor)
+    }
+}
+
+/// A value and the bytes of its file where it stands. Equal, ordered and hashed as the value alone.
+#[derive(Clone, Debug, Default)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its place in the file.
+    pub span: Range<usize>,
+}
+
+impl<T> Deref for At<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> From<T> for At<T> {
+    fn from(value: T) -> Self {
+        Self { value, span: 0..0 }
+    }
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for At<T> {}
+
+impl<T: Ord> PartialOrd for At<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Ord> Ord for At<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.value.cmp(&other.value)
+    }
+}
+
+impl Borrow<str> for At<String> {
+    fn borrow(&self) -> &str {
+        &self.value
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
+        let span = spanned.span();
+        Ok(Self { value: spanned.into_inner(), span })
+    }
+}
+
+impl<T: Serialize> Serialize for At<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}

@@ -1,0 +1,241 @@
+//! Reading files, and telling later whether any of them has changed.
+//!
+//! What a configuration is made of is what was read to make it, missing files included: nothing else is watched, and
+//! nothing that was used is forgotten. Contents are compared, not events.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// A file written this shortly before it was read may change again without a new time stamp, so its content is compared.
+const RECENT: Duration = Duration::from_secs(2);
+
+/// The files that were read so far.
+#[derive(Debug, Default)]
+pub struct Files {
+    seen: BTreeMap<PathBuf, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    stamp: Option<Stamp>,
+    content: Content,
+}
+
+/// What was found: by hash, because a key must not stay in memory for the sake of a comparison.
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    File([u8; 32]),
+    Directory([u8; 32]),
+    Unreadable(io::ErrorKind),
+}
+
+/// What the file system says about a file that has not been touched.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Files {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening and reading it, and when it is no regular file or larger than 64 MiB.
+    pub fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        let (stamp, result) = (Stamp::of(path), read_file(path));
+        let content = match &result {
+            Ok(bytes) => Content::File(sha256(bytes)),
+            Err(error) => Content::Unreadable(error.kind()),
+        };
+        self.seen.insert(path.to_owned(), Seen { stamp, content });
+        result
+    }
+
+    /// The names in a directory, sorted, without those that begin with a dot (editors and Kubernetes keep theirs there).
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the directory.
+    pub fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let result = list_directory(path);
+        let content = match &result {
+            Ok(names) => Content::Directory(names_hash(names)),
+            Err(error) => Content::Unreadable(error.kind()),
+        };
+        // Without a stamp: the time of a directory does not change when a symbolic link on the way to it does.
+        self.seen.insert(path.to_owned(), Seen { stamp: None, content });
+        result
+    }
+
+    /// Whether a path names a directory, following symbolic links.
+    #[must_use]
+    pub fn is_directory(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    /// The first path whose content is no longer what was read.
+    #[must_use]
+    pub fn changed(&self) -> Option<&Path> {
+        self.seen.iter().find(|(path, seen)| seen.has_changed(path)).map(|(path, _)| path.as_path())
+    }
+
+    /// Every path that was read or was to be read.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.seen.keys().map(PathBuf::as_path)
+    }
+}
+
+impl Seen {
+    fn has_changed(&self, path: &Path) -> bool {
+        if let (Some(before), Some(now)) = (&self.stamp, Stamp::of(path))
+            && *before == now
+            && !now.is_recent()
+        {
+            return false;
+        }
+        let content = match &self.content {
+            Content::Directory(_) => list_directory(path).map(|names| Content::Directory(names_hash(&names))),
+            _ => read_file(path).map(|bytes| Content::File(sha256(&bytes))),
+        };
+        content.unwrap_or_else(|error| Content::Unreadable(error.kind())) != self.content
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata: Metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    fn is_recent(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let newest = self.modified.0.max(self.changed.0);
+        // A time in the future (a clock was set back) counts as recent too.
+        u64::try_from(newest).is_ok_and(|newest| newest.saturating_add(RECENT.as_secs()) >= now.as_secs())
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        // A FIFO would block the reload for ever.
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
+    }
+    fs::read(path)
+}
+
+fn list_directory(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+    let mut names: Vec<_> = entries.iter().filter(|entry| !is_hidden(entry)).map(fs::DirEntry::path).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn is_hidden(entry: &fs::DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn names_hash(names: &[PathBuf]) -> [u8; 32] {
+    let joined: Vec<&[u8]> = names.iter().map(|name| name.as_os_str().as_encoded_bytes()).collect();
+    sha256(&joined.join(&0))
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn seen(path: &Path) -> Files {
+        let mut files = Files::default();
+        let _ = files.read(path);
+        files
+    }
+
+    #[test]
+    fn a_rewrite_a_rename_over_and_a_removal_are_seen_and_a_touch_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "one").unwrap();
+        let files = seen(&path);
+        assert_eq!(files.changed(), None);
+        fs::write(&path, "one").unwrap();
+        assert_eq!(files.changed(), None, "the same content");
+        fs::write(&path, "two").unwrap();
+        assert_eq!(files.changed(), Some(path.as_path()));
+        let files = seen(&path);
+        fs::write(dir.path().join("b"), "six").unwrap();
+        fs::rename(dir.path().join("b"), &path).unwrap();
+        assert_eq!(files.changed(), Some(path.as_path()));
+        let files = seen(&path);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(files.changed(), Some(path.as_path()));
+        let files = seen(&path);
+        assert_eq!(files.changed(), None, "still missing");
+        fs::write(&path, "").unwrap();
+        assert_eq!(files.changed(), Some(path.as_path()), "it appeared");
+    }
+
+    #[test]
+    fn a_link_that_is_swapped_twice_is_seen_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        for version in ["1", "2", "3"] {
+            fs::create_dir(dir.path().join(version)).unwrap();
+            fs::write(dir.path().join(version).join("a"), version).unwrap();
+        }
+        let link = dir.path().join("..data");
+        symlink("1", &link).unwrap();
+        let path = dir.path().join("..data/a");
+        for version in ["2", "3"] {
+            let files = seen(&path);
+            symlink(version, dir.path().join("new")).unwrap();
+            fs::rename(dir.path().join("new"), &link).unwrap();
+            assert_eq!(files.changed(), Some(path.as_path()), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_new_file_in_a_directory_is_seen_and_a_hidden_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("b"), "").unwrap();
+        let mut files = Files::default();
+        assert_eq!(files.list(dir.path()).unwrap(), [dir.path().join("b")]);
+        fs::write(dir.path().join(".swp"), "").unwrap();
+        assert_eq!(files.changed(), None);
+        fs::write(dir.path().join("a"), "").unwrap();
+        assert_eq!(files.changed(), Some(dir.path()));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_read() {
+        assert_eq!(Files::default().read(Path::new("/dev/zero")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

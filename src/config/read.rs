@@ -1,0 +1,240 @@
+//! From files to one merged [`File`], with every mistake in their form.
+//!
+//! A mistake does not hide the next one: the key that holds it is reported, left out, and the rest is read again.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, Deserializer};
+
+use crate::config::diagnostic::{Diagnostic, Place, Severity, Source, did_you_mean};
+use crate::config::file::{self, At, File, Tables};
+use crate::config::files::Files;
+
+/// After this many mistakes in one file nobody reads on.
+const MAX_MISTAKES: usize = 100;
+
+/// A value, the file that it stands in, and where its name stands there.
+#[derive(Debug)]
+pub(super) struct In<T> {
+    pub(super) value: T,
+    pub(super) source: Arc<Source>,
+    pub(super) span: Range<usize>,
+}
+
+/// Tables by name, each with the file that it came from.
+pub(super) type Named<T> = BTreeMap<String, In<T>>;
+
+/// Several files merged: every table with the file that it came from.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    pub(super) listeners: Named<file::Listener>,
+    pub(super) routes: Named<file::Route>,
+    pub(super) upstreams: Named<file::Upstream>,
+    pub(super) tls: Named<file::Tls>,
+    pub(super) certificates: Named<file::Certificate>,
+    pub(super) timeouts: Option<In<file::Timeouts>>,
+    pub(super) log: Option<In<file::Log>>,
+}
+
+/// Reads `path` and every file that it includes.
+pub(super) fn read(path: &Path, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Merged {
+    let mut reader = Reader { files, diagnostics, merged: Merged::default(), visited: BTreeSet::new() };
+    reader.file(path, None);
+    reader.merged
+}
+
+struct Reader<'a> {
+    files: &'a mut Files,
+    diagnostics: &'a mut Vec<Diagnostic>,
+    merged: Merged,
+    visited: BTreeSet<PathBuf>,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &Path, included_at: Option<Place>) {
+        if !self.visited.insert(path.to_owned()) {
+            return;
+        }
+        let text = self.files.read(path).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+        });
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                self.error(format!("cannot read {}: {error}", path.display()), included_at, None);
+                return;
+            }
+        };
+        let source = Arc::new(Source { path: path.to_owned(), text });
+        let file = parse(&source, self.diagnostics);
+        self.merge(file, &source);
+    }
+
+    fn merge(&mut self, file: File, source: &Arc<Source>) {
+        let into = &mut self.merged;
+        let diagnostics = &mut *self.diagnostics;
+        merge_tables("listeners", file.listeners, &mut into.listeners, source, diagnostics);
+        merge_tables("routes", file.routes, &mut into.routes, source, diagnostics);
+        merge_tables("upstreams", file.upstreams, &mut into.upstreams, source, diagnostics);
+        merge_tables("tls", file.tls, &mut into.tls, source, diagnostics);
+        merge_tables("certificates", file.certificates, &mut into.certificates, source, diagnostics);
+        merge_section("timeouts", file.timeouts, &mut into.timeouts, source, diagnostics);
+        merge_section("log", file.log, &mut into.log, source, diagnostics);
+        for pattern in file.include.unwrap_or_default().0 {
+            let place = Place { source: Arc::clone(source), span: pattern.span.clone() };
+            self.include(&pattern, place);
+        }
+    }
+
+    fn include(&mut self, pattern: &str, place: Place) {
+        let path = beside(&place.source.path, pattern);
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.contains('*')) else {
+            return self.file(&path, Some(place));
+        };
+        let Ok(name) = glob::Pattern::new(name) else {
+            return self.error(format!("include: {pattern:?} is not a pattern of file names"), Some(place), None);
+        };
+        let directory = path.parent().unwrap_or(Path::new("."));
+        match self.files.list(directory) {
+            Err(error) => {
+                self.error(format!("include: cannot list {}: {error}", directory.display()), Some(place), None)
+            }
+            Ok(paths) => {
+                let is_meant =
+                    |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| name.matches(n));
+                for path in paths.iter().filter(|path| is_meant(path)) {
+                    self.file(path, Some(place.clone()));
+                }
+            }
+        }
+    }
+
+    fn error(&mut self, message: String, place: Option<Place>, help: Option<String>) {
+        self.diagnostics.push(Diagnostic { severity: Severity::Error, message, place, other: None, help });
+    }
+}
+
+/// `path` as it is meant in the file `from`.
+pub(super) fn beside(from: &Path, path: &str) -> PathBuf {
+    from.parent().map_or_else(|| PathBuf::from(path), |directory| directory.join(path))
+}
+
+fn merge_tables<T>(
+    section: &str,
+    tables: Tables<T>,
+    into: &mut Named<T>,
+    source: &Arc<Source>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    for (At { value: name, span }, value) in tables {
+        match into.entry(name) {
+            Entry::Vacant(vacant) => _ = vacant.insert(In { value, source: Arc::clone(source), span }),
+            Entry::Occupied(first) => {
+                diagnostics.push(twice(&format!("{section}.{}", first.key()), (source, span), first.get()));
+            }
+        }
+    }
+}
+
+fn merge_section<T>(
+    section: &str,
+    value: Option<At<T>>,
+    into: &mut Option<In<T>>,
+    source: &Arc<Source>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    match (value, &into) {
+        (None, _) => {}
+        (Some(At { value, span }), None) => *into = Some(In { value, source: Arc::clone(source), span }),
+        (Some(second), Some(first)) => diagnostics.push(twice(section, (source, second.span), first)),
+    }
+}
+
+fn twice<T>(key: &str, second: (&Arc<Source>, Range<usize>), first: &In<T>) -> Diagnostic {
+    let first = Place { source: Arc::clone(&first.source), span: first.span.clone() };
+    Diagnostic {
+        severity: Severity::Error,
+        message: format!("{key} is defined twice"),
+        place: Some(Place { source: Arc::clone(second.0), span: second.1 }),
+        other: Some((first, "first defined here".to_owned())),
+        help: Some("give one of them another name, or remove it".to_owned()),
+    }
+}
+
+/// Reads one file; what is wrong with its form is reported and left out.
+fn parse(source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> File {
+    let (_, errors) = DeTable::parse_recoverable(&source.text);
+    if !errors.is_empty() {
+        diagnostics.extend(errors.iter().take(MAX_MISTAKES).map(|error| form_error(error, String::new(), source)));
+        return File::default();
+    }
+    let mut left_out: Vec<Vec<String>> = Vec::new();
+    loop {
+        let (mut table, _) = DeTable::parse_recoverable(&source.text);
+        for path in &left_out {
+            remove(table.get_mut(), path);
+        }
+        let keys = table.clone();
+        let error = match File::deserialize(Deserializer::from(table)) {
+            Ok(file) => return file,
+            Err(error) => error,
+        };
+        let path = error.span().map(|span| path_to(keys.get_ref(), &span)).unwrap_or_default();
+        diagnostics.push(form_error(&error, path.join("."), source));
+        // Without a key to leave out the next attempt would end in the same place.
+        if path.is_empty() || left_out.len() >= MAX_MISTAKES {
+            return File::default();
+        }
+        left_out.push(path);
+    }
+}
+
+fn form_error(error: &toml::de::Error, key: String, source: &Arc<Source>) -> Diagnostic {
+    let message = error.message().trim();
+    // serde's wording: unknown field `sin`, expected one of `sni`, `alpn`
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown =
+        (message.starts_with("unknown field") || message.starts_with("unknown variant")).then(|| quoted.next());
+    let help = unknown.flatten().and_then(|word| did_you_mean(word, quoted));
+    let message = message.replace("unknown field", "unknown key").replace("unknown variant", "unknown value");
+    let message = if key.is_empty() { message } else { format!("{key}: {message}") };
+    let place = error.span().map(|span| Place { source: Arc::clone(source), span });
+    Diagnostic { severity: Severity::Error, message, place, other: None, help }
+}
+
+/// The keys on the way to the innermost entry that holds `span`.
+fn path_to(table: &DeTable<'_>, span: &Range<usize>) -> Vec<String> {
+    let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    for (key, value) in table {
+        let name = || key.get_ref().to_string();
+        if let DeValue::Table(inner) = value.get_ref() {
+            let mut path = path_to(inner, span);
+            if !path.is_empty() {
+                path.insert(0, name());
+                return path;
+            }
+        }
+        if holds(&key.span()) || holds(&value.span()) {
+            return vec![name()];
+        }
+    }
+    Vec::new()
+}
+
+fn remove(table: &mut DeTable<'_>, path: &[String]) {
+    match path {
+        [] => {}
+        [key] => _ = table.remove(key.as_str()),
+        [key, rest @ ..] => {
+            if let Some(DeValue::Table(inner)) = table.get_mut(key.as_str()).map(toml::Spanned::get_mut) {
+                remove(inner, rest);
+            }
+        }
+    }
+}
