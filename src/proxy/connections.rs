@@ -1,0 +1,158 @@
+//! The connections that are open: counted, ended together, waited for.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::telemetry::Counters;
+
+/// Two threads that open and close connections rarely want the same shard at the same time.
+const SHARDS: usize = 16;
+
+/// Every open connection.
+#[derive(Debug)]
+pub struct Connections {
+    shards: [Mutex<HashMap<u64, Arc<Live>>>; SHARDS],
+    open: AtomicUsize,
+    ended: Notify,
+    closing: AtomicBool,
+    /// The start of the process in the upper half, so that numbers are not used again after a restart.
+    epoch: u64,
+    /// Counts since the start.
+    pub counters: Counters,
+}
+
+/// What can be done to an open connection from outside its task.
+#[derive(Debug, Default)]
+struct Live {
+    abort: OnceLock<AbortHandle>,
+}
+
+/// A place among the open connections, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) id: u64,
+    connections: Arc<Connections>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self {
+            shards: Default::default(),
+            open: AtomicUsize::new(0),
+            ended: Notify::new(),
+            closing: AtomicBool::new(false),
+            epoch: seconds << 32,
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl Connections {
+    /// How many are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Returns when none is open.
+    pub async fn wait_until_empty(&self) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            // Before looking, so that the last end between the look and the wait is not missed.
+            ended.as_mut().enable();
+            if self.open() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Ends every connection, now and from now on, wherever it is. Their sessions record that they were drained.
+    pub fn close_all(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        for shard in &self.shards {
+            for live in lock(shard).values() {
+                if let Some(abort) = live.abort.get() {
+                    abort.abort();
+                }
+            }
+        }
+    }
+
+    /// Takes a place for a connection that was just accepted.
+    pub(super) fn enter(self: &Arc<Self>) -> Place {
+        let id = self.epoch.wrapping_add(self.counters.accept());
+        self.open.fetch_add(1, Ordering::AcqRel);
+        lock(self.shard(id)).insert(id, Arc::default());
+        Place { id, connections: Arc::clone(self) }
+    }
+
+    /// Runs a connection in a task of its own. Its place, which `serve` owns, is what waits for it.
+    pub(super) fn spawn(&self, id: u64, serve: impl Future<Output = ()> + Send + 'static) {
+        #[expect(clippy::disallowed_methods, reason = "the place waits for the task, see `wait_until_empty`")]
+        let task = tokio::spawn(serve);
+        // It may have ended, and left, already.
+        let live = lock(self.shard(id)).get(&id).cloned();
+        if let Some(live) = live {
+            let _ = live.abort.set(task.abort_handle());
+            if self.closing.load(Ordering::SeqCst) {
+                task.abort();
+            }
+        }
+    }
+
+    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Live>>> {
+        &self.shards[(id % SHARDS as u64) as usize]
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let connections = &self.connections;
+        lock(connections.shard(self.id)).remove(&self.id);
+        if connections.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            connections.ended.notify_waiters();
+        }
+    }
+}
+
+/// A panic in another connection's task leaves the map whole: nothing that may panic happens under the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_last_connection_also_when_it_panics_or_is_closed() {
+        let connections = Arc::<Connections>::default();
+        connections.wait_until_empty().await;
+        for fails in [false, true] {
+            let place = connections.enter();
+            assert_eq!(connections.open(), 1);
+            connections.spawn(place.id, async move {
+                let _place = place;
+                assert!(!fails, "a connection that fails");
+            });
+            connections.wait_until_empty().await;
+        }
+        let place = connections.enter();
+        connections.spawn(place.id, async move {
+            let _place = place;
+            std::future::pending().await
+        });
+        connections.close_all();
+        connections.wait_until_empty().await;
+        assert_eq!(connections.open(), 0);
+    }
+}

@@ -1,0 +1,109 @@
+//! Why a connection was not relayed to its end: what the client is told, and what the log says.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::name::ServerName;
+use crate::relay::{self, Side};
+use crate::telemetry::{Ending, Outcome, Party};
+use crate::tls::{HandshakeError, Refusal};
+use crate::upstream::ConnectError;
+use crate::wire::{Alert, HelloError};
+
+/// Why a connection failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The client closed, or waited, without having sent a byte.
+    #[error("the client sent nothing")]
+    Silent,
+    /// The client closed in the middle of its ClientHello.
+    #[error("the client closed before its hello was complete")]
+    IncompleteHello,
+    /// The client's ClientHello was not complete by the deadline.
+    #[error("the hello was not complete in time")]
+    HelloTimeout,
+    /// Reading the ClientHello failed.
+    #[error("reading the hello failed")]
+    HelloRead(#[source] io::Error),
+    /// The client's first bytes are not an acceptable ClientHello.
+    #[error(transparent)]
+    Hello(HelloError),
+    /// No route takes the client.
+    #[error("no route takes this client")]
+    NoRoute,
+    /// The route rejects its clients.
+    #[error("the route rejects its clients")]
+    Rejected,
+    /// The route is strict and none of its certificates covers the name.
+    #[error("no certificate of the route covers {0}")]
+    NameNotCovered(ServerName),
+    /// The TLS handshake failed.
+    #[error(transparent)]
+    Handshake(HandshakeError),
+    /// The TLS handshake was not complete by the deadline.
+    #[error("the handshake was not complete in time")]
+    HandshakeTimeout,
+    /// No server could be reached.
+    #[error(transparent)]
+    Connect(ConnectError),
+    /// The server did not take the client's hello.
+    #[error("the server did not take the hello: {0}")]
+    Forward(#[source] io::Error),
+    /// The relay ended before both sides had.
+    #[error(transparent)]
+    Relay(relay::Error),
+}
+
+impl Error {
+    /// What the client is told, where snigate speaks in its own name: before TLS has begun.
+    #[must_use]
+    pub fn alert(&self) -> Option<Alert> {
+        match self {
+            Self::Hello(HelloError::Malformed(_)) => Some(Alert::DecodeError),
+            Self::NoRoute | Self::NameNotCovered(_) => Some(Alert::UnrecognizedName),
+            Self::Rejected => Some(Alert::AccessDenied),
+            Self::Connect(_) | Self::Forward(_) => Some(Alert::InternalError),
+            _ => None,
+        }
+    }
+
+    /// What the access line says.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        use {Outcome as O, Party as P};
+        match self {
+            Self::Silent | Self::IncompleteHello => Ending::new(O::IncompleteHello, P::Client),
+            Self::HelloTimeout => Ending::new(O::HelloTimeout, P::Client),
+            Self::HelloRead(error) if error.kind() == io::ErrorKind::ConnectionReset => Ending::new(O::Reset, P::Client),
+            Self::HelloRead(error) => Ending::because(O::IncompleteHello, P::Client, error),
+            Self::Hello(HelloError::NotTls) => Ending::new(O::NotTls, P::Client),
+            Self::Hello(error @ HelloError::TooLarge { .. }) => Ending::because(O::HelloTooLarge, P::Client, error),
+            Self::Hello(error @ HelloError::Malformed(_)) => Ending::because(O::MalformedHello, P::Client, error),
+            Self::NoRoute => Ending::new(O::NoRoute, P::Proxy),
+            Self::Rejected => Ending::new(O::Rejected, P::Proxy),
+            Self::NameNotCovered(_) => Ending::because(O::NameNotCovered, P::Proxy, self),
+            Self::Handshake(error) => handshake(error),
+            Self::HandshakeTimeout => Ending::new(O::HandshakeTimeout, P::Client),
+            Self::Connect(error @ ConnectError::TimedOut { .. }) => Ending::because(O::ConnectTimeout, P::Server, error),
+            Self::Connect(error) => Ending::because(O::ConnectFailed, P::Server, error),
+            Self::Forward(error) if error.kind() == io::ErrorKind::TimedOut => Ending::because(O::ConnectTimeout, P::Server, self),
+            Self::Forward(_) => Ending::because(O::ConnectFailed, P::Server, self),
+            Self::Relay(error) => relayed(error),
+        }
+    }
+}
+
+fn relayed(error: &relay::Error) -> Ending {
+    let party = |side: &Side| match side {
+        Side::Client => Party::Client,
+        Side::Server => Party::Server,
+    };
+    match error {
+        relay::Error::Reset(side) => Ending::new(Outcome::Reset, party(side)),
+        relay::Error::Idle => Ending::new(Outcome::IdleTimeout, Party::Proxy),
+        relay::Error::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(side)),
+        relay::Error::Io(side, source) => Ending::because(Outcome::Reset, party(side), source),
+    }
+}
+

@@ -1,0 +1,64 @@
+//! Reading a ClientHello before the deadline.
+//!
+//! The bytes are taken off the socket and kept, not peeked at: a partial hello then cannot wake the task again, and
+//! every byte that came with the hello is there to be sent on.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::proxy::Error;
+use crate::relay::with_scratch;
+use crate::wire::{ClientHello, HelloParser};
+
+/// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all the way.
+pub(super) async fn read(
+    stream: &mut TcpStream,
+    deadline: Instant,
+    received: &mut u64,
+) -> Result<(ClientHello, Vec<u8>), Error> {
+    let mut parser = HelloParser::new();
+    let hello = timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, cx))).await;
+    *received = parser.received().len() as u64;
+    match hello {
+        Ok(hello) => Ok((hello?, parser.into_bytes())),
+        Err(_) if parser.received().is_empty() => Err(Error::Silent),
+        Err(_) => Err(Error::HelloTimeout),
+    }
+}
+
+fn poll_hello(
+    stream: &mut TcpStream,
+    parser: &mut HelloParser,
+    cx: &mut Context<'_>,
+) -> Poll<Result<ClientHello, Error>> {
+    loop {
+        let fed = ready!(with_scratch(|scratch| poll_feed(stream, parser, scratch, cx)));
+        match fed {
+            Ok(Some(hello)) => return Poll::Ready(Ok(hello)),
+            Ok(None) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+}
+
+fn poll_feed(
+    stream: &mut TcpStream,
+    parser: &mut HelloParser,
+    scratch: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<ClientHello>, Error>> {
+    let mut scratch = ReadBuf::new(scratch);
+    let read: io::Result<()> = ready!(Pin::new(stream).poll_read(cx, &mut scratch));
+    Poll::Ready(match read {
+        Err(_) | Ok(()) if scratch.filled().is_empty() && parser.received().is_empty() => Err(Error::Silent),
+        Err(error) => Err(Error::HelloRead(error)),
+        Ok(()) if scratch.filled().is_empty() => Err(Error::IncompleteHello),
+        Ok(()) => parser.feed(scratch.filled()).map_err(Error::Hello),
+    })
+}

@@ -1,0 +1,71 @@
+//! The data plane: from an accepted connection to its access line. It knows routes, not the configuration.
+
+mod accept;
+mod connections;
+mod error;
+mod hello;
+mod serve;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::relay;
+use crate::route::Table;
+use crate::tls::Acceptor;
+use crate::upstream::Upstream;
+
+pub use accept::{Port, accept};
+pub use connections::Connections;
+pub use error::Error;
+
+/// What the connections of one listener meet. Immutable: a reload makes a new one.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// From accept to the whole ClientHello.
+    pub hello_timeout: Duration,
+    /// Whether each connection is logged when it ends.
+    pub access_log: bool,
+    /// Which route takes which client.
+    pub routes: Arc<Table<Arc<Route>>>,
+}
+
+/// What happens to a client that was routed.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// What it does.
+    pub action: Action,
+    /// For the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// For each server that is tried.
+    pub connect_timeout: Duration,
+    /// How long the relay waits.
+    pub relay: relay::Options,
+}
+
+/// What a route does with its clients.
+#[derive(Debug)]
+pub enum Action {
+    /// Their bytes go to the upstream as they are.
+    Passthrough(Arc<Upstream>),
+    /// TLS ends here, and the plaintext goes to the upstream.
+    Terminate(Arc<Acceptor>, Arc<Upstream>),
+    /// They are refused.
+    Reject,
+}
+
+impl Action {
+    /// The word in the configuration and in the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Passthrough(_) => "passthrough",
+            Self::Terminate(..) => "terminate",
+            Self::Reject => "reject",
+        }
+    }
+}

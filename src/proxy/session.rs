@@ -1,0 +1,82 @@
+//! One connection's record, written exactly once however the connection ends.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use crate::addr::ClientAddr;
+use crate::proxy::connections::Place;
+use crate::proxy::{Connections, Listener, Route};
+use crate::relay::Meter;
+use crate::telemetry::{Ending, Outcome, Party, Record};
+
+/// A connection from accept to its access line, which is written when this is dropped.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) record: Record,
+    /// What the relay moves.
+    pub(super) meter: Meter,
+    /// Nothing until it has ended. A session that is dropped before that was closed from outside, or panicked.
+    ending: Option<Ending>,
+    access_log: bool,
+    silent: bool,
+    connections: Arc<Connections>,
+    place: Place,
+}
+
+impl Session {
+    pub(super) fn begin(connections: &Arc<Connections>, listener: &Listener, client: ClientAddr) -> Self {
+        let place = connections.enter();
+        Self {
+            record: Record::new(place.id, Arc::clone(&listener.name), client),
+            meter: Meter::default(),
+            ending: None,
+            access_log: listener.access_log,
+            silent: false,
+            connections: Arc::clone(connections),
+            place,
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.place.id
+    }
+
+    pub(super) fn matched(&mut self, route: &Route) {
+        self.record.route = Some((Arc::clone(&route.name), route.action.word()));
+    }
+
+
+    /// How the connection ended. What happens afterwards (an alert is delivered) does not change it.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+    }
+
+    /// The client ended without having sent a byte: counted, not logged.
+    pub(super) fn end_silently(&mut self) {
+        self.silent = true;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.silent {
+            self.connections.counters.silent();
+            return;
+        }
+        let unfinished = || {
+            let panicking = std::thread::panicking();
+            Ending::new(if panicking { Outcome::InternalError } else { Outcome::Drained }, Party::Proxy)
+        };
+        let ending = self.ending.take().unwrap_or_else(unfinished);
+        self.record.sent += self.meter.sent;
+        self.record.received += self.meter.received;
+        self.record.truncated = self.meter.client_truncated || self.meter.server_truncated;
+        if ending.outcome == Outcome::InternalError {
+            warn!(id = format_args!("{:016x}", self.record.id), "a connection met a fault in snigate; please report it");
+        }
+        if self.access_log {
+            self.record.log(&ending);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How a connection ended, in one word, and whose doing it was.
+
+use std::borrow::Cow;
+use std::fmt;
+
+macro_rules! outcomes {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
+        /// How a connection ended. The word stands in the access line as `outcome`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Outcome {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Outcome {
+            /// Every outcome there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word in the access line.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+outcomes! {
+    /// Both directions ended in order.
+    Closed = "closed",
+    /// One side aborted the connection.
+    Reset = "reset",
+    /// No byte either way for too long.
+    IdleTimeout = "idle_timeout",
+    /// One side had finished and the other was silent for too long.
+    HalfCloseTimeout = "half_close_timeout",
+    /// The ClientHello was not complete in time.
+    HelloTimeout = "hello_timeout",
+    /// The client closed before its ClientHello was complete.
+    IncompleteHello = "incomplete_hello",
+    /// What came first was not TLS.
+    NotTls = "not_tls",
+    /// The ClientHello breaks the rules of TLS.
+    MalformedHello = "malformed_hello",
+    /// The ClientHello is larger than 64 KiB.
+    HelloTooLarge = "hello_too_large",
+    /// No route takes the client.
+    NoRoute = "no_route",
+    /// The route rejects its clients.
+    Rejected = "rejected",
+    /// No certificate of a strict route covers the name.
+    NameNotCovered = "name_not_covered",
+    /// The client showed no certificate where one is required.
+    NoCertificate = "no_certificate",
+    /// The client's certificate does not verify.
+    UntrustedCertificate = "untrusted_certificate",
+    /// The client's certificate is revoked.
+    RevokedCertificate = "revoked_certificate",
+    /// The client's certificate verifies, but does not allow it in.
+    NotAllowed = "not_allowed",
+    /// The TLS handshake failed for another reason.
+    HandshakeFailed = "handshake_failed",
+    /// The TLS handshake was not complete in time.
+    HandshakeTimeout = "handshake_timeout",
+    /// No server could be reached.
+    ConnectFailed = "connect_failed",
+    /// No server answered in time.
+    ConnectTimeout = "connect_timeout",
+    /// snigate stopped before the connection had ended.
+    Drained = "drained",
+    /// A fault in snigate itself.
+    InternalError = "internal_error",
+}
+
+/// Who caused an ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// The side that connected to snigate.
+    Client,
+    /// The side that snigate connected to.
+    Server,
+    /// snigate.
+    Proxy,
+}
+
+impl Party {
+    /// The word in the access line.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// An outcome, who caused it, and what else there is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What happened.
+    pub outcome: Outcome,
+    /// By whom.
+    pub by: Party,
+    /// The particulars, for a person.
+    pub detail: Option<Cow<'static, str>>,
+}
+
+impl Ending {
+    /// An ending that needs no explanation.
+    #[must_use]
+    pub const fn new(outcome: Outcome, by: Party) -> Self {
+        Self { outcome, by, detail: None }
+    }
+
+    /// An ending with its particulars.
+    #[must_use]
+    pub fn because(outcome: Outcome, by: Party, detail: impl fmt::Display) -> Self {
+        Self { outcome, by, detail: Some(detail.to_string().into()) }
+    }
+}

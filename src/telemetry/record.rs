@@ -1,0 +1,125 @@
+//! What is remembered of one connection for its access line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::field::display;
+use tracing::info;
+
+use crate::addr::{ClientAddr, UpstreamAddr};
+use crate::authz::Identity;
+use crate::name::Alpn;
+use crate::telemetry::Ending;
+use crate::wire::RequestedName;
+
+/// One connection, as far as it has come.
+#[derive(Debug)]
+pub struct Record {
+    /// Unique among the connections of this process and, most likely, of those before it.
+    pub id: u64,
+    /// The listener that accepted it.
+    pub listener: Arc<str>,
+    /// The client's address.
+    pub client: ClientAddr,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// The server name that the client sent.
+    pub server_name: RequestedName,
+    /// What the client offers; after a handshake, what was agreed on.
+    pub alpn: Vec<Alpn>,
+    /// The route that took it, and what the route does.
+    pub route: Option<(Arc<str>, &'static str)>,
+    /// The version of TLS that was agreed on.
+    pub tls_version: Option<&'static str>,
+    /// Who the client is.
+    pub identity: Option<Box<Identity>>,
+    /// The upstream, and the server that was reached.
+    pub upstream: Option<(Arc<str>, Option<UpstreamAddr>)>,
+    /// Bytes to the client.
+    pub sent: u64,
+    /// Bytes from the client.
+    pub received: u64,
+    /// A TLS side ended without `close_notify`.
+    pub truncated: bool,
+    /// From accept to the whole ClientHello.
+    pub hello: Option<Duration>,
+    /// For the handshake.
+    pub handshake: Option<Duration>,
+    /// For reaching a server.
+    pub connect: Option<Duration>,
+}
+
+impl Record {
+    /// A connection of which nothing is known yet.
+    #[must_use]
+    pub fn new(id: u64, listener: Arc<str>, client: ClientAddr) -> Self {
+        Self {
+            id,
+            listener,
+            client,
+            accepted: Instant::now(),
+            server_name: RequestedName::Absent,
+            alpn: Vec::new(),
+            route: None,
+            tls_version: None,
+            identity: None,
+            upstream: None,
+            sent: 0,
+            received: 0,
+            truncated: false,
+            hello: None,
+            handshake: None,
+            connect: None,
+        }
+    }
+
+    /// Writes the access line.
+    pub fn log(&self, ending: &Ending) {
+        let sni = (!matches!(self.server_name, RequestedName::Absent)).then(|| display(&self.server_name));
+        let alpn = (!self.alpn.is_empty()).then(|| join(&self.alpn));
+        let (upstream, server) = match &self.upstream {
+            Some((upstream, server)) => (Some(upstream.as_ref()), server.as_ref().map(display)),
+            None => (None, None),
+        };
+        let identity = self.identity.as_deref();
+        info!(
+            name: "access",
+            id = format_args!("{:016x}", self.id),
+            listener = &*self.listener,
+            client = %self.client,
+            sni,
+            alpn,
+            tls_version = self.tls_version,
+            route = self.route.as_ref().map(|(route, _)| route.as_ref()),
+            action = self.route.as_ref().map(|(_, action)| *action),
+            upstream,
+            server,
+            client_cert = identity.map(|identity| identity.subject.as_str()),
+            client_cert_san = identity.filter(|identity| !identity.names.is_empty()).map(|identity| join(&identity.names)),
+            client_cert_serial = identity.map(|identity| identity.serial.as_str()),
+            client_cert_sha256 = identity.map(|identity| identity.fingerprint.as_str()),
+            sent = self.sent,
+            received = self.received,
+            hello_ms = self.hello.map(milliseconds),
+            handshake_ms = self.handshake.map(milliseconds),
+            connect_ms = self.connect.map(milliseconds),
+            duration_ms = milliseconds(self.accepted.elapsed()),
+            outcome = ending.outcome.word(),
+            by = ending.by.word(),
+            truncated = self.truncated.then_some(true),
+            detail = ending.detail.as_deref(),
+            "connection"
+        );
+    }
+}
+
+fn join<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// To the microsecond: what lies below is noise.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
