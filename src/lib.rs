@@ -10,6 +10,7 @@
 //! ```
 
 pub mod addr;
+pub mod authz;
 pub mod name;
 pub mod net;
 pub mod relay;

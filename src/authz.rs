@@ -1,0 +1,118 @@
+//! Who a client is, as its verified certificate says.
+//!
+//! A certificate's texts were chosen by whoever asked a CA for it, and they go to a log: every text here has its
+//! unprintable characters escaped, once, when the [`Identity`] is made. Two texts that differ still differ afterwards.
+
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
+/// What a verified client certificate says of its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The subject on one line in the manner of RFC 4514, the most specific part first: `CN=web,OU=shop,O=Example`.
+    /// Empty where the certificate has no subject.
+    pub subject: String,
+    /// The subjectAltNames (RFC 5280 §4.2.1.6), in the certificate's order. Kinds that [`AltName`] lacks are left out.
+    pub names: Vec<AltName>,
+    /// The serial number in lower-case hexadecimal, two digits a byte, without leading zero bytes.
+    pub serial: String,
+    /// The SHA-256 digest of the whole certificate in lower-case hexadecimal, 64 digits.
+    pub fingerprint: String,
+}
+
+/// One subjectAltName of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AltName {
+    /// A host name, or a wildcard.
+    Dns(String),
+    /// A URI, such as a SPIFFE ID.
+    Uri(String),
+    /// A mail address.
+    Email(String),
+    /// An IP address.
+    Ip(IpAddr),
+}
+
+impl fmt::Display for Identity {
+    /// Everything on one line: `subject (dns:web.example, uri:spiffe://x/web) serial 0a sha256 63a9...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.subject.is_empty() { "(no subject)" } else { &self.subject })?;
+        for (position, name) in self.names.iter().enumerate() {
+            write!(f, "{}{name}", if position == 0 { " (" } else { ", " })?;
+        }
+        let close = if self.names.is_empty() { "" } else { ")" };
+        write!(f, "{close} serial {} sha256 {}", self.serial, self.fingerprint)
+    }
+}
+
+impl fmt::Display for AltName {
+    /// The kind and the name: `dns:web.example`, `uri:spiffe://x/web`, `email:a@example.net`, `ip:192.0.2.1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => write!(f, "dns:{name}"),
+            Self::Uri(uri) => write!(f, "uri:{uri}"),
+            Self::Email(address) => write!(f, "email:{address}"),
+            Self::Ip(ip) => write!(f, "ip:{ip}"),
+        }
+    }
+}
+
+/// `text` with each unprintable character (controls, and what reorders or hides text) as `\xx` for each of its UTF-8
+/// bytes, and each backslash doubled, so that different texts never look alike.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        push_printable(&mut out, c);
+    }
+    out
+}
+
+/// Appends one character as [`printable`] has it.
+pub fn push_printable(out: &mut String, c: char) {
+    match c {
+        '\\' => out.push_str(r"\\"),
+        '\'' | '"' => out.push(c),
+        // The standard library knows which characters can be shown; those that it would escape cannot.
+        c if c.escape_debug().len() == 1 => out.push(c),
+        c => {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                let _ = write!(out, "\\{byte:02x}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unprintable_characters_are_escaped_and_different_texts_stay_different() {
+        for (text, expected) in [
+            ("web.example", "web.example"),
+            ("O'Neil \"x\"", "O'Neil \"x\""),
+            ("Bücher 本", "Bücher 本"),
+            ("a\nb\0c\x1b[31m", r"a\0ab\00c\1b[31m"),
+            ("a\u{202e}b", r"a\e2\80\aeb"),
+            ("\u{85}", r"\c2\85"),
+            (r"a\0ab", r"a\\0ab"),
+        ] {
+            assert_eq!(printable(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_one_line() {
+        let mut identity = Identity {
+            subject: "CN=web,O=Example".to_owned(),
+            names: vec![AltName::Dns("web.example".to_owned()), AltName::Ip("192.0.2.1".parse().unwrap())],
+            serial: "0a".to_owned(),
+            fingerprint: "63a9".to_owned(),
+        };
+        assert_eq!(identity.to_string(), "CN=web,O=Example (dns:web.example, ip:192.0.2.1) serial 0a sha256 63a9");
+        identity.subject.clear();
+        identity.names.clear();
+        assert_eq!(identity.to_string(), "(no subject) serial 0a sha256 63a9");
+    }
+}
