@@ -14,4 +14,5 @@ pub mod authz;
 pub mod name;
 pub mod net;
 pub mod relay;
+pub mod tls;
 pub mod wire;
