@@ -1,0 +1,142 @@
+//! The certificate authorities that are believed.
+//!
+//! A file of them is taken whole or not at all: a trust list that silently lost an entry locks clients out, and one
+//! that silently became empty has, elsewhere, let everybody in.
+
+use std::time::SystemTime;
+
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+use thiserror::Error;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::x509::X509Version;
+
+use crate::tls::certificate::system_time;
+use crate::tls::identity::distinguished_name;
+use crate::tls::pem::{self, BundleError};
+
+/// The certificate of an authority (RFC 5280 §6.1.1 (d): what matters of it is its name and its key).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaCertificate {
+    der: CertificateDer<'static>,
+    anchor: TrustAnchor<'static>,
+    subject: String,
+    not_after: SystemTime,
+    is_ca: bool,
+}
+
+/// Something about an authority's certificate that its owner should know, although it is used as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CaIssue {
+    /// The certificate does not say that it is one of an authority (RFC 5280 §4.2.1.9).
+    #[error(
+        "is not a CA certificate (no CA:TRUE), yet whoever holds its key can issue certificates that are believed here"
+    )]
+    NotCa,
+    /// Its time is over. Verification does not look at the dates of a trust anchor: what it issued is still believed.
+    #[error("has expired; what it issued is still believed until it is removed from the file")]
+    Expired,
+}
+
+impl CaCertificate {
+    /// Every certificate of a file: PEM with any number of them, or one in DER.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or when one block of the file cannot be read.
+    pub fn parse_bundle(bytes: &[u8]) -> Result<Vec<Self>, BundleError> {
+        let certificates = pem::certificates(bytes)?;
+        let total = certificates.len();
+        let read = |(position, der)| {
+            Self::read(der).map_err(|reason| BundleError::Certificate { number: position + 1, total, reason })
+        };
+        certificates.into_iter().enumerate().map(read).collect()
+    }
+
+    /// The subject in the manner of RFC 4514, on one line and fit for a log.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The last moment at which the certificate is valid.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// What its owner should know, at the time `now`.
+    #[must_use]
+    pub fn issues(&self, now: SystemTime) -> Vec<CaIssue> {
+        let not_ca = (!self.is_ca).then_some(CaIssue::NotCa);
+        let expired = (self.not_after < now).then_some(CaIssue::Expired);
+        not_ca.into_iter().chain(expired).collect()
+    }
+
+    fn read(der: CertificateDer<'static>) -> Result<Self, String> {
+        let certificate = pem::parse(&der)?;
+        let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| format!("no trust anchor: {error}"))?;
+        Ok(Self {
+            anchor: anchor.to_owned(),
+            subject: distinguished_name(certificate.subject()),
+            not_after: system_time(certificate.validity().not_after),
+            is_ca: is_ca(&certificate),
+            der,
+        })
+    }
+}
+
+/// The trust anchors of `authorities`, each one once.
+pub(super) fn root_store<'a>(authorities: impl IntoIterator<Item = &'a CaCertificate>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        if !roots.roots.contains(&authority.anchor) {
+            roots.roots.push(authority.anchor.clone());
+        }
+    }
+    roots
+}
+
+/// RFC 5280 §4.2.1.9; versions before v3 have no way to say it, and are old roots.
+fn is_ca(certificate: &X509Certificate<'_>) -> bool {
+    let says_so = matches!(certificate.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
+    says_so || certificate.version() != X509Version::V3
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::tls::pki::{Authority, Validity};
+
+    #[test]
+    fn several_bundles_make_one_store_without_repetition() {
+        let [one, two] = ["one", "two"].map(|name| Authority::new(name, Validity::days(1)).unwrap());
+        let first = CaCertificate::parse_bundle(format!("{}{}", one.certificate(), two.certificate()).as_bytes());
+        let second = CaCertificate::parse_bundle(two.certificate().as_bytes());
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!(first.iter().map(CaCertificate::subject).collect::<Vec<_>>(), ["CN=one", "CN=two"]);
+        assert_eq!(root_store(first.iter().chain(&second)).len(), 2);
+    }
+
+    #[test]
+    fn two_authorities_of_one_name_are_both_kept() {
+        let [one, two] = ["same"; 2].map(|name| Authority::new(name, Validity::days(1)).unwrap());
+        let both = CaCertificate::parse_bundle(format!("{}{}", one.certificate(), two.certificate()).as_bytes());
+        assert_eq!(root_store(&both.unwrap()).len(), 2);
+    }
+
+    #[test]
+    fn a_leaf_among_the_authorities_and_an_expired_authority_are_pointed_out() {
+        let now = SystemTime::now();
+        let past = Validity { not_before: UNIX_EPOCH, not_after: now - Duration::from_secs(60) };
+        let expired = Authority::new("old", past).unwrap();
+        let leaf = expired.client("web", past).unwrap();
+        let text = format!("{}{}", expired.certificate(), leaf.certificate);
+        let found = CaCertificate::parse_bundle(text.as_bytes()).unwrap();
+        assert_eq!(found[0].issues(now), [CaIssue::Expired]);
+        assert_eq!(found[1].issues(now), [CaIssue::NotCa, CaIssue::Expired]);
+        assert_eq!(found[1].issues(past.not_before), [CaIssue::NotCa]);
+    }
+}

@@ -1,0 +1,215 @@
+//! One handshake, from a hello that was already read to a session or to a reason that an operator can use.
+//!
+//! A refused client must be able to see why. The alert is on the socket when [`Choice::accept`] returns, and the socket
+//! is given back, because what remains is to close it so that the alert is not lost: a TLS 1.3 client considers itself
+//! connected, and may be sending already, when its certificate is refused.
+
+use std::io;
+
+use rustls::{CertificateError, ProtocolVersion, ServerConnection};
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::authz::Identity;
+use crate::name::{Alpn, NameError, ServerName};
+use crate::tls::identity::identity;
+use crate::tls::server::Choice;
+
+/// A session with a client.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The plaintext side.
+    pub stream: Box<TlsStream<TcpStream>>,
+    /// Who the client is, where it had to say and could prove it.
+    pub identity: Option<Identity>,
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The protocol that both sides agreed on.
+    pub alpn: Option<Alpn>,
+}
+
+/// A handshake that led to nothing.
+#[derive(Debug, Error)]
+#[error("{refusal}")]
+pub struct HandshakeError {
+    /// Why, and by whom.
+    pub refusal: Refusal,
+    /// The connection, on which the alert has been written if there is one to write. Close it with
+    /// [`close_in_order`](crate::net::close_in_order), or the alert may be lost.
+    pub stream: TcpStream,
+}
+
+/// Why a handshake led to nothing.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// The client had to show a certificate and did not (alert 116).
+    #[error("the client sent no certificate")]
+    NoCertificate,
+    /// The client's certificate does not verify; why, in words for its owner.
+    #[error("the client's certificate is not accepted: {0}")]
+    Untrusted(String),
+    /// The client's certificate, or one that it depends on, is past its time (alert 45).
+    #[error("the client's certificate has expired{0}")]
+    Expired(String),
+    /// The client refused the handshake, by this alert.
+    #[error("the client refused the handshake: {0}")]
+    Client(String),
+    /// The connection ended or broke.
+    #[error("the connection ended during the handshake: {0}")]
+    Io(#[source] io::Error),
+    /// The name in the hello as TLS reads it is not the one that the route was chosen by.
+    #[error("the route was chosen for {routed:?}, and the session is for {actual:?}")]
+    NameMismatch {
+        /// The name that the route was chosen by.
+        routed: Option<ServerName>,
+        /// The name in the session.
+        actual: Option<String>,
+    },
+    /// The two sides have nothing in common, or one of them broke the protocol.
+    #[error("the handshake failed: {0}")]
+    Protocol(#[source] rustls::Error),
+}
+
+impl Choice {
+    /// Performs the handshake with a client whose first bytes, the ClientHello and whatever came with it, have been
+    /// read and are in `preface`. `routed` is the server name in that hello, by which the route was chosen.
+    ///
+    /// There is no time limit: bound it from outside. Cancellation closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// When there is no session, with the reason and the connection. The alert has been written by then.
+    pub async fn accept(
+        &self,
+        mut stream: TcpStream,
+        preface: &[u8],
+        routed: Option<&ServerName>,
+    ) -> Result<Accepted, HandshakeError> {
+        let mut session = match ServerConnection::new(self.config.clone()) {
+            Ok(session) => session,
+            Err(error) => return Err(HandshakeError { refusal: refusal(error), stream }),
+        };
+        if let Err(error) = feed(&mut session, preface) {
+            send_alert(&mut session, &mut stream).await;
+            return Err(HandshakeError { refusal: refusal(error), stream });
+        }
+        // tokio-rustls makes a session of its own and lets us configure it. Ours replaces it: had the preface been fed
+        // to that one, an error in it would go unseen until the client's next byte, which may never come.
+        let acceptor = TlsAcceptor::from(self.config.clone());
+        let handshake = acceptor.accept_with(stream, |fresh| *fresh = session).into_fallible();
+        let stream =
+            handshake.await.map_err(|(error, stream)| HandshakeError { refusal: io_refusal(error), stream })?;
+        match facts(stream.get_ref().1, routed) {
+            Ok((identity, version, alpn)) => Ok(Accepted { stream: Box::new(stream), identity, version, alpn }),
+            Err(refusal) => Err(HandshakeError { refusal, stream: stream.into_inner().0 }),
+        }
+    }
+}
+
+/// Lets `session` process all of `preface`.
+fn feed(session: &mut ServerConnection, mut preface: &[u8]) -> Result<(), rustls::Error> {
+    while !preface.is_empty() {
+        match session.read_tls(&mut preface) {
+            // Nothing more is taken from a client that has said good-bye.
+            Ok(0) => break,
+            Ok(_) => session.process_new_packets()?,
+            Err(error) => return Err(rustls::Error::General(error.to_string())),
+        };
+    }
+    Ok(())
+}
+
+/// Writes what `session` still has to say. A client that cannot be reached will not miss it.
+async fn send_alert(session: &mut ServerConnection, stream: &mut TcpStream) {
+    let mut bytes = Vec::new();
+    while session.wants_write() && session.write_tls(&mut bytes).is_ok() {}
+    let _ = stream.write_all(&bytes).await;
+}
+
+/// What a finished handshake says of the client, once it is certain that it is the client the route was chosen for.
+fn facts(
+    session: &ServerConnection,
+    routed: Option<&ServerName>,
+) -> Result<(Option<Identity>, &'static str, Option<Alpn>), Refusal> {
+    if !same_name(session.server_name(), routed) {
+        let actual = session.server_name().map(str::to_owned);
+        return Err(Refusal::NameMismatch { routed: routed.cloned(), actual });
+    }
+    let leaf = session.peer_certificates().and_then(<[_]>::first);
+    let identity = leaf.map(|leaf| identity(leaf)).transpose().map_err(Refusal::Untrusted)?;
+    let version = if session.protocol_version() == Some(ProtocolVersion::TLSv1_3) { "1.3" } else { "1.2" };
+    let alpn = session.alpn_protocol().and_then(|protocol| Alpn::new(protocol).ok());
+    Ok((identity, version, alpn))
+}
+
+/// Whether the name that rustls read is the one that the route was chosen by. An address is no name (RFC 6066 §3).
+fn same_name(actual: Option<&str>, routed: Option<&ServerName>) -> bool {
+    match actual.map(str::parse::<ServerName>) {
+        None | Some(Err(NameError::IpAddress)) => routed.is_none(),
+        Some(Ok(name)) => routed == Some(&name),
+        Some(Err(_)) => false,
+    }
+}
+
+/// tokio-rustls wraps what rustls says into an I/O error.
+fn io_refusal(error: io::Error) -> Refusal {
+    match error.downcast::<rustls::Error>() {
+        Ok(error) => refusal(error),
+        Err(error) => Refusal::Io(error),
+    }
+}
+
+fn refusal(error: rustls::Error) -> Refusal {
+    match error {
+        rustls::Error::NoCertificatesPresented => Refusal::NoCertificate,
+        rustls::Error::AlertReceived(alert) => Refusal::Client(format!("{alert:?}")),
+        rustls::Error::InvalidCertificate(error) => certificate_refusal(&error),
+        error => Refusal::Protocol(error),
+    }
+}
+
+fn certificate_refusal(error: &CertificateError) -> Refusal {
+    Refusal::Untrusted(match error {
+        CertificateError::Expired => return Refusal::Expired(String::new()),
+        CertificateError::ExpiredContext { time, not_after } => {
+            return Refusal::Expired(format!(", {} ago", span(time.as_secs().saturating_sub(not_after.as_secs()))));
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            let wait = span(not_before.as_secs().saturating_sub(time.as_secs()));
+            format!("it is not valid before {wait} from now; compare the clocks")
+        }
+        CertificateError::UnknownIssuer => {
+            "it was issued by none of the trusted CAs, or an intermediate is missing".to_owned()
+        }
+        CertificateError::BadSignature => "a signature does not verify with the key of the trusted CA of that name; \
+            if two CAs have the same subject, both must be trusted"
+            .to_owned(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its extended key usage does not include clientAuth".to_owned()
+        }
+        CertificateError::BadEncoding => "it is not a well-formed certificate".to_owned(),
+        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
+            Some(webpki::Error::UnsupportedCertVersion) => {
+                "X.509 v1 certificate: issue it with extensions (v3)".to_owned()
+            }
+            Some(webpki::Error::CaUsedAsEndEntity) => {
+                "it is a CA's own certificate (CA:TRUE), which identifies no client: issue one with CA:FALSE".to_owned()
+            }
+            _ => error.to_string(),
+        },
+        _ => error.to_string(),
+    })
+}
+
+/// A span of time in the largest unit that leaves a whole number above one.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", seconds / 60),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86400),
+    }
+}

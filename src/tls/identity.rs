@@ -1,0 +1,140 @@
+//! From a certificate's DER to the texts that people and policies read.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::digest;
+use x509_parser::asn1_rs::ToDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+use crate::authz::{AltName, Identity, printable, push_printable};
+
+/// What the verified certificate `der` says. A certificate that cannot be read identifies nobody: the parser's reason.
+pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
+    let certificate = super::pem::parse(der)?;
+    let serial = certificate.raw_serial();
+    let leading_zeros = serial.iter().take(serial.len().saturating_sub(1)).take_while(|&&byte| byte == 0).count();
+    Ok(Identity {
+        subject: distinguished_name(certificate.subject()),
+        names: alt_names(&certificate),
+        serial: hex(&serial[leading_zeros..]),
+        fingerprint: fingerprint(der),
+    })
+}
+
+/// The subjectAltNames that have a place in [`AltName`]. An extension that does not parse, or stands twice, has none.
+pub(super) fn alt_names(certificate: &X509Certificate<'_>) -> Vec<AltName> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(AltName::Dns(printable(name))),
+        GeneralName::URI(uri) => Some(AltName::Uri(printable(uri))),
+        GeneralName::RFC822Name(address) => Some(AltName::Email(printable(address))),
+        GeneralName::IPAddress(bytes) => ip_address(bytes).map(AltName::Ip),
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(name).collect()
+}
+
+/// The SHA-256 digest of a certificate in lower-case hexadecimal.
+pub(super) fn fingerprint(der: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, der).as_ref())
+}
+
+/// A name as RFC 4514 writes it, the last part first, with unprintable characters escaped.
+pub(super) fn distinguished_name(name: &X509Name<'_>) -> String {
+    let mut parts: Vec<String> =
+        name.iter_rdn().map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
+    parts.reverse();
+    parts.join(",")
+}
+
+fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let oid = attribute.attr_type();
+    let kind = oid2abbrev(oid, oid_registry()).map_or_else(|_| oid.to_id_string(), str::to_owned);
+    match attribute.as_str() {
+        Ok(text) => format!("{kind}={}", attribute_text(text)),
+        // A string type that is not read as text is written as RFC 4514 §2.4 has it.
+        Err(_) => format!("{kind}=#{}", hex(&attribute.attr_value().to_der_vec().unwrap_or_default())),
+    }
+}
+
+/// RFC 4514 §2.4: what a reader could take for structure has a backslash before it.
+fn attribute_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let last = text.chars().count().saturating_sub(1);
+    for (position, c) in text.chars().enumerate() {
+        let at_an_end = c == ' ' && (position == 0 || position == last);
+        if at_an_end || (c == '#' && position == 0) || matches!(c, '"' | '+' | ',' | ';' | '<' | '>') {
+            out.push('\\');
+        }
+        push_printable(&mut out, c);
+    }
+    out
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, SanType};
+
+    use super::*;
+
+    #[test]
+    fn an_identity_holds_every_kind_of_name_and_escapes_what_a_log_cannot_take() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "Smith, Sons + Co");
+        params.distinguished_name.push(DnType::OrganizationalUnitName, " #1\nwarn: forged");
+        params.distinguished_name.push(DnType::CommonName, "#wéb\u{202e} ");
+        params.distinguished_name.push(DnType::CountryName, DnValue::BmpString("DE".try_into().unwrap()));
+        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 65]), "nym");
+        params.subject_alt_names = vec![
+            SanType::DnsName("web\n.example".try_into().unwrap()),
+            SanType::URI("spiffe://example.net/web".try_into().unwrap()),
+            SanType::Rfc822Name("a@example.net".try_into().unwrap()),
+            SanType::IpAddress("192.0.2.1".parse().unwrap()),
+            SanType::IpAddress("2001:db8::1".parse().unwrap()),
+        ];
+        params.serial_number = Some(vec![0x00, 0x8a, 0x0b].into());
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+
+        let identity = identity(certificate.der()).unwrap();
+        let subject = r"2.5.4.65=nym,C=#1e0400440045,CN=\#wéb\e2\80\ae\ ,OU=\ #1\0awarn: forged,O=Smith\, Sons \+ Co";
+        assert_eq!(identity.subject, subject);
+        let names: Vec<String> = identity.names.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                r"dns:web\0a.example",
+                "uri:spiffe://example.net/web",
+                "email:a@example.net",
+                "ip:192.0.2.1",
+                "ip:2001:db8::1"
+            ]
+        );
+        assert_eq!(identity.serial, "8a0b");
+        assert_eq!(identity.fingerprint, fingerprint(certificate.der()));
+        assert_eq!(identity.fingerprint.len(), 64);
+    }
+
+    #[test]
+    fn what_is_no_certificate_identifies_nobody() {
+        assert!(identity(b"").is_err());
+        assert!(identity(b"\x30\x03\x02\x01\x00").is_err());
+    }
+
+    #[test]
+    fn a_digest_is_lower_case_hexadecimal() {
+        assert_eq!(fingerprint(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+}

@@ -1,0 +1,30 @@
+//! TLS, and the only place that knows how: certificates, whom to trust, and the server's side of a handshake.
+//!
+//! Nothing here reads a file or the configuration: bytes and options come in, values that are ready to use come out.
+//! The cryptographic provider is passed explicitly everywhere; no process-wide default is ever installed.
+
+mod ca;
+mod certificate;
+mod handshake;
+mod identity;
+mod pem;
+pub mod pki;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+pub use ca::{CaCertificate, CaIssue};
+pub use certificate::{Certificate, CertificateError, CertificateIssue};
+pub use handshake::{Accepted, HandshakeError, Refusal};
+pub use pem::{BundleError, Foreign, PemError};
+pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options};
+
+/// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
+fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+    &PROVIDER
+}
