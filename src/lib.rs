@@ -10,10 +10,14 @@
 //! ```
 
 pub mod addr;
+pub mod authz;
 pub mod config;
 pub mod name;
 pub mod net;
+pub mod proxy;
 pub mod relay;
 pub mod route;
+pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod wire;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::addr::UpstreamAddr;
-use crate::net::{Stream, connect, deadline_in};
+use crate::net::{Stream, connect};
 
 /// What an upstream is made of. Two upstreams with equal options are the same upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +96,7 @@ impl Upstream {
         };
         let mut last = ConnectError::Empty;
         for (tried, server) in (1..).zip(servers[first..].iter().chain(&servers[..first])) {
-            match connect(server, deadline_in(timeout)).await {
+            match connect(server, Instant::now() + timeout).await {
                 Ok(stream) => return Ok((stream, server)),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     last = ConnectError::TimedOut { server: server.clone(), tried };

@@ -75,6 +75,33 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// A finding of this severity, nowhere yet.
+    #[must_use]
+    pub fn new(severity: Severity, message: impl Into<String>) -> Self {
+        Self { severity, message: message.into(), place: None, other: None, help: None }
+    }
+
+    /// The same, at a place.
+    #[must_use]
+    pub fn at(mut self, source: &Arc<Source>, span: &Range<usize>) -> Self {
+        self.place = Some(Place { source: Arc::clone(source), span: span.clone() });
+        self
+    }
+
+    /// The same, with another place that is part of it.
+    #[must_use]
+    pub fn and_at(mut self, source: &Arc<Source>, span: &Range<usize>, role: &str) -> Self {
+        self.other = Some((Place { source: Arc::clone(source), span: span.clone() }, role.to_owned()));
+        self
+    }
+
+    /// The same, with what to write instead.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<Option<String>>) -> Self {
+        self.help = help.into();
+        self
+    }
+
     /// Writes it for a person: the message, the lines of the file with the place marked, the help.
     #[must_use]
     pub fn render(&self, color: bool) -> String {

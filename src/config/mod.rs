@@ -1,5 +1,187 @@
 //! The configuration: from text to values that are right, or to every reason why they are not.
+//!
+//! A [`Config`] exists only if every file that it names could be read, parsed, and fits the others. Nobody who has one
+//! checks again.
+
+mod compile;
 pub mod diagnostic;
 pub mod file;
 pub mod files;
 mod read;
+mod show;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::addr::ListenAddr;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::file::{Action as ActionName, ClientAuthMode, TlsVersion};
+use crate::config::files::Files;
+use crate::relay;
+use crate::route::{Rule, Table};
+use crate::telemetry;
+use crate::tls::{Acceptor, Certificate};
+use crate::upstream;
+
+/// A configuration that can run.
+#[derive(Debug)]
+pub struct Config {
+    /// By name.
+    pub listeners: BTreeMap<Arc<str>, Listener>,
+    /// By name; the targets of the listeners' tables are positions in this list.
+    pub routes: Vec<Route>,
+    /// The `[tls]` tables with what they inherit, for those who want to read them.
+    pub tls: BTreeMap<Arc<str>, Tls>,
+    /// By name.
+    pub certificates: BTreeMap<Arc<str>, NamedCertificate>,
+    /// The global time limits.
+    pub timeouts: Timeouts,
+    /// What is logged.
+    pub log: telemetry::Options,
+    /// Whether each connection is logged when it ends.
+    pub access_log: bool,
+}
+
+/// A listener: where, and which routes.
+#[derive(Debug)]
+pub struct Listener {
+    /// Addresses, at least one.
+    pub bind: Vec<ListenAddr>,
+    /// Positions in [`Config::routes`].
+    pub table: Arc<Table<usize>>,
+}
+
+/// A route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Which clients it takes.
+    pub rule: Rule<usize>,
+    /// The listeners that it is on; every one if nothing.
+    pub listeners: Option<Vec<Arc<str>>>,
+    /// What it does.
+    pub action: Action,
+    /// Its time limits.
+    pub timeouts: Timeouts,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub enum Action {
+    /// Bytes go to the upstream as they are.
+    Passthrough(Arc<upstream::Options>),
+    /// TLS ends here.
+    Terminate {
+        /// Where the plaintext goes.
+        upstream: Arc<upstream::Options>,
+        /// The `[tls]` table.
+        tls: Arc<str>,
+        /// The certificates by name, the default one first.
+        certificates: Vec<Arc<str>>,
+        /// All of that, ready.
+        acceptor: Arc<Acceptor>,
+    },
+    /// Clients are refused.
+    Reject,
+}
+
+impl Action {
+    /// As it is written in the file.
+    #[must_use]
+    pub fn name(&self) -> ActionName {
+        match self {
+            Self::Passthrough(_) => ActionName::Passthrough,
+            Self::Terminate { .. } => ActionName::Terminate,
+            Self::Reject => ActionName::Reject,
+        }
+    }
+
+    /// Where clients go, if they go anywhere.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&Arc<upstream::Options>> {
+        match self {
+            Self::Passthrough(upstream) | Self::Terminate { upstream, .. } => Some(upstream),
+            Self::Reject => None,
+        }
+    }
+}
+
+/// A `[tls]` table after inheritance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The oldest version of TLS.
+    pub min_version: TlsVersion,
+    /// Protocols, the preferred one first.
+    pub alpn: Vec<String>,
+    /// Whether clients authenticate.
+    pub client_auth: ClientAuthMode,
+    /// The CAs that they are verified against.
+    pub ca_files: Vec<PathBuf>,
+}
+
+/// A certificate, and where it came from.
+#[derive(Debug)]
+pub struct NamedCertificate {
+    /// The certificate with its key.
+    pub certificate: Arc<Certificate>,
+    /// The file of the certificate.
+    pub cert_file: PathBuf,
+    /// The file of the key.
+    pub key_file: PathBuf,
+}
+
+/// Time limits. Those without a value are off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From accept to the whole ClientHello.
+    pub hello: Duration,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// For each server that is tried.
+    pub connect: Duration,
+    /// Without a byte either way.
+    pub idle: Option<Duration>,
+    /// With one side finished and the other silent.
+    pub half_close: Option<Duration>,
+    /// For connections to end by themselves when snigate stops.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let relay = relay::Options::default();
+        Self {
+            hello: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
+            connect: Duration::from_secs(5),
+            idle: relay.idle,
+            half_close: relay.half_close,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What came of reading a configuration.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration, unless anything refuses it.
+    pub config: Option<Config>,
+    /// Everything there is to say about it.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Every file that it was made of.
+    pub files: Files,
+}
+
+/// Reads the configuration at `path`, the files that it includes, and every certificate, key and CA that it names.
+#[must_use]
+pub fn load(path: &Path) -> Loaded {
+    let (mut files, mut diagnostics) = (Files::default(), Vec::new());
+    let merged = read::read(path, &mut files, &mut diagnostics);
+    let config = compile::compile(merged, &mut files, &mut diagnostics);
+    let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses());
+    diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
+    Loaded { config: (!refused).then_some(config), diagnostics, files }
+}

@@ -157,14 +157,10 @@ fn merge_section<T>(
 }
 
 fn twice<T>(key: &str, second: (&Arc<Source>, Range<usize>), first: &In<T>) -> Diagnostic {
-    let first = Place { source: Arc::clone(&first.source), span: first.span.clone() };
-    Diagnostic {
-        severity: Severity::Error,
-        message: format!("{key} is defined twice"),
-        place: Some(Place { source: Arc::clone(second.0), span: second.1 }),
-        other: Some((first, "first defined here".to_owned())),
-        help: Some("give one of them another name, or remove it".to_owned()),
-    }
+    Diagnostic::new(Severity::Error, format!("{key} is defined twice"))
+        .at(second.0, &second.1)
+        .and_at(&first.source, &first.span, "first defined here")
+        .help("give one of them another name, or remove it".to_owned())
 }
 
 /// Reads one file; what is wrong with its form is reported and left out.

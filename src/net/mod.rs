@@ -1,9 +1,11 @@
 //! Sockets: a byte stream of any kind behind one type, and what is asked of the kernel to get one.
 
+mod close;
 mod connect;
 mod listen;
 mod stream;
 
-pub use connect::{connect, deadline_in};
+pub use close::{LINGER, close_in_order};
+pub use connect::connect;
 pub use listen::{AcceptFailure, listen, raise_open_files};
 pub use stream::Stream;

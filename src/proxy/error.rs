@@ -38,9 +38,6 @@ pub enum Error {
     /// The route is strict and none of its certificates covers the name.
     #[error("no certificate of the route covers {0}")]
     NameNotCovered(ServerName),
-    /// The TLS handshake failed.
-    #[error(transparent)]
-    Handshake(HandshakeError),
     /// The TLS handshake was not complete by the deadline.
     #[error("the handshake was not complete in time")]
     HandshakeTimeout,
@@ -75,7 +72,9 @@ impl Error {
         match self {
             Self::Silent | Self::IncompleteHello => Ending::new(O::IncompleteHello, P::Client),
             Self::HelloTimeout => Ending::new(O::HelloTimeout, P::Client),
-            Self::HelloRead(error) if error.kind() == io::ErrorKind::ConnectionReset => Ending::new(O::Reset, P::Client),
+            Self::HelloRead(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Ending::new(O::Reset, P::Client)
+            }
             Self::HelloRead(error) => Ending::because(O::IncompleteHello, P::Client, error),
             Self::Hello(HelloError::NotTls) => Ending::new(O::NotTls, P::Client),
             Self::Hello(error @ HelloError::TooLarge { .. }) => Ending::because(O::HelloTooLarge, P::Client, error),
@@ -83,11 +82,14 @@ impl Error {
             Self::NoRoute => Ending::new(O::NoRoute, P::Proxy),
             Self::Rejected => Ending::new(O::Rejected, P::Proxy),
             Self::NameNotCovered(_) => Ending::because(O::NameNotCovered, P::Proxy, self),
-            Self::Handshake(error) => handshake(error),
             Self::HandshakeTimeout => Ending::new(O::HandshakeTimeout, P::Client),
-            Self::Connect(error @ ConnectError::TimedOut { .. }) => Ending::because(O::ConnectTimeout, P::Server, error),
+            Self::Connect(error @ ConnectError::TimedOut { .. }) => {
+                Ending::because(O::ConnectTimeout, P::Server, error)
+            }
             Self::Connect(error) => Ending::because(O::ConnectFailed, P::Server, error),
-            Self::Forward(error) if error.kind() == io::ErrorKind::TimedOut => Ending::because(O::ConnectTimeout, P::Server, self),
+            Self::Forward(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Ending::because(O::ConnectTimeout, P::Server, self)
+            }
             Self::Forward(_) => Ending::because(O::ConnectFailed, P::Server, self),
             Self::Relay(error) => relayed(error),
         }
@@ -106,4 +108,14 @@ fn relayed(error: &relay::Error) -> Ending {
         relay::Error::Io(side, source) => Ending::because(Outcome::Reset, party(side), source),
     }
 }
-
+/// A handshake that led to nothing.
+pub(super) fn handshake(error: &HandshakeError) -> Ending {
+    let client = |outcome| Ending::because(outcome, Party::Client, error);
+    match &error.refusal {
+        Refusal::NoCertificate => Ending::new(Outcome::NoCertificate, Party::Client),
+        Refusal::Untrusted(_) | Refusal::Expired(_) => client(Outcome::UntrustedCertificate),
+        Refusal::Client(_) | Refusal::Io(_) | Refusal::NameMismatch { .. } | Refusal::Protocol(_) => {
+            client(Outcome::HandshakeFailed)
+        }
+    }
+}

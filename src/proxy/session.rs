@@ -46,7 +46,6 @@ impl Session {
         self.record.route = Some((Arc::clone(&route.name), route.action.word()));
     }
 
-
     /// How the connection ended. What happens afterwards (an alert is delivered) does not change it.
     pub(super) fn end(&mut self, ending: Ending) {
         self.ending = Some(ending);
@@ -73,7 +72,10 @@ impl Drop for Session {
         self.record.received += self.meter.received;
         self.record.truncated = self.meter.client_truncated || self.meter.server_truncated;
         if ending.outcome == Outcome::InternalError {
-            warn!(id = format_args!("{:016x}", self.record.id), "a connection met a fault in snigate; please report it");
+            warn!(
+                id = format_args!("{:016x}", self.record.id),
+                "a connection met a fault in snigate; please report it"
+            );
         }
         if self.access_log {
             self.record.log(&ending);

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::addr::Cidr;
 use crate::name::{Alpn, NamePattern, ServerName};
@@ -15,6 +16,11 @@ use crate::route::{Key, Rule};
 #[derive(Clone, Debug)]
 pub struct Table<T> {
     targets: Vec<T>,
+    index: Arc<Index>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
     exact: HashMap<ServerName, Sources>,
     wildcard: HashMap<ServerName, Sources>,
     any: Sources,
@@ -68,40 +74,33 @@ impl<T> Table<T> {
     /// A table that has overlaps decides them by the order of the rules and must not be used to serve.
     #[must_use]
     pub fn build(rules: impl IntoIterator<Item = Rule<T>>) -> (Self, Vec<Overlap>) {
-        let mut table = Self {
-            targets: Vec::new(),
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
-            any: Sources::default(),
-            nameless_any: Sources::default(),
-            nameless: Sources::default(),
-            nameless_rivals: None,
-        };
+        let mut targets = Vec::new();
+        let mut index = Index::default();
         let mut overlaps = Vec::new();
         let mut nameless = Vec::new();
-        for (index, rule) in rules.into_iter().enumerate() {
+        for (number, rule) in rules.into_iter().enumerate() {
             for name in &rule.names {
                 let sources = match name {
-                    NamePattern::Exact(exact) => table.exact.entry(exact.clone()).or_default(),
-                    NamePattern::Wildcard(suffix) => table.wildcard.entry(suffix.clone()).or_default(),
-                    NamePattern::Any => &mut table.any,
+                    NamePattern::Exact(exact) => index.exact.entry(exact.clone()).or_default(),
+                    NamePattern::Wildcard(suffix) => index.wildcard.entry(suffix.clone()).or_default(),
+                    NamePattern::Any => &mut index.any,
                 };
-                sources.insert(&rule, index, |first, from, alpn| {
-                    overlaps.push(Overlap { first, second: index, name: name.clone(), from, alpn: alpn.cloned() });
+                sources.insert(&rule, number, |first, from, alpn| {
+                    overlaps.push(Overlap { first, second: number, name: name.clone(), from, alpn: alpn.cloned() });
                 });
             }
             if !rule.strict_sni {
                 // Of two rules that both name `*`, the overlap has been reported above.
-                let sources = if rule.takes_any_name() { &mut table.nameless_any } else { &mut table.nameless };
-                sources.insert(&rule, index, |_, _, _| ());
+                let sources = if rule.takes_any_name() { &mut index.nameless_any } else { &mut index.nameless };
+                sources.insert(&rule, number, |_, _, _| ());
                 if !rule.takes_any_name() {
-                    nameless.push((index, rule.from));
+                    nameless.push((number, rule.from));
                 }
             }
-            table.targets.push(rule.target);
+            targets.push(rule.target);
         }
-        table.nameless_rivals = if table.nameless_any.anywhere.any.is_some() { None } else { rivals(&nameless) };
-        (table, overlaps)
+        index.nameless_rivals = if index.nameless_any.anywhere.any.is_some() { None } else { rivals(&nameless) };
+        (Self { targets, index: Arc::new(index) }, overlaps)
     }
 
     /// The target of the rule that takes this client, if there is one.
@@ -111,23 +110,26 @@ impl<T> Table<T> {
     #[must_use]
     pub fn lookup(&self, key: &Key<'_>) -> Option<&T> {
         let rule = match key.name {
-            Some(name) => self.by_name(name, key),
-            None => self.nameless_any.most_specific(key).or_else(|| self.nameless.only(key)),
+            Some(name) => self.index.by_name(name, key),
+            None => self.index.nameless_any.most_specific(key).or_else(|| self.index.nameless.only(key)),
         };
         self.targets.get(rule? as usize)
     }
 
-    /// Every target, in the order of the rules.
-    pub fn targets(&self) -> impl Iterator<Item = &T> {
-        self.targets.iter()
+    /// The same table with other targets. The index is shared, so this costs no more than the new targets.
+    #[must_use]
+    pub fn map<U>(&self, target: impl FnMut(&T) -> U) -> Table<U> {
+        Table { targets: self.targets.iter().map(target).collect(), index: Arc::clone(&self.index) }
     }
 
     /// Two rules that would both take some client without a name, so that none of them does.
     #[must_use]
     pub fn nameless_rivals(&self) -> Option<(usize, usize)> {
-        self.nameless_rivals
+        self.index.nameless_rivals
     }
+}
 
+impl Index {
     fn by_name(&self, name: &ServerName, key: &Key<'_>) -> Option<u32> {
         let exact = self.exact.get(name).and_then(|sources| sources.most_specific(key));
         exact

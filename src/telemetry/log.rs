@@ -66,7 +66,11 @@ struct Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = String::with_capacity(512);
-        if self.json.load(Ordering::Relaxed) { write_json(&mut line, event) } else { write_text(&mut line, event) }
+        if self.json.load(Ordering::Relaxed) {
+            write_json(&mut line, event)
+        } else {
+            write_text(&mut line, event)
+        }
         line.push('\n');
         // Nobody is left to be told when standard error is gone.
         let _ = io::stderr().lock().write_all(line.as_bytes());

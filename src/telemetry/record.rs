@@ -122,4 +122,3 @@ fn join<T: std::fmt::Display>(items: &[T]) -> String {
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
-

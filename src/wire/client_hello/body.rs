@@ -1,5 +1,6 @@
 //! The message itself: what a ClientHello asks for, strictly read.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use tls_parser::nom::error::ErrorKind;
@@ -41,6 +42,26 @@ pub enum RequestedName {
     Name(ServerName),
     /// At most 255 bytes of printable ASCII that are no host name, such as `localhost:8443`. No route matches it.
     Unusable(Box<str>),
+}
+
+impl RequestedName {
+    /// The host name, if it is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&ServerName> {
+        if let Self::Name(name) = self { Some(name) } else { None }
+    }
+}
+
+impl fmt::Display for RequestedName {
+    /// The text that the client sent, normalised; empty for none. It has no control characters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => Ok(()),
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => name.fmt(f),
+            Self::Unusable(text) => f.write_str(text),
+        }
+    }
 }
 
 impl ClientHello {

@@ -1,0 +1,139 @@
+//! From what was written to what it means. Every rule that a configuration must keep is checked here, and every breach
+//! of one is reported, not only the first.
+
+mod listeners;
+mod routes;
+mod tls;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tracing::Level;
+
+use crate::config::diagnostic::{Diagnostic, Severity, Source};
+use crate::config::file::{self, At};
+use crate::config::files::Files;
+use crate::config::read::{In, Merged};
+use crate::config::{Config, Timeouts};
+use crate::telemetry;
+
+/// Longer is a slip of the pen, and deadlines must not overflow.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Where mistakes are reported while one table is compiled.
+struct Report<'a> {
+    diagnostics: &'a mut Vec<Diagnostic>,
+    source: &'a Arc<Source>,
+    /// The table: `routes.api`.
+    table: String,
+}
+
+impl Report<'_> {
+    fn error(&mut self, span: &Range<usize>, message: impl std::fmt::Display, help: impl Into<Option<String>>) {
+        self.push(Severity::Error, span, message, help);
+    }
+
+    fn warning(&mut self, span: &Range<usize>, message: impl std::fmt::Display, help: impl Into<Option<String>>) {
+        self.push(Severity::Warning, span, message, help);
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        span: &Range<usize>,
+        message: impl std::fmt::Display,
+        help: impl Into<Option<String>>,
+    ) {
+        let diagnostic = Diagnostic::new(severity, format!("{}: {message}", self.table));
+        self.diagnostics.push(diagnostic.at(self.source, span).help(help));
+    }
+
+    /// A text as what it should be; a mistake names the key and says what to write.
+    fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str, text: &At<String>) -> Option<T> {
+        text.parse().map_err(|error| self.error(&text.span, format_args!("{key}: {error}"), None)).ok()
+    }
+
+    /// Every text of a list, without those that are wrong.
+    fn parse_all<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str, list: &file::List) -> Vec<T> {
+        list.0.iter().filter_map(|text| self.parse(key, text)).collect()
+    }
+
+    /// A duration above zero.
+    fn duration(&mut self, key: &str, text: &At<String>) -> Option<Duration> {
+        let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+        match duration {
+            Some(duration) if !duration.is_zero() && duration <= MAX_DURATION => Some(duration),
+            _ => {
+                let message = format!("{key}: {:?} is not a duration between 1ns and 10 years", text.value);
+                self.error(&text.span, message, "write `5s`, `500ms` or `1h30m`".to_owned());
+                None
+            }
+        }
+    }
+
+    /// A duration, or `off`.
+    fn duration_or_off(&mut self, key: &str, text: &At<String>) -> Option<Option<Duration>> {
+        if text.value == "off" { Some(None) } else { self.duration(key, text).map(Some) }
+    }
+}
+
+pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Config {
+    let timeouts = merged.timeouts.as_ref().map_or_else(Timeouts::default, |section| timeouts(section, diagnostics));
+    let (log, access_log) = log(merged.log.as_ref().map(|log| &log.value));
+    let materials = tls::compile(&merged, files, diagnostics);
+    let mut listeners = listeners::compile(&merged, diagnostics);
+    let routes = routes::compile(&merged, &materials, &timeouts, diagnostics);
+    listeners::fill(&mut listeners, &routes, &merged, diagnostics);
+    let tls::Materials { certificates, policies } = materials;
+    Config {
+        listeners,
+        routes,
+        tls: policies.into_iter().map(|(name, policy)| (name, policy.shown)).collect(),
+        certificates,
+        timeouts,
+        log,
+        access_log,
+    }
+}
+
+fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> Timeouts {
+    let mut report = Report { diagnostics, source: &section.source, table: "timeouts".to_owned() };
+    let mut timeouts = Timeouts::default();
+    let file::Timeouts { hello, handshake, connect, idle, half_close, drain } = &section.value;
+    let own = [
+        ("hello", hello, &mut timeouts.hello),
+        ("handshake", handshake, &mut timeouts.handshake),
+        ("connect", connect, &mut timeouts.connect),
+        ("drain", drain, &mut timeouts.drain),
+    ];
+    for (key, text, timeout) in own {
+        if let Some(duration) = text.as_ref().and_then(|text| report.duration(key, text)) {
+            *timeout = duration;
+        }
+    }
+    for (key, text, timeout) in
+        [("idle", idle, &mut timeouts.idle), ("half_close", half_close, &mut timeouts.half_close)]
+    {
+        if let Some(duration) = text.as_ref().and_then(|text| report.duration_or_off(key, text)) {
+            *timeout = duration;
+        }
+    }
+    timeouts
+}
+
+fn log(section: Option<&file::Log>) -> (telemetry::Options, bool) {
+    let level = match section.and_then(|log| log.level) {
+        Some(file::Level::Error) => Level::ERROR,
+        Some(file::Level::Warn) => Level::WARN,
+        Some(file::Level::Info) | None => Level::INFO,
+        Some(file::Level::Debug) => Level::DEBUG,
+        Some(file::Level::Trace) => Level::TRACE,
+    };
+    let format = match section.and_then(|log| log.format) {
+        Some(file::Format::Text) | None => telemetry::Format::Text,
+        Some(file::Format::Json) => telemetry::Format::Json,
+    };
+    (telemetry::Options { level, format }, section.and_then(|log| log.access).unwrap_or(true))
+}

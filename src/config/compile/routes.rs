@@ -1,0 +1,320 @@
+//! Routes and upstreams.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::addr::UpstreamAddr;
+use crate::config::compile::Report;
+use crate::config::compile::tls::Materials;
+use crate::config::diagnostic::{Diagnostic, did_you_mean};
+use crate::config::file::{self, At, List};
+use crate::config::read::{In, Merged};
+use crate::config::{Action, Route, Timeouts};
+use crate::name::{NamePattern, ServerName};
+use crate::route::Rule;
+use crate::tls::{Acceptor, Certificate, Options};
+use crate::upstream;
+
+/// The `[tls]` table of a route that names none. It need not be defined.
+const DEFAULT_TLS: &str = "default";
+
+/// An `[upstreams]` table.
+struct Upstream {
+    options: Arc<upstream::Options>,
+    connect_timeout: Option<Duration>,
+}
+
+pub(super) fn compile(
+    merged: &Merged,
+    materials: &Materials,
+    timeouts: &Timeouts,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Route> {
+    let upstreams = upstreams(merged, diagnostics);
+    let mut routes = Vec::with_capacity(merged.routes.len());
+    for (name, table) in &merged.routes {
+        let report = Report { diagnostics, source: &table.source, table: format!("routes.{name}") };
+        let mut compiler = Compiler { merged, materials, upstreams: &upstreams, table, report };
+        if let Some(mut route) = compiler.route(name, timeouts) {
+            route.rule.target = routes.len();
+            routes.push(route);
+        }
+    }
+    routes
+}
+
+fn upstreams(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Option<Upstream>> {
+    let mut upstreams = BTreeMap::new();
+    for (name, table) in &merged.upstreams {
+        let mut report = Report { diagnostics, source: &table.source, table: format!("upstreams.{name}") };
+        upstreams.insert(name.clone(), upstream(name, table, &mut report));
+    }
+    upstreams
+}
+
+fn upstream(name: &str, table: &In<file::Upstream>, report: &mut Report<'_>) -> Option<Upstream> {
+    if name.contains(':') {
+        let message = "the name of an upstream has no colon: routes would read it as an address";
+        report.error(&table.span, message, None);
+    }
+    let file::Upstream { servers, balance, connect_timeout } = &table.value;
+    let list = servers.clone().unwrap_or_default();
+    if list.0.is_empty() {
+        report.error(&table.span, "servers is missing", "add `servers = [\"192.0.2.1:8443\"]`".to_owned());
+    }
+    let servers: Vec<UpstreamAddr> = report.parse_all("servers", &list);
+    let balance = match balance {
+        Some(file::Balance::First) => upstream::Balance::First,
+        Some(file::Balance::RoundRobin) | None => upstream::Balance::RoundRobin,
+    };
+    let connect_timeout = connect_timeout.as_ref().and_then(|text| report.duration("connect_timeout", text));
+    let complete = !servers.is_empty() && servers.len() == list.0.len();
+    let options = Arc::new(upstream::Options { name: name.into(), servers, balance });
+    complete.then_some(Upstream { options, connect_timeout })
+}
+
+struct Compiler<'a> {
+    merged: &'a Merged,
+    materials: &'a Materials,
+    upstreams: &'a BTreeMap<String, Option<Upstream>>,
+    table: &'a In<file::Route>,
+    report: Report<'a>,
+}
+
+impl Compiler<'_> {
+    /// The route, without its number; nothing after a mistake, which has been reported.
+    fn route(&mut self, name: &str, timeouts: &Timeouts) -> Option<Route> {
+        let route = &self.table.value;
+        let names = self.names();
+        let from = route.from.as_ref().map_or_else(Vec::new, |list| self.report.parse_all("from", list));
+        let alpn = route.alpn.as_ref().map_or_else(Vec::new, |list| self.report.parse_all("alpn", list));
+        self.refuse_empty("from", route.from.as_ref());
+        self.refuse_empty("alpn", route.alpn.as_ref());
+        let strict_sni = route.strict_sni.unwrap_or(true);
+        let rule = Rule { names, from, alpn, strict_sni, target: 0 };
+        let listeners = self.listeners();
+        let mut timeouts = *timeouts;
+        let action = self.action(&rule, &mut timeouts)?;
+        self.override_timeouts(&mut timeouts);
+        Some(Route { name: name.into(), rule, listeners, action, timeouts })
+    }
+
+    fn names(&mut self) -> Vec<NamePattern> {
+        let list = self.table.value.sni.clone().unwrap_or_default();
+        if list.0.is_empty() {
+            let help = "add `sni = [\"app.example.net\"]`, or `sni = [\"*\"]` for every name";
+            self.report.error(&self.table.span, "sni is missing", help.to_owned());
+        }
+        self.report.parse_all("sni", &list)
+    }
+
+    /// A filter that lists nothing would be read as no filter at all by some and as nobody by others.
+    fn refuse_empty(&mut self, key: &str, list: Option<&List>) {
+        if list.is_some_and(|list| list.0.is_empty()) {
+            let help = format!("leave `{key}` out to take every client");
+            self.report.error(&self.table.span, format_args!("{key} is empty"), help);
+        }
+    }
+
+    fn listeners(&mut self) -> Option<Vec<Arc<str>>> {
+        let list = self.table.value.listeners.as_ref()?;
+        self.refuse_empty("listeners", Some(list));
+        let known = &self.merged.listeners;
+        for name in list.0.iter().filter(|name| !known.contains_key(&name.value)) {
+            let help = did_you_mean(name, known.keys().map(String::as_str));
+            self.report.error(&name.span, format_args!("listeners: listener {:?} is not defined", name.value), help);
+        }
+        Some(list.0.iter().map(|name| name.as_str().into()).collect())
+    }
+
+    fn action(&mut self, rule: &Rule<usize>, timeouts: &mut Timeouts) -> Option<Action> {
+        let route = &self.table.value;
+        let Some(action) = &route.action else {
+            let help = "add `action = \"passthrough\"`, `\"terminate\"` or `\"reject\"`";
+            self.report.error(&self.table.span, "action is missing", help.to_owned());
+            return None;
+        };
+        match action.value {
+            file::Action::Passthrough => {
+                self.refuse_keys("passthrough", "the server behind it has its own", false);
+                self.upstream(timeouts).map(Action::Passthrough)
+            }
+            file::Action::Reject => {
+                self.refuse_keys("reject", "nobody comes in", true);
+                Some(Action::Reject)
+            }
+            file::Action::Terminate => {
+                let upstream = self.upstream(timeouts);
+                let (tls, options) = self.tls()?;
+                let (names, certificates) = self.certificates()?;
+                self.judge_coverage(rule, &certificates);
+                self.judge_protocols(rule, &options);
+                let acceptor = Acceptor::new(certificates, &options, rule.strict_sni);
+                let acceptor = acceptor.map_err(|error| self.report.error(&action.span, error, None)).ok()?;
+                Some(Action::Terminate { upstream: upstream?, tls, certificates: names, acceptor: Arc::new(acceptor) })
+            }
+        }
+    }
+
+    fn refuse_keys(&mut self, action: &str, why: &str, upstream_too: bool) {
+        let route = &self.table.value;
+        let mut given = Vec::new();
+        given.extend(route.tls.as_ref().map(|tls| ("tls", tls.span.clone())));
+        given.extend(first(route.certificates.as_ref()).map(|name| ("certificates", name.span.clone())));
+        given.extend(first(route.upstream.as_ref()).filter(|_| upstream_too).map(|name| ("upstream", name.span.clone())));
+        for (key, span) in given {
+            let help = format!("remove it, or write `action = \"terminate\"`: {why}");
+            self.report.error(&span, format_args!("{key} has no meaning with action = {action:?}"), help);
+        }
+    }
+
+    /// An address, a list of addresses, or the name of an upstream: what has a colon is an address.
+    fn upstream(&mut self, timeouts: &mut Timeouts) -> Option<Arc<upstream::Options>> {
+        let list = self.table.value.upstream.clone().unwrap_or_default();
+        match list.0.as_slice() {
+            [] => {
+                let help = "add `upstream = \"192.0.2.1:8443\"`, or the name of an upstream";
+                self.report.error(&self.table.span, "upstream is missing", help.to_owned());
+                None
+            }
+            [name] if !name.contains(':') => self.named_upstream(name, timeouts),
+            addresses => {
+                let servers: Vec<UpstreamAddr> = self.report.parse_all("upstream", &list);
+                let name = addresses.iter().map(|address| address.as_str()).collect::<Vec<_>>().join(",");
+                let complete = servers.len() == addresses.len();
+                let options = upstream::Options { name: name.into(), servers, balance: upstream::Balance::First };
+                complete.then(|| Arc::new(options))
+            }
+        }
+    }
+
+    fn named_upstream(&mut self, name: &At<String>, timeouts: &mut Timeouts) -> Option<Arc<upstream::Options>> {
+        let Some(upstream) = self.upstreams.get(&name.value) else {
+            let help = did_you_mean(name, self.upstreams.keys().map(String::as_str))
+                .unwrap_or_else(|| "an address has a port, as in `192.0.2.1:8443`".to_owned());
+            self.report.error(&name.span, format_args!("upstream {:?} is not defined", name.value), help);
+            return None;
+        };
+        let upstream = upstream.as_ref()?;
+        timeouts.connect = upstream.connect_timeout.unwrap_or(timeouts.connect);
+        Some(Arc::clone(&upstream.options))
+    }
+
+    fn tls(&mut self) -> Option<(Arc<str>, Options)> {
+        let name = self.table.value.tls.as_ref();
+        let table = name.map_or(DEFAULT_TLS, |name| name.as_str());
+        if let Some(policy) = self.materials.policies.get(table) {
+            return Some((table.into(), policy.options.clone()));
+        }
+        match name {
+            // A table that is defined and yet not there has been reported.
+            _ if self.merged.tls.contains_key(table) => None,
+            Some(name) if table != DEFAULT_TLS => {
+                let help = did_you_mean(table, self.merged.tls.keys().map(String::as_str));
+                self.report.error(&name.span, format_args!("tls {table:?} is not defined"), help);
+                None
+            }
+            _ => Some((table.into(), Options::default())),
+        }
+    }
+
+    fn certificates(&mut self) -> Option<(Vec<Arc<str>>, Vec<Arc<Certificate>>)> {
+        let known = &self.materials.certificates;
+        let defined = &self.merged.certificates;
+        let list = match &self.table.value.certificates {
+            Some(list) => list.clone(),
+            None => List::from(defined.keys().cloned().collect::<Vec<_>>()),
+        };
+        if list.0.is_empty() {
+            let help = "add a table `[certificates.NAME]` with `cert_file` and `key_file`";
+            self.report.error(&self.table.span, "there is no certificate to terminate TLS with", help.to_owned());
+        }
+        let (mut names, mut certificates) = (Vec::new(), Vec::new());
+        for name in &list.0 {
+            match known.get_key_value(name.as_str()) {
+                Some((name, named)) => {
+                    names.push(Arc::clone(name));
+                    certificates.push(Arc::clone(&named.certificate));
+                }
+                // Reported where it is defined.
+                None if defined.contains_key(&name.value) => {}
+                None => {
+                    let help = did_you_mean(name, defined.keys().map(String::as_str));
+                    self.report.error(&name.span, format_args!("certificate {:?} is not defined", name.value), help);
+                }
+            }
+        }
+        (!names.is_empty() && names.len() == list.0.len()).then_some((names, certificates))
+    }
+
+    /// Warns of names that no certificate of the route covers.
+    fn judge_coverage(&mut self, rule: &Rule<usize>, certificates: &[Arc<Certificate>]) {
+        let covered = |name: &ServerName| certificates.iter().any(|certificate| certificate.covers(name));
+        let list = self.table.value.sni.clone().unwrap_or_default();
+        let mut checked = 0;
+        let mut uncovered = Vec::new();
+        for (pattern, text) in rule.names.iter().zip(&list.0) {
+            let probe = match pattern {
+                NamePattern::Exact(name) => name.clone(),
+                // A certificate covers every name of a wildcard only by the same wildcard, and so some name at random.
+                NamePattern::Wildcard(suffix) => match format!("any-name-at-all.{suffix}").parse() {
+                    Ok(probe) => probe,
+                    Err(_) => continue,
+                },
+                NamePattern::Any => continue,
+            };
+            checked += 1;
+            if !covered(&probe) {
+                uncovered.push((pattern, text));
+            }
+        }
+        let never = rule.strict_sni && checked > 0 && uncovered.len() == checked && checked == rule.names.len();
+        for (pattern, text) in uncovered {
+            let fate = match (rule.strict_sni, never) {
+                (true, true) => "and of no other name of the route: it can never match",
+                (true, false) => "its clients get the alert unrecognized_name",
+                (false, _) => "its clients are shown the default certificate",
+            };
+            let names: Vec<String> =
+                certificates.iter().flat_map(|certificate| certificate.names()).map(ToString::to_string).collect();
+            let message = format!("sni: no certificate covers {pattern}; {fate}");
+            let help = format!("the certificates of the route are for {}", names.join(", "));
+            self.report.warning(&text.span, message, help);
+        }
+    }
+
+    /// Warns of a route that asks for a protocol which its TLS table will not agree on.
+    fn judge_protocols(&mut self, rule: &Rule<usize>, options: &Options) {
+        let agreed = |protocol| options.alpn.is_empty() || options.alpn.contains(protocol);
+        if !rule.alpn.is_empty() && !rule.alpn.iter().any(agreed) {
+            let message = "it can never match: the protocols in `alpn` are not among those of its tls table";
+            let help = "give both the same protocols".to_owned();
+            self.report.warning(&self.table.span, message, help);
+        }
+    }
+
+    fn override_timeouts(&mut self, timeouts: &mut Timeouts) {
+        let Some(file::RouteTimeouts { handshake, connect, idle, half_close }) = &self.table.value.timeouts else {
+            return;
+        };
+        let report = &mut self.report;
+        if let Some(duration) = handshake.as_ref().and_then(|text| report.duration("timeouts.handshake", text)) {
+            timeouts.handshake = duration;
+        }
+        if let Some(duration) = connect.as_ref().and_then(|text| report.duration("timeouts.connect", text)) {
+            timeouts.connect = duration;
+        }
+        if let Some(duration) = idle.as_ref().and_then(|text| report.duration_or_off("timeouts.idle", text)) {
+            timeouts.idle = duration;
+        }
+        if let Some(duration) = half_close.as_ref().and_then(|text| report.duration_or_off("timeouts.half_close", text))
+        {
+            timeouts.half_close = duration;
+        }
+    }
+}
+
+fn first(list: Option<&List>) -> Option<&At<String>> {
+    list.and_then(|list| list.0.first())
+}

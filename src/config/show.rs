@@ -1,0 +1,120 @@
+//! The configuration as it is in effect, written as a configuration file that means the same.
+
+use std::collections::BTreeMap;
+
+use crate::config::file::{self, At, File, List};
+use crate::config::{Action, Config, Route, Timeouts};
+use crate::telemetry::Format;
+use crate::upstream;
+
+impl Config {
+    /// A file with every value spelled out: defaults, inheritance and inclusion are resolved.
+    #[must_use]
+    pub fn to_file(&self) -> File {
+        let mut upstreams = BTreeMap::new();
+        for options in self.routes.iter().filter_map(|route| route.action.upstream()).filter(|options| is_named(options)) {
+            upstreams.insert(At::from(options.name.to_string()), upstream(options));
+        }
+        File {
+            include: None,
+            listeners: self.listeners.iter().map(|(name, listener)| (name.to_string().into(), file::Listener { bind: Some(list(&listener.bind)) })).collect(),
+            routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
+            upstreams,
+            tls: self.tls.iter().map(|(name, tls)| (name.to_string().into(), tls.into())).collect(),
+            certificates: self.certificates.iter().map(|(name, certificate)| (name.to_string().into(), certificate.into())).collect(),
+            timeouts: Some(At::from(timeouts(&self.timeouts))),
+            log: Some(At::from(self.log_section())),
+        }
+    }
+
+    fn route(&self, route: &Route) -> file::Route {
+        let mut shown = file::Route {
+            sni: Some(list(&route.rule.names)),
+            alpn: some_list(&route.rule.alpn),
+            from: some_list(&route.rule.from),
+            listeners: route.listeners.as_ref().map(|names| list(names)),
+            strict_sni: Some(route.rule.strict_sni),
+            action: Some(At::from(route.action.name())),
+            upstream: route.action.upstream().map(|options| if is_named(options) { list(&[&options.name]) } else { list(&options.servers) }),
+            ..file::Route::default()
+        };
+        if let Action::Terminate { tls, certificates, .. } = &route.action {
+            shown.tls = Some(At::from(tls.to_string()));
+            shown.certificates = Some(list(certificates));
+        }
+        if !matches!(route.action, Action::Reject) {
+            let all = timeouts(&route.timeouts);
+            let handshake = if shown.tls.is_some() { all.handshake } else { None };
+            shown.timeouts = Some(file::RouteTimeouts { handshake, connect: all.connect, idle: all.idle, half_close: all.half_close });
+        }
+        shown
+    }
+
+    fn log_section(&self) -> file::Log {
+        let level = match self.log.level {
+            tracing::Level::ERROR => file::Level::Error,
+            tracing::Level::WARN => file::Level::Warn,
+            tracing::Level::INFO => file::Level::Info,
+            tracing::Level::DEBUG => file::Level::Debug,
+            tracing::Level::TRACE => file::Level::Trace,
+        };
+        let format = match self.log.format {
+            Format::Text => file::Format::Text,
+            Format::Json => file::Format::Json,
+        };
+        file::Log { level: Some(level), format: Some(format), access: Some(self.access_log) }
+    }
+}
+
+/// An upstream that has no table of its own is called by its addresses.
+fn is_named(options: &upstream::Options) -> bool {
+    !options.name.contains(':')
+}
+
+fn upstream(options: &upstream::Options) -> file::Upstream {
+    let balance = match options.balance {
+        upstream::Balance::RoundRobin => file::Balance::RoundRobin,
+        upstream::Balance::First => file::Balance::First,
+    };
+    // The timeout has been resolved into each route that uses the upstream.
+    file::Upstream { servers: Some(list(&options.servers)), balance: Some(balance), connect_timeout: None }
+}
+
+impl From<&crate::config::Tls> for file::Tls {
+    fn from(tls: &crate::config::Tls) -> Self {
+        let ca_files: Vec<String> = tls.ca_files.iter().map(|path| path.display().to_string()).collect();
+        let client_auth = file::ClientAuth { mode: Some(At::from(tls.client_auth)), ca_files: some_list(&ca_files) };
+        Self { extends: None, min_version: Some(tls.min_version), alpn: some_list(&tls.alpn), client_auth: Some(client_auth) }
+    }
+}
+
+impl From<&crate::config::NamedCertificate> for file::Certificate {
+    fn from(named: &crate::config::NamedCertificate) -> Self {
+        let path = |path: &std::path::Path| Some(At::from(path.display().to_string()));
+        Self { cert_file: path(&named.cert_file), key_file: path(&named.key_file), dir: None }
+    }
+}
+
+fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
+    let text = |duration: std::time::Duration| {
+        let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
+        Some(At::from(friendly.unwrap_or_default()))
+    };
+    let or_off = |duration: Option<std::time::Duration>| duration.map_or_else(|| Some(At::from("off".to_owned())), text);
+    file::Timeouts {
+        hello: text(timeouts.hello),
+        handshake: text(timeouts.handshake),
+        connect: text(timeouts.connect),
+        idle: or_off(timeouts.idle),
+        half_close: or_off(timeouts.half_close),
+        drain: text(timeouts.drain),
+    }
+}
+
+fn list<T: ToString>(items: &[T]) -> List {
+    List::from(items.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+fn some_list<T: ToString>(items: &[T]) -> Option<List> {
+    if items.is_empty() { None } else { Some(list(items)) }
+}

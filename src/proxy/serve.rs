@@ -1,0 +1,172 @@
+//! One connection from its first byte to its last.
+//!
+//! The upstream is dialled only when the client has been routed and, where that is asked for, verified.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::name::ServerName;
+use crate::net::{LINGER, Stream, close_in_order};
+use crate::proxy::session::Session;
+use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
+use crate::relay::relay;
+use crate::route::Key;
+use crate::telemetry::{Ending, Outcome, Party};
+use crate::tls::Acceptor;
+use crate::upstream::Upstream;
+use crate::wire::{ClientHello, RequestedName};
+
+/// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
+const MAX_LOGGED_ALPN: usize = 16;
+
+/// Serves a connection in a task of its own.
+pub(super) fn start(connections: &Arc<Connections>, listener: Arc<Listener>, client: TcpStream, addr: SocketAddr) {
+    let session = Session::begin(connections, &listener, addr.into());
+    connections.spawn(session.id(), serve(listener, client, session));
+}
+
+async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Session) {
+    let (route, preface) = match admit(listener, &mut client, &mut session).await {
+        Ok(admitted) => admitted,
+        Err(error) => return Box::pin(refuse(client, &error, &mut session)).await,
+    };
+    match &route.action {
+        Action::Reject => Box::pin(refuse(client, &Error::Rejected, &mut session)).await,
+        Action::Terminate(acceptor, upstream) => {
+            Box::pin(terminate(&route, acceptor, upstream, client, &preface, session)).await;
+        }
+        Action::Passthrough(upstream) => match forward(&route, upstream, preface, &mut session).await {
+            Ok(server) => move_bytes(&route, Stream::Tcp(client), server, &mut session).await,
+            Err(error) => Box::pin(refuse(client, &error, &mut session)).await,
+        },
+    }
+}
+
+/// Reads the hello and looks up the route. The listener, and with it the whole table, is let go of here: a connection
+/// that lasts for days must not keep every table of those days in memory.
+async fn admit(
+    listener: Arc<Listener>,
+    client: &mut TcpStream,
+    session: &mut Session,
+) -> Result<(Arc<Route>, Vec<u8>), Error> {
+    let deadline = session.record.accepted + listener.hello_timeout;
+    let (hello, preface) = hello::read(client, deadline, &mut session.record.received).await?;
+    session.record.hello = Some(session.record.accepted.elapsed());
+    let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &hello.alpn };
+    // A name that is none (with a port in it, say) must not pass for no name: nobody configured a route for it.
+    let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
+    let route = if routable { listener.routes.lookup(&key).cloned() } else { None };
+    remember(hello, session);
+    let route = route.ok_or(Error::NoRoute)?;
+    session.matched(&route);
+    Ok((route, preface))
+}
+
+fn remember(mut hello: ClientHello, session: &mut Session) {
+    hello.alpn.truncate(MAX_LOGGED_ALPN);
+    session.record.server_name = hello.server_name;
+    session.record.alpn = hello.alpn;
+}
+
+/// Tells the client why, where that can be told before TLS has begun, and closes.
+async fn refuse(mut client: TcpStream, error: &Error, session: &mut Session) {
+    if let Error::Silent = error {
+        return session.end_silently();
+    }
+    session.end(error.ending());
+    if let Some(alert) = error.alert() {
+        // Seven bytes always fit into the buffer of a socket that has sent nothing else.
+        let _ = client.try_write(&alert.record());
+        close_in_order(&mut client, Instant::now() + LINGER).await;
+    }
+}
+
+/// Connects to a server and sends it every byte that the client has sent so far.
+async fn forward(route: &Route, upstream: &Upstream, preface: Vec<u8>, session: &mut Session) -> Result<Stream, Error> {
+    let mut server = connect(route, upstream, session).await?;
+    // The socket's buffer nearly always takes it at once. A server that reads nothing is as good as one that is not there.
+    let forwarded = timeout_at(Instant::now() + route.connect_timeout, server.write_all(&preface)).await;
+    match forwarded.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(()) => Ok(server),
+        Err(error) => Err(Error::Forward(error)),
+    }
+}
+
+async fn connect(route: &Route, upstream: &Upstream, session: &mut Session) -> Result<Stream, Error> {
+    session.record.upstream = Some((Arc::clone(&upstream.options().name), None));
+    let start = Instant::now();
+    let connected = upstream.connect(route.connect_timeout).await;
+    session.record.connect = Some(start.elapsed());
+    let (server, addr) = connected.map_err(Error::Connect)?;
+    session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(addr.clone())));
+    Ok(server)
+}
+
+async fn terminate(
+    route: &Route,
+    acceptor: &Acceptor,
+    upstream: &Upstream,
+    client: TcpStream,
+    preface: &[u8],
+    mut session: Session,
+) {
+    let Some(client) = handshake(route, acceptor, client, preface, &mut session).await else { return };
+    // From here on the counts are those of the plaintext.
+    session.record.received = 0;
+    match connect(route, upstream, &mut session).await {
+        Ok(server) => move_bytes(route, client, server, &mut session).await,
+        // Closing without close_notify: a client must not take this for the end of an empty answer.
+        Err(error) => session.end(error.ending()),
+    }
+}
+
+/// A session with a client that may come in; otherwise the client has been told why not, and is gone.
+async fn handshake(
+    route: &Route,
+    acceptor: &Acceptor,
+    client: TcpStream,
+    preface: &[u8],
+    session: &mut Session,
+) -> Option<Stream> {
+    let name: Option<ServerName> = session.record.server_name.name().cloned();
+    let local_ip = || client.local_addr().ok().map(|addr| addr.ip().to_canonical());
+    let Some(choice) = acceptor.select(name.as_ref(), local_ip) else {
+        // Strict routes take no client without a name, so there is one.
+        let error = name.map_or(Error::NoRoute, Error::NameNotCovered);
+        refuse(client, &error, session).await;
+        return None;
+    };
+    let start = Instant::now();
+    let handshake = choice.accept(client, preface, name.as_ref());
+    let accepted = timeout_at(Instant::now() + route.handshake_timeout, handshake).await;
+    session.record.handshake = Some(start.elapsed());
+    match accepted {
+        Ok(Ok(accepted)) => {
+            session.record.tls_version = Some(accepted.version);
+            session.record.alpn = accepted.alpn.into_iter().collect();
+            session.record.identity = accepted.identity.map(Box::new);
+            Some(Stream::Tls(accepted.stream))
+        }
+        Ok(Err(mut error)) => {
+            session.end(crate::proxy::error::handshake(&error));
+            close_in_order(&mut error.stream, Instant::now() + LINGER).await;
+            None
+        }
+        Err(_) => {
+            session.end(Error::HandshakeTimeout.ending());
+            None
+        }
+    }
+}
+
+async fn move_bytes(route: &Route, mut client: Stream, mut server: Stream, session: &mut Session) {
+    let ending = match relay(&mut client, &mut server, &mut session.meter, &route.relay).await {
+        Ok(()) => Ending::new(Outcome::Closed, Party::Client),
+        Err(error) => Error::Relay(error).ending(),
+    };
+    session.end(ending);
+}

@@ -1,0 +1,79 @@
+//! What is asked of a socket at the end of its life.
+
+use std::ffi::c_int;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rustix::ioctl::{Getter, Opcode, ioctl};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::net::Stream;
+use crate::relay::scratch;
+
+/// Makes the close of `stream` an abort that its peer cannot take for a clean end. Unix sockets know no abort.
+pub(super) fn abort(stream: &Stream) {
+    if let Some(tcp) = tcp(stream) {
+        // It fails only on a socket that the peer has aborted already.
+        let _ = tcp.set_zero_linger();
+    }
+}
+
+/// Sends a FIN, and no `close_notify` before it.
+pub(super) fn finish(stream: &Stream) {
+    // It fails only on a socket that the peer has aborted already.
+    let _ = match stream {
+        Stream::Unix(unix) => SockRef::from(unix).shutdown(Shutdown::Write),
+        Stream::Tcp(_) | Stream::Tls(_) => {
+            tcp(stream).map_or(Ok(()), |tcp| SockRef::from(tcp).shutdown(Shutdown::Write))
+        }
+    };
+}
+
+/// Whether bytes were written to `stream` that its peer has not acknowledged, or that did not even leave.
+pub(super) fn is_queued(stream: &Stream) -> bool {
+    match stream {
+        Stream::Tcp(tcp) => unacknowledged(tcp) > 0,
+        Stream::Unix(unix) => unacknowledged(unix) > 0,
+        Stream::Tls(tls) => tls.get_ref().1.wants_write() || unacknowledged(tls.get_ref().0) > 0,
+    }
+}
+
+/// Reads and drops what still arrives until the peer ends too. A close before that would be an abort, and an abort
+/// takes with it what the peer has not yet received.
+pub(super) fn poll_discard(cx: &mut Context<'_>, stream: &mut Stream) -> Poll<()> {
+    scratch::with(|scratch| {
+        for _ in 0..ROUNDS {
+            let mut buffer = ReadBuf::new(scratch);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+fn tcp(stream: &Stream) -> Option<&TcpStream> {
+    match stream {
+        Stream::Tcp(tcp) => Some(tcp),
+        Stream::Tls(tls) => Some(tls.get_ref().0),
+        Stream::Unix(_) => None,
+    }
+}
+
+#[expect(unsafe_code, reason = "no safe call asks for the length of a send queue")]
+fn unacknowledged(socket: impl AsFd) -> c_int {
+    // SAFETY: SIOCOUTQ writes one int (tcp(7), unix(7)), and `Getter` gives it room for one.
+    unsafe { ioctl(socket, Getter::<SIOCOUTQ, c_int>::new()) }.unwrap_or(0)
+}
+
+/// From `linux/sockios.h`, where it is another name of TIOCOUTQ.
+const SIOCOUTQ: Opcode = 0x5411;
+
+/// Reads before other tasks have their turn.
+const ROUNDS: usize = 16;

@@ -1,0 +1,185 @@
+//! Pipes that carry bytes from one TCP socket to another inside the kernel, and the pool that keeps the empty ones.
+//!
+//! A pipe that still holds bytes never goes back to the pool: the next connection would receive them.
+
+use std::cell::RefCell;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use rustix::io::{Errno, retry_on_intr};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
+use rustix::process::{Resource, getrlimit};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// A pipe and the number of bytes inside.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+    held: usize,
+}
+
+impl Pipe {
+    /// Opens a pipe, or none where the process has enough of them or the kernel gives no pipe worth having.
+    pub(super) fn open() -> Option<Self> {
+        let room = OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit()).then_some(open + 1));
+        room.ok()?;
+        let Ok((read, write)) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) else {
+            OPEN.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        };
+        let pipe = Self { read, write, held: 0 };
+        // An unprivileged user may have as many pages in pipes as pipe(7) allows: past that this fails and the pipe
+        // keeps its first size, which is the usual 64 KiB or, further past, two pages.
+        let _ = fcntl_setpipe_size(&pipe.write, super::t(2));
+        fcntl_getpipe_size(&pipe.write).is_ok_and(|size| size >= 4096).then_some(pipe)
+    }
+
+    /// Moves what `from` has received into this empty pipe: the number of bytes, 0 at the end of the stream.
+    ///
+    /// Only an empty pipe is filled, because splice(2) says EAGAIN for a full pipe as well as for a drained socket,
+    /// and taking the first for the second would clear a readiness that the kernel never reports again.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, from: &TcpStream) -> Poll<io::Result<usize>> {
+        debug_assert_eq!(self.held, 0, "a pipe is filled only when it is empty");
+        loop {
+            ready!(from.poll_read_ready(cx))?;
+            match from.try_io(Interest::READABLE, || pass(from, &self.write, super::t(1))) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                filled => {
+                    self.held = *filled.as_ref().unwrap_or(&0);
+                    return Poll::Ready(filled);
+                }
+            }
+        }
+    }
+
+    /// Moves what the pipe holds into `to`: the number of bytes, which may be fewer than it holds.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(to.poll_write_ready(cx))?;
+            match to.try_io(Interest::WRITABLE, || pass(&self.read, to, self.held)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                drained => {
+                    self.held -= *drained.as_ref().unwrap_or(&0);
+                    return Poll::Ready(drained);
+                }
+            }
+        }
+    }
+
+    /// Takes everything back out, for a socket that cannot be spliced into.
+    pub(super) fn take_back(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(self.held);
+        while self.held > 0 {
+            let read = retry_on_intr(|| rustix::io::read(&self.read, rustix::buffer::spare_capacity(&mut bytes)))?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.held -= read;
+        }
+        Ok(bytes)
+    }
+
+    /// Whether nothing is inside.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A pipe on loan from the thread's pool; dropped, it goes back there if it is empty and is closed if it is not.
+#[derive(Debug)]
+pub(super) struct Lease(Option<Pipe>);
+
+impl Lease {
+    /// Takes a pooled pipe or a new one, if there is any to be had.
+    pub(super) fn take() -> Option<Self> {
+        let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+        Some(Self(Some(pooled.or_else(Pipe::open)?)))
+    }
+}
+
+impl Deref for Lease {
+    type Target = Pipe;
+
+    fn deref(&self) -> &Pipe {
+        self.0.as_ref().expect("a lease has its pipe until it is dropped")
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Pipe {
+        self.0.as_mut().expect("a lease has its pipe until it is dropped")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(pipe) = self.0.take().filter(Pipe::is_empty) else { return };
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < POOLED {
+                pool.push(pipe);
+            }
+        });
+    }
+}
+
+/// Whether `error` means that these descriptors cannot be spliced at all, rather than that a peer is in trouble.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    [Errno::INVAL, Errno::NOSYS, Errno::PERM].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// One splice(2). Never with `SPLICE_F_MORE`, which would hold back the last segment of a burst.
+fn pass(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, len: usize) -> io::Result<usize> {
+    Ok(retry_on_intr(|| splice(&from, None, &to, None, len, SpliceFlags::NONBLOCK))?)
+}
+
+/// How many pipes the process may have open: they are two descriptors each, and must not starve the connections.
+fn limit() -> usize {
+    static LIMIT: OnceLock<usize> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        usize::try_from(descriptors / DESCRIPTORS_PER_PIPE).unwrap_or(MOST).min(MOST)
+    })
+}
+
+/// What a pipe is grown to.
+const CAPACITY: usize = 256 * 1024;
+
+/// What one call moves at most, so that a reader who stops leaves no more than this behind.
+const CHUNK: usize = CAPACITY;
+
+/// A pipe below the kernel's usual size has few slots, and every segment takes one: copying is cheaper then.
+const LEAST: usize = 64 * 1024;
+
+/// Empty pipes that a thread keeps: it fills and drains one at a time, the others come from readers that were slow.
+const POOLED: usize = 8;
+
+/// Slow readers of bulk flows hold a full pipe each, so this bounds the kernel's memory: 256 MiB.
+const MOST: usize = 1024;
+
+/// One eighth of the descriptors may belong to pipes.
+const DESCRIPTORS_PER_PIPE: u64 = 16;
+
+/// The pipes that are open, pooled or in use.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) fn clear() {
+    POOL.with_borrow_mut(|p| p.clear());
+}
