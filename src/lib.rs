@@ -11,12 +11,14 @@
 
 pub mod addr;
 pub mod authz;
+pub mod cli;
 pub mod config;
 pub mod name;
 pub mod net;
 pub mod proxy;
 pub mod relay;
 pub mod route;
+pub mod server;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -1,3 +1,7 @@
 //! The `snigate` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    snigate::cli::run(std::env::args_os())
+}

@@ -12,16 +12,26 @@ impl Config {
     #[must_use]
     pub fn to_file(&self) -> File {
         let mut upstreams = BTreeMap::new();
-        for options in self.routes.iter().filter_map(|route| route.action.upstream()).filter(|options| is_named(options)) {
+        for options in
+            self.routes.iter().filter_map(|route| route.action.upstream()).filter(|options| is_named(options))
+        {
             upstreams.insert(At::from(options.name.to_string()), upstream(options));
         }
         File {
             include: None,
-            listeners: self.listeners.iter().map(|(name, listener)| (name.to_string().into(), file::Listener { bind: Some(list(&listener.bind)) })).collect(),
+            listeners: self
+                .listeners
+                .iter()
+                .map(|(name, listener)| (name.to_string().into(), file::Listener { bind: Some(list(&listener.bind)) }))
+                .collect(),
             routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
             upstreams,
             tls: self.tls.iter().map(|(name, tls)| (name.to_string().into(), tls.into())).collect(),
-            certificates: self.certificates.iter().map(|(name, certificate)| (name.to_string().into(), certificate.into())).collect(),
+            certificates: self
+                .certificates
+                .iter()
+                .map(|(name, certificate)| (name.to_string().into(), certificate.into()))
+                .collect(),
             timeouts: Some(At::from(timeouts(&self.timeouts))),
             log: Some(At::from(self.log_section())),
         }
@@ -35,7 +45,10 @@ impl Config {
             listeners: route.listeners.as_ref().map(|names| list(names)),
             strict_sni: Some(route.rule.strict_sni),
             action: Some(At::from(route.action.name())),
-            upstream: route.action.upstream().map(|options| if is_named(options) { list(&[&options.name]) } else { list(&options.servers) }),
+            upstream: route
+                .action
+                .upstream()
+                .map(|options| if is_named(options) { list(&[&options.name]) } else { list(&options.servers) }),
             ..file::Route::default()
         };
         if let Action::Terminate { tls, certificates, .. } = &route.action {
@@ -45,7 +58,12 @@ impl Config {
         if !matches!(route.action, Action::Reject) {
             let all = timeouts(&route.timeouts);
             let handshake = if shown.tls.is_some() { all.handshake } else { None };
-            shown.timeouts = Some(file::RouteTimeouts { handshake, connect: all.connect, idle: all.idle, half_close: all.half_close });
+            shown.timeouts = Some(file::RouteTimeouts {
+                handshake,
+                connect: all.connect,
+                idle: all.idle,
+                half_close: all.half_close,
+            });
         }
         shown
     }
@@ -84,7 +102,12 @@ impl From<&crate::config::Tls> for file::Tls {
     fn from(tls: &crate::config::Tls) -> Self {
         let ca_files: Vec<String> = tls.ca_files.iter().map(|path| path.display().to_string()).collect();
         let client_auth = file::ClientAuth { mode: Some(At::from(tls.client_auth)), ca_files: some_list(&ca_files) };
-        Self { extends: None, min_version: Some(tls.min_version), alpn: some_list(&tls.alpn), client_auth: Some(client_auth) }
+        Self {
+            extends: None,
+            min_version: Some(tls.min_version),
+            alpn: some_list(&tls.alpn),
+            client_auth: Some(client_auth),
+        }
     }
 }
 
@@ -100,7 +123,8 @@ fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
         let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
         Some(At::from(friendly.unwrap_or_default()))
     };
-    let or_off = |duration: Option<std::time::Duration>| duration.map_or_else(|| Some(At::from("off".to_owned())), text);
+    let or_off =
+        |duration: Option<std::time::Duration>| duration.map_or_else(|| Some(At::from("off".to_owned())), text);
     file::Timeouts {
         hello: text(timeouts.hello),
         handshake: text(timeouts.handshake),

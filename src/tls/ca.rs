@@ -19,7 +19,7 @@ use crate::tls::pem::{self, BundleError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaCertificate {
     der: CertificateDer<'static>,
-    anchor: TrustAnchor<'static>,
+    pub(super) anchor: TrustAnchor<'static>,
     subject: String,
     not_after: SystemTime,
     is_ca: bool,

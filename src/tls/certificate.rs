@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{PrivateKeyDer, UnixTime};
 use rustls::sign::{CertifiedKey, SigningKey};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
@@ -17,6 +17,7 @@ use x509_parser::time::ASN1Time;
 
 use crate::authz::AltName;
 use crate::name::{NamePattern, ServerName};
+use crate::tls::ca::CaCertificate;
 use crate::tls::identity::{alt_names, distinguished_name, fingerprint};
 use crate::tls::pem::{self, BundleError, Foreign, PemError, Section};
 use crate::tls::provider;
@@ -108,6 +109,19 @@ impl Certificate {
             not_before: system_time(parsed[leaf].validity().not_before),
             not_after: system_time(parsed[leaf].validity().not_after),
             fingerprint: fingerprint(&ders[leaf]),
+        })
+    }
+
+    /// Whether a client that trusts `authorities`, and only them, accepts the chain now (RFC 5280 §6).
+    #[must_use]
+    pub fn verifies_against(&self, authorities: &[CaCertificate]) -> bool {
+        let Some((leaf, intermediates)) = self.certified.cert.split_first() else { return false };
+        let anchors: Vec<_> = authorities.iter().map(|authority| authority.anchor.clone()).collect();
+        let leaf = webpki::EndEntityCert::try_from(leaf);
+        leaf.is_ok_and(|leaf| {
+            let algorithms = provider().signature_verification_algorithms.all;
+            let usage = webpki::KeyUsage::server_auth();
+            leaf.verify_for_usage(algorithms, &anchors, intermediates, UnixTime::now(), usage, None, None).is_ok()
         })
     }
 

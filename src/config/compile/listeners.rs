@@ -72,9 +72,11 @@ pub(super) fn fill(
         }
         let (table, overlaps) = Table::build(here.iter().map(|route| route.rule.clone()));
         let global = |at: usize| here[at].rule.target;
-        ties.extend(
-            overlaps.into_iter().map(|tie| Overlap { first: global(tie.first), second: global(tie.second), ..tie }),
-        );
+        ties.extend(overlaps.into_iter().map(|tie| Overlap {
+            first: global(tie.first),
+            second: global(tie.second),
+            ..tie
+        }));
         rivals.extend(table.nameless_rivals().map(|(a, b)| (global(a), global(b))));
         listener.table = Arc::new(table);
         if here.len() == routes.len() {
@@ -89,7 +91,8 @@ pub(super) fn fill(
             "routes.{b}: strict_sni is false here and in routes.{a}: a client without a server name that both would take is refused"
         );
         let help = "only one of them can take such clients: let it list \"*\" in `sni`, or make the others strict";
-        diagnostics.push(Diagnostic::new(Severity::Warning, message).at(&place.source, &place.span).help(help.to_owned()));
+        diagnostics
+            .push(Diagnostic::new(Severity::Warning, message).at(&place.source, &place.span).help(help.to_owned()));
     }
 }
 
@@ -100,8 +103,10 @@ fn report_ties(ties: &BTreeSet<Overlap>, routes: &[Route], merged: &Merged, diag
         let (a, b) = (&routes[tie.first].name, &routes[tie.second].name);
         let from = tie.from.map(|range| format!(" from {range}")).unwrap_or_default();
         let alpn = tie.alpn.as_ref().map(|alpn| format!(" offering {alpn}")).unwrap_or_default();
-        let message =
-            format!("routes.{b} and routes.{a} both take clients for {}{from}{alpn}, and neither is more specific", tie.name);
+        let message = format!(
+            "routes.{b} and routes.{a} both take clients for {}{from}{alpn}, and neither is more specific",
+            tie.name
+        );
         let (second, first) = (&merged.routes[&**b], &merged.routes[&**a]);
         let diagnostic = Diagnostic::new(Severity::Error, message)
             .at(&second.source, &second.span)

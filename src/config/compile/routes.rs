@@ -162,7 +162,9 @@ impl Compiler<'_> {
         let mut given = Vec::new();
         given.extend(route.tls.as_ref().map(|tls| ("tls", tls.span.clone())));
         given.extend(first(route.certificates.as_ref()).map(|name| ("certificates", name.span.clone())));
-        given.extend(first(route.upstream.as_ref()).filter(|_| upstream_too).map(|name| ("upstream", name.span.clone())));
+        given.extend(
+            first(route.upstream.as_ref()).filter(|_| upstream_too).map(|name| ("upstream", name.span.clone())),
+        );
         for (key, span) in given {
             let help = format!("remove it, or write `action = \"terminate\"`: {why}");
             self.report.error(&span, format_args!("{key} has no meaning with action = {action:?}"), help);

@@ -15,7 +15,7 @@ use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Tls};
 use crate::name::Alpn;
-use crate::tls::{CaCertificate, Certificate, CertificateError, ClientAuth, MinVersion, Options};
+use crate::tls::{CaCertificate, CaIssue, Certificate, CertificateError, ClientAuth, MinVersion, Options};
 
 /// A certificate that ends sooner than this is worth a warning.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -54,11 +54,7 @@ pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<
     Materials { certificates, policies }
 }
 
-fn certificate(
-    table: &In<file::Certificate>,
-    files: &mut Files,
-    report: &mut Report<'_>,
-) -> Option<NamedCertificate> {
+fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Report<'_>) -> Option<NamedCertificate> {
     let file::Certificate { cert_file, key_file, dir } = &table.value;
     let base = &table.source.path;
     let (cert_file, key_file, span) = match (cert_file, key_file, dir) {
@@ -121,7 +117,11 @@ fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, repo
         let message = format!("{path}: the certificate has expired on {}", date(certificate.not_after()));
         report.push(Severity::Stale, span, message, "renew it; clients refuse it".to_owned());
     } else if certificate.not_after() < now + ENDS_SOON {
-        report.warning(span, format_args!("{path}: the certificate expires on {}", date(certificate.not_after())), None);
+        report.warning(
+            span,
+            format_args!("{path}: the certificate expires on {}", date(certificate.not_after())),
+            None,
+        );
     }
 }
 
@@ -140,8 +140,8 @@ fn judge_issuer(
     let Ok(bytes) = files.read(path) else { return };
     match CaCertificate::parse_bundle(&bytes) {
         Err(error) => report.warning(span, format_args!("{}: {error}", path.display()), None),
-        Ok(cas) if !cas.iter().any(|ca| certificate.is_issued_by(ca)) => {
-            let message = format!("{}: no CA in it has issued server.pem", path.display());
+        Ok(cas) if !certificate.verifies_against(&cas) => {
+            let message = format!("{}: server.pem does not verify against the CAs in it", path.display());
             report.warning(span, message, "clients that trust only this CA will refuse the certificate".to_owned());
         }
         Ok(_) => {}
@@ -149,7 +149,10 @@ fn judge_issuer(
 }
 
 fn read(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<u8>> {
-    files.read(path).map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None)).ok()
+    files
+        .read(path)
+        .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))
+        .ok()
 }
 
 /// The tables that a `[tls]` table is made of: itself, what it extends, and so on.
@@ -197,7 +200,11 @@ fn policy(
     });
     let auth = |tls: &&'_ In<file::Tls>| tls.value.client_auth.is_some();
     let mode = chain.iter().filter(|tls| auth(tls)).find_map(|tls| {
-        tls.value.client_auth.as_ref().and_then(|auth| auth.mode.as_ref()).map(|mode| (mode.value, mode.span.clone(), &tls.source))
+        tls.value
+            .client_auth
+            .as_ref()
+            .and_then(|auth| auth.mode.as_ref())
+            .map(|mode| (mode.value, mode.span.clone(), &tls.source))
     });
     let ca_files = chain.iter().filter(|tls| auth(tls)).find_map(|tls| {
         tls.value.client_auth.as_ref().and_then(|auth| auth.ca_files.as_ref()).map(|files| (files, &tls.source))
@@ -275,7 +282,12 @@ fn ca_file(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Rep
         Ok(cas) => {
             for ca in &cas {
                 for issue in ca.issues(SystemTime::now()) {
-                    report.warning(span, format_args!("{}: {} {issue}", path.display(), ca.subject()), None);
+                    let severity = match issue {
+                        // Its owner could issue certificates that come in here, and was never meant to.
+                        CaIssue::NotCa => Severity::Error,
+                        CaIssue::Expired => Severity::Warning,
+                    };
+                    report.push(severity, span, format_args!("{}: {} {issue}", path.display(), ca.subject()), None);
                 }
             }
             Some(cas)

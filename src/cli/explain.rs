@@ -1,0 +1,218 @@
+//! `snigate explain`: the route that a client gets, found by the table that serves, and why the others do not take it.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::cli::{ConfigPath, load, print};
+use crate::config::diagnostic::did_you_mean;
+use crate::config::file::{ClientAuthMode, TlsVersion};
+use crate::config::{Action, Config, Listener, Route, Timeouts};
+use crate::name::{Alpn, NamePattern, ServerName};
+use crate::route::{Key, Mismatch};
+
+/// Routes that nearly took the client: more of them would not help.
+const MAX_OTHERS: usize = 10;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigPath,
+    /// The server name that the client sends; leave it out for a client that sends none.
+    #[arg(long, value_name = "NAME")]
+    sni: Option<String>,
+    /// A protocol that the client offers; may be repeated, the preferred one first.
+    #[arg(long, value_name = "PROTOCOL")]
+    alpn: Vec<Alpn>,
+    /// The client's address.
+    #[arg(long, value_name = "IP", default_value = "192.0.2.1")]
+    from: IpAddr,
+    /// The listener; every one unless given.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let (_, config) = load(&options.config)?;
+    let name = match options.sni.as_deref() {
+        None | Some("") => None,
+        // As in a hello: an IP literal counts as no name.
+        Some(text) if text.parse::<IpAddr>().is_ok() => None,
+        Some(text) => Some(text.parse::<ServerName>().with_context(|| {
+            format!("{text:?} is not a server name; a client that sends it gets the alert unrecognized_name (112)")
+        })?),
+    };
+    let key = Key { name: name.as_ref(), client: options.from.to_canonical(), alpn: &options.alpn };
+    let mut text = String::new();
+    for (listener_name, listener) in listeners(&config, options.listener.as_deref())? {
+        explain(&mut text, &config, listener_name, listener, &key);
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listeners<'a>(config: &'a Config, only: Option<&str>) -> anyhow::Result<Vec<(&'a Arc<str>, &'a Listener)>> {
+    let Some(only) = only else { return Ok(config.listeners.iter().collect()) };
+    let Some(found) = config.listeners.get_key_value(only) else {
+        let hint = did_you_mean(only, config.listeners.keys().map(|name| &**name)).unwrap_or_default();
+        bail!("listener {only:?} is not defined {hint}");
+    };
+    Ok(vec![found])
+}
+
+fn explain(text: &mut String, config: &Config, name: &str, listener: &Listener, key: &Key<'_>) {
+    let bind: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
+    line(text, "listener", format_args!("{name} ({})", bind.join(", ")));
+    line(text, "client", client(key));
+    let found = listener.table.lookup(key).map(|at| &config.routes[*at]);
+    match found {
+        Some(route) => {
+            line(text, "route", format_args!("{}, because {}", route.name, reason(route, key)));
+            describe(text, config, route, key);
+        }
+        None => {
+            line(text, "route", "none");
+            line(text, "sees", "the alert unrecognized_name (112); the log says no_route");
+        }
+    }
+    others(text, config, name, found, key);
+    text.push('\n');
+}
+
+fn line(text: &mut String, label: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(text, "{label:<12} {value}");
+}
+
+fn client(key: &Key<'_>) -> String {
+    let name = key.name.map_or_else(|| "sends no server name".to_owned(), |name| format!("asks for {name}"));
+    let alpn: Vec<String> = key.alpn.iter().map(ToString::to_string).collect();
+    let alpn = if alpn.is_empty() { String::new() } else { format!(", offers {}", alpn.join(", ")) };
+    format!("{} {name}{alpn}", key.client)
+}
+
+/// What made this route the most specific one.
+fn reason(route: &Route, key: &Key<'_>) -> String {
+    let rule = &route.rule;
+    let mut reasons = Vec::new();
+    match key.name {
+        Some(name) => {
+            let pattern = rule.names.iter().filter(|pattern| pattern.matches(name)).min();
+            reasons.extend(pattern.map(|pattern| match pattern {
+                NamePattern::Exact(_) => "it names the server exactly".to_owned(),
+                other => format!("its pattern {other} matches"),
+            }));
+        }
+        None if rule.names.contains(&NamePattern::Any) => {
+            reasons.push("it is not strict and takes every name".to_owned());
+        }
+        None => reasons.push("it is the only route that is not strict and takes this client".to_owned()),
+    }
+    let range = rule.from.iter().filter(|range| range.contains(key.client)).max_by_key(|range| range.prefix_len());
+    reasons.extend(range.map(|range| format!("the client is in {range}")));
+    let alpn = key.alpn.iter().find(|protocol| rule.alpn.contains(protocol));
+    reasons.extend(alpn.map(|protocol| format!("it is for {protocol}")));
+    reasons.join(", ")
+}
+
+fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
+    line(text, "strict_sni", route.rule.strict_sni);
+    match &route.action {
+        Action::Reject => {
+            line(text, "action", "reject");
+            line(text, "sees", "the alert access_denied (49); the log says rejected");
+            return;
+        }
+        Action::Passthrough(_) => line(text, "action", "passthrough: the bytes are not touched"),
+        Action::Terminate { tls, certificates, .. } => {
+            line(text, "action", "terminate");
+            terms(text, config, tls);
+            certificate(text, config, route, certificates, key);
+        }
+    }
+    if let Some(upstream) = route.action.upstream() {
+        let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
+        let balance = match upstream.balance {
+            crate::upstream::Balance::RoundRobin => "in turn",
+            crate::upstream::Balance::First => "in this order",
+        };
+        line(text, "upstream", format_args!("{} {balance}", servers.join(", ")));
+    }
+    line(text, "timeouts", timeouts(&route.timeouts));
+}
+
+fn terms(text: &mut String, config: &Config, name: &str) {
+    // A route may use `default` without there being such a table.
+    let Some(tls) = config.tls.get(name) else {
+        line(text, "tls", format_args!("{name}: TLS 1.2 or newer, no client certificate"));
+        return;
+    };
+    let version = match tls.min_version {
+        TlsVersion::Tls12 => "TLS 1.2 or newer",
+        TlsVersion::Tls13 => "TLS 1.3",
+    };
+    let alpn = if tls.alpn.is_empty() { String::new() } else { format!(", ALPN {}", tls.alpn.join(", ")) };
+    line(text, "tls", format_args!("{name}: {version}{alpn}"));
+    match tls.client_auth {
+        ClientAuthMode::None => line(text, "client_auth", "none"),
+        ClientAuthMode::RequireAndVerify => {
+            let files: Vec<String> = tls.ca_files.iter().map(|path| path.display().to_string()).collect();
+            line(text, "client_auth", format_args!("require_and_verify against {}", files.join(", ")));
+            line(text, "", "without a certificate: alert certificate_required (116), no_certificate");
+            line(text, "", "with one of another CA: alert unknown_ca (48), untrusted_certificate");
+        }
+    }
+}
+
+fn certificate(text: &mut String, config: &Config, route: &Route, names: &[Arc<str>], key: &Key<'_>) {
+    let all = || names.iter().filter_map(|name| config.certificates.get_key_value(name));
+    let covering = key.name.and_then(|name| all().find(|(_, named)| named.certificate.covers(name)));
+    let shown = if route.rule.strict_sni { covering } else { covering.or_else(|| all().next()) };
+    let Some((name, named)) = shown else {
+        line(text, "certificate", "none covers the name");
+        line(text, "sees", "the alert unrecognized_name (112); the log says name_not_covered");
+        return;
+    };
+    let sans: Vec<String> = named.certificate.names().iter().map(ToString::to_string).collect();
+    let until = Timestamp::try_from(named.certificate.not_after()).map_or_else(|_| "?".to_owned(), |t| t.to_string());
+    line(text, "certificate", format_args!("{name}: {} until {until}", sans.join(", ")));
+    line(text, "", format_args!("SHA-256 {}", named.certificate.fingerprint()));
+}
+
+fn timeouts(timeouts: &Timeouts) -> String {
+    let seconds = |duration: std::time::Duration| format!("{}s", duration.as_secs_f64());
+    let or_off = |duration: Option<std::time::Duration>| duration.map_or_else(|| "off".to_owned(), seconds);
+    format!(
+        "hello {}, handshake {}, connect {}, idle {}, half_close {}",
+        seconds(timeouts.hello),
+        seconds(timeouts.handshake),
+        seconds(timeouts.connect),
+        or_off(timeouts.idle),
+        or_off(timeouts.half_close)
+    )
+}
+
+/// The routes that have the name, and what else they ask for.
+fn others(text: &mut String, config: &Config, listener: &str, found: Option<&Route>, key: &Key<'_>) {
+    let is_here = |route: &&Route| route.listeners.as_ref().is_none_or(|on| on.iter().any(|name| &**name == listener));
+    let is_other = |route: &&Route| found.is_none_or(|found| found.name != route.name);
+    let mut left = MAX_OTHERS;
+    for route in config.routes.iter().filter(is_here).filter(is_other) {
+        let why = match route.rule.judge(key) {
+            Ok(_) if found.is_some() => "it is less specific".to_owned(),
+            Ok(_) => "it would take the client, and so would another route".to_owned(),
+            Err(Mismatch::Name | Mismatch::NoName) => continue,
+            Err(mismatch) => mismatch.to_string(),
+        };
+        line(text, "not", format_args!("{}: {why}", route.name));
+        left -= 1;
+        if left == 0 {
+            line(text, "not", "... and others");
+            return;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line: one file per command.
+
+mod check;
+mod demo;
+mod explain;
+mod run;
+mod schema;
+mod show;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::diagnostic::Diagnostic;
+
+/// A TLS-passthrough layer-4 reverse proxy.
+#[derive(Debug, Parser)]
+#[command(name = "snigate", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve.
+    Run(ConfigPath),
+    /// Say everything that is wrong with a configuration; exit 1 if anything is.
+    Check(ConfigPath),
+    /// Say which route a client gets, and why.
+    Explain(explain::Options),
+    /// Print the configuration with every default, inheritance and inclusion resolved.
+    Show(ConfigPath),
+    /// Run a working set-up with throw-away certificates, and say what to try against it.
+    Demo,
+    /// Print a JSON schema of the configuration file, for editors.
+    Schema,
+}
+
+#[derive(Debug, Args)]
+struct ConfigPath {
+    /// The configuration file; snigate.toml here, or else /etc/snigate/snigate.toml, unless given.
+    #[arg(short, long = "config", value_name = "FILE")]
+    path: Option<PathBuf>,
+}
+
+impl ConfigPath {
+    fn find(&self) -> anyhow::Result<PathBuf> {
+        if let Some(path) = &self.path {
+            return Ok(path.clone());
+        }
+        let candidates = ["snigate.toml", "/etc/snigate/snigate.toml"].map(PathBuf::from);
+        let found = candidates.iter().find(|path| path.exists());
+        found
+            .cloned()
+            .context("there is no snigate.toml here and no /etc/snigate/snigate.toml; name a file with -c FILE")
+    }
+}
+
+/// Runs the command that `arguments`, the program's name first, ask for.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to tell anybody where this fails.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match &cli.command {
+        Command::Run(config) => run::run(config),
+        Command::Check(config) => check::run(config),
+        Command::Explain(options) => explain::run(options),
+        Command::Show(config) => show::run(config),
+        Command::Demo => demo::run(),
+        Command::Schema => schema::run(),
+    };
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "snigate: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Loads a configuration for a command that shows something of it.
+fn load(config: &ConfigPath) -> anyhow::Result<(PathBuf, crate::config::Config)> {
+    let path = config.find()?;
+    let loaded = crate::config::load(&path);
+    let Some(config) = loaded.config else {
+        print_diagnostics(&mut io::stderr(), io::stderr().is_terminal(), &loaded.diagnostics);
+        bail!("{} is not valid", path.display());
+    };
+    Ok((path, config))
+}
+
+fn print_diagnostics(out: &mut impl Write, color: bool, diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        // A reader that went away (`| head`) needs no more of it.
+        let _ = writeln!(out, "{}\n", diagnostic.render(color));
+    }
+}
+
+/// Writes to standard output. A reader that went away is not an error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}

@@ -1,0 +1,102 @@
+//! When to look whether the configuration has changed: when the kernel says that something happened beside one of its
+//! files, and every few seconds anyway.
+//!
+//! Directories are watched, not files: a file that is replaced by renaming is another file, and so is the target of a
+//! link that is swapped. Network file systems and bind mounts send no events, hence the poll.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout_at};
+use tracing::{debug, warn};
+
+/// The safety net.
+const POLL_EVERY: Duration = Duration::from_secs(3);
+
+/// Certificate and key are two files, and editors write in several steps: this long nothing must happen.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Where something happens all the time, look anyway.
+const MAX_WAIT: Duration = Duration::from_millis(500);
+
+/// A watch over the directories of some files.
+pub(super) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    directories: BTreeSet<PathBuf>,
+    events: mpsc::Receiver<()>,
+    poll: tokio::time::Interval,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        // One slot: two events that nobody has looked at are as good as one.
+        let (sender, events) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.as_ref().map_or(true, |event| is_change(event.kind)) {
+                let _ = sender.try_send(());
+            }
+        });
+        let watcher = watcher.map_err(|error| warn!(%error, "cannot watch files; they are polled")).ok();
+        let mut poll = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { watcher, directories: BTreeSet::new(), events, poll }
+    }
+
+    /// Watches the directories of these files, and no others.
+    pub(super) fn follow<'a>(&mut self, files: impl Iterator<Item = &'a Path>) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let wanted: BTreeSet<PathBuf> = files.flat_map(directories).collect();
+        for gone in self.directories.difference(&wanted) {
+            // It fails where the directory is gone as well.
+            let _ = watcher.unwatch(gone);
+        }
+        let mut followed = BTreeSet::new();
+        for directory in wanted {
+            // Watched already or not: a directory that was replaced needs a new watch.
+            match watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                Ok(()) => _ = followed.insert(directory),
+                Err(error) => debug!(directory = %directory.display(), %error, "cannot watch; it is polled"),
+            }
+        }
+        self.directories = followed;
+    }
+
+    /// Returns when it is time to look. Cancel safe.
+    pub(super) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.poll.tick() => return,
+            Some(()) = self.events.recv() => {}
+        }
+        let latest = Instant::now() + MAX_WAIT;
+        loop {
+            // Another event starts the quiet time anew.
+            match timeout_at(latest, async {
+                tokio::select! { () = sleep(QUIET) => false, e = self.events.recv() => e.is_some() }
+            })
+            .await
+            {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// The directory that a file is in, and the directory itself if it is one.
+fn directories(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    let own = path.is_dir().then_some(path);
+    parent.into_iter().chain(own).map(Path::to_owned)
+}
+
+/// Reading is no change, and this program reads the files itself.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}

@@ -1,0 +1,234 @@
+//! The life of the process: start, reload as often as anything changes, drain, stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, error, info, warn};
+
+use crate::config::diagnostic::{Diagnostic, Severity, one_line_each};
+use crate::config::files::Files;
+use crate::config::{self, Loaded, Timeouts};
+use crate::net::raise_open_files;
+use crate::server::files::Watch;
+use crate::server::{BindError, Parts, Server};
+use crate::telemetry::{self, Log};
+
+/// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// After connections were closed, this long for their tasks to write their last lines.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Why snigate did not start.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The configuration is not valid.
+    #[error("the configuration is not valid")]
+    Invalid(Vec<Diagnostic>),
+    /// Addresses that could not be bound.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Bind(Vec<BindError>),
+    /// The kernel refused something that every process needs.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid.
+///
+/// # Errors
+///
+/// When it could not start. Later nothing ends it but a signal.
+pub async fn run(path: PathBuf) -> Result<(), RunError> {
+    let Loaded { config, diagnostics, files } = config::load(&path);
+    let Some(config) = config else { return Err(RunError::Invalid(diagnostics)) };
+    let log = Log::install(config.log);
+    let signals = Signals::new()?;
+    match raise_open_files() {
+        Ok(limit) => debug!(limit, "open files"),
+        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+    }
+    let mut server = Server::default();
+    let parts = Parts::build(&config, server.upstreams());
+    server.apply(parts).map_err(RunError::Bind)?;
+    report(&diagnostics);
+    let (routes, listeners) = (config.routes.len(), config.listeners.len());
+    info!(config = %path.display(), routes, listeners, "ready");
+    let running = Running { path, server, log, log_options: config.log, timeouts: config.timeouts, files, retry: None };
+    running.until_signalled(signals).await;
+    Ok(())
+}
+
+struct Signals {
+    reload: Signal,
+    stop: Stop,
+}
+
+/// SIGTERM and SIGINT, which mean the same.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let stop = Stop { terminate, interrupt: signal(SignalKind::interrupt())? };
+        Ok(Self { reload: signal(SignalKind::hangup())?, stop })
+    }
+}
+
+impl Stop {
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+struct Running {
+    path: PathBuf,
+    server: Server,
+    log: Log,
+    log_options: telemetry::Options,
+    timeouts: Timeouts,
+    /// What the last attempt to load was made of, whether it succeeded or not.
+    files: Files,
+    /// Set while the last attempt failed for a reason that may pass without a change of any file.
+    retry: Option<Retry>,
+}
+
+struct Retry {
+    since: Instant,
+    reported: bool,
+}
+
+impl Running {
+    async fn until_signalled(mut self, mut signals: Signals) {
+        let mut watch = Watch::new();
+        watch.follow(self.files.paths());
+        loop {
+            tokio::select! {
+                () = signals.stop.recv() => break,
+                _ = signals.reload.recv() => {
+                    info!("reload requested");
+                    self.reload().await;
+                }
+                () = watch.wait() => {
+                    if !self.has_changed().await {
+                        continue;
+                    }
+                    self.reload().await;
+                }
+            }
+            watch.follow(self.files.paths());
+        }
+        self.drain(&mut signals.stop).await;
+    }
+
+    async fn has_changed(&mut self) -> bool {
+        if self.retry.is_some() {
+            return true;
+        }
+        let files = std::mem::take(&mut self.files);
+        let looked = spawn_blocking(move || {
+            let changed = files.changed().map(Path::to_owned);
+            (files, changed)
+        });
+        // A panic while looking would have lost the list: then reading everything again is what is left.
+        let Ok((files, changed)) = looked.await else { return true };
+        self.files = files;
+        if let Some(path) = &changed {
+            debug!(path = %path.display(), "changed");
+        }
+        changed.is_some()
+    }
+
+    /// Loads everything; applies it if it is whole, and otherwise changes nothing.
+    async fn reload(&mut self) {
+        let path = self.path.clone();
+        let upstreams = self.server.upstreams().clone();
+        // Reading and compiling takes as long as it takes; connections are served meanwhile.
+        let loading = spawn_blocking(move || {
+            let loaded = config::load(&path);
+            let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
+            (loaded, parts)
+        });
+        let (Loaded { config, diagnostics, files }, parts) = match loading.await {
+            Ok(loaded) => loaded,
+            Err(error) => return error!(%error, "reload refused: a fault in snigate; please report it"),
+        };
+        self.files = files;
+        let (Some(config), Some(parts)) = (config, parts) else { return self.refused(&diagnostics) };
+        if let Err(errors) = self.server.apply(parts) {
+            return self.refused_later(&RunError::Bind(errors).to_string().replace('\n', "; "), true);
+        }
+        self.retry = None;
+        self.timeouts = config.timeouts;
+        if config.log != self.log_options {
+            self.log.set(config.log);
+            self.log_options = config.log;
+        }
+        report(&diagnostics);
+        info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
+        // What only the configuration needed, a hundred thousand routes perhaps, is freed where nobody waits for it.
+        drop(spawn_blocking(move || drop(config)));
+    }
+
+    fn refused(&mut self, diagnostics: &[Diagnostic]) {
+        let refusing: Vec<Diagnostic> =
+            diagnostics.iter().filter(|diagnostic| diagnostic.severity.refuses()).cloned().collect();
+        let text = one_line_each(&refusing);
+        if refusing.iter().all(|diagnostic| diagnostic.severity == Severity::Unsettled) {
+            return self.refused_later(&text, false);
+        }
+        self.retry = None;
+        error!(diagnostics = text, "reload refused, the configuration that runs goes on");
+    }
+
+    /// A refusal that may pass by itself is tried again and again, and reported once: at once, or after a grace.
+    fn refused_later(&mut self, text: &str, at_once: bool) {
+        let retry = self.retry.get_or_insert_with(|| {
+            info!(reason = text, "not reloaded yet, the configuration that runs goes on");
+            Retry { since: Instant::now(), reported: false }
+        });
+        if !retry.reported && (at_once || retry.since.elapsed() >= GRACE) {
+            retry.reported = true;
+            error!(diagnostics = text, "reload refused, the configuration that runs goes on");
+        }
+    }
+
+    /// Stops listening, then waits for connections to end, until the deadline or another signal.
+    async fn drain(mut self, stop: &mut Stop) {
+        let connections = Arc::clone(self.server.connections());
+        info!(open = connections.open(), timeout_s = self.timeouts.drain.as_secs_f64(), "draining");
+        let drained = async {
+            self.server.stop_listening().await;
+            connections.wait_until_empty().await;
+        };
+        tokio::select! {
+            _ = timeout(self.timeouts.drain, drained) => {}
+            () = stop.recv() => info!("stopping at once"),
+        }
+        let closed = connections.open();
+        connections.close_all();
+        let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
+        let (accepted, silent) = connections.counters.read();
+        info!(accepted, silent, closed, "stopped");
+    }
+}
+
+/// What a configuration that runs was found to have: warnings, and what clients will refuse.
+fn report(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            Severity::Warning => warn!(%diagnostic, "configuration"),
+            _ => error!(%diagnostic, "configuration"),
+        }
+    }
+}

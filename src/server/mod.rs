@@ -1,0 +1,213 @@
+//! From a configuration to running things, and from one configuration to the next without losing a connection.
+
+mod files;
+mod lifecycle;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+use crate::addr::ListenAddr;
+use crate::config::{Action, Config, Route};
+use crate::net::listen;
+use crate::proxy::{self, Connections, Port, accept};
+use crate::relay;
+use crate::upstream::{self, Upstream};
+
+pub use lifecycle::{RunError, run};
+
+/// What tells one listening socket from another over a reload: its address, or, where the kernel chooses the port, its
+/// place in its listener.
+type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
+
+/// The upstreams in use. One that a reload does not change goes on with its state.
+type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
+
+/// A listening socket could not be opened.
+#[derive(Debug, Error)]
+#[error("listeners.{listener}: cannot listen on {addr}: {error}{}", advice(*.addr, .error))]
+pub struct BindError {
+    /// The listener.
+    pub listener: Arc<str>,
+    /// The address.
+    pub addr: ListenAddr,
+    /// Why.
+    #[source]
+    pub error: io::Error,
+}
+
+fn advice(addr: ListenAddr, error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if addr.0.port() < 1024 => {
+            "; for a port below 1024 give the program the capability CAP_NET_BIND_SERVICE, lower the sysctl \
+             net.ipv4.ip_unprivileged_port_start, or listen on a higher port"
+        }
+        io::ErrorKind::AddrInUse => "; another program listens there",
+        io::ErrorKind::AddrNotAvailable => "; no network interface has this address",
+        _ => "",
+    }
+}
+
+/// The running parts of one process.
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    ports: BTreeMap<PortKey, RunningPort>,
+    accepting: JoinSet<()>,
+    upstreams: Upstreams,
+    connections: Arc<Connections>,
+}
+
+#[derive(Debug)]
+struct RunningPort {
+    port: Arc<Port>,
+    /// Dropping it ends the accept loop.
+    _stop: oneshot::Sender<()>,
+}
+
+/// A configuration built into what serves it, but not serving yet.
+pub(crate) struct Parts {
+    listeners: Vec<(Arc<proxy::Listener>, Vec<ListenAddr>)>,
+    upstreams: Upstreams,
+}
+
+impl Parts {
+    /// Builds everything that can be built without touching what runs. `upstreams` are those in use.
+    pub(crate) fn build(config: &Config, upstreams: &Upstreams) -> Self {
+        let mut used = Upstreams::new();
+        let mut upstream = |options: &Arc<upstream::Options>| {
+            let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
+                upstreams.get(options).map_or_else(|| Arc::new(Upstream::new(options.clone())), Arc::clone)
+            });
+            Arc::clone(upstream)
+        };
+        let routes: Vec<Arc<proxy::Route>> = config.routes.iter().map(|r| Arc::new(route(r, &mut upstream))).collect();
+        let mut tables: Vec<(_, Arc<_>)> = Vec::new();
+        let mut listeners = Vec::new();
+        for (name, listener) in &config.listeners {
+            // Listeners that share a table in the configuration share it here.
+            let shared = tables.iter().find(|(table, _)| Arc::ptr_eq(table, &listener.table)).map(|(_, built)| built);
+            let table = shared.map_or_else(|| Arc::new(listener.table.map(|at| Arc::clone(&routes[*at]))), Arc::clone);
+            tables.push((Arc::clone(&listener.table), Arc::clone(&table)));
+            let serving = proxy::Listener {
+                name: Arc::clone(name),
+                hello_timeout: config.timeouts.hello,
+                access_log: config.access_log,
+                routes: table,
+            };
+            listeners.push((Arc::new(serving), listener.bind.clone()));
+        }
+        Self { listeners, upstreams: used }
+    }
+}
+
+fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Arc<Upstream>) -> proxy::Route {
+    let action = match &route.action {
+        Action::Passthrough(to) => proxy::Action::Passthrough(upstream(to)),
+        Action::Terminate { upstream: to, acceptor, .. } => {
+            proxy::Action::Terminate(Arc::clone(acceptor), upstream(to))
+        }
+        Action::Reject => proxy::Action::Reject,
+    };
+    proxy::Route {
+        name: Arc::clone(&route.name),
+        action,
+        handshake_timeout: route.timeouts.handshake,
+        connect_timeout: route.timeouts.connect,
+        relay: relay::Options { idle: route.timeouts.idle, half_close: route.timeouts.half_close },
+    }
+}
+
+impl Server {
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
+    /// Serves `parts` from now on. Sockets whose address stays are kept, with everything queued on them; connections
+    /// that are open keep the route that they matched.
+    ///
+    /// # Errors
+    ///
+    /// Every address that could not be bound. Nothing has changed then.
+    pub(crate) fn apply(&mut self, parts: Parts) -> Result<(), Vec<BindError>> {
+        let mut sockets = self.bind(&parts)?;
+        let mut before = std::mem::take(&mut self.ports);
+        for (listener, key) in parts.listeners.iter().flat_map(|(listener, bind)| keys(listener, bind)) {
+            let running = match (before.remove(&key), sockets.remove(&key)) {
+                (Some(running), _) => {
+                    running.port.listener.store(Arc::clone(listener));
+                    running
+                }
+                (None, Some(socket)) => match self.start(socket, listener) {
+                    Ok(running) => running,
+                    // The runtime has no room for it: its file descriptors were just now enough, so this passes.
+                    Err(error) => {
+                        error!(listener = %listener.name, %error, "cannot listen");
+                        continue;
+                    }
+                },
+                (None, None) => unreachable!("every key was bound or is kept"),
+            };
+            self.ports.insert(key, running);
+        }
+        for (_, gone) in before {
+            info!(addr = %gone.port.addr, "no longer listening");
+        }
+        self.upstreams = parts.upstreams;
+        Ok(())
+    }
+
+    /// Opens the sockets that are not open yet: all of them, or none.
+    fn bind(&self, parts: &Parts) -> Result<HashMap<PortKey, TcpListener>, Vec<BindError>> {
+        let (mut sockets, mut errors) = (HashMap::new(), Vec::new());
+        for (listener, key) in parts.listeners.iter().flat_map(|(listener, bind)| keys(listener, bind)) {
+            if self.ports.contains_key(&key) {
+                continue;
+            }
+            match listen(key.0) {
+                Ok(socket) => _ = sockets.insert(key, socket),
+                Err(error) => errors.push(BindError { listener: Arc::clone(&listener.name), addr: key.0, error }),
+            }
+        }
+        if errors.is_empty() { Ok(sockets) } else { Err(errors) }
+    }
+
+    fn start(&mut self, socket: TcpListener, listener: &Arc<proxy::Listener>) -> io::Result<RunningPort> {
+        let addr = socket.local_addr()?;
+        let port = Arc::new(Port { addr, listener: ArcSwap::new(Arc::clone(listener)) });
+        let (stop, stopped) = oneshot::channel();
+        let accepting = accept(socket, Arc::clone(&port), Arc::clone(&self.connections), stopped);
+        self.accepting.spawn(async move {
+            if let Err(error) = accepting.await {
+                error!(%addr, %error, "the listener failed");
+            }
+        });
+        info!(listener = %listener.name, %addr, "listening");
+        Ok(RunningPort { port, _stop: stop })
+    }
+
+    /// Stops listening. Connections that were queued have been accepted when this returns.
+    pub(crate) async fn stop_listening(&mut self) {
+        self.ports.clear();
+        while self.accepting.join_next().await.is_some() {}
+    }
+}
+
+fn keys<'a>(
+    listener: &'a Arc<proxy::Listener>,
+    bind: &'a [ListenAddr],
+) -> impl Iterator<Item = (&'a Arc<proxy::Listener>, PortKey)> {
+    bind.iter()
+        .enumerate()
+        .map(move |(at, addr)| (listener, (*addr, (addr.0.port() == 0).then(|| (Arc::clone(&listener.name), at)))))
+}
