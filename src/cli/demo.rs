@@ -24,6 +24,9 @@ use crate::tls::{Acceptor, Certificate, Options};
 /// The port that the printed commands are shortest with; another one is taken where this one is not free.
 const PORT: u16 = 8443;
 
+/// The name that the CA has a certificate for.
+const CA_NAME: &str = "ca.example.net";
+
 /// No request of curl or openssl is longer.
 const MAX_REQUEST: usize = 8 * 1024;
 
@@ -42,7 +45,7 @@ async fn serve(directory: &Path) -> anyhow::Result<()> {
     let config = directory.join("snigate.toml");
     fs::write(&config, configuration(port, ca.local_addr()?, app.local_addr()?))?;
     let mut servers = JoinSet::new();
-    servers.spawn(play_ca(ca, authority.server(&["ca.example.net"], Validity::days(30))?));
+    servers.spawn(play_ca(ca, authority.server(&[CA_NAME], Validity::days(30))?));
     servers.spawn(play_app(app));
     print(&instructions(directory, port))?;
     server::run(config).await?;
@@ -157,8 +160,9 @@ async fn play_ca(listener: TcpListener, issued: Issued) -> anyhow::Result<()> {
         let (stream, _) = listener.accept().await?;
         let acceptor = Arc::clone(&acceptor);
         clients.spawn(async move {
-            let choice = acceptor.select(None, || None)?;
-            let accepted = choice.accept(stream, &[], None).await;
+            let name = CA_NAME.parse().ok();
+            let choice = acceptor.select(name.as_ref(), || None)?;
+            let accepted = choice.accept(stream, &[], name.as_ref()).await;
             answer(accepted.ok()?.stream, "This is the CA. The proxy passed your TLS through and cannot read this.\n")
                 .await
         });

@@ -44,7 +44,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct ConfigPath {
     /// The configuration file; snigate.toml here, or else /etc/snigate/snigate.toml, unless given.
-    #[arg(short, long = "config", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
     path: Option<PathBuf>,
 }
 

@@ -179,7 +179,9 @@ pub struct Loaded {
 #[must_use]
 pub fn load(path: &Path) -> Loaded {
     let (mut files, mut diagnostics) = (Files::default(), Vec::new());
-    let merged = read::read(path, &mut files, &mut diagnostics);
+    let Some(merged) = read::read(path, &mut files, &mut diagnostics) else {
+        return Loaded { config: None, diagnostics, files };
+    };
     let config = compile::compile(merged, &mut files, &mut diagnostics);
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses());
     diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));

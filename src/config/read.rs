@@ -42,11 +42,13 @@ pub(super) struct Merged {
     pub(super) log: Option<In<file::Log>>,
 }
 
-/// Reads `path` and every file that it includes.
-pub(super) fn read(path: &Path, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Merged {
-    let mut reader = Reader { files, diagnostics, merged: Merged::default(), visited: BTreeSet::new() };
+/// Reads `path` and every file that it includes. Nothing comes of files that cannot be read or are not TOML: what they
+/// would have defined would be missed everywhere.
+pub(super) fn read(path: &Path, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Option<Merged> {
+    let mut reader =
+        Reader { files, diagnostics, merged: Merged::default(), visited: BTreeSet::new(), incomplete: false };
     reader.file(path, None);
-    reader.merged
+    (!reader.incomplete).then_some(reader.merged)
 }
 
 struct Reader<'a> {
@@ -54,6 +56,7 @@ struct Reader<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
     merged: Merged,
     visited: BTreeSet<PathBuf>,
+    incomplete: bool,
 }
 
 impl Reader<'_> {
@@ -67,13 +70,16 @@ impl Reader<'_> {
         let text = match text {
             Ok(text) => text,
             Err(error) => {
-                self.error(format!("cannot read {}: {error}", path.display()), included_at, None);
+                self.incomplete = true;
+                self.error(format!("cannot read {}: {error}", path.display()), included_at);
                 return;
             }
         };
         let source = Arc::new(Source { path: path.to_owned(), text });
-        let file = parse(&source, self.diagnostics);
-        self.merge(file, &source);
+        match parse(&source, self.diagnostics) {
+            Some(file) => self.merge(file, &source),
+            None => self.incomplete = true,
+        }
     }
 
     fn merge(&mut self, file: File, source: &Arc<Source>) {
@@ -98,13 +104,11 @@ impl Reader<'_> {
             return self.file(&path, Some(place));
         };
         let Ok(name) = glob::Pattern::new(name) else {
-            return self.error(format!("include: {pattern:?} is not a pattern of file names"), Some(place), None);
+            return self.error(format!("include: {pattern:?} is not a pattern of file names"), Some(place));
         };
         let directory = path.parent().unwrap_or(Path::new("."));
         match self.files.list(directory) {
-            Err(error) => {
-                self.error(format!("include: cannot list {}: {error}", directory.display()), Some(place), None)
-            }
+            Err(error) => self.error(format!("include: cannot list {}: {error}", directory.display()), Some(place)),
             Ok(paths) => {
                 let is_meant =
                     |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| name.matches(n));
@@ -115,8 +119,8 @@ impl Reader<'_> {
         }
     }
 
-    fn error(&mut self, message: String, place: Option<Place>, help: Option<String>) {
-        self.diagnostics.push(Diagnostic { severity: Severity::Error, message, place, other: None, help });
+    fn error(&mut self, message: String, place: Option<Place>) {
+        self.diagnostics.push(Diagnostic { place, ..Diagnostic::new(Severity::Error, message) });
     }
 }
 
@@ -163,12 +167,12 @@ fn twice<T>(key: &str, second: (&Arc<Source>, Range<usize>), first: &In<T>) -> D
         .help("give one of them another name, or remove it".to_owned())
 }
 
-/// Reads one file; what is wrong with its form is reported and left out.
-fn parse(source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> File {
+/// Reads one file; what is wrong with its form is reported and left out. Nothing if it is not TOML at all.
+fn parse(source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> Option<File> {
     let (_, errors) = DeTable::parse_recoverable(&source.text);
     if !errors.is_empty() {
         diagnostics.extend(errors.iter().take(MAX_MISTAKES).map(|error| form_error(error, String::new(), source)));
-        return File::default();
+        return None;
     }
     let mut left_out: Vec<Vec<String>> = Vec::new();
     loop {
@@ -178,14 +182,14 @@ fn parse(source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> File {
         }
         let keys = table.clone();
         let error = match File::deserialize(Deserializer::from(table)) {
-            Ok(file) => return file,
+            Ok(file) => return Some(file),
             Err(error) => error,
         };
         let path = error.span().map(|span| path_to(keys.get_ref(), &span)).unwrap_or_default();
         diagnostics.push(form_error(&error, path.join("."), source));
         // Without a key to leave out the next attempt would end in the same place.
         if path.is_empty() || left_out.len() >= MAX_MISTAKES {
-            return File::default();
+            return None;
         }
         left_out.push(path);
     }
@@ -201,7 +205,7 @@ fn form_error(error: &toml::de::Error, key: String, source: &Arc<Source>) -> Dia
     let message = message.replace("unknown field", "unknown key").replace("unknown variant", "unknown value");
     let message = if key.is_empty() { message } else { format!("{key}: {message}") };
     let place = error.span().map(|span| Place { source: Arc::clone(source), span });
-    Diagnostic { severity: Severity::Error, message, place, other: None, help }
+    Diagnostic { place, help, ..Diagnostic::new(Severity::Error, message) }
 }
 
 /// The keys on the way to the innermost entry that holds `span`.

@@ -3,9 +3,11 @@
 mod close;
 mod connect;
 mod listen;
+mod scratch;
 mod stream;
 
 pub use close::{LINGER, close_in_order};
 pub use connect::connect;
 pub use listen::{AcceptFailure, listen, raise_open_files};
+pub use scratch::{SCRATCH, with_scratch};
 pub use stream::Stream;

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use crate::net::with_scratch;
 use crate::proxy::Error;
-use crate::relay::with_scratch;
 use crate::wire::{ClientHello, HelloParser};
 
 /// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all the way.

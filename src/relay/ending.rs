@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::net::Stream;
-use crate::relay::scratch;
+use crate::net::with_scratch;
 
 /// Makes the close of `stream` an abort that its peer cannot take for a clean end. Unix sockets know no abort.
 pub(super) fn abort(stream: &Stream) {
@@ -45,7 +45,7 @@ pub(super) fn is_queued(stream: &Stream) -> bool {
 /// Reads and drops what still arrives until the peer ends too. A close before that would be an abort, and an abort
 /// takes with it what the peer has not yet received.
 pub(super) fn poll_discard(cx: &mut Context<'_>, stream: &mut Stream) -> Poll<()> {
-    scratch::with(|scratch| {
+    with_scratch(|scratch| {
         for _ in 0..ROUNDS {
             let mut buffer = ReadBuf::new(scratch);
             let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
@@ -66,8 +66,9 @@ fn tcp(stream: &Stream) -> Option<&TcpStream> {
     }
 }
 
+/// The length of a socket's send queue.
 #[expect(unsafe_code, reason = "no safe call asks for the length of a send queue")]
-fn unacknowledged(socket: impl AsFd) -> c_int {
+pub(super) fn unacknowledged(socket: impl AsFd) -> c_int {
     // SAFETY: SIOCOUTQ writes one int (tcp(7), unix(7)), and `Getter` gives it room for one.
     unsafe { ioctl(socket, Getter::<SIOCOUTQ, c_int>::new()) }.unwrap_or(0)
 }

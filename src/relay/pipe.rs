@@ -36,8 +36,8 @@ impl Pipe {
         let pipe = Self { read, write, held: 0 };
         // An unprivileged user may have as many pages in pipes as pipe(7) allows: past that this fails and the pipe
         // keeps its first size, which is the usual 64 KiB or, further past, two pages.
-        let _ = fcntl_setpipe_size(&pipe.write, super::t(2));
-        fcntl_getpipe_size(&pipe.write).is_ok_and(|size| size >= 4096).then_some(pipe)
+        let _ = fcntl_setpipe_size(&pipe.write, CAPACITY);
+        fcntl_getpipe_size(&pipe.write).is_ok_and(|size| size >= LEAST).then_some(pipe)
     }
 
     /// Moves what `from` has received into this empty pipe: the number of bytes, 0 at the end of the stream.
@@ -48,7 +48,7 @@ impl Pipe {
         debug_assert_eq!(self.held, 0, "a pipe is filled only when it is empty");
         loop {
             ready!(from.poll_read_ready(cx))?;
-            match from.try_io(Interest::READABLE, || pass(from, &self.write, super::t(1))) {
+            match from.try_io(Interest::READABLE, || pass(from, &self.write, CHUNK)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 filled => {
                     self.held = *filled.as_ref().unwrap_or(&0);
@@ -86,9 +86,9 @@ impl Pipe {
         Ok(bytes)
     }
 
-    /// Whether nothing is inside.
-    pub(super) fn is_empty(&self) -> bool {
-        self.held == 0
+    /// How many bytes are inside.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 }
 
@@ -126,7 +126,7 @@ impl DerefMut for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(pipe) = self.0.take().filter(Pipe::is_empty) else { return };
+        let Some(pipe) = self.0.take().filter(|pipe| pipe.held == 0) else { return };
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < POOLED {
@@ -180,6 +180,57 @@ thread_local! {
     static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) fn clear() {
-    POOL.with_borrow_mut(|p| p.clear());
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::os::fd::AsRawFd;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{Lease, POOL, POOLED, Pipe};
+
+    fn pooled() -> usize {
+        POOL.with_borrow(Vec::len)
+    }
+
+    async fn receiver_of(bytes: &[u8]) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        sender.write_all(bytes).await.unwrap();
+        listener.accept().await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn empty_pipe_is_pooled_and_taken_again() {
+        let lease = Lease::take().unwrap();
+        let descriptor = lease.read.as_raw_fd();
+        drop(lease);
+        assert_eq!(pooled(), 1);
+        assert_eq!(Lease::take().unwrap().read.as_raw_fd(), descriptor);
+    }
+
+    #[tokio::test]
+    async fn pipe_with_bytes_inside_is_never_pooled() {
+        let receiver = receiver_of(b"of another connection").await;
+        let mut lease = Lease::take().unwrap();
+        assert_eq!(poll_fn(|cx| lease.poll_fill(cx, &receiver)).await.unwrap(), 21);
+        drop(lease);
+        assert_eq!(pooled(), 0);
+    }
+
+    #[test]
+    fn pool_is_bounded() {
+        drop(Vec::from_iter((0..POOLED + 3).map(|_| Lease::take().unwrap())));
+        assert_eq!(pooled(), POOLED);
+    }
+
+    #[tokio::test]
+    async fn bytes_can_be_taken_back_out() {
+        let receiver = receiver_of(b"question").await;
+        let mut pipe = Pipe::open().unwrap();
+        poll_fn(|cx| pipe.poll_fill(cx, &receiver)).await.unwrap();
+        assert_eq!(pipe.take_back().unwrap(), b"question");
+        assert_eq!(pipe.held(), 0);
+    }
 }

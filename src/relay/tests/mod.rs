@@ -1,1 +1,5 @@
-
+mod bulk;
+mod ends;
+mod support;
+mod tls;
+mod waits;

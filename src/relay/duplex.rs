@@ -1,0 +1,209 @@
+//! Both directions of one connection, and what the end of one means for the other.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use crate::net::Stream;
+use crate::relay::flow::{End, Ends, Fault, Flow};
+use crate::relay::watch::Watch;
+use crate::relay::{Error, Meter, Options, Side, ending};
+
+/// The state of a relay.
+pub(super) struct Duplex<'a> {
+    client: &'a mut Stream,
+    upstream: &'a mut Stream,
+    meter: &'a mut Meter,
+    options: &'a Options,
+    /// From the client to the server.
+    pub(super) up: Flow,
+    /// From the server to the client.
+    pub(super) down: Flow,
+    abort: Option<Abort>,
+    watch: Watch,
+}
+
+/// One side is gone; what is left of its bytes goes to the other, of which nothing more is wanted.
+struct Abort {
+    by: Side,
+    error: Error,
+    /// What the other side had been sent when the abort was seen.
+    mark: u64,
+    /// Something was under way to the other side by then.
+    owed: bool,
+    /// The other side has been sent everything, and is only given time to take it.
+    delivered: bool,
+    /// The other side has ended.
+    heard: bool,
+}
+
+impl<'a> Duplex<'a> {
+    pub(super) fn new(
+        client: &'a mut Stream,
+        upstream: &'a mut Stream,
+        meter: &'a mut Meter,
+        options: &'a Options,
+    ) -> Self {
+        let (up, down, watch) = (Flow::default(), Flow::default(), Watch::default());
+        Self { client, upstream, meter, options, up, down, abort: None, watch }
+    }
+
+    /// Moves bytes until both sides have ended or one has failed. `timer` must stay the same from poll to poll.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Option<Sleep>>) -> Poll<Result<(), Error>> {
+        if let Poll::Ready(result) = self.poll_ends(cx) {
+            return Poll::Ready(result);
+        }
+        let progress = self.meter.sent + self.meter.received;
+        ready!(self.watch.poll(cx, timer, self.patience(), progress));
+        Poll::Ready(Err(self.expire()))
+    }
+
+    fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut abort = match self.abort.take() {
+            Some(abort) => abort,
+            None => match ready!(self.poll_both(cx)) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err((from, fault)) => self.begin_abort(from, fault),
+            },
+        };
+        if self.poll_abort(cx, &mut abort).is_ready() {
+            return Poll::Ready(Err(abort.error));
+        }
+        self.abort = Some(abort);
+        Poll::Pending
+    }
+
+    /// Polls both directions, so that each has its waker in place whatever the other does.
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (Side, Fault)>> {
+        let up = self.poll_flow(cx, Side::Client).map_err(|fault| (Side::Client, fault))?;
+        let down = self.poll_flow(cx, Side::Server).map_err(|fault| (Side::Server, fault))?;
+        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Polls the flow that comes from this side.
+    fn poll_flow(&mut self, cx: &mut Context<'_>, from: Side) -> Poll<Result<(), Fault>> {
+        let Self { client, upstream, meter, up, down, .. } = self;
+        let (flow, back, from, to, moved, truncated) = match from {
+            Side::Client => (up, down, client, upstream, &mut meter.received, &mut meter.client_truncated),
+            Side::Server => (down, up, upstream, client, &mut meter.sent, &mut meter.server_truncated),
+        };
+        let polled = flow.poll(cx, &mut Ends { from, to, last: back.is_finished() }, moved);
+        *truncated |= flow.end() == Some(End::Truncated);
+        polled
+    }
+
+    /// Finds out who is gone, and what is under way to the one who is not.
+    fn begin_abort(&mut self, from: Side, fault: Fault) -> Abort {
+        let (by, error) = match fault {
+            Fault::Read(error) => {
+                self.flow(from).cut();
+                (from, error)
+            }
+            Fault::Write(error) => {
+                let by = from.other();
+                // The kernel says EPIPE, rather than ECONNRESET, where a FIN came before the abort: then what is left
+                // to read from this side has a clean end.
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    self.flow(by).doom();
+                }
+                (by, error)
+            }
+        };
+        let other = by.other();
+        let heard = self.flow(other).end().is_some();
+        self.flow(other).abandon();
+        let owed = self.flow(by).is_holding() || ending::is_queued(self.stream(other));
+        Abort { by, error: Error::new(by, error), mark: self.moved(by), owed, delivered: false, heard }
+    }
+
+    /// Delivers what is left of the side that is gone, and then ends the other side in the way it deserves.
+    ///
+    /// What the other side still sends is dropped meanwhile: it may be one that reads only when it has sent everything,
+    /// and a close with bytes unread would be an abort, which takes with it what the peer has not yet received.
+    fn poll_abort(&mut self, cx: &mut Context<'_>, abort: &mut Abort) -> Poll<()> {
+        let other = abort.by.other();
+        abort.heard = abort.heard || ending::poll_discard(cx, self.stream(other)).is_ready();
+        if !abort.delivered {
+            if ready!(self.poll_flow(cx, abort.by)).is_err() {
+                return Poll::Ready(());
+            }
+            abort.delivered = true;
+            let owed = abort.owed || self.moved(abort.by) != abort.mark;
+            if !self.flow(abort.by).is_finished() {
+                let end = if owed { ending::finish } else { ending::abort };
+                end(self.stream(other));
+            }
+            if !owed {
+                return Poll::Ready(());
+            }
+        }
+        if abort.heard { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// How long the present silence may last.
+    fn patience(&self) -> Option<Duration> {
+        let Options { idle, half_close } = *self.options;
+        match &self.abort {
+            Some(abort) if abort.delivered => Some(LINGER),
+            None if self.silent().is_none() => idle,
+            _ => idle.into_iter().chain(half_close).min(),
+        }
+    }
+
+    /// Gives up after a silence. Who has not been sent everything must not take that for a clean end.
+    fn expire(&mut self) -> Error {
+        if self.up.is_holding() {
+            ending::abort(self.upstream);
+        }
+        if self.down.is_holding() {
+            ending::abort(self.client);
+        }
+        if let Some(abort) = self.abort.take() {
+            return abort.error;
+        }
+        match self.silent() {
+            Some(side) if self.patience() == self.options.half_close => Error::HalfClose(side),
+            _ => Error::Idle,
+        }
+    }
+
+    /// Whom a relay waits for that has been half closed: who has not ended, unless the other does not take its bytes.
+    fn silent(&self) -> Option<Side> {
+        match (self.up.is_finished(), self.down.is_finished()) {
+            (true, false) if self.down.is_holding() => Some(Side::Client),
+            (true, false) => Some(Side::Server),
+            (false, true) if self.up.is_holding() => Some(Side::Server),
+            (false, true) => Some(Side::Client),
+            _ => None,
+        }
+    }
+
+    fn flow(&mut self, from: Side) -> &mut Flow {
+        match from {
+            Side::Client => &mut self.up,
+            Side::Server => &mut self.down,
+        }
+    }
+
+    fn stream(&mut self, side: Side) -> &mut Stream {
+        match side {
+            Side::Client => self.client,
+            Side::Server => self.upstream,
+        }
+    }
+
+    /// What came from this side and was taken by the other.
+    fn moved(&self, from: Side) -> u64 {
+        match from {
+            Side::Client => self.meter.received,
+            Side::Server => self.meter.sent,
+        }
+    }
+}
+
+/// How long a peer may take to receive the rest after the other side's abort. Most end by themselves much earlier; it
+/// bounds what a peer that never stops sending can hold.
+const LINGER: Duration = Duration::from_secs(5);

@@ -1,0 +1,156 @@
+//! How the end of one side reaches the other.
+
+use std::io::ErrorKind;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::support::{acknowledged, between, narrow_pair, noise, pair, read_all, reset, run, within};
+use crate::net::Stream;
+use crate::relay::{Error, Meter, Options, Side};
+
+#[tokio::test]
+async fn half_closed_client_still_receives_the_answer() {
+    let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
+    let (result, meter, ()) = between((inner, outer), Options::default(), async {
+        client.write_all(b"question").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut server).await, b"question");
+        server.write_all(b"the answer").await.unwrap();
+        drop(server);
+        assert_eq!(read_all(&mut client).await, b"the answer");
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(meter, Meter { sent: 10, received: 8, ..Meter::default() });
+}
+
+#[tokio::test]
+async fn half_closed_server_still_receives_the_rest() {
+    let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
+    let (result, meter, ()) = between((inner, outer), Options::default(), async {
+        server.write_all(b"go away").await.unwrap();
+        server.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut client).await, b"go away");
+        client.write_all(b"farewell").await.unwrap();
+        drop(client);
+        assert_eq!(read_all(&mut server).await, b"farewell");
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(meter, Meter { sent: 7, received: 8, ..Meter::default() });
+}
+
+#[tokio::test]
+async fn half_close_works_over_a_unix_socket() {
+    let ((mut client, inner), (outer, mut server)) = (pair().await, UnixStream::pair().unwrap());
+    let mut meter = Meter::default();
+    let relay = run(Stream::Tcp(inner), Stream::Unix(outer), &mut meter, Options::default());
+    let peers = async {
+        client.write_all(b"question").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut server).await, b"question");
+        server.write_all(b"the answer").await.unwrap();
+        drop(server);
+        assert_eq!(read_all(&mut client).await, b"the answer");
+    };
+    within(async { tokio::join!(relay, peers) }).await.0.unwrap();
+    assert_eq!(meter, Meter { sent: 10, received: 8, ..Meter::default() });
+}
+
+#[tokio::test]
+async fn reset_of_one_side_resets_the_other() {
+    for side in [Side::Client, Side::Server] {
+        let ((client, inner), (outer, server)) = (pair().await, pair().await);
+        let (result, _, ()) = between((inner, outer), Options::default(), async {
+            let (gone, mut other) = if side == Side::Client { (client, server) } else { (server, client) };
+            reset(gone);
+            let error = other.read(&mut [0; 8]).await.expect_err("an abort must not look like a clean end");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{side} was reset");
+        })
+        .await;
+        assert!(matches!(result, Err(Error::Reset(by)) if by == side), "{side}: {result:?}");
+    }
+}
+
+/// The server's last words are partly in the relay and partly in kernels when the server is gone.
+#[tokio::test]
+async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
+    for spliced in [0, 1 << 20] {
+        let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);
+        let (first, rest) = (noise(spliced, 1), noise(96 * 1024, 2));
+        let (result, meter, ()) = between((inner, outer), Options::default(), async {
+            let mut received = vec![0; spliced];
+            let (sent, read) = tokio::join!(server.write_all(&first), client.read_exact(&mut received));
+            sent.and(read).unwrap();
+            assert!(received == first);
+            server.write_all(&rest).await.unwrap();
+            acknowledged(&server).await;
+            reset(server);
+            assert!(read_all(&mut client).await == rest, "after {spliced} bytes");
+        })
+        .await;
+        assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+        assert_eq!(meter.sent, (spliced + rest.len()) as u64);
+    }
+}
+
+/// A server that answers early and closes aborts the rest of an upload; the answer must survive that.
+#[tokio::test]
+async fn answer_of_a_server_that_stops_reading_survives_the_upload() {
+    let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);
+    let (upload, answer) = (noise(8 << 20, 3), noise(96 * 1024, 4));
+    let (result, _, ()) = between((inner, outer), Options::default(), async {
+        let client = async {
+            client.write_all(&upload).await.unwrap();
+            client.shutdown().await.unwrap();
+            assert!(read_all(&mut client).await == answer);
+        };
+        let server = async {
+            server.read_exact(&mut [0; 1024]).await.unwrap();
+            server.write_all(&answer).await.unwrap();
+            acknowledged(&server).await;
+            drop(server);
+        };
+        tokio::join!(client, server);
+    })
+    .await;
+    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+}
+
+#[tokio::test]
+async fn reset_after_a_clean_end_stays_a_clean_end_for_the_other_side() {
+    let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
+    let (result, _, ()) = between((inner, outer), Options::default(), async {
+        client.write_all(b"question").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut question = [0; 8];
+        server.read_exact(&mut question).await.unwrap();
+        reset(client);
+        while server.write_all(&[0; 1024]).await.is_ok() {
+            tokio::task::yield_now().await;
+            if let Ok(read) = server.try_read(&mut [0; 8]) {
+                assert_eq!(read, 0);
+            }
+        }
+    })
+    .await;
+    assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+}
+
+#[tokio::test]
+async fn unix_server_that_vanishes_resets_the_client() {
+    let ((mut client, inner), (outer, server)) = (pair().await, UnixStream::pair().unwrap());
+    let mut meter = Meter::default();
+    let relay = run(Stream::Tcp(inner), Stream::Unix(outer), &mut meter, Options::default());
+    let peers = async {
+        client.write_all(b"question").await.unwrap();
+        server.readable().await.unwrap();
+        // A unix socket that is closed with bytes unread tells its peer so.
+        drop(server);
+        let error = client.read(&mut [0; 8]).await.expect_err("an abort must not look like a clean end");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    };
+    let (result, ()) = within(async { tokio::join!(relay, peers) }).await;
+    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+}

@@ -1,0 +1,92 @@
+//! Loopback peers around a relay.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::net::Stream;
+use crate::relay::{Error, Meter, Options, ending, relay};
+
+/// Relays, and closes both streams as a caller must.
+pub(super) async fn run(
+    mut client: Stream,
+    mut upstream: Stream,
+    meter: &mut Meter,
+    options: Options,
+) -> Result<(), Error> {
+    relay(&mut client, &mut upstream, meter, &options).await
+}
+
+/// Relays between two TCP sockets while the peers do their part, and fails where that takes forever.
+pub(super) async fn between<T>(
+    (client, upstream): (TcpStream, TcpStream),
+    options: Options,
+    peers: impl Future<Output = T>,
+) -> (Result<(), Error>, Meter, T) {
+    let mut meter = Meter::default();
+    let relay = run(Stream::Tcp(client), Stream::Tcp(upstream), &mut meter, options);
+    let (result, peers) = within(async { tokio::join!(relay, peers) }).await;
+    (result, meter, peers)
+}
+
+/// Bounds a test that would otherwise hang.
+pub(super) async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work).await.expect("the relay hangs")
+}
+
+/// The two ends of a TCP connection.
+pub(super) async fn pair() -> (TcpStream, TcpStream) {
+    connect(TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap()).await
+}
+
+/// The same, with so little room in the kernel that bytes stay with the one who sends to the first end.
+pub(super) async fn narrow_pair() -> (TcpStream, TcpStream) {
+    let (near, listener) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+    near.set_recv_buffer_size(2048).unwrap();
+    listener.set_send_buffer_size(2048).unwrap();
+    connect(near, listener).await
+}
+
+async fn connect(near: TcpSocket, listener: TcpSocket) -> (TcpStream, TcpStream) {
+    listener.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = listener.listen(1).unwrap();
+    let (near, far) = tokio::join!(near.connect(listener.local_addr().unwrap()), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+/// Closes with an abort.
+pub(super) fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+}
+
+/// Waits until the other end's kernel has everything.
+pub(super) async fn acknowledged(stream: &TcpStream) {
+    while ending::unacknowledged(stream) > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Reads up to a clean end.
+pub(super) async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    bytes
+}
+
+/// Bytes that are nowhere the same.
+pub(super) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}

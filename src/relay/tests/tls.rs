@@ -1,0 +1,131 @@
+//! TLS between the client and the relay.
+
+use std::io::ErrorKind;
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::support::{acknowledged, narrow_pair, noise, pair, read_all, reset, run, within};
+use crate::net::Stream;
+use crate::relay::{Error, Meter, Options, Side};
+
+/// A TLS client, and the stream that the relay has of it.
+async fn handshake((near, far): (TcpStream, TcpStream)) -> (TlsStream<TcpStream>, Stream) {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into())
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("a.example").unwrap();
+    let (near, far) = tokio::join!(
+        TlsConnector::from(Arc::new(client)).connect(name, near),
+        TlsAcceptor::from(Arc::new(server)).accept(far),
+    );
+    (near.unwrap(), Stream::Tls(Box::new(far.unwrap())))
+}
+
+#[tokio::test]
+async fn tls_client_with_and_without_close_notify_still_receives_the_answer() {
+    for truncated in [false, true] {
+        let ((mut client, inner), (outer, mut server)) = (handshake(pair().await).await, pair().await);
+        let mut meter = Meter::default();
+        let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+        let peers = async {
+            client.write_all(b"question").await.unwrap();
+            if truncated {
+                SockRef::from(client.get_ref().0).shutdown(Shutdown::Write).unwrap();
+            } else {
+                client.shutdown().await.unwrap();
+            }
+            assert_eq!(read_all(&mut server).await, b"question");
+            server.write_all(b"the answer").await.unwrap();
+            drop(server);
+            // An error here would say that the relay's own close_notify is missing.
+            assert_eq!(read_all(&mut client).await, b"the answer");
+        };
+        within(async { tokio::join!(relay, peers) }).await.0.unwrap();
+        assert_eq!(meter, Meter { sent: 10, received: 8, client_truncated: truncated, server_truncated: false });
+    }
+}
+
+#[tokio::test]
+async fn tls_bytes_are_exact_both_ways_and_the_last_of_them_are_flushed() {
+    let ((client, inner), (outer, mut server)) = (handshake(narrow_pair().await).await, pair().await);
+    let (up, down) = (noise(2_000_003, 1), noise(2_000_003, 2));
+    let mut meter = Meter::default();
+    let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+    let peers = async {
+        let (mut client_in, mut client_out) = tokio::io::split(client);
+        let (mut server_in, mut server_out) = server.split();
+        let (mut at_client, mut at_server) = (vec![0; down.len()], vec![0; up.len()]);
+        let done = tokio::join!(
+            client_out.write_all(&up),
+            server_out.write_all(&down),
+            client_in.read_exact(&mut at_client),
+            server_in.read_exact(&mut at_server),
+        );
+        done.0.and(done.1).and(done.2.map(drop)).and(done.3.map(drop)).unwrap();
+        assert!(at_client == down && at_server == up);
+        // Nobody has ended: whatever was not flushed by now would never be.
+        client_out.shutdown().await.unwrap();
+        server_out.shutdown().await.unwrap();
+    };
+    within(async { tokio::join!(relay, peers) }).await.0.unwrap();
+    assert_eq!((meter.sent, meter.received), (2_000_003, 2_000_003));
+}
+
+#[tokio::test]
+async fn tls_client_sees_the_reset_of_the_server() {
+    let ((mut client, inner), (outer, server)) = (handshake(pair().await).await, pair().await);
+    let mut meter = Meter::default();
+    let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+    let peers = async {
+        client.write_all(b"question").await.unwrap();
+        server.readable().await.unwrap();
+        acknowledged(client.get_ref().0).await;
+        reset(server);
+        client.read(&mut [0; 8]).await.expect_err("an abort must not look like a clean end")
+    };
+    let (result, error) = within(async { tokio::join!(relay, peers) }).await;
+    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn tls_client_receives_what_was_queued_but_no_close_notify_after_a_reset() {
+    let ((mut client, inner), (outer, mut server)) = (handshake(narrow_pair().await).await, pair().await);
+    let answer = noise(96 * 1024, 3);
+    let mut meter = Meter::default();
+    let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+    let peers = async {
+        server.write_all(&answer).await.unwrap();
+        acknowledged(&server).await;
+        reset(server);
+        let mut received = Vec::new();
+        let error = client.read_to_end(&mut received).await.expect_err("the answer may be incomplete");
+        assert!(received == answer);
+        error
+    };
+    let (result, error) = within(async { tokio::join!(relay, peers) }).await;
+    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+}

@@ -1,0 +1,110 @@
+//! What a relay waits for, and what it costs meanwhile.
+
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::support::{between, narrow_pair, pair, read_all};
+use crate::net::Stream;
+use crate::relay::watch::Watch;
+use crate::relay::{Error, Meter, Options, Side, relay};
+
+const SHORT: Duration = Duration::from_millis(40);
+const SHORT_IDLE: Options = Options { idle: Some(SHORT), half_close: None };
+const SHORT_HALF_CLOSE: Options = Options { idle: None, half_close: Some(SHORT) };
+
+#[tokio::test]
+async fn silence_of_both_sides_ends_the_relay() {
+    let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
+    let (result, _, ()) = between((inner, outer), SHORT_IDLE, async {
+        client.write_all(b"last words").await.unwrap();
+        assert_eq!(read_all(&mut server).await, b"last words");
+        assert_eq!(read_all(&mut client).await, b"");
+    })
+    .await;
+    assert!(matches!(result, Err(Error::Idle)), "{result:?}");
+}
+
+#[tokio::test]
+async fn client_that_is_cut_off_by_the_idle_timeout_does_not_see_a_clean_end() {
+    let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);
+    let (result, _, ()) = between((inner, outer), SHORT_IDLE, async {
+        server.write_all(&[0; 96 * 1024]).await.unwrap();
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+        let error = client.read_to_end(&mut Vec::new()).await.expect_err("bytes are missing");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    })
+    .await;
+    assert!(matches!(result, Err(Error::Idle)), "{result:?}");
+}
+
+#[tokio::test]
+async fn silent_side_is_named_when_the_other_has_ended() {
+    for silent in [Side::Client, Side::Server] {
+        let ((client, inner), (outer, server)) = (pair().await, pair().await);
+        let (result, _, _open) = between((inner, outer), SHORT_HALF_CLOSE, async {
+            let (mut done, mut silent) = if silent == Side::Server { (client, server) } else { (server, client) };
+            done.shutdown().await.unwrap();
+            assert_eq!(read_all(&mut silent).await, b"");
+            (done, silent)
+        })
+        .await;
+        assert!(matches!(result, Err(Error::HalfClose(side)) if side == silent), "{silent}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn side_that_does_not_read_is_the_silent_one() {
+    let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);
+    let (result, _, _open) = between((inner, outer), SHORT_HALF_CLOSE, async {
+        client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut server).await, b"");
+        server.write_all(&[0; 96 * 1024]).await.unwrap();
+        (client, server)
+    })
+    .await;
+    assert!(matches!(result, Err(Error::HalfClose(Side::Client))), "{result:?}");
+}
+
+#[tokio::test]
+async fn progress_starts_the_wait_anew() {
+    let (mut watch, mut timer, start) = (Watch::default(), pin!(None), Instant::now());
+    let mut progress = 0;
+    poll_fn(|cx| {
+        // Each poll but the first is the timer's own: it sees progress six times, and then no more.
+        progress = (progress + 1).min(7);
+        watch.poll(cx, timer.as_mut(), Some(SHORT), progress)
+    })
+    .await;
+    assert!(start.elapsed() >= SHORT / 4 * (6 + 4), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn meter_is_right_when_the_relay_is_dropped_midway() {
+    let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
+    let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
+    let (mut meter, options) = (Meter::default(), Options::default());
+    tokio::select! {
+        biased;
+        _ = relay(&mut inner, &mut outer, &mut meter, &options) => unreachable!("neither side has ended"),
+        () = async {
+            client.write_all(b"question").await.unwrap();
+            server.read_exact(&mut [0; 8]).await.unwrap();
+        } => {}
+    }
+    assert_eq!(meter, Meter { received: 8, ..Meter::default() });
+}
+
+/// Every connection that waits is one of these: with 100,000 of them, each 100 bytes are 10 MB.
+#[tokio::test]
+async fn future_is_small() {
+    let ((_client, inner), (outer, _server)) = (pair().await, pair().await);
+    let (mut meter, options) = (Meter::default(), Options::default());
+    let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
+    let size = size_of_val(&relay(&mut inner, &mut outer, &mut meter, &options));
+    assert!(size <= 448, "{size} bytes");
+}
