@@ -1,0 +1,1 @@
+//! How a client's first bytes are taken, whatever way they come.

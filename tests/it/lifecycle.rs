@@ -1,0 +1,1 @@
+//! Running out of descriptors, signals, draining.

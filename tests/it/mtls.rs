@@ -1,0 +1,1 @@
+//! Termination with client certificates: who comes in, and what the others see.

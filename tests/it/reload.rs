@@ -1,0 +1,1 @@
+//! One configuration after another, without losing a connection.

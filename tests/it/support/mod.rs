@@ -1,0 +1,13 @@
+//! What the tests are made with: a running proxy, servers behind it, and certificates.
+//!
+//! Nothing here sleeps in place of an event. Every wait has a limit, past which the test fails and says what was missing.
+
+pub(crate) mod backend;
+pub(crate) mod hello;
+pub(crate) mod proxy;
+pub(crate) mod tls;
+
+use std::time::Duration;
+
+/// Longer than anything takes on a busy machine; a test that waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
