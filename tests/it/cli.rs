@@ -1,1 +1,291 @@
 //! What the commands print.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use snigate::tls::pki::{Authority, Validity};
+use tempfile::TempDir;
+
+use crate::support::tls;
+
+fn snigate(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_snigate")).args(arguments).current_dir(dir).output().expect("it runs")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A directory with this configuration and a CA, `ca.pem`, which has issued `a.example.pem`.
+fn with_config(config: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = tls::authority(dir.path(), "ca");
+    tls::write(dir.path(), "a.example", &authority.server(&["a.example"], Validity::days(20)).unwrap());
+    fs::write(dir.path().join("snigate.toml"), config).unwrap();
+    dir
+}
+
+/// What `check` says of a configuration that is not valid.
+fn refused(config: &str) -> String {
+    let dir = with_config(config);
+    let output = snigate(dir.path(), &["check"]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    text
+}
+
+const LISTENER: &str = "[listeners.edge]\nbind = \"127.0.0.1:8443\"\n";
+const CERTIFICATE: &str = "[certificates.a]\ncert_file = \"a.example.pem\"\nkey_file = \"a.example-key.pem\"\n";
+
+#[test]
+fn every_configuration_that_comes_with_the_project_is_valid() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    for directory in ["routes.d", "clients.d", "certs"] {
+        fs::create_dir(path.join(directory)).unwrap();
+    }
+    let authority = tls::authority(path, "ca");
+    fs::copy(path.join("ca.pem"), path.join("clients.d/ca.pem")).unwrap();
+    tls::write(
+        path,
+        "vault",
+        &authority.server(&["vault.example.net", "*.vault.example.net"], Validity::days(20)).unwrap(),
+    );
+    let lan = authority.server(&["gpu.local", "localhost", "127.0.0.1"], Validity::days(20)).unwrap();
+    tls::write(&path.join("certs"), "server", &lan);
+    let mut checked = 0;
+    for entry in fs::read_dir(project).unwrap() {
+        let file = entry.unwrap().path();
+        fs::copy(&file, path.join("snigate.toml")).unwrap();
+        let output = snigate(path, &["check"]);
+        let text = text(&output);
+        assert!(output.status.success() && text.contains("0 errors, 0 warnings"), "{}:\n{text}", file.display());
+        checked += 1;
+    }
+    assert!(checked >= 5, "only {checked} files were found");
+}
+
+#[test]
+fn the_example_has_every_key_of_the_schema_and_no_other() {
+    let example = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/example.toml")).unwrap();
+    let example: toml::Table = example.parse().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&snigate(Path::new("/"), &["schema"]).stdout).unwrap();
+    let mut in_schema = BTreeSet::new();
+    schema_keys(&schema, &schema, "", &mut in_schema);
+    let mut in_example = BTreeSet::new();
+    example_keys(&example, "", &mut in_example);
+    // A key of a table that the example shows in several tables counts once.
+    let missing: Vec<_> = in_schema.difference(&in_example).filter(|key| *key != "log" && *key != "timeouts").collect();
+    assert!(missing.is_empty(), "not in the example: {missing:?}");
+    assert!(in_schema.len() > 30, "{in_schema:?}");
+}
+
+/// The keys below `schema`, with `NAME` for the names of tables.
+fn schema_keys(root: &serde_json::Value, schema: &serde_json::Value, prefix: &str, keys: &mut BTreeSet<String>) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().unwrap();
+        return schema_keys(root, &root["$defs"][name], prefix, keys);
+    }
+    for variant in schema["anyOf"].as_array().into_iter().flatten() {
+        schema_keys(root, variant, prefix, keys);
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let before = keys.len();
+        match property.get("additionalProperties") {
+            Some(table) if table.is_object() => schema_keys(root, table, &format!("{key}.NAME"), keys),
+            _ => schema_keys(root, property, &key, keys),
+        }
+        if keys.len() == before {
+            keys.insert(key);
+        }
+    }
+}
+
+fn example_keys(table: &toml::Table, prefix: &str, keys: &mut BTreeSet<String>) {
+    let tables = ["listeners", "routes", "upstreams", "tls", "certificates"];
+    for (name, value) in table {
+        let name = if tables.contains(&prefix) { "NAME" } else { name.as_str() };
+        let key = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+        match value {
+            toml::Value::Table(inner) => example_keys(inner, &key, keys),
+            _ => _ = keys.insert(key),
+        }
+    }
+}
+
+#[test]
+fn check_reports_every_mistake_with_its_place_and_what_to_write() {
+    let text = refused(&format!(
+        "{LISTENER}[routes.api]\nsin = \"a.example\"\naction = \"passthru\"\nupstream = \"app\"\n\
+         [upstreams.api]\nservers = [\"10.0.0.1\"]\n[timeouts]\nidle = \"long\"\n"
+    ));
+    for expected in [
+        "routes.api.sin: unknown key `sin`",
+        "did you mean \"sni\"?",
+        "snigate.toml:4:1",
+        "routes.api.action: unknown value `passthru`",
+        "did you mean \"passthrough\"?",
+        "upstreams.api: servers: an address ends in a port",
+        "timeouts: idle: \"long\" is not a duration",
+        "10 | idle = \"long\"",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_configuration_that_could_serve_less_safely_than_written_is_refused() {
+    let terminate = format!(
+        "{LISTENER}{CERTIFICATE}[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"10.0.0.1:1\"\n"
+    );
+    let passthrough =
+        format!("{LISTENER}[routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\nupstream = \"10.0.0.1:1\"\n");
+    for (config, expected) in [
+        (
+            format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.mode = \"require_and_verify\"\n"),
+            "there are no ca_files",
+        ),
+        (format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = []\n"), "there are no ca_files"),
+        (format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = [\"no.pem\"]\n"), "cannot read no.pem"),
+        (
+            format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = [\"snigate.toml\"]\n"),
+            "no certificate in the file",
+        ),
+        (
+            format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = [\"a.example.pem\"]\n"),
+            "is not a CA certificate",
+        ),
+        (
+            format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.mode = \"verify_if_given\"\n"),
+            "unknown value `verify_if_given`",
+        ),
+        (format!("{terminate}tls = \"n\"\n[tls.m]\nclient_auth.ca_files = [\"ca.pem\"]\n"), "did you mean \"m\"?"),
+        (format!("{terminate}tls = \"m\"\n[tls.m]\nextends = \"k\"\n[tls.k]\nextends = \"m\"\n"), "extends itself"),
+        (format!("{terminate}tls = \"m\"\n[tls.m]\nextends = \"k\"\n"), "tls \"k\" is not defined"),
+        (format!("{passthrough}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = [\"ca.pem\"]\n"), "tls has no meaning"),
+        (format!("{passthrough}certificates = [\"a\"]\n{CERTIFICATE}"), "certificates has no meaning"),
+        (
+            format!("{passthrough}[routes.b]\nsni = [\"A.Example.\"]\naction = \"reject\"\n"),
+            "routes.b and routes.a both take",
+        ),
+        (format!("{passthrough}from = []\n"), "from is empty"),
+        (format!("{passthrough}listeners = [\"egde\"]\n"), "did you mean \"edge\"?"),
+        (format!("{terminate}certificates = [\"b\"]\n"), "certificate \"b\" is not defined"),
+        (
+            format!("{LISTENER}[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"10.0.0.1:1\"\n"),
+            "there is no certificate",
+        ),
+        (passthrough.replace("\"a.example\"", "\"10.0.0.1\""), "an IP address is not a server name"),
+        (format!("{LISTENER}[listeners.b]\nbind = \"0.0.0.0:8443\"\n"), "listeners.b is on 0.0.0.0:8443 already"),
+        (String::new(), "there are no listeners"),
+        ("[listeners.edge]\nbind = \"127.0.0.1:1\"\nbind = \"127.0.0.1:2\"\n".to_owned(), "duplicate key"),
+    ] {
+        let text = refused(&config);
+        assert!(text.contains(expected), "{expected:?} is not in what is said of\n{config}\n{text}");
+    }
+}
+
+#[test]
+fn what_is_worth_knowing_of_certificates_is_said() {
+    let base =
+        format!("{LISTENER}[routes.a]\nsni = \"b.example\"\naction = \"terminate\"\nupstream = \"10.0.0.1:1\"\n");
+    let dir = with_config(&format!("{base}{CERTIFICATE}"));
+    let output = snigate(dir.path(), &["check"]);
+    let said = text(&output);
+    assert!(output.status.success() && said.contains("no certificate covers b.example"), "{said}");
+    assert!(said.contains("it can never match") && said.contains("dns:a.example"), "{said}");
+
+    let authority = Authority::new("ca", Validity::days(30)).unwrap();
+    for (days, expected, code) in [(13, "expires on", 0), (0, "has expired on", 1)] {
+        let issued = authority.server(&["b.example"], Validity::days(days)).unwrap();
+        tls::write(dir.path(), "a.example", &issued);
+        let output = snigate(dir.path(), &["check"]);
+        let said = text(&output);
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(output.status.code(), Some(code), "{said}");
+    }
+
+    let [one, two] = [1, 2].map(|_| authority.server(&["b.example"], Validity::days(30)).unwrap());
+    tls::write(dir.path(), "a.example", &one);
+    fs::write(dir.path().join("a.example-key.pem"), two.key).unwrap();
+    let said = text(&snigate(dir.path(), &["check"]));
+    assert!(said.contains("the private key belongs to no certificate"), "{said}");
+}
+
+#[test]
+fn a_name_that_two_files_define_is_an_error_that_shows_both() {
+    let dir =
+        with_config(&format!("include = \"more.toml\"\n{LISTENER}[routes.a]\nsni = \"a\"\naction = \"reject\"\n"));
+    fs::write(dir.path().join("more.toml"), "[routes.a]\nsni = \"b\"\naction = \"reject\"\n").unwrap();
+    let said = text(&snigate(dir.path(), &["check"]));
+    for expected in ["routes.a is defined twice", "more.toml:1:9", "snigate.toml:4:9", "first defined here"] {
+        assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn what_show_prints_is_a_configuration_that_shows_the_same() {
+    let dir = with_config(&format!(
+        "{LISTENER}{CERTIFICATE}[routes.a]\nsni = \"A.example.\"\naction = \"terminate\"\nupstream = \"app\"\ntls = \"m\"\n\
+         timeouts.idle = \"off\"\n[upstreams.app]\nservers = [\"10.0.0.1:1\", \"unix:/s\"]\nconnect_timeout = \"90s\"\n\
+         [tls.base]\nmin_version = \"1.3\"\n[tls.m]\nextends = \"base\"\nclient_auth.ca_files = \"ca.pem\"\n"
+    ));
+    let shown = snigate(dir.path(), &["show"]);
+    assert!(shown.status.success(), "{}", text(&shown));
+    fs::write(dir.path().join("snigate.toml"), &shown.stdout).unwrap();
+    let again = snigate(dir.path(), &["show"]);
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&again.stdout));
+    let shown: toml::Table = String::from_utf8(shown.stdout).unwrap().parse().unwrap();
+    let (route, policy) = (&shown["routes"]["a"], &shown["tls"]["m"]);
+    assert_eq!(route["sni"][0].as_str(), Some("a.example"));
+    assert_eq!(route["timeouts"]["idle"].as_str(), Some("off"));
+    assert_eq!(
+        route["timeouts"]["connect"].as_str().map(|text| text.parse::<jiff::SignedDuration>().unwrap().as_secs()),
+        Some(90)
+    );
+    assert_eq!(policy["min_version"].as_str(), Some("1.3"));
+    assert_eq!(policy["client_auth"]["mode"].as_str(), Some("require_and_verify"));
+}
+
+#[test]
+fn explain_says_which_route_a_client_gets_and_why() {
+    let dir = with_config(&format!(
+        "{LISTENER}{CERTIFICATE}[tls.default]\nclient_auth.ca_files = \"ca.pem\"\n\
+         [routes.exact]\nsni = \"a.example\"\nfrom = \"10.0.0.0/8\"\naction = \"terminate\"\nupstream = \"10.0.0.1:1\"\n\
+         [routes.wild]\nsni = \"*.example\"\naction = \"passthrough\"\nupstream = \"10.0.0.2:1\"\n\
+         [routes.no]\nsni = \"no.example\"\naction = \"reject\"\n"
+    ));
+    for (arguments, expected) in [
+        (
+            &["--sni", "A.EXAMPLE.", "--from", "10.1.2.3"][..],
+            "route        exact, because it names the server exactly, the client is in 10.0.0.0/8",
+        ),
+        (&["--sni", "a.example", "--from", "10.1.2.3"], "require_and_verify against ca.pem"),
+        (&["--sni", "a.example"], "route        wild, because its pattern *.example matches"),
+        (&["--sni", "a.example"], "not          exact: the client's address is not in `from`"),
+        (&["--sni", "no.example"], "the alert access_denied (49)"),
+        (&["--sni", "other"], "the alert unrecognized_name (112)"),
+        (&["--sni", "10.0.0.1"], "sends no server name"),
+        (&[], "the alert unrecognized_name (112)"),
+    ] {
+        let output = snigate(dir.path(), &[&["explain"], arguments].concat());
+        let said = text(&output);
+        assert!(output.status.success() && said.contains(expected), "{expected:?} is not in {arguments:?}:\n{said}");
+    }
+    let unknown = snigate(dir.path(), &["explain", "--listener", "egde"]);
+    assert!(!unknown.status.success() && text(&unknown).contains("did you mean \"edge\"?"));
+}
+
+#[test]
+fn without_a_configuration_the_commands_say_where_they_looked() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in ["run", "check", "show"] {
+        let output = snigate(dir.path(), &[command]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output).contains("/etc/snigate/snigate.toml"), "{}", text(&output));
+    }
+}
