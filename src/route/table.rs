@@ -56,7 +56,7 @@ struct Sources {
 
 #[derive(Clone, Debug, Default)]
 struct Protocols {
-    // Boxed because most rules name no protocol and a table has a hundred thousand of these.
+    #[expect(clippy::box_collection, reason = "most rules name no protocol, and a table may have 100,000 of these")]
     by_alpn: Option<Box<HashMap<Alpn, Slot>>>,
     any: Option<Slot>,
 }

@@ -19,6 +19,8 @@ use crate::upstream;
 /// The `[tls]` table of a route that names none. It need not be defined.
 const DEFAULT_TLS: &str = "default";
 
+type Certificates = Vec<Arc<Certificate>>;
+
 /// An `[upstreams]` table.
 struct Upstream {
     options: Arc<upstream::Options>,
@@ -221,7 +223,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn certificates(&mut self) -> Option<(Vec<Arc<str>>, Vec<Arc<Certificate>>)> {
+    /// The certificates by name and by value, the default one first.
+    fn certificates(&mut self) -> Option<(Vec<Arc<str>>, Certificates)> {
         let known = &self.materials.certificates;
         let defined = &self.merged.certificates;
         let list = match &self.table.value.certificates {

@@ -226,7 +226,7 @@ fn policy(
     }
     if client_auth == ClientAuthMode::RequireAndVerify && paths.is_empty() {
         let (span, source) = mode.map_or((chain[0].span.clone(), &chain[0].source), |(_, span, source)| (span, source));
-        let mut report = Report { diagnostics, source, table: table.clone() };
+        let mut report = Report { diagnostics, source, table };
         let help = "add `client_auth.ca_files = [\"ca.pem\"]`: nobody could come in without";
         report.error(&span, "client_auth.mode is require_and_verify, and there are no ca_files", help.to_owned());
     } else if client_auth == ClientAuthMode::None && !paths.is_empty() {
