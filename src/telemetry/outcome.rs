@@ -53,10 +53,6 @@ outcomes! {
     NoCertificate = "no_certificate",
     /// The client's certificate does not verify.
     UntrustedCertificate = "untrusted_certificate",
-    /// The client's certificate is revoked.
-    RevokedCertificate = "revoked_certificate",
-    /// The client's certificate verifies, but does not allow it in.
-    NotAllowed = "not_allowed",
     /// The TLS handshake failed for another reason.
     HandshakeFailed = "handshake_failed",
     /// The TLS handshake was not complete in time.
