@@ -151,13 +151,17 @@ fn marked(place: &Place) -> Range<usize> {
     start..end
 }
 
-/// All diagnostics on one line each, the worst first.
+/// The worst first; then as they stand in their files.
+pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
+    let place = |diagnostic: &Diagnostic| diagnostic.place.as_ref().map(|at| (at.source.path.clone(), at.span.start));
+    diagnostics.sort_by_cached_key(|diagnostic| (std::cmp::Reverse(diagnostic.severity), place(diagnostic)));
+}
+
+/// All diagnostics on one line.
 #[must_use]
-pub fn one_line_each(diagnostics: &[Diagnostic]) -> String {
-    let mut sorted: Vec<_> = diagnostics.iter().collect();
-    sorted.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
+pub fn on_one_line(diagnostics: &[Diagnostic]) -> String {
     let mut text = String::new();
-    for diagnostic in sorted {
+    for diagnostic in diagnostics {
         let separator = if text.is_empty() { "" } else { "; " };
         let _ = write!(text, "{separator}{diagnostic}");
     }

@@ -180,10 +180,11 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Loaded {
     let (mut files, mut diagnostics) = (Files::default(), Vec::new());
     let Some(merged) = read::read(path, &mut files, &mut diagnostics) else {
+        diagnostic::sort(&mut diagnostics);
         return Loaded { config: None, diagnostics, files };
     };
     let config = compile::compile(merged, &mut files, &mut diagnostics);
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses());
-    diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
+    diagnostic::sort(&mut diagnostics);
     Loaded { config: (!refused).then_some(config), diagnostics, files }
 }

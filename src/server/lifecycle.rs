@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
-use crate::config::diagnostic::{Diagnostic, Severity, one_line_each};
+use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
 use crate::config::files::Files;
 use crate::config::{self, Loaded, Timeouts};
 use crate::net::raise_open_files;
@@ -47,6 +47,7 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     let Loaded { config, diagnostics, files } = config::load(&path);
     let Some(config) = config else { return Err(RunError::Invalid(diagnostics)) };
     let log = Log::install(config.log);
+    log_panics();
     let signals = Signals::new()?;
     match raise_open_files() {
         Ok(limit) => debug!(limit, "open files"),
@@ -61,6 +62,18 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     let running = Running { path, server, log, log_options: config.log, timeouts: config.timeouts, files, retry: None };
     running.until_signalled(signals).await;
     Ok(())
+}
+
+/// A panic ends one connection. It is an event like any other, not lines in between that no log reader understands.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(
+            location,
+            reason = panic.payload_as_str().unwrap_or_default(),
+            "panic: a fault in snigate; please report it"
+        );
+    }));
 }
 
 struct Signals {
@@ -183,7 +196,7 @@ impl Running {
     fn refused(&mut self, diagnostics: &[Diagnostic]) {
         let refusing: Vec<Diagnostic> =
             diagnostics.iter().filter(|diagnostic| diagnostic.severity.refuses()).cloned().collect();
-        let text = one_line_each(&refusing);
+        let text = on_one_line(&refusing);
         if refusing.iter().all(|diagnostic| diagnostic.severity == Severity::Unsettled) {
             return self.refused_later(&text, false);
         }

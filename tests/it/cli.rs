@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use snigate::tls::pki::{Authority, Validity};
 use tempfile::TempDir;
@@ -288,4 +289,34 @@ fn without_a_configuration_the_commands_say_where_they_looked() {
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output).contains("/etc/snigate/snigate.toml"), "{}", text(&output));
     }
+}
+
+#[test]
+fn the_commands_that_the_demo_prints_work_as_printed() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_snigate"));
+    let mut demo = demo.arg("demo").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let printed = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let printed: Vec<String> = printed.take_while(|line| !line.starts_with("Stop with")).collect();
+    let log = BufReader::new(demo.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(log.into_iter().any(|line| line.contains("ready")), "{printed:?}");
+
+    let commands = printed.iter().filter(|line| line.starts_with("  ") && !line.starts_with("  #"));
+    let expected = [
+        (true, "This is the CA."),
+        (false, "certificate required"),
+        (true, "The proxy has verified your certificate."),
+        (false, "unrecognized name"),
+        (true, "[routes.ca]"),
+    ];
+    let answers: Vec<(String, Output)> =
+        commands.map(|command| (command.clone(), Command::new("sh").args(["-c", command]).output().unwrap())).collect();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&demo), rustix::process::Signal::INT).unwrap();
+    assert!(demo.wait().unwrap().success());
+    assert_eq!(answers.len(), expected.len(), "{printed:?}");
+    for ((command, output), (succeeds, said)) in answers.iter().zip(expected) {
+        let text = text(output);
+        assert!(output.status.success() == succeeds && text.contains(said), "{said:?} is not in {command}\n{text}");
+    }
+    let path = printed.iter().find_map(|line| line.split("--cacert ").nth(1)?.split("/ca.pem").next()).unwrap();
+    assert!(!Path::new(path).exists(), "{path} is left behind");
 }
