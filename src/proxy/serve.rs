@@ -13,7 +13,7 @@ use crate::name::ServerName;
 use crate::net::{LINGER, Stream, close_in_order};
 use crate::proxy::session::Session;
 use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
-use crate::relay::relay;
+use crate::relay::{Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::Acceptor;
@@ -165,7 +165,8 @@ async fn handshake(
 
 async fn move_bytes(route: &Route, mut client: Stream, mut server: Stream, session: &mut Session) {
     let ending = match relay(&mut client, &mut server, &mut session.meter, &route.relay).await {
-        Ok(()) => Ending::new(Outcome::Closed, Party::Client),
+        Ok(Side::Client) => Ending::new(Outcome::Closed, Party::Client),
+        Ok(Side::Server) => Ending::new(Outcome::Closed, Party::Server),
         Err(error) => Error::Relay(error).ending(),
     };
     session.end(ending);

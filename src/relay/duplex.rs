@@ -23,6 +23,7 @@ pub(super) struct Duplex<'a> {
     /// From the server to the client.
     pub(super) down: Flow,
     abort: Option<Abort>,
+    first_end: Option<Side>,
     watch: Watch,
 }
 
@@ -48,11 +49,11 @@ impl<'a> Duplex<'a> {
         options: &'a Options,
     ) -> Self {
         let (up, down, watch) = (Flow::default(), Flow::default(), Watch::default());
-        Self { client, upstream, meter, options, up, down, abort: None, watch }
+        Self { client, upstream, meter, options, up, down, abort: None, first_end: None, watch }
     }
 
     /// Moves bytes until both sides have ended or one has failed. `timer` must stay the same from poll to poll.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Option<Sleep>>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Option<Sleep>>) -> Poll<Result<Side, Error>> {
         if let Poll::Ready(result) = self.poll_ends(cx) {
             return Poll::Ready(result);
         }
@@ -61,11 +62,11 @@ impl<'a> Duplex<'a> {
         Poll::Ready(Err(self.expire()))
     }
 
-    fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<Result<Side, Error>> {
         let mut abort = match self.abort.take() {
             Some(abort) => abort,
             None => match ready!(self.poll_both(cx)) {
-                Ok(()) => return Poll::Ready(Ok(())),
+                Ok(()) => return Poll::Ready(Ok(self.first_end.unwrap_or(Side::Client))),
                 Err((from, fault)) => self.begin_abort(from, fault),
             },
         };
@@ -85,13 +86,17 @@ impl<'a> Duplex<'a> {
 
     /// Polls the flow that comes from this side.
     fn poll_flow(&mut self, cx: &mut Context<'_>, from: Side) -> Poll<Result<(), Fault>> {
-        let Self { client, upstream, meter, up, down, .. } = self;
-        let (flow, back, from, to, moved, truncated) = match from {
+        let side = from;
+        let Self { client, upstream, meter, up, down, first_end, .. } = self;
+        let (flow, back, from, to, moved, truncated) = match side {
             Side::Client => (up, down, client, upstream, &mut meter.received, &mut meter.client_truncated),
             Side::Server => (down, up, upstream, client, &mut meter.sent, &mut meter.server_truncated),
         };
         let polled = flow.poll(cx, &mut Ends { from, to, last: back.is_finished() }, moved);
         *truncated |= flow.end() == Some(End::Truncated);
+        if flow.end().is_some() {
+            first_end.get_or_insert(side);
+        }
         polled
     }
 
@@ -127,8 +132,9 @@ impl<'a> Duplex<'a> {
         let other = abort.by.other();
         abort.heard = abort.heard || ending::poll_discard(cx, self.stream(other)).is_ready();
         if !abort.delivered {
-            if ready!(self.poll_flow(cx, abort.by)).is_err() {
-                return Poll::Ready(());
+            while let Err(fault) = ready!(self.poll_flow(cx, abort.by)) {
+                let Fault::Read(_) = fault else { return Poll::Ready(()) };
+                self.flow(abort.by).cut();
             }
             abort.delivered = true;
             let owed = abort.owed || self.moved(abort.by) != abort.mark;

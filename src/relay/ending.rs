@@ -11,8 +11,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::net::Stream;
-use crate::net::with_scratch;
+use crate::net::{Stream, with_scratch};
 
 /// Makes the close of `stream` an abort that its peer cannot take for a clean end. Unix sockets know no abort.
 pub(super) fn abort(stream: &Stream) {

@@ -9,8 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::net::Stream;
-use crate::net::with_scratch;
+use crate::net::{Stream, with_scratch};
 use crate::relay::ending;
 use crate::relay::pipe::{self, Lease};
 
@@ -330,7 +329,7 @@ const BULK: usize = 16 * 1024;
 /// Reads of bulk in a row before splicing begins, so that an answer of ordinary size does not ask for a pipe.
 const SPLICE_AFTER: i16 = 3;
 
-/// Small fills in a row after which a bulk flow is copied again. A fast reader leaves many of them in the best of flows.
+/// Small fills in a row that a bulk flow may have before it is copied again. A fast reader leaves many of them in the best of flows.
 const PATIENCE: i16 = 16;
 
 /// Reads after which a flow that was refused a pipe asks again.

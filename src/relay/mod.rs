@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::net::Stream;
 use crate::relay::duplex::Duplex;
 
-/// Moves bytes between client and upstream until both directions have ended.
+/// Moves bytes between client and upstream until both directions have ended: the side that ended first.
 ///
 /// When one side ends, the other is told as soon as it has taken all bytes (a half-close), and may go on sending. When
 /// one side aborts, the other is aborted too, unless the abort followed a clean end or bytes are still queued for the
@@ -41,7 +41,7 @@ pub async fn relay(
     upstream: &mut Stream,
     meter: &mut Meter,
     options: &Options,
-) -> Result<(), Error> {
+) -> Result<Side, Error> {
     let mut duplex = Duplex::new(client, upstream, meter, options);
     let mut timer = pin!(None);
     poll_fn(|cx| duplex.poll(cx, timer.as_mut())).await

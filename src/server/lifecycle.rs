@@ -68,11 +68,9 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!(
-            location,
-            reason = panic.payload_as_str().unwrap_or_default(),
-            "panic: a fault in snigate; please report it"
-        );
+        let payload = panic.payload();
+        let reason = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+        error!(location, reason, "panic: a fault in snigate; please report it");
     }));
 }
 

@@ -88,6 +88,7 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
             acknowledged(&server).await;
             reset(server);
             assert!(read_all(&mut client).await == rest, "after {spliced} bytes");
+            drop(client);
         })
         .await;
         assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
@@ -118,24 +119,37 @@ async fn answer_of_a_server_that_stops_reading_survives_the_upload() {
     assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
 }
 
+/// The kernel tells of an abort once: to a write, and then reading sees no more than an end.
+#[tokio::test]
+async fn reset_that_a_write_meets_first_is_still_a_reset() {
+    let ((mut client, inner), (outer, server)) = (pair().await, pair().await);
+    client.write_all(b"question").await.unwrap();
+    reset(server);
+    inner.readable().await.unwrap();
+    outer.readable().await.unwrap();
+    let (result, _, ()) = between((inner, outer), Options::default(), async {
+        acknowledged(&client).await;
+        let error = client.read(&mut [0; 8]).await.expect_err("an abort must not look like a clean end");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    })
+    .await;
+    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+}
+
 #[tokio::test]
 async fn reset_after_a_clean_end_stays_a_clean_end_for_the_other_side() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
-    let (result, _, ()) = between((inner, outer), Options::default(), async {
+    let (result, _, server) = between((inner, outer), Options::default(), async {
         client.write_all(b"question").await.unwrap();
         client.shutdown().await.unwrap();
-        let mut question = [0; 8];
-        server.read_exact(&mut question).await.unwrap();
+        assert_eq!(read_all(&mut server).await, b"question");
         reset(client);
-        while server.write_all(&[0; 1024]).await.is_ok() {
-            tokio::task::yield_now().await;
-            if let Ok(read) = server.try_read(&mut [0; 8]) {
-                assert_eq!(read, 0);
-            }
-        }
+        server.write_all(b"the answer").await.unwrap();
+        server
     })
     .await;
     assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+    assert!(server.take_error().unwrap().is_none());
 }
 
 #[tokio::test]
@@ -153,4 +167,20 @@ async fn unix_server_that_vanishes_resets_the_client() {
     };
     let (result, ()) = within(async { tokio::join!(relay, peers) }).await;
     assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+}
+
+/// Writing to it says EPIPE, as after a clean end; only reading says that it was none.
+#[tokio::test]
+async fn unix_server_whose_end_a_write_meets_first_resets_the_client() {
+    let ((mut client, inner), (mut outer, server)) = (pair().await, UnixStream::pair().unwrap());
+    client.write_all(b"question").await.unwrap();
+    outer.write_all(b"never read").await.unwrap();
+    drop(server);
+    inner.readable().await.unwrap();
+    let mut meter = Meter::default();
+    let relay = run(Stream::Tcp(inner), Stream::Unix(outer), &mut meter, Options::default());
+    let mut answer = [0; 8];
+    let (result, read) = within(async { tokio::join!(relay, client.read(&mut answer)) }).await;
+    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert_eq!(read.expect_err("an abort must not look like a clean end").kind(), ErrorKind::ConnectionReset);
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::net::Stream;
-use crate::relay::{Error, Meter, Options, ending, relay};
+use crate::relay::{Error, Meter, Options, Side, ending, relay};
 
 /// Relays, and closes both streams as a caller must.
 pub(super) async fn run(
@@ -16,7 +16,7 @@ pub(super) async fn run(
     mut upstream: Stream,
     meter: &mut Meter,
     options: Options,
-) -> Result<(), Error> {
+) -> Result<Side, Error> {
     relay(&mut client, &mut upstream, meter, &options).await
 }
 
@@ -25,7 +25,7 @@ pub(super) async fn between<T>(
     (client, upstream): (TcpStream, TcpStream),
     options: Options,
     peers: impl Future<Output = T>,
-) -> (Result<(), Error>, Meter, T) {
+) -> (Result<Side, Error>, Meter, T) {
     let mut meter = Meter::default();
     let relay = run(Stream::Tcp(client), Stream::Tcp(upstream), &mut meter, options);
     let (result, peers) = within(async { tokio::join!(relay, peers) }).await;

@@ -123,9 +123,32 @@ async fn tls_client_receives_what_was_queued_but_no_close_notify_after_a_reset()
         let mut received = Vec::new();
         let error = client.read_to_end(&mut received).await.expect_err("the answer may be incomplete");
         assert!(received == answer);
+        drop(client);
         error
     };
     let (result, error) = within(async { tokio::join!(relay, peers) }).await;
     assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+}
+
+/// The server has said everything, and is gone when the client still sends: the abort takes nothing from the answer.
+#[tokio::test]
+async fn tls_client_receives_a_close_notify_when_a_clean_end_came_before_the_reset() {
+    let ((mut client, inner), (outer, mut server)) = (handshake(narrow_pair().await).await, pair().await);
+    let answer = noise(96 * 1024, 4);
+    server.write_all(&answer).await.unwrap();
+    acknowledged(&server).await;
+    drop(server);
+    let mut meter = Meter::default();
+    let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+    let peers = async {
+        for _ in 0..8 {
+            client.write_all(b"more").await.unwrap();
+            acknowledged(client.get_ref().0).await;
+        }
+        assert!(read_all(&mut client).await == answer);
+        drop(client);
+    };
+    let (result, ()) = within(async { tokio::join!(relay, peers) }).await;
+    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
 }

@@ -34,7 +34,8 @@ async fn client_that_is_cut_off_by_the_idle_timeout_does_not_see_a_clean_end() {
     let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);
     let (result, _, ()) = between((inner, outer), SHORT_IDLE, async {
         server.write_all(&[0; 96 * 1024]).await.unwrap();
-        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+        // What the relay did not even read makes this an abort too.
+        server.read(&mut [0; 8]).await.expect_err("bytes are missing");
         let error = client.read_to_end(&mut Vec::new()).await.expect_err("bytes are missing");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     })
@@ -106,5 +107,5 @@ async fn future_is_small() {
     let (mut meter, options) = (Meter::default(), Options::default());
     let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
     let size = size_of_val(&relay(&mut inner, &mut outer, &mut meter, &options));
-    assert!(size <= 448, "{size} bytes");
+    assert!(size <= 384, "{size} bytes");
 }
