@@ -169,29 +169,31 @@ fn twice<T>(key: &str, second: (&Arc<Source>, Range<usize>), first: &In<T>) -> D
 
 /// Reads one file; what is wrong with its form is reported and left out. Nothing if it is not TOML at all.
 fn parse(source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> Option<File> {
-    let (_, errors) = DeTable::parse_recoverable(&source.text);
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
     if !errors.is_empty() {
         diagnostics.extend(errors.iter().take(MAX_MISTAKES).map(|error| form_error(error, String::new(), source)));
         return None;
     }
     let mut left_out: Vec<Vec<String>> = Vec::new();
+    let mut attempt = table;
     loop {
-        let (mut table, _) = DeTable::parse_recoverable(&source.text);
-        for path in &left_out {
-            remove(table.get_mut(), path);
-        }
-        let keys = table.clone();
-        let error = match File::deserialize(Deserializer::from(table)) {
+        let error = match File::deserialize(Deserializer::from(attempt)) {
             Ok(file) => return Some(file),
             Err(error) => error,
         };
-        let path = error.span().map(|span| path_to(keys.get_ref(), &span)).unwrap_or_default();
+        // Reading took the table apart. Only files with mistakes are parsed again.
+        let (mut table, _) = DeTable::parse_recoverable(&source.text);
+        let path = error.span().map(|span| path_to(table.get_ref(), &span)).unwrap_or_default();
         diagnostics.push(form_error(&error, path.join("."), source));
         // Without a key to leave out the next attempt would end in the same place.
         if path.is_empty() || left_out.len() >= MAX_MISTAKES {
             return None;
         }
         left_out.push(path);
+        for path in &left_out {
+            remove(table.get_mut(), path);
+        }
+        attempt = table;
     }
 }
 

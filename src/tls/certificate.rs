@@ -112,6 +112,12 @@ impl Certificate {
         })
     }
 
+    /// The names that [`covers`](Self::covers) goes by.
+    #[must_use]
+    pub fn patterns(&self) -> &[NamePattern] {
+        &self.patterns
+    }
+
     /// Whether a client that trusts `authorities`, and only them, accepts the chain now (RFC 5280 §6).
     #[must_use]
     pub fn verifies_against(&self, authorities: &[CaCertificate]) -> bool {

@@ -218,6 +218,22 @@ fn what_is_worth_knowing_of_certificates_is_said() {
 }
 
 #[test]
+fn a_certificate_that_lets_browsers_around_client_authentication_is_pointed_out() {
+    let config = |alpn: &str| {
+        format!(
+            "{LISTENER}{CERTIFICATE}[tls.m]\nclient_auth.ca_files = \"ca.pem\"\n[tls.default]\nalpn = [\"{alpn}\"]\n\
+             [routes.a]\nsni = \"a.example\"\naction = \"terminate\"\ntls = \"m\"\nupstream = \"10.0.0.1:1\"\n\
+             [routes.b]\nsni = \"b.example\"\naction = \"terminate\"\nstrict_sni = false\nupstream = \"10.0.0.1:2\"\n"
+        )
+    };
+    for (alpn, warned) in [("h2", true), ("http/1.1", false)] {
+        let dir = with_config(&config(alpn));
+        let said = text(&snigate(dir.path(), &["check"]));
+        assert_eq!(said.contains("routes.a: a certificate of routes.b"), warned, "{said}");
+    }
+}
+
+#[test]
 fn a_name_that_two_files_define_is_an_error_that_shows_both() {
     let dir =
         with_config(&format!("include = \"more.toml\"\n{LISTENER}[routes.a]\nsni = \"a\"\naction = \"reject\"\n"));

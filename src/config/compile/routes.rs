@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
 use crate::config::compile::tls::Materials;
-use crate::config::diagnostic::{Diagnostic, did_you_mean};
+use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, At, List};
 use crate::config::read::{In, Merged};
 use crate::config::{Action, Route, Timeouts};
@@ -43,7 +43,52 @@ pub(super) fn compile(
             routes.push(route);
         }
     }
+    judge_coalescing(&routes, merged, materials, diagnostics);
     routes
+}
+
+/// Warns of a certificate that a browser may take as leave to use one connection for two names (RFC 9113 §9.1.1): having
+/// come in by a route without client authentication, it could ask there for a name that has a route with it.
+fn judge_coalescing(routes: &[Route], merged: &Merged, materials: &Materials, diagnostics: &mut Vec<Diagnostic>) {
+    let verifies = |tls: &str| {
+        materials.policies.get(tls).is_some_and(|policy| policy.shown.client_auth != file::ClientAuthMode::None)
+    };
+    let speaks_h2 = |tls: &str| {
+        materials.policies.get(tls).is_some_and(|policy| policy.shown.alpn.iter().any(|protocol| protocol == "h2"))
+    };
+    let mut open: BTreeMap<NamePattern, &Route> = BTreeMap::new();
+    for route in routes {
+        let Action::Terminate { tls, certificates, .. } = &route.action else { continue };
+        if verifies(tls) || !speaks_h2(tls) {
+            continue;
+        }
+        let shown = certificates.iter().filter_map(|name| materials.certificates.get(name));
+        for name in shown.flat_map(|named| named.certificate.patterns()) {
+            open.entry(name.clone()).or_insert(route);
+        }
+    }
+    for route in routes {
+        let Action::Terminate { tls, .. } = &route.action else { continue };
+        let names = route.rule.names.iter().filter(|_| verifies(tls));
+        let covering = |name: &NamePattern| match name {
+            NamePattern::Exact(exact) => {
+                let wildcard = exact.parent().and_then(|parent| parent.parse().ok()).map(NamePattern::Wildcard);
+                open.get(name).or_else(|| open.get(&wildcard?))
+            }
+            other => open.get(other),
+        };
+        let Some((name, other)) = names.filter_map(|name| covering(name).map(|other| (name, other))).next() else {
+            continue;
+        };
+        let message = format!(
+            "routes.{}: a certificate of routes.{}, which asks for no client certificate, also covers {name}: \
+             a browser may send requests for it over a connection to that route",
+            route.name, other.name
+        );
+        let place = &merged.routes[&*route.name];
+        let help = "use a certificate without this name there, or let its server refuse the name".to_owned();
+        diagnostics.push(Diagnostic::new(Severity::Warning, message).at(&place.source, &place.span).help(help));
+    }
 }
 
 fn upstreams(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Option<Upstream>> {
