@@ -82,21 +82,21 @@ impl Upstream {
         &self.options
     }
 
-    /// Connects to a server, waiting `timeout` for each before the next is tried.
+    /// Connects to a server and sends it `first`, waiting `timeout` for each before the next is tried.
     ///
     /// # Errors
     ///
     /// That of the last server, when none could be reached.
-    pub async fn connect(&self, timeout: Duration) -> Result<(Stream, &UpstreamAddr), ConnectError> {
+    pub async fn connect(&self, first: &[u8], timeout: Duration) -> Result<(Stream, &UpstreamAddr), ConnectError> {
         let servers = &self.options.servers;
-        let first = match self.options.balance {
+        let turn = match self.options.balance {
             Balance::First => 0,
             Balance::RoundRobin if servers.len() < 2 => 0,
             Balance::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed) % servers.len(),
         };
         let mut last = ConnectError::Empty;
-        for (tried, server) in (1..).zip(servers[first..].iter().chain(&servers[..first])) {
-            match connect(server, Instant::now() + timeout).await {
+        for (tried, server) in (1..).zip(servers[turn..].iter().chain(&servers[..turn])) {
+            match connect(server, first, Instant::now() + timeout).await {
                 Ok(stream) => return Ok((stream, server)),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     last = ConnectError::TimedOut { server: server.clone(), tried };
@@ -131,7 +131,7 @@ mod tests {
     async fn picks(upstream: &Upstream, times: usize) -> Vec<UpstreamAddr> {
         let mut picks = Vec::new();
         for _ in 0..times {
-            picks.push(upstream.connect(Duration::from_secs(5)).await.unwrap().1.clone());
+            picks.push(upstream.connect(b"", Duration::from_secs(5)).await.unwrap().1.clone());
         }
         picks
     }
@@ -159,7 +159,7 @@ mod tests {
         let ((_a, a), (_b, b)) = (closed(), closed());
         let servers = vec![a, b.clone()];
         let upstream = Upstream::new(Options { name: "u".into(), servers, balance: Balance::First });
-        let error = upstream.connect(Duration::from_secs(5)).await.unwrap_err().to_string();
+        let error = upstream.connect(b"", Duration::from_secs(5)).await.unwrap_err().to_string();
         assert!(error.starts_with(&b.to_string()) && error.ends_with("(the last of 2 servers tried)"), "{error}");
     }
 }

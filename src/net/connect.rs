@@ -1,8 +1,12 @@
 //! Connecting to a server.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -14,7 +18,7 @@ use crate::net::Stream;
 const MAX_LOOKUPS: usize = 64;
 static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 
-/// Connects to `addr` before `deadline`.
+/// Connects to `addr` and sends it `first`, both before `deadline`.
 ///
 /// A host name is resolved as the system does it (getaddrinfo(3): `/etc/hosts`, then DNS) and every address is tried in
 /// the order of the answer. Each gets an equal share of the time that is left, so that one which does not answer leaves
@@ -23,19 +27,25 @@ static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 /// # Errors
 ///
 /// `TimedOut` when the deadline has passed, otherwise the error of the last address.
-pub async fn connect(addr: &UpstreamAddr, deadline: Instant) -> io::Result<Stream> {
+pub async fn connect(addr: &UpstreamAddr, first: &[u8], deadline: Instant) -> io::Result<Stream> {
     match addr {
-        UpstreamAddr::Socket(addr) => tcp(*addr, deadline).await,
-        UpstreamAddr::Unix(path) => match timeout_at(deadline, UnixStream::connect(path)).await {
-            Ok(stream) => stream.map(Stream::Unix),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        },
-        // Boxed: resolving takes a kilobyte of state, which a connection to an address must not carry.
-        UpstreamAddr::Host(host, port) => Box::pin(by_name(host.as_str(), *port, deadline)).await,
+        UpstreamAddr::Socket(addr) => tcp(*addr, first, deadline).await,
+        // Boxed, like the other way that most connections do not take: their state must not be in every connection.
+        UpstreamAddr::Unix(path) => Box::pin(unix(path, first, deadline)).await,
+        UpstreamAddr::Host(host, port) => Box::pin(by_name(host.as_str(), *port, first, deadline)).await,
     }
 }
 
-async fn by_name(host: &str, port: u16, deadline: Instant) -> io::Result<Stream> {
+async fn unix(path: &Path, first: &[u8], deadline: Instant) -> io::Result<Stream> {
+    let connect = async {
+        let mut stream = UnixStream::connect(path).await?;
+        stream.write_all(first).await?;
+        Ok(Stream::Unix(stream))
+    };
+    timeout_at(deadline, connect).await.unwrap_or_else(|_| Err(too_late()))
+}
+
+async fn by_name(host: &str, port: u16, first: &[u8], deadline: Instant) -> io::Result<Stream> {
     let resolve = async {
         let _permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
         lookup_host((host, port)).await.map(Vec::from_iter)
@@ -48,7 +58,7 @@ async fn by_name(host: &str, port: u16, deadline: Instant) -> io::Result<Stream>
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
     for (index, addr) in addresses.iter().enumerate() {
-        match tcp(*addr, share(deadline, addresses.len() - index)).await {
+        match tcp(*addr, first, share(deadline, addresses.len() - index)).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = io::Error::new(error.kind(), format!("{addr}: {error}")),
         }
@@ -61,16 +71,39 @@ fn share(deadline: Instant, attempts: usize) -> Instant {
     Instant::now() + left / u32::try_from(attempts).unwrap_or(u32::MAX).max(1)
 }
 
-async fn tcp(addr: SocketAddr, deadline: Instant) -> io::Result<Stream> {
-    match timeout_at(deadline, TcpStream::connect(addr)).await {
-        Ok(stream) => {
-            let stream = stream?;
-            // Small messages must not wait for the acknowledgement of the one before.
-            stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
-        }
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+/// A server nearby has answered by the time that connect(2) returns, so sending is tried at once: it succeeds, or tells
+/// that the server has not answered yet. That saves a wait and asking for the outcome.
+async fn tcp(addr: SocketAddr, first: &[u8], deadline: Instant) -> io::Result<Stream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    // Small messages must not wait for the acknowledgement of the one before.
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&addr.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => return Err(error),
+        _ => {}
     }
+    let sent = match (&socket).write(first) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        sent => sent?,
+    };
+    let mut stream = TcpStream::from_std(socket.into())?;
+    if first.is_empty() || sent < first.len() {
+        let settle = settle(&mut stream, &first[sent..]);
+        timeout_at(deadline, settle).await.unwrap_or_else(|_| Err(too_late()))?;
+    }
+    Ok(Stream::Tcp(stream))
+}
+
+/// Waits until the server has answered and has been sent the rest.
+async fn settle(stream: &mut TcpStream, rest: &[u8]) -> io::Result<()> {
+    stream.writable().await?;
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => stream.write_all(rest).await,
+    }
+}
+
+fn too_late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
 }
 
 #[cfg(test)]
@@ -85,7 +118,7 @@ mod tests {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = server.local_addr().unwrap().port();
         let addr = UpstreamAddr::Host("localhost".parse().unwrap(), port);
-        let stream = connect(&addr, Instant::now() + Duration::from_secs(5)).await.unwrap();
+        let stream = connect(&addr, b"", Instant::now() + Duration::from_secs(5)).await.unwrap();
         assert!(matches!(stream, Stream::Tcp(_)));
     }
 
@@ -93,8 +126,9 @@ mod tests {
     async fn a_unix_socket_is_connected_by_its_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let _server = tokio::net::UnixListener::bind(&path).unwrap();
-        let stream = connect(&UpstreamAddr::Unix(path), Instant::now() + Duration::from_secs(5)).await.unwrap();
+        let server = tokio::net::UnixListener::bind(&path).unwrap();
+        let stream =
+            connect(&UpstreamAddr::Unix(path), b"hello", Instant::now() + Duration::from_secs(5)).await.unwrap();
         assert!(matches!(stream, Stream::Unix(_)));
     }
 }

@@ -44,9 +44,6 @@ pub enum Error {
     /// No server could be reached.
     #[error(transparent)]
     Connect(ConnectError),
-    /// The server did not take the client's hello.
-    #[error("the server did not take the hello: {0}")]
-    Forward(#[source] io::Error),
     /// The relay ended before both sides had.
     #[error(transparent)]
     Relay(relay::Error),
@@ -60,7 +57,7 @@ impl Error {
             Self::Hello(HelloError::Malformed(_)) => Some(Alert::DecodeError),
             Self::NoRoute | Self::NameNotCovered(_) => Some(Alert::UnrecognizedName),
             Self::Rejected => Some(Alert::AccessDenied),
-            Self::Connect(_) | Self::Forward(_) => Some(Alert::InternalError),
+            Self::Connect(_) => Some(Alert::InternalError),
             _ => None,
         }
     }
@@ -87,10 +84,6 @@ impl Error {
                 Ending::because(O::ConnectTimeout, P::Server, error)
             }
             Self::Connect(error) => Ending::because(O::ConnectFailed, P::Server, error),
-            Self::Forward(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Ending::because(O::ConnectTimeout, P::Server, self)
-            }
-            Self::Forward(_) => Ending::because(O::ConnectFailed, P::Server, self),
             Self::Relay(error) => relayed(error),
         }
     }

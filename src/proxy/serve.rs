@@ -5,7 +5,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -39,8 +38,12 @@ async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Sess
         Action::Terminate(acceptor, upstream) => {
             Box::pin(terminate(&route, acceptor, upstream, client, &preface, session)).await;
         }
-        Action::Passthrough(upstream) => match forward(&route, upstream, preface, &mut session).await {
-            Ok(server) => move_bytes(&route, Stream::Tcp(client), server, &mut session).await,
+        Action::Passthrough(upstream) => match connect(&route, upstream, &preface, &mut session).await {
+            Ok(server) => {
+                // The connection may last for days; the hello must not.
+                drop(preface);
+                move_bytes(&route, Stream::Tcp(client), server, &mut session).await;
+            }
             Err(error) => Box::pin(refuse(client, &error, &mut session)).await,
         },
     }
@@ -85,21 +88,11 @@ async fn refuse(mut client: TcpStream, error: &Error, session: &mut Session) {
     }
 }
 
-/// Connects to a server and sends it every byte that the client has sent so far.
-async fn forward(route: &Route, upstream: &Upstream, preface: Vec<u8>, session: &mut Session) -> Result<Stream, Error> {
-    let mut server = connect(route, upstream, session).await?;
-    // The socket's buffer nearly always takes it at once. A server that reads nothing is as good as one that is not there.
-    let forwarded = timeout_at(Instant::now() + route.connect_timeout, server.write_all(&preface)).await;
-    match forwarded.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
-        Ok(()) => Ok(server),
-        Err(error) => Err(Error::Forward(error)),
-    }
-}
-
-async fn connect(route: &Route, upstream: &Upstream, session: &mut Session) -> Result<Stream, Error> {
+/// Connects to a server and sends it `first`: every byte that the client has sent so far.
+async fn connect(route: &Route, upstream: &Upstream, first: &[u8], session: &mut Session) -> Result<Stream, Error> {
     session.record.upstream = Some((Arc::clone(&upstream.options().name), None));
     let start = Instant::now();
-    let connected = upstream.connect(route.connect_timeout).await;
+    let connected = upstream.connect(first, route.connect_timeout).await;
     session.record.connect = Some(start.elapsed());
     let (server, addr) = connected.map_err(Error::Connect)?;
     session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(addr.clone())));
@@ -117,7 +110,7 @@ async fn terminate(
     let Some(client) = handshake(route, acceptor, client, preface, &mut session).await else { return };
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
-    match connect(route, upstream, &mut session).await {
+    match connect(route, upstream, &[], &mut session).await {
         Ok(server) => move_bytes(route, client, server, &mut session).await,
         // Closing without close_notify: a client must not take this for the end of an empty answer.
         Err(error) => session.end(error.ending()),
