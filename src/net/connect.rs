@@ -87,8 +87,9 @@ async fn tcp(addr: SocketAddr, first: &[u8], deadline: Instant) -> io::Result<St
     };
     let mut stream = TcpStream::from_std(socket.into())?;
     if first.is_empty() || sent < first.len() {
-        let settle = settle(&mut stream, &first[sent..]);
-        timeout_at(deadline, settle).await.unwrap_or_else(|_| Err(too_late()))?;
+        // Boxed, so that the timer of this short wait is not part of a connection for the rest of its life.
+        let settle = Box::pin(timeout_at(deadline, settle(&mut stream, &first[sent..])));
+        settle.await.unwrap_or_else(|_| Err(too_late()))?;
     }
     Ok(Stream::Tcp(stream))
 }
