@@ -5,6 +5,7 @@
 pub(crate) mod backend;
 pub(crate) mod hello;
 pub(crate) mod proxy;
+pub(crate) mod socket;
 pub(crate) mod tls;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The binary under test, in a directory of its own, with its log.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -40,6 +41,11 @@ struct Lines {
 /// A directory for a configuration and the files that it names, made before the proxy starts.
 pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
+}
+
+/// One passthrough route, `a`, for these names. Other tables may follow it.
+pub(crate) fn passthrough(sni: &str, upstream: impl Display) -> String {
+    format!("[routes.a]\nsni = \"{sni}\"\naction = \"passthrough\"\nupstream = \"{upstream}\"\n")
 }
 
 impl Proxy {
@@ -195,6 +201,14 @@ impl Proxy {
     /// How many file descriptors the process has open.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("procfs").count()
+    }
+
+    /// How many of them are of this kind, `socket` or `pipe`.
+    pub(crate) fn descriptors_of(&self, kind: &str) -> usize {
+        let links = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("procfs");
+        // One that was closed since the directory was read has no target any more.
+        let targets = links.filter_map(|link| fs::read_link(link.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with(kind)).count()
     }
 
     /// A line of /proc/PID/status in KiB, such as `VmRSS`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion};
 use snigate::tls::pki::{Authority, Issued, Validity};
 
 /// Writes a certificate and its key as `NAME.pem` and `NAME-key.pem`.
@@ -44,6 +44,15 @@ pub(crate) fn client(
             config.with_client_auth_cert(chain, key).unwrap()
         }
     })
+}
+
+/// A server that shows this certificate and asks for none.
+pub(crate) fn server(issued: &Issued) -> ServerConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+    config.with_no_client_auth().with_single_cert(chain, key).unwrap()
 }
 
 /// A TLS session over `stream`. The handshake happens with the first read or write.

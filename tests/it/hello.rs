@@ -1,1 +1,0 @@
-//! How a client's first bytes are taken, whatever way they come.

@@ -1,0 +1,144 @@
+//! First bytes that lead nowhere: what the client is told, what the log says, and that no server hears of it.
+
+use std::io::Write;
+use std::net::Shutdown;
+
+use snigate::wire::{HelloError, HelloParser};
+
+use super::{answer, echo};
+use crate::support::backend::read_to_end;
+use crate::support::hello::{Handmade, alert, hello, record, records, server_names};
+use crate::support::socket::read_until_closed;
+
+#[test]
+fn a_hello_that_ends_too_early_is_incomplete_wherever_it_ends() {
+    let (backend, mut proxy) = echo("a.example");
+    let hello = hello("a.example");
+    for length in 1..hello.len() {
+        let mut client = proxy.connect();
+        client.write_all(&hello[..length]).unwrap();
+        // Some clients only stop sending, others are gone.
+        if length % 2 == 0 {
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_until_closed(&mut client), b"", "{length} bytes");
+        }
+    }
+    let mut received = Vec::new();
+    for _ in 1..hello.len() {
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"incomplete_hello".into(), &"client".into()), "{line}");
+        received.push(line["received"].as_u64().unwrap());
+    }
+    received.sort_unstable();
+    assert_eq!(received, Vec::from_iter(1..hello.len() as u64));
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn a_hello_with_one_wrong_byte_reaches_the_server_only_if_its_name_is_right() {
+    let curl = include_bytes!("../../hellos/curl-7.88.bin").to_vec();
+    let java = include_bytes!("../../hellos/java-17.bin").to_vec();
+    let (backend, proxy) = echo("vault.example.net");
+    let mut dialled = 0;
+    for (hello, wrong) in [(&curl, 0x01), (&curl, 0x80), (&java, 0x20), (&java, 0xff), (&hello("vault.example.net"), 1)]
+    {
+        for at in 0..hello.len() {
+            let mut bytes = hello.clone();
+            bytes[at] ^= wrong;
+            let expected = match HelloParser::new().feed(&bytes) {
+                Ok(Some(hello)) if hello.server_name.to_string() == "vault.example.net" => bytes.clone(),
+                Ok(Some(_)) => alert(112).to_vec(),
+                Err(HelloError::Malformed(_)) => alert(50).to_vec(),
+                Ok(None) | Err(_) => Vec::new(),
+            };
+            assert_eq!(answer(&proxy, [bytes.as_slice()]), expected, "byte {at} of {}", hello.escape_ascii());
+            if expected == bytes {
+                dialled += 1;
+                assert!(bytes.to_ascii_lowercase().windows(17).any(|name| name == b"vault.example.net"), "byte {at}");
+            }
+        }
+    }
+    assert_eq!(backend.accepted(), dialled);
+    assert!(dialled > 1000, "most bytes are nobody's business but the server's, and {dialled} of these were");
+}
+
+#[test]
+fn a_malformed_hello_gets_a_decode_error() {
+    let (backend, mut proxy) = echo("*");
+    let good = Handmade::named(b"a.example");
+    let half = record(22, &good.message()[..30]);
+    let named = |content: &[u8]| Handmade::default().extension(0, content).bytes();
+    for (what, bytes) in [
+        ("two server names", named(&server_names(&[b"a.example", b"b.example"]))),
+        ("twice the same server name", named(&server_names(&[b"a.example", b"a.example"]))),
+        ("two server_name extensions", good.clone().extension(0, &server_names(&[b"b.example"])).bytes()),
+        ("an empty server_name", named(b"")),
+        ("an empty name", named(&server_names(&[b""]))),
+        ("a name of another type", named(b"\0\x0c\x01\0\x09a.example")),
+        ("a list longer than its extension", named(b"\0\x0d\0\0\x09a.example")),
+        ("a name longer than its list", named(b"\0\x0c\0\0\x0aa.example")),
+        ("NUL in the name", Handmade::named(b"a.example\0.evil").bytes()),
+        ("a line break in the name", Handmade::named(b"a.example\r\nx: y").bytes()),
+        ("an escape in the name", Handmade::named(b"\x1b[31ma.example").bytes()),
+        ("a name that is not ASCII", Handmade::named("bücher.example".as_bytes()).bytes()),
+        ("a name of 256 bytes", Handmade::named(&[b'a'; 256]).bytes()),
+        ("an empty list of protocols", good.clone().extension(16, &[0, 0]).bytes()),
+        ("the same extension twice", good.clone().extension(23, &[]).extension(23, &[]).bytes()),
+        ("an empty record first", vec![22, 3, 1, 0, 0]),
+        ("an empty record between", [half.clone(), record(22, &[])].concat()),
+        ("an alert between", [half.clone(), record(21, &[1, 0])].concat()),
+        ("data between", [half.clone(), record(23, b"data")].concat()),
+        ("a record of SSL 2 between", [&half[..], &[22, 2, 0, 0, 9]].concat()),
+        ("a record that announces too much", vec![22, 3, 1, 0x40, 1]),
+        ("another message in the same record", record(22, &[good.message(), vec![1]].concat())),
+        ("another message first", record(22, &[2, 0, 0, 0])),
+        ("an empty message", record(22, &[1, 0, 0, 0])),
+        ("bytes behind the extensions", {
+            let mut message = [good.message(), vec![0]].concat();
+            message[3] += 1;
+            records(&message, 1 << 14)
+        }),
+    ] {
+        assert_eq!(answer(&proxy, [bytes.as_slice()]), alert(50), "{what}");
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"malformed_hello".into(), &"client".into()), "{what}: {line}");
+        assert!(line["detail"].as_str().is_some_and(|detail| detail.starts_with("malformed")), "{what}: {line}");
+    }
+    assert_eq!(backend.accepted(), 0);
+    let log = proxy.log();
+    assert!(log.chars().all(|c| c == '\n' || !c.is_control()), "{}", log.escape_debug());
+}
+
+#[test]
+fn the_alert_reaches_a_client_that_has_more_to_say() {
+    let (_backend, proxy) = echo("a.example");
+    let mut client = proxy.connect();
+    client.write_all(&hello("b.example")).unwrap();
+    client.write_all(&[0; 100_000]).unwrap();
+    assert_eq!(read_to_end(&mut client), alert(112));
+}
+
+#[test]
+fn another_protocol_is_closed_at_once_and_without_an_alert() {
+    let (backend, mut proxy) = echo("*");
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n"[..],
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+        b"\x80\x2e\x01\x00\x02",
+        b"\x15\x03\x01\x00\x02\x02\x00",
+        b"\x16\x02\x00",
+        b"\n",
+        b"\0",
+    ] {
+        // The client goes on waiting for an answer.
+        let mut client = proxy.connect();
+        client.write_all(bytes).unwrap();
+        assert_eq!(read_until_closed(&mut client), b"", "{}", bytes.escape_ascii());
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"not_tls".into(), &"client".into()), "{line}");
+        assert_eq!(line["received"], bytes.len());
+        assert!(line["duration_ms"].as_f64().unwrap() < 2000.0, "not by the deadline, which is 5 s: {line}");
+    }
+    assert_eq!(backend.accepted(), 0);
+}
