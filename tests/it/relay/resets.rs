@@ -1,0 +1,124 @@
+//! Resets: an abort is passed on as an abort, and leaves nothing behind.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+
+use super::{assert_all_closed, meet, start};
+use crate::support::backend::{pattern, read_exact, read_to_end};
+use crate::support::socket::{abort, read_until_closed};
+
+/// One side of a pair that is to reset the connection, and the other.
+fn sides(client_resets: bool, (client, server): (TcpStream, TcpStream)) -> (&'static str, TcpStream, TcpStream) {
+    if client_resets { ("client", client, server) } else { ("server", server, client) }
+}
+
+/// Writes until that fails.
+fn write_until_refused(stream: &mut TcpStream) -> ErrorKind {
+    let block = pattern(64 * 1024, 1);
+    loop {
+        if let Err(error) = stream.write_all(&block) {
+            return error.kind();
+        }
+    }
+}
+
+#[test]
+fn a_reset_reaches_the_other_side_as_a_reset() {
+    let (mut proxy, connections) = start("");
+    let sockets = proxy.descriptors_of("socket");
+    for client_resets in [true, false] {
+        let (name, mut resets, mut other) = sides(client_resets, meet(&proxy, &connections));
+        resets.write_all(b"some words").unwrap();
+        assert_eq!(read_exact(&mut other, 10), b"some words");
+        abort(resets);
+        assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset, "by the {name}");
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &name.into()), "{line}");
+        assert_all_closed(&proxy, sockets);
+    }
+}
+
+#[test]
+fn a_receiver_that_resets_stops_the_sender_with_a_reset() {
+    let (mut proxy, connections) = start("");
+    let sockets = proxy.descriptors_of("socket");
+    for client_resets in [true, false] {
+        let (name, mut resets, mut sender) = sides(client_resets, meet(&proxy, &connections));
+        let sending = thread::spawn(move || write_until_refused(&mut sender));
+        read_exact(&mut resets, 3_000_000);
+        abort(resets);
+        assert_eq!(sending.join().unwrap(), ErrorKind::ConnectionReset, "by the {name}");
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &name.into()), "{line}");
+        assert_all_closed(&proxy, sockets);
+    }
+}
+
+#[test]
+fn what_a_sender_that_resets_has_sent_is_delivered_in_order_as_far_as_it_came() {
+    let (mut proxy, connections) = start("");
+    let sockets = proxy.descriptors_of("socket");
+    let message = pattern(1_500_000, 2);
+    for client_resets in [true, false] {
+        let (name, mut resets, mut receiver) = sides(client_resets, meet(&proxy, &connections));
+        let part = message.clone();
+        let sending = thread::spawn(move || {
+            resets.write_all(&part).unwrap();
+            resets
+        });
+        let start = read_exact(&mut receiver, 500_000);
+        // The rest is in the buffers of three sockets, and the reset overtakes what has not left the first.
+        abort(sending.join().unwrap());
+        let received = [start, read_until_closed(&mut receiver)].concat();
+        assert!(message.starts_with(&received), "{} bytes from the {name}", received.len());
+        drop(receiver);
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &name.into()), "{line}");
+        assert_all_closed(&proxy, sockets);
+    }
+}
+
+#[test]
+fn a_reset_after_an_end_stops_the_other_side() {
+    let (mut proxy, connections) = start("");
+    let sockets = proxy.descriptors_of("socket");
+    for client_resets in [true, false] {
+        let (name, mut resets, mut other) = sides(client_resets, meet(&proxy, &connections));
+        resets.write_all(b"the question").unwrap();
+        resets.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_to_end(&mut other), b"the question");
+        let sending = thread::spawn(move || write_until_refused(&mut other));
+        read_exact(&mut resets, 3_000_000);
+        abort(resets);
+        // Which of them the kernel says depends on whether it was writing when the reset came.
+        let refused = sending.join().unwrap();
+        assert!(matches!(refused, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "by the {name}: {refused}");
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &name.into()), "{line}");
+        assert_all_closed(&proxy, sockets);
+    }
+}
+
+#[test]
+fn a_hundred_resets_in_the_middle_of_everything_leave_nothing_behind() {
+    let (mut proxy, connections) = start("");
+    let sockets = proxy.descriptors_of("socket");
+    for round in 0..100 {
+        let (mut client, mut server) = meet(&proxy, &connections);
+        let bytes = pattern(1000 * (round + 1), 4);
+        let _ = client.write_all(&bytes[..bytes.len().min(50_000)]);
+        let _ = server.write_all(&bytes[..bytes.len().min(50_000)]);
+        if round % 3 == 0 {
+            let _ = client.shutdown(Shutdown::Write);
+        }
+        let (first, second) = if round % 2 == 0 { (client, server) } else { (server, client) };
+        abort(first);
+        abort(second);
+    }
+    for _ in 0..100 {
+        let line = proxy.next_access();
+        assert_eq!(line["outcome"], "reset", "{line}");
+    }
+    assert_all_closed(&proxy, sockets);
+}
