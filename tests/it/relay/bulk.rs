@@ -1,16 +1,13 @@
 //! Bytes, few and many: none lost, none changed, and none piled up in the process.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use super::{assert_all_closed, meet, start};
+use super::{BLOCK, assert_all_closed, fill, is_filling, meet, start};
 use crate::support::PATIENCE;
-use crate::support::backend::{pattern, read_exact};
+use crate::support::backend::{pattern, read_exact, read_to_end};
 use crate::support::hello::hello;
-
-const BLOCK: usize = 1 << 20;
 
 /// Sends numbered blocks, and ends.
 fn send(mut to: TcpStream, blocks: usize, seed: u64) -> JoinHandle<()> {
@@ -116,20 +113,6 @@ fn many_connections_at_once_do_not_get_each_others_bytes() {
     assert_all_closed(&proxy, sockets);
 }
 
-/// Writes until nothing is taken for a while: how many bytes were taken.
-fn fill(to: &mut TcpStream) -> usize {
-    to.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    let block = pattern(BLOCK, 6);
-    let mut taken = 0;
-    loop {
-        match to.write(&block[taken % BLOCK..]) {
-            Ok(written) => taken += written,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return taken,
-            Err(error) => panic!("after {taken} bytes: {error}"),
-        }
-    }
-}
-
 #[test]
 fn a_reader_that_stops_stops_the_sender_and_not_the_memory() {
     let (mut proxy, connections) = start("");
@@ -154,10 +137,9 @@ fn a_reader_that_stops_stops_the_sender_and_not_the_memory() {
         let (sender, reader) = if number % 2 == 0 { (client, server) } else { (server, client) };
         sender.set_write_timeout(Some(PATIENCE)).unwrap();
         sender.shutdown(Shutdown::Write).unwrap();
-        let block = pattern(BLOCK, 6);
-        let received = crate::support::backend::read_to_end(reader);
+        let received = read_to_end(reader);
         assert_eq!(received.len(), taken, "what was taken is delivered when the reader goes on");
-        assert!(received.chunks(BLOCK).all(|chunk| block.starts_with(chunk)));
+        assert!(is_filling(&received));
     }
     drop(pairs);
     assert_all_closed(&proxy, sockets);

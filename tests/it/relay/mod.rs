@@ -6,10 +6,11 @@ mod ends;
 mod resets;
 mod timeouts;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
-use crate::support::backend::{Backend, Connections, read_exact};
+use crate::support::backend::{Backend, Connections, pattern, read_exact};
 use crate::support::hello::hello;
 use crate::support::proxy::{Proxy, passthrough};
 
@@ -37,3 +38,27 @@ fn introduce(mut client: TcpStream, connections: &Connections) -> (TcpStream, Tc
 fn assert_all_closed(proxy: &Proxy, sockets_before: usize) {
     proxy.poll_until("all sockets closed", |proxy| proxy.descriptors_of("socket") == sockets_before);
 }
+
+const BLOCK: usize = 1 << 20;
+
+/// Writes the same block again and again, until nothing is taken for a while: how many bytes were taken.
+fn fill(to: &mut TcpStream) -> usize {
+    to.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let block = pattern(BLOCK, FILLING);
+    let mut taken = 0;
+    loop {
+        match to.write(&block[taken % BLOCK..]) {
+            Ok(written) => taken += written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return taken,
+            Err(error) => panic!("after {taken} bytes: {error}"),
+        }
+    }
+}
+
+/// Whether these bytes are what `fill` writes.
+fn is_filling(bytes: &[u8]) -> bool {
+    let block = pattern(BLOCK, FILLING);
+    bytes.chunks(BLOCK).all(|chunk| block.starts_with(chunk))
+}
+
+const FILLING: u64 = 6;

@@ -67,6 +67,12 @@ pub(crate) fn wait_until_read(connections: &[TcpStream]) {
     wait_for_queues(connections, |near, far, queues| queues.get(&(far, near)).is_none_or(|queues| queues.1 == 0));
 }
 
+/// How many bytes were written to this IPv4 connection and are not acknowledged.
+pub(crate) fn unacknowledged(connection: &TcpStream) -> usize {
+    let ports = (connection.local_addr().unwrap().port(), connection.peer_addr().unwrap().port());
+    usize::try_from(queues().get(&ports).expect("an open connection").0).unwrap()
+}
+
 /// The length of both queues of a connection, not acknowledged and not read, by its local and its remote port.
 type Queues = HashMap<(u16, u16), (u64, u64)>;
 
