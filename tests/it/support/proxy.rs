@@ -99,7 +99,12 @@ impl Proxy {
 
     /// A TCP connection to `listeners.edge`, whose reads and writes fail instead of waiting for ever.
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.addr()).expect("the proxy accepts");
+        self.connect_to("edge")
+    }
+
+    /// The same, to another listener.
+    pub(crate) fn connect_to(&self, listener: &str) -> TcpStream {
+        let stream = TcpStream::connect(self.addr_of(listener)).expect("the proxy accepts");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
