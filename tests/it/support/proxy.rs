@@ -160,16 +160,26 @@ impl Proxy {
 
     /// Replaces the configuration and waits until it is in effect.
     pub(crate) fn reload(&self, config: &str) {
+        self.reload_after(|| self.write_config(config));
+    }
+
+    /// Waits until what `change` does to any file is in effect.
+    pub(crate) fn reload_after(&self, change: impl FnOnce()) {
         let before = self.count("reloaded");
-        self.write_config(config);
+        change();
         self.wait_nth("reloaded", before, |_| true);
     }
 
     /// Replaces the configuration and waits until it is refused; the diagnostics.
     pub(crate) fn reload_refused(&self, config: &str) -> String {
+        self.refusal_after(|| self.write_config(config))
+    }
+
+    /// Waits until what `change` does to any file is refused; the diagnostics.
+    pub(crate) fn refusal_after(&self, change: impl FnOnce()) -> String {
         let message = "reload refused, the configuration that runs goes on";
         let before = self.count(message);
-        self.write_config(config);
+        change();
         let event = self.wait_nth(message, before, |_| true);
         event["diagnostics"].as_str().unwrap_or_default().to_owned()
     }
