@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use snigate::tls::pki::{Authority, Validity};
@@ -172,4 +173,20 @@ fn a_volume_of_kubernetes_is_replaced_as_a_whole_each_time() {
     }
     assert_eq!(proxy.count("reloaded"), 3);
     assert!(!proxy.log().contains(r#""level":"error""#), "{}", proxy.log());
+}
+
+#[test]
+fn a_change_right_after_the_start_or_in_a_directory_that_was_just_named_is_seen_at_once() {
+    let backend = Backend::echo();
+    for _ in 0..5 {
+        let proxy = Proxy::start(FRAME);
+        let routes = proxy.dir().join("routes.d");
+        fs::create_dir(&routes).unwrap();
+        let start = Instant::now();
+        proxy.reload(&format!("include = [\"routes.d/*.toml\"]\n{FRAME}"));
+        proxy.reload_after(|| fs::write(routes.join("a.toml"), route("a", "a.example", backend.addr)).unwrap());
+        echo(&mut proxy.connect(), &hello("a.example"));
+        // Sooner than a look at every file, which there is every three seconds, would have found it.
+        assert!(start.elapsed() < Duration::from_millis(2500), "{}", proxy.log());
+    }
 }
