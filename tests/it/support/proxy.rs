@@ -131,7 +131,12 @@ impl Proxy {
                 return event.clone();
             }
             let left = limit.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero() && !lines.ended, "no event {message:?} after {skip} in the log:\n{}", lines.raw);
+            if left.is_zero() || lines.ended {
+                let raw = lines.raw.clone();
+                // The thread that reads the log would be the second to fail.
+                drop(lines);
+                panic!("no event {message:?} after {skip} in the log:\n{raw}");
+            }
             lines = self.log.grown.wait_timeout(lines, left).unwrap().0;
         }
     }
