@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 
 use crate::net::Stream;
 use crate::relay::flow::{End, Ends, Fault, Flow};
-use crate::relay::watch::Watch;
+use crate::relay::watch::{Alarm, Watch};
 use crate::relay::{Error, Meter, Options, Side, ending};
 
 /// The state of a relay.
@@ -53,13 +53,38 @@ impl<'a> Duplex<'a> {
     }
 
     /// Moves bytes until both sides have ended or one has failed. `timer` must stay the same from poll to poll.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Option<Sleep>>) -> Poll<Result<Side, Error>> {
-        if let Poll::Ready(result) = self.poll_ends(cx) {
-            return Poll::Ready(result);
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Option<Sleep>>,
+    ) -> Poll<Result<Side, Error>> {
+        loop {
+            if let Poll::Ready(result) = self.poll_ends(cx) {
+                return Poll::Ready(result);
+            }
+            let (progress, waits) = (self.meter.sent + self.meter.received, (self.patience(), self.is_deaf()));
+            match ready!(self.watch.poll(cx, timer.as_mut(), waits, progress)) {
+                Alarm::Silence => return Poll::Ready(Err(self.expire())),
+                Alarm::Look => self.look(),
+            }
         }
-        let progress = self.meter.sent + self.meter.received;
-        ready!(self.watch.poll(cx, timer, self.patience(), progress));
-        Poll::Ready(Err(self.expire()))
+    }
+
+    /// Whether there is a side from which nothing is read, so that its abort would go unnoticed: what it has sent is
+    /// not taken by the other, or it has ended.
+    fn is_deaf(&self) -> bool {
+        self.abort.is_none() && [&self.up, &self.down].iter().any(|flow| flow.is_holding() || flow.end().is_some())
+    }
+
+    /// Asks the kernel whether a side is gone. The runtime tells it only to who reads or writes.
+    fn look(&mut self) {
+        for side in [Side::Client, Side::Server] {
+            if let Some(error) = ending::failure(self.stream(side)) {
+                let abort = self.begin_abort(side, Fault::Read(error));
+                self.abort = Some(abort);
+                return;
+            }
+        }
     }
 
     fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<Result<Side, Error>> {
@@ -153,9 +178,11 @@ impl<'a> Duplex<'a> {
     fn patience(&self) -> Option<Duration> {
         let Options { idle, half_close } = *self.options;
         match &self.abort {
-            Some(abort) if abort.delivered => Some(LINGER),
+            Some(abort) if abort.delivered => Some(RECEIPT),
             None if self.silent().is_none() => idle,
-            _ => idle.into_iter().chain(half_close).min(),
+            // Where everything may last for ever, somebody who takes nothing after an abort still may not.
+            Some(_) => Some(idle.into_iter().chain(half_close).min().unwrap_or(AFTER_ABORT)),
+            None => idle.into_iter().chain(half_close).min(),
         }
     }
 
@@ -212,4 +239,7 @@ impl<'a> Duplex<'a> {
 
 /// How long a peer may take to receive the rest after the other side's abort. Most end by themselves much earlier; it
 /// bounds what a peer that never stops sending can hold.
-const LINGER: Duration = Duration::from_secs(5);
+const RECEIPT: Duration = Duration::from_secs(5);
+
+/// How long a peer may leave the rest untouched after the other side's abort, where no time limit is set.
+const AFTER_ABORT: Duration = Duration::from_secs(60);

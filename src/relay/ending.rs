@@ -1,6 +1,7 @@
 //! What is asked of a socket at the end of its life.
 
 use std::ffi::c_int;
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::pin::Pin;
@@ -30,6 +31,16 @@ pub(super) fn finish(stream: &Stream) {
             tcp(stream).map_or(Ok(()), |tcp| SockRef::from(tcp).shutdown(Shutdown::Write))
         }
     };
+}
+
+/// The error that is pending on the socket below `stream`: nothing while the connection stands or has ended in order.
+pub(super) fn failure(stream: &Stream) -> Option<io::Error> {
+    let pending = match stream {
+        Stream::Unix(unix) => unix.take_error(),
+        Stream::Tcp(tcp) => tcp.take_error(),
+        Stream::Tls(tls) => tls.get_ref().0.take_error(),
+    };
+    pending.ok().flatten()
 }
 
 /// Whether bytes were written to `stream` that its peer has not acknowledged, or that did not even leave.

@@ -1,4 +1,4 @@
-//! One lazy timer for all that a relay may wait for too long.
+//! One lazy timer for all that a relay may wait for too long, and for what no event tells.
 //!
 //! Activity costs nothing: the timer looks at a counter when it fires, a few times in each period.
 
@@ -12,35 +12,68 @@ use tokio::time::{Instant, Sleep, sleep};
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     period: Option<Duration>,
+    /// What the timer is set to.
+    tick: Option<Duration>,
     seen: u64,
-    quiet: u32,
+    quiet: Duration,
+}
+
+/// Why the timer asks for attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alarm {
+    /// There was no progress for the whole period, or up to a quarter longer.
+    Silence,
+    /// It is time to look after a side from which nothing is read at present.
+    Look,
 }
 
 impl Watch {
-    /// Ready once `progress` has stayed the same for `period`, or up to a quarter longer. Begins anew when the period is another.
+    /// Waits for a period without `progress`, which begins anew when the period is another. While `look` is set, which
+    /// may change at any time, an alarm comes every few seconds.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Option<Sleep>>,
-        period: Option<Duration>,
+        (period, look): (Option<Duration>, bool),
         progress: u64,
-    ) -> Poll<()> {
-        if self.period != period {
-            *self = Self { period, seen: progress, quiet: 0 };
-            timer.set(period.map(|period| sleep(period / TICKS)));
-        }
-        let (Some(mut timer), Some(period)) = (timer.as_pin_mut(), period) else { return Poll::Pending };
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            self.quiet = if self.seen == progress { self.quiet + 1 } else { 0 };
-            self.seen = progress;
-            if self.quiet >= TICKS {
-                return Poll::Ready(());
+    ) -> Poll<Alarm> {
+        let tick = tick(period, look);
+        // A flow that is held up now and then must not set the timer each time: only a shorter wait is set at once.
+        if self.period != period || (look && self.tick > tick) || self.tick.is_none() {
+            if self.period != period {
+                *self = Self { period, seen: progress, ..Self::default() };
             }
-            timer.as_mut().reset(Instant::now() + period / TICKS);
+            self.tick = tick;
+            timer.set(tick.map(sleep));
+        }
+        loop {
+            let Some(running) = timer.as_mut().as_pin_mut() else { return Poll::Pending };
+            ready!(running.poll(cx));
+            let passed = self.tick.unwrap_or_default();
+            self.quiet = if self.seen == progress { self.quiet + passed } else { Duration::ZERO };
+            self.seen = progress;
+            self.tick = tick;
+            match (tick, timer.as_mut().as_pin_mut()) {
+                (Some(tick), Some(running)) => running.reset(Instant::now() + tick),
+                _ => timer.set(None),
+            }
+            if period.is_some_and(|period| self.quiet >= period) {
+                return Poll::Ready(Alarm::Silence);
+            }
+            if look {
+                return Poll::Ready(Alarm::Look);
+            }
         }
     }
 }
 
+fn tick(period: Option<Duration>, look: bool) -> Option<Duration> {
+    let watching = period.map(|period| period / TICKS);
+    if look { Some(watching.map_or(LOOK_EVERY, |tick| tick.min(LOOK_EVERY))) } else { watching }
+}
+
 /// How often the counter is looked at in each period.
 const TICKS: u32 = 4;
+
+/// How soon it is noticed that a side is gone from which nothing is read, because the other takes nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -27,6 +27,8 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
+    /// A directory was not watched when its files were read: what happened there in between made no event.
+    unseen: bool,
     events: mpsc::Receiver<()>,
     poll: tokio::time::Interval,
 }
@@ -43,7 +45,7 @@ impl Watch {
         let watcher = watcher.map_err(|error| warn!(%error, "cannot watch files; they are polled")).ok();
         let mut poll = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { watcher, directories: BTreeSet::new(), events, poll }
+        Self { watcher, directories: BTreeSet::new(), unseen: false, events, poll }
     }
 
     /// Watches the directories of these files, and no others.
@@ -62,11 +64,15 @@ impl Watch {
                 Err(error) => debug!(directory = %directory.display(), %error, "cannot watch; it is polled"),
             }
         }
+        self.unseen |= !followed.is_subset(&self.directories);
         self.directories = followed;
     }
 
     /// Returns when it is time to look. Cancel safe.
     pub(super) async fn wait(&mut self) {
+        if std::mem::take(&mut self.unseen) {
+            return;
+        }
         tokio::select! {
             _ = self.poll.tick() => return,
             Some(()) = self.events.recv() => {}

@@ -1,1 +1,224 @@
-//! Running out of descriptors, signals, draining.
+//! Starting, running short of descriptors, and stopping.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use rustls::version::TLS13;
+use snigate::tls::pki::Validity;
+
+use crate::support::backend::{Backend, read_exact, read_to_end};
+use crate::support::hello::hello;
+use crate::support::proxy::{Proxy, directory};
+use crate::support::tls::{authority, client, session, write};
+
+/// A passthrough route for `a.example`.
+fn route(upstream: SocketAddr) -> String {
+    format!("[routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\nupstream = \"{upstream}\"\n")
+}
+
+/// A connection that the server has answered.
+fn open(proxy: &Proxy) -> TcpStream {
+    let mut stream = proxy.connect();
+    echo(&mut stream, &hello("a.example"));
+    stream
+}
+
+/// Sends these bytes and reads them back.
+fn echo(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    assert!(read_exact(stream, bytes.len()) == bytes, "other bytes came back");
+}
+
+/// Ends the connection, and waits until the other side has done so too.
+fn end(mut stream: TcpStream) {
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(&mut stream), b"");
+}
+
+/// The time that the process has spent on a processor.
+fn processor_time(proxy: &Proxy) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", proxy.pid().as_raw_nonzero())).unwrap();
+    // proc(5): after the name, which is in parentheses, utime and stime are the 12th and 13th field, in 1/100 s.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    Duration::from_millis(10 * fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
+}
+
+#[test]
+fn out_of_descriptors_it_says_so_once_waits_without_spinning_and_serves_again_when_some_are_free() {
+    let backend = Backend::echo();
+    let config = format!("{}[timeouts]\nhello = \"600ms\"\n", route(backend.addr));
+    let proxy = Proxy::start_as(directory(), &config, |command| {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+        *command = limited;
+        command.stderr(Stdio::piped()).stdout(Stdio::null());
+    });
+    let mut earlier = open(&proxy);
+    let warning = "cannot accept connections; raise the limit of open files";
+    let mut silent: Vec<TcpStream> = (0..150).map(|_| proxy.connect()).collect();
+    proxy.wait_for(warning);
+    let (start, spent) = (Instant::now(), processor_time(&proxy));
+    // The first in line is given up after its time; meanwhile accepting has failed dozens of times.
+    assert_eq!(read_to_end(&mut silent[0]), b"");
+    echo(&mut earlier, b"still here");
+    let (elapsed, spent) = (start.elapsed(), processor_time(&proxy) - spent);
+    assert!(spent < elapsed / 2, "{spent:?} of {elapsed:?} were spent on trying");
+    drop(silent);
+    proxy.poll_until("a client is served again", |proxy| {
+        let (mut stream, hello) = (proxy.connect(), hello("a.example"));
+        let mut answer = vec![0; hello.len()];
+        stream.write_all(&hello).and_then(|()| stream.read_exact(&mut answer)).is_ok() && answer == hello
+    });
+    echo(&mut earlier, b"and here");
+    assert_eq!(proxy.count(warning), 1);
+}
+
+/// Waits until the proxy does not listen any more.
+fn wait_until_refused(proxy: &Proxy) {
+    let addr = proxy.addr();
+    proxy.poll_until("connections are refused", |_| TcpStream::connect(addr).is_err());
+}
+
+fn assert_stopped((status, log): (ExitStatus, String), closed: usize) {
+    assert!(status.success(), "{status}: {log}");
+    let line = log.lines().find(|line| line.contains(r#""message":"stopped""#)).expect("the last event");
+    assert!(line.contains(&format!(r#""closed":{closed}"#)), "{log}");
+}
+
+#[test]
+fn a_signal_to_stop_lets_connections_end_by_themselves_and_takes_no_new_ones() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let backend = Backend::echo();
+        let mut proxy = Proxy::start(&(route(backend.addr) + "[timeouts]\ndrain = \"1h\"\n"));
+        let (mut one, mut two) = (open(&proxy), open(&proxy));
+        proxy.signal(signal);
+        assert_eq!(proxy.wait_for("draining")["open"], 2);
+        wait_until_refused(&proxy);
+        echo(&mut one, b"still here");
+        end(one);
+        echo(&mut two, b"and here");
+        end(two);
+        for _ in 0..2 {
+            assert_eq!(proxy.next_access()["outcome"], "closed");
+        }
+        assert_stopped(proxy.wait_for_exit(), 0);
+    }
+}
+
+#[test]
+fn clients_that_wait_to_be_accepted_when_the_signal_comes_are_served() {
+    let backend = Backend::greet(b"welcome");
+    let proxy = Proxy::start(&route(backend.addr));
+    let hello = hello("a.example");
+    // The kernel goes on completing connections for a process that is stopped.
+    proxy.signal(Signal::STOP);
+    let waiting: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = proxy.connect();
+            stream.write_all(&hello).unwrap();
+            stream
+        })
+        .collect();
+    proxy.signal(Signal::TERM);
+    proxy.signal(Signal::CONT);
+    for mut stream in waiting {
+        assert_eq!(read_to_end(&mut stream), b"welcome");
+    }
+    assert_stopped(proxy.wait_for_exit(), 0);
+}
+
+#[test]
+fn what_has_not_ended_by_the_drain_deadline_is_closed() {
+    let dir = directory();
+    let servers = authority(dir.path(), "servers");
+    write(dir.path(), "site", &servers.server(&["t.example"], Validity::days(20)).unwrap());
+    let backend = Backend::echo();
+    let terminate = "[certificates.site]\ncert_file = \"site.pem\"\nkey_file = \"site-key.pem\"\n\
+        [routes.t]\nsni = \"t.example\"\naction = \"terminate\"\n";
+    let config = |drain: &str| {
+        format!("[timeouts]\ndrain = \"{drain}\"\n{terminate}upstream = \"{}\"\n{}", backend.addr, route(backend.addr))
+    };
+    let mut proxy = Proxy::start_in(dir, &config("1h"));
+    let mut passed = open(&proxy);
+    let mut terminated = session(&client(&servers, None, &[&TLS13]), "t.example", proxy.connect());
+    terminated.write_all(b"question").unwrap();
+    assert_eq!(read_exact(&mut terminated, 8), b"question");
+    // The deadline of the configuration that runs counts, not that of the one it started with.
+    proxy.reload(&config("300ms"));
+    proxy.signal(Signal::TERM);
+    proxy.wait_for("draining");
+    let start = Instant::now();
+    let _ = passed.read(&mut [0]);
+    assert!(terminated.read(&mut [0; 8]).is_err(), "a close_notify would say that the server has finished");
+    assert!(start.elapsed() > Duration::from_millis(200), "not before the deadline");
+    for _ in 0..2 {
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"drained".into(), &"proxy".into()), "{line}");
+    }
+    assert_stopped(proxy.wait_for_exit(), 2);
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    for [first, second] in [[Signal::TERM; 2], [Signal::INT; 2], [Signal::TERM, Signal::INT]] {
+        let backend = Backend::echo();
+        let mut proxy = Proxy::start(&(route(backend.addr) + "[timeouts]\ndrain = \"1h\"\n"));
+        let mut open = open(&proxy);
+        proxy.signal(first);
+        proxy.wait_for("draining");
+        wait_until_refused(&proxy);
+        echo(&mut open, b"still here");
+        proxy.signal(second);
+        proxy.wait_for("stopping at once");
+        assert_eq!(proxy.next_access()["outcome"], "drained");
+        assert_stopped(proxy.wait_for_exit(), 1);
+    }
+}
+
+/// Runs the binary with this configuration, which does not start: its exit code and what it says.
+fn fail_to_start(dir: &Path, config: &str) -> (Option<i32>, String) {
+    let path = dir.join("snigate.toml");
+    fs::write(&path, config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
+    let output = command.arg("run").arg("-c").arg(path).stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_first_configuration_with_mistakes_is_refused_with_all_of_them() {
+    let dir = directory();
+    let config = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n\n[routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\n\
+        upstream = \"ap\"\n\n[routes.b]\nsnj = \"b.example\"\naction = \"reject\"\n\n[upstreams.app]\n\
+        servers = [\"127.0.0.1:1\"]\n";
+    let (code, text) = fail_to_start(dir.path(), config);
+    assert_eq!(code, Some(1), "{text}");
+    for words in [
+        "error: routes.a: upstream \"ap\" is not defined",
+        "snigate.toml:7:12",
+        "upstream = \"ap\"",
+        "help: did you mean \"app\"?",
+        "unknown key `snj`",
+        "snigate.toml:10:1",
+    ] {
+        assert!(text.contains(words), "no {words:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_and_nothing_starts() {
+    let dir = directory();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let config = format!("[listeners.free]\nbind = \"127.0.0.1:0\"\n[listeners.other]\nbind = \"{addr}\"\n");
+    let (code, text) = fail_to_start(dir.path(), &config);
+    assert_eq!(code, Some(1), "{text}");
+    for words in ["listeners.other", &addr.to_string(), "another program listens there"] {
+        assert!(text.contains(words), "no {words:?} in:\n{text}");
+    }
+    assert!(!text.contains("listening"), "{text}");
+}

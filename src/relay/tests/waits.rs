@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::support::{between, narrow_pair, pair, read_all};
+use super::support::{acknowledged, between, narrow_pair, pair, read_all, reset};
 use crate::net::Stream;
 use crate::relay::watch::Watch;
 use crate::relay::{Error, Meter, Options, Side, relay};
@@ -78,10 +78,37 @@ async fn progress_starts_the_wait_anew() {
     poll_fn(|cx| {
         // Each poll but the first is the timer's own: it sees progress six times, and then no more.
         progress = (progress + 1).min(7);
-        watch.poll(cx, timer.as_mut(), Some(SHORT), progress)
+        watch.poll(cx, timer.as_mut(), (Some(SHORT), false), progress)
     })
     .await;
     assert!(start.elapsed() >= SHORT / 4 * (6 + 4), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn reset_of_a_sender_is_noticed_while_its_receiver_takes_nothing() {
+    let ((mut client, inner), (server, outer)) = (pair().await, narrow_pair().await);
+    let (result, _, _server) = between((inner, outer), SHORT_HALF_CLOSE, async {
+        client.write_all(&[0; 96 * 1024]).await.unwrap();
+        acknowledged(&client).await;
+        reset(client);
+        server
+    })
+    .await;
+    assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+}
+
+#[tokio::test]
+async fn reset_after_a_clean_end_is_noticed_while_the_other_side_is_silent() {
+    let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
+    let options = Options { idle: None, half_close: None };
+    let (result, _, _) = between((inner, outer), options, async {
+        client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut server).await, b"");
+        reset(client);
+        server
+    })
+    .await;
+    assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
 }
 
 #[tokio::test]

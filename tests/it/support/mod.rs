@@ -4,6 +4,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod hello;
+pub(crate) mod openssl;
 pub(crate) mod proxy;
 pub(crate) mod socket;
 pub(crate) mod tls;

@@ -105,7 +105,12 @@ impl Proxy {
 
     /// A TCP connection to `listeners.edge`, whose reads and writes fail instead of waiting for ever.
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.addr()).expect("the proxy accepts");
+        self.connect_to("edge")
+    }
+
+    /// The same, to another listener.
+    pub(crate) fn connect_to(&self, listener: &str) -> TcpStream {
+        let stream = TcpStream::connect(self.addr_of(listener)).expect("the proxy accepts");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -132,7 +137,12 @@ impl Proxy {
                 return event.clone();
             }
             let left = limit.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero() && !lines.ended, "no event {message:?} after {skip} in the log:\n{}", lines.raw);
+            if left.is_zero() || lines.ended {
+                let raw = lines.raw.clone();
+                // The thread that reads the log would be the second to fail.
+                drop(lines);
+                panic!("no event {message:?} after {skip} in the log:\n{raw}");
+            }
             lines = self.log.grown.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -161,16 +171,26 @@ impl Proxy {
 
     /// Replaces the configuration and waits until it is in effect.
     pub(crate) fn reload(&self, config: &str) {
+        self.reload_after(|| self.write_config(config));
+    }
+
+    /// Waits until what `change` does to any file is in effect.
+    pub(crate) fn reload_after(&self, change: impl FnOnce()) {
         let before = self.count("reloaded");
-        self.write_config(config);
+        change();
         self.wait_nth("reloaded", before, |_| true);
     }
 
     /// Replaces the configuration and waits until it is refused; the diagnostics.
     pub(crate) fn reload_refused(&self, config: &str) -> String {
+        self.refusal_after(|| self.write_config(config))
+    }
+
+    /// Waits until what `change` does to any file is refused; the diagnostics.
+    pub(crate) fn refusal_after(&self, change: impl FnOnce()) -> String {
         let message = "reload refused, the configuration that runs goes on";
         let before = self.count(message);
-        self.write_config(config);
+        change();
         let event = self.wait_nth(message, before, |_| true);
         event["diagnostics"].as_str().unwrap_or_default().to_owned()
     }

@@ -6,9 +6,12 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion};
 use snigate::tls::pki::{Authority, Issued, Validity};
 
@@ -31,28 +34,93 @@ pub(crate) fn client(
     identity: Option<&Issued>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Arc<ClientConfig> {
+    let identity = identity.map(|issued| {
+        let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
+        (chain, PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap())
+    });
+    client_with(authority, identity, versions)
+}
+
+/// The same, with a certificate that nobody has checked.
+pub(crate) fn client_with(
+    authority: &Authority,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    roots.add(der(authority.certificate())).unwrap();
+    let provider = Arc::new(default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
     let config = config.with_root_certificates(roots);
     Arc::new(match identity {
         None => config.with_no_client_auth(),
-        Some(issued) => {
-            let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
-            let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
-            config.with_client_auth_cert(chain, key).unwrap()
+        Some((chain, key)) => {
+            let key = provider.key_provider.load_private_key(key).expect("a key");
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
         }
     })
 }
 
 /// A server that shows this certificate and asks for none.
 pub(crate) fn server(issued: &Issued) -> ServerConfig {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
     config.with_no_client_auth().with_single_cert(chain, key).unwrap()
+}
+
+/// A client's certificate of X.509 version 1: one from `authority` without its version and extensions, signed again.
+pub(crate) fn version_1(authority: &Authority) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let issued = authority.client("v1", Validity::days(20)).unwrap();
+    let v3 = der(&issued.certificate);
+    let (_, content, _) = element(&v3);
+    let (_, to_be_signed, rest) = element(content);
+    let (algorithm, _, _) = element(rest);
+    let (_, _, fields) = element(to_be_signed);
+    let extensions = (0..6).fold(fields, |rest, _| element(rest).2);
+    let to_be_signed = tagged(0x30, &fields[..fields.len() - extensions.len()]);
+    let key = PrivateKeyDer::from_pem_slice(authority.key_pem().as_bytes()).unwrap();
+    let signer = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.secret_der()).unwrap();
+    let signature = signer.sign(&SystemRandom::new(), &to_be_signed).unwrap();
+    let signature = tagged(3, &[&[0], signature.as_ref()].concat());
+    let certificate = tagged(0x30, &[&to_be_signed, algorithm, &signature].concat());
+    (vec![certificate.into()], PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap())
+}
+
+/// The first DER element of `bytes`, its content, and what follows it.
+fn element(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    let (start, length) = match bytes[1] {
+        0x81 => (3, usize::from(bytes[2])),
+        0x82 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+        short => (2, usize::from(short)),
+    };
+    let end = start + length;
+    (&bytes[..end], &bytes[start..end], &bytes[end..])
+}
+
+fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap();
+    let [high, low] = length.to_be_bytes();
+    let header = match length {
+        0..=0x7f => vec![tag, low],
+        0x80..=0xff => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [header, content.to_vec()].concat()
+}
+
+/// The first certificate of a PEM text.
+pub(crate) fn der(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
+}
+
+/// The alert by which the other side ended a session.
+pub(crate) fn alert(error: &io::Error) -> Option<u8> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => Some(u8::from(*alert)),
+        _ => None,
+    }
 }
 
 /// A TLS session over `stream`. The handshake happens with the first read or write.

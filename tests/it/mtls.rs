@@ -1,1 +1,0 @@
-//! Termination with client certificates: who comes in, and what the others see.

@@ -1,0 +1,117 @@
+//! A session that was resumed would carry an old verdict into a place where it was never given.
+
+use std::io::{Read, Write};
+
+use rustls::HandshakeKind::{self, Full, Resumed};
+
+use super::*;
+
+/// A whole session: how it was established, and how many tickets the client was given.
+fn visit(config: &Arc<ClientConfig>, stream: TcpStream) -> io::Result<(HandshakeKind, u32)> {
+    let mut session = tls::session(config, NAME, stream);
+    session.write_all(b"x")?;
+    session.conn.send_close_notify();
+    session.read_to_end(&mut Vec::new())?;
+    Ok((session.conn.handshake_kind().expect("a session"), session.conn.tls13_tickets_received()))
+}
+
+fn kind(config: &Arc<ClientConfig>, stream: TcpStream) -> HandshakeKind {
+    visit(config, stream).expect("a session").0
+}
+
+#[test]
+fn a_client_that_must_identify_itself_does_so_each_time() {
+    let (site, dir) = site();
+    let backend = Backend::echo();
+    let proxy = Proxy::start_in(dir, &config(&backend, "mtls", ""));
+    let member = site.member();
+    for version in VERSIONS {
+        let client = site.client(Some(&member), version);
+        for _ in 0..3 {
+            assert_eq!(visit(&client, proxy.connect()).unwrap(), (Full, 0), "{:?}", version.version);
+        }
+    }
+}
+
+#[test]
+fn a_session_of_a_route_without_client_certificates_is_worth_nothing_on_the_route_that_requires_them() {
+    let (site, dir) = site();
+    let backend = Backend::echo();
+    let open = format!(
+        r#"
+        listeners = ["edge"]
+        [listeners.edge]
+        bind = "127.0.0.1:0"
+        [listeners.other]
+        bind = "127.0.0.1:0"
+        [routes.members]
+        sni = "{NAME}"
+        action = "terminate"
+        tls = "mtls"
+        upstream = "{}"
+        listeners = ["other"]
+        "#,
+        backend.addr
+    );
+    let proxy = Proxy::start_in(dir, &config(&backend, "open", &open));
+    let member = site.member();
+    for version in VERSIONS {
+        let row = format!("{:?}", version.version);
+        let nobody = site.client(None, version);
+        assert_eq!(kind(&nobody, proxy.connect()), Full, "{row}");
+        assert_eq!(kind(&nobody, proxy.connect()), Resumed, "a session is kept where nobody identifies himself; {row}");
+        let error = visit(&nobody, proxy.connect_to("other")).unwrap_err();
+        assert_eq!(alert(&error), Some(116), "{row}: {error}");
+
+        let member = site.client(Some(&member), version);
+        assert_eq!(kind(&member, proxy.connect()), Full, "{row}");
+        assert_eq!(kind(&member, proxy.connect()), Resumed, "{row}");
+        assert_eq!(kind(&member, proxy.connect_to("other")), Full, "{row}");
+    }
+}
+
+#[test]
+fn sessions_from_before_a_route_required_certificates_end_with_the_reload() {
+    let (site, dir) = site();
+    let backend = Backend::echo();
+    let proxy = Proxy::start_in(dir, &config(&backend, "open", ""));
+    let member = site.member();
+    let clients: Vec<_> =
+        VERSIONS.into_iter().map(|version| (site.client(None, version), site.client(Some(&member), version))).collect();
+    for client in clients.iter().flat_map(|(nobody, member)| [nobody, member]) {
+        assert_eq!(kind(client, proxy.connect()), Full);
+        assert_eq!(kind(client, proxy.connect()), Resumed);
+    }
+    proxy.reload(&config(&backend, "mtls", ""));
+    for (nobody, member) in &clients {
+        assert_eq!(alert(&visit(nobody, proxy.connect()).unwrap_err()), Some(116));
+        assert_eq!(kind(member, proxy.connect()), Full);
+    }
+    // And back: what is remembered afterwards is remembered anew.
+    proxy.reload(&config(&backend, "open", ""));
+    for (nobody, _) in &clients {
+        assert_eq!(kind(nobody, proxy.connect()), Full);
+        assert_eq!(kind(nobody, proxy.connect()), Resumed);
+    }
+}
+
+#[test]
+fn a_member_of_an_authority_that_was_replaced_is_refused_at_the_next_connection() {
+    let (site, dir) = site();
+    let backend = Backend::echo();
+    let proxy = Proxy::start_in(dir, &config(&backend, "mtls", ""));
+    let member = site.member();
+    let clients = VERSIONS.map(|version| site.client(Some(&member), version));
+    for client in &clients {
+        assert_eq!(kind(client, proxy.connect()), Full);
+    }
+    let successor = authority(proxy.dir(), "clients");
+    proxy.wait_for("reloaded");
+    for client in &clients {
+        let error = visit(client, proxy.connect()).unwrap_err();
+        // The new authority has the old one's name, so it is the signature that does not fit.
+        assert_eq!(alert(&error), Some(51), "{error}");
+    }
+    let member = successor.client("member", Validity::days(20)).unwrap();
+    assert_eq!(kind(&site.client(Some(&member), &TLS13), proxy.connect()), Full);
+}

@@ -1,0 +1,111 @@
+//! Which certificate a terminated client is shown. The client is openssl's, which sends whatever name it is told to.
+
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use snigate::tls::pki::{Authority, Validity};
+
+use super::*;
+use crate::support::openssl::s_client;
+use crate::support::proxy::directory;
+use crate::support::tls::{der, write};
+
+/// A server's certificate for these names in `NAME.pem`, with its table.
+fn issue(dir: &Path, name: &str, names: &[&str]) -> (CertificateDer<'static>, String) {
+    let issued = Authority::new("ca", Validity::days(20)).unwrap().server(names, Validity::days(20)).unwrap();
+    write(dir, name, &issued);
+    let table = format!("[certificates.{name}]\ncert_file = \"{name}.pem\"\nkey_file = \"{name}-key.pem\"\n");
+    (der(&issued.certificate), table)
+}
+
+/// A route that terminates, with these keys beside the upstream.
+fn terminate(name: &str, backend: &Backend, keys: &str) -> String {
+    format!("[routes.{name}]\naction = \"terminate\"\nupstream = \"{}\"\n{keys}\n", backend.addr)
+}
+
+#[test]
+fn a_terminated_client_gets_a_certificate_for_its_name_or_if_the_route_is_lenient_the_default_one() {
+    let dir = directory();
+    let (default, default_table) = issue(dir.path(), "default", &["a.example"]);
+    let (other, other_table) = issue(dir.path(), "other", &["b.example"]);
+    let (strict, lenient) = (Backend::greet(b"to strict"), Backend::greet(b"to lenient"));
+    let keys = "sni = [\"a.example\", \"b.example\", \"alias.example\"]\ncertificates = [\"default\", \"other\"]";
+    let config = [
+        "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[listeners.lenient]\nbind = \"127.0.0.1:0\"\n",
+        &default_table,
+        &other_table,
+        &terminate("strict", &strict, &format!("listeners = \"edge\"\n{keys}")),
+        &terminate("lenient", &lenient, &format!("listeners = \"lenient\"\nstrict_sni = false\n{keys}")),
+    ];
+    let mut proxy = Proxy::start_in(dir, &config.concat());
+    let refused = |outcome| Err((112, outcome));
+    let (default, other) = (Ok(&default), Ok(&other));
+    for (arguments, to_strict, to_lenient) in [
+        (&["-servername", "a.example"][..], default, default),
+        (&["-servername", "b.example"], other, other),
+        (&["-servername", "B.Example"], other, other),
+        (&["-servername", "b.example."], other, other),
+        (&["-servername", "alias.example"], refused("name_not_covered"), default),
+        (&["-noservername"], refused("no_route"), default),
+        (&["-servername", "127.0.0.1"], refused("no_route"), default),
+        (&["-servername", "unknown.example"], refused("no_route"), refused("no_route")),
+    ] {
+        for (listener, route, expected) in [("edge", "strict", to_strict), ("lenient", "lenient", to_lenient)] {
+            let row = format!("{arguments:?} on the {route} route");
+            let printed = s_client(proxy.addr_of(listener), arguments);
+            let line = proxy.next_access();
+            match expected {
+                Ok(certificate) => {
+                    assert_eq!(printed.certificate().as_ref(), Some(certificate), "{row}: {}", printed.0);
+                    assert!(printed.0.contains(&format!("to {route}")), "{row}: {}", printed.0);
+                    assert_eq!((&line["outcome"], &line["route"]), (&"closed".into(), &route.into()), "{row}: {line}");
+                }
+                Err((code, outcome)) => {
+                    assert_eq!((printed.alert(), printed.certificate()), (Some(code), None), "{row}: {}", printed.0);
+                    assert_eq!((&line["outcome"], &line["by"]), (&outcome.into(), &"proxy".into()), "{row}: {line}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_several_certificates_the_first_that_covers_the_name_or_the_address_is_shown() {
+    let dir = directory();
+    let issued = [
+        issue(dir.path(), "zero", &["default.example"]),
+        issue(dir.path(), "exact", &["a.wild.example", "lan.example"]),
+        issue(dir.path(), "wild", &["*.wild.example"]),
+        issue(dir.path(), "lan", &["127.0.0.2", "lan.example"]),
+    ];
+    let backend = Backend::greet(b"welcome");
+    let tables: String = issued.iter().map(|(_, table)| table.as_str()).collect();
+    let route = |keys: &str| {
+        let names = "sni = [\"default.example\", \"*.wild.example\", \"lan.example\"]\nstrict_sni = false";
+        let listeners = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[listeners.lan]\nbind = \"127.0.0.2:0\"\n";
+        [listeners, &tables, &terminate("app", &backend, &format!("{names}\n{keys}"))].concat()
+    };
+    let [zero, exact, wild, lan] = issued.each_ref().map(|(certificate, _)| certificate);
+    let proxy = Proxy::start_in(dir, &route("certificates = [\"zero\", \"exact\", \"wild\", \"lan\"]"));
+    for (listener, arguments, expected) in [
+        ("edge", &["-servername", "default.example"][..], zero),
+        ("edge", &["-servername", "a.wild.example"], exact),
+        ("edge", &["-servername", "b.wild.example"], wild),
+        ("edge", &["-servername", "A.WILD.example"], exact),
+        ("edge", &["-servername", "lan.example"], exact),
+        ("edge", &["-noservername"], zero),
+        ("lan", &["-noservername"], lan),
+        ("lan", &["-servername", "127.0.0.2"], lan),
+        ("lan", &["-servername", "b.wild.example"], wild),
+    ] {
+        let printed = s_client(proxy.addr_of(listener), arguments);
+        assert_eq!(printed.certificate().as_ref(), Some(expected), "{listener} {arguments:?}: {}", printed.0);
+    }
+    // The order in the route decides; without one, that of the tables' names does.
+    proxy.reload(&route("certificates = [\"lan\", \"wild\", \"exact\"]"));
+    for (name, expected) in [("a.wild.example", wild), ("default.example", lan)] {
+        assert_eq!(s_client(proxy.addr(), &["-servername", name]).certificate().as_ref(), Some(expected), "{name}");
+    }
+    proxy.reload(&route(""));
+    assert_eq!(s_client(proxy.addr(), &["-noservername"]).certificate().as_ref(), Some(exact));
+}

@@ -1,1 +1,0 @@
-//! One configuration after another, without losing a connection.
