@@ -51,6 +51,9 @@ pub enum AddrError {
     /// An address to listen on must be an IP address.
     #[error("{0:?} is not an IP address; to listen on every address write `0.0.0.0:PORT` and `[::]:PORT`")]
     NotIp(String),
+    /// An IPv4 address written as IPv6. A socket for IPv6 takes no IPv4 here.
+    #[error("write the IPv4 address, {0}")]
+    Mapped(IpAddr),
     /// The host is neither an IP address nor a host name.
     #[error("{0:?} is not a host: {1}")]
     Host(String, NameError),
@@ -67,8 +70,9 @@ impl FromStr for ListenAddr {
     type Err = AddrError;
 
     fn from_str(text: &str) -> Result<Self, AddrError> {
-        if let Ok(addr) = text.parse() {
-            return Ok(Self(addr));
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            let canonical = addr.ip().to_canonical();
+            return if canonical == addr.ip() { Ok(Self(addr)) } else { Err(AddrError::Mapped(canonical)) };
         }
         let (host, _) = split_port(text)?;
         Err(AddrError::NotIp(host.to_owned()))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -65,6 +66,16 @@ pub enum ConnectError {
     Empty,
 }
 
+impl ConnectError {
+    /// Whether it was this machine that lacked something (descriptors, ports, memory) rather than the server.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let Self::Failed { error, .. } = self else { return false };
+        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
+    }
+}
+
 fn others(tried: usize) -> String {
     if tried > 1 { format!(" (the last of {tried} servers tried)") } else { String::new() }
 }
@@ -101,7 +112,15 @@ impl Upstream {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     last = ConnectError::TimedOut { server: server.clone(), tried };
                 }
-                Err(error) => last = ConnectError::Failed { server: server.clone(), error, tried },
+                Err(error) => {
+                    // A server that was reached and then hung up may have read what it was sent. Sending that to another
+                    // one as well could do twice what was asked for once (RFC 8446 §8).
+                    let reached = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+                    last = ConnectError::Failed { server: server.clone(), error, tried };
+                    if reached {
+                        break;
+                    }
+                }
             }
         }
         Err(last)

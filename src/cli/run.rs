@@ -8,7 +8,11 @@ use crate::server::{self, RunError};
 
 pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
     let path = config.find()?;
-    match runtime()?.block_on(server::run(path)) {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(server::run(path));
+    // Without waiting for threads that ask a resolver or a file system which does not answer.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(RunError::Invalid(diagnostics)) => {
             print_diagnostics(&mut io::stderr(), io::stderr().is_terminal(), &diagnostics);

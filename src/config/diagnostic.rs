@@ -17,6 +17,9 @@ pub enum Severity {
     /// It is an error to `check`, but does not keep the rest of the configuration from running: the route that renews
     /// the certificate may well be part of it.
     Stale,
+    /// A certificate whose time has not come. It is no reason not to start (the clock may be wrong, and the route that
+    /// mends it may be here), but no reason to give up the certificate that runs, either.
+    Premature,
     /// The files contradict each other in a way that passes when they are halfway replaced. Refused, and tried again.
     Unsettled,
     /// The configuration is refused.
@@ -168,11 +171,15 @@ pub fn on_one_line(diagnostics: &[Diagnostic]) -> String {
     text
 }
 
+/// How many names are compared for a suggestion.
+const MAX_CANDIDATES: usize = 1000;
+
 /// The candidate that `word` was probably meant to be, as `did you mean "x"?`.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
-    let (best, closest) = candidates.into_iter().map(|c| (distance(c), c)).min()?;
+    // Whoever has thousands of names does not need a guess, and guessing reads them all.
+    let (best, closest) = candidates.into_iter().take(MAX_CANDIDATES).map(|c| (distance(c), c)).min()?;
     let near = best <= 1 + word.chars().count() / 4;
     near.then(|| format!("did you mean {closest:?}?"))
 }

@@ -4,13 +4,14 @@
 //! nothing that was used is forgotten. Contents are compared, not events.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use rustix::fs::OFlags;
 
 /// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -39,13 +40,15 @@ enum Content {
 }
 
 /// What the file system says about a file that has not been touched.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+    /// Written so shortly before this was asked that it may change again without a trace in the times.
+    recent: bool,
 }
 
 impl Files {
@@ -101,8 +104,8 @@ impl Files {
 impl Seen {
     fn has_changed(&self, path: &Path) -> bool {
         if let (Some(before), Some(now)) = (&self.stamp, Stamp::of(path))
-            && *before == now
-            && !now.is_recent()
+            && before.same(&now)
+            && !before.recent
         {
             return false;
         }
@@ -123,27 +126,36 @@ impl Stamp {
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+            recent: is_recent(metadata.mtime().max(metadata.ctime())),
         })
     }
 
-    fn is_recent(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let newest = self.modified.0.max(self.changed.0);
-        // A time in the future (a clock was set back) counts as recent too.
-        u64::try_from(newest).is_ok_and(|newest| newest.saturating_add(RECENT.as_secs()) >= now.as_secs())
+    fn same(&self, other: &Self) -> bool {
+        let times = |stamp: &Self| (stamp.modified, stamp.changed);
+        (self.device, self.inode, self.size, times(self)) == (other.device, other.inode, other.size, times(other))
     }
 }
 
+/// A time in the future (a clock was set back) counts as recent too.
+fn is_recent(seconds: i64) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(seconds).is_ok_and(|seconds| seconds.saturating_add(RECENT.as_secs()) >= now.as_secs())
+}
+
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
+    // Opening a FIFO would otherwise wait for somebody to write.
+    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblock).open(path)?;
+    let metadata = file.metadata()?;
     if !metadata.is_file() {
-        // A FIFO would block the reload for ever.
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     if metadata.len() > MAX_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
     }
-    fs::read(path)
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn list_directory(path: &Path) -> io::Result<Vec<PathBuf>> {

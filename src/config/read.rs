@@ -17,7 +17,10 @@ use crate::config::file::{self, At, File, Tables};
 use crate::config::files::Files;
 
 /// After this many mistakes in one file nobody reads on.
-const MAX_MISTAKES: usize = 100;
+const MAX_MISTAKES: usize = 20;
+
+/// More is a mistake, such as a pattern that takes in a whole disk.
+const MAX_FILES: usize = 10_000;
 
 /// A value, the file that it stands in, and where its name stands there.
 #[derive(Debug)]
@@ -61,8 +64,14 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn file(&mut self, path: &Path, included_at: Option<Place>) {
-        if !self.visited.insert(path.to_owned()) {
+        // A file has many spellings, and one that includes itself by another one would never end.
+        let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if !self.visited.insert(identity) {
             return;
+        }
+        if self.visited.len() > MAX_FILES {
+            self.incomplete = true;
+            return self.error(format!("more than {MAX_FILES} files are included"), included_at);
         }
         let text = self.files.read(path).and_then(|bytes| {
             String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
@@ -174,27 +183,60 @@ fn parse(source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> Option<File
         diagnostics.extend(errors.iter().take(MAX_MISTAKES).map(|error| form_error(error, String::new(), source)));
         return None;
     }
-    let mut left_out: Vec<Vec<String>> = Vec::new();
+    if !only_tables(table.get_ref(), source, diagnostics) {
+        return None;
+    }
+    let mut mistakes = 0;
     let mut attempt = table;
+    // Reading takes a table apart. Only a file with mistakes is parsed again.
+    let mut sound = None;
     loop {
         let error = match File::deserialize(Deserializer::from(attempt)) {
             Ok(file) => return Some(file),
             Err(error) => error,
         };
-        // Reading took the table apart. Only files with mistakes are parsed again.
-        let (mut table, _) = DeTable::parse_recoverable(&source.text);
+        let table = sound.get_or_insert_with(|| DeTable::parse_recoverable(&source.text).0);
         let path = error.span().map(|span| path_to(table.get_ref(), &span)).unwrap_or_default();
         diagnostics.push(form_error(&error, path.join("."), source));
+        mistakes += 1;
         // Without a key to leave out the next attempt would end in the same place.
-        if path.is_empty() || left_out.len() >= MAX_MISTAKES {
+        if path.is_empty() || mistakes >= MAX_MISTAKES {
             return None;
         }
-        left_out.push(path);
-        for path in &left_out {
-            remove(table.get_mut(), path);
-        }
-        attempt = table;
+        remove(table.get_mut(), &path);
+        attempt = table.clone();
     }
+}
+
+/// Whether everything that must be a table is one. A list in its place would be read as the values of its keys, in an
+/// order that nobody knows: `client_auth = []` would be a policy.
+fn only_tables(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> bool {
+    const SECTIONS: [&str; 5] = ["listeners", "routes", "upstreams", "tls", "certificates"];
+    let before = diagnostics.len();
+    let mut require = |key: &str, value: &toml::Spanned<DeValue<'_>>| {
+        if !value.get_ref().is_table() {
+            let message = format!("{key} must be a table");
+            let help = format!("write `[{key}]`, once, and its keys below it");
+            diagnostics.push(Diagnostic::new(Severity::Error, message).at(source, &value.span()).help(help));
+        }
+    };
+    for (section, value) in file {
+        let section = section.get_ref().as_ref();
+        if section == "timeouts" || section == "log" || SECTIONS.contains(&section) {
+            require(section, value);
+        }
+        let Some(tables) = value.get_ref().as_table().filter(|_| SECTIONS.contains(&section)) else { continue };
+        for (name, table) in tables {
+            let name = format!("{section}.{}", name.get_ref());
+            require(&name, table);
+            for key in ["client_auth", "timeouts"] {
+                if let Some(inner) = table.get_ref().as_table().and_then(|table| table.get(key)) {
+                    require(&format!("{name}.{key}"), inner);
+                }
+            }
+        }
+    }
+    diagnostics.len() == before
 }
 
 fn form_error(error: &toml::de::Error, key: String, source: &Arc<Source>) -> Diagnostic {
@@ -210,8 +252,11 @@ fn form_error(error: &toml::de::Error, key: String, source: &Arc<Source>) -> Dia
     Diagnostic { place, help, ..Diagnostic::new(Severity::Error, message) }
 }
 
-/// The keys on the way to the innermost entry that holds `span`.
+/// The keys on the way to the entry whose name is at `span`, or else to the innermost one that holds it.
 fn path_to(table: &DeTable<'_>, span: &Range<usize>) -> Vec<String> {
+    if let Some((key, _)) = table.iter().find(|(key, _)| key.span() == *span) {
+        return vec![key.get_ref().to_string()];
+    }
     let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
     for (key, value) in table {
         let name = || key.get_ref().to_string();

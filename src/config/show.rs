@@ -1,6 +1,7 @@
 //! The configuration as it is in effect, written as a configuration file that means the same.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::config::file::{self, At, File, List};
 use crate::config::{Action, Config, Route, Timeouts};
@@ -100,7 +101,7 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
 
 impl From<&crate::config::Tls> for file::Tls {
     fn from(tls: &crate::config::Tls) -> Self {
-        let ca_files: Vec<String> = tls.ca_files.iter().map(|path| path.display().to_string()).collect();
+        let ca_files: Vec<String> = tls.ca_files.iter().map(|path| absolute(path)).collect();
         let client_auth = file::ClientAuth { mode: Some(At::from(tls.client_auth)), ca_files: some_list(&ca_files) };
         Self {
             extends: None,
@@ -113,9 +114,14 @@ impl From<&crate::config::Tls> for file::Tls {
 
 impl From<&crate::config::NamedCertificate> for file::Certificate {
     fn from(named: &crate::config::NamedCertificate) -> Self {
-        let path = |path: &std::path::Path| Some(At::from(path.display().to_string()));
+        let path = |path: &Path| Some(At::from(absolute(path)));
         Self { cert_file: path(&named.cert_file), key_file: path(&named.key_file), dir: None }
     }
+}
+
+/// What is printed may be saved anywhere, so paths must not depend on where that is.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 fn timeouts(timeouts: &Timeouts) -> file::Timeouts {

@@ -1,14 +1,15 @@
 //! Connecting to a server.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use crate::addr::UpstreamAddr;
@@ -47,8 +48,14 @@ async fn unix(path: &Path, first: &[u8], deadline: Instant) -> io::Result<Stream
 
 async fn by_name(host: &str, port: u16, first: &[u8], deadline: Instant) -> io::Result<Stream> {
     let resolve = async {
-        let _permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
-        lookup_host((host, port)).await.map(Vec::from_iter)
+        let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
+        let host = host.to_owned();
+        // The thread has the permit: it goes on after everybody has stopped waiting for it.
+        let look_up = spawn_blocking(move || {
+            let _permit = permit;
+            (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+        });
+        look_up.await.map_err(io::Error::other)?
     };
     let addresses = match timeout_at(deadline, resolve).await {
         Ok(addresses) => {

@@ -1,11 +1,12 @@
 //! The accept loop: it hands each connection to a task of its own, and nothing that goes wrong with one ends it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
@@ -32,14 +33,13 @@ pub struct Port {
 ///
 /// # Errors
 ///
-/// When the socket cannot be registered with the runtime.
+/// When a connection that was still queued cannot be served.
 pub async fn accept(
     socket: TcpListener,
     port: Arc<Port>,
     connections: Arc<Connections>,
     mut stop: oneshot::Receiver<()>,
 ) -> io::Result<()> {
-    let socket = tokio::net::TcpListener::from_std(socket)?;
     let mut failures = Failures::default();
     loop {
         let accepted = tokio::select! {
@@ -79,7 +79,7 @@ impl Failures {
     fn count(&mut self, error: &io::Error, addr: SocketAddr) {
         self.count += 1;
         if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
-            warn!(%addr, %error, failures = self.count, "cannot accept connections; raise the limit of open files");
+            warn!(%addr, %error, failures = self.count, "cannot accept connections for want of a resource");
             self.warned = Some(Instant::now());
         }
     }

@@ -83,7 +83,10 @@ impl Error {
             Self::Connect(error @ ConnectError::TimedOut { .. }) => {
                 Ending::because(O::ConnectTimeout, P::Server, error)
             }
-            Self::Connect(error) => Ending::because(O::ConnectFailed, P::Server, error),
+            Self::Connect(error) => {
+                let by = if error.is_local() { P::Proxy } else { P::Server };
+                Ending::because(O::ConnectFailed, by, error)
+            }
             Self::Relay(error) => relayed(error),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
 use crate::name::ServerName;
 use crate::net::{LINGER, Stream, close_in_order};
@@ -37,7 +38,7 @@ async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Box<
     match &route.action {
         Action::Reject => Box::pin(refuse(client, &Error::Rejected, &mut session)).await,
         Action::Terminate(acceptor, upstream) => {
-            Box::pin(terminate(&route, acceptor, upstream, client, &preface, session)).await;
+            Box::pin(terminate(&route, acceptor, upstream, client, preface, session)).await;
         }
         Action::Passthrough(upstream) => match connect(&route, upstream, &preface, &mut session).await {
             Ok(server) => {
@@ -60,6 +61,7 @@ async fn admit(
     let deadline = session.record.accepted + listener.hello_timeout;
     let (hello, preface) = hello::read(client, deadline, &mut session.record.received).await?;
     session.record.hello = Some(session.record.accepted.elapsed());
+    debug!(id = session.id(), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &hello.alpn };
     // A name that is none (with a port in it, say) must not pass for no name: nobody configured a route for it.
     let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
@@ -72,6 +74,7 @@ async fn admit(
 
 fn remember(mut hello: ClientHello, session: &mut Session) {
     hello.alpn.truncate(MAX_LOGGED_ALPN);
+    hello.alpn.shrink_to_fit();
     session.record.server_name = hello.server_name;
     session.record.alpn = hello.alpn;
 }
@@ -84,7 +87,7 @@ async fn refuse(mut client: TcpStream, error: &Error, session: &mut Session) {
     session.end(error.ending());
     if let Some(alert) = error.alert() {
         // Seven bytes always fit into the buffer of a socket that has sent nothing else.
-        let _ = client.try_write(&alert.record());
+        session.record.sent += client.try_write(&alert.record()).unwrap_or(0) as u64;
         close_in_order(&mut client, Instant::now() + LINGER).await;
     }
 }
@@ -105,10 +108,11 @@ async fn terminate(
     acceptor: &Acceptor,
     upstream: &Upstream,
     client: TcpStream,
-    preface: &[u8],
+    preface: Vec<u8>,
     mut session: Box<Session>,
 ) {
-    let Some(client) = handshake(route, acceptor, client, preface, &mut session).await else { return };
+    let Some(client) = handshake(route, acceptor, client, &preface, &mut session).await else { return };
+    drop(preface);
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
     match connect(route, upstream, &[], &mut session).await {

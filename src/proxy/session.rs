@@ -48,6 +48,7 @@ impl Session {
 
     /// How the connection ended. What happens afterwards (an alert is delivered) does not change it.
     pub(super) fn end(&mut self, ending: Ending) {
+        self.record.duration = Some(self.record.accepted.elapsed());
         self.ending = Some(ending);
     }
 

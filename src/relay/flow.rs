@@ -155,10 +155,7 @@ impl Flow {
                 self.pace.refused();
                 return None;
             }
-            Poll::Ready(Ok(0)) => {
-                self.ended(End::Clean);
-                Poll::Ready(Ok(0))
-            }
+            Poll::Ready(Ok(0)) => return None,
             Poll::Ready(Ok(filled)) => {
                 self.pace.spliced(filled);
                 self.held = Held::Pipe(pipe);

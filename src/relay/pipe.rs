@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
@@ -40,7 +41,8 @@ impl Pipe {
         fcntl_getpipe_size(&pipe.write).is_ok_and(|size| size >= LEAST).then_some(pipe)
     }
 
-    /// Moves what `from` has received into this empty pipe: the number of bytes, 0 at the end of the stream.
+    /// Moves what `from` has received into this empty pipe: the number of bytes. 0 means that reading has to tell what is
+    /// the matter: the stream has ended, or it stands at an urgent byte, which splice(2) cannot pass.
     ///
     /// Only an empty pipe is filled, because splice(2) says EAGAIN for a full pipe as well as for a drained socket,
     /// and taking the first for the second would clear a readiness that the kernel never reports again.
@@ -48,7 +50,11 @@ impl Pipe {
         debug_assert_eq!(self.held, 0, "a pipe is filled only when it is empty");
         loop {
             ready!(from.poll_read_ready(cx))?;
-            match from.try_io(Interest::READABLE, || pass(from, &self.write, CHUNK)) {
+            let fill = || match pass(from, &self.write, CHUNK) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && has_input(from) => Ok(0),
+                filled => filled,
+            };
+            match from.try_io(Interest::READABLE, fill) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 filled => {
                     self.held = *filled.as_ref().unwrap_or(&0);
@@ -144,6 +150,11 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
 /// One splice(2). Never with `SPLICE_F_MORE`, which would hold back the last segment of a burst.
 fn pass(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, len: usize) -> io::Result<usize> {
     Ok(retry_on_intr(|| splice(&from, None, &to, None, len, SpliceFlags::NONBLOCK))?)
+}
+
+/// Whether there is something to read.
+fn has_input(socket: &TcpStream) -> bool {
+    recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(read, _)| read > 0)
 }
 
 /// How many pipes the process may have open: they are two descriptors each, and must not starve the connections.

@@ -1,12 +1,12 @@
 //! The life of the process: start, reload as often as anything changes, drain, stop.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
@@ -44,11 +44,12 @@ pub enum RunError {
 ///
 /// When it could not start. Later nothing ends it but a signal.
 pub async fn run(path: PathBuf) -> Result<(), RunError> {
+    // Before anything that takes time: a signal that nobody handles ends the process.
+    let signals = Signals::new()?;
     let Loaded { config, diagnostics, files } = config::load(&path);
     let Some(config) = config else { return Err(RunError::Invalid(diagnostics)) };
     let log = Log::install(config.log);
     log_panics();
-    let signals = Signals::new()?;
     match raise_open_files() {
         Ok(limit) => debug!(limit, "open files"),
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
@@ -62,6 +63,14 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     let running = Running { path, server, log, log_options: config.log, timeouts: config.timeouts, files, retry: None };
     running.until_signalled(signals).await;
     Ok(())
+}
+
+/// The outcome of a task, if there is one; waits for ever otherwise.
+async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A panic ends one connection. It is an event like any other, not lines in between that no log reader understands.
@@ -119,63 +128,79 @@ struct Retry {
     reported: bool,
 }
 
+/// What came of looking at the files.
+enum Look {
+    /// They are as they were.
+    Unchanged(Files),
+    /// They were loaded, and built into parts if they were sound.
+    Loaded(Box<Loaded>, Option<Parts>),
+}
+
 impl Running {
     async fn until_signalled(mut self, mut signals: Signals) {
         let mut watch = Watch::new();
         watch.follow(self.files.paths());
+        // One at a time, beside this loop: a file system that hangs must not keep anybody from stopping the process.
+        let mut looking: Option<JoinHandle<Look>> = None;
+        let (mut due, mut requested) = (false, false);
         loop {
             tokio::select! {
                 () = signals.stop.recv() => break,
                 _ = signals.reload.recv() => {
                     info!("reload requested");
-                    self.reload().await;
+                    requested = true;
                 }
-                () = watch.wait() => {
-                    if !self.has_changed().await {
-                        continue;
-                    }
-                    self.reload().await;
+                () = watch.wait(), if !due => due = true,
+                look = joined(&mut looking) => {
+                    looking = None;
+                    self.take(look);
+                    watch.follow(self.files.paths());
                 }
             }
-            watch.follow(self.files.paths());
+            if looking.is_none() && (due || requested) {
+                looking = Some(self.look(requested));
+                (due, requested) = (false, false);
+            }
         }
         self.drain(&mut signals.stop).await;
     }
 
-    async fn has_changed(&mut self) -> bool {
-        if self.retry.is_some() {
-            return true;
-        }
+    /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
+    /// take as long as they take; connections are served meanwhile.
+    fn look(&mut self, requested: bool) -> JoinHandle<Look> {
+        let must_load = requested || self.retry.is_some();
         let files = std::mem::take(&mut self.files);
-        let looked = spawn_blocking(move || {
-            let changed = files.changed().map(Path::to_owned);
-            (files, changed)
-        });
-        // A panic while looking would have lost the list: then reading everything again is what is left.
-        let Ok((files, changed)) = looked.await else { return true };
-        self.files = files;
-        if let Some(path) = &changed {
-            debug!(path = %path.display(), "changed");
-        }
-        changed.is_some()
-    }
-
-    /// Loads everything; applies it if it is whole, and otherwise changes nothing.
-    async fn reload(&mut self) {
         let path = self.path.clone();
         let upstreams = self.server.upstreams().clone();
-        // Reading and compiling takes as long as it takes; connections are served meanwhile.
-        let loading = spawn_blocking(move || {
+        spawn_blocking(move || {
+            let changed = files.changed();
+            if changed.is_none() && !must_load {
+                return Look::Unchanged(files);
+            }
+            debug!(changed = changed.map(|path| path.display().to_string()), "loading");
             let loaded = config::load(&path);
             let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
-            (loaded, parts)
-        });
-        let (Loaded { config, diagnostics, files }, parts) = match loading.await {
-            Ok(loaded) => loaded,
-            Err(error) => return error!(%error, "reload refused: a fault in snigate; please report it"),
+            Look::Loaded(Box::new(loaded), parts)
+        })
+    }
+
+    /// Applies what was loaded if it is whole, and otherwise changes nothing.
+    fn take(&mut self, look: Result<Look, JoinError>) {
+        let (loaded, parts) = match look {
+            Ok(Look::Loaded(loaded, parts)) => (*loaded, parts),
+            Ok(Look::Unchanged(files)) => {
+                self.files = files;
+                return;
+            }
+            // The list of files is lost, so everything is loaded at the next look.
+            Err(error) => return self.refused_later(&format!("a fault in snigate, please report it: {error}"), true),
         };
+        let Loaded { config, diagnostics, files } = loaded;
         self.files = files;
         let (Some(config), Some(parts)) = (config, parts) else { return self.refused(&diagnostics) };
+        if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Premature) {
+            return self.refused(&diagnostics);
+        }
         if let Err(errors) = self.server.apply(parts) {
             return self.refused_later(&RunError::Bind(errors).to_string().replace('\n', "; "), true);
         }
@@ -193,9 +218,9 @@ impl Running {
 
     fn refused(&mut self, diagnostics: &[Diagnostic]) {
         let refusing: Vec<Diagnostic> =
-            diagnostics.iter().filter(|diagnostic| diagnostic.severity.refuses()).cloned().collect();
+            diagnostics.iter().filter(|found| found.severity >= Severity::Premature).cloned().collect();
         let text = on_one_line(&refusing);
-        if refusing.iter().all(|diagnostic| diagnostic.severity == Severity::Unsettled) {
+        if refusing.iter().all(|diagnostic| diagnostic.severity < Severity::Error) {
             return self.refused_later(&text, false);
         }
         self.retry = None;
@@ -230,7 +255,7 @@ impl Running {
         connections.close_all();
         let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
         let (accepted, silent) = connections.counters.read();
-        info!(accepted, silent, closed, "stopped");
+        info!(accepted, silent, closed, log_lines_lost = self.log.lost(), "stopped");
     }
 }
 

@@ -5,11 +5,11 @@ mod lifecycle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{error, info};
@@ -32,7 +32,7 @@ type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
 
 /// A listening socket could not be opened.
 #[derive(Debug, Error)]
-#[error("listeners.{listener}: cannot listen on {addr}: {error}{}", advice(*.addr, .error))]
+#[error("listeners.{listener}: cannot listen on {addr}: {error}{}", advice(*.addr, .error, *.own))]
 pub struct BindError {
     /// The listener.
     pub listener: Arc<str>,
@@ -41,10 +41,15 @@ pub struct BindError {
     /// Why.
     #[source]
     pub error: io::Error,
+    /// snigate itself listens on this port, on another address.
+    pub own: bool,
 }
 
-fn advice(addr: ListenAddr, error: &io::Error) -> &'static str {
+fn advice(addr: ListenAddr, error: &io::Error, own: bool) -> &'static str {
     match error.kind() {
+        io::ErrorKind::AddrInUse if own => {
+            "; snigate itself still listens on this port: remove that address first, or restart"
+        }
         io::ErrorKind::PermissionDenied if addr.0.port() < 1024 => {
             "; for a port below 1024 give the program the capability CAP_NET_BIND_SERVICE, lower the sysctl \
              net.ipv4.ip_unprivileged_port_start, or listen on a higher port"
@@ -148,14 +153,7 @@ impl Server {
                     running.port.listener.store(Arc::clone(listener));
                     running
                 }
-                (None, Some(socket)) => match self.start(socket, listener) {
-                    Ok(running) => running,
-                    // The runtime has no room for it: its file descriptors were just now enough, so this passes.
-                    Err(error) => {
-                        error!(listener = %listener.name, %error, "cannot listen");
-                        continue;
-                    }
-                },
+                (None, Some(socket)) => self.start(socket, listener),
                 (None, None) => unreachable!("every key was bound or is kept"),
             };
             self.ports.insert(key, running);
@@ -174,16 +172,19 @@ impl Server {
             if self.ports.contains_key(&key) {
                 continue;
             }
-            match listen(key.0) {
+            match listen(key.0).and_then(TcpListener::from_std) {
                 Ok(socket) => _ = sockets.insert(key, socket),
-                Err(error) => errors.push(BindError { listener: Arc::clone(&listener.name), addr: key.0, error }),
+                Err(error) => {
+                    let own = self.ports.values().any(|running| running.port.addr.port() == key.0.0.port());
+                    errors.push(BindError { listener: Arc::clone(&listener.name), addr: key.0, error, own });
+                }
             }
         }
         if errors.is_empty() { Ok(sockets) } else { Err(errors) }
     }
 
-    fn start(&mut self, socket: TcpListener, listener: &Arc<proxy::Listener>) -> io::Result<RunningPort> {
-        let addr = socket.local_addr()?;
+    fn start(&mut self, socket: TcpListener, listener: &Arc<proxy::Listener>) -> RunningPort {
+        let addr = socket.local_addr().expect("a bound socket has an address");
         let port = Arc::new(Port { addr, listener: ArcSwap::new(Arc::clone(listener)) });
         let (stop, stopped) = oneshot::channel();
         let accepting = accept(socket, Arc::clone(&port), Arc::clone(&self.connections), stopped);
@@ -193,7 +194,7 @@ impl Server {
             }
         });
         info!(listener = %listener.name, %addr, "listening");
-        Ok(RunningPort { port, _stop: stop })
+        RunningPort { port, _stop: stop }
     }
 
     /// Stops listening. Connections that were queued have been accepted when this returns.

@@ -1,6 +1,7 @@
 //! Events, one per line, to standard error: as text with `key=value` pairs, or as JSON.
 //!
-//! A line is written with one system call, and never carries a control character that a peer sent.
+//! A line never carries a control character that a peer sent. Lines are written by a thread of their own: when nobody
+//! reads standard error, lines are lost and counted, and connections are served.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
 
@@ -37,7 +39,13 @@ pub enum Format {
 pub struct Log {
     level: reload::Handle<LevelFilter, Registry>,
     json: Arc<AtomicBool>,
+    lost: ErrorCounter,
+    /// Dropped last: it waits a moment for the lines that are not yet written.
+    _writer: WorkerGuard,
 }
+
+/// Lines that wait to be written, a few megabytes, before any is lost.
+const MAX_WAITING: usize = 16 * 1024;
 
 impl Log {
     /// Makes this the log of the process. A second call has no effect on where events go.
@@ -45,10 +53,19 @@ impl Log {
     pub fn install(options: Options) -> Self {
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(options.level));
         let json = Arc::new(AtomicBool::new(options.format == Format::Json));
-        let lines = Lines { json: Arc::clone(&json) };
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_WAITING);
+        let (out, writer) = builder.thread_name("log").finish(io::stderr());
+        let lost = out.error_counter();
+        let lines = Lines { json: Arc::clone(&json), out };
         // Fails where the program that uses this library has a subscriber of its own, which then gets the events.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines));
-        Self { level, json }
+        Self { level, json, lost, _writer: writer }
+    }
+
+    /// How many lines were lost because nobody read them.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.lost.dropped_lines()
     }
 
     /// Changes what is logged from now on.
@@ -61,6 +78,7 @@ impl Log {
 
 struct Lines {
     json: Arc<AtomicBool>,
+    out: NonBlocking,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -72,8 +90,8 @@ impl<S: Subscriber> Layer<S> for Lines {
             write_text(&mut line, event)
         }
         line.push('\n');
-        // Nobody is left to be told when standard error is gone.
-        let _ = io::stderr().lock().write_all(line.as_bytes());
+        // It never fails: what does not fit is counted as lost.
+        let _ = self.out.clone().write_all(line.as_bytes());
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Record {
     pub handshake: Option<Duration>,
     /// For reaching a server.
     pub connect: Option<Duration>,
+    /// From accept to the end; what is done afterwards to deliver an alert does not count.
+    pub duration: Option<Duration>,
 }
 
 impl Record {
@@ -71,6 +73,7 @@ impl Record {
             hello: None,
             handshake: None,
             connect: None,
+            duration: None,
         }
     }
 
@@ -104,7 +107,7 @@ impl Record {
             hello_ms = self.hello.map(milliseconds),
             handshake_ms = self.handshake.map(milliseconds),
             connect_ms = self.connect.map(milliseconds),
-            duration_ms = milliseconds(self.accepted.elapsed()),
+            duration_ms = milliseconds(self.duration.unwrap_or_else(|| self.accepted.elapsed())),
             outcome = ending.outcome.word(),
             by = ending.by.word(),
             truncated = self.truncated.then_some(true),
@@ -115,7 +118,8 @@ impl Record {
 }
 
 fn join<T: std::fmt::Display>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    // A comma inside an item must not look like one between two.
+    items.iter().map(|item| item.to_string().replace(',', "\\x2c")).collect::<Vec<_>>().join(",")
 }
 
 /// To the microsecond: what lies below is noise.

@@ -123,6 +123,10 @@ impl Choice {
     }
 }
 
+/// Clients are told the names of the authorities that count (RFC 8446 §4.2.4), in a list whose length has 16 bits. A list
+/// near that would make every handshake larger than most, so it is left out: clients then choose by themselves.
+const MAX_HINTS: usize = 16 * 1024;
+
 /// What the configurations of one acceptor share, and no two acceptors do.
 struct Terms {
     versions: &'static [&'static SupportedProtocolVersion],
@@ -138,7 +142,11 @@ impl Terms {
             ClientAuth::None => None,
             ClientAuth::RequireAndVerify(authorities) => {
                 let roots = Arc::new(root_store(authorities));
-                let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider()));
+                let hints: usize = roots.subjects().iter().map(|name| name.as_ref().len() + 2).sum();
+                let mut builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider()));
+                if hints > MAX_HINTS {
+                    builder = builder.clear_root_hint_subjects();
+                }
                 // Without revocation lists this has one error: no trust anchor.
                 Some(builder.build().map_err(|_| AcceptorError::NoAuthority)?)
             }

@@ -25,17 +25,6 @@ impl Alert {
         }
     }
 
-    /// The standard's name of the alert.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AccessDenied => "access_denied",
-            Self::DecodeError => "decode_error",
-            Self::InternalError => "internal_error",
-            Self::UnrecognizedName => "unrecognized_name",
-        }
-    }
-
     /// The whole record: type alert, version TLS 1.2 (as RFC 8446 §5.1 has it for every version), length 2, fatal.
     #[must_use]
     pub const fn record(self) -> [u8; 7] {

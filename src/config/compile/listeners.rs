@@ -1,14 +1,14 @@
 //! Listeners: their addresses, and the table of the routes that are on them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::addr::ListenAddr;
+use crate::addr::{ListenAddr, UpstreamAddr};
 use crate::config::compile::Report;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::read::Merged;
-use crate::config::{Listener, Route};
+use crate::config::{Action, Listener, Route};
 use crate::route::{Overlap, Table};
 
 pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<Arc<str>, Listener> {
@@ -84,6 +84,7 @@ pub(super) fn fill(
         }
     }
     report_ties(&ties, routes, merged, diagnostics);
+    report_circles(listeners, routes, merged, diagnostics);
     for (a, b) in rivals {
         let (a, b) = (&routes[a].name, &routes[b].name);
         let place = &merged.routes[&**b];
@@ -113,6 +114,40 @@ fn report_ties(ties: &BTreeSet<Overlap>, routes: &[Route], merged: &Merged, diag
             .and_at(&first.source, &first.span, "the other route")
             .help("remove the name from one of them, or tell them apart by `from`, `alpn` or `listeners`".to_owned());
         diagnostics.push(diagnostic);
+    }
+}
+
+/// A hello that is passed to the listener which it came from comes back, until there are no descriptors left.
+fn report_circles(
+    listeners: &BTreeMap<Arc<str>, Listener>,
+    routes: &[Route],
+    merged: &Merged,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut by_port: BTreeMap<u16, Vec<(&str, SocketAddr)>> = BTreeMap::new();
+    for (name, listener) in listeners {
+        for addr in listener.bind.iter().filter(|addr| addr.0.port() != 0) {
+            by_port.entry(addr.0.port()).or_default().push((name, addr.0));
+        }
+    }
+    for route in routes {
+        let Action::Passthrough(upstream) = &route.action else { continue };
+        let own = upstream.servers.iter().find_map(|server| {
+            let UpstreamAddr::Socket(server) = server else { return None };
+            let is_own = |(name, bind): &&(&str, SocketAddr)| {
+                let here = route.listeners.as_ref().is_none_or(|on| on.iter().any(|on| &**on == *name));
+                let every =
+                    bind.ip().is_unspecified() && bind.is_ipv4() == server.is_ipv4() && server.ip().is_loopback();
+                here && (bind.ip() == server.ip() || every)
+            };
+            by_port.get(&server.port())?.iter().find(is_own).map(|(name, _)| (server, *name))
+        });
+        let Some((server, listener)) = own else { continue };
+        let place = &merged.routes[&*route.name];
+        let message =
+            format!("routes.{}: upstream {server} is listeners.{listener}, where the client came from", route.name);
+        let help = "name the server behind snigate".to_owned();
+        diagnostics.push(Diagnostic::new(Severity::Error, message).at(&place.source, &place.span).help(help));
     }
 }
 

@@ -4,6 +4,7 @@
 mod listeners;
 mod routes;
 mod tls;
+mod unused;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -66,8 +67,12 @@ impl Report<'_> {
         match duration {
             Some(duration) if !duration.is_zero() && duration <= MAX_DURATION => Some(duration),
             _ => {
-                let message = format!("{key}: {:?} is not a duration between 1ns and 10 years", text.value);
-                self.error(&text.span, message, "write `5s`, `500ms` or `1h30m`".to_owned());
+                let message = format!("{key}: {:?} is not a duration above zero, of at most ten years", text.value);
+                self.error(
+                    &text.span,
+                    message,
+                    "write `500ms`, `5s`, `2m` or `1h30m`; hours are the largest unit".to_owned(),
+                );
                 None
             }
         }
@@ -82,10 +87,16 @@ impl Report<'_> {
 pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Config {
     let timeouts = merged.timeouts.as_ref().map_or_else(Timeouts::default, |section| timeouts(section, diagnostics));
     let (log, access_log) = log(merged.log.as_ref().map(|log| &log.value));
+    if let Some(section) = merged.log.as_ref().filter(|_| access_log && log.level < Level::INFO) {
+        let mut report = Report { diagnostics, source: &section.source, table: "log".to_owned() };
+        let help = "write `access = false` if that is meant, or `level = \"info\"`".to_owned();
+        report.warning(&section.span, "access lines are of level info, so this level leaves them out", help);
+    }
     let materials = tls::compile(&merged, files, diagnostics);
     let mut listeners = listeners::compile(&merged, diagnostics);
     let routes = routes::compile(&merged, &materials, &timeouts, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
+    unused::judge(&merged, diagnostics);
     let tls::Materials { certificates, policies } = materials;
     Config {
         listeners,

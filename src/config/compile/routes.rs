@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
-use crate::config::compile::tls::Materials;
+use crate::config::compile::tls::{DEFAULT_TLS, Materials};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, At, List};
 use crate::config::read::{In, Merged};
@@ -15,9 +15,6 @@ use crate::name::{NamePattern, ServerName};
 use crate::route::Rule;
 use crate::tls::{Acceptor, Certificate, Options};
 use crate::upstream;
-
-/// The `[tls]` table of a route that names none. It need not be defined.
-const DEFAULT_TLS: &str = "default";
 
 type Certificates = Vec<Arc<Certificate>>;
 

@@ -23,6 +23,9 @@ const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Clocks differ; a certificate that begins within this time has begun.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
+/// The `[tls]` table of a route that names none. It need not be defined.
+pub(super) const DEFAULT_TLS: &str = "default";
+
 /// What routes that terminate are made of.
 pub(super) struct Materials {
     pub(super) certificates: BTreeMap<Arc<str>, NamedCertificate>,
@@ -111,7 +114,7 @@ fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, repo
     let path = path.display();
     if certificate.not_before() > now + CLOCK_SKEW {
         let message = format!("{path}: the certificate is not valid before {}", date(certificate.not_before()));
-        report.push(Severity::Unsettled, span, message, None);
+        report.push(Severity::Premature, span, message, "compare the clocks".to_owned());
     }
     if certificate.not_after() < now {
         let message = format!("{path}: the certificate has expired on {}", date(certificate.not_after()));
@@ -167,6 +170,10 @@ fn inherit<'a>(
     let mut last = table;
     while let Some(parent) = &last.value.extends {
         let Some((parent_name, next)) = merged.tls.get_key_value(&parent.value) else {
+            // Every route may use `default` without there being such a table.
+            if parent.value == DEFAULT_TLS {
+                break;
+            }
             // Reported once, for the table that says so.
             if chain.len() == 1 {
                 let help = did_you_mean(parent, merged.tls.keys().map(String::as_str));
@@ -209,6 +216,13 @@ fn policy(
     let ca_files = chain.iter().filter(|tls| auth(tls)).find_map(|tls| {
         tls.value.client_auth.as_ref().and_then(|auth| auth.ca_files.as_ref()).map(|files| (files, &tls.source))
     });
+    // CA files mean that clients are verified, unless a table that is as near says otherwise: a mode that is inherited
+    // from further away was not written with these files in mind.
+    let depth = |has: fn(&file::ClientAuth) -> bool| {
+        chain.iter().position(|tls| tls.value.client_auth.as_ref().is_some_and(has)).unwrap_or(usize::MAX)
+    };
+    let (mode_depth, files_depth) = (depth(|auth| auth.mode.is_some()), depth(|auth| auth.ca_files.is_some()));
+    let mode = mode.filter(|_| mode_depth <= files_depth);
     let client_auth = mode.as_ref().map_or_else(
         || if ca_files.is_some() { ClientAuthMode::RequireAndVerify } else { ClientAuthMode::None },
         |(mode, ..)| *mode,
@@ -229,10 +243,11 @@ fn policy(
         let mut report = Report { diagnostics, source, table };
         let help = "add `client_auth.ca_files = [\"ca.pem\"]`: nobody could come in without";
         report.error(&span, "client_auth.mode is require_and_verify, and there are no ca_files", help.to_owned());
-    } else if client_auth == ClientAuthMode::None && !paths.is_empty() {
+    } else if client_auth == ClientAuthMode::None && !paths.is_empty() && mode_depth == files_depth {
         let (span, source) = mode.map_or((chain[0].span.clone(), &chain[0].source), |(_, span, source)| (span, source));
         let mut report = Report { diagnostics, source, table };
-        report.warning(&span, "client_auth.mode is none, so the ca_files are not used and anybody comes in", None);
+        let help = "remove one of them; with ca_files alone clients must show a certificate".to_owned();
+        report.error(&span, "client_auth.mode is none beside ca_files: is anybody to come in, or not?", help);
     }
     // Whatever went wrong, a policy must not come out of it that asks for less than was written.
     if diagnostics[mistakes..].iter().any(|diagnostic| diagnostic.severity.refuses()) {
