@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -13,13 +13,8 @@ use snigate::tls::pki::Validity;
 
 use crate::support::backend::{Backend, read_exact, read_to_end};
 use crate::support::hello::hello;
-use crate::support::proxy::{Proxy, directory};
+use crate::support::proxy::{Proxy, directory, passthrough};
 use crate::support::tls::{authority, client, session, write};
-
-/// A passthrough route for `a.example`.
-fn route(upstream: SocketAddr) -> String {
-    format!("[routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\nupstream = \"{upstream}\"\n")
-}
 
 /// A connection that the server has answered.
 fn open(proxy: &Proxy) -> TcpStream {
@@ -51,7 +46,7 @@ fn processor_time(proxy: &Proxy) -> Duration {
 #[test]
 fn out_of_descriptors_it_says_so_once_waits_without_spinning_and_serves_again_when_some_are_free() {
     let backend = Backend::echo();
-    let config = format!("{}[timeouts]\nhello = \"600ms\"\n", route(backend.addr));
+    let config = format!("{}[timeouts]\nhello = \"600ms\"\n", passthrough("a.example", backend.addr));
     let proxy = Proxy::start_as(directory(), &config, |command| {
         let mut limited = Command::new("sh");
         limited.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
@@ -59,6 +54,9 @@ fn out_of_descriptors_it_says_so_once_waits_without_spinning_and_serves_again_wh
         command.stderr(Stdio::piped()).stdout(Stdio::null());
     });
     let mut earlier = open(&proxy);
+    // What it watches its files with is opened after `ready`, and before it reloads.
+    proxy.reload_after(|| proxy.signal(Signal::HUP));
+    let before = proxy.descriptors();
     let warning = "cannot accept connections; raise the limit of open files";
     let mut silent: Vec<TcpStream> = (0..150).map(|_| proxy.connect()).collect();
     proxy.wait_for(warning);
@@ -75,6 +73,7 @@ fn out_of_descriptors_it_says_so_once_waits_without_spinning_and_serves_again_wh
         stream.write_all(&hello).and_then(|()| stream.read_exact(&mut answer)).is_ok() && answer == hello
     });
     echo(&mut earlier, b"and here");
+    proxy.poll_until("every descriptor is given back", |proxy| proxy.descriptors() <= before);
     assert_eq!(proxy.count(warning), 1);
 }
 
@@ -94,7 +93,7 @@ fn assert_stopped((status, log): (ExitStatus, String), closed: usize) {
 fn a_signal_to_stop_lets_connections_end_by_themselves_and_takes_no_new_ones() {
     for signal in [Signal::TERM, Signal::INT] {
         let backend = Backend::echo();
-        let mut proxy = Proxy::start(&(route(backend.addr) + "[timeouts]\ndrain = \"1h\"\n"));
+        let mut proxy = Proxy::start(&(passthrough("a.example", backend.addr) + "[timeouts]\ndrain = \"1h\"\n"));
         let (mut one, mut two) = (open(&proxy), open(&proxy));
         proxy.signal(signal);
         assert_eq!(proxy.wait_for("draining")["open"], 2);
@@ -113,7 +112,7 @@ fn a_signal_to_stop_lets_connections_end_by_themselves_and_takes_no_new_ones() {
 #[test]
 fn clients_that_wait_to_be_accepted_when_the_signal_comes_are_served() {
     let backend = Backend::greet(b"welcome");
-    let proxy = Proxy::start(&route(backend.addr));
+    let proxy = Proxy::start(&passthrough("a.example", backend.addr));
     let hello = hello("a.example");
     // The kernel goes on completing connections for a process that is stopped.
     proxy.signal(Signal::STOP);
@@ -141,7 +140,11 @@ fn what_has_not_ended_by_the_drain_deadline_is_closed() {
     let terminate = "[certificates.site]\ncert_file = \"site.pem\"\nkey_file = \"site-key.pem\"\n\
         [routes.t]\nsni = \"t.example\"\naction = \"terminate\"\n";
     let config = |drain: &str| {
-        format!("[timeouts]\ndrain = \"{drain}\"\n{terminate}upstream = \"{}\"\n{}", backend.addr, route(backend.addr))
+        format!(
+            "[timeouts]\ndrain = \"{drain}\"\n{terminate}upstream = \"{}\"\n{}",
+            backend.addr,
+            passthrough("a.example", backend.addr)
+        )
     };
     let mut proxy = Proxy::start_in(dir, &config("1h"));
     let mut passed = open(&proxy);
@@ -167,11 +170,10 @@ fn what_has_not_ended_by_the_drain_deadline_is_closed() {
 fn a_second_signal_stops_at_once() {
     for [first, second] in [[Signal::TERM; 2], [Signal::INT; 2], [Signal::TERM, Signal::INT]] {
         let backend = Backend::echo();
-        let mut proxy = Proxy::start(&(route(backend.addr) + "[timeouts]\ndrain = \"1h\"\n"));
+        let mut proxy = Proxy::start(&(passthrough("a.example", backend.addr) + "[timeouts]\ndrain = \"1h\"\n"));
         let mut open = open(&proxy);
         proxy.signal(first);
         proxy.wait_for("draining");
-        wait_until_refused(&proxy);
         echo(&mut open, b"still here");
         proxy.signal(second);
         proxy.wait_for("stopping at once");

@@ -3,11 +3,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 
-use socket2::SockRef;
-
 use super::*;
 use crate::support::backend::{read_exact, read_to_end};
 use crate::support::hello::hello;
+use crate::support::socket::{abort, refusing};
 
 #[test]
 fn a_client_that_ends_without_a_close_notify_still_gets_the_answer_and_the_log_says_so() {
@@ -39,6 +38,11 @@ fn a_client_that_ends_without_a_close_notify_still_gets_the_answer_and_the_log_s
     }
 }
 
+/// Whether a client can tell that this was no end in order: there was no close_notify, or not even a FIN.
+fn is_abrupt(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
 #[test]
 fn a_server_that_aborts_is_not_taken_for_one_that_has_finished() {
     let (site, dir) = site();
@@ -51,10 +55,9 @@ fn a_server_that_aborts_is_not_taken_for_one_that_has_finished() {
         read_exact(&mut server, 12);
         server.write_all(b"half of the ans").unwrap();
         assert_eq!(read_exact(&mut session, 15), b"half of the ans");
-        SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(server);
+        abort(server);
         let error = session.read(&mut [0; 16]).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error:?}");
+        assert!(is_abrupt(&error), "{error:?}");
         // Until the client ends too, it is given time to receive what the server had sent.
         drop(session);
         let line = proxy.next_access();
@@ -65,16 +68,13 @@ fn a_server_that_aborts_is_not_taken_for_one_that_has_finished() {
 #[test]
 fn a_session_without_a_server_ends_without_a_close_notify() {
     let (site, dir) = site();
-    // Bound, so that nobody else gets the port, and not listening.
-    let closed = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    closed.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    let nowhere = closed.local_addr().unwrap().as_socket().unwrap();
+    let (_socket, nowhere) = refusing();
     let text = config(&Backend::echo(), "mtls", "");
     let upstream = text.lines().find(|line| line.contains("upstream = ")).unwrap();
     let mut proxy = Proxy::start_in(dir, &text.replace(upstream, &format!("upstream = \"{nowhere}\"")));
     for version in VERSIONS {
         let error = ask(&site.client(Some(&site.member()), version), proxy.connect()).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error:?}");
+        assert!(is_abrupt(&error), "{error:?}");
         let line = proxy.next_access();
         assert_eq!((&line["outcome"], &line["by"]), (&"connect_failed".into(), &"server".into()), "{line}");
         assert_eq!(line["client_cert"], "CN=member", "{line}");

@@ -115,3 +115,35 @@ fn a_member_of_an_authority_that_was_replaced_is_refused_at_the_next_connection(
     let member = successor.client("member", Validity::days(20)).unwrap();
     assert_eq!(kind(&site.client(Some(&member), &TLS13), proxy.connect()), Full);
 }
+
+#[test]
+fn a_session_is_worth_nothing_on_another_route_whatever_name_the_client_offers_it_under() {
+    let (site, dir) = site();
+    write(dir.path(), "all", &site.servers.server(&["*.example"], Validity::days(20)).unwrap());
+    let backend = Backend::greet(b"welcome inside");
+    let open = |name: &str| {
+        format!(
+            "[routes.{name}]\nsni = \"{name}.example\"\naction = \"terminate\"\ntls = \"open\"\nupstream = \"{}\"\n\
+             certificates = \"all\"\n",
+            backend.addr
+        )
+    };
+    let tables = "[certificates.all]\ncert_file = \"all.pem\"\nkey_file = \"all-key.pem\"\n";
+    let keys = ["certificates = \"site\"\n", tables, &open("open"), &open("other")].concat();
+    let proxy = Proxy::start_in(dir, &config(&backend, "mtls", &keys));
+    let file = proxy.dir().join("session");
+    let file = file.to_str().unwrap();
+    for version in ["-tls1_2", "-tls1_3"] {
+        for (name, reused, welcome) in
+            [("open.example", true, true), ("other.example", false, true), (NAME, false, false)]
+        {
+            let row = format!("to {name}, {version}");
+            let first = s_client(proxy.addr(), &["-servername", "open.example", version, "-sess_out", file]);
+            assert!(first.0.contains("welcome inside"), "{row}: {}", first.0);
+            let second = s_client(proxy.addr(), &["-servername", name, version, "-sess_in", file]);
+            assert_eq!(second.0.contains("Reused, "), reused, "{row}: {}", second.0);
+            assert_eq!(second.0.contains("welcome inside"), welcome, "{row}: {}", second.0);
+            assert_eq!(second.alert(), (!welcome).then_some(116), "{row}: {}", second.0);
+        }
+    }
+}

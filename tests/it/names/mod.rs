@@ -9,12 +9,17 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, read_to_end};
-use crate::support::hello::{alert, hello, hello_verbatim, hello_with};
+use crate::support::hello::{Handmade, alert, hello, hello_with};
 use crate::support::proxy::Proxy;
 
 /// What a client sends that has no name: rustls sends none for an address.
 fn nameless() -> Vec<u8> {
     hello("192.0.2.1")
+}
+
+/// A hello that spells the server name so, whatever rustls would make of it.
+fn spelled(name: &str) -> Vec<u8> {
+    Handmade::named(name.as_bytes()).bytes()
 }
 
 /// What the other side says to these first bytes before it ends.
@@ -45,15 +50,15 @@ fn a_passthrough_route_takes_the_names_that_it_lists_and_if_it_is_lenient_client
     );
     let rows: [Row; 10] = [
         ("the name", hello("a.example"), None, None),
-        ("mixed case", hello_verbatim("A.eXample"), None, None),
-        ("a trailing dot", hello_verbatim("a.example."), None, None),
-        ("mixed case and a trailing dot", hello_verbatim("A.EXAMPLE."), None, None),
+        ("mixed case", spelled("A.eXample"), None, None),
+        ("a trailing dot", spelled("a.example."), None, None),
+        ("mixed case and a trailing dot", spelled("A.EXAMPLE."), None, None),
         ("no name", nameless(), Some(112), None),
-        ("an IPv4 address", hello_verbatim("127.0.0.1"), Some(112), None),
-        ("an IPv6 address", hello_verbatim("2001:db8::1"), Some(112), None),
+        ("an IPv4 address", spelled("127.0.0.1"), Some(112), None),
+        ("an IPv6 address", spelled("2001:db8::1"), Some(112), None),
         ("an unknown name", hello("b.example"), Some(112), Some(112)),
         ("a name below", hello("a.a.example"), Some(112), Some(112)),
-        ("a name with a port", hello_verbatim("a.example:443"), Some(112), Some(112)),
+        ("a name with a port", spelled("a.example:443"), Some(112), Some(112)),
     ];
     for (what, hello, to_strict, to_lenient) in &rows {
         for (listener, route, expected) in [("edge", "strict", to_strict), ("lenient", "lenient", to_lenient)] {
@@ -94,7 +99,7 @@ fn of_two_lenient_routes_none_takes_a_client_without_a_name_and_the_log_warns() 
     // The one that takes every name takes those who send none, too.
     proxy.reload(&(routes + &passthrough("any", &any, "sni = \"*\"\nstrict_sni = false")));
     assert_eq!(answer(proxy.connect(), &nameless()), b"any");
-    assert_eq!(answer(proxy.connect(), &hello_verbatim("10.0.0.1")), b"any");
+    assert_eq!(answer(proxy.connect(), &spelled("10.0.0.1")), b"any");
     assert_eq!(proxy.count("configuration"), 1, "nothing to warn of any more: {}", proxy.log());
 }
 
@@ -117,10 +122,10 @@ fn the_most_specific_name_wins_and_an_unknown_one_goes_to_the_route_for_every_na
         ("foo_bar.example", "any  "),
         ("localhost", "any  "),
     ] {
-        assert_eq!(answer(proxy.connect(), &hello_verbatim(name)), expected.as_bytes(), "{name}");
+        assert_eq!(answer(proxy.connect(), &spelled(name)), expected.as_bytes(), "{name}");
     }
     // It is strict: that it takes every name does not mean that it takes none, or what is not one.
-    for hello in [nameless(), hello_verbatim("192.0.2.1"), hello_verbatim("b.a.example:1")] {
+    for hello in [nameless(), spelled("192.0.2.1"), spelled("b.a.example:1")] {
         assert_eq!(answer(proxy.connect(), &hello), alert(112));
     }
 }

@@ -134,6 +134,24 @@ fn a_certificate_may_be_replaced_in_any_way() {
 }
 
 #[test]
+fn a_certificate_that_was_removed_is_shown_to_nobody() {
+    let (dir, backend) = (directory(), Backend::greet(b"welcome"));
+    let table = |name: &str| format!("[certificates.{name}]\ncert_file = \"{name}.pem\"\n");
+    for name in ["a", "b"] {
+        fs::write(dir.path().join(format!("{name}.pem")), &issued(&format!("{name}.example"))[0]).unwrap();
+    }
+    let route = format!(
+        "[routes.a]\nsni = [\"a.example\", \"b.example\"]\naction = \"terminate\"\nupstream = \"{}\"\n",
+        backend.addr
+    );
+    let proxy = Proxy::start_in(dir, &[&route, &*table("a"), &table("b")].concat());
+    assert!(shown(&proxy, "a.example").is_some() && shown(&proxy, "b.example").is_some());
+    proxy.reload(&(route + &table("a")));
+    assert!(shown(&proxy, "a.example").is_some());
+    assert_eq!(answer(proxy.connect(), "b.example"), alert(112));
+}
+
+#[test]
 fn a_volume_of_kubernetes_is_replaced_as_a_whole_each_time() {
     let (dir, issued) = (directory(), issued("tls.example"));
     let greetings: [&'static [u8]; 2] = [b"even", b"odd"];

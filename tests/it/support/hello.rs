@@ -24,15 +24,6 @@ pub(crate) fn hello_with(name: &str, alpn: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// The first flight of a client that spells the server name so, whatever rustls would make of it.
-pub(crate) fn hello_verbatim(spelling: &str) -> Vec<u8> {
-    let placeholder = "x".repeat(spelling.len());
-    let mut bytes = hello(&placeholder);
-    let at = bytes.windows(spelling.len()).position(|window| window == placeholder.as_bytes()).expect("the name");
-    bytes[at..at + spelling.len()].copy_from_slice(spelling.as_bytes());
-    bytes
-}
-
 /// The same handshake message, of a hello in one record, in records of at most `size` bytes.
 pub(crate) fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
     records(&hello[5..], size)
