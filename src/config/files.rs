@@ -101,6 +101,12 @@ impl Files {
     }
 }
 
+/// A directory by a name that can be opened: that of a path without one is empty.
+#[must_use]
+pub fn here(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
+}
+
 impl Seen {
     fn has_changed(&self, path: &Path) -> bool {
         if let (Some(before), Some(now)) = (&self.stamp, Stamp::of(path))

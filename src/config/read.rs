@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source, did_you_mean};
 use crate::config::file::{self, At, File, Tables};
-use crate::config::files::Files;
+use crate::config::files::{Files, here};
 
 /// After this many mistakes in one file nobody reads on.
 const MAX_MISTAKES: usize = 20;
@@ -115,7 +115,7 @@ impl Reader<'_> {
         let Ok(name) = glob::Pattern::new(name) else {
             return self.error(format!("include: {pattern:?} is not a pattern of file names"), Some(place));
         };
-        let directory = path.parent().unwrap_or(Path::new("."));
+        let directory = path.parent().map_or(Path::new("."), here);
         match self.files.list(directory) {
             Err(error) => self.error(format!("include: cannot list {}: {error}", directory.display()), Some(place)),
             Ok(paths) => {

@@ -118,6 +118,8 @@ fn too_late() -> io::Error {
 mod tests {
     use std::time::Duration;
 
+    use tokio::io::AsyncReadExt;
+
     use super::*;
 
     #[tokio::test]
@@ -138,5 +140,8 @@ mod tests {
         let stream =
             connect(&UpstreamAddr::Unix(path), b"hello", Instant::now() + Duration::from_secs(5)).await.unwrap();
         assert!(matches!(stream, Stream::Unix(_)));
+        let mut first = [0; 5];
+        server.accept().await.unwrap().0.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"hello");
     }
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, warn};
+
+use crate::config::files::here;
 
 /// The safety net.
 const POLL_EVERY: Duration = Duration::from_secs(3);
@@ -30,6 +32,8 @@ pub(super) struct Watch {
     /// A directory was not watched when its files were read: what happened there in between made no event.
     unseen: bool,
     events: mpsc::Receiver<()>,
+    /// Something happened; until when to wait, at the latest, for it to be over.
+    settling: Option<Instant>,
     poll: tokio::time::Interval,
 }
 
@@ -45,7 +49,7 @@ impl Watch {
         let watcher = watcher.map_err(|error| warn!(%error, "cannot watch files; they are polled")).ok();
         let mut poll = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { watcher, directories: BTreeSet::new(), unseen: false, events, poll }
+        Self { watcher, directories: BTreeSet::new(), unseen: false, events, settling: None, poll }
     }
 
     /// Watches the directories of these files, and no others.
@@ -68,25 +72,25 @@ impl Watch {
         self.directories = followed;
     }
 
-    /// Returns when it is time to look. Cancel safe.
+    /// Returns when it is time to look. Cancel safe: an event that was heard of is not forgotten.
     pub(super) async fn wait(&mut self) {
         if std::mem::take(&mut self.unseen) {
             return;
         }
-        tokio::select! {
-            _ = self.poll.tick() => return,
-            Some(()) = self.events.recv() => {}
-        }
-        let latest = Instant::now() + MAX_WAIT;
         loop {
-            // Another event starts the quiet time anew.
-            match timeout_at(latest, async {
-                tokio::select! { () = sleep(QUIET) => false, e = self.events.recv() => e.is_some() }
-            })
-            .await
-            {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return,
+            match self.settling {
+                None => tokio::select! {
+                    _ = self.poll.tick() => return,
+                    Some(()) = self.events.recv() => self.settling = Some(Instant::now() + MAX_WAIT),
+                },
+                // Another event starts the quiet time anew, up to a limit.
+                Some(latest) => tokio::select! {
+                    () = sleep_until(latest.min(Instant::now() + QUIET)) => {
+                        self.settling = None;
+                        return;
+                    }
+                    Some(()) = self.events.recv() => {}
+                },
             }
         }
     }
@@ -94,9 +98,8 @@ impl Watch {
 
 /// The directory that a file is in, and the directory itself if it is one.
 fn directories(path: &Path) -> impl Iterator<Item = PathBuf> {
-    let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
     let own = path.is_dir().then_some(path);
-    parent.into_iter().chain(own).map(Path::to_owned)
+    path.parent().map(here).into_iter().chain(own).map(Path::to_owned)
 }
 
 /// Reading is no change, and this program reads the files itself.

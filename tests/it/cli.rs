@@ -183,10 +183,70 @@ fn a_configuration_that_could_serve_less_safely_than_written_is_refused() {
         (passthrough.replace("\"a.example\"", "\"10.0.0.1\""), "an IP address is not a server name"),
         (format!("{LISTENER}[listeners.b]\nbind = \"0.0.0.0:8443\"\n"), "listeners.b is on 0.0.0.0:8443 already"),
         (String::new(), "there are no listeners"),
+        (format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth = []\n"), "tls.m.client_auth must be a table"),
+        (
+            format!(
+                "{terminate}tls = \"m\"\n[tls.m]\nclient_auth.mode = \"none\"\nclient_auth.ca_files = \"ca.pem\"\n"
+            ),
+            "none beside ca_files",
+        ),
+        (format!("{passthrough}[[routes.b]]\nsni = \"b\"\n"), "write `[routes.b]`, once"),
+        (
+            format!("{LISTENER}[routes.a]\nsni = \"a\"\naction = \"passthrough\"\nupstream = \"127.0.0.1:8443\"\n"),
+            "where the client came from",
+        ),
+        (passthrough.replace("127.0.0.1:8443", "[::ffff:127.0.0.1]:8443"), "write the IPv4 address, 127.0.0.1"),
         ("[listeners.edge]\nbind = \"127.0.0.1:1\"\nbind = \"127.0.0.1:2\"\n".to_owned(), "duplicate key"),
     ] {
         let text = refused(&config);
         assert!(text.contains(expected), "{expected:?} is not in what is said of\n{config}\n{text}");
+    }
+}
+
+#[test]
+fn files_that_include_each_other_are_read_once() {
+    let dir = with_config(&format!("include = [\"x/../y.toml\", \"./snigate.toml\", \"*.toml\"]\n{LISTENER}"));
+    fs::create_dir(dir.path().join("x")).unwrap();
+    let back =
+        "include = [\"x/../x/../snigate.toml\", \"x/../y.toml\"]\n[routes.a]\nsni = \"a\"\naction = \"reject\"\n";
+    fs::write(dir.path().join("y.toml"), back).unwrap();
+    let said = text(&snigate(dir.path(), &["check"]));
+    assert!(said.contains("0 errors, 0 warnings"), "{said}");
+}
+
+#[test]
+fn a_mistake_is_reported_once() {
+    let said = refused("[listners.edge]\nbind = \"127.0.0.1:1\"\n");
+    assert!(said.contains("did you mean \"listeners\"?"), "{said}");
+    assert_eq!(said.matches("unknown key `listners`").count(), 1, "{said}");
+}
+
+#[test]
+fn ca_files_count_more_than_a_mode_that_is_inherited() {
+    let dir = with_config(&format!(
+        "{LISTENER}{CERTIFICATE}[tls.base]\nclient_auth.mode = \"none\"\n\
+         [tls.m]\nextends = \"base\"\nclient_auth.ca_files = \"ca.pem\"\n[tls.open]\nextends = \"m\"\nclient_auth.mode = \"none\"\n\
+         [routes.a]\nsni = \"a.example\"\naction = \"terminate\"\ntls = \"m\"\nupstream = \"10.0.0.1:1\"\n\
+         [routes.b]\nsni = \"*\"\naction = \"terminate\"\ntls = \"open\"\nupstream = \"10.0.0.1:1\"\n"
+    ));
+    let explained = |name| text(&snigate(dir.path(), &["explain", "--sni", name]));
+    assert!(
+        explained("a.example").contains("client_auth  require_and_verify against ca.pem"),
+        "{}",
+        explained("a.example")
+    );
+    assert!(explained("b.example").contains("client_auth  none"), "{}", explained("b.example"));
+}
+
+#[test]
+fn tables_that_no_route_uses_are_pointed_out() {
+    let dir = with_config(&format!(
+        "{LISTENER}{CERTIFICATE}[tls.m]\nclient_auth.ca_files = \"ca.pem\"\n[upstreams.u]\nservers = \"10.0.0.1:1\"\n\
+         [routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"10.0.0.1:1\"\n"
+    ));
+    let said = text(&snigate(dir.path(), &["check"]));
+    for expected in ["tls.m: no route uses it; routes.a names none", "upstreams.u: no route uses it"] {
+        assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
     }
 }
 

@@ -57,7 +57,7 @@ fn out_of_descriptors_it_says_so_once_waits_without_spinning_and_serves_again_wh
     // What it watches its files with is opened after `ready`, and before it reloads.
     proxy.reload_after(|| proxy.signal(Signal::HUP));
     let before = proxy.descriptors();
-    let warning = "cannot accept connections; raise the limit of open files";
+    let warning = "cannot accept connections for want of a resource";
     let mut silent: Vec<TcpStream> = (0..150).map(|_| proxy.connect()).collect();
     proxy.wait_for(warning);
     let (start, spent) = (Instant::now(), processor_time(&proxy));
