@@ -18,7 +18,7 @@ use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::Acceptor;
 use crate::upstream::Upstream;
-use crate::wire::{ClientHello, RequestedName};
+use crate::wire::{ClientHello, RequestedName, reframe};
 
 /// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
 const MAX_LOGGED_ALPN: usize = 16;
@@ -38,7 +38,7 @@ async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Box<
     match &route.action {
         Action::Reject => Box::pin(refuse(client, &Error::Rejected, &mut session)).await,
         Action::Terminate(acceptor, upstream) => {
-            Box::pin(terminate(&route, acceptor, upstream, client, preface, session)).await;
+            Box::pin(terminate(&route, acceptor, upstream, client, reframe(preface), session)).await;
         }
         Action::Passthrough(upstream) => match connect(&route, upstream, &preface, &mut session).await {
             Ok(server) => {

@@ -4,4 +4,4 @@ mod alert;
 mod client_hello;
 
 pub use alert::Alert;
-pub use client_hello::{ClientHello, HelloError, HelloParser, Malformed, RequestedName};
+pub use client_hello::{ClientHello, HelloError, HelloParser, Malformed, RequestedName, reframe};

@@ -1,18 +1,19 @@
 //! Starting, running short of descriptors, and stopping.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::version::TLS13;
 use snigate::tls::pki::Validity;
 
+use crate::support::PATIENCE;
 use crate::support::backend::{Backend, read_exact, read_to_end};
-use crate::support::hello::hello;
+use crate::support::hello::{alert, hello};
 use crate::support::proxy::{Proxy, directory, passthrough};
 use crate::support::tls::{authority, client, session, write};
 
@@ -223,4 +224,31 @@ fn an_address_that_is_taken_is_named_and_nothing_starts() {
         assert!(text.contains(words), "no {words:?} in:\n{text}");
     }
     assert!(!text.contains("listening"), "{text}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let dir = directory();
+    let backend = Backend::echo();
+    let config = format!("{}[listeners.edge]\nbind = \"127.0.0.1:0\"\n", passthrough("a.example", backend.addr));
+    fs::write(dir.path().join("snigate.toml"), config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
+    let mut child = command.arg("run").current_dir(dir.path()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("listening") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "no address");
+    }
+    let addr = line.split("addr=").nth(1).unwrap().trim().to_owned();
+    // A pipe holds 64 KiB, and each of these is a line of hundreds of bytes.
+    for _ in 0..1000 {
+        let mut client = TcpStream::connect(&addr).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(&hello("nobody.example")).unwrap();
+        assert_eq!(read_exact(&mut client, 7), alert(112));
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    drop(log);
 }

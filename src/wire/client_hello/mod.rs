@@ -116,6 +116,27 @@ impl HelloParser {
     }
 }
 
+/// The same bytes, which begin with a whole ClientHello, with the hello in as few records as it takes.
+///
+/// A hello in thousands of tiny records is legal, and more than rustls buffers. Its meaning is the message: record
+/// headers are not part of what a handshake authenticates (RFC 8446 §4.4.1).
+#[must_use]
+pub fn reframe(bytes: Vec<u8>) -> Vec<u8> {
+    let mut parser = HelloParser { received: bytes, ..HelloParser::default() };
+    let Ok(Some(end)) = parser.scan() else { return parser.received };
+    let (records, rest) = parser.received.split_at(end);
+    let Cow::Owned(message) = join(records) else { return parser.received };
+    let mut reframed = Vec::with_capacity(message.len() + rest.len() + 5 * Record::HEADER);
+    for content in message.chunks(usize::from(MAX_RECORD)) {
+        #[expect(clippy::cast_possible_truncation, reason = "a chunk has at most 2^14 bytes")]
+        let [high, low] = (content.len() as u16).to_be_bytes();
+        reframed.extend_from_slice(&[HANDSHAKE, 3, 1, high, low]);
+        reframed.extend_from_slice(content);
+    }
+    reframed.extend_from_slice(rest);
+    reframed
+}
+
 /// A handshake record (RFC 8446 §5.1): its header, and what there is of its content.
 struct Record<'a> {
     length: usize,

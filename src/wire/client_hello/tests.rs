@@ -360,3 +360,16 @@ proptest! {
         let _ = ClientHello::parse(&behind_the_fixed_part.body());
     }
 }
+
+#[test]
+fn a_hello_in_many_records_is_reframed_and_what_follows_it_stays() {
+    let message = HelloBuilder::named("vault.example.net").padded_to(40_000).message();
+    let (few, rest) = (in_records(&message, 1 << 14), b"\x17\x03\x03\x00\x01x");
+    for size in [1, 7, 1 << 14] {
+        let cut = [in_records(&message, size).as_slice(), rest].concat();
+        assert_eq!(reframe(cut), [few.as_slice(), rest].concat(), "records of {size} bytes");
+    }
+    let whole = rustls_hello("vault.example.net", None);
+    assert_eq!(reframe(whole.clone()), whole);
+    assert_eq!(reframe(b"GET / HTTP/1.1".to_vec()), b"GET / HTTP/1.1");
+}

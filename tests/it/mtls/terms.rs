@@ -1,6 +1,9 @@
 //! What the two sides agree on, and what ends the handshake where they do not.
 
+use std::io::{Read, Write};
+
 use super::*;
+use crate::support::hello::in_records;
 
 /// The `[tls]` table of the route in [`terminate`], with these keys.
 fn terminate(backend: &Backend, keys: &str) -> String {
@@ -86,4 +89,41 @@ fn a_client_of_an_older_version_than_the_oldest_allowed_is_told_so() {
     assert_eq!(s_client(proxy.addr(), &["-servername", NAME, "-tls1_2"]).alert(), Some(70));
     assert_eq!(backend.accepted(), 0);
     assert_eq!(ask(&site.client(None, &TLS13), proxy.connect()).unwrap(), b"the question");
+}
+
+#[test]
+fn more_authorities_than_a_handshake_has_room_to_name_let_their_clients_in_all_the_same() {
+    let (site, dir) = site();
+    let many: Vec<Authority> = (0..400)
+        .map(|number| {
+            Authority::new(&format!("{number} {}", "of many authorities ".repeat(10)), Validity::days(20)).unwrap()
+        })
+        .collect();
+    let bundle: String = many.iter().map(|authority| authority.certificate()).collect();
+    std::fs::write(dir.path().join("clients.pem"), bundle).unwrap();
+    let backend = Backend::echo();
+    let proxy = Proxy::start_in(dir, &config(&backend, "mtls", ""));
+    let member = many.last().unwrap().client("member", Validity::days(20)).unwrap();
+    for version in VERSIONS {
+        let answer = ask(&site.client(Some(&member), version), proxy.connect());
+        assert_eq!(answer.unwrap(), b"the question");
+    }
+}
+
+#[test]
+fn a_hello_in_one_byte_records_ends_in_a_session() {
+    let (site, dir) = site();
+    let backend = Backend::echo();
+    let proxy = Proxy::start_in(dir, &config(&backend, "open", ""));
+    // Enough protocols to make the records of a byte each more than rustls would buffer.
+    let protocols: Vec<String> = (0..3000).map(|number| format!("{number:03}")).collect();
+    let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
+    let mut session = tls::session(&offering(&site, &protocols, &TLS13), NAME, proxy.connect());
+    let mut hello = Vec::new();
+    session.conn.write_tls(&mut hello).unwrap();
+    session.sock.write_all(&in_records(&hello, 1)).unwrap();
+    session.write_all(b"the question").unwrap();
+    let mut answer = [0; 12];
+    session.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"the question");
 }

@@ -144,3 +144,17 @@ fn a_reader_that_stops_stops_the_sender_and_not_the_memory() {
     drop(pairs);
     assert_all_closed(&proxy, sockets);
 }
+
+#[test]
+fn an_urgent_byte_in_a_bulk_flow_holds_nothing_up() {
+    let (proxy, connections) = start("");
+    let (mut client, mut server) = meet(&proxy, &connections);
+    let (before, after) = (pattern(8 << 20, 1), pattern(1 << 20, 2));
+    let sent = [before.clone(), after.clone()].concat();
+    let reader = thread::spawn(move || read_exact(&mut server, sent.len()) == sent);
+    client.write_all(&before).unwrap();
+    rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB).unwrap();
+    client.write_all(&after).unwrap();
+    // The urgent byte itself is delivered out of band, or not at all: TCP gives proxies no better choice.
+    assert!(reader.join().unwrap(), "bytes are missing or wrong");
+}
