@@ -101,7 +101,7 @@ fn relayed(error: &relay::Error) -> Ending {
         relay::Error::Reset(side) => Ending::new(Outcome::Reset, party(side)),
         relay::Error::Idle => Ending::new(Outcome::IdleTimeout, Party::Proxy),
         relay::Error::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(side)),
-        relay::Error::Io(side, source) => Ending::because(Outcome::Reset, party(side), source),
+        relay::Error::Io(side, source) => Ending::because(Outcome::Broken, party(side), source),
     }
 }
 /// A handshake that led to nothing.

@@ -13,7 +13,7 @@ use crate::name::ServerName;
 use crate::net::{LINGER, Stream, close_in_order};
 use crate::proxy::session::Session;
 use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
-use crate::relay::{Side, relay};
+use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::Acceptor;
@@ -162,12 +162,19 @@ async fn handshake(
 }
 
 async fn move_bytes(route: &Route, mut client: Stream, mut server: Stream, session: &mut Session) {
-    let ending = match relay(&mut client, &mut server, &mut session.meter, &route.relay).await {
-        Ok(Side::Client) => Ending::new(Outcome::Closed, Party::Client),
-        Ok(Side::Server) => Ending::new(Outcome::Closed, Party::Server),
-        Err(error) => Error::Relay(error).ending(),
+    let error = match relay(&mut client, &mut server, &mut session.meter, &route.relay).await {
+        Ok(Side::Client) => return session.end(Ending::new(Outcome::Closed, Party::Client)),
+        Ok(Side::Server) => return session.end(Ending::new(Outcome::Closed, Party::Server)),
+        Err(error) => error,
     };
-    session.end(ending);
+    let alerted = matches!(error, relay::Error::Io(Side::Client, _));
+    session.end(Error::Relay(error).ending());
+    drop(server);
+    if let (true, Stream::Tls(tls)) = (alerted, client) {
+        // The session has written its alert, which a close with input unread would take back.
+        let mut tcp = tls.into_inner().0;
+        Box::pin(close_in_order(&mut tcp, Instant::now() + LINGER)).await;
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ outcomes! {
     Closed = "closed",
     /// One side aborted the connection.
     Reset = "reset",
+    /// One side broke the rules of TLS, or its socket failed.
+    Broken = "broken",
     /// No byte either way for too long.
     IdleTimeout = "idle_timeout",
     /// One side had finished and the other was silent for too long.

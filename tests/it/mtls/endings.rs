@@ -102,3 +102,19 @@ fn a_client_that_says_hello_and_then_nothing_meets_the_handshake_deadline_and_no
     }
     assert_eq!(backend.accepted(), 0);
 }
+
+#[test]
+fn a_client_that_breaks_its_session_is_told_so_although_it_sends_on() {
+    let (site, dir) = site();
+    let backend = Backend::echo();
+    let mut proxy = Proxy::start_in(dir, &config(&backend, "open", ""));
+    let mut session = tls::session(&site.client(None, &TLS13), NAME, proxy.connect());
+    session.write_all(b"the question").unwrap();
+    let mut answer = [0; 12];
+    session.read_exact(&mut answer).unwrap();
+    let garbage = [&[23, 3, 3, 0, 32][..], &[0x55; 32]].concat();
+    session.sock.write_all(&[garbage, vec![0; 100_000]].concat()).unwrap();
+    assert_eq!(alert(&session.read(&mut answer).unwrap_err()), Some(20), "bad_record_mac");
+    let line = proxy.next_access();
+    assert_eq!((&line["outcome"], &line["by"]), (&"broken".into(), &"client".into()), "{line}");
+}
