@@ -115,6 +115,9 @@ fn a_client_that_breaks_its_session_is_told_so_although_it_sends_on() {
     let garbage = [&[23, 3, 3, 0, 32][..], &[0x55; 32]].concat();
     session.sock.write_all(&[garbage, vec![0; 100_000]].concat()).unwrap();
     assert_eq!(alert(&session.read(&mut answer).unwrap_err()), Some(20), "bad_record_mac");
+    // A reset in place of the end would have taken the alert with it, had it been faster.
+    assert_eq!(read_to_end(&mut session.sock), b"");
+    drop(session);
     let line = proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"broken".into(), &"client".into()), "{line}");
 }
