@@ -42,6 +42,9 @@ pub enum AddrError {
     /// No `:port` at the end.
     #[error("an address ends in a port, as in `192.0.2.1:443`, `[2001:db8::1]:443` or `ca.internal:8443`")]
     NoPort,
+    /// A URL.
+    #[error("write `host:port`, not a URL")]
+    Url,
     /// What follows the last colon is not a port.
     #[error("{0:?} is not a port (1 to 65535)")]
     Port(String),
@@ -128,6 +131,9 @@ impl fmt::Display for UpstreamAddr {
 fn split_port(text: &str) -> Result<(&str, u16), AddrError> {
     if let Ok(addr) = text.parse::<Ipv6Addr>() {
         return Err(AddrError::Brackets(addr));
+    }
+    if text.contains("://") {
+        return Err(AddrError::Url);
     }
     let (host, port) = text.rsplit_once(':').ok_or(AddrError::NoPort)?;
     let port = port.parse().map_err(|_| AddrError::Port(port.to_owned()))?;

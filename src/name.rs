@@ -28,7 +28,7 @@ pub enum NameError {
     #[error("each label of a server name has 1 to 63 characters")]
     Label,
     /// A byte that no host name contains.
-    #[error("{0:?} cannot stand in a server name; write international names in their ASCII form (xn--...)")]
+    #[error("{_0:?} cannot stand in a server name{}", ascii_form(*_0))]
     Character(char),
     /// The text is an IP address, or would be read as one.
     #[error("an IP address is not a server name: TLS clients send none for it")]
@@ -36,6 +36,10 @@ pub enum NameError {
     /// A `*` that is not the whole first label.
     #[error("a wildcard is `*` alone or stands for the whole first label, as in `*.example.net`")]
     Wildcard,
+}
+
+fn ascii_form(c: char) -> &'static str {
+    if c.is_ascii() { "" } else { "; write international names in their ASCII form (xn--...)" }
 }
 
 impl ServerName {

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::{ConfigPath, load, print};
 use crate::config::diagnostic::did_you_mean;
@@ -26,8 +27,8 @@ pub(super) struct Options {
     /// The server name that the client sends; leave it out for a client that sends none.
     #[arg(long, value_name = "NAME")]
     sni: Option<String>,
-    /// A protocol that the client offers; may be repeated, the preferred one first.
-    #[arg(long, value_name = "PROTOCOL")]
+    /// Protocols that the client offers, the preferred one first, separated by commas.
+    #[arg(long, value_name = "PROTOCOLS", value_delimiter = ',')]
     alpn: Vec<Alpn>,
     /// The client's address.
     #[arg(long, value_name = "IP", default_value = "192.0.2.1")]
@@ -137,12 +138,13 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
     if let Some(upstream) = route.action.upstream() {
         let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
         let balance = match upstream.balance {
-            crate::upstream::Balance::RoundRobin => "in turn",
-            crate::upstream::Balance::First => "in this order",
+            crate::upstream::Balance::RoundRobin => " in turn",
+            crate::upstream::Balance::First => " in this order",
         };
-        line(text, "upstream", format_args!("{} {balance}", servers.join(", ")));
+        let balance = if servers.len() > 1 { balance } else { "" };
+        line(text, "upstream", format_args!("{}{balance}", servers.join(", ")));
     }
-    line(text, "timeouts", timeouts(&route.timeouts));
+    line(text, "timeouts", timeouts(route));
 }
 
 fn terms(text: &mut String, config: &Config, name: &str) {
@@ -183,17 +185,18 @@ fn certificate(text: &mut String, config: &Config, route: &Route, names: &[Arc<s
     line(text, "", format_args!("SHA-256 {}", named.certificate.fingerprint()));
 }
 
-fn timeouts(timeouts: &Timeouts) -> String {
-    let seconds = |duration: std::time::Duration| format!("{}s", duration.as_secs_f64());
-    let or_off = |duration: Option<std::time::Duration>| duration.map_or_else(|| "off".to_owned(), seconds);
-    format!(
-        "hello {}, handshake {}, connect {}, idle {}, half_close {}",
-        seconds(timeouts.hello),
-        seconds(timeouts.handshake),
-        seconds(timeouts.connect),
-        or_off(timeouts.idle),
-        or_off(timeouts.half_close)
-    )
+fn timeouts(route: &Route) -> String {
+    let text = |duration: Duration| {
+        SignedDuration::try_from(duration).map(|duration| format!("{duration:#}")).unwrap_or_default()
+    };
+    let or_off = |duration: Option<Duration>| duration.map_or_else(|| "off".to_owned(), text);
+    let Timeouts { hello, handshake, connect, idle, half_close, .. } = route.timeouts;
+    let handshake = match route.action {
+        Action::Terminate { .. } => format!("handshake {}, ", text(handshake)),
+        Action::Passthrough(_) | Action::Reject => String::new(),
+    };
+    let (idle, half_close) = (or_off(idle), or_off(half_close));
+    format!("hello {}, {handshake}connect {}, idle {idle}, half_close {half_close}", text(hello), text(connect))
 }
 
 /// The routes that have the name, and what else they ask for.

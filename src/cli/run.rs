@@ -3,12 +3,14 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use crate::cli::{ConfigPath, print_diagnostics, runtime};
 use crate::server::{self, RunError};
 
 pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
     let path = config.find()?;
-    let runtime = runtime()?;
+    let (shown, runtime) = (path.clone(), runtime()?);
     let ended = runtime.block_on(server::run(path));
     // Without waiting for threads that ask a resolver or a file system which does not answer.
     runtime.shutdown_background();
@@ -16,7 +18,7 @@ pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(RunError::Invalid(diagnostics)) => {
             print_diagnostics(&mut io::stderr(), io::stderr().is_terminal(), &diagnostics);
-            Ok(ExitCode::FAILURE)
+            bail!("not started: {} is not valid", shown.display())
         }
         Err(error) => Err(error.into()),
     }

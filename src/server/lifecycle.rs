@@ -31,7 +31,7 @@ pub enum RunError {
     #[error("the configuration is not valid")]
     Invalid(Vec<Diagnostic>),
     /// Addresses that could not be bound.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Bind(Vec<BindError>),
     /// The kernel refused something that every process needs.
     #[error("cannot start: {0}")]
@@ -202,7 +202,7 @@ impl Running {
             return self.refused(&diagnostics);
         }
         if let Err(errors) = self.server.apply(parts) {
-            return self.refused_later(&RunError::Bind(errors).to_string().replace('\n', "; "), true);
+            return self.refused_later(&RunError::Bind(errors).to_string(), true);
         }
         self.retry = None;
         self.timeouts = config.timeouts;

@@ -245,9 +245,13 @@ fn tables_that_no_route_uses_are_pointed_out() {
          [routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"10.0.0.1:1\"\n"
     ));
     let said = text(&snigate(dir.path(), &["check"]));
-    for expected in ["tls.m: no route uses it; routes.a names none", "upstreams.u: no route uses it"] {
+    for expected in ["routes.a would let in every client", "add `tls = \"m\"`", "upstreams.u: no route uses it"] {
         assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
     }
+    let meant = fs::read_to_string(dir.path().join("snigate.toml")).unwrap() + "tls = \"default\"\n";
+    fs::write(dir.path().join("snigate.toml"), meant).unwrap();
+    let said = text(&snigate(dir.path(), &["check"]));
+    assert!(said.contains("0 errors, 2 warnings") && said.contains("tls.m: no route uses it"), "{said}");
 }
 
 #[test]

@@ -319,7 +319,7 @@ impl Compiler<'_> {
         let never = rule.strict_sni && checked > 0 && uncovered.len() == checked && checked == rule.names.len();
         for (pattern, text) in uncovered {
             let fate = match (rule.strict_sni, never) {
-                (true, true) => "and of no other name of the route: it can never match",
+                (true, true) => "nor any other name of the route, so that it can never match",
                 (true, false) => "its clients get the alert unrecognized_name",
                 (false, _) => "its clients are shown the default certificate",
             };

@@ -60,10 +60,12 @@ pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<
 fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Report<'_>) -> Option<NamedCertificate> {
     let file::Certificate { cert_file, key_file, dir } = &table.value;
     let base = &table.source.path;
+    let mut key_span = None;
     let (cert_file, key_file, span) = match (cert_file, key_file, dir) {
         (Some(cert), key, None) => {
             let cert_file = beside(base, cert);
             let key_file = key.as_ref().map_or_else(|| cert_file.clone(), |key| beside(base, key));
+            key_span = key.as_ref().map(|key| key.span.clone());
             (cert_file, key_file, cert.span.clone())
         }
         (None, None, Some(dir)) => {
@@ -84,7 +86,8 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
             return None;
         }
     };
-    let (cert, key) = (read(&cert_file, &span, files, report), read(&key_file, &span, files, report));
+    let key_span = key_span.unwrap_or_else(|| span.clone());
+    let (cert, key) = (read(&cert_file, &span, files, report), read(&key_file, &key_span, files, report));
     let certificate = match Certificate::load(&cert?, &key?) {
         Ok(certificate) => certificate,
         Err(error) => {
@@ -95,7 +98,10 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
             };
             let unsettled = error == CertificateError::Mismatch;
             let severity = if unsettled { Severity::Unsettled } else { Severity::Error };
-            report.push(severity, &span, format_args!("{pair}: {error}"), None);
+            let is_key = !matches!(error, CertificateError::Certificates(_));
+            let help = (key_file == cert_file && is_key)
+                .then(|| "add `key_file = \"...\"`: without it the key is looked for in cert_file".to_owned());
+            report.push(severity, if is_key { &key_span } else { &span }, format_args!("{pair}: {error}"), help);
             return None;
         }
     };

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use crate::config::compile::tls::DEFAULT_TLS;
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::file::Action;
+use crate::config::file::{Action, ClientAuthMode, Tls};
 use crate::config::read::{In, Merged, Named};
 
-/// Warns of each `[tls]`, `[upstreams]` and `[certificates]` table that no route uses.
+/// Reports each `[tls]`, `[upstreams]` and `[certificates]` table that no route uses. Where there are mistakes, what refers to what is not known.
 pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses()) {
+        return;
+    }
     let (mut tls, mut upstreams, mut certificates) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut open = Vec::new();
     for (name, In { value: route, .. }) in &merged.routes {
@@ -29,28 +32,35 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
             table = merged.tls.get(name).and_then(|tls| tls.value.extends.as_ref()).map(|name| name.as_str());
         }
     }
-    let unguarded =
-        if open.is_empty() { String::new() } else { format!("; routes.{} names none", open.join(", routes.")) };
-    report(
-        "tls",
-        &merged.tls,
-        &tls,
-        |tls| if tls.client_auth.is_some() { unguarded.clone() } else { String::new() },
-        diagnostics,
-    );
-    report("upstreams", &merged.upstreams, &upstreams, |_| String::new(), diagnostics);
-    report("certificates", &merged.certificates, &certificates, |_| String::new(), diagnostics);
+    report_unguarded(merged, &tls, &open, diagnostics);
+    report("tls", &merged.tls, &tls, diagnostics);
+    report("upstreams", &merged.upstreams, &upstreams, diagnostics);
+    report("certificates", &merged.certificates, &certificates, diagnostics);
 }
 
-fn report<T>(
-    section: &str,
-    tables: &Named<T>,
-    used: &BTreeSet<&str>,
-    more: impl Fn(&T) -> String,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+/// Refuses a configuration that asks for client certificates in a table which no route uses, while a route names no
+/// table: one line was forgotten, and everybody would come in.
+fn report_unguarded(merged: &Merged, used: &BTreeSet<&str>, open: &[&str], diagnostics: &mut Vec<Diagnostic>) {
+    let asks = |tls: &In<Tls>| {
+        tls.value.client_auth.as_ref().is_some_and(|auth| {
+            auth.ca_files.is_some() || auth.mode.as_ref().is_some_and(|mode| mode.value != ClientAuthMode::None)
+        })
+    };
+    let unused = merged.tls.iter().find(|(name, table)| !used.contains(name.as_str()) && asks(table));
+    let (Some((tls, table)), Some(route)) = (unused, open.first()) else { return };
+    let place = &merged.routes[*route];
+    let message = format!(
+        "routes.{route} would let in every client: it names no tls table, and tls.{tls}, which asks for client \
+         certificates, is used by no route"
+    );
+    let help = format!("add `tls = {tls:?}` to the route, or `tls = {DEFAULT_TLS:?}` if everybody may come in");
+    let diagnostic = Diagnostic::new(Severity::Error, message).at(&place.source, &place.span).help(help);
+    diagnostics.push(diagnostic.and_at(&table.source, &table.span, "not used"));
+}
+
+fn report<T>(section: &str, tables: &Named<T>, used: &BTreeSet<&str>, diagnostics: &mut Vec<Diagnostic>) {
     for (name, table) in tables.iter().filter(|(name, _)| !used.contains(name.as_str())) {
-        let message = format!("{section}.{name}: no route uses it{}", more(&table.value));
+        let message = format!("{section}.{name}: no route uses it");
         diagnostics.push(Diagnostic::new(Severity::Warning, message).at(&table.source, &table.span));
     }
 }
