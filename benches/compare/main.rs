@@ -1,0 +1,85 @@
+//! Snigate beside its peers: the same work through each of them, one after the other, round after round.
+//!
+//! `benches/compare/run` starts this. The program plays every part but the proxies': it starts itself again as the
+//! backend and as the load generator (on one core), and each proxy in turn (on the other), and compares what the same
+//! work cost them.
+
+mod backend;
+mod cases;
+mod chart;
+mod client;
+mod driver;
+mod load;
+mod machine;
+mod measure;
+mod peers;
+mod pki;
+mod protocol;
+mod report;
+mod results;
+mod spawn;
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::cases::Case;
+use crate::driver::Options;
+use crate::peers::Proxy;
+
+/// Compares snigate with its peers.
+#[derive(Debug, Parser)]
+#[command(name = "benches/compare/run")]
+struct Cli {
+    /// Under five minutes: three short rounds. The result is printed and left in the target directory.
+    #[arg(long)]
+    quick: bool,
+    /// Every case, five rounds or more, about twenty minutes. Without --case and --proxy it writes RESULTS.md.
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+    /// Only these cases.
+    #[arg(long = "case", value_name = "CASE")]
+    cases: Vec<Case>,
+    /// Only these proxies.
+    #[arg(long = "proxy", value_name = "PROXY")]
+    proxies: Vec<Proxy>,
+    /// How often each proxy has its turn.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// The core of the proxies.
+    #[arg(long, default_value_t = 0)]
+    proxy_core: usize,
+    /// The core of the load generator and the backend.
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+    /// What cargo says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("backend") => backend::run(arguments.next().context("how many?")?.parse()?),
+        Some("load") => load::run(&arguments.next().context("a job")?),
+        Some("exec") => spawn::become_pinned(arguments),
+        _ => compare(Cli::parse()),
+    }
+}
+
+fn compare(cli: Cli) -> anyhow::Result<()> {
+    if !cli.quick && !cli.full {
+        // Such as a plain `cargo bench`, which should not take twenty minutes and install nothing.
+        writeln!(io::stdout(), "compare: run benches/compare/run, or give --quick or --full")?;
+        return Ok(());
+    }
+    driver::run(&Options {
+        quick: cli.quick,
+        cases: cli.cases,
+        proxies: cli.proxies,
+        rounds: cli.rounds,
+        proxy_core: cli.proxy_core,
+        load_core: cli.load_core,
+    })
+}
