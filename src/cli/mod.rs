@@ -11,9 +11,11 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::config::diagnostic::Diagnostic;
 
@@ -114,6 +116,10 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+/// One thread for each processor that this process may use. With only one there is nobody to share work with, and the
+/// runtime for that case has less to do for each event.
+fn runtime() -> anyhow::Result<Runtime> {
+    let processors = available_parallelism().map_or(1, usize::from);
+    let mut builder = if processors == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build().context("cannot start the runtime")
 }
