@@ -108,7 +108,8 @@ impl Scale {
 }
 
 /// The connections of one turn. Each leaves a port in TIME_WAIT on the client's side and one on the proxy's, and there are
-/// 14,000 that the kernel finds at once; beyond them it would be its search for ports that is measured.
+/// 14,000 that the kernel finds at once. Beyond them its search for one is what is measured: with 28,000 in two seconds it
+/// took 18 % of snigate's time and halved the rate.
 const PORTS: usize = 10_000;
 
 /// The routes of the case that has many.

@@ -35,7 +35,7 @@ struct Cli {
     /// Under five minutes: three short rounds. The result is printed and left in the target directory.
     #[arg(long)]
     quick: bool,
-    /// Every case, five rounds or more, about twenty minutes. Without --case and --proxy it writes RESULTS.md.
+    /// Every case, five rounds or more, about a quarter of an hour. Without --case and --proxy it writes RESULTS.md.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Only these cases.
@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
 
 fn compare(cli: Cli) -> anyhow::Result<()> {
     if !cli.quick && !cli.full {
-        // Such as a plain `cargo bench`, which should not take twenty minutes and install nothing.
+        // Such as a plain `cargo bench`, which is not to take a quarter of an hour with half of the peers missing.
         writeln!(io::stdout(), "compare: run benches/compare/run, or give --quick or --full")?;
         return Ok(());
     }
