@@ -91,8 +91,8 @@ impl Files {
 
     /// The first path whose content is no longer what was read.
     #[must_use]
-    pub fn changed(&self) -> Option<&Path> {
-        self.seen.iter().find(|(path, seen)| seen.has_changed(path)).map(|(path, _)| path.as_path())
+    pub fn changed(&mut self) -> Option<&Path> {
+        self.seen.iter_mut().find_map(|(path, seen)| seen.has_changed(path).then_some(path.as_path()))
     }
 
     /// Every path that was read or was to be read.
@@ -108,9 +108,10 @@ pub fn here(directory: &Path) -> &Path {
 }
 
 impl Seen {
-    fn has_changed(&self, path: &Path) -> bool {
-        if let (Some(before), Some(now)) = (&self.stamp, Stamp::of(path))
-            && before.same(&now)
+    fn has_changed(&mut self, path: &Path) -> bool {
+        let now = Stamp::of(path);
+        if let (Some(before), Some(now)) = (&self.stamp, &now)
+            && before.same(now)
             && !before.recent
         {
             return false;
@@ -119,7 +120,12 @@ impl Seen {
             Content::Directory(_) => list_directory(path).map(|names| Content::Directory(names_hash(&names))),
             _ => read_file(path).map(|bytes| Content::File(sha256(&bytes))),
         };
-        content.unwrap_or_else(|error| Content::Unreadable(error.kind())) != self.content
+        if content.unwrap_or_else(|error| Content::Unreadable(error.kind())) != self.content {
+            return true;
+        }
+        // Directories have no stamp; a file need not be read again until it is written again.
+        self.stamp = self.stamp.take().and(now);
+        false
     }
 }
 
@@ -203,20 +209,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "one").unwrap();
-        let files = seen(&path);
+        let mut files = seen(&path);
         assert_eq!(files.changed(), None);
         fs::write(&path, "one").unwrap();
         assert_eq!(files.changed(), None, "the same content");
         fs::write(&path, "two").unwrap();
         assert_eq!(files.changed(), Some(path.as_path()));
-        let files = seen(&path);
+        let mut files = seen(&path);
         fs::write(dir.path().join("b"), "six").unwrap();
         fs::rename(dir.path().join("b"), &path).unwrap();
         assert_eq!(files.changed(), Some(path.as_path()));
-        let files = seen(&path);
+        let mut files = seen(&path);
         fs::remove_file(&path).unwrap();
         assert_eq!(files.changed(), Some(path.as_path()));
-        let files = seen(&path);
+        let mut files = seen(&path);
         assert_eq!(files.changed(), None, "still missing");
         fs::write(&path, "").unwrap();
         assert_eq!(files.changed(), Some(path.as_path()), "it appeared");
@@ -233,7 +239,7 @@ mod tests {
         symlink("1", &link).unwrap();
         let path = dir.path().join("..data/a");
         for version in ["2", "3"] {
-            let files = seen(&path);
+            let mut files = seen(&path);
             symlink(version, dir.path().join("new")).unwrap();
             fs::rename(dir.path().join("new"), &link).unwrap();
             assert_eq!(files.changed(), Some(path.as_path()), "{version}");

@@ -169,15 +169,15 @@ impl Running {
     /// take as long as they take; connections are served meanwhile.
     fn look(&mut self, requested: bool) -> JoinHandle<Look> {
         let must_load = requested || self.retry.is_some();
-        let files = std::mem::take(&mut self.files);
+        let mut files = std::mem::take(&mut self.files);
         let path = self.path.clone();
         let upstreams = self.server.upstreams().clone();
         spawn_blocking(move || {
-            let changed = files.changed();
+            let changed = files.changed().map(|path| path.display().to_string());
             if changed.is_none() && !must_load {
                 return Look::Unchanged(files);
             }
-            debug!(changed = changed.map(|path| path.display().to_string()), "loading");
+            debug!(changed, "loading");
             let loaded = config::load(&path);
             let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
             Look::Loaded(Box::new(loaded), parts)
