@@ -199,7 +199,7 @@ impl Case {
                 case.setup() == Setup::Passthrough && !matches!(case, Self::Start | Self::HalfHello | Self::Routes)
             }
             // Envoy and Traefik take minutes to load so many.
-            (Self::Routes, proxy) => matches!(proxy, Proxy::Snigate | Proxy::Nginx | Proxy::Haproxy),
+            (Self::Routes, proxy) => matches!(proxy, Proxy::Snigate | Proxy::Before | Proxy::Nginx | Proxy::Haproxy),
             _ => true,
         };
         let routes: &[u32] = if self == Self::Routes { &[1, MANY_ROUTES] } else { &[1] };

@@ -66,7 +66,7 @@ fn draw_row(text: &mut String, result: &CaseResult, row: &Row, y: u32) {
     let width = ratio.min(LIMIT) * SCALE;
     let color = match row.entry.proxy {
         Proxy::Snigate => "#2563eb",
-        Proxy::SnigateLog => "#93b4f5",
+        Proxy::SnigateLog | Proxy::Before => "#93b4f5",
         _ => "#b0b0b0",
     };
     let top = y - 10;

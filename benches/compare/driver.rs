@@ -41,7 +41,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         ensure!(rounds > 0, "no rounds, no result");
         (scale.rounds, scale.memory_rounds) = (rounds, rounds);
     }
-    let proxies = if options.proxies.is_empty() { Proxy::ALL.to_vec() } else { options.proxies.clone() };
+    // Another build takes part only where it is asked for.
+    let all = || Proxy::ALL.into_iter().filter(|proxy| *proxy != Proxy::Before).collect();
+    let proxies = if options.proxies.is_empty() { all() } else { options.proxies.clone() };
     let cases = if options.cases.is_empty() { Case::value_variants().to_vec() } else { options.cases.clone() };
     let complete = !options.quick && options.cases.is_empty() && options.proxies.is_empty() && scale.rounds >= 5;
     let machine = Machine::describe(&proxies);

@@ -40,7 +40,7 @@ impl Machine {
 fn version(proxy: Proxy) -> Option<String> {
     let flag = match proxy {
         Proxy::Direct | Proxy::SnigateLog | Proxy::HaproxySplice => return None,
-        Proxy::Snigate | Proxy::Envoy => "--version",
+        Proxy::Snigate | Proxy::Before | Proxy::Envoy => "--version",
         Proxy::Nginx | Proxy::Haproxy => "-v",
         Proxy::Traefik => "version",
     };

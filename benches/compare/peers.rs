@@ -27,6 +27,8 @@ pub(crate) enum Proxy {
     Snigate,
     /// Snigate, and a line in a file for each connection.
     SnigateLog,
+    /// Another build of snigate, to see what a change does: the program that the variable `SNIGATE_BEFORE` names.
+    Before,
     Nginx,
     /// It splices where its heuristics say so.
     Haproxy,
@@ -63,10 +65,11 @@ pub(crate) struct Instance {
 }
 
 impl Proxy {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Direct,
         Self::Snigate,
         Self::SnigateLog,
+        Self::Before,
         Self::Nginx,
         Self::Haproxy,
         Self::HaproxySplice,
@@ -79,6 +82,7 @@ impl Proxy {
             Self::Direct => "direct",
             Self::Snigate => "snigate",
             Self::SnigateLog => "snigate+log",
+            Self::Before => "snigate before",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::HaproxySplice => "HAProxy+splice",
@@ -89,7 +93,11 @@ impl Proxy {
 
     /// Whether snigate is measured by it.
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Direct | Self::Snigate | Self::SnigateLog)
+        !matches!(self, Self::Direct) && !self.is_snigate()
+    }
+
+    fn is_snigate(self) -> bool {
+        matches!(self, Self::Snigate | Self::SnigateLog | Self::Before)
     }
 
     /// The program, if it is installed.
@@ -97,6 +105,7 @@ impl Proxy {
         let name = match self {
             Self::Direct => return None,
             Self::Snigate | Self::SnigateLog => return Some(env!("CARGO_BIN_EXE_snigate").into()),
+            Self::Before => return std::env::var_os("SNIGATE_BEFORE").map(PathBuf::from),
             Self::Nginx => "nginx",
             Self::Haproxy | Self::HaproxySplice => "haproxy",
             Self::Envoy => "envoy",
@@ -113,7 +122,7 @@ impl Proxy {
         let mut command = pinned(around.core, program)?;
         match self {
             Self::Direct => {}
-            Self::Snigate | Self::SnigateLog => _ = command.args(["run", "-c"]).arg(config),
+            Self::Snigate | Self::SnigateLog | Self::Before => _ = command.args(["run", "-c"]).arg(config),
             Self::Nginx => _ = command.arg("-p").arg(&around.dir).arg("-e").arg("/dev/null").arg("-c").arg(config),
             Self::Haproxy | Self::HaproxySplice => _ = command.arg("-db").arg("-f").arg(config),
             Self::Envoy => {
@@ -147,7 +156,7 @@ impl Proxy {
         };
         match self {
             Self::Direct => Ok(PathBuf::new()),
-            Self::Snigate | Self::SnigateLog => write("snigate.toml", &format!("snigate-{kind}.toml")),
+            Self::Snigate | Self::SnigateLog | Self::Before => write("snigate.toml", &format!("snigate-{kind}.toml")),
             Self::Nginx => write("nginx.conf", &format!("nginx-{kind}.conf")),
             Self::Haproxy | Self::HaproxySplice => write("haproxy.cfg", &format!("haproxy-{kind}.cfg")),
             Self::Envoy => write("envoy.yaml", &format!("envoy-{kind}.yaml")),
@@ -195,14 +204,14 @@ impl Proxy {
     fn write_routes(self, routes: u32, around: &Surroundings) -> anyhow::Result<()> {
         let backend = around.backend;
         let path = match self {
-            Self::Snigate | Self::SnigateLog => around.dir.join("routes.d/routes.toml"),
+            _ if self.is_snigate() => around.dir.join("routes.d/routes.toml"),
             _ => around.dir.join("routes.map"),
         };
         let mut out = std::io::BufWriter::new(fs::File::create(path)?);
         for number in 0..routes {
             let name = numbered(number);
             match self {
-                Self::Snigate | Self::SnigateLog => writeln!(
+                _ if self.is_snigate() => writeln!(
                     out,
                     "[routes.r{number}]\nsni = \"{name}\"\naction = \"passthrough\"\nupstream = \"{backend}\""
                 )?,
