@@ -143,6 +143,21 @@ pub struct Tls {
     /// Whether and how clients authenticate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,
+    /// What happens to open connections when a reload withdraws the CA, the certificate or the permission by which they
+    /// came in. `keep` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_revoke: Option<At<OnRevoke>>,
+}
+
+/// What happens to connections whose client would not be let in any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRevoke {
+    /// They go on.
+    #[default]
+    Keep,
+    /// They are closed.
+    Close,
 }
 
 /// A version of TLS.
@@ -166,6 +181,47 @@ pub struct ClientAuth {
     /// Files, or directories of files, of the CAs that client certificates are verified against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_files: Option<List>,
+    /// Files, or directories of files, of certificate revocation lists, PEM or DER.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl_files: Option<List>,
+    /// How the lists are used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl: Option<At<Crl>>,
+}
+
+/// `client_auth.crl` of a `[tls]` table.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Crl {
+    /// Which certificates of a chain are looked up. `leaf` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<CrlDepth>,
+    /// What becomes of a certificate of whose issuer there is no list. `deny` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<Verdict>,
+    /// What becomes of a certificate whose issuer's list is older than it may be. `deny` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Verdict>,
+}
+
+/// Which certificates of a chain are looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CrlDepth {
+    /// The client's own.
+    Leaf,
+    /// The client's own and every intermediate.
+    Chain,
+}
+
+/// Whether somebody comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No.
+    Deny,
+    /// Yes.
+    Allow,
 }
 
 /// Whether clients authenticate.

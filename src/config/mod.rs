@@ -13,7 +13,7 @@ mod show;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::addr::ListenAddr;
 use crate::config::diagnostic::Diagnostic;
@@ -120,6 +120,15 @@ pub struct Tls {
     pub client_auth: ClientAuthMode,
     /// The CAs that they are verified against.
     pub ca_files: Vec<PathBuf>,
+}
+
+/// Something to be said at a time that has not come yet, unless another configuration runs by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub message: String,
 }
 
 /// A certificate, and where it came from.

@@ -102,12 +102,17 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
 impl From<&crate::config::Tls> for file::Tls {
     fn from(tls: &crate::config::Tls) -> Self {
         let ca_files: Vec<String> = tls.ca_files.iter().map(|path| absolute(path)).collect();
-        let client_auth = file::ClientAuth { mode: Some(At::from(tls.client_auth)), ca_files: some_list(&ca_files) };
+        let client_auth = file::ClientAuth {
+            mode: Some(At::from(tls.client_auth)),
+            ca_files: some_list(&ca_files),
+            ..Default::default()
+        };
         Self {
             extends: None,
             min_version: Some(tls.min_version),
             alpn: some_list(&tls.alpn),
             client_auth: Some(client_auth),
+            on_revoke: None,
         }
     }
 }

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, Ending, Outcome, Party};
+use crate::tls::{Acceptor, Admission};
 
 /// Two threads that open and close connections rarely want the same shard at the same time.
 const SHARDS: usize = 16;
@@ -21,6 +23,7 @@ pub struct Connections {
     open: AtomicUsize,
     ended: Notify,
     closing: AtomicBool,
+    terms: ArcSwap<Terms>,
     /// The start of the process in the upper half, so that numbers are not used again after a restart.
     epoch: u64,
     /// Counts since the start.
@@ -29,14 +32,22 @@ pub struct Connections {
 
 /// What can be done to an open connection from outside its task.
 #[derive(Debug, Default)]
-struct Live {
+pub(super) struct Live {
     abort: OnceLock<AbortHandle>,
+    /// The route that let it in, and by what.
+    admission: OnceLock<Box<(Arc<str>, Admission)>>,
+    /// Boxed: hardly any connection ends so, and each has the room for it.
+    withdrawn: OnceLock<Box<Ending>>,
 }
+
+/// By route the terms on which clients are in, where they can be taken back.
+pub type Terms = HashMap<Arc<str>, Arc<Acceptor>>;
 
 /// A place among the open connections, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) id: u64,
+    pub(super) live: Arc<Live>,
     connections: Arc<Connections>,
 }
 
@@ -48,6 +59,7 @@ impl Default for Connections {
             open: AtomicUsize::new(0),
             ended: Notify::new(),
             closing: AtomicBool::new(false),
+            terms: ArcSwap::default(),
             epoch: seconds << 32,
             counters: Counters::default(),
         }
@@ -87,12 +99,32 @@ impl Connections {
         }
     }
 
+    /// From now on clients are in on these terms. Call it before the first connection can meet them, and
+    /// [`close_withdrawn`](Self::close_withdrawn) afterwards.
+    pub fn set_terms(&self, terms: Terms) {
+        self.terms.store(Arc::new(terms));
+    }
+
+    /// Closes every connection whose client would not be let in on the present terms: the number of them. It takes the
+    /// time of one verification for each connection that can be recalled.
+    pub fn close_withdrawn(&self) -> usize {
+        let terms = self.terms.load_full();
+        let admitted = |live: &&Arc<Live>| live.admission.get().is_some();
+        let all: Vec<Arc<Live>> = self
+            .shards
+            .iter()
+            .flat_map(|shard| Vec::from_iter(lock(shard).values().filter(admitted).cloned()))
+            .collect();
+        all.iter().filter(|live| live.judge(&terms)).count()
+    }
+
     /// Takes a place for a connection that was just accepted.
     pub(super) fn enter(self: &Arc<Self>) -> Place {
         let id = self.epoch.wrapping_add(self.counters.accept());
         self.open.fetch_add(1, Ordering::AcqRel);
-        lock(self.shard(id)).insert(id, Arc::default());
-        Place { id, connections: Arc::clone(self) }
+        let live = Arc::<Live>::default();
+        lock(self.shard(id)).insert(id, Arc::clone(&live));
+        Place { id, live, connections: Arc::clone(self) }
     }
 
     /// Runs a connection in a task of its own. Its place, which `serve` owns, is what waits for it.
@@ -103,7 +135,7 @@ impl Connections {
         let live = lock(self.shard(id)).get(&id).cloned();
         if let Some(live) = live {
             let _ = live.abort.set(task.abort_handle());
-            if self.closing.load(Ordering::SeqCst) {
+            if self.closing.load(Ordering::SeqCst) || live.withdrawn().is_some() {
                 task.abort();
             }
         }
@@ -111,6 +143,38 @@ impl Connections {
 
     fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Live>>> {
         &self.shards[(id % SHARDS as u64) as usize]
+    }
+}
+
+impl Live {
+    /// Why the connection is being closed before its end, if it is.
+    pub(super) fn withdrawn(&self) -> Option<&Ending> {
+        self.withdrawn.get().map(AsRef::as_ref)
+    }
+
+    /// Closes the connection if its client would not be let in on these terms.
+    fn judge(&self, terms: &Terms) -> bool {
+        let Some((route, admission)) = self.admission.get().map(AsRef::as_ref) else { return false };
+        let Some(Err(refusal)) = terms.get(route).map(|acceptor| acceptor.admits(admission)) else { return false };
+        let ending = Ending::because(Outcome::RevokedCertificate, Party::Proxy, refusal);
+        let first = self.withdrawn.set(Box::new(ending)).is_ok();
+        if let Some(abort) = self.abort.get() {
+            abort.abort();
+        }
+        first
+    }
+}
+
+impl Place {
+    /// Remembers by what the client came in through `route`. `acceptor` is who let it in: other terms may have begun
+    /// to count meanwhile, and false says that by these it is not let in.
+    pub(super) fn admit(&self, route: &Arc<str>, acceptor: &Arc<Acceptor>, admission: Admission) -> bool {
+        let _ = self.live.admission.set(Box::new((Arc::clone(route), admission)));
+        let terms = self.connections.terms.load();
+        if terms.get(route).is_some_and(|current| !Arc::ptr_eq(current, acceptor)) {
+            self.live.judge(&terms);
+        }
+        self.live.withdrawn().is_none()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::tls::Acceptor;
 use crate::upstream::Upstream;
 
 pub use accept::{Port, accept};
-pub use connections::Connections;
+pub use connections::{Connections, Terms};
 pub use error::Error;
 
 /// What the connections of one listener meet. Immutable: a reload makes a new one.

@@ -11,6 +11,7 @@ use tracing::debug;
 
 use crate::name::ServerName;
 use crate::net::{LINGER, Stream, close_in_order};
+use crate::proxy::connections::Live;
 use crate::proxy::session::Session;
 use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
 use crate::relay::{self, Side, relay};
@@ -105,7 +106,7 @@ async fn connect(route: &Route, upstream: &Upstream, first: &[u8], session: &mut
 
 async fn terminate(
     route: &Route,
-    acceptor: &Acceptor,
+    acceptor: &Arc<Acceptor>,
     upstream: &Upstream,
     client: TcpStream,
     preface: Vec<u8>,
@@ -125,7 +126,7 @@ async fn terminate(
 /// A session with a client that may come in; otherwise the client has been told why not, and is gone.
 async fn handshake(
     route: &Route,
-    acceptor: &Acceptor,
+    acceptor: &Arc<Acceptor>,
     client: TcpStream,
     preface: &[u8],
     session: &mut Session,
@@ -147,7 +148,9 @@ async fn handshake(
             session.record.tls_version = Some(accepted.version);
             session.record.alpn = accepted.alpn.into_iter().collect();
             session.record.identity = accepted.identity.map(Box::new);
-            Some(Stream::Tls(accepted.stream))
+            let admit = |admission| session.place.admit(&route.name, acceptor, admission);
+            // False where a reload took the permission back while the handshake was on its way.
+            accepted.admission.is_none_or(admit).then_some(Stream::Tls(accepted.stream))
         }
         Ok(Err(mut error)) => {
             session.end(crate::proxy::error::handshake(&error));
@@ -161,8 +164,29 @@ async fn handshake(
     }
 }
 
-async fn move_bytes(route: &Route, mut client: Stream, mut server: Stream, session: &mut Session) {
-    let error = match relay(&mut client, &mut server, &mut session.meter, &route.relay).await {
+/// The streams of a relay, which may be cut off because the client may not be in any more. Then both sides must see that
+/// it was cut off: half a request is not a whole one.
+struct Ends<'a> {
+    streams: Option<(Stream, Stream)>,
+    live: &'a Live,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        if let (Some((client, server)), Some(_)) = (&self.streams, self.live.withdrawn()) {
+            relay::abort(client);
+            relay::abort(server);
+        }
+    }
+}
+
+async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut Session) {
+    let mut ends = Ends { streams: Some((client, server)), live: &session.place.live };
+    let Some((client, server)) = &mut ends.streams else { unreachable!("the streams are taken at the end") };
+    let relayed = relay(client, server, &mut session.meter, &route.relay).await;
+    let Some((client, server)) = ends.streams.take() else { unreachable!("the streams are taken here") };
+    drop(ends);
+    let error = match relayed {
         Ok(Side::Client) => return session.end(Ending::new(Outcome::Closed, Party::Client)),
         Ok(Side::Server) => return session.end(Ending::new(Outcome::Closed, Party::Server)),
         Err(error) => error,

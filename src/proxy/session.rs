@@ -21,7 +21,7 @@ pub(super) struct Session {
     access_log: bool,
     silent: bool,
     connections: Arc<Connections>,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Session {
@@ -64,11 +64,14 @@ impl Drop for Session {
             self.connections.counters.silent();
             return;
         }
+        let ending = self.ending.take();
         let unfinished = || {
-            let panicking = std::thread::panicking();
-            Ending::new(if panicking { Outcome::InternalError } else { Outcome::Drained }, Party::Proxy)
+            if std::thread::panicking() {
+                return Ending::new(Outcome::InternalError, Party::Proxy);
+            }
+            self.place.live.withdrawn().cloned().unwrap_or(Ending::new(Outcome::Drained, Party::Proxy))
         };
-        let ending = self.ending.take().unwrap_or_else(unfinished);
+        let ending = ending.unwrap_or_else(unfinished);
         self.record.sent += self.meter.sent;
         self.record.received += self.meter.received;
         self.record.truncated = self.meter.client_truncated || self.meter.server_truncated;

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::net::{Stream, with_scratch};
 
 /// Makes the close of `stream` an abort that its peer cannot take for a clean end. Unix sockets know no abort.
-pub(super) fn abort(stream: &Stream) {
+pub fn abort(stream: &Stream) {
     if let Some(tcp) = tcp(stream) {
         // It fails only on a socket that the peer has aborted already.
         let _ = tcp.set_zero_linger();

@@ -20,6 +20,8 @@ use std::time::Duration;
 use crate::net::Stream;
 use crate::relay::duplex::Duplex;
 
+pub use ending::abort;
+
 /// Moves bytes between client and upstream until both directions have ended: the side that ended first.
 ///
 /// When one side ends, the other is told as soon as it has taken all bytes (a half-close), and may go on sending. When

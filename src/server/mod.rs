@@ -17,7 +17,7 @@ use tracing::{error, info};
 use crate::addr::ListenAddr;
 use crate::config::{Action, Config, Route};
 use crate::net::listen;
-use crate::proxy::{self, Connections, Port, accept};
+use crate::proxy::{self, Connections, Port, Terms, accept};
 use crate::relay;
 use crate::upstream::{self, Upstream};
 
@@ -78,6 +78,7 @@ struct RunningPort {
 
 /// A configuration built into what serves it, but not serving yet.
 pub(crate) struct Parts {
+    terms: Terms,
     listeners: Vec<(Arc<proxy::Listener>, Vec<ListenAddr>)>,
     upstreams: Upstreams,
 }
@@ -108,7 +109,13 @@ impl Parts {
             };
             listeners.push((Arc::new(serving), listener.bind.clone()));
         }
-        Self { listeners, upstreams: used }
+        let terms = routes.iter().filter_map(|route| match &route.action {
+            proxy::Action::Terminate(acceptor, _) if acceptor.is_recallable() => {
+                Some((Arc::clone(&route.name), Arc::clone(acceptor)))
+            }
+            _ => None,
+        });
+        Self { terms: terms.collect(), listeners, upstreams: used }
     }
 }
 
@@ -146,6 +153,8 @@ impl Server {
     /// Every address that could not be bound. Nothing has changed then.
     pub(crate) fn apply(&mut self, parts: Parts) -> Result<(), Vec<BindError>> {
         let mut sockets = self.bind(&parts)?;
+        // First: who is let in by the listeners of before looks here afterwards.
+        self.connections.set_terms(parts.terms);
         let mut before = std::mem::take(&mut self.ports);
         for (listener, key) in parts.listeners.iter().flat_map(|(listener, bind)| keys(listener, bind)) {
             let running = match (before.remove(&key), sockets.remove(&key)) {

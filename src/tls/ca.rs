@@ -21,6 +21,8 @@ pub struct CaCertificate {
     der: CertificateDer<'static>,
     pub(super) anchor: TrustAnchor<'static>,
     subject: String,
+    /// The subject in DER, as lists and leaves name their issuer.
+    name: Vec<u8>,
     not_after: SystemTime,
     is_ca: bool,
 }
@@ -59,6 +61,11 @@ impl CaCertificate {
         &self.subject
     }
 
+    /// The subject in DER.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// The last moment at which the certificate is valid.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
@@ -79,6 +86,7 @@ impl CaCertificate {
         Ok(Self {
             anchor: anchor.to_owned(),
             subject: distinguished_name(certificate.subject()),
+            name: certificate.subject().as_raw().to_vec(),
             not_after: system_time(certificate.validity().not_after),
             is_ca: is_ca(&certificate),
             der,

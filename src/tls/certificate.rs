@@ -200,7 +200,7 @@ fn private_keys(bytes: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, Certificate
             Section::EncryptedKey => return Err(CertificateError::EncryptedKey),
             Section::Foreign(foreign) => instead = CertificateError::InsteadOfKey(foreign),
             Section::Certificate(_) => instead = CertificateError::InsteadOfKey(Foreign::Certificate),
-            Section::Beside => {}
+            Section::RevocationList(_) | Section::Beside => {}
         }
     }
     if keys.is_empty() { Err(instead) } else { Ok(keys) }

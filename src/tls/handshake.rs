@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::authz::Identity;
 use crate::name::{Alpn, NameError, ServerName};
+use crate::tls::admission::Admission;
 use crate::tls::identity::identity;
 use crate::tls::server::Choice;
 
@@ -25,6 +26,8 @@ pub struct Accepted {
     pub stream: Box<TlsStream<TcpStream>>,
     /// Who the client is, where it had to say and could prove it.
     pub identity: Option<Identity>,
+    /// What the client came in by, where that may be taken back.
+    pub admission: Option<Admission>,
     /// `1.2` or `1.3`.
     pub version: &'static str,
     /// The protocol that both sides agreed on.
@@ -103,7 +106,10 @@ impl Choice {
         let stream =
             handshake.await.map_err(|(error, stream)| HandshakeError { refusal: io_refusal(error), stream })?;
         match facts(stream.get_ref().1, routed) {
-            Ok((identity, version, alpn)) => Ok(Accepted { stream: Box::new(stream), identity, version, alpn }),
+            Ok((identity, version, alpn)) => {
+                let admission = self.recallable.then(|| Admission::of(stream.get_ref().1)).flatten();
+                Ok(Accepted { stream: Box::new(stream), identity, admission, version, alpn })
+            }
             Err(refusal) => Err(HandshakeError { refusal, stream: stream.into_inner().0 }),
         }
     }
@@ -162,7 +168,7 @@ fn io_refusal(error: io::Error) -> Refusal {
     }
 }
 
-fn refusal(error: rustls::Error) -> Refusal {
+pub(super) fn refusal(error: rustls::Error) -> Refusal {
     match error {
         rustls::Error::NoCertificatesPresented => Refusal::NoCertificate,
         rustls::Error::AlertReceived(alert) => Refusal::Client(format!("{alert:?}")),

@@ -3,8 +3,10 @@
 //! Nothing here reads a file or the configuration: bytes and options come in, values that are ready to use come out.
 //! The cryptographic provider is passed explicitly everywhere; no process-wide default is ever installed.
 
+mod admission;
 mod ca;
 mod certificate;
+mod crl;
 mod handshake;
 mod identity;
 mod pem;
@@ -17,10 +19,12 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+pub use admission::Admission;
 pub use ca::{CaCertificate, CaIssue};
 pub use certificate::{Certificate, CertificateError, CertificateIssue};
+pub use crl::{Crl, Depth, Expired, Revocation, Unknown};
 pub use handshake::{Accepted, HandshakeError, Refusal};
-pub use pem::{BundleError, Foreign, PemError};
+pub use pem::{BundleError, CrlFileError, Foreign, PemError};
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options};
 
 /// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.

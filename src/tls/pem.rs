@@ -5,13 +5,14 @@
 //! blocks are found here, every mark must belong to a block, and only the inside of a block is left to a library.
 
 use rustls::pki_types::pem::{PemObject, SectionKind};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// What stands in one block of a file.
 pub(super) enum Section {
     Certificate(CertificateDer<'static>),
+    RevocationList(CertificateRevocationListDer<'static>),
     Key(PrivateKeyDer<'static>),
     EncryptedKey,
     Foreign(Foreign),
@@ -28,6 +29,9 @@ pub enum Foreign {
     /// A public key.
     #[error("a public key")]
     PublicKey,
+    /// A list of revoked certificates where a certificate is wanted.
+    #[error("a certificate revocation list, which belongs into crl_files")]
+    RevocationList,
     /// A private key where a certificate is wanted.
     #[error("a private key")]
     PrivateKey,
@@ -80,6 +84,30 @@ pub enum BundleError {
     },
 }
 
+/// Why a file does not give revocation lists. A file is taken whole or not at all.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CrlFileError {
+    /// The file is not sound PEM.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// There is no list in the file.
+    #[error("there is no certificate revocation list in the file")]
+    None,
+    /// There is something else in the file, and no list.
+    #[error("the file holds no certificate revocation list but {0}")]
+    Instead(Foreign),
+    /// One of the lists cannot be read, or is of a kind that is not understood (RFC 5280 §5).
+    #[error("revocation list {number} of {total} in the file cannot be used: {reason}")]
+    List {
+        /// Which one, counted from 1.
+        number: usize,
+        /// How many lists there are.
+        total: usize,
+        /// What the parser says.
+        reason: String,
+    },
+}
+
 /// Every certificate of a file, at least one, in the file's order. That each of them parses has been checked.
 pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, BundleError> {
     let mut certificates = Vec::new();
@@ -89,6 +117,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>,
             Section::Certificate(certificate) => certificates.push(certificate),
             Section::Key(_) | Section::EncryptedKey => instead = Some(Foreign::PrivateKey),
             Section::Foreign(foreign) => instead = Some(foreign),
+            Section::RevocationList(_) => instead = Some(Foreign::RevocationList),
             Section::Beside => {}
         }
     }
@@ -103,6 +132,30 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>,
         _ if !certificates.is_empty() => Ok(certificates),
         Some(foreign) => Err(BundleError::Instead(foreign)),
         None => Err(BundleError::NoCertificate),
+    }
+}
+
+/// Every revocation list of a file, at least one, in the file's order: PEM with any number of them, or one in DER. That
+/// they parse is for the caller to see.
+pub(super) fn revocation_lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, CrlFileError> {
+    let (mut lists, mut instead) = (Vec::new(), None);
+    for section in sections(bytes)? {
+        match section {
+            Section::RevocationList(list) => lists.push(list),
+            // DER does not say what it is.
+            Section::Certificate(der) if der.as_ref() == bytes && parse(bytes).is_err() => {
+                lists.push(bytes.to_vec().into())
+            }
+            Section::Certificate(_) => instead = Some(Foreign::Certificate),
+            Section::Key(_) | Section::EncryptedKey => instead = Some(Foreign::PrivateKey),
+            Section::Foreign(foreign) => instead = Some(foreign),
+            Section::Beside => {}
+        }
+    }
+    match instead {
+        _ if !lists.is_empty() => Ok(lists),
+        Some(foreign) => Err(CrlFileError::Instead(foreign)),
+        None => Err(CrlFileError::None),
     }
 }
 
@@ -163,7 +216,8 @@ fn pem_section(number: usize, label: &str, body: &str) -> Result<Section, PemErr
         "EC PRIVATE KEY" => Section::Key(PrivateKeyDer::Sec1(decode(label)?.into())),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Section::Foreign(Foreign::Request),
         "PUBLIC KEY" | "RSA PUBLIC KEY" => Section::Foreign(Foreign::PublicKey),
-        "EC PARAMETERS" | "DH PARAMETERS" | "X509 CRL" => Section::Beside,
+        "X509 CRL" => Section::RevocationList(decode(label)?.into()),
+        "EC PARAMETERS" | "DH PARAMETERS" => Section::Beside,
         _ => return Err(PemError::Label(number, label.to_owned())),
     })
 }

@@ -28,6 +28,8 @@ pub struct Options {
     pub alpn: Vec<Alpn>,
     /// What is asked of clients.
     pub client_auth: ClientAuth,
+    /// Whether it is remembered by what a client came in, so that [`Acceptor::admits`] can be asked later.
+    pub recallable: bool,
 }
 
 /// The oldest version of TLS that is spoken.
@@ -69,6 +71,8 @@ pub enum AcceptorError {
 pub struct Acceptor {
     choices: Vec<Choice>,
     strict: bool,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    recallable: bool,
 }
 
 /// One certificate of an [`Acceptor`], chosen for one client.
@@ -76,6 +80,7 @@ pub struct Acceptor {
 pub struct Choice {
     certificate: Arc<Certificate>,
     pub(super) config: Arc<ServerConfig>,
+    pub(super) recallable: bool,
 }
 
 impl Acceptor {
@@ -93,10 +98,10 @@ impl Acceptor {
         let terms = Terms::new(options)?;
         let choose = |certificate: Arc<Certificate>| {
             let config = Arc::new(terms.config(&certificate)?);
-            Ok(Choice { certificate, config })
+            Ok(Choice { certificate, config, recallable: options.recallable })
         };
         let choices = certificates.into_iter().map(choose).collect::<Result<_, AcceptorError>>()?;
-        Ok(Self { choices, strict })
+        Ok(Self { choices, strict, verifier: terms.verifier, recallable: options.recallable })
     }
 
     /// The certificate for a client that asked for `name`: the first that covers it.
@@ -112,6 +117,19 @@ impl Acceptor {
             None => local_ip().and_then(|ip| self.choices.iter().find(|choice| choice.certificate.covers_ip(ip))),
         };
         if self.strict { covering } else { covering.or(self.choices.first()) }
+    }
+}
+
+impl Acceptor {
+    /// Whether what its clients come in by may be taken back while they are connected.
+    #[must_use]
+    pub fn is_recallable(&self) -> bool {
+        self.recallable
+    }
+
+    /// Who verifies clients, if anybody does.
+    pub(super) fn verifier(&self) -> Option<&Arc<dyn ClientCertVerifier>> {
+        self.verifier.as_ref()
     }
 }
 

@@ -2,6 +2,7 @@
 //! of one is reported, not only the first.
 
 mod listeners;
+mod revocation;
 mod routes;
 mod tls;
 mod unused;

@@ -134,7 +134,7 @@ fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, repo
     }
 }
 
-fn date(time: SystemTime) -> String {
+pub(super) fn date(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "a day beyond reckoning".to_owned(), |time| time.to_string())
 }
 
@@ -157,7 +157,7 @@ fn judge_issuer(
     }
 }
 
-fn read(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<u8>> {
+pub(super) fn read(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<u8>> {
     files
         .read(path)
         .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))
@@ -268,7 +268,7 @@ fn policy(
         ClientAuthMode::None => ClientAuth::None,
         ClientAuthMode::RequireAndVerify => ClientAuth::RequireAndVerify(cas),
     };
-    Some(Policy { shown, options: Options { min_version, alpn, client_auth } })
+    Some(Policy { shown, options: Options { min_version, alpn, client_auth, recallable: false } })
 }
 
 /// Every CA of a file, or of every file of a directory; or none at all.

@@ -1,0 +1,39 @@
+//! What a client came in by, for as long as somebody may want to take it back.
+
+use rustls::ServerConnection;
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+use crate::tls::handshake::{Refusal, refusal};
+use crate::tls::server::Acceptor;
+
+/// The certificates by which a client was let in, and when.
+#[derive(Debug)]
+pub struct Admission {
+    chain: Vec<CertificateDer<'static>>,
+    at: UnixTime,
+}
+
+impl Admission {
+    /// What `session` was let in by, if it showed a certificate that had to verify.
+    pub(super) fn of(session: &ServerConnection) -> Option<Self> {
+        let chain = session.peer_certificates()?.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        Some(Self { chain, at: UnixTime::now() })
+    }
+}
+
+impl Acceptor {
+    /// Whether a client that came in by `admission` would be let in now.
+    ///
+    /// The time is that of its admission: a certificate that has run out since is no news, for nobody ends a connection
+    /// on its account. What may be news are the authorities, the revocation lists and the rules.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not. A client of whom no certificate is verified any more is let in.
+    pub fn admits(&self, admission: &Admission) -> Result<(), Refusal> {
+        let (Some(verifier), Some((leaf, others))) = (self.verifier(), admission.chain.split_first()) else {
+            return Ok(());
+        };
+        verifier.verify_client_cert(leaf, others, admission.at).map(drop).map_err(refusal)
+    }
+}
