@@ -16,6 +16,9 @@ use rustix::fs::OFlags;
 /// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
+/// Read at once. A kernel that is not preempted while it copies would keep connections waiting for all of a large file.
+const PIECE: u64 = 128 * 1024;
+
 /// A file written this shortly before it was read may change again without a new time stamp, so its content is compared.
 const RECENT: Duration = Duration::from_secs(2);
 
@@ -167,9 +170,10 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
     // A file that has grown meanwhile is refused: half of a list of CAs must not be taken for the whole.
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
+    while (&file).take(PIECE).read_to_end(&mut bytes)? > 0 {
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
+        }
     }
     Ok(bytes)
 }

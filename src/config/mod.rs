@@ -38,6 +38,8 @@ pub struct Config {
     pub certificates: BTreeMap<Arc<str>, NamedCertificate>,
     /// The global time limits.
     pub timeouts: Timeouts,
+    /// What has to be said later.
+    pub notices: Vec<Notice>,
     /// What is logged.
     pub log: telemetry::Options,
     /// Whether each connection is logged when it ends.

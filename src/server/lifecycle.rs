@@ -1,21 +1,24 @@
 //! The life of the process: start, reload as often as anything changes, drain, stop.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
 use crate::config::files::Files;
-use crate::config::{self, Loaded, Timeouts};
+use crate::config::{self, Loaded, Notice, Timeouts};
 use crate::net::raise_open_files;
 use crate::server::files::Watch;
-use crate::server::{BindError, Parts, Server};
+use crate::server::loader::Loader;
+use crate::server::{BindError, Parts, Server, Upstreams};
 use crate::telemetry::{self, Log};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
@@ -23,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// After connections were closed, this long for their tasks to write their last lines.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long the clock of the machine is believed to go on as it goes.
+const CLOCK_CHECK: Duration = Duration::from_secs(600);
 
 /// Why snigate did not start.
 #[derive(Debug, Error)]
@@ -35,7 +41,7 @@ pub enum RunError {
     Bind(Vec<BindError>),
     /// The kernel refused something that every process needs.
     #[error("cannot start: {0}")]
-    System(#[from] std::io::Error),
+    System(#[from] io::Error),
 }
 
 /// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid.
@@ -46,8 +52,12 @@ pub enum RunError {
 pub async fn run(path: PathBuf) -> Result<(), RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
     let signals = Signals::new()?;
-    let Loaded { config, diagnostics, files } = config::load(&path);
-    let Some(config) = config else { return Err(RunError::Invalid(diagnostics)) };
+    let loader = Loader::start()?;
+    let (loaded, parts) = loader.run(load(path.clone(), Arc::default())).await.map_err(io::Error::other)?;
+    let Loaded { config, diagnostics, files } = loaded;
+    let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
+    // It was needed at once; the next one is not.
+    loader.give_way();
     let log = Log::install(config.log);
     log_panics();
     match raise_open_files() {
@@ -55,20 +65,30 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
     }
     let mut server = Server::default();
-    let parts = Parts::build(&config, server.upstreams());
     server.apply(parts).map_err(RunError::Bind)?;
     report(&diagnostics);
     let (routes, listeners) = (config.routes.len(), config.listeners.len());
     info!(config = %path.display(), routes, listeners, "ready");
-    let running = Running { path, server, log, log_options: config.log, timeouts: config.timeouts, files, retry: None };
+    let (log_options, timeouts, notices) = (config.log, config.timeouts, config.notices.clone());
+    loader.free(config);
+    let running = Running { path, server, loader, log, log_options, timeouts, notices, files, retry: None };
     running.until_signalled(signals).await;
     Ok(())
 }
 
-/// The outcome of a task, if there is one; waits for ever otherwise.
-async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
-    match task {
-        Some(task) => task.await,
+/// Loads the configuration at `path`, and builds its parts if it is sound. `upstreams` are those in use.
+fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> (Loaded, Option<Parts>) {
+    move || {
+        let loaded = config::load(&path);
+        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
+        (loaded, parts)
+    }
+}
+
+/// What the loader is at, when it is done; waits for ever if that is nothing.
+async fn done<T>(looking: &mut Option<oneshot::Receiver<T>>) -> Result<T, RecvError> {
+    match looking {
+        Some(look) => look.await,
         None => std::future::pending().await,
     }
 }
@@ -83,6 +103,21 @@ fn log_panics() {
     }));
 }
 
+/// Waits until one of `notices` is due, says it and removes it.
+async fn next(notices: &mut Vec<Notice>) {
+    loop {
+        let Some((at, notice)) = notices.iter().enumerate().min_by_key(|(_, notice)| notice.at) else {
+            return std::future::pending().await;
+        };
+        let Ok(wait) = notice.at.duration_since(SystemTime::now()) else {
+            warn!(diagnostic = notices.swap_remove(at).message, "configuration");
+            return;
+        };
+        // The clock may be set meanwhile.
+        sleep(wait.min(CLOCK_CHECK)).await;
+    }
+}
+
 struct Signals {
     reload: Signal,
     stop: Stop,
@@ -95,7 +130,7 @@ struct Stop {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let stop = Stop { terminate, interrupt: signal(SignalKind::interrupt())? };
         Ok(Self { reload: signal(SignalKind::hangup())?, stop })
@@ -114,9 +149,12 @@ impl Stop {
 struct Running {
     path: PathBuf,
     server: Server,
+    loader: Loader,
     log: Log,
     log_options: telemetry::Options,
     timeouts: Timeouts,
+    /// What has to be said later.
+    notices: Vec<Notice>,
     /// What the last attempt to load was made of, whether it succeeded or not.
     files: Files,
     /// Set while the last attempt failed for a reason that may pass without a change of any file.
@@ -141,7 +179,7 @@ impl Running {
         let mut watch = Watch::new();
         watch.follow(self.files.paths());
         // One at a time, beside this loop: a file system that hangs must not keep anybody from stopping the process.
-        let mut looking: Option<JoinHandle<Look>> = None;
+        let mut looking: Option<oneshot::Receiver<Look>> = None;
         let (mut due, mut requested) = (false, false);
         loop {
             tokio::select! {
@@ -151,9 +189,11 @@ impl Running {
                     requested = true;
                 }
                 () = watch.wait(), if !due => due = true,
-                look = joined(&mut looking) => {
+                () = next(&mut self.notices) => {}
+                look = done(&mut looking) => {
                     looking = None;
                     self.take(look);
+                    self.loader.free(self.server.take_unused());
                     watch.follow(self.files.paths());
                 }
             }
@@ -167,25 +207,23 @@ impl Running {
 
     /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
     /// take as long as they take; connections are served meanwhile.
-    fn look(&mut self, requested: bool) -> JoinHandle<Look> {
+    fn look(&mut self, requested: bool) -> oneshot::Receiver<Look> {
         let must_load = requested || self.retry.is_some();
         let mut files = std::mem::take(&mut self.files);
-        let path = self.path.clone();
-        let upstreams = self.server.upstreams().clone();
-        spawn_blocking(move || {
+        let load = load(self.path.clone(), Arc::clone(self.server.upstreams()));
+        self.loader.run(move || {
             let changed = files.changed().map(|path| path.display().to_string());
             if changed.is_none() && !must_load {
                 return Look::Unchanged(files);
             }
             debug!(changed, "loading");
-            let loaded = config::load(&path);
-            let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
+            let (loaded, parts) = load();
             Look::Loaded(Box::new(loaded), parts)
         })
     }
 
     /// Applies what was loaded if it is whole, and otherwise changes nothing.
-    fn take(&mut self, look: Result<Look, JoinError>) {
+    fn take(&mut self, look: Result<Look, RecvError>) {
         let (loaded, parts) = match look {
             Ok(Look::Loaded(loaded, parts)) => (*loaded, parts),
             Ok(Look::Unchanged(files)) => {
@@ -193,15 +231,17 @@ impl Running {
                 return;
             }
             // The list of files is lost, so everything is loaded at the next look.
-            Err(error) => return self.refused_later(&format!("a fault in snigate, please report it: {error}"), true),
+            Err(_) => return self.refused_later("a fault in snigate, please report it; the log has it above", true),
         };
         let Loaded { config, diagnostics, files } = loaded;
         self.files = files;
         let (Some(config), Some(parts)) = (config, parts) else { return self.refused(&diagnostics) };
         if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Premature) {
+            self.loader.free((config, parts));
             return self.refused(&diagnostics);
         }
         if let Err(errors) = self.server.apply(parts) {
+            self.loader.free(config);
             return self.refused_later(&RunError::Bind(errors).to_string(), true);
         }
         self.retry = None;
@@ -212,8 +252,21 @@ impl Running {
         }
         report(&diagnostics);
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
-        // What only the configuration needed, a hundred thousand routes perhaps, is freed where nobody waits for it.
-        drop(spawn_blocking(move || drop(config)));
+        self.notices.clone_from(&config.notices);
+        self.loader.free(config);
+        self.close_withdrawn();
+    }
+
+    /// Closes the connections whose client the new configuration would not let in. Not by the thread that loads: its
+    /// turn may be late where the processor is busy, and this is not to wait.
+    fn close_withdrawn(&self) {
+        let connections = Arc::clone(self.server.connections());
+        drop(spawn_blocking(move || {
+            let closed = connections.close_withdrawn();
+            if closed > 0 {
+                info!(closed, "closed connections whose clients are no longer let in");
+            }
+        }));
     }
 
     fn refused(&mut self, diagnostics: &[Diagnostic]) {

@@ -105,6 +105,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         tls: policies.into_iter().map(|(name, policy)| (name, policy.shown)).collect(),
         certificates,
         timeouts,
+        notices: Vec::new(),
         log,
         access_log,
     }

@@ -99,7 +99,7 @@ impl ClientHello {
     // tls-parser's own loop over the extensions ends in silence at the first whose content it dislikes, which would hide
     // a server_name behind it.
     fn read_extensions(&mut self, mut extensions: &[u8]) -> Result<(), Malformed> {
-        let mut kinds = Vec::new();
+        let mut kinds = Vec::with_capacity(USUAL_EXTENSIONS);
         while !extensions.is_empty() {
             let (kind, rest) = number(extensions).ok_or(Malformed::ExtensionsTruncated)?;
             let (content, rest) = vector(rest).ok_or(Malformed::ExtensionsTruncated)?;
@@ -137,6 +137,9 @@ impl ClientHello {
         Ok(())
     }
 }
+
+/// Browsers send about 18, other clients fewer.
+const USUAL_EXTENSIONS: usize = 24;
 
 /// The extension of encrypted hellos (RFC 9849), which tls-parser does not know yet.
 const ENCRYPTED_CLIENT_HELLO: TlsExtensionType = TlsExtensionType(0xfe0d);

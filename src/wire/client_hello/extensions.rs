@@ -53,7 +53,10 @@ pub(super) fn numbers(list: &[u8]) -> Option<Vec<u16>> {
     if pairs.is_empty() {
         return None;
     }
-    Some(pairs.iter().map(|pair| u16::from_be_bytes(*pair)).filter(|number| !is_grease(*number)).collect())
+    // At once: a list that is filtered does not tell how long it will be, and would grow in steps.
+    let mut numbers = Vec::with_capacity(pairs.len());
+    numbers.extend(pairs.iter().map(|pair| u16::from_be_bytes(*pair)).filter(|number| !is_grease(*number)));
+    Some(numbers)
 }
 
 /// Whether the value is reserved by RFC 8701 §2: 0x0a0a, 0x1a1a, and so on to 0xfafa.
