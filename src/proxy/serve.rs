@@ -146,10 +146,11 @@ async fn handshake(
         Ok(Ok(accepted)) => {
             session.record.tls_version = Some(accepted.version);
             session.record.alpn = accepted.alpn.into_iter().collect();
-            session.record.identity = accepted.identity.map(Box::new);
+            session.record.certificate = accepted.certificate.map(Box::new);
             Some(Stream::Tls(accepted.stream))
         }
         Ok(Err(mut error)) => {
+            session.record.certificate = error.shown.take();
             session.end(crate::proxy::error::handshake(&error));
             close_in_order(&mut error.stream, Instant::now() + LINGER).await;
             None

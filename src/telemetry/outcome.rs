@@ -55,6 +55,8 @@ outcomes! {
     NoCertificate = "no_certificate",
     /// The client's certificate does not verify.
     UntrustedCertificate = "untrusted_certificate",
+    /// The client's certificate verifies, and the policy refuses its owner.
+    NotAllowed = "not_allowed",
     /// The TLS handshake failed for another reason.
     HandshakeFailed = "handshake_failed",
     /// The TLS handshake was not complete in time.

@@ -12,6 +12,7 @@ pub mod pki;
 mod server;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 use std::sync::{Arc, LazyLock};
 
@@ -21,7 +22,7 @@ pub use ca::{CaCertificate, CaIssue};
 pub use certificate::{Certificate, CertificateError, CertificateIssue};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pem::{BundleError, Foreign, PemError};
-pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options};
+pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options, Verify};
 
 /// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
 fn provider() -> &'static Arc<CryptoProvider> {
