@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::telemetry::{Counters, Ending, Outcome, Party};
+use crate::telemetry::{Counters, Ending};
 use crate::tls::{Acceptor, Admission};
 
 /// Two threads that open and close connections rarely want the same shard at the same time.
@@ -156,7 +156,7 @@ impl Live {
     fn judge(&self, terms: &Terms) -> bool {
         let Some((route, admission)) = self.admission.get().map(AsRef::as_ref) else { return false };
         let Some(Err(refusal)) = terms.get(route).map(|acceptor| acceptor.admits(admission)) else { return false };
-        let ending = Ending::because(Outcome::RevokedCertificate, Party::Proxy, refusal);
+        let ending = crate::proxy::error::withdrawn(&refusal);
         let first = self.withdrawn.set(Box::new(ending)).is_ok();
         if let Some(abort) = self.abort.get() {
             abort.abort();

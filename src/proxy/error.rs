@@ -104,12 +104,24 @@ fn relayed(error: &relay::Error) -> Ending {
         relay::Error::Io(side, source) => Ending::because(Outcome::Broken, party(side), source),
     }
 }
+/// A connection whose client would not be let in any more.
+pub(super) fn withdrawn(refusal: &Refusal) -> Ending {
+    let outcome = match refusal {
+        Refusal::NotAllowed(_) => Outcome::NotAllowed,
+        // Whether the certificate is on a list or its CA is on none any more: what was given is taken back.
+        _ => Outcome::RevokedCertificate,
+    };
+    Ending::because(outcome, Party::Proxy, format_args!("no longer let in: {refusal}"))
+}
+
 /// A handshake that led to nothing.
 pub(super) fn handshake(error: &HandshakeError) -> Ending {
     let client = |outcome| Ending::because(outcome, Party::Client, error);
     match &error.refusal {
         Refusal::NoCertificate => Ending::new(Outcome::NoCertificate, Party::Client),
         Refusal::Untrusted(_) | Refusal::Expired(_) => client(Outcome::UntrustedCertificate),
+        Refusal::Revoked => client(Outcome::RevokedCertificate),
+        Refusal::NotAllowed(_) => client(Outcome::NotAllowed),
         Refusal::Client(_) | Refusal::Io(_) | Refusal::NameMismatch { .. } | Refusal::Protocol(_) => {
             client(Outcome::HandshakeFailed)
         }

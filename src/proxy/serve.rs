@@ -147,12 +147,13 @@ async fn handshake(
         Ok(Ok(accepted)) => {
             session.record.tls_version = Some(accepted.version);
             session.record.alpn = accepted.alpn.into_iter().collect();
-            session.record.identity = accepted.identity.map(Box::new);
+            session.record.certificate = accepted.certificate.map(Box::new);
             let admit = |admission| session.place.admit(&route.name, acceptor, admission);
             // False where a reload took the permission back while the handshake was on its way.
             accepted.admission.is_none_or(admit).then_some(Stream::Tls(accepted.stream))
         }
         Ok(Err(mut error)) => {
+            session.record.certificate = error.shown.take();
             session.end(crate::proxy::error::handshake(&error));
             close_in_order(&mut error.stream, Instant::now() + LINGER).await;
             None

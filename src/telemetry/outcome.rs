@@ -55,8 +55,10 @@ outcomes! {
     NoCertificate = "no_certificate",
     /// The client's certificate does not verify.
     UntrustedCertificate = "untrusted_certificate",
-    /// The client's certificate has been revoked, or its CA is no longer trusted.
+    /// The client's certificate has been revoked, or a reload withdrew what it came in by.
     RevokedCertificate = "revoked_certificate",
+    /// The client's certificate verifies, and the policy refuses its owner.
+    NotAllowed = "not_allowed",
     /// The TLS handshake failed for another reason.
     HandshakeFailed = "handshake_failed",
     /// The TLS handshake was not complete in time.

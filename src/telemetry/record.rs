@@ -8,7 +8,7 @@ use tracing::field::display;
 use tracing::info;
 
 use crate::addr::{ClientAddr, UpstreamAddr};
-use crate::authz::Identity;
+use crate::authz::ClientCertificate;
 use crate::name::Alpn;
 use crate::telemetry::Ending;
 use crate::wire::RequestedName;
@@ -32,8 +32,8 @@ pub struct Record {
     pub route: Option<(Arc<str>, &'static str)>,
     /// The version of TLS that was agreed on.
     pub tls_version: Option<&'static str>,
-    /// Who the client is.
-    pub identity: Option<Box<Identity>>,
+    /// What the client has shown of itself.
+    pub certificate: Option<Box<ClientCertificate>>,
     /// The upstream, and the server that was reached.
     pub upstream: Option<(Arc<str>, Option<UpstreamAddr>)>,
     /// Bytes to the client.
@@ -65,7 +65,7 @@ impl Record {
             alpn: Vec::new(),
             route: None,
             tls_version: None,
-            identity: None,
+            certificate: None,
             upstream: None,
             sent: 0,
             received: 0,
@@ -85,7 +85,7 @@ impl Record {
             Some((upstream, server)) => (Some(upstream.as_ref()), server.as_ref().map(display)),
             None => (None, None),
         };
-        let identity = self.identity.as_deref();
+        let identity = self.certificate.as_deref().map(ClientCertificate::claim);
         info!(
             name: "access",
             id = format_args!("{:016x}", self.id),
@@ -100,8 +100,10 @@ impl Record {
             server,
             client_cert = identity.map(|identity| identity.subject.as_str()),
             client_cert_san = identity.filter(|identity| !identity.names.is_empty()).map(|identity| join(&identity.names)),
+            client_cert_issuer = identity.map(|identity| identity.issuer.as_str()),
             client_cert_serial = identity.map(|identity| identity.serial.as_str()),
             client_cert_sha256 = identity.map(|identity| identity.fingerprint.as_str()),
+            client_cert_verified = self.certificate.as_deref().map(|shown| shown.verified().is_some()),
             sent = self.sent,
             received = self.received,
             hello_ms = self.hello.map(milliseconds),

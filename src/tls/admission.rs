@@ -5,6 +5,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::tls::handshake::{Refusal, refusal};
 use crate::tls::server::Acceptor;
+use crate::tls::verifier::observed_now;
 
 /// The certificates by which a client was let in, and when.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl Acceptor {
         let (Some(verifier), Some((leaf, others))) = (self.verifier(), admission.chain.split_first()) else {
             return Ok(());
         };
-        verifier.verify_client_cert(leaf, others, admission.at).map(drop).map_err(refusal)
+        let (verified, fault) = observed_now(|| verifier.verify_client_cert(leaf, others, admission.at));
+        verified.map(drop).map_err(|error| refusal(error).with(fault))
     }
 }

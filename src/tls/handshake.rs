@@ -13,21 +13,21 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::authz::Identity;
+use crate::authz::{ClientCertificate, Denied};
 use crate::name::{Alpn, NameError, ServerName};
 use crate::tls::admission::Admission;
-use crate::tls::identity::identity;
 use crate::tls::server::Choice;
+use crate::tls::verifier::{Fault, Shown, observed};
 
 /// A session with a client.
 #[derive(Debug)]
 pub struct Accepted {
     /// The plaintext side.
     pub stream: Box<TlsStream<TcpStream>>,
-    /// Who the client is, where it had to say and could prove it.
-    pub identity: Option<Identity>,
     /// What the client came in by, where that may be taken back.
     pub admission: Option<Admission>,
+    /// The client's certificate, where it has shown one: verified if the acceptor verifies certificates.
+    pub certificate: Option<ClientCertificate>,
     /// `1.2` or `1.3`.
     pub version: &'static str,
     /// The protocol that both sides agreed on.
@@ -40,6 +40,8 @@ pub struct Accepted {
 pub struct HandshakeError {
     /// Why, and by whom.
     pub refusal: Refusal,
+    /// The certificate that the client has shown, never a verified one. Boxed, since it is rarely there.
+    pub shown: Option<Box<ClientCertificate>>,
     /// The connection, on which the alert has been written if there is one to write. Close it with
     /// [`close_in_order`](crate::net::close_in_order), or the alert may be lost.
     pub stream: TcpStream,
@@ -57,6 +59,12 @@ pub enum Refusal {
     /// The client's certificate, or one that it depends on, is past its time (alert 45).
     #[error("the client's certificate has expired{0}")]
     Expired(String),
+    /// The client's certificate, or one that it depends on, has been revoked by its issuer (alert 44).
+    #[error("the client's certificate has been revoked")]
+    Revoked,
+    /// The client's certificate verifies, and the policy refuses its owner (alert 49).
+    #[error("the client's certificate is not allowed: {0}")]
+    NotAllowed(Denied),
     /// The client refused the handshake, by this alert.
     #[error("the client refused the handshake: {0}")]
     Client(String),
@@ -87,30 +95,65 @@ impl Choice {
     /// When there is no session, with the reason and the connection. The alert has been written by then.
     pub async fn accept(
         &self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         preface: &[u8],
         routed: Option<&ServerName>,
     ) -> Result<Accepted, HandshakeError> {
+        let (established, shown) = observed(self.establish(stream, preface)).await;
+        let stream = match established {
+            Ok(stream) => stream,
+            Err((error, stream)) => return Err(HandshakeError::new(io_refusal(error), shown, stream)),
+        };
+        match facts(stream.get_ref().1, routed) {
+            Ok((version, alpn)) => {
+                let certificate = shown.and_then(|shown| shown.certificate());
+                let admission = self.recallable.then(|| Admission::of(stream.get_ref().1)).flatten();
+                Ok(Accepted { stream: Box::new(stream), certificate, admission, version, alpn })
+            }
+            Err(refusal) => Err(HandshakeError::new(refusal, shown, stream.into_inner().0)),
+        }
+    }
+
+    /// The handshake as TLS has it. Errors of rustls come as I/O errors, as tokio-rustls wraps them.
+    async fn establish(
+        &self,
+        mut stream: TcpStream,
+        preface: &[u8],
+    ) -> Result<TlsStream<TcpStream>, (io::Error, TcpStream)> {
         let mut session = match ServerConnection::new(self.config.clone()) {
             Ok(session) => session,
-            Err(error) => return Err(HandshakeError { refusal: refusal(error), stream }),
+            Err(error) => return Err((io::Error::other(error), stream)),
         };
         if let Err(error) = feed(&mut session, preface) {
             send_alert(&mut session, &mut stream).await;
-            return Err(HandshakeError { refusal: refusal(error), stream });
+            return Err((io::Error::other(error), stream));
         }
         // tokio-rustls makes a session of its own and lets us configure it. Ours replaces it: had the preface been fed
         // to that one, an error in it would go unseen until the client's next byte, which may never come.
         let acceptor = TlsAcceptor::from(self.config.clone());
-        let handshake = acceptor.accept_with(stream, |fresh| *fresh = session).into_fallible();
-        let stream =
-            handshake.await.map_err(|(error, stream)| HandshakeError { refusal: io_refusal(error), stream })?;
-        match facts(stream.get_ref().1, routed) {
-            Ok((identity, version, alpn)) => {
-                let admission = self.recallable.then(|| Admission::of(stream.get_ref().1)).flatten();
-                Ok(Accepted { stream: Box::new(stream), identity, admission, version, alpn })
+        acceptor.accept_with(stream, |fresh| *fresh = session).into_fallible().await
+    }
+}
+
+impl HandshakeError {
+    fn new(refusal: Refusal, shown: Option<Box<Shown>>, stream: TcpStream) -> Self {
+        let Some(Shown { identity, fault, .. }) = shown.map(|shown| *shown) else {
+            return Self { refusal, shown: None, stream };
+        };
+        Self { refusal: refusal.with(fault), shown: identity.map(ClientCertificate::Unverified).map(Box::new), stream }
+    }
+}
+
+impl Refusal {
+    /// What rustls says of some faults is less than what is known.
+    pub(super) fn with(self, fault: Option<Fault>) -> Self {
+        match (self, fault) {
+            (Self::Untrusted(_), Some(Fault::Denied(denied))) => Self::NotAllowed(denied),
+            (Self::Untrusted(_), Some(Fault::Unreadable(reason))) => Self::Untrusted(reason),
+            (Self::Untrusted(_), Some(Fault::Unproven)) => {
+                Self::Untrusted("the client has not proved that it has the certificate's key".to_owned())
             }
-            Err(refusal) => Err(HandshakeError { refusal, stream: stream.into_inner().0 }),
+            (refusal, _) => refusal,
         }
     }
 }
@@ -136,19 +179,14 @@ async fn send_alert(session: &mut ServerConnection, stream: &mut TcpStream) {
 }
 
 /// What a finished handshake says of the client, once it is certain that it is the client the route was chosen for.
-fn facts(
-    session: &ServerConnection,
-    routed: Option<&ServerName>,
-) -> Result<(Option<Identity>, &'static str, Option<Alpn>), Refusal> {
+fn facts(session: &ServerConnection, routed: Option<&ServerName>) -> Result<(&'static str, Option<Alpn>), Refusal> {
     if !same_name(session.server_name(), routed) {
         let actual = session.server_name().map(str::to_owned);
         return Err(Refusal::NameMismatch { routed: routed.cloned(), actual });
     }
-    let leaf = session.peer_certificates().and_then(<[_]>::first);
-    let identity = leaf.map(|leaf| identity(leaf)).transpose().map_err(Refusal::Untrusted)?;
     let version = if session.protocol_version() == Some(ProtocolVersion::TLSv1_3) { "1.3" } else { "1.2" };
     let alpn = session.alpn_protocol().and_then(|protocol| Alpn::new(protocol).ok());
-    Ok((identity, version, alpn))
+    Ok((version, alpn))
 }
 
 /// Whether the name that rustls read is the one that the route was chosen by. An address is no name (RFC 6066 §3).
@@ -179,6 +217,14 @@ pub(super) fn refusal(error: rustls::Error) -> Refusal {
 
 fn certificate_refusal(error: &CertificateError) -> Refusal {
     Refusal::Untrusted(match error {
+        CertificateError::Revoked => return Refusal::Revoked,
+        CertificateError::UnknownRevocationStatus => {
+            "no revocation list speaks for its issuer; add the issuer's list to crl_files".to_owned()
+        }
+        CertificateError::ExpiredRevocationList => no_longer_current(String::new()),
+        CertificateError::ExpiredRevocationListContext { time, next_update } => {
+            no_longer_current(format!(" {} ago", span(time.as_secs().saturating_sub(next_update.as_secs()))))
+        }
         CertificateError::Expired => return Refusal::Expired(String::new()),
         CertificateError::ExpiredContext { time, not_after } => {
             return Refusal::Expired(format!(", {} ago", span(time.as_secs().saturating_sub(not_after.as_secs()))));
@@ -208,6 +254,10 @@ fn certificate_refusal(error: &CertificateError) -> Refusal {
         },
         _ => error.to_string(),
     })
+}
+
+fn no_longer_current(ago: String) -> String {
+    format!("the revocation list of its issuer should have been replaced{ago}; fetch a newer one")
 }
 
 /// A span of time in the largest unit that leaves a whole number above one.

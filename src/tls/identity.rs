@@ -3,43 +3,86 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::digest;
-use x509_parser::asn1_rs::ToDer;
+use x509_parser::asn1_rs::{Tag, ToDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use crate::authz::{AltName, Identity, printable, push_printable};
+use crate::authz::{AltName, Identity, push_printable};
 
-/// What the verified certificate `der` says. A certificate that cannot be read identifies nobody: the parser's reason.
+/// What the certificate `der` says. A certificate that cannot be read in whole identifies nobody: what was not
+/// understood might be the very name that a policy denies. The error is the reason.
 pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
     let certificate = super::pem::parse(der)?;
+    let names = certificate.subject_alternative_name().map_err(|_| "its subjectAltName cannot be read".to_owned())?;
+    let subject = certificate.subject();
     let serial = certificate.raw_serial();
     let leading_zeros = serial.iter().take(serial.len().saturating_sub(1)).take_while(|&&byte| byte == 0).count();
     Ok(Identity {
-        subject: distinguished_name(certificate.subject()),
-        names: alt_names(&certificate),
+        subject: distinguished_name(subject),
+        issuer: distinguished_name(certificate.issuer()),
+        common_names: texts(subject.iter_common_name())?,
+        organizational_units: texts(subject.iter_organizational_unit())?,
+        names: names.map_or_else(Vec::new, |names| known_names(&names.value.general_names)),
         serial: hex(&serial[leading_zeros..]),
         fingerprint: fingerprint(der),
+        spki_sha256: sha256(certificate.public_key().raw),
     })
 }
 
 /// The subjectAltNames that have a place in [`AltName`]. An extension that does not parse, or stands twice, has none.
 pub(super) fn alt_names(certificate: &X509Certificate<'_>) -> Vec<AltName> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    known_names(&extension.value.general_names)
+}
+
+fn known_names(names: &[GeneralName<'_>]) -> Vec<AltName> {
     let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some(AltName::Dns(printable(name))),
-        GeneralName::URI(uri) => Some(AltName::Uri(printable(uri))),
-        GeneralName::RFC822Name(address) => Some(AltName::Email(printable(address))),
+        GeneralName::DNSName(name) => Some(AltName::Dns((*name).to_owned())),
+        GeneralName::URI(uri) => Some(AltName::Uri((*uri).to_owned())),
+        GeneralName::RFC822Name(address) => Some(AltName::Email((*address).to_owned())),
         GeneralName::IPAddress(bytes) => ip_address(bytes).map(AltName::Ip),
         _ => None,
     };
-    extension.value.general_names.iter().filter_map(name).collect()
+    names.iter().filter_map(name).collect()
 }
 
 /// The SHA-256 digest of a certificate in lower-case hexadecimal.
 pub(super) fn fingerprint(der: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, der).as_ref())
+    hex(&sha256(der))
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    digest
+}
+
+/// The texts of attributes, whatever string type (RFC 5280 §4.1.2.4) each of them has.
+fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Result<Vec<String>, String> {
+    let text = |attribute| text(attribute).ok_or_else(|| "a name in its subject is of no known type".to_owned());
+    attributes.map(text).collect()
+}
+
+fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
+    if let Ok(text) = attribute.as_str() {
+        return Some(text.to_owned());
+    }
+    let bytes = attribute.attr_value().data;
+    match attribute.attr_value().tag() {
+        Tag::BmpString if bytes.len() % 2 == 0 => {
+            let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            char::decode_utf16(units).collect::<Result<_, _>>().ok()
+        }
+        Tag::UniversalString if bytes.len() % 4 == 0 => bytes
+            .chunks_exact(4)
+            .map(|four| char::from_u32(u32::from_be_bytes([four[0], four[1], four[2], four[3]])))
+            .collect(),
+        // Everybody who issues these means ISO 8859-1.
+        Tag::TeletexString => Some(bytes.iter().copied().map(char::from).collect()),
+        _ => None,
+    }
 }
 
 /// A name as RFC 4514 writes it, the last part first, with unprintable characters escaped.
@@ -85,7 +128,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, SanType};
+    use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, KeyPair, SanType};
 
     use super::*;
 
@@ -122,9 +165,54 @@ mod tests {
                 "ip:2001:db8::1"
             ]
         );
+        assert_eq!(identity.issuer, subject);
+        assert_eq!(identity.common_names, ["#wéb\u{202e} "], "policies compare what is there");
+        assert_eq!(identity.organizational_units, [" #1\nwarn: forged"]);
+        assert_eq!(identity.names[0], AltName::Dns("web\n.example".to_owned()));
         assert_eq!(identity.serial, "8a0b");
         assert_eq!(identity.fingerprint, fingerprint(certificate.der()));
         assert_eq!(identity.fingerprint.len(), 64);
+    }
+
+    #[test]
+    fn a_common_name_is_read_in_every_type_of_string_that_issuers_use() {
+        for value in [
+            DnValue::Utf8String("böse".to_owned()),
+            DnValue::BmpString("böse".try_into().unwrap()),
+            DnValue::TeletexString("bose".try_into().unwrap()),
+            DnValue::UniversalString("böse".try_into().unwrap()),
+            DnValue::PrintableString("bose".try_into().unwrap()),
+        ] {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, value.clone());
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            let identity = identity(certificate.der()).unwrap();
+            assert_eq!(identity.common_names[0].replace('ö', "o"), "bose", "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_digest_of_a_key_is_that_of_its_public_half_as_it_stands_in_the_certificate() {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap();
+        let expected = sha256(&rcgen::PublicKeyData::subject_public_key_info(&key));
+        assert_eq!(identity(certificate.der()).unwrap().spki_sha256, expected);
+    }
+
+    #[test]
+    fn a_certificate_whose_names_cannot_be_read_identifies_nobody() {
+        for (content, twice) in [(&[0x30, 0x03, 0x82, 0x09, b'a'][..], false), (&[0x30, 0x03, 0x82, 0x01, b'a'], true)]
+        {
+            let mut params = CertificateParams::default();
+            let names = || CustomExtension::from_oid_content(&[2, 5, 29, 17], content.to_vec());
+            params.custom_extensions.push(names());
+            if twice {
+                params.custom_extensions.push(names());
+            }
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert!(identity(certificate.der()).is_err(), "{content:?}");
+        }
     }
 
     #[test]

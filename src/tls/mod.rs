@@ -14,6 +14,7 @@ pub mod pki;
 mod server;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 use std::sync::{Arc, LazyLock};
 
@@ -25,7 +26,7 @@ pub use certificate::{Certificate, CertificateError, CertificateIssue};
 pub use crl::{Crl, Depth, Expired, Revocation, Unknown};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pem::{BundleError, CrlFileError, Foreign, PemError};
-pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options};
+pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options, Verify};
 
 /// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
 fn provider() -> &'static Arc<CryptoProvider> {

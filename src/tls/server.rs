@@ -8,15 +8,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{CertRevocationListError, ServerConfig, SupportedProtocolVersion};
 use thiserror::Error;
 
+use crate::authz::Policy;
 use crate::name::{Alpn, ServerName};
-use crate::tls::ca::{CaCertificate, root_store};
+use crate::tls::ca::CaCertificate;
 use crate::tls::certificate::Certificate;
+use crate::tls::crl::Revocation;
 use crate::tls::provider;
+use crate::tls::verifier::Verifier;
 
 /// The terms of a handshake.
 #[derive(Clone, Debug, Default)]
@@ -42,14 +45,32 @@ pub enum MinVersion {
     Tls13,
 }
 
-/// How clients have to identify themselves.
+/// How clients have to identify themselves. These are the modes of Go's `crypto/tls`. In each of them a client that
+/// shows a certificate must prove that it has the key.
 #[derive(Clone, Debug, Default)]
 pub enum ClientAuth {
     /// Not at all.
     #[default]
     None,
-    /// With a certificate that verifies against these authorities. Without one, or with another, there is no session.
-    RequireAndVerify(Vec<CaCertificate>),
+    /// They may show any certificate, or none. It is not verified, and says nothing of who they are.
+    Request,
+    /// They must show any certificate. It is not verified, and says nothing of who they are.
+    RequireAny,
+    /// They may show none; one that they show must verify. Where the policy has an allow list they must show one.
+    VerifyIfGiven(Verify),
+    /// They must show one, and it must verify.
+    RequireAndVerify(Verify),
+}
+
+/// What a certificate is verified against.
+#[derive(Clone, Debug, Default)]
+pub struct Verify {
+    /// The authorities that are believed. Without any there is no acceptor.
+    pub authorities: Vec<CaCertificate>,
+    /// How it is looked up whether a certificate has been revoked.
+    pub revocation: Revocation,
+    /// Who comes in of those whose certificate verifies.
+    pub policy: Policy,
 }
 
 /// Why there is no acceptor.
@@ -61,6 +82,9 @@ pub enum AcceptorError {
     /// Clients would have to verify, and nobody could.
     #[error("client certificates are to be verified, and there is no CA to verify them against")]
     NoAuthority,
+    /// A revocation list that the verifier cannot use.
+    #[error("a revocation list cannot be used: {0:?}")]
+    RevocationList(CertRevocationListError),
     /// The TLS library does not take the options.
     #[error("these TLS options cannot be used: {0}")]
     Options(#[from] rustls::Error),
@@ -141,10 +165,6 @@ impl Choice {
     }
 }
 
-/// Clients are told the names of the authorities that count (RFC 8446 §4.2.4), in a list whose length has 16 bits. A list
-/// near that would make every handshake larger than most, so it is left out: clients then choose by themselves.
-const MAX_HINTS: usize = 16 * 1024;
-
 /// What the configurations of one acceptor share, and no two acceptors do.
 struct Terms {
     versions: &'static [&'static SupportedProtocolVersion],
@@ -156,19 +176,8 @@ struct Terms {
 
 impl Terms {
     fn new(options: &Options) -> Result<Self, AcceptorError> {
-        let verifier = match &options.client_auth {
-            ClientAuth::None => None,
-            ClientAuth::RequireAndVerify(authorities) => {
-                let roots = Arc::new(root_store(authorities));
-                let hints: usize = roots.subjects().iter().map(|name| name.as_ref().len() + 2).sum();
-                let mut builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider()));
-                if hints > MAX_HINTS {
-                    builder = builder.clear_root_hint_subjects();
-                }
-                // Without revocation lists this has one error: no trust anchor.
-                Some(builder.build().map_err(|_| AcceptorError::NoAuthority)?)
-            }
-        };
+        let verifier =
+            Verifier::new(&options.client_auth)?.map(|verifier| -> Arc<dyn ClientCertVerifier> { Arc::new(verifier) });
         let sessions: Arc<dyn StoresServerSessions> = match verifier {
             Some(_) => Arc::new(NoServerSessionStorage {}),
             None => ServerSessionMemoryCache::new(SESSIONS),

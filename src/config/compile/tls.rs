@@ -266,7 +266,9 @@ fn policy(
     };
     let client_auth = match client_auth {
         ClientAuthMode::None => ClientAuth::None,
-        ClientAuthMode::RequireAndVerify => ClientAuth::RequireAndVerify(cas),
+        ClientAuthMode::RequireAndVerify => {
+            ClientAuth::RequireAndVerify(crate::tls::Verify { authorities: cas, ..Default::default() })
+        }
     };
     Some(Policy { shown, options: Options { min_version, alpn, client_auth, recallable: false } })
 }

@@ -9,6 +9,7 @@ fn verdict(result: &Result<Accepted, Refusal>) -> &'static str {
         Err(Refusal::NoCertificate) => "no certificate",
         Err(Refusal::Untrusted(_)) => "untrusted",
         Err(Refusal::Expired(_)) => "expired",
+        Err(Refusal::NotAllowed(_)) => "not allowed",
         Err(Refusal::Client(_)) => "refused by the client",
         Err(Refusal::Io(_)) => "broken",
         Err(Refusal::NameMismatch { .. }) => "other name",
@@ -37,7 +38,7 @@ async fn only_a_client_with_a_valid_certificate_comes_in_and_the_others_are_told
             assert_eq!(verdict(&result), expected, "{row}: {result:?}");
             assert_eq!(seen, alert.map_or(Seen::Session(HandshakeKind::Full), Seen::Alert), "{row}");
             if let Ok(accepted) = result {
-                assert_eq!(accepted.identity.unwrap().subject, "CN=web", "{row}");
+                assert_eq!(accepted.certificate.unwrap().verified().unwrap().subject, "CN=web", "{row}");
                 let expected = if version == &rustls::version::TLS13 { "1.3" } else { "1.2" };
                 assert_eq!(accepted.version, expected, "{row}");
             }
@@ -129,7 +130,7 @@ async fn a_client_whose_issuer_is_an_intermediate_comes_in_with_its_chain() {
     let department = own.intermediate("department", Validity::days(1)).unwrap();
     let mut issued = department.client("web", Validity::days(1)).unwrap();
     let (result, _) = meet(&mutual, &client(&own, &rustls::version::TLS13, Some(&issued))).await;
-    assert_eq!(result.unwrap().identity.unwrap().subject, "CN=web");
+    assert_eq!(result.unwrap().certificate.unwrap().verified().unwrap().subject, "CN=web");
 
     issued.certificate = issued.certificate.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap().to_owned();
     let (result, seen) = meet(&mutual, &client(&own, &rustls::version::TLS13, Some(&issued))).await;
@@ -150,7 +151,7 @@ async fn what_an_expired_authority_issued_is_still_believed() {
 #[test]
 fn verification_without_an_authority_and_a_server_without_a_certificate_are_refused() {
     let certificate = server_certificate(&authority("own"));
-    let options = Options { client_auth: ClientAuth::RequireAndVerify(Vec::new()), ..Options::default() };
+    let options = Options { client_auth: ClientAuth::RequireAndVerify(Verify::default()), ..Options::default() };
     assert!(matches!(Acceptor::new(vec![certificate], &options, true), Err(AcceptorError::NoAuthority)));
     assert!(matches!(Acceptor::new(Vec::new(), &Options::default(), true), Err(AcceptorError::NoCertificate)));
 }

@@ -48,7 +48,10 @@ fn acceptor(certificate: &Arc<Certificate>, client_auth: ClientAuth) -> Acceptor
 
 fn require(authorities: &[&Authority]) -> ClientAuth {
     let read = |authority: &&Authority| CaCertificate::parse_bundle(authority.certificate().as_bytes()).unwrap();
-    ClientAuth::RequireAndVerify(authorities.iter().flat_map(read).collect())
+    ClientAuth::RequireAndVerify(Verify {
+        authorities: authorities.iter().flat_map(read).collect(),
+        ..Verify::default()
+    })
 }
 
 /// A client that believes `authority` and speaks one version.

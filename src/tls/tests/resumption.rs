@@ -14,7 +14,12 @@ async fn a_client_that_has_to_identify_itself_never_resumes() {
         let config = client(&own, version, Some(&web));
         for attempt in 1..=3 {
             let (result, seen) = meet(&mutual, &config).await;
-            assert_eq!(result.unwrap().identity.unwrap().subject, "CN=web", "{:?}, {attempt}", version.version);
+            assert_eq!(
+                result.unwrap().certificate.unwrap().verified().unwrap().subject,
+                "CN=web",
+                "{:?}, {attempt}",
+                version.version
+            );
             assert_eq!(seen, FULL, "{:?}, {attempt}", version.version);
         }
     }

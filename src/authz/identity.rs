@@ -1,26 +1,62 @@
-//! Who a client is, as its verified certificate says.
+//! Who a client is, as its certificate says.
 //!
-//! A certificate's texts were chosen by whoever asked a CA for it, and they go to a log: every text here has its
-//! unprintable characters escaped, once, when the [`Identity`] is made. Two texts that differ still differ afterwards.
+//! A certificate's texts were chosen by whoever asked a CA for it. Policies compare the real ones; a log gets them
+//! with unprintable characters escaped, and two texts that differ still differ there.
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-/// What a verified client certificate says of its owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a client certificate says of its owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The subject on one line in the manner of RFC 4514, the most specific part first: `CN=web,OU=shop,O=Example`.
-    /// Empty where the certificate has no subject.
+    /// Fit for a log. Empty where the certificate has no subject.
     pub subject: String,
+    /// The issuer's name, in the same form.
+    pub issuer: String,
+    /// The common names in the subject, as they are.
+    pub common_names: Vec<String>,
+    /// The organizational units in the subject, as they are.
+    pub organizational_units: Vec<String>,
     /// The subjectAltNames (RFC 5280 §4.2.1.6), in the certificate's order. Kinds that [`AltName`] lacks are left out.
     pub names: Vec<AltName>,
     /// The serial number in lower-case hexadecimal, two digits a byte, without leading zero bytes.
     pub serial: String,
     /// The SHA-256 digest of the whole certificate in lower-case hexadecimal, 64 digits.
     pub fingerprint: String,
+    /// The SHA-256 digest of the SubjectPublicKeyInfo (RFC 5280 §4.1): it stays when a certificate is renewed with its key.
+    pub spki_sha256: [u8; 32],
 }
 
-/// One subjectAltName of a certificate.
+/// A certificate that a client has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// It was verified, its owner has its key, and the policy lets him in: this is who the client is.
+    Verified(Identity),
+    /// Nobody has verified it, or it was refused. It may say anything, and may be a copy of somebody else's.
+    Unverified(Identity),
+}
+
+impl ClientCertificate {
+    /// Who the client is.
+    #[must_use]
+    pub fn verified(&self) -> Option<&Identity> {
+        match self {
+            Self::Verified(identity) => Some(identity),
+            Self::Unverified(_) => None,
+        }
+    }
+
+    /// What the certificate says, true or not: for a log that says which, and for nothing else.
+    #[must_use]
+    pub fn claim(&self) -> &Identity {
+        match self {
+            Self::Verified(identity) | Self::Unverified(identity) => identity,
+        }
+    }
+}
+
+/// One subjectAltName of a certificate, as it is; escaped where it is displayed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AltName {
     /// A host name, or a wildcard.
@@ -49,9 +85,9 @@ impl fmt::Display for AltName {
     /// The kind and the name: `dns:web.example`, `uri:spiffe://x/web`, `email:a@example.net`, `ip:192.0.2.1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(name) => write!(f, "dns:{name}"),
-            Self::Uri(uri) => write!(f, "uri:{uri}"),
-            Self::Email(address) => write!(f, "email:{address}"),
+            Self::Dns(name) => write!(f, "dns:{}", printable(name)),
+            Self::Uri(uri) => write!(f, "uri:{}", printable(uri)),
+            Self::Email(address) => write!(f, "email:{}", printable(address)),
             Self::Ip(ip) => write!(f, "ip:{ip}"),
         }
     }
@@ -109,6 +145,7 @@ mod tests {
             names: vec![AltName::Dns("web.example".to_owned()), AltName::Ip("192.0.2.1".parse().unwrap())],
             serial: "0a".to_owned(),
             fingerprint: "63a9".to_owned(),
+            ..Identity::default()
         };
         assert_eq!(identity.to_string(), "CN=web,O=Example (dns:web.example, ip:192.0.2.1) serial 0a sha256 63a9");
         identity.subject.clear();
