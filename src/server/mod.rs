@@ -252,7 +252,7 @@ mod tests {
             routes: Arc::new(Table::build([]).0),
         };
         let bind = vec!["127.0.0.1:0".parse().unwrap()];
-        Parts { listeners: vec![(Arc::new(listener), bind)], upstreams: Arc::default() }
+        Parts { terms: Terms::default(), listeners: vec![(Arc::new(listener), bind)], upstreams: Arc::default() }
     }
 
     #[tokio::test]
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
         drop(held);
         assert_eq!(server.take_unused().len(), 1);
-        server.apply(Parts { listeners: Vec::new(), upstreams: Arc::default() }).unwrap();
+        server.apply(Parts { terms: Terms::default(), listeners: Vec::new(), upstreams: Arc::default() }).unwrap();
         server.stop_listening().await;
         assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");
     }

@@ -29,13 +29,14 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// Of several lists for the same certificates the newest; of equally new ones the first.
+    /// Of several lists for the same certificates the newest, and of those of one second the one with the higher number
+    /// (RFC 5280 §5.2.3).
     #[must_use]
     pub fn newest(&self) -> Vec<&Crl> {
         let mut newest: Vec<&Crl> = Vec::new();
         for list in &self.lists {
             match newest.iter_mut().find(|other| other.scope == list.scope) {
-                Some(other) if other.this_update < list.this_update => *other = list,
+                Some(other) if other.age() < list.age() => *other = list,
                 Some(_) => {}
                 None => newest.push(list),
             }
@@ -92,6 +93,8 @@ pub struct Crl {
     scope: Scope,
     issuer: String,
     this_update: SystemTime,
+    /// As an unsigned integer without leading zeros; nothing where it has none.
+    number: Vec<u8>,
     next_update: Option<SystemTime>,
     revoked: usize,
 }
@@ -143,6 +146,11 @@ impl Crl {
         self.revoked
     }
 
+    /// Grows from list to list.
+    fn age(&self) -> impl Ord + use<'_> {
+        (self.this_update, self.number.len(), &self.number)
+    }
+
     fn read(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
         // The verifier's own parser has the last word on what it will be able to use.
         BorrowedCertRevocationList::from_der(&der).map_err(|error| reason(&error))?;
@@ -162,6 +170,7 @@ impl Crl {
                 point: point.map(|extension| extension.value.to_vec()),
             },
             issuer: distinguished_name(list.issuer()),
+            number: list.crl_number().map(|number| number.to_bytes_be()).unwrap_or_default(),
             this_update: system_time(list.last_update()),
             next_update: list.next_update().map(system_time),
             revoked: list.iter_revoked_certificates().count(),

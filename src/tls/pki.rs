@@ -68,6 +68,31 @@ impl Authority {
         Ok(Self { chain: format!("{certificate}{}", self.chain), certificate, issuer })
     }
 
+    /// A list of the certificates of these serial numbers, as PEM, which has to be replaced when `validity` ends.
+    ///
+    /// # Errors
+    ///
+    /// When the list cannot be signed.
+    #[cfg(test)]
+    pub(super) fn revocation_list(&self, serials: &[Vec<u8>], validity: Validity) -> Result<String, PkiError> {
+        let date = |time: SystemTime| date_time_ymd(1970, 1, 1) + time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from_slice(serial),
+            revocation_time: date(validity.not_before),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: date(validity.not_before),
+            next_update: date(validity.not_after),
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.issuer)?.pem()?)
+    }
+
     /// The authority's own certificate as PEM.
     #[must_use]
     pub fn certificate(&self) -> &str {

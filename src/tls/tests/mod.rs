@@ -4,6 +4,7 @@ mod certificate;
 mod client_auth;
 mod handshake;
 mod resumption;
+mod revocation;
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -52,6 +53,19 @@ fn require(authorities: &[&Authority]) -> ClientAuth {
         authorities: authorities.iter().flat_map(read).collect(),
         ..Verify::default()
     })
+}
+
+/// A revocation list of `authority` that is valid from now for a day.
+fn revoke(authority: &Authority, revoked: &[&Issued]) -> String {
+    revocation_list(authority, revoked, Validity::days(1))
+}
+
+fn revocation_list(authority: &Authority, revoked: &[&Issued], validity: Validity) -> String {
+    let serial = |issued: &&Issued| {
+        let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        pem::parse(&der).unwrap().raw_serial().to_vec()
+    };
+    authority.revocation_list(&revoked.iter().map(serial).collect::<Vec<_>>(), validity).unwrap()
 }
 
 /// A client that believes `authority` and speaks one version.

@@ -1,0 +1,184 @@
+//! Revoked certificates, at the door and afterwards.
+
+use super::*;
+
+fn verify(authorities: &[&Authority], lists: &[&str], change: impl FnOnce(&mut Revocation)) -> ClientAuth {
+    let ClientAuth::RequireAndVerify(mut verify) = require(authorities) else { unreachable!() };
+    let read = |list: &&str| Crl::parse_bundle(list.as_bytes()).unwrap();
+    verify.revocation.lists = lists.iter().flat_map(read).collect();
+    change(&mut verify.revocation);
+    ClientAuth::RequireAndVerify(verify)
+}
+
+/// What becomes of a client with `certificate` in both versions of TLS: nothing, or the alert.
+async fn alert(own: &Authority, terms: ClientAuth, certificate: &Issued) -> Option<u8> {
+    let acceptor = acceptor(&server_certificate(own), terms);
+    let mut alerts = Vec::new();
+    for version in VERSIONS {
+        let (result, seen) = meet(&acceptor, &client(own, version, Some(certificate))).await;
+        alerts.push(match seen {
+            Seen::Alert(alert) => Some(alert),
+            Seen::Session(_) => None,
+            Seen::End(error) => panic!("{error}"),
+        });
+        if let Some(Some(44)) = alerts.last() {
+            assert!(matches!(result, Err(Refusal::Revoked)), "{result:?}");
+        }
+    }
+    assert_eq!(alerts[0], alerts[1], "TLS 1.2 and 1.3");
+    alerts[0]
+}
+
+#[tokio::test]
+async fn who_is_on_the_list_is_told_so_and_the_others_come_in() {
+    let own = authority("own");
+    let [good, bad] = ["good", "bad"].map(|name| own.client(name, Validity::days(1)).unwrap());
+    let list = revoke(&own, &[&bad]);
+    for (certificate, expected) in [(&bad, Some(44)), (&good, None)] {
+        assert_eq!(alert(&own, verify(&[&own], &[&list], |_| ()), certificate).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn of_two_lists_the_newer_one_counts_in_whatever_order_they_stand() {
+    let own = authority("own");
+    let bad = own.client("bad", Validity::days(1)).unwrap();
+    let now = SystemTime::now();
+    let old = Validity { not_before: now - Duration::from_secs(7200), not_after: now + Duration::from_secs(3600) };
+    let (old, new) = (revocation_list(&own, &[], old), revoke(&own, &[&bad]));
+    for lists in [[&*old, &*new], [&*new, &*old]] {
+        assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44));
+    }
+    // The other way round: what is no longer on the newest list has been reinstated (certificateHold).
+    let (with, without) = (
+        revocation_list(&own, &[&bad], Validity { not_before: now - Duration::from_secs(7200), ..Validity::days(1) }),
+        revoke(&own, &[]),
+    );
+    assert_eq!(alert(&own, verify(&[&own], &[&with, &without], |_| ()), &bad).await, None);
+}
+
+#[tokio::test]
+async fn without_a_list_of_the_issuer_or_with_an_old_one_nobody_comes_in_unless_allowed() {
+    let (own, other) = (authority("own"), authority("other"));
+    let good = own.client("good", Validity::days(1)).unwrap();
+    let foreign = revoke(&other, &[]);
+    let both = &[&own, &other];
+    assert_eq!(alert(&own, verify(both, &[&foreign], |_| ()), &good).await, Some(48));
+    assert_eq!(alert(&own, verify(both, &[&foreign], |r| r.unknown = Unknown::Allow), &good).await, None);
+    let late = revocation_list(&own, &[], past());
+    assert!(alert(&own, verify(&[&own], &[&late], |_| ()), &good).await.is_some());
+    assert_eq!(alert(&own, verify(&[&own], &[&late], |r| r.expired = Expired::Allow), &good).await, None);
+    // What an old list knows it still knows.
+    let late = revocation_list(&own, &[&good], past());
+    assert_eq!(alert(&own, verify(&[&own], &[&late], |r| r.expired = Expired::Allow), &good).await, Some(44));
+}
+
+#[tokio::test]
+async fn a_list_that_its_issuer_did_not_sign_is_none() {
+    let [own, impostor] = ["own"; 2].map(authority);
+    let good = own.client("good", Validity::days(1)).unwrap();
+    let forged = revoke(&impostor, &[]);
+    assert!(alert(&own, verify(&[&own], &[&forged], |_| ()), &good).await.is_some());
+}
+
+#[tokio::test]
+async fn intermediates_are_looked_up_where_the_whole_chain_is() {
+    let root = authority("root");
+    let issuing = root.intermediate("issuing", Validity::days(1)).unwrap();
+    let good = issuing.client("good", Validity::days(1)).unwrap();
+    let serial = |pem: &str| Issued { certificate: pem.to_owned(), key: String::new() };
+    let leaf_list = revoke(&issuing, &[]);
+    let revoked = revoke(&root, &[&serial(issuing.certificate())]);
+    let whole = |r: &mut Revocation| r.depth = Depth::Chain;
+    assert_eq!(alert(&root, verify(&[&root], &[&leaf_list], |_| ()), &good).await, None);
+    assert_eq!(alert(&root, verify(&[&root], &[&leaf_list], whole), &good).await, Some(48));
+    assert_eq!(alert(&root, verify(&[&root], &[&leaf_list, &revoked], whole), &good).await, Some(44));
+    assert_eq!(alert(&root, verify(&[&root], &[&leaf_list, &revoke(&root, &[])], whole), &good).await, None);
+}
+
+#[tokio::test]
+async fn what_a_client_came_in_by_is_judged_again_by_other_terms_and_not_by_the_clock() {
+    let (own, other) = (authority("own"), authority("other"));
+    // It ends before it is asked about again.
+    let now = SystemTime::now();
+    let brief = Validity { not_before: now - Duration::from_secs(60), not_after: now + Duration::from_secs(2) };
+    let client_certificate = own.client("web", brief).unwrap();
+    let certificate = server_certificate(&own);
+    let recallable = |client_auth| {
+        let options = Options { client_auth, recallable: true, ..Options::default() };
+        Acceptor::new(vec![Arc::clone(&certificate)], &options, true).unwrap()
+    };
+    let before = recallable(require(&[&own]));
+    let (accepted, _) = meet(&before, &client(&own, VERSIONS[1], Some(&client_certificate))).await;
+    let admission = accepted.unwrap().admission.unwrap();
+    while brief.not_after > SystemTime::now() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    before.admits(&admission).unwrap();
+    recallable(require(&[&other, &own])).admits(&admission).unwrap();
+    recallable(ClientAuth::None).admits(&admission).unwrap();
+    recallable(ClientAuth::RequireAny).admits(&admission).unwrap();
+    assert!(matches!(recallable(require(&[&other])).admits(&admission), Err(Refusal::Untrusted(_))));
+    let list = revoke(&own, &[&client_certificate]);
+    assert!(matches!(recallable(verify(&[&own], &[&list], |_| ())).admits(&admission), Err(Refusal::Revoked)));
+}
+
+#[test]
+fn a_list_that_cannot_be_used_refuses_the_whole_file() {
+    let own = authority("own");
+    let list = revoke(&own, &[]);
+    let parse = |text: &str| Crl::parse_bundle(text.as_bytes()).map(|found| found.len()).map_err(|e| e.to_string());
+    assert_eq!(parse(&format!("{list}{list}")), Ok(2));
+    let der = rustls::pki_types::CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
+    assert_eq!(Crl::parse_bundle(&der).map(|found| found[0].issuer().to_owned()), Ok("CN=own".to_owned()));
+    for (text, expected) in [
+        (String::new(), "there is no certificate revocation list in the file"),
+        (own.certificate().to_owned(), "the file holds no certificate revocation list but a certificate"),
+        (format!("{list}{}", list.replace("X509 CRL", "X509 CRLS")), "block 2 of the file is a \"X509 CRLS\""),
+        (format!("{list}{}", &list[..list.len() / 2]), "block 2 of the file does not end"),
+        (
+            format!("{list}-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"),
+            "revocation list 2 of 2 in the file",
+        ),
+    ] {
+        let error = parse(&text).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert!(Crl::parse_bundle(&der[..der.len() - 1]).is_err());
+    assert!(Crl::parse_bundle(&[&der[..], b"\0"].concat()).is_err());
+}
+
+#[test]
+fn lists_that_openssl_writes_are_read() {
+    let dir = write_files(&[
+        ("openssl.cnf", "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=number\ndefault_md=sha256\n"),
+        ("index.txt", ""),
+        ("number", "01\n"),
+    ]);
+    openssl(
+        &dir,
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            "k",
+            "-out",
+            "c",
+            "-subj",
+            "/O=Shop/CN=ca",
+        ],
+    );
+    openssl(
+        &dir,
+        &["ca", "-gencrl", "-config", "openssl.cnf", "-keyfile", "k", "-cert", "c", "-crldays", "30", "-out", "crl"],
+    );
+    let list = Crl::parse_bundle(&std::fs::read(dir.path().join("crl")).unwrap()).unwrap().remove(0);
+    assert_eq!((list.issuer(), list.revoked()), ("CN=ca,O=Shop", 0));
+    let days = list.next_update().unwrap().duration_since(list.this_update()).unwrap().as_secs() / 86400;
+    assert_eq!(days, 30);
+}
