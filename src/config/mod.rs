@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::ListenAddr;
+use crate::authz::Policy;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, TlsVersion};
 use crate::config::files::Files;
@@ -120,6 +121,20 @@ pub struct Tls {
     pub client_auth: ClientAuthMode,
     /// The CAs that they are verified against.
     pub ca_files: Vec<PathBuf>,
+    /// Who comes in of those whose certificate verifies.
+    pub policy: Policy,
+}
+
+impl Tls {
+    /// Whether every client that comes in has been verified.
+    #[must_use]
+    pub fn requires_identity(&self) -> bool {
+        match self.client_auth {
+            ClientAuthMode::None | ClientAuthMode::Request | ClientAuthMode::RequireAny => false,
+            ClientAuthMode::VerifyIfGiven => self.policy.allow.is_some(),
+            ClientAuthMode::RequireAndVerify => true,
+        }
+    }
 }
 
 /// A certificate, and where it came from.

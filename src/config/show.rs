@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::authz::{Policy, Rules};
 use crate::config::file::{self, At, File, List};
 use crate::config::{Action, Config, Route, Timeouts};
 use crate::telemetry::Format;
@@ -102,13 +103,32 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
 impl From<&crate::config::Tls> for file::Tls {
     fn from(tls: &crate::config::Tls) -> Self {
         let ca_files: Vec<String> = tls.ca_files.iter().map(|path| absolute(path)).collect();
-        let client_auth = file::ClientAuth { mode: Some(At::from(tls.client_auth)), ca_files: some_list(&ca_files) };
+        let Policy { allow, deny } = &tls.policy;
+        let client_auth = file::ClientAuth {
+            mode: Some(At::from(tls.client_auth)),
+            ca_files: some_list(&ca_files).map(At::from),
+            allow: allow.as_ref().map(|allow| At::from(rules(allow))),
+            deny: (!deny.is_empty()).then(|| At::from(rules(deny))),
+        };
         Self {
             extends: None,
             min_version: Some(tls.min_version),
             alpn: some_list(&tls.alpn),
             client_auth: Some(client_auth),
         }
+    }
+}
+
+fn rules(rules: &Rules) -> file::ClientRules {
+    let Rules { dns, uri, email, cn, ou, spki_sha256, serial } = rules;
+    file::ClientRules {
+        dns: some_list(dns),
+        uri: some_list(uri),
+        email: some_list(email),
+        cn: some_list(cn),
+        ou: some_list(ou),
+        spki_sha256: some_list(spki_sha256),
+        serial: some_list(serial),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From what was written to what it means. Every rule that a configuration must keep is checked here, and every breach
 //! of one is reported, not only the first.
 
+mod client_auth;
 mod listeners;
 mod routes;
 mod tls;
