@@ -74,17 +74,29 @@ impl Policy {
 }
 
 impl Rules {
+    /// The lists that are not empty, each with its key and its entries as they would be written.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(&'static str, Vec<String>)> {
+        fn texts<T: fmt::Display>(entries: &[T]) -> Vec<String> {
+            entries.iter().map(|entry| printable(&entry.to_string())).collect()
+        }
+        let Self { dns, uri, email, cn, ou, spki_sha256, serial } = self;
+        let all = [
+            ("dns", texts(dns)),
+            ("uri", texts(uri)),
+            ("email", texts(email)),
+            ("cn", texts(cn)),
+            ("ou", texts(ou)),
+            ("spki_sha256", texts(spki_sha256)),
+            ("serial", texts(serial)),
+        ];
+        all.into_iter().filter(|(_, entries)| !entries.is_empty()).collect()
+    }
+
     /// Whether there is no entry, so that nobody is named.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { dns, uri, email, cn, ou, spki_sha256, serial } = self;
-        dns.is_empty()
-            && uri.is_empty()
-            && email.is_empty()
-            && cn.is_empty()
-            && ou.is_empty()
-            && spki_sha256.is_empty()
-            && serial.is_empty()
+        self.entries().is_empty()
     }
 
     /// The first entry that names `identity`, and the list that it stands in.

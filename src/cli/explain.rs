@@ -10,10 +10,11 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::authz::{Policy, Rules};
 use crate::cli::{ConfigPath, load, print};
 use crate::config::diagnostic::did_you_mean;
 use crate::config::file::{ClientAuthMode, TlsVersion};
-use crate::config::{Action, Config, Listener, Route, Timeouts};
+use crate::config::{Action, Config, Listener, Route, Timeouts, Tls};
 use crate::name::{Alpn, NamePattern, ServerName};
 use crate::route::{Key, Mismatch};
 
@@ -159,14 +160,41 @@ fn terms(text: &mut String, config: &Config, name: &str) {
     };
     let alpn = if tls.alpn.is_empty() { String::new() } else { format!(", ALPN {}", tls.alpn.join(", ")) };
     line(text, "tls", format_args!("{name}: {version}{alpn}"));
+    client_auth(text, tls);
+}
+
+/// What clients have to show, and what those see who do not.
+fn client_auth(text: &mut String, tls: &Tls) {
+    let word = tls.client_auth.word();
+    let files: Vec<String> = tls.ca_files.iter().map(|path| path.display().to_string()).collect();
     match tls.client_auth {
-        ClientAuthMode::None => line(text, "client_auth", "none"),
-        ClientAuthMode::RequireAndVerify => {
-            let files: Vec<String> = tls.ca_files.iter().map(|path| path.display().to_string()).collect();
-            line(text, "client_auth", format_args!("require_and_verify against {}", files.join(", ")));
-            line(text, "", "without a certificate: alert certificate_required (116), no_certificate");
-            line(text, "", "with one of another CA: alert unknown_ca (48), untrusted_certificate");
+        ClientAuthMode::None => line(text, "client_auth", word),
+        ClientAuthMode::Request | ClientAuthMode::RequireAny => {
+            line(text, "client_auth", format_args!("{word}: certificates are not verified, anybody comes in with one"));
         }
+        ClientAuthMode::VerifyIfGiven | ClientAuthMode::RequireAndVerify => {
+            line(text, "client_auth", format_args!("{word} against {}", files.join(", ")));
+        }
+    }
+    if let Some(allow) = &tls.policy.allow {
+        list(text, "allow", allow);
+    }
+    list(text, "deny", &tls.policy.deny);
+    if tls.client_auth == ClientAuthMode::RequireAny || tls.requires_identity() {
+        line(text, "", "without a certificate: alert certificate_required (116), no_certificate");
+    }
+    if tls.client_auth.verifies() {
+        line(text, "", "with one of another CA: alert unknown_ca (48), untrusted_certificate");
+    }
+    if tls.policy != Policy::default() {
+        line(text, "", "with one that is not allowed: alert access_denied (49), not_allowed");
+    }
+}
+
+fn list(text: &mut String, label: &str, rules: &Rules) {
+    let mut label = label;
+    for (key, entries) in rules.entries() {
+        line(text, std::mem::take(&mut label), format_args!("{key}: {}", entries.join(", ")));
     }
 }
 

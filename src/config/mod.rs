@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::addr::ListenAddr;
+use crate::authz::Policy;
 use crate::config::diagnostic::Diagnostic;
-use crate::config::file::{Action as ActionName, ClientAuthMode, TlsVersion};
+use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::Files;
 use crate::relay;
 use crate::route::{Rule, Table};
 use crate::telemetry;
-use crate::tls::{Acceptor, Certificate};
+use crate::tls::{Acceptor, Certificate, Depth, Expired, Unknown};
 use crate::upstream;
 
 /// A configuration that can run.
@@ -122,6 +123,30 @@ pub struct Tls {
     pub client_auth: ClientAuthMode,
     /// The CAs that they are verified against.
     pub ca_files: Vec<PathBuf>,
+    /// The lists that revoked certificates are on.
+    pub crl_files: Vec<PathBuf>,
+    /// Which certificates of a chain are looked up in them.
+    pub crl_depth: Depth,
+    /// What becomes of one of whose issuer there is no list.
+    pub crl_unknown: Unknown,
+    /// What becomes of one whose issuer's list is too old.
+    pub crl_expired: Expired,
+    /// What happens to connections whose client would not be let in any more.
+    pub on_revoke: OnRevoke,
+    /// Who comes in of those whose certificate verifies.
+    pub policy: Policy,
+}
+
+impl Tls {
+    /// Whether every client that comes in has been verified.
+    #[must_use]
+    pub fn requires_identity(&self) -> bool {
+        match self.client_auth {
+            ClientAuthMode::None | ClientAuthMode::Request | ClientAuthMode::RequireAny => false,
+            ClientAuthMode::VerifyIfGiven => self.policy.allow.is_some(),
+            ClientAuthMode::RequireAndVerify => true,
+        }
+    }
 }
 
 /// Something to be said at a time that has not come yet, unless another configuration runs by then.

@@ -229,14 +229,25 @@ fn only_tables(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<D
         for (name, table) in tables {
             let name = format!("{section}.{}", name.get_ref());
             require(&name, table);
-            for key in ["client_auth", "timeouts"] {
-                if let Some(inner) = table.get_ref().as_table().and_then(|table| table.get(key)) {
-                    require(&format!("{name}.{key}"), inner);
+            for (key, inner) in entries(table, &["client_auth", "timeouts"]) {
+                let key = format!("{name}.{key}");
+                require(&key, inner);
+                for (list, inner) in entries(inner, &["allow", "deny"]) {
+                    require(&format!("{key}.{list}"), inner);
                 }
             }
         }
     }
     diagnostics.len() == before
+}
+
+/// Those of `keys` that `table` has, with their values; nothing if it is no table.
+fn entries<'a, 'b>(
+    table: &'a toml::Spanned<DeValue<'b>>,
+    keys: &'a [&'a str],
+) -> impl Iterator<Item = (&'a str, &'a toml::Spanned<DeValue<'b>>)> {
+    let table = table.get_ref().as_table();
+    keys.iter().filter_map(move |&key| Some((key, table?.get(key)?)))
 }
 
 fn form_error(error: &toml::de::Error, key: String, source: &Arc<Source>) -> Diagnostic {

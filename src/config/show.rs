@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::authz::{Policy, Rules};
 use crate::config::file::{self, At, File, List};
 use crate::config::{Action, Config, Route, Timeouts};
 use crate::telemetry::Format;
+use crate::tls::{Depth, Expired, Unknown};
 use crate::upstream;
 
 impl Config {
@@ -99,21 +101,56 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
     file::Upstream { servers: Some(list(&options.servers)), balance: Some(balance), connect_timeout: None }
 }
 
+fn crl(tls: &crate::config::Tls) -> file::Crl {
+    file::Crl {
+        depth: Some(match tls.crl_depth {
+            Depth::Leaf => file::CrlDepth::Leaf,
+            Depth::Chain => file::CrlDepth::Chain,
+        }),
+        unknown: Some(match tls.crl_unknown {
+            Unknown::Deny => file::Verdict::Deny,
+            Unknown::Allow => file::Verdict::Allow,
+        }),
+        expired: Some(match tls.crl_expired {
+            Expired::Deny => file::Verdict::Deny,
+            Expired::Allow => file::Verdict::Allow,
+        }),
+    }
+}
+
 impl From<&crate::config::Tls> for file::Tls {
     fn from(tls: &crate::config::Tls) -> Self {
         let ca_files: Vec<String> = tls.ca_files.iter().map(|path| absolute(path)).collect();
+        let crl_files: Vec<String> = tls.crl_files.iter().map(|path| absolute(path)).collect();
+        let Policy { allow, deny } = &tls.policy;
         let client_auth = file::ClientAuth {
             mode: Some(At::from(tls.client_auth)),
-            ca_files: some_list(&ca_files),
-            ..Default::default()
+            ca_files: some_list(&ca_files).map(At::from),
+            allow: allow.as_ref().map(|allow| At::from(rules(allow))),
+            deny: (!deny.is_empty()).then(|| At::from(rules(deny))),
+            crl_files: some_list(&crl_files).map(At::from),
+            crl: (!crl_files.is_empty()).then(|| At::from(crl(tls))),
         };
         Self {
             extends: None,
             min_version: Some(tls.min_version),
             alpn: some_list(&tls.alpn),
             client_auth: Some(client_auth),
-            on_revoke: None,
+            on_revoke: Some(At::from(tls.on_revoke)),
         }
+    }
+}
+
+fn rules(rules: &Rules) -> file::ClientRules {
+    let Rules { dns, uri, email, cn, ou, spki_sha256, serial } = rules;
+    file::ClientRules {
+        dns: some_list(dns),
+        uri: some_list(uri),
+        email: some_list(email),
+        cn: some_list(cn),
+        ou: some_list(ou),
+        spki_sha256: some_list(spki_sha256),
+        serial: some_list(serial),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From what was written to what it means. Every rule that a configuration must keep is checked here, and every breach
 //! of one is reported, not only the first.
 
+mod client_auth;
 mod listeners;
 mod revocation;
 mod routes;
@@ -99,13 +100,14 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
     unused::judge(&merged, diagnostics);
     let tls::Materials { certificates, policies } = materials;
+    let notices = policies.values().flat_map(|policy| policy.notices.clone()).collect();
     Config {
         listeners,
         routes,
         tls: policies.into_iter().map(|(name, policy)| (name, policy.shown)).collect(),
         certificates,
         timeouts,
-        notices: Vec::new(),
+        notices,
         log,
         access_log,
     }

@@ -1,12 +1,13 @@
 //! The revocation lists of a `[tls]` table, and what there is to say about them before a client finds out.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::config::Notice;
 use crate::config::compile::Report;
+use crate::config::compile::client_auth::{Mode, Reporter, entries, nearest, needs_verification};
 use crate::config::compile::tls::{date, read};
-use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
 use crate::config::files::Files;
 use crate::config::read::{In, beside};
@@ -24,57 +25,49 @@ pub(super) struct Lists {
     pub(super) notices: Vec<Notice>,
 }
 
-/// Reads what the nearest table of `chain` says. Nothing of it can be used if a mistake has been reported.
+/// Reads what the nearest tables of `chain` say. Nothing of it can be used if a mistake has been reported.
 pub(super) fn compile(
     chain: &[&In<file::Tls>],
-    table: &str,
+    mode: &Mode<'_>,
     authorities: &[CaCertificate],
     files: &mut Files,
-    diagnostics: &mut Vec<Diagnostic>,
+    reporter: &mut Reporter<'_>,
 ) -> Lists {
-    let mut lists = Lists { revocation: options(chain), ..Lists::default() };
-    let named = chain.iter().find_map(|tls| Some((tls.value.client_auth.as_ref()?.crl_files.as_ref()?, &tls.source)));
-    let Some((list, source)) = named else {
-        let options = chain.iter().find_map(|tls| Some((tls.value.client_auth.as_ref()?.crl.as_ref()?, &tls.source)));
-        if let Some((options, source)) = options {
-            let mut report = Report { diagnostics, source, table: table.to_owned() };
+    let options = nearest(chain, |auth| auth.crl.as_ref());
+    let mut lists = Lists { revocation: revocation(options.as_ref().map(|crl| &crl.at.value)), ..Lists::default() };
+    let Some(found) = nearest(chain, |auth| auth.crl_files.as_ref()) else {
+        if let Some(crl) = options {
             let help = "add `client_auth.crl_files = [\"ca.crl\"]`, or remove `crl`".to_owned();
-            report.error(&options.span, "client_auth.crl says how lists are used, and there are no crl_files", help);
+            let message = "client_auth.crl says how revocation lists are used, and there are no crl_files";
+            reporter.in_file(crl.source).error(&crl.at.span, message, help);
         }
         return lists;
     };
-    let mut report = Report { diagnostics, source, table: table.to_owned() };
-    for path in &list.0 {
-        lists.path(&beside(&source.path, path), &path.span, files, &mut report);
+    needs_verification("crl_files", &found, mode, reporter);
+    let mut report = reporter.in_file(found.source);
+    for path in &found.at.value.0 {
+        lists.read(&beside(&found.source.path, path), &path.span, files, &mut report);
     }
-    if let Some(first) = list.0.first() {
-        lists.judge(&first.span, authorities, &mut report);
-    } else {
-        chain_span(chain, &mut report);
+    if found.at.value.0.is_empty() {
+        let help = "name a file, or remove it".to_owned();
+        report.error(&found.at.span, "client_auth.crl_files names no file", help);
     }
+    lists.judge(&found.at.span, authorities, &mut report);
     lists
 }
 
-fn chain_span(chain: &[&In<file::Tls>], report: &mut Report<'_>) {
-    let help = "name a file, or remove `crl_files`".to_owned();
-    report.error(&chain[0].span, "client_auth.crl_files names no file", help);
-}
-
-fn options(chain: &[&In<file::Tls>]) -> Revocation {
-    fn nearest<T: Copy>(chain: &[&In<file::Tls>], key: impl Fn(&file::Crl) -> Option<T>) -> Option<T> {
-        chain.iter().find_map(|tls| key(tls.value.client_auth.as_ref()?.crl.as_ref()?))
-    }
+fn revocation(crl: Option<&file::Crl>) -> Revocation {
     Revocation {
         lists: Vec::new(),
-        depth: match nearest(chain, |crl| crl.depth) {
+        depth: match crl.and_then(|crl| crl.depth) {
             Some(file::CrlDepth::Leaf) | None => Depth::Leaf,
             Some(file::CrlDepth::Chain) => Depth::Chain,
         },
-        unknown: match nearest(chain, |crl| crl.unknown) {
+        unknown: match crl.and_then(|crl| crl.unknown) {
             Some(file::Verdict::Deny) | None => Unknown::Deny,
             Some(file::Verdict::Allow) => Unknown::Allow,
         },
-        expired: match nearest(chain, |crl| crl.expired) {
+        expired: match crl.and_then(|crl| crl.expired) {
             Some(file::Verdict::Deny) | None => Expired::Deny,
             Some(file::Verdict::Allow) => Expired::Allow,
         },
@@ -83,29 +76,9 @@ fn options(chain: &[&In<file::Tls>]) -> Revocation {
 
 impl Lists {
     /// Reads a file, or every file of a directory.
-    fn path(&mut self, path: &Path, span: &std::ops::Range<usize>, files: &mut Files, report: &mut Report<'_>) {
+    fn read(&mut self, path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) {
         self.paths.push(path.to_owned());
-        let entries = if files.is_directory(path) {
-            match files.list(path) {
-                Ok(entries) if entries.is_empty() => {
-                    report.error(
-                        span,
-                        format_args!("client_auth.crl_files: there is no file in {}", path.display()),
-                        None,
-                    );
-                    return;
-                }
-                Ok(entries) => entries,
-                Err(error) => {
-                    let message = format!("client_auth.crl_files: cannot list {}: {error}", path.display());
-                    report.error(span, message, None);
-                    return;
-                }
-            }
-        } else {
-            vec![path.to_owned()]
-        };
-        for path in entries {
+        for path in entries("crl_files", path, span, files, report).unwrap_or_default() {
             let Some(bytes) = read(&path, span, files, report) else { continue };
             match Crl::parse_bundle(&bytes) {
                 Ok(found) => self.revocation.lists.extend(found),
@@ -116,7 +89,7 @@ impl Lists {
         }
     }
 
-    fn judge(&mut self, span: &std::ops::Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) {
+    fn judge(&mut self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) {
         let now = SystemTime::now();
         for list in self.revocation.newest() {
             let Some(due) = list.next_update() else { continue };

@@ -47,9 +47,7 @@ pub(super) fn compile(
 /// Warns of a certificate that a browser may take as leave to use one connection for two names (RFC 9113 §9.1.1): having
 /// come in by a route without client authentication, it could ask there for a name that has a route with it.
 fn judge_coalescing(routes: &[Route], merged: &Merged, materials: &Materials, diagnostics: &mut Vec<Diagnostic>) {
-    let verifies = |tls: &str| {
-        materials.policies.get(tls).is_some_and(|policy| policy.shown.client_auth != file::ClientAuthMode::None)
-    };
+    let verifies = |tls: &str| materials.policies.get(tls).is_some_and(|policy| policy.shown.requires_identity());
     let speaks_h2 = |tls: &str| {
         materials.policies.get(tls).is_some_and(|policy| policy.shown.alpn.iter().any(|protocol| protocol == "h2"))
     };
@@ -78,7 +76,7 @@ fn judge_coalescing(routes: &[Route], merged: &Merged, materials: &Materials, di
             continue;
         };
         let message = format!(
-            "routes.{}: a certificate of routes.{}, which asks for no client certificate, also covers {name}: \
+            "routes.{}: a certificate of routes.{}, which lets in clients without a verified certificate, also covers {name}: \
              a browser may send requests for it over a connection to that route",
             route.name, other.name
         );

@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use crate::config::compile::Report;
+use crate::config::compile::{Report, client_auth};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
-use crate::config::file::{self, ClientAuthMode, TlsVersion};
+use crate::config::file::{self, TlsVersion};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
-use crate::config::{NamedCertificate, Tls};
+use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
-use crate::tls::{CaCertificate, CaIssue, Certificate, CertificateError, ClientAuth, MinVersion, Options};
+use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Options};
 
 /// A certificate that ends sooner than this is worth a warning.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -36,6 +36,7 @@ pub(super) struct Materials {
 pub(super) struct Policy {
     pub(super) shown: Tls,
     pub(super) options: Options,
+    pub(super) notices: Vec<Notice>,
 }
 
 pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Materials {
@@ -208,116 +209,32 @@ fn policy(
     let table = format!("tls.{name}");
     let min_version = chain.iter().find_map(|tls| tls.value.min_version).unwrap_or(TlsVersion::Tls12);
     let alpn = chain.iter().find_map(|tls| tls.value.alpn.as_ref().map(|alpn| (alpn, &tls.source)));
-    let alpn: Vec<Alpn> = alpn.map_or_else(Vec::new, |(alpn, source)| {
-        Report { diagnostics, source, table: table.clone() }.parse_all("alpn", alpn)
-    });
-    let auth = |tls: &&'_ In<file::Tls>| tls.value.client_auth.is_some();
-    let mode = chain.iter().filter(|tls| auth(tls)).find_map(|tls| {
-        tls.value
-            .client_auth
-            .as_ref()
-            .and_then(|auth| auth.mode.as_ref())
-            .map(|mode| (mode.value, mode.span.clone(), &tls.source))
-    });
-    let ca_files = chain.iter().filter(|tls| auth(tls)).find_map(|tls| {
-        tls.value.client_auth.as_ref().and_then(|auth| auth.ca_files.as_ref()).map(|files| (files, &tls.source))
-    });
-    // CA files mean that clients are verified, unless a table that is as near says otherwise: a mode that is inherited
-    // from further away was not written with these files in mind.
-    let depth = |has: fn(&file::ClientAuth) -> bool| {
-        chain.iter().position(|tls| tls.value.client_auth.as_ref().is_some_and(has)).unwrap_or(usize::MAX)
-    };
-    let (mode_depth, files_depth) = (depth(|auth| auth.mode.is_some()), depth(|auth| auth.ca_files.is_some()));
-    let mode = mode.filter(|_| mode_depth <= files_depth);
-    let client_auth = mode.as_ref().map_or_else(
-        || if ca_files.is_some() { ClientAuthMode::RequireAndVerify } else { ClientAuthMode::None },
-        |(mode, ..)| *mode,
-    );
-    let mut cas = Vec::new();
-    let mut paths = Vec::new();
-    if let Some((list, source)) = ca_files {
-        let mut report = Report { diagnostics, source, table: table.clone() };
-        for path in &list.0 {
-            let path = (beside(&source.path, path), &path.span);
-            let found = ca_path(&path.0, path.1, files, &mut report);
-            cas.extend(found.unwrap_or_default());
-            paths.push(path.0);
-        }
-    }
-    if client_auth == ClientAuthMode::RequireAndVerify && paths.is_empty() {
-        let (span, source) = mode.map_or((chain[0].span.clone(), &chain[0].source), |(_, span, source)| (span, source));
-        let mut report = Report { diagnostics, source, table };
-        let help = "add `client_auth.ca_files = [\"ca.pem\"]`: nobody could come in without";
-        report.error(&span, "client_auth.mode is require_and_verify, and there are no ca_files", help.to_owned());
-    } else if client_auth == ClientAuthMode::None && !paths.is_empty() && mode_depth == files_depth {
-        let (span, source) = mode.map_or((chain[0].span.clone(), &chain[0].source), |(_, span, source)| (span, source));
-        let mut report = Report { diagnostics, source, table };
-        let help = "remove one of them; with ca_files alone clients must show a certificate".to_owned();
-        report.error(&span, "client_auth.mode is none beside ca_files: is anybody to come in, or not?", help);
-    }
+    let alpn: Vec<Alpn> =
+        alpn.map_or_else(Vec::new, |(alpn, source)| Report { diagnostics, source, table }.parse_all("alpn", alpn));
+    let client_auth = client_auth::compile(chain, name, files, diagnostics);
     // Whatever went wrong, a policy must not come out of it that asks for less than was written.
     if diagnostics[mistakes..].iter().any(|diagnostic| diagnostic.severity.refuses()) {
         return None;
     }
-    let shown = Tls { min_version, alpn: alpn.iter().map(Alpn::to_string).collect(), client_auth, ca_files: paths };
+    let client_auth::Compiled { mode, ca_files, crl_files, revocation, notices, on_revoke, policy, client_auth } =
+        client_auth;
+    let alpn_shown = alpn.iter().map(Alpn::to_string).collect();
+    let shown = Tls {
+        min_version,
+        alpn: alpn_shown,
+        client_auth: mode,
+        ca_files,
+        crl_files,
+        crl_depth: revocation.depth,
+        crl_unknown: revocation.unknown,
+        crl_expired: revocation.expired,
+        on_revoke,
+        policy,
+    };
+    let recallable = on_revoke == file::OnRevoke::Close;
     let min_version = match min_version {
         TlsVersion::Tls12 => MinVersion::Tls12,
         TlsVersion::Tls13 => MinVersion::Tls13,
     };
-    let client_auth = match client_auth {
-        ClientAuthMode::None => ClientAuth::None,
-        ClientAuthMode::RequireAndVerify => {
-            ClientAuth::RequireAndVerify(crate::tls::Verify { authorities: cas, ..Default::default() })
-        }
-    };
-    Some(Policy { shown, options: Options { min_version, alpn, client_auth, recallable: false } })
-}
-
-/// Every CA of a file, or of every file of a directory; or none at all.
-fn ca_path(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<CaCertificate>> {
-    if !files.is_directory(path) {
-        return ca_file(path, span, files, report);
-    }
-    let entries: Vec<PathBuf> = match files.list(path) {
-        Ok(entries) if entries.is_empty() => {
-            report.error(span, format_args!("client_auth.ca_files: there is no file in {}", path.display()), None);
-            return None;
-        }
-        Ok(entries) => entries,
-        Err(error) => {
-            report.error(span, format_args!("client_auth.ca_files: cannot list {}: {error}", path.display()), None);
-            return None;
-        }
-    };
-    let mut all = Some(Vec::new());
-    for entry in entries {
-        match (ca_file(&entry, span, files, report), &mut all) {
-            (Some(cas), Some(all)) => all.extend(cas),
-            _ => all = None,
-        }
-    }
-    all
-}
-
-fn ca_file(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<CaCertificate>> {
-    let bytes = read(path, span, files, report)?;
-    match CaCertificate::parse_bundle(&bytes) {
-        Ok(cas) => {
-            for ca in &cas {
-                for issue in ca.issues(SystemTime::now()) {
-                    let severity = match issue {
-                        // Its owner could issue certificates that come in here, and was never meant to.
-                        CaIssue::NotCa => Severity::Error,
-                        CaIssue::Expired => Severity::Warning,
-                    };
-                    report.push(severity, span, format_args!("{}: {} {issue}", path.display(), ca.subject()), None);
-                }
-            }
-            Some(cas)
-        }
-        Err(error) => {
-            report.error(span, format_args!("client_auth.ca_files: {}: {error}", path.display()), None);
-            None
-        }
-    }
+    Some(Policy { shown, options: Options { min_version, alpn, client_auth, recallable }, notices })
 }

@@ -43,7 +43,10 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
 fn report_unguarded(merged: &Merged, used: &BTreeSet<&str>, open: &[&str], diagnostics: &mut Vec<Diagnostic>) {
     let asks = |tls: &In<Tls>| {
         tls.value.client_auth.as_ref().is_some_and(|auth| {
-            auth.ca_files.is_some() || auth.mode.as_ref().is_some_and(|mode| mode.value != ClientAuthMode::None)
+            auth.ca_files.is_some()
+                || auth.allow.is_some()
+                || auth.deny.is_some()
+                || auth.mode.as_ref().is_some_and(|mode| mode.value != ClientAuthMode::None)
         })
     };
     let unused = merged.tls.iter().find(|(name, table)| !used.contains(name.as_str()) && asks(table));

@@ -1,0 +1,266 @@
+//! Client authentication of a `[tls]` table: whoever reads the file must not believe that clients are verified where
+//! they are not.
+
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::authz::{Policy, Rules};
+use crate::config::Notice;
+use crate::config::compile::Report;
+use crate::config::compile::revocation::{self, Lists};
+use crate::config::compile::tls::read;
+use crate::config::diagnostic::{Diagnostic, Severity, Source};
+use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
+use crate::config::files::Files;
+use crate::config::read::{In, beside};
+use crate::tls::{CaCertificate, CaIssue, ClientAuth, Revocation, Verify};
+
+/// What was written, after inheritance, and what is made of it.
+pub(super) struct Compiled {
+    pub(super) mode: ClientAuthMode,
+    pub(super) ca_files: Vec<PathBuf>,
+    pub(super) crl_files: Vec<PathBuf>,
+    pub(super) revocation: Revocation,
+    pub(super) notices: Vec<Notice>,
+    pub(super) on_revoke: OnRevoke,
+    pub(super) policy: Policy,
+    pub(super) client_auth: ClientAuth,
+}
+
+/// A key of `client_auth`, in the nearest table that has it.
+pub(super) struct Found<'a, T> {
+    pub(super) at: &'a At<T>,
+    /// 0 is the table itself, 1 the one that it extends, and so on.
+    depth: usize,
+    pub(super) source: &'a Arc<Source>,
+}
+
+pub(super) fn nearest<'a, T>(
+    chain: &[&'a In<file::Tls>],
+    key: impl Fn(&'a file::ClientAuth) -> Option<&'a At<T>>,
+) -> Option<Found<'a, T>> {
+    chain.iter().enumerate().find_map(|(depth, tls)| {
+        let at = tls.value.client_auth.as_ref().and_then(&key)?;
+        Some(Found { at, depth, source: &tls.source })
+    })
+}
+
+/// Compiles `client_auth` of the first table of `chain`, each of which extends the next one. Where this reports an error,
+/// what it returns asks for less than was written and must not be used.
+pub(super) fn compile(
+    chain: &[&In<file::Tls>],
+    name: &str,
+    files: &mut Files,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Compiled {
+    let mut reporter = Reporter { diagnostics, table: format!("tls.{name}") };
+    let ca_files = nearest(chain, |auth| auth.ca_files.as_ref());
+    let mut paths = Vec::new();
+    let mut authorities = Vec::new();
+    if let Some(Found { at, source, .. }) = &ca_files {
+        for path in &at.value.0 {
+            let (path, span) = (beside(&source.path, path), &path.span);
+            authorities.extend(ca_path(&path, span, files, &mut reporter.in_file(source)).unwrap_or_default());
+            paths.push(path);
+        }
+    }
+    // CA files mean that clients are verified, unless a table that is as near says otherwise: a mode that is inherited
+    // from further away was not written with these files in mind.
+    let files_depth = ca_files.as_ref().map_or(usize::MAX, |files| files.depth);
+    let written = nearest(chain, |auth| auth.mode.as_ref()).filter(|mode| mode.depth <= files_depth);
+    let given = if ca_files.is_some() { ClientAuthMode::RequireAndVerify } else { ClientAuthMode::None };
+    let mode = Mode {
+        effective: written.as_ref().map_or(given, |mode| mode.at.value),
+        // The whole table where it has no mode.
+        span: written.as_ref().map_or(&chain[0].span, |mode| &mode.at.span),
+        source: written.as_ref().map_or(&chain[0].source, |mode| mode.source),
+        beside_files: written.as_ref().is_some_and(|mode| mode.depth == files_depth),
+    };
+    judge_files(&mode, paths.is_empty(), &mut reporter);
+    let allow = nearest(chain, |auth| auth.allow.as_ref());
+    let deny = nearest(chain, |auth| auth.deny.as_ref());
+    let policy = Policy {
+        allow: allow.as_ref().map(|allow| rules("allow", allow, &mode, &mut reporter)),
+        deny: deny.as_ref().map(|deny| rules("deny", deny, &mode, &mut reporter)).unwrap_or_default(),
+    };
+    if let Some(allow) = &allow {
+        judge_allow(allow, &mode, &mut reporter);
+    }
+    let lists = revocation::compile(chain, &mode, &authorities, files, &mut reporter);
+    let on_revoke = on_revoke(chain, &mode, &mut reporter);
+    let Lists { revocation, paths: crl_files, notices } = lists;
+    let verify = Verify { authorities, revocation: revocation.clone(), policy: policy.clone() };
+    let client_auth = match mode.effective {
+        ClientAuthMode::None => ClientAuth::None,
+        ClientAuthMode::Request => ClientAuth::Request,
+        ClientAuthMode::RequireAny => ClientAuth::RequireAny,
+        ClientAuthMode::VerifyIfGiven => ClientAuth::VerifyIfGiven(verify),
+        ClientAuthMode::RequireAndVerify => ClientAuth::RequireAndVerify(verify),
+    };
+    Compiled { mode: mode.effective, ca_files: paths, crl_files, revocation, notices, on_revoke, policy, client_auth }
+}
+
+/// Whether connections are closed when what their client came in by is taken back.
+fn on_revoke(chain: &[&In<file::Tls>], mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> OnRevoke {
+    let verifies = mode.effective.verifies();
+    if let Some(own) = chain[0].value.on_revoke.as_ref().filter(|own| own.value == OnRevoke::Close && !verifies) {
+        let message = format!("on_revoke is close, and client_auth.mode is {}", mode.effective.word());
+        let help = "nobody comes in by a certificate that could be revoked; remove it".to_owned();
+        reporter.in_file(&chain[0].source).error(&own.span, message, help);
+    }
+    let nearest = chain.iter().find_map(|tls| tls.value.on_revoke.as_ref());
+    nearest.filter(|_| verifies).map_or(OnRevoke::Keep, |nearest| nearest.value)
+}
+
+/// The mode that is in effect, and where it was written.
+pub(super) struct Mode<'a> {
+    effective: ClientAuthMode,
+    span: &'a Range<usize>,
+    source: &'a Arc<Source>,
+    /// Whether it stands in the table that names the CA files.
+    beside_files: bool,
+}
+
+/// Where mistakes of one `[tls]` table go. What it inherits may stand in other files.
+pub(super) struct Reporter<'a> {
+    diagnostics: &'a mut Vec<Diagnostic>,
+    table: String,
+}
+
+impl Reporter<'_> {
+    pub(super) fn in_file<'a>(&'a mut self, source: &'a Arc<Source>) -> Report<'a> {
+        Report { diagnostics: self.diagnostics, source, table: self.table.clone() }
+    }
+}
+
+fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
+    let word = mode.effective.word();
+    let mut report = reporter.in_file(mode.source);
+    if mode.effective.verifies() && no_files {
+        let help = "add `client_auth.ca_files = [\"ca.pem\"]`: nobody could come in with a certificate".to_owned();
+        report.error(mode.span, format_args!("client_auth.mode is {word}, and there are no ca_files"), help);
+    } else if !mode.effective.verifies() && !no_files && mode.beside_files {
+        let help = "remove one of them; with ca_files alone clients must show a certificate".to_owned();
+        let message = match mode.effective {
+            ClientAuthMode::None => {
+                "client_auth.mode is none beside ca_files: is anybody to come in, or not?".to_owned()
+            }
+            _ => format!("client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"),
+        };
+        report.error(mode.span, message, help);
+    }
+}
+
+/// What is particular to an allow list.
+fn judge_allow(allow: &Found<'_, file::ClientRules>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+    if lists(&allow.at.value).iter().all(|list| list.0.is_empty()) {
+        let help = "name somebody, or remove it if everybody with a certificate of the CAs may come in".to_owned();
+        let message = "client_auth.allow is empty: nobody could come in";
+        reporter.in_file(allow.source).error(&allow.at.span, message, help);
+    } else if mode.effective == ClientAuthMode::VerifyIfGiven {
+        let message = "client_auth.allow also refuses clients without a certificate, whom verify_if_given would take";
+        let help = "write `mode = \"require_and_verify\"`, which is the same here, or use `deny`".to_owned();
+        reporter.in_file(mode.source).warning(mode.span, message, help);
+    }
+}
+
+/// The entries of `allow` or `deny`, without those that are wrong.
+fn rules(key: &str, found: &Found<'_, file::ClientRules>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> Rules {
+    needs_verification(key, found, mode, reporter);
+    let mut report = reporter.in_file(found.source);
+    let file::ClientRules { dns, uri, email, cn, ou, spki_sha256, serial } = &found.at.value;
+    Rules {
+        dns: values(key, "dns", dns.as_ref(), &mut report),
+        uri: values(key, "uri", uri.as_ref(), &mut report),
+        email: values(key, "email", email.as_ref(), &mut report),
+        cn: values(key, "cn", cn.as_ref(), &mut report),
+        ou: values(key, "ou", ou.as_ref(), &mut report),
+        spki_sha256: values(key, "spki_sha256", spki_sha256.as_ref(), &mut report),
+        serial: values(key, "serial", serial.as_ref(), &mut report),
+    }
+}
+
+/// What is said of verified clients has no meaning where nobody is verified.
+pub(super) fn needs_verification<T>(key: &str, found: &Found<'_, T>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+    if !mode.effective.verifies() {
+        let word = mode.effective.word();
+        let message =
+            format!("{}: client_auth.{key} needs a mode that verifies, and the mode is {word}", reporter.table);
+        let help = "anybody could claim to be anybody; write `mode = \"require_and_verify\"` and `ca_files`".to_owned();
+        let diagnostic = Diagnostic::new(Severity::Error, message).at(found.source, &found.at.span).help(help);
+        reporter.diagnostics.push(diagnostic.and_at(mode.source, mode.span, "the mode"));
+    }
+}
+
+fn values<T: FromStr<Err: Display>>(
+    key: &str,
+    kind: &str,
+    list: Option<&file::List>,
+    report: &mut Report<'_>,
+) -> Vec<T> {
+    let parse = |list| report.parse_all(&format!("client_auth.{key}.{kind}"), list);
+    list.map(parse).unwrap_or_default()
+}
+
+fn lists(rules: &file::ClientRules) -> Vec<&file::List> {
+    let file::ClientRules { dns, uri, email, cn, ou, spki_sha256, serial } = rules;
+    [dns, uri, email, cn, ou, spki_sha256, serial].into_iter().flatten().collect()
+}
+
+/// The file at `path`, or every file of the directory that it is.
+pub(super) fn entries(
+    key: &str,
+    path: &Path,
+    span: &Range<usize>,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Vec<PathBuf>> {
+    if !files.is_directory(path) {
+        return Some(vec![path.to_owned()]);
+    }
+    match files.list(path) {
+        Ok(entries) if entries.is_empty() => {
+            report.error(span, format_args!("client_auth.{key}: there is no file in {}", path.display()), None);
+            None
+        }
+        Ok(entries) => Some(entries),
+        Err(error) => {
+            report.error(span, format_args!("client_auth.{key}: cannot list {}: {error}", path.display()), None);
+            None
+        }
+    }
+}
+
+/// Every CA of a file, or of every file of a directory; or none at all.
+fn ca_path(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<CaCertificate>> {
+    let entries = entries("ca_files", path, span, files, report)?;
+    let found: Vec<_> = entries.iter().map(|entry| ca_file(entry, span, files, report)).collect();
+    found.into_iter().collect::<Option<Vec<_>>>().map(|cas| cas.concat())
+}
+
+fn ca_file(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<CaCertificate>> {
+    let bytes = read(path, span, files, report)?;
+    match CaCertificate::parse_bundle(&bytes) {
+        Ok(cas) => {
+            for ca in &cas {
+                for issue in ca.issues(SystemTime::now()) {
+                    let severity = match issue {
+                        // Its owner could issue certificates that come in here, and was never meant to.
+                        CaIssue::NotCa => Severity::Error,
+                        CaIssue::Expired => Severity::Warning,
+                    };
+                    report.push(severity, span, format_args!("{}: {} {issue}", path.display(), ca.subject()), None);
+                }
+            }
+            Some(cas)
+        }
+        Err(error) => {
+            report.error(span, format_args!("client_auth.ca_files: {}: {error}", path.display()), None);
+            None
+        }
+    }
+}
