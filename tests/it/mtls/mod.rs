@@ -2,6 +2,7 @@
 
 mod endings;
 mod resumption;
+mod revocation;
 mod terms;
 
 use std::io;

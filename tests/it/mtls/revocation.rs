@@ -1,0 +1,239 @@
+//! Certificates that are taken back: at the door, and while their owners are inside. The lists are written by openssl.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use rustls::{ClientConnection, StreamOwned};
+
+use super::*;
+
+type Session = StreamOwned<ClientConnection, TcpStream>;
+
+/// The `[tls]` table `terms`, with these keys beside the CA file, on the only route.
+fn terms(backend: &Backend, keys: &str) -> String {
+    config(backend, "terms", &format!("[tls.terms]\nclient_auth.ca_files = [\"clients.pem\"]\n{keys}\n"))
+}
+
+const LIST: &str = "client_auth.crl_files = [\"clients.crl\"]";
+
+/// Replaces `NAME.crl` in `dir` with a list by the authority of that name on which these certificates are.
+fn revoke(dir: &Path, authority: &Authority, name: &str, revoked: &[&Issued]) {
+    let work = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &[&str]| {
+        let output = Command::new("openssl").args(arguments).current_dir(&work).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    for (file, text) in [
+        ("ca.cnf", "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=number\ndefault_md=sha256\n"),
+        ("index.txt", ""),
+        ("number", "01\n"),
+        ("ca.pem", authority.certificate()),
+        ("ca-key.pem", &authority.key_pem()),
+    ] {
+        fs::write(work.path().join(file), text).unwrap();
+    }
+    let ca = ["ca", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca-key.pem"];
+    for issued in revoked {
+        fs::write(work.path().join("revoked.pem"), &issued.certificate).unwrap();
+        openssl(&[&ca[..], &["-revoke", "revoked.pem"]].concat());
+    }
+    openssl(&[&ca[..], &["-gencrl", "-crldays", "30", "-out", "list.pem"]].concat());
+    // By rename, as whoever fetches a list should.
+    fs::copy(work.path().join("list.pem"), dir.join("new.crl")).unwrap();
+    fs::rename(dir.join("new.crl"), dir.join(format!("{name}.crl"))).unwrap();
+}
+
+/// A session that has had one answer.
+fn enter(site: &Site, proxy: &Proxy, identity: &Issued) -> Session {
+    let mut session = tls::session(&site.client(Some(identity), &TLS13), NAME, proxy.connect());
+    echo(&mut session).unwrap();
+    session
+}
+
+fn echo(session: &mut Session) -> io::Result<()> {
+    session.write_all(b"ping")?;
+    session.read_exact(&mut [0; 4])
+}
+
+/// Waits for the end of a session: how it ended.
+fn end(session: &mut Session) -> io::ErrorKind {
+    session.read_exact(&mut [0; 1]).unwrap_err().kind()
+}
+
+#[test]
+fn who_is_on_the_list_is_refused_from_the_reload_on_and_told_why() {
+    let (site, dir) = site();
+    let [member, other] = ["member", "other"].map(|name| site.clients.client(name, Validity::days(20)).unwrap());
+    revoke(dir.path(), &site.clients, "clients", &[]);
+    let backend = Backend::echo();
+    let mut proxy = Proxy::start_in(dir, &terms(&backend, LIST));
+    for version in VERSIONS {
+        ask(&site.client(Some(&member), version), proxy.connect()).unwrap();
+        proxy.next_access();
+    }
+    proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[&member]));
+    for version in VERSIONS {
+        let error = ask(&site.client(Some(&member), version), proxy.connect()).unwrap_err();
+        assert_eq!(alert(&error), Some(44), "{error}");
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"revoked_certificate".into(), &"client".into()), "{line}");
+        assert!(line["client_cert"].to_string().contains("CN=member"), "{line}");
+        assert_eq!(ask(&site.client(Some(&other), version), proxy.connect()).unwrap(), b"the question");
+        proxy.next_access();
+    }
+    assert_eq!(backend.accepted(), 4);
+}
+
+#[test]
+fn a_list_that_does_not_parse_refuses_the_reload_and_the_one_before_goes_on() {
+    let (site, dir) = site();
+    let member = site.member();
+    revoke(dir.path(), &site.clients, "clients", &[&member]);
+    let backend = Backend::echo();
+    let proxy = Proxy::start_in(dir, &terms(&backend, LIST));
+    let whole = fs::read_to_string(proxy.dir().join("clients.crl")).unwrap();
+    for text in ["", "garbage", &whole[..whole.len() / 2], site.clients.certificate()] {
+        let refusal = proxy.refusal_after(|| fs::write(proxy.dir().join("clients.crl"), text).unwrap());
+        assert!(refusal.contains("clients.crl") && refusal.contains("snigate.toml:"), "{refusal}");
+        let error = ask(&site.client(Some(&member), &TLS13), proxy.connect()).unwrap_err();
+        assert_eq!(alert(&error), Some(44), "{error}");
+    }
+    proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[]));
+    ask(&site.client(Some(&member), &TLS13), proxy.connect()).unwrap();
+}
+
+#[test]
+fn the_newest_list_of_a_directory_counts() {
+    let (site, dir) = site();
+    let member = site.member();
+    fs::create_dir(dir.path().join("lists")).unwrap();
+    revoke(&dir.path().join("lists"), &site.clients, "a", &[&member]);
+    // Lists are as old as their second.
+    let written = fs::metadata(dir.path().join("lists/a.crl")).unwrap().modified().unwrap();
+    while written.elapsed().unwrap() < Duration::from_millis(1100) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let backend = Backend::echo();
+    let proxy = Proxy::start_in(dir, &terms(&backend, "client_auth.crl_files = [\"lists\"]"));
+    assert!(ask(&site.client(Some(&member), &TLS13), proxy.connect()).is_err());
+    proxy.reload_after(|| revoke(&proxy.dir().join("lists"), &site.clients, "b", &[]));
+    ask(&site.client(Some(&member), &TLS13), proxy.connect()).unwrap();
+}
+
+#[test]
+fn a_connection_ends_within_a_second_of_the_reload_that_takes_its_certificate_or_its_ca_back_and_no_other_does() {
+    let (site, dir) = site();
+    let second = authority(dir.path(), "second");
+    let [gone, stays] = ["gone", "stays"].map(|name| site.clients.client(name, Validity::days(20)).unwrap());
+    let of_second = second.client("second", Validity::days(20)).unwrap();
+    revoke(dir.path(), &site.clients, "clients", &[]);
+    let backend = Backend::echo();
+    let keys = |cas: &str| {
+        format!(
+            "client_auth.ca_files = [{cas}]\n{LIST}\nclient_auth.crl = {{ unknown = \"allow\" }}\non_revoke = \"close\"\n"
+        )
+    };
+    let table = |cas: &str| config(&backend, "terms", &format!("[tls.terms]\n{}", keys(cas)));
+    let both = table("\"clients.pem\", \"second.pem\"");
+    let mut proxy = Proxy::start_in(dir, &both);
+    let [mut gone_session, mut stays_session] = [&gone, &stays].map(|identity| enter(&site, &proxy, identity));
+    let mut second_session = enter(&site, &proxy, &of_second);
+
+    proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[&gone]));
+    let reloaded = Instant::now();
+    let ended = end(&mut gone_session);
+    assert!(reloaded.elapsed() < Duration::from_secs(1), "after {:?}", reloaded.elapsed());
+    assert_eq!(ended, io::ErrorKind::ConnectionReset, "cut off, not ended");
+    let line = proxy.next_access();
+    assert_eq!((&line["outcome"], &line["by"]), (&"revoked_certificate".into(), &"proxy".into()), "{line}");
+    assert_eq!(line["client_cert"], "CN=gone", "{line}");
+    echo(&mut stays_session).unwrap();
+    echo(&mut second_session).unwrap();
+
+    // The same for an authority.
+    proxy.reload(&table("\"clients.pem\""));
+    end(&mut second_session);
+    let line = proxy.next_access();
+    assert_eq!(
+        (&line["outcome"], &line["client_cert"]),
+        (&"revoked_certificate".into(), &"CN=second".into()),
+        "{line}"
+    );
+    // Nothing that has to do with it.
+    proxy.reload(&format!("{}\n[timeouts]\nidle = \"2h\"\n", table("\"clients.pem\"")));
+    echo(&mut stays_session).unwrap();
+    drop(stays_session);
+    assert_eq!(proxy.next_access()["client_cert"], "CN=stays");
+}
+
+#[test]
+fn a_server_sees_that_a_connection_was_cut_off() {
+    let (site, dir) = site();
+    let member = site.member();
+    revoke(dir.path(), &site.clients, "clients", &[]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let backend = Backend::echo();
+    let text = terms(&backend, &format!("{LIST}\non_revoke = \"close\"\n"))
+        .replace(&backend.addr.to_string(), &listener.local_addr().unwrap().to_string());
+    let proxy = Proxy::start_in(dir, &text);
+    let mut session = tls::session(&site.client(Some(&member), &TLS13), NAME, proxy.connect());
+    session.write_all(b"half a request").unwrap();
+    session.flush().unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    server.read_exact(&mut [0; 14]).unwrap();
+    proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[&member]));
+    assert_eq!(server.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn connections_are_kept_where_that_is_not_asked_for() {
+    let (site, dir) = site();
+    let member = site.member();
+    revoke(dir.path(), &site.clients, "clients", &[]);
+    let backend = Backend::echo();
+    let proxy = Proxy::start_in(dir, &terms(&backend, LIST));
+    let mut session = enter(&site, &proxy, &member);
+    proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[&member]));
+    assert!(ask(&site.client(Some(&member), &TLS13), proxy.connect()).is_err());
+    echo(&mut session).unwrap();
+}
+
+#[test]
+fn what_is_wrong_with_lists_is_said_before_a_client_finds_out() {
+    let (site, dir) = site();
+    let stranger = Authority::new("strangers", Validity::days(20)).unwrap();
+    revoke(dir.path(), &stranger, "clients", &[]);
+    let backend = Backend::echo();
+    fs::write(dir.path().join("snigate.toml"), terms(&backend, LIST)).unwrap();
+    let check = |text: &str| {
+        fs::write(dir.path().join("snigate.toml"), format!("[listeners.edge]\nbind = \"127.0.0.1:0\"\n{text}"))
+            .unwrap();
+        let path = dir.path().join("snigate.toml");
+        let output = Command::new(env!("CARGO_BIN_EXE_snigate")).arg("check").arg("-c").arg(path).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    for (keys, sound, expected) in [
+        (LIST, true, "there is no list of CN=clients"),
+        (&format!("{LIST}\nclient_auth.crl = {{ unknown = \"allow\" }}"), true, ""),
+        ("client_auth.crl = { depth = \"chain\" }", false, "there are no crl_files"),
+        ("client_auth.crl_files = []", false, "names no file"),
+        ("client_auth.crl_files = [\"none.crl\"]", false, "none.crl"),
+        ("client_auth.crl_files = [\"clients.pem\"]", false, "holds no certificate revocation list but a certificate"),
+        (&format!("{LIST}\nclient_auth.crl = {{ depht = \"leaf\" }}"), false, "depht"),
+        (&format!("{LIST}\non_revoke = \"closed\""), false, "closed"),
+    ] {
+        let (passed, said) = check(&terms(&backend, keys));
+        assert_eq!(passed, sound, "{keys}: {said}");
+        assert!(said.contains(expected), "{keys}: {said}");
+    }
+    let open = config(&backend, "open", "").replace("[tls.open]\n", "[tls.open]\non_revoke = \"close\"\n");
+    let (passed, said) = check(&open);
+    assert!(!passed && said.contains("on_revoke is close, and client_auth.mode is none"), "{said}");
+    let listed = config(&backend, "open", "").replace("[tls.open]\n", &format!("[tls.open]\n{LIST}\n"));
+    let (passed, said) = check(&listed);
+    assert!(!passed && said.contains("crl_files needs a mode that verifies"), "{said}");
+}
