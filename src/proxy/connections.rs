@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::telemetry::Counters;
+use crate::telemetry::{AccessLog, Counters};
 
 /// Two threads that open and close connections rarely want the same shard at the same time.
 const SHARDS: usize = 16;
@@ -25,6 +25,8 @@ pub struct Connections {
     epoch: u64,
     /// Counts since the start.
     pub counters: Counters,
+    /// Where their access lines go.
+    pub access_log: AccessLog,
 }
 
 /// What can be done to an open connection from outside its task.
@@ -50,6 +52,7 @@ impl Default for Connections {
             closing: AtomicBool::new(false),
             epoch: seconds << 32,
             counters: Counters::default(),
+            access_log: AccessLog::default(),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Drop for Session {
             );
         }
         if self.access_log {
-            self.record.log(&ending);
+            self.connections.access_log.write(&self.record, &ending);
         }
     }
 }

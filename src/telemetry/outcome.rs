@@ -71,6 +71,37 @@ outcomes! {
     InternalError = "internal_error",
 }
 
+impl Outcome {
+    /// Whether the connection ended before anything was let in: no server was looked for, and no session of TLS begun.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        match self {
+            Self::HelloTimeout
+            | Self::IncompleteHello
+            | Self::NotTls
+            | Self::MalformedHello
+            | Self::HelloTooLarge
+            | Self::NoRoute
+            | Self::Rejected
+            | Self::NameNotCovered
+            | Self::NoCertificate
+            | Self::UntrustedCertificate
+            | Self::NotAllowed
+            | Self::HandshakeFailed
+            | Self::HandshakeTimeout => true,
+            Self::Closed
+            | Self::Reset
+            | Self::Broken
+            | Self::IdleTimeout
+            | Self::HalfCloseTimeout
+            | Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::Drained
+            | Self::InternalError => false,
+        }
+    }
+}
+
 /// Who caused an ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Party {
