@@ -11,27 +11,45 @@ use tracing::info;
 
 use crate::telemetry::{Ending, Outcome, Record};
 
-/// Lines per second for each outcome. Of a refusal that comes more often, the first hundred tell all there is to know.
-const MAX_PER_SECOND: u32 = 100;
+/// In the long run each outcome may have a line as often as this: a hundred per second tell all there is to know.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Five thousand lines at once, such as those of clients that all come back after a restart, are still worth having.
+const BURST: Duration = Duration::from_secs(50);
 
 /// Writes access lines.
 #[derive(Debug)]
 pub struct AccessLog {
-    windows: Mutex<Vec<Window>>,
+    /// By the place of the outcome in [`Outcome::ALL`].
+    quotas: Mutex<Vec<Quota>>,
 }
 
-/// One outcome in one second.
+/// The lines of one outcome.
 #[derive(Clone, Debug, Default)]
-struct Window {
-    began: Option<Instant>,
-    written: u32,
-    /// Since the last report, in all seconds.
+struct Quota {
+    /// Until when the lines written so far have used up the intervals.
+    used_until: Option<Instant>,
+    /// Lines that were not written, since the last report.
     withheld: u64,
+}
+
+impl Quota {
+    /// Whether there is a line left at the time `now`, which is then used; it is counted if there is none.
+    fn take(&mut self, now: Instant) -> bool {
+        let used_until = self.used_until.map_or(now, |until| until.max(now));
+        let admitted = used_until - now < BURST;
+        if admitted {
+            self.used_until = Some(used_until + INTERVAL);
+        } else {
+            self.withheld += 1;
+        }
+        admitted
+    }
 }
 
 impl Default for AccessLog {
     fn default() -> Self {
-        Self { windows: Mutex::new(vec![Window::default(); Outcome::ALL.len()]) }
+        Self { quotas: Mutex::new(vec![Quota::default(); Outcome::ALL.len()]) }
     }
 }
 
@@ -53,25 +71,13 @@ impl AccessLog {
         }
     }
 
-    /// Whether a line of this outcome is written at the time `now`; it is counted if not.
     fn admit(&self, outcome: Outcome, now: Instant) -> bool {
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = &mut windows[outcome as usize];
-        if window.began.is_none_or(|began| now.saturating_duration_since(began) >= Duration::from_secs(1)) {
-            (window.began, window.written) = (Some(now), 0);
-        }
-        let admitted = window.written < MAX_PER_SECOND;
-        if admitted {
-            window.written += 1;
-        } else {
-            window.withheld += 1;
-        }
-        admitted
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)[outcome as usize].take(now)
     }
 
     fn take_withheld(&self) -> Vec<(Outcome, u64)> {
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = Outcome::ALL.iter().zip(windows.iter_mut().map(|window| std::mem::take(&mut window.withheld)));
+        let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = Outcome::ALL.iter().zip(quotas.iter_mut().map(|quota| std::mem::take(&mut quota.withheld)));
         counts.map(|(&outcome, count)| (outcome, count)).filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -81,30 +87,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outcome_has_a_window_of_its_own() {
+    fn every_outcome_has_a_quota_of_its_own() {
         for (at, &outcome) in Outcome::ALL.iter().enumerate() {
             assert_eq!(outcome as usize, at, "{outcome:?}");
         }
     }
 
     #[test]
-    fn what_exceeds_the_limit_of_a_second_is_counted_and_nothing_is_counted_twice() {
+    fn what_exceeds_the_limit_is_counted_and_nothing_is_counted_twice() {
         let log = AccessLog::default();
-        let start = Instant::now();
-        let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        let written = |outcome, milliseconds| (0..150).filter(|_| log.admit(outcome, at(milliseconds))).count();
-        assert_eq!(written(Outcome::NoRoute, 0), 100);
-        assert_eq!(written(Outcome::NoRoute, 999), 0);
-        assert_eq!(written(Outcome::NotAllowed, 999), 100, "outcomes do not count for each other");
-        assert_eq!(written(Outcome::NoRoute, 1000), 100);
-        // A clock that is read on another thread may be late.
-        assert_eq!(written(Outcome::NoRoute, 500), 0);
+        let start = Instant::now() + Duration::from_secs(60);
+        let written = |outcome, attempts, second| {
+            (0..attempts).filter(|_| log.admit(outcome, start + Duration::from_secs(second))).count()
+        };
+        assert_eq!(written(Outcome::NoRoute, 5500, 0), 5000);
+        assert_eq!(written(Outcome::NotAllowed, 5100, 0), 5000, "outcomes do not count for each other");
+        assert_eq!(written(Outcome::NoRoute, 150, 1), 100);
+        assert_eq!(written(Outcome::NoRoute, 99, 2), 99);
         let mut withheld = log.take_withheld();
         withheld.sort_by_key(|(outcome, _)| *outcome as usize);
-        assert_eq!(withheld, [(Outcome::NoRoute, 50 + 150 + 50 + 150), (Outcome::NotAllowed, 50)]);
+        assert_eq!(withheld, [(Outcome::NoRoute, 550), (Outcome::NotAllowed, 100)]);
         assert_eq!(log.take_withheld(), []);
-        assert_eq!(written(Outcome::NoRoute, 5000), 100);
-        assert_eq!(log.take_withheld(), [(Outcome::NoRoute, 50)]);
+        // Time that nobody used is not saved up beyond the burst.
+        assert_eq!(written(Outcome::NoRoute, 7000, 3600), 5000);
+        // Another thread may have read its clock earlier.
+        assert_eq!(written(Outcome::NoRoute, 1, 3599), 0);
+        assert_eq!(log.take_withheld(), [(Outcome::NoRoute, 2001)]);
     }
 
     #[test]
