@@ -6,8 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use snigate::proxy::Error;
 use snigate::telemetry::Outcome;
 use snigate::tls::pki::{Authority, Validity};
+use snigate::wire::HelloParser;
 
 fn readme() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -27,14 +29,63 @@ fn the_table_of_outcomes_has_every_outcome_and_no_other() {
     }
 }
 
+/// The row of the table of outcomes that begins with this word.
+fn row(readme: &str, outcome: Outcome) -> String {
+    let start = format!("| `{}` |", outcome.word());
+    readme.lines().find(|line| line.starts_with(&start)).expect("a row").to_owned()
+}
+
+#[test]
+fn the_table_of_outcomes_names_the_alerts_that_are_sent_before_tls_begins() {
+    let readme = readme();
+    let malformed = HelloParser::new().feed(&[22, 3, 1, 0, 4, 2, 0, 0, 0]).unwrap_err();
+    let not_tls = HelloParser::new().feed(b"GET / HTTP/1.1\r\n").unwrap_err();
+    for error in [
+        Error::NoRoute,
+        Error::Rejected,
+        Error::NameNotCovered("a.example".parse().unwrap()),
+        Error::Hello(malformed),
+        Error::Hello(not_tls),
+        Error::HelloTimeout,
+        Error::HandshakeTimeout,
+    ] {
+        let row = row(&readme, error.ending().outcome);
+        match error.alert() {
+            Some(alert) => assert!(row.contains(&format!("({})", alert.record()[6])), "{alert:?} is not in: {row}"),
+            None => assert!(!row.contains("alert"), "none is sent: {row}"),
+        }
+    }
+}
+
+#[test]
+fn the_outcomes_whose_lines_are_limited_are_those_that_the_text_says() {
+    let readme = readme();
+    let sentence = readme.lines().find(|line| line.starts_with("Of each outcome from `")).expect("the sentence");
+    let mut quoted = sentence.split('`').skip(1).step_by(2);
+    let mut place = || {
+        let word = quoted.next().expect("an outcome");
+        let rows = readme.lines().skip_while(|line| !line.starts_with("| outcome |")).skip(2);
+        rows.take_while(|line| line.starts_with('|')).position(|line| line.starts_with(&format!("| `{word}`"))).unwrap()
+    };
+    let limited = place()..=place();
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| outcome |")).skip(2);
+    for (at, row) in rows.take_while(|line| line.starts_with('|')).enumerate() {
+        let outcome = Outcome::ALL.iter().find(|outcome| row.starts_with(&format!("| `{}` ", outcome.word()))).unwrap();
+        assert_eq!(limited.contains(&at), outcome.is_refusal(), "{row}");
+    }
+}
+
 #[test]
 fn every_configuration_in_the_text_is_valid() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new("ca", Validity::days(20)).unwrap();
     let issued = authority.server(&["vault.example.net"], Validity::days(20)).unwrap();
-    for (name, text) in
-        [("ca.pem", authority.certificate()), ("vault.pem", &issued.certificate), ("vault-key.pem", &issued.key)]
-    {
+    for (name, text) in [
+        ("ca.pem", authority.certificate()),
+        ("ca.crl", &authority.revocation_list(&[], Validity::days(30)).unwrap()),
+        ("vault.pem", &issued.certificate),
+        ("vault-key.pem", &issued.key),
+    ] {
         fs::write(dir.path().join(name), text).unwrap();
     }
     let readme = readme();

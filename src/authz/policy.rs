@@ -1,15 +1,14 @@
-//! Which of the clients whose certificate verifies come in.
-//!
-//! What is compared is the certificate's real text, as it is: nothing is decoded or normalised beyond what each type
-//! here says. An entry that could match more than whoever wrote it meant is refused when it is parsed.
+//! Which of the clients whose certificate verifies come in: nobody who is denied, and, where there is an allow list, only
+//! those who stand on it.
 
 use std::fmt;
-use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::authz::identity::{AltName, Identity, printable};
-use crate::name::{NameError, NamePattern};
+use crate::authz::entry::{
+    CommonName, DnsPattern, EmailAddress, Entry, OrganizationalUnit, Serial, SpkiDigest, UriPattern,
+};
+use crate::authz::identity::{Identity, printable};
 
 /// Who comes in of those who are who they say they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,9 +30,9 @@ pub struct Rules {
     /// Mail addresses among the subjectAltNames.
     pub email: Vec<EmailAddress>,
     /// Common names of the subject.
-    pub cn: Vec<SubjectText>,
+    pub cn: Vec<CommonName>,
     /// Organizational units of the subject.
-    pub ou: Vec<SubjectText>,
+    pub ou: Vec<OrganizationalUnit>,
     /// Public keys.
     pub spki_sha256: Vec<SpkiDigest>,
     /// Serial numbers. Two authorities may use the same one.
@@ -102,329 +101,132 @@ impl Rules {
     /// The first entry that names `identity`, and the list that it stands in.
     fn find(&self, identity: &Identity) -> Option<(&'static str, &dyn fmt::Display)> {
         let Self { dns, uri, email, cn, ou, spki_sha256, serial } = self;
-        let names = &identity.names;
-        first("dns", dns, |entry| names.iter().any(|name| matches!(name, AltName::Dns(name) if entry.matches(name))))
-            .or_else(|| {
-                first("uri", uri, |entry| {
-                    names.iter().any(|name| matches!(name, AltName::Uri(uri) if entry.matches(uri)))
-                })
-            })
-            .or_else(|| {
-                first("email", email, |entry| {
-                    names.iter().any(|name| matches!(name, AltName::Email(address) if entry.matches(address)))
-                })
-            })
-            .or_else(|| first("cn", cn, |entry| identity.common_names.contains(&entry.0)))
-            .or_else(|| first("ou", ou, |entry| identity.organizational_units.contains(&entry.0)))
-            .or_else(|| first("spki_sha256", spki_sha256, |entry| entry.0 == identity.spki_sha256))
-            .or_else(|| first("serial", serial, |entry| entry.0 == without_zeros(&identity.serial)))
+        first("dns", dns, identity)
+            .or_else(|| first("uri", uri, identity))
+            .or_else(|| first("email", email, identity))
+            .or_else(|| first("cn", cn, identity))
+            .or_else(|| first("ou", ou, identity))
+            .or_else(|| first("spki_sha256", spki_sha256, identity))
+            .or_else(|| first("serial", serial, identity))
     }
 }
 
-/// The first of `entries` that matches, under the name of their list.
-fn first<'a, T: fmt::Display>(
+/// The first of `entries` that names `identity`, under the name of their list.
+fn first<'a, T: Entry>(
     key: &'static str,
     entries: &'a [T],
-    matches: impl Fn(&T) -> bool,
+    identity: &Identity,
 ) -> Option<(&'static str, &'a dyn fmt::Display)> {
-    entries.iter().find(|entry| matches(entry)).map(|entry| (key, entry as &dyn fmt::Display))
+    entries.iter().find(|entry| entry.names(identity)).map(|entry| (key, entry as &dyn fmt::Display))
 }
 
-/// A DNS name, or `*.suffix` for exactly one label before the suffix. Case and one trailing dot do not count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsPattern(NamePattern);
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-/// Why a text is no pattern of DNS names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum DnsError {
-    /// `*` alone, which would match a name whatever it is.
-    #[error("`*` matches every name; write `*.suffix`")]
-    Any,
-    /// The text is neither a name nor `*.suffix`.
-    #[error(transparent)]
-    Name(#[from] NameError),
-}
+    use super::*;
+    use crate::authz::identity::AltName;
 
-impl DnsPattern {
-    /// Whether the name in a certificate is meant. A wildcard in the certificate is a text like any other: it is the
-    /// same wildcard or it does not match.
-    fn matches(&self, name: &str) -> bool {
-        match name.parse::<NamePattern>() {
-            Ok(NamePattern::Exact(name)) => self.0.matches(&name),
-            Ok(wildcard) => self.0 == wildcard,
-            Err(_) => false,
+    /// Somebody who can be named in seven ways.
+    fn web() -> Identity {
+        Identity {
+            common_names: vec!["web".to_owned()],
+            organizational_units: vec!["shop".to_owned()],
+            names: vec![
+                AltName::Dns("web.example".to_owned()),
+                AltName::Uri("spiffe://example.net/web".to_owned()),
+                AltName::Email("web@example.net".to_owned()),
+            ],
+            serial: "0a".to_owned(),
+            spki_sha256: [0x11; 32],
+            ..Identity::default()
         }
     }
-}
 
-impl FromStr for DnsPattern {
-    type Err = DnsError;
+    /// One entry of each kind: those that name [`web`], or others.
+    fn entries(right: bool) -> Vec<(&'static str, Rules)> {
+        let pick = |yes: &'static str, no: &'static str| if right { yes } else { no };
+        let digest = if right { "11" } else { "12" }.repeat(32);
+        let none = Rules::default;
+        vec![
+            ("dns", Rules { dns: vec![pick("*.example", "*.example.net").parse().unwrap()], ..none() }),
+            (
+                "uri",
+                Rules {
+                    uri: vec![pick("spiffe://example.net/*", "spiffe://example.net/we").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            ("email", Rules { email: vec![pick("web@example.net", "x@example.net").parse().unwrap()], ..none() }),
+            ("cn", Rules { cn: vec![pick("web", "shop").parse().unwrap()], ..none() }),
+            ("ou", Rules { ou: vec![pick("shop", "web").parse().unwrap()], ..none() }),
+            ("spki_sha256", Rules { spki_sha256: vec![digest.parse().unwrap()], ..none() }),
+            ("serial", Rules { serial: vec![pick("A", "0B").parse().unwrap()], ..none() }),
+        ]
+    }
 
-    fn from_str(text: &str) -> Result<Self, DnsError> {
-        match text.parse()? {
-            NamePattern::Any => Err(DnsError::Any),
-            pattern => Ok(Self(pattern)),
+    #[test]
+    fn every_kind_of_entry_allows_and_denies() {
+        for (key, rules) in entries(true) {
+            let allow = Policy { allow: Some(rules.clone()), ..Policy::default() };
+            assert_eq!(allow.check(&web()), Ok(()), "{key}");
+            assert_eq!(allow.check(&Identity::default()), Err(Denied::NotAllowed), "{key}");
+            let deny = Policy { deny: rules.clone(), ..Policy::default() };
+            let (_, entry) = rules.entries().remove(0);
+            assert_eq!(deny.check(&web()), Err(Denied::Listed { key, entry: entry[0].clone() }), "{key}");
+            assert_eq!(deny.check(&Identity::default()), Ok(()), "{key}");
+            assert!(!rules.is_empty(), "{key}");
+        }
+        for (key, rules) in entries(false) {
+            let allow = Policy { allow: Some(rules.clone()), ..Policy::default() };
+            assert_eq!(allow.check(&web()), Err(Denied::NotAllowed), "{key}");
+            assert_eq!(Policy { deny: rules, ..Policy::default() }.check(&web()), Ok(()), "{key}");
         }
     }
-}
 
-impl fmt::Display for DnsPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+    #[test]
+    fn an_allow_list_without_an_entry_takes_nobody_and_no_allow_list_everybody() {
+        let nobody = Policy { allow: Some(Rules::default()), ..Policy::default() };
+        assert_eq!(nobody.check(&web()), Err(Denied::NotAllowed));
+        assert_eq!(Policy::default().check(&web()), Ok(()));
+        assert!(Rules::default().is_empty());
     }
-}
 
-/// A URI, or the beginning of one with `*` after it. Compared byte by byte (RFC 3986 §6.2.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UriPattern {
-    /// One URI.
-    Exact(String),
-    /// Every URI that begins with this, which includes the whole authority and the `/` after it.
-    Prefix(String),
-}
+    #[test]
+    fn the_entry_that_denies_is_shown_on_one_line() {
+        let deny = Rules { cn: vec!["web\nserver".parse().unwrap()], ..Rules::default() };
+        let identity = Identity { common_names: vec!["web\nserver".to_owned()], ..Identity::default() };
+        let denied = Policy { deny, ..Policy::default() }.check(&identity).unwrap_err();
+        assert_eq!(denied.to_string(), r"client_auth.deny.cn names it: web\0aserver");
+    }
 
-/// Why a text is no pattern of URIs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum UriError {
-    /// It has no scheme (RFC 3986 §3.1).
-    #[error("a URI begins with a scheme, as in `spiffe://example.net/web`")]
-    Scheme,
-    /// A `*` that is not the last character.
-    #[error("a `*` can stand only at the end of a URI")]
-    Wildcard,
-    /// A `*` before the authority has ended.
-    #[error(
-        "a `*` needs the scheme, the whole host and a `/` before it, as in `spiffe://example.net/*`: \
-         `spiffe://example.net*` would match `spiffe://example.net.evil/`, too"
-    )]
-    Authority,
-}
+    /// All entries at the `chosen` places, of those that name [`web`] and of others, in one list.
+    fn together(chosen: &[(bool, usize)]) -> Rules {
+        let mut all = Rules::default();
+        for &(right, at) in chosen {
+            let Rules { dns, uri, email, cn, ou, spki_sha256, serial } = entries(right).swap_remove(at).1;
+            all.dns.extend(dns);
+            all.uri.extend(uri);
+            all.email.extend(email);
+            all.cn.extend(cn);
+            all.ou.extend(ou);
+            all.spki_sha256.extend(spki_sha256);
+            all.serial.extend(serial);
+        }
+        all
+    }
 
-impl UriPattern {
-    fn matches(&self, uri: &str) -> bool {
-        match self {
-            Self::Exact(exact) => exact == uri,
-            Self::Prefix(prefix) => uri.starts_with(prefix),
+    proptest! {
+        #[test]
+        fn whoever_is_denied_stays_out_and_of_the_others_those_come_in_who_are_allowed(
+            allow in prop::option::of(prop::collection::vec((any::<bool>(), 0..7_usize), 0..5)),
+            deny in prop::collection::vec((any::<bool>(), 0..7_usize), 0..5),
+        ) {
+            let policy = Policy { allow: allow.as_deref().map(together), deny: together(&deny) };
+            let named = |list: &[(bool, usize)]| list.iter().any(|(right, _)| *right);
+            let comes_in = !named(&deny) && allow.as_deref().is_none_or(named);
+            prop_assert_eq!(policy.check(&web()).is_ok(), comes_in);
+            prop_assert_eq!(matches!(policy.check(&web()), Err(Denied::Listed { .. })), named(&deny));
         }
     }
-}
-
-impl FromStr for UriPattern {
-    type Err = UriError;
-
-    fn from_str(text: &str) -> Result<Self, UriError> {
-        let (uri, is_prefix) = text.strip_suffix('*').map_or((text, false), |prefix| (prefix, true));
-        if uri.contains('*') {
-            return Err(UriError::Wildcard);
-        }
-        let (scheme, rest) =
-            uri.split_once(':').ok_or(if is_prefix { UriError::Authority } else { UriError::Scheme })?;
-        let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-        if !is_scheme || rest.is_empty() {
-            return Err(UriError::Scheme);
-        }
-        if !is_prefix {
-            return Ok(Self::Exact(uri.to_owned()));
-        }
-        // The authority ends at the first of these (RFC 3986 §3.2).
-        let authority = rest.strip_prefix("//").and_then(|rest| Some(rest.split_at(rest.find(['/', '?', '#'])?)));
-        match authority {
-            Some((authority, path)) if !authority.is_empty() && path.starts_with('/') => {
-                Ok(Self::Prefix(uri.to_owned()))
-            }
-            _ => Err(UriError::Authority),
-        }
-    }
-}
-
-impl fmt::Display for UriPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(uri) => f.write_str(uri),
-            Self::Prefix(prefix) => write!(f, "{prefix}*"),
-        }
-    }
-}
-
-/// A mail address. The case of what follows the `@` does not count, that of what precedes it does (RFC 5280 §7.5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmailAddress {
-    local: String,
-    domain: String,
-}
-
-/// Why a text is no mail address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum EmailError {
-    /// There is no `@`, or nothing on one side of it.
-    #[error("a mail address is written `name@example.net`")]
-    Form,
-    /// A `*`, which is no pattern here.
-    #[error("mail addresses have no `*`: write each of them in full")]
-    Wildcard,
-}
-
-impl EmailAddress {
-    fn matches(&self, address: &str) -> bool {
-        let parts = address.rsplit_once('@');
-        parts.is_some_and(|(local, domain)| local == self.local && domain.eq_ignore_ascii_case(&self.domain))
-    }
-}
-
-impl FromStr for EmailAddress {
-    type Err = EmailError;
-
-    fn from_str(text: &str) -> Result<Self, EmailError> {
-        if text.contains('*') {
-            return Err(EmailError::Wildcard);
-        }
-        match text.rsplit_once('@') {
-            Some((local, domain)) if !local.is_empty() && !domain.is_empty() => {
-                Ok(Self { local: local.to_owned(), domain: domain.to_owned() })
-            }
-            _ => Err(EmailError::Form),
-        }
-    }
-}
-
-impl fmt::Display for EmailAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.local, self.domain)
-    }
-}
-
-/// A text in a certificate's subject, compared as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubjectText(String);
-
-/// Why a text is none that a subject could have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum EmptyText {
-    /// There is nothing.
-    #[error("the text is empty")]
-    Empty,
-    /// A `*`, which is no pattern here.
-    #[error("there is no `*` here: the whole text is compared; for patterns use `dns` or `uri`")]
-    Wildcard,
-}
-
-impl FromStr for SubjectText {
-    type Err = EmptyText;
-
-    fn from_str(text: &str) -> Result<Self, EmptyText> {
-        match text {
-            "" => Err(EmptyText::Empty),
-            text if text.contains('*') => Err(EmptyText::Wildcard),
-            text => Ok(Self(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for SubjectText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The SHA-256 digest of a SubjectPublicKeyInfo: 64 hexadecimal digits, perhaps with colons, or its base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpkiDigest([u8; 32]);
-
-/// A text is not a SHA-256 digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "a SHA-256 digest of a public key is 64 hexadecimal digits, with or without colons, or its base64; \
-     `openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints it"
-)]
-pub struct SpkiError;
-
-impl FromStr for SpkiDigest {
-    type Err = SpkiError;
-
-    fn from_str(text: &str) -> Result<Self, SpkiError> {
-        let digest = hexadecimal(text).filter(|digits| digits.len() == 64).map(|digits| {
-            let mut digest = [0; 32];
-            for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-                *byte = pair.iter().fold(0, |value, &digit| value << 4 | hex_value(digit));
-            }
-            digest
-        });
-        digest.or_else(|| base64(text)).map(Self).ok_or(SpkiError)
-    }
-}
-
-impl fmt::Display for SpkiDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// A serial number (RFC 5280 §4.1.2.2) in hexadecimal. Case, colons and leading zeros do not count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serial(String);
-
-/// A text is not a serial number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a serial number is written in hexadecimal, as `openssl x509 -noout -serial` prints it: `4a:0f` or `4A0F`")]
-pub struct SerialError;
-
-impl FromStr for Serial {
-    type Err = SerialError;
-
-    fn from_str(text: &str) -> Result<Self, SerialError> {
-        hexadecimal(text).map(|digits| Self(without_zeros(&digits).to_owned())).ok_or(SerialError)
-    }
-}
-
-impl fmt::Display for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "0" } else { &self.0 })
-    }
-}
-
-fn without_zeros(digits: &str) -> &str {
-    digits.trim_start_matches('0')
-}
-
-/// The digits of `text` in lower case: digits only, or bytes of two digits with a colon between any two.
-fn hexadecimal(text: &str) -> Option<String> {
-    let sound = !text.contains(':') || text.split(':').all(|byte| byte.len() == 2);
-    let digits = text.replace(':', "").to_ascii_lowercase();
-    (sound && !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(digits)
-}
-
-fn hex_value(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => digit - b'a' + 10,
-    }
-}
-
-/// 32 bytes from base64 (RFC 4648 §4), with or without its padding.
-fn base64(text: &str) -> Option<[u8; 32]> {
-    let text = text.strip_suffix('=').unwrap_or(text);
-    if text.len() != 43 {
-        return None;
-    }
-    let (mut bytes, mut held, mut bits) = (Vec::with_capacity(32), 0_u32, 0);
-    for digit in text.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = held << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
-    }
-    // The last digit has two bits more than there are bytes. Two spellings of one digest are one too many.
-    if held == 0 { bytes.try_into().ok() } else { None }
 }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::telemetry::{Counters, Ending};
+use crate::telemetry::{AccessLog, Counters, Ending};
 use crate::tls::{Acceptor, Admission};
 
 /// Two threads that open and close connections rarely want the same shard at the same time.
@@ -28,11 +28,14 @@ pub struct Connections {
     epoch: u64,
     /// Counts since the start.
     pub counters: Counters,
+    /// Where their access lines go.
+    pub access_log: AccessLog,
 }
 
 /// What can be done to an open connection from outside its task.
 #[derive(Debug, Default)]
 pub(super) struct Live {
+    id: u64,
     abort: OnceLock<AbortHandle>,
     /// The route that let it in, and by what.
     admission: OnceLock<Box<(Arc<str>, Admission)>>,
@@ -46,7 +49,6 @@ pub type Terms = HashMap<Arc<str>, Arc<Acceptor>>;
 /// A place among the open connections, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) id: u64,
     pub(super) live: Arc<Live>,
     connections: Arc<Connections>,
 }
@@ -62,6 +64,7 @@ impl Default for Connections {
             terms: ArcSwap::default(),
             epoch: seconds << 32,
             counters: Counters::default(),
+            access_log: AccessLog::default(),
         }
     }
 }
@@ -122,9 +125,9 @@ impl Connections {
     pub(super) fn enter(self: &Arc<Self>) -> Place {
         let id = self.epoch.wrapping_add(self.counters.accept());
         self.open.fetch_add(1, Ordering::AcqRel);
-        let live = Arc::<Live>::default();
+        let live = Arc::new(Live { id, ..Live::default() });
         lock(self.shard(id)).insert(id, Arc::clone(&live));
-        Place { id, live, connections: Arc::clone(self) }
+        Place { live, connections: Arc::clone(self) }
     }
 
     /// Runs a connection in a task of its own. Its place, which `serve` owns, is what waits for it.
@@ -166,6 +169,10 @@ impl Live {
 }
 
 impl Place {
+    pub(super) fn id(&self) -> u64 {
+        self.live.id
+    }
+
     /// Remembers by what the client came in through `route`. `acceptor` is who let it in: other terms may have begun
     /// to count meanwhile, and false says that by these it is not let in.
     pub(super) fn admit(&self, route: &Arc<str>, acceptor: &Arc<Acceptor>, admission: Admission) -> bool {
@@ -181,7 +188,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let connections = &self.connections;
-        lock(connections.shard(self.id)).remove(&self.id);
+        lock(connections.shard(self.id())).remove(&self.id());
         if connections.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             connections.ended.notify_waiters();
         }
@@ -204,14 +211,14 @@ mod tests {
         for fails in [false, true] {
             let place = connections.enter();
             assert_eq!(connections.open(), 1);
-            connections.spawn(place.id, async move {
+            connections.spawn(place.id(), async move {
                 let _place = place;
                 assert!(!fails, "a connection that fails");
             });
             connections.wait_until_empty().await;
         }
         let place = connections.enter();
-        connections.spawn(place.id, async move {
+        connections.spawn(place.id(), async move {
             let _place = place;
             std::future::pending().await
         });

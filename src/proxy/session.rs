@@ -28,7 +28,7 @@ impl Session {
     pub(super) fn begin(connections: &Arc<Connections>, listener: &Listener, client: ClientAddr) -> Self {
         let place = connections.enter();
         Self {
-            record: Record::new(place.id, Arc::clone(&listener.name), client),
+            record: Record::new(place.id(), Arc::clone(&listener.name), client),
             meter: Meter::default(),
             ending: None,
             access_log: listener.access_log,
@@ -39,7 +39,7 @@ impl Session {
     }
 
     pub(super) fn id(&self) -> u64 {
-        self.place.id
+        self.place.id()
     }
 
     pub(super) fn matched(&mut self, route: &Route) {
@@ -82,7 +82,7 @@ impl Drop for Session {
             );
         }
         if self.access_log {
-            self.record.log(&ending);
+            self.connections.access_log.write(&self.record, &ending);
         }
     }
 }

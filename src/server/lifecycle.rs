@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, Interval, interval, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
@@ -19,7 +19,7 @@ use crate::net::raise_open_files;
 use crate::server::files::Watch;
 use crate::server::loader::Loader;
 use crate::server::{BindError, Parts, Server, Upstreams};
-use crate::telemetry::{self, Log};
+use crate::telemetry::{self, AccessLog, Log};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
@@ -181,6 +181,8 @@ impl Running {
         // One at a time, beside this loop: a file system that hangs must not keep anybody from stopping the process.
         let mut looking: Option<oneshot::Receiver<Look>> = None;
         let (mut due, mut requested) = (false, false);
+        let connections = Arc::clone(self.server.connections());
+        let mut reports = interval(AccessLog::REPORT_EVERY);
         loop {
             tokio::select! {
                 () = signals.stop.recv() => break,
@@ -189,6 +191,7 @@ impl Running {
                     requested = true;
                 }
                 () = watch.wait(), if !due => due = true,
+                _ = reports.tick() => connections.access_log.report(),
                 () = next(&mut self.notices) => {}
                 look = done(&mut looking) => {
                     looking = None;
@@ -202,7 +205,7 @@ impl Running {
                 (due, requested) = (false, false);
             }
         }
-        self.drain(&mut signals.stop).await;
+        self.drain(&mut signals.stop, reports).await;
     }
 
     /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
@@ -293,20 +296,28 @@ impl Running {
     }
 
     /// Stops listening, then waits for connections to end, until the deadline or another signal.
-    async fn drain(mut self, stop: &mut Stop) {
+    async fn drain(mut self, stop: &mut Stop, mut reports: Interval) {
         let connections = Arc::clone(self.server.connections());
         info!(open = connections.open(), timeout_s = self.timeouts.drain.as_secs_f64(), "draining");
         let drained = async {
             self.server.stop_listening().await;
             connections.wait_until_empty().await;
         };
+        let reporting = async {
+            loop {
+                reports.tick().await;
+                connections.access_log.report();
+            }
+        };
         tokio::select! {
             _ = timeout(self.timeouts.drain, drained) => {}
             () = stop.recv() => info!("stopping at once"),
+            () = reporting => {}
         }
         let closed = connections.open();
         connections.close_all();
         let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
+        connections.access_log.report();
         let (accepted, silent) = connections.counters.read();
         info!(accepted, silent, closed, log_lines_lost = self.log.lost(), "stopped");
     }

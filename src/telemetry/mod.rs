@@ -1,11 +1,13 @@
 //! What is told of the work: one access line per connection, events, and a few counters.
 
+mod access;
 mod log;
 mod outcome;
 mod record;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use access::AccessLog;
 pub use log::{Format, Log, Options};
 pub use outcome::{Ending, Outcome, Party};
 pub use record::Record;

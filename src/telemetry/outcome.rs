@@ -73,6 +73,39 @@ outcomes! {
     InternalError = "internal_error",
 }
 
+impl Outcome {
+    /// Whether a connection that ended so by its client's doing had not let anything in: no server was looked for, and no
+    /// session of TLS begun.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        match self {
+            Self::HelloTimeout
+            | Self::IncompleteHello
+            | Self::NotTls
+            | Self::MalformedHello
+            | Self::HelloTooLarge
+            | Self::NoRoute
+            | Self::Rejected
+            | Self::NameNotCovered
+            | Self::NoCertificate
+            | Self::UntrustedCertificate
+            | Self::NotAllowed
+            | Self::RevokedCertificate
+            | Self::HandshakeFailed
+            | Self::HandshakeTimeout => true,
+            Self::Closed
+            | Self::Reset
+            | Self::Broken
+            | Self::IdleTimeout
+            | Self::HalfCloseTimeout
+            | Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::Drained
+            | Self::InternalError => false,
+        }
+    }
+}
+
 /// Who caused an ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Party {
@@ -108,6 +141,15 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// Whether the connection ended before anything was let in. A client that was in and is not let in any more is no
+    /// such case: that is snigate's doing.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let withdrawn =
+            self.by == Party::Proxy && matches!(self.outcome, Outcome::NotAllowed | Outcome::RevokedCertificate);
+        self.outcome.is_refusal() && !withdrawn
+    }
+
     /// An ending that needs no explanation.
     #[must_use]
     pub const fn new(outcome: Outcome, by: Party) -> Self {

@@ -73,8 +73,7 @@ impl Authority {
     /// # Errors
     ///
     /// When the list cannot be signed.
-    #[cfg(test)]
-    pub(super) fn revocation_list(&self, serials: &[Vec<u8>], validity: Validity) -> Result<String, PkiError> {
+    pub fn revocation_list(&self, serials: &[Vec<u8>], validity: Validity) -> Result<String, PkiError> {
         let date = |time: SystemTime| date_time_ymd(1970, 1, 1) + time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
             serial_number: rcgen::SerialNumber::from_slice(serial),

@@ -11,16 +11,16 @@ use tempfile::TempDir;
 
 use crate::support::tls;
 
-fn snigate(dir: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn snigate(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_snigate")).args(arguments).current_dir(dir).output().expect("it runs")
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A directory with this configuration and a CA, `ca.pem`, which has issued `a.example.pem`.
-fn with_config(config: &str) -> TempDir {
+pub(crate) fn with_config(config: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let authority = tls::authority(dir.path(), "ca");
     tls::write(dir.path(), "a.example", &authority.server(&["a.example"], Validity::days(20)).unwrap());
@@ -37,19 +37,23 @@ fn refused(config: &str) -> String {
     text
 }
 
-const LISTENER: &str = "[listeners.edge]\nbind = \"127.0.0.1:8443\"\n";
-const CERTIFICATE: &str = "[certificates.a]\ncert_file = \"a.example.pem\"\nkey_file = \"a.example-key.pem\"\n";
+pub(crate) const LISTENER: &str = "[listeners.edge]\nbind = \"127.0.0.1:8443\"\n";
+pub(crate) const CERTIFICATE: &str =
+    "[certificates.a]\ncert_file = \"a.example.pem\"\nkey_file = \"a.example-key.pem\"\n";
 
 #[test]
 fn every_configuration_that_comes_with_the_project_is_valid() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
-    for directory in ["routes.d", "clients.d", "certs"] {
+    for directory in ["routes.d", "clients.d", "certs", "lists.d"] {
         fs::create_dir(path.join(directory)).unwrap();
     }
     let authority = tls::authority(path, "ca");
     fs::copy(path.join("ca.pem"), path.join("clients.d/ca.pem")).unwrap();
+    for file in ["ca.crl", "lists.d/ca.crl"] {
+        fs::write(path.join(file), authority.revocation_list(&[], Validity::days(30)).unwrap()).unwrap();
+    }
     tls::write(
         path,
         "vault",
@@ -159,10 +163,6 @@ fn a_configuration_that_could_serve_less_safely_than_written_is_refused() {
         (
             format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = [\"a.example.pem\"]\n"),
             "is not a CA certificate",
-        ),
-        (
-            format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.mode = \"verify_if_given\"\n"),
-            "unknown value `verify_if_given`",
         ),
         (format!("{terminate}tls = \"n\"\n[tls.m]\nclient_auth.ca_files = [\"ca.pem\"]\n"), "did you mean \"m\"?"),
         (format!("{terminate}tls = \"m\"\n[tls.m]\nextends = \"k\"\n[tls.k]\nextends = \"m\"\n"), "extends itself"),

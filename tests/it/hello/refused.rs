@@ -2,7 +2,10 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::time::Instant;
 
+use rustix::process::Signal;
+use serde_json::Value;
 use snigate::wire::{HelloError, HelloParser};
 
 use super::{answer, echo};
@@ -141,4 +144,28 @@ fn another_protocol_is_closed_at_once_and_without_an_alert() {
         assert!(line["duration_ms"].as_f64().unwrap() < 2000.0, "not by the deadline, which is 5 s: {line}");
     }
     assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn connections_that_are_refused_too_often_for_a_line_each_are_counted() {
+    let (_backend, proxy) = echo("a.example");
+    let start = Instant::now();
+    for _ in 0..7000 {
+        // Gone before it knows the answer: what the proxy does is not waited for.
+        proxy.connect().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    }
+    proxy.signal(Signal::TERM);
+    let (_, log) = proxy.wait_for_exit();
+    let longest = start.elapsed().as_secs() + 1;
+    let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |message: &str| -> Vec<&Value> { events.iter().filter(|event| event["message"] == message).collect() };
+    let (lines, counted) = (of("connection"), of("connections without an access line"));
+    let withheld: u64 = counted.iter().map(|event| event["count"].as_u64().unwrap()).sum();
+    assert_eq!(of("stopped")[0]["accepted"], 7000);
+    // The kernel may have forgotten what a client that is gone had sent: that one was silent, or was reset.
+    let silent = of("stopped")[0]["silent"].as_u64().unwrap();
+    assert_eq!(lines.len() as u64 + withheld + silent, 7000, "{log}");
+    let refused = lines.iter().filter(|line| line["outcome"] == "not_tls").count() as u64;
+    assert!(refused <= 5000 + 100 * longest, "{refused} lines in {longest} s");
+    assert!(withheld == 0 || counted.iter().all(|event| event["outcome"] == "not_tls"), "{counted:?}");
 }

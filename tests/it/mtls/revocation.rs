@@ -20,7 +20,7 @@ fn terms(backend: &Backend, keys: &str) -> String {
 const LIST: &str = "client_auth.crl_files = [\"clients.crl\"]";
 
 /// Replaces `NAME.crl` in `dir` with a list by the authority of that name on which these certificates are.
-fn revoke(dir: &Path, authority: &Authority, name: &str, revoked: &[&Issued]) {
+pub(super) fn revoke(dir: &Path, authority: &Authority, name: &str, revoked: &[&Issued]) {
     let work = tempfile::tempdir().unwrap();
     let openssl = |arguments: &[&str]| {
         let output = Command::new("openssl").args(arguments).current_dir(&work).output().unwrap();
@@ -204,7 +204,7 @@ fn connections_are_kept_where_that_is_not_asked_for() {
 
 #[test]
 fn what_is_wrong_with_lists_is_said_before_a_client_finds_out() {
-    let (site, dir) = site();
+    let (_, dir) = site();
     let stranger = Authority::new("strangers", Validity::days(20)).unwrap();
     revoke(dir.path(), &stranger, "clients", &[]);
     let backend = Backend::echo();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -68,6 +69,29 @@ pub(crate) fn server(issued: &Issued) -> ServerConfig {
     let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
     config.with_no_client_auth().with_single_cert(chain, key).unwrap()
+}
+
+/// A client's certificate with this subject and these names, from the authority called `clients`.
+pub(crate) fn client_named(authority: &Authority, [common_name, unit]: [&str; 2], names: &[SanType]) -> Issued {
+    let distinguished = |kinds: &[(DnType, &str)]| {
+        let mut name = DistinguishedName::new();
+        for (kind, text) in kinds {
+            name.push(kind.clone(), *text);
+        }
+        name
+    };
+    let mut own = CertificateParams::default();
+    own.distinguished_name = distinguished(&[(DnType::CommonName, "clients")]);
+    let issuer = Issuer::new(own, KeyPair::from_pem(&authority.key_pem()).unwrap());
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names.to_vec();
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.distinguished_name =
+        distinguished(&[(DnType::CommonName, common_name), (DnType::OrganizationalUnitName, unit)]);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    Issued { certificate, key: key.serialize_pem() }
 }
 
 /// A client's certificate of X.509 version 1: one from `authority` without its version and extensions, signed again.
