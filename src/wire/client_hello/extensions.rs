@@ -53,7 +53,12 @@ pub(super) fn numbers(list: &[u8]) -> Option<Vec<u16>> {
     if pairs.is_empty() {
         return None;
     }
-    Some(pairs.iter().map(|pair| u16::from_be_bytes(*pair)).filter(|number| !is_grease(*number)).collect())
+    Some(without_grease(pairs.iter().map(|pair| u16::from_be_bytes(*pair))))
+}
+
+/// The numbers that mean something.
+pub(super) fn without_grease(numbers: impl Iterator<Item = u16>) -> Vec<u16> {
+    numbers.filter(|number| !is_grease(*number)).collect()
 }
 
 /// Whether the value is reserved by RFC 8701 §2: 0x0a0a, 0x1a1a, and so on to 0xfafa.
