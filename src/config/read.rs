@@ -73,8 +73,9 @@ impl Reader<'_> {
             self.incomplete = true;
             return self.error(format!("more than {MAX_FILES} files are included"), included_at);
         }
-        let text = self.files.read(path).and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+        let text = self.files.read(path).and_then(|mut bytes| {
+            String::from_utf8(std::mem::take(&mut *bytes))
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
         });
         let text = match text {
             Ok(text) => text,

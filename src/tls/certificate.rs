@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::{PrivateKeyDer, UnixTime};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::UnixTime;
 use rustls::sign::{CertifiedKey, SigningKey};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
@@ -95,7 +96,8 @@ impl Certificate {
             ders.iter().map(|der| pem::parse(der).expect("it was parsed when the file was read")).collect();
         let mut pair = None;
         for key in private_keys(key)? {
-            let key = provider().key_provider.load_private_key(key).map_err(|_| CertificateError::UnsupportedKey)?;
+            // The provider's own function takes the key, and frees it as it is.
+            let key = any_supported_type(&key).map_err(|_| CertificateError::UnsupportedKey)?;
             pair = pair.or_else(|| leaf_of(&parsed, &*key).map(|leaf| (leaf, key)));
         }
         let (leaf, key) = pair.ok_or(CertificateError::Mismatch)?;
@@ -191,7 +193,7 @@ impl fmt::Debug for Certificate {
 }
 
 /// Every private key of a file, at least one.
-fn private_keys(bytes: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, CertificateError> {
+fn private_keys(bytes: &[u8]) -> Result<Vec<pem::Key>, CertificateError> {
     let mut keys = Vec::new();
     let mut instead = CertificateError::NoKey;
     for section in pem::sections(bytes).map_err(CertificateError::KeyPem)? {

@@ -3,6 +3,7 @@
 //! Nothing here reads a file or the configuration: bytes and options come in, values that are ready to use come out.
 //! The cryptographic provider is passed explicitly everywhere; no process-wide default is ever installed.
 
+mod base64;
 mod ca;
 mod certificate;
 mod handshake;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use crate::config::compile::Report;
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
@@ -157,7 +158,12 @@ fn judge_issuer(
     }
 }
 
-fn read(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<u8>> {
+fn read(
+    path: &Path,
+    span: &Range<usize>,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Zeroizing<Vec<u8>>> {
     files
         .read(path)
         .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))
