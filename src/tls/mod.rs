@@ -11,6 +11,7 @@ mod identity;
 mod pem;
 pub mod pki;
 mod server;
+mod signatures;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +20,11 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use ca::{CaCertificate, CaIssue};
-pub use certificate::{Certificate, CertificateError, CertificateIssue};
+pub use certificate::{CLOCK_SKEW, Certificate, CertificateError, CertificateIssue};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pem::{BundleError, Foreign, PemError};
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options};
+pub use signatures::Signatures;
 
 /// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
 fn provider() -> &'static Arc<CryptoProvider> {

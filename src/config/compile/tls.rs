@@ -21,9 +21,6 @@ use crate::tls::{CaCertificate, CaIssue, Certificate, CertificateError, ClientAu
 /// A certificate that ends sooner than this is worth a warning.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// Clocks differ; a certificate that begins within this time has begun.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
-
 /// The `[tls]` table of a route that names none. It need not be defined.
 pub(super) const DEFAULT_TLS: &str = "default";
 
@@ -119,7 +116,7 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
 fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
     let now = SystemTime::now();
     let path = path.display();
-    if certificate.not_before() > now + CLOCK_SKEW {
+    if !certificate.has_begun(now) {
         let message = format!("{path}: the certificate is not valid before {}", date(certificate.not_before()));
         report.push(Severity::Premature, span, message, "compare the clocks".to_owned());
     }
@@ -158,12 +155,7 @@ fn judge_issuer(
     }
 }
 
-fn read(
-    path: &Path,
-    span: &Range<usize>,
-    files: &mut Files,
-    report: &mut Report<'_>,
-) -> Option<Zeroizing<Vec<u8>>> {
+fn read(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Zeroizing<Vec<u8>>> {
     files
         .read(path)
         .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))

@@ -212,7 +212,7 @@ fn a_certificate_covers_its_names_and_one_label_of_its_wildcards() {
 }
 
 #[test]
-fn a_client_gets_the_first_certificate_for_its_name_and_only_lenient_acceptors_have_a_default() {
+fn a_client_gets_a_certificate_for_its_name_and_only_lenient_acceptors_have_a_default() {
     let own = authority("own");
     let certificates: Vec<_> =
         [&["a.example", "192.0.2.1"][..], &["*.example"], &["b.example", "192.0.2.2", "192.0.2.1"]]
@@ -223,7 +223,8 @@ fn a_client_gets_the_first_certificate_for_its_name_and_only_lenient_acceptors_h
         [true, false].map(|strict| Acceptor::new(certificates.clone(), &Options::default(), strict).unwrap());
     for (name, ip, if_strict, if_lenient) in [
         (Some("a.example"), None, Some(0), 0),
-        (Some("b.example"), Some("192.0.2.1"), Some(1), 1),
+        (Some("b.example"), Some("192.0.2.1"), Some(2), 2),
+        (Some("c.example"), Some("192.0.2.1"), Some(1), 1),
         (Some("x.y.example"), Some("192.0.2.2"), None, 0),
         (None, Some("192.0.2.2"), None, 2),
         (None, Some("::ffff:192.0.2.2"), None, 2),

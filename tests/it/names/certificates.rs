@@ -1,6 +1,8 @@
 //! Which certificate a terminated client is shown. The client is openssl's, which sends whatever name it is told to.
 
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use rustls::pki_types::CertificateDer;
 use snigate::tls::pki::{Authority, Validity};
@@ -70,7 +72,7 @@ fn a_terminated_client_gets_a_certificate_for_its_name_or_if_the_route_is_lenien
 }
 
 #[test]
-fn of_several_certificates_the_first_that_covers_the_name_or_the_address_is_shown() {
+fn of_several_certificates_the_first_that_has_the_name_or_the_address_is_shown() {
     let dir = directory();
     let issued = [
         issue(dir.path(), "zero", &["default.example"]),
@@ -101,11 +103,59 @@ fn of_several_certificates_the_first_that_covers_the_name_or_the_address_is_show
         let printed = s_client(proxy.addr_of(listener), arguments);
         assert_eq!(printed.certificate().as_ref(), Some(expected), "{listener} {arguments:?}: {}", printed.0);
     }
-    // The order in the route decides; without one, that of the tables' names does.
+    // The order in the route decides, unless a name stands against a wildcard; without one, that of the tables' names does.
     proxy.reload(&route("certificates = [\"lan\", \"wild\", \"exact\"]"));
-    for (name, expected) in [("a.wild.example", wild), ("default.example", lan)] {
+    for (name, expected) in [("a.wild.example", exact), ("default.example", lan), ("lan.example", lan)] {
         assert_eq!(s_client(proxy.addr(), &["-servername", name]).certificate().as_ref(), Some(expected), "{name}");
     }
     proxy.reload(&route(""));
     assert_eq!(s_client(proxy.addr(), &["-noservername"]).certificate().as_ref(), Some(exact));
+}
+
+/// A certificate for `a.example` with an RSA key, in `rsa.pem`, with its table.
+fn issue_rsa(dir: &Path) -> (CertificateDer<'static>, String) {
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "rsa-key.pem", "-out", "rsa.pem"])
+        .args(["-days", "20", "-subj", "/CN=rsa", "-addext", "subjectAltName=DNS:a.example"])
+        .current_dir(dir)
+        .output()
+        .expect("openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = "[certificates.rsa]\ncert_file = \"rsa.pem\"\nkey_file = \"rsa-key.pem\"\n".to_owned();
+    (der(&fs::read_to_string(dir.join("rsa.pem")).unwrap()), table)
+}
+
+#[test]
+fn a_client_that_cannot_verify_ecdsa_gets_the_rsa_certificate() {
+    let dir = directory();
+    let (rsa, rsa_table) = issue_rsa(dir.path());
+    let (ecdsa, ecdsa_table) = issue(dir.path(), "ecdsa", &["a.example"]);
+    let backend = Backend::greet(b"welcome");
+    let route = |order: &str| {
+        let keys = format!("sni = \"a.example\"\ncertificates = [{order}]");
+        [&rsa_table, &ecdsa_table, &*terminate("a", &backend, &keys)].concat()
+    };
+    let proxy = Proxy::start_in(dir, &route("\"rsa\", \"ecdsa\""));
+    let rows = [
+        (&["-tls1_3"][..], &ecdsa),
+        (&["-tls1_2"], &ecdsa),
+        (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256"], &rsa),
+        (&["-tls1_2", "-sigalgs", "RSA+SHA256"], &rsa),
+        (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA256"], &ecdsa),
+        (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA384"], &rsa),
+        // In TLS 1.2 the suites decide as well.
+        (&["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], &rsa),
+        (&["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256"], &ecdsa),
+    ];
+    for (round, order) in ["\"rsa\", \"ecdsa\"", "\"ecdsa\", \"rsa\""].into_iter().enumerate() {
+        if round > 0 {
+            proxy.reload(&route(order));
+        }
+        for (arguments, expected) in &rows {
+            let printed = s_client(proxy.addr(), &[&["-servername", "a.example"], *arguments].concat());
+            let row = format!("{order} {arguments:?}: {}", printed.0);
+            assert_eq!(printed.certificate().as_ref(), Some(*expected), "{row}");
+            assert!(printed.0.contains("welcome"), "{row}");
+        }
+    }
 }
