@@ -2,6 +2,7 @@
 //! of one is reported, not only the first.
 
 mod listeners;
+mod premature;
 mod routes;
 mod tls;
 mod unused;
@@ -95,6 +96,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
     let materials = tls::compile(&merged, files, diagnostics);
     let mut listeners = listeners::compile(&merged, diagnostics);
     let routes = routes::compile(&merged, &materials, &timeouts, diagnostics);
+    premature::judge(&routes, &merged, &materials, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
     unused::judge(&merged, diagnostics);
     let tls::Materials { certificates, policies } = materials;

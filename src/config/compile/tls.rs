@@ -97,8 +97,15 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
             let unsettled = error == CertificateError::Mismatch;
             let severity = if unsettled { Severity::Unsettled } else { Severity::Error };
             let is_key = !matches!(error, CertificateError::Certificates(_));
-            let help = (key_file == cert_file && is_key)
-                .then(|| "add `key_file = \"...\"`: without it the key is looked for in cert_file".to_owned());
+            let help = if key_file == cert_file && is_key {
+                Some("add `key_file = \"...\"`: without it the key is looked for in cert_file".to_owned())
+            } else {
+                unsettled.then(|| {
+                    "give the key that the certificate was requested with; the two belong together if `openssl x509 -in \
+                     CERT -noout -pubkey` and `openssl pkey -in KEY -pubout` print the same"
+                        .to_owned()
+                })
+            };
             report.push(severity, if is_key { &key_span } else { &span }, format_args!("{pair}: {error}"), help);
             return None;
         }
@@ -116,10 +123,6 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
 fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
     let now = SystemTime::now();
     let path = path.display();
-    if !certificate.has_begun(now) {
-        let message = format!("{path}: the certificate is not valid before {}", date(certificate.not_before()));
-        report.push(Severity::Premature, span, message, "compare the clocks".to_owned());
-    }
     if certificate.not_after() < now {
         let message = format!("{path}: the certificate has expired on {}", date(certificate.not_after()));
         report.push(Severity::Stale, span, message, "renew it; clients refuse it".to_owned());
@@ -132,7 +135,7 @@ fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, repo
     }
 }
 
-fn date(time: SystemTime) -> String {
+pub(super) fn date(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "a day beyond reckoning".to_owned(), |time| time.to_string())
 }
 
