@@ -1,4 +1,4 @@
-//! Base64 (RFC 4648 §4), decoded without leaving a copy of what may be a key.
+//! Base64 (RFC 4648 §4), read and written without leaving a copy of what may be a key.
 
 use std::mem;
 
@@ -39,6 +39,30 @@ fn value(digit: u8) -> Option<u8> {
     })
 }
 
+/// A PEM block (RFC 7468) with this inside.
+pub(super) fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    /// RFC 7468 §2: 64 characters.
+    const LINE: usize = 48;
+    // Made large enough at once.
+    let mut text =
+        Zeroizing::new(String::with_capacity(2 * label.len() + 64 + der.len() / 3 * 4 + 4 + der.len() / LINE));
+    text.extend(["-----BEGIN ", label, "-----\n"]);
+    for line in der.chunks(LINE) {
+        for group in line.chunks(3) {
+            let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            for place in 0..4 {
+                let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+                text.push(if place <= group.len() { digit.into() } else { '=' });
+            }
+        }
+        text.push('\n');
+    }
+    text.extend(["-----END ", label, "-----\n"]);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -74,6 +98,18 @@ mod tests {
         std::fs::write(&file, bytes).unwrap();
         let output = Command::new("openssl").args(["base64", "-in"]).arg(&file).output().expect("openssl is installed");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_block_is_written_as_openssl_writes_it() {
+        for length in (0..200).step_by(7) {
+            let bytes: Vec<u8> = (0..length).collect();
+            let expected = openssl_base64(&bytes);
+            let expected = format!("-----BEGIN A KEY-----\n{expected}-----END A KEY-----\n");
+            let text = pem("A KEY", &bytes);
+            assert_eq!(*text, expected);
+            assert!(text.capacity() < text.len() + 40, "it was made once: {} of {}", text.len(), text.capacity());
+        }
     }
 
     #[test]

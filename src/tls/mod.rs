@@ -10,6 +10,7 @@ mod handshake;
 mod identity;
 mod pem;
 pub mod pki;
+mod self_signed;
 mod server;
 mod signatures;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use ca::{CaCertificate, CaIssue};
 pub use certificate::{CLOCK_SKEW, Certificate, CertificateError, CertificateIssue};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pem::{BundleError, Foreign, PemError};
+pub use self_signed::{SelfSigned, renew_at};
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options};
 pub use signatures::Signatures;
 
