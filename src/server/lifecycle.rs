@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,10 +12,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
 use crate::config::files::Files;
-use crate::config::{self, Loaded, Timeouts};
+use crate::config::{self, Loaded, Made, Timeouts};
 use crate::net::raise_open_files;
 use crate::server::files::Watch;
 use crate::server::{BindError, Parts, Server};
+use crate::storage::StorageError;
 use crate::telemetry::{self, Log};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
@@ -30,6 +31,9 @@ pub enum RunError {
     /// The configuration is not valid.
     #[error("the configuration is not valid")]
     Invalid(Vec<Diagnostic>),
+    /// What was made for the configuration cannot be kept.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// Addresses that could not be bound.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Bind(Vec<BindError>),
@@ -46,7 +50,9 @@ pub enum RunError {
 pub async fn run(path: PathBuf) -> Result<(), RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
     let signals = Signals::new()?;
-    let Loaded { config, diagnostics, files } = config::load(&path);
+    let mut loaded = config::load(&path);
+    let made = loaded.keep()?;
+    let Loaded { config, diagnostics, files } = loaded;
     let Some(config) = config else { return Err(RunError::Invalid(diagnostics)) };
     let log = Log::install(config.log);
     log_panics();
@@ -58,9 +64,15 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     let parts = Parts::build(&config, server.upstreams());
     server.apply(parts).map_err(RunError::Bind)?;
     report(&diagnostics);
+    report_made(&made);
+    for (name, named) in config.self_signed() {
+        let (sha256, cert_file) = (named.certificate.fingerprint(), named.cert_file.display());
+        info!(certificate = %name, sha256, %cert_file, "self-signed certificate");
+    }
     let (routes, listeners) = (config.routes.len(), config.listeners.len());
     info!(config = %path.display(), routes, listeners, "ready");
-    let running = Running { path, server, log, log_options: config.log, timeouts: config.timeouts, files, retry: None };
+    let (timeouts, renew_at) = (config.timeouts, config.renew_at());
+    let running = Running { path, server, log, log_options: config.log, timeouts, renew_at, files, retry: None };
     running.until_signalled(signals).await;
     Ok(())
 }
@@ -117,6 +129,8 @@ struct Running {
     log: Log,
     log_options: telemetry::Options,
     timeouts: Timeouts,
+    /// When to load again because a self-signed certificate nears its end. Nothing once that has been tried.
+    renew_at: Option<SystemTime>,
     /// What the last attempt to load was made of, whether it succeeded or not.
     files: Files,
     /// Set while the last attempt failed for a reason that may pass without a change of any file.
@@ -134,6 +148,8 @@ enum Look {
     Unchanged(Files),
     /// They were loaded, and built into parts if they were sound.
     Loaded(Box<Loaded>, Option<Parts>),
+    /// They were loaded, and what was made for them could not be kept.
+    NotKept(Files, StorageError),
 }
 
 impl Running {
@@ -168,7 +184,8 @@ impl Running {
     /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
     /// take as long as they take; connections are served meanwhile.
     fn look(&mut self, requested: bool) -> JoinHandle<Look> {
-        let must_load = requested || self.retry.is_some();
+        let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
+        let must_load = requested || renew || self.retry.is_some();
         let mut files = std::mem::take(&mut self.files);
         let path = self.path.clone();
         let upstreams = self.server.upstreams().clone();
@@ -178,7 +195,11 @@ impl Running {
                 return Look::Unchanged(files);
             }
             debug!(changed, "loading");
-            let loaded = config::load(&path);
+            let mut loaded = config::load(&path);
+            match loaded.keep() {
+                Ok(made) => report_made(&made),
+                Err(error) => return Look::NotKept(loaded.files, error),
+            }
             let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
             Look::Loaded(Box::new(loaded), parts)
         })
@@ -191,6 +212,10 @@ impl Running {
             Ok(Look::Unchanged(files)) => {
                 self.files = files;
                 return;
+            }
+            Ok(Look::NotKept(files, error)) => {
+                self.files = files;
+                return self.refused_later(&error.to_string(), true);
             }
             // The list of files is lost, so everything is loaded at the next look.
             Err(error) => return self.refused_later(&format!("a fault in snigate, please report it: {error}"), true),
@@ -206,6 +231,7 @@ impl Running {
         }
         self.retry = None;
         self.timeouts = config.timeouts;
+        self.renew_at = config.renew_at();
         if config.log != self.log_options {
             self.log.set(config.log);
             self.log_options = config.log;
@@ -260,6 +286,15 @@ impl Running {
 }
 
 /// What a configuration that runs was found to have: warnings, and what clients will refuse.
+fn report_made(made: &[Made]) {
+    for Made { name, fingerprint: sha256, reason } in made {
+        match reason {
+            None => info!(certificate = %name, sha256, "self-signed certificate made"),
+            Some(reason) => warn!(certificate = %name, sha256, reason, "self-signed certificate made anew"),
+        }
+    }
+}
+
 fn report(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
         match diagnostic.severity {

@@ -4,6 +4,7 @@
 mod listeners;
 mod premature;
 mod routes;
+mod self_signed;
 mod tls;
 mod unused;
 
@@ -17,8 +18,9 @@ use tracing::Level;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At};
 use crate::config::files::Files;
-use crate::config::read::{In, Merged};
+use crate::config::read::{In, Merged, beside};
 use crate::config::{Config, Timeouts};
+use crate::storage::Storage;
 use crate::telemetry;
 
 /// Longer is a slip of the pen, and deadlines must not overflow.
@@ -93,7 +95,8 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         let help = "write `access = false` if that is meant, or `level = \"info\"`".to_owned();
         report.warning(&section.span, "access lines are of level info, so this level leaves them out", help);
     }
-    let materials = tls::compile(&merged, files, diagnostics);
+    let storage = storage(merged.storage.as_ref());
+    let materials = tls::compile(&merged, &storage, files, diagnostics);
     let mut listeners = listeners::compile(&merged, diagnostics);
     let routes = routes::compile(&merged, &materials, &timeouts, diagnostics);
     premature::judge(&routes, &merged, &materials, diagnostics);
@@ -105,10 +108,19 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         routes,
         tls: policies.into_iter().map(|(name, policy)| (name, policy.shown)).collect(),
         certificates,
+        storage,
         timeouts,
         log,
         access_log,
     }
+}
+
+/// Where a daemon keeps what is its own (FHS §5.8.1).
+const STORAGE: &str = "/var/lib/snigate";
+
+fn storage(section: Option<&In<file::Storage>>) -> Storage {
+    let dir = section.and_then(|section| Some(beside(&section.source.path, section.value.dir.as_ref()?)));
+    Storage::new(dir.unwrap_or_else(|| STORAGE.into()))
 }
 
 fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> Timeouts {

@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::config::compile::Report;
+use crate::config::compile::{Report, self_signed};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, ClientAuthMode, TlsVersion};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Tls};
 use crate::name::Alpn;
+use crate::storage::Storage;
 use crate::tls::{CaCertificate, CaIssue, Certificate, CertificateError, ClientAuth, MinVersion, Options};
 
 /// A certificate that ends sooner than this is worth a warning.
@@ -36,11 +37,21 @@ pub(super) struct Policy {
     pub(super) options: Options,
 }
 
-pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Materials {
+pub(super) fn compile(
+    merged: &Merged,
+    storage: &Storage,
+    files: &mut Files,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Materials {
     let mut certificates = BTreeMap::new();
     for (name, table) in &merged.certificates {
         let mut report = Report { diagnostics, source: &table.source, table: format!("certificates.{name}") };
-        if let Some(certificate) = certificate(table, files, &mut report) {
+        let certificate = if table.value.self_signed.as_ref().is_some_and(|own| own.value) {
+            self_signed::compile(name, table, merged, storage, files, &mut report)
+        } else {
+            certificate(table, files, &mut report)
+        };
+        if let Some(certificate) = certificate {
             certificates.insert(name.as_str().into(), certificate);
         }
     }
@@ -56,7 +67,11 @@ pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<
 }
 
 fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Report<'_>) -> Option<NamedCertificate> {
-    let file::Certificate { cert_file, key_file, dir } = &table.value;
+    let file::Certificate { cert_file, key_file, dir, self_signed: _, names } = &table.value;
+    if let Some(name) = names.as_ref().and_then(|names| names.0.first()) {
+        let help = "remove it, or write `self_signed = true`: the certificate in the file has its own names";
+        report.error(&name.span, "names has no meaning here", help.to_owned());
+    }
     let base = &table.source.path;
     let mut key_span = None;
     let (cert_file, key_file, span) = match (cert_file, key_file, dir) {
@@ -75,7 +90,8 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
             return None;
         }
         (None, None, None) => {
-            let help = "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem";
+            let help =
+                "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem, or `self_signed = true`";
             report.error(&table.span, "no certificate is named", help.to_owned());
             return None;
         }
@@ -117,7 +133,7 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
     if let Some(dir) = dir {
         judge_issuer(&beside(base, dir).join("ca.crt"), &certificate, &span, files, report);
     }
-    Some(NamedCertificate { certificate: Arc::new(certificate), cert_file, key_file })
+    Some(NamedCertificate { certificate: Arc::new(certificate), cert_file, key_file, self_signed: None })
 }
 
 fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
