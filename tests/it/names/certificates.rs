@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use snigate::tls::pki::{Authority, Validity};
@@ -14,7 +15,11 @@ use crate::support::tls::{der, write};
 
 /// A server's certificate for these names in `NAME.pem`, with its table.
 fn issue(dir: &Path, name: &str, names: &[&str]) -> (CertificateDer<'static>, String) {
-    let issued = Authority::new("ca", Validity::days(20)).unwrap().server(names, Validity::days(20)).unwrap();
+    issue_for(dir, name, names, Validity::days(20))
+}
+
+fn issue_for(dir: &Path, name: &str, names: &[&str], validity: Validity) -> (CertificateDer<'static>, String) {
+    let issued = Authority::new("ca", Validity::days(20)).unwrap().server(names, validity).unwrap();
     write(dir, name, &issued);
     let table = format!("[certificates.{name}]\ncert_file = \"{name}.pem\"\nkey_file = \"{name}-key.pem\"\n");
     (der(&issued.certificate), table)
@@ -158,4 +163,60 @@ fn a_client_that_cannot_verify_ecdsa_gets_the_rsa_certificate() {
             assert!(printed.0.contains("welcome"), "{row}");
         }
     }
+}
+
+/// From so many seconds on, for twenty days.
+fn from_now(seconds: u64) -> Validity {
+    let not_before = SystemTime::now() + Duration::from_secs(seconds);
+    Validity { not_before, not_after: not_before + Duration::from_secs(20 * 86400) }
+}
+
+#[test]
+fn a_certificate_whose_time_has_not_come_stands_back_until_it_has() {
+    let dir = directory();
+    let (old, old_table) = issue(dir.path(), "old", &["*.example"]);
+    // Clocks may differ by five minutes, so this one begins soon.
+    let (new, new_table) = issue_for(dir.path(), "new", &["a.example"], from_now(300 + 5));
+    let backend = Backend::greet(b"welcome");
+    let route = terminate("a", &backend, "sni = \"a.example\"");
+    let proxy = Proxy::start_in(dir, &[&*old_table, &route].concat());
+    proxy.reload(&[&*old_table, &new_table, &route].concat());
+    let shown = || s_client(proxy.addr(), &["-servername", "a.example"]).certificate();
+    assert_eq!(shown().as_ref(), Some(&old));
+    let warning = proxy.wait_until("configuration", |event| event["level"] == "warn");
+    let warning = warning["diagnostic"].as_str().unwrap();
+    assert!(warning.contains("certificates.new: ") && warning.contains("until then it stands back"), "{warning}");
+    proxy.poll_until("the new one is shown", |_| shown().as_ref() == Some(&new));
+    assert_eq!(proxy.count("reloaded"), 1, "it took no reload: {}", proxy.log());
+}
+
+#[test]
+fn a_certificate_whose_time_has_not_come_replaces_none_that_serves_but_does_not_stop_a_start() {
+    let dir = directory();
+    let (old, table) = issue(dir.path(), "a", &["a.example"]);
+    let backend = Backend::greet(b"welcome");
+    let config = [&*table, &terminate("a", &backend, "sni = \"a.example\"")].concat();
+    let proxy = Proxy::start_in(dir, &config);
+    let shown = |proxy: &Proxy| s_client(proxy.addr(), &["-servername", "a.example"]).certificate();
+    let waiting = "not reloaded yet, the configuration that runs goes on";
+    let (late, _) = issue_for(proxy.dir(), "a", &["a.example"], from_now(86400));
+    let reason = proxy.wait_for(waiting);
+    let text = reason["reason"].as_str().unwrap();
+    assert!(text.contains("no other certificate of routes.a covers dns:a.example"), "{text}");
+    assert_eq!(shown(&proxy), Some(old));
+
+    let fresh = directory();
+    for file in ["a.pem", "a-key.pem"] {
+        fs::copy(proxy.dir().join(file), fresh.path().join(file)).unwrap();
+    }
+    let other = Proxy::start_in(fresh, &config);
+    assert_eq!(shown(&other), Some(late));
+    let error = other.wait_until("configuration", |event| event["level"] == "error");
+    assert!(error["diagnostic"].as_str().unwrap().contains("is not valid before"), "{error}");
+
+    // One that has begun takes its place.
+    let soon = proxy.count("reloaded");
+    let (new, _) = issue_for(proxy.dir(), "a", &["a.example"], from_now(300 + 2));
+    proxy.wait_nth("reloaded", soon, |_| true);
+    assert_eq!(shown(&proxy), Some(new));
 }
