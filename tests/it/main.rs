@@ -6,6 +6,7 @@ mod support;
 
 mod cli;
 mod hello;
+mod keys;
 mod lifecycle;
 mod mtls;
 mod names;
