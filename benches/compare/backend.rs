@@ -17,7 +17,7 @@ use crate::spawn::{give_way, single_threaded};
 
 /// Listens on `ports` ports, prints them as one line of JSON, and serves until standard input ends.
 ///
-/// Each proxy has a port of its own, so that the ports of its connections that are in TIME_WAIT stand in nobody else's way.
+/// Each proxy has ports of its own, so that the ports of its connections that are in TIME_WAIT stand in nobody else's way.
 pub(crate) fn run(ports: usize) -> anyhow::Result<()> {
     snigate::net::raise_open_files()?;
     let listen = |_| snigate::net::listen(snigate::addr::ListenAddr((Ipv4Addr::LOCALHOST, 0).into()));

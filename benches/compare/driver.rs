@@ -65,7 +65,7 @@ struct Bench {
     load_core: usize,
     dir: PathBuf,
     backend: Child,
-    /// The backend's ports, one for each proxy.
+    /// The backend's ports: for each proxy one, and one for when it has many routes.
     ports: Vec<u16>,
     running: HashMap<(Entry, Setup), Instance>,
 }
@@ -77,7 +77,7 @@ impl Bench {
         // Reading /proc is work, too; not on the proxies' core.
         spawn::pin(options.load_core)?;
         let log = File::create(dir.join("backend.log"))?;
-        let mut backend = spawn::role(options.load_core, "backend", &Proxy::ALL.len().to_string())?
+        let mut backend = spawn::role(options.load_core, "backend", &(2 * Proxy::ALL.len()).to_string())?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -130,7 +130,7 @@ impl Bench {
     fn instance(&mut self, key: (Entry, Setup)) -> anyhow::Result<(SocketAddr, u32)> {
         let (entry, setup) = key;
         let number = Proxy::ALL.iter().position(|proxy| *proxy == entry.proxy).context("it is one of all")?;
-        let backend = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports[number]));
+        let backend = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports[2 * number + usize::from(entry.routes > 1)]));
         if entry.proxy == Proxy::Direct {
             return Ok((backend, self.backend.id()));
         }

@@ -180,7 +180,8 @@ async fn bounce(streams: Vec<Stream>, pace: Duration, seconds: f64) -> anyhow::R
     Ok((Done { latency: Some(Latency::of(&latencies)), ..Done::new(latencies.len(), start) }, streams))
 }
 
-async fn open_echoes(client: &Client, connections: usize) -> anyhow::Result<Vec<Stream>> {
+/// Opens connections whose every message comes back.
+pub(crate) async fn open_echoes(client: &Client, connections: usize) -> anyhow::Result<Vec<Stream>> {
     let mut streams = Vec::new();
     for number in 0..connections {
         let open = async {
@@ -194,7 +195,8 @@ async fn open_echoes(client: &Client, connections: usize) -> anyhow::Result<Vec<
     Ok(streams)
 }
 
-async fn echo_once(stream: &mut Stream, number: u64) -> io::Result<()> {
+/// Sends a message, and waits for it to come back.
+pub(crate) async fn echo_once(stream: &mut Stream, number: u64) -> io::Result<()> {
     const MESSAGE: usize = 64;
     // Each differs from the one before, so that an old one is no answer.
     let message = pattern(number * 7, MESSAGE);
@@ -328,10 +330,10 @@ impl Done {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Numbers(u32);
+pub(crate) struct Numbers(pub(crate) u32);
 
 impl Numbers {
-    fn below(&mut self, limit: u32) -> u32 {
+    pub(crate) fn below(&mut self, limit: u32) -> u32 {
         // xorshift32
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;

@@ -17,6 +17,7 @@ mod pki;
 mod protocol;
 mod report;
 mod results;
+mod scale;
 mod spawn;
 
 use std::io::{self, Write};
@@ -64,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Some("backend") => backend::run(arguments.next().context("how many?")?.parse()?),
         Some("load") => load::run(&arguments.next().context("a job")?),
         Some("exec") => spawn::become_pinned(arguments),
+        Some("scale") => scale::run(&scale::Cli::parse_from(std::env::args().skip(1))),
         _ => compare(Cli::parse()),
     }
 }

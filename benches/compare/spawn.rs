@@ -1,5 +1,6 @@
 //! Starting processes on one core, in a way that none of them outlives this one.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -10,9 +11,15 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::runtime::{Builder, Runtime};
 
 /// A command that runs on `core` and gets SIGTERM if this process dies.
-pub(crate) fn pinned(core: usize, program: impl AsRef<std::ffi::OsStr>) -> io::Result<Command> {
+pub(crate) fn pinned(core: usize, program: impl AsRef<OsStr>) -> io::Result<Command> {
+    pinned_to(&[core], program)
+}
+
+/// The same, on any of these cores.
+pub(crate) fn pinned_to(cores: &[usize], program: impl AsRef<OsStr>) -> io::Result<Command> {
+    let cores = cores.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("exec").arg(core.to_string()).arg(program);
+    command.arg("exec").arg(cores).arg(program);
     Ok(command)
 }
 
@@ -23,20 +30,24 @@ pub(crate) fn role(core: usize, role: &str, argument: &str) -> io::Result<Comman
     Ok(command)
 }
 
-/// Becomes the program that the arguments name, after a core.
+/// Becomes the program that the arguments name, after its cores.
 pub(crate) fn become_pinned(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
-    let core: usize = arguments.next().context("a core")?.parse()?;
+    let cores = arguments.next().context("cores")?;
     let program = arguments.next().context("a program")?;
-    pin(core)?;
+    pin_to(&cores.split(',').map(str::parse).collect::<Result<Vec<_>, _>>()?)?;
     set_parent_process_death_signal(Some(Signal::TERM))?;
     bail!("{program}: {}", Command::new(&program).args(arguments).exec())
 }
 
 /// Keeps this thread, and what it starts, on `core`.
 pub(crate) fn pin(core: usize) -> anyhow::Result<()> {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    sched_setaffinity(None, &cores).with_context(|| format!("core {core} cannot be used"))
+    pin_to(&[core])
+}
+
+fn pin_to(cores: &[usize]) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    sched_setaffinity(None, &set).with_context(|| format!("cores {cores:?} cannot be used"))
 }
 
 /// Lets every other thread of the core go first.

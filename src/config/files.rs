@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 /// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
+/// Read at once. A kernel that is not preempted while it copies would keep connections waiting for all of a large file.
+const PIECE: usize = 128 * 1024;
+
 /// A file written this shortly before it was read may change again without a new time stamp, so its content is compared.
 const RECENT: Duration = Duration::from_secs(2);
 
@@ -190,7 +193,8 @@ fn read_to_end(mut file: File, expected: usize) -> io::Result<Zeroizing<Vec<u8>>
             larger[..filled].copy_from_slice(&bytes);
             bytes = larger;
         }
-        match file.read(&mut bytes[filled..]) {
+        let end = bytes.len().min(filled.saturating_add(PIECE));
+        match file.read(&mut bytes[filled..end]) {
             Ok(0) => {
                 bytes.truncate(filled);
                 return Ok(bytes);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::net::{Stream, with_scratch};
+use crate::net::{SCRATCH, Stream, with_scratch};
 use crate::relay::ending;
 use crate::relay::pipe::{self, Lease};
 
@@ -168,7 +168,8 @@ impl Flow {
     /// Reads into the thread's scratch buffer, writes at once, and keeps only what is left.
     fn poll_copy(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, moved: &mut u64) -> Poll<Result<usize, Fault>> {
         with_scratch(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
+            let most = if matches!(ends.from, Stream::Tls(_)) { SCRATCH } else { READ };
+            let mut buffer = ReadBuf::new(&mut scratch[..most]);
             match Pin::new(&mut *ends.from).poll_read(cx, &mut buffer) {
                 Poll::Pending => return poll_settle(cx, ends.to),
                 Poll::Ready(Err(error)) if is_truncation(ends.from, &error) => {
@@ -322,6 +323,10 @@ impl Pace {
 /// A read that is worth the extra system call which finds a spliced socket drained. Measured: from 16 KiB on splicing
 /// costs less than copying or the same, and half of it when the sender is as fast as it can be.
 const BULK: usize = 16 * 1024;
+
+/// The largest read from a socket. As four TLS records it is one segment of the largest size; with 64 KiB each write ends
+/// in a segment of a hundred bytes.
+const READ: usize = SCRATCH / 2;
 
 /// Reads of bulk in a row before splicing begins, so that an answer of ordinary size does not ask for a pipe.
 const SPLICE_AFTER: i16 = 3;

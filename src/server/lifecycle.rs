@@ -1,12 +1,13 @@
 //! The life of the process: start, reload as often as anything changes, drain, stop.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
@@ -15,7 +16,8 @@ use crate::config::files::Files;
 use crate::config::{self, Loaded, Made, Timeouts};
 use crate::net::raise_open_files;
 use crate::server::files::Watch;
-use crate::server::{BindError, Parts, Server};
+use crate::server::loader::Loader;
+use crate::server::{BindError, Parts, Server, Upstreams};
 use crate::storage::StorageError;
 use crate::telemetry::{self, Log};
 
@@ -39,7 +41,7 @@ pub enum RunError {
     Bind(Vec<BindError>),
     /// The kernel refused something that every process needs.
     #[error("cannot start: {0}")]
-    System(#[from] std::io::Error),
+    System(#[from] io::Error),
 }
 
 /// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid.
@@ -50,10 +52,13 @@ pub enum RunError {
 pub async fn run(path: PathBuf) -> Result<(), RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
     let signals = Signals::new()?;
-    let mut loaded = config::load(&path);
-    let made = loaded.keep()?;
+    let loader = Loader::start()?;
+    let (loaded, made, parts) = loader.run(load(path.clone(), Arc::default())).await.map_err(io::Error::other)?;
     let Loaded { config, diagnostics, files } = loaded;
-    let Some(config) = config else { return Err(RunError::Invalid(diagnostics)) };
+    let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
+    let made = made?;
+    // It was needed at once; the next one is not.
+    loader.give_way();
     let log = Log::install(config.log);
     log_panics();
     match raise_open_files() {
@@ -61,7 +66,6 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
     }
     let mut server = Server::default();
-    let parts = Parts::build(&config, server.upstreams());
     server.apply(parts).map_err(RunError::Bind)?;
     report(&diagnostics);
     report_made(&made);
@@ -71,16 +75,30 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     }
     let (routes, listeners) = (config.routes.len(), config.listeners.len());
     info!(config = %path.display(), routes, listeners, "ready");
-    let (timeouts, renew_at) = (config.timeouts, config.renew_at());
-    let running = Running { path, server, log, log_options: config.log, timeouts, renew_at, files, retry: None };
+    let (log_options, timeouts, renew_at) = (config.log, config.timeouts, config.renew_at());
+    loader.free(config);
+    let running = Running { path, server, loader, log, log_options, timeouts, renew_at, files, retry: None };
     running.until_signalled(signals).await;
     Ok(())
 }
 
-/// The outcome of a task, if there is one; waits for ever otherwise.
-async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
-    match task {
-        Some(task) => task.await,
+/// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
+type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
+
+/// Loads the configuration at `path` in order to serve it. `upstreams` are those in use.
+fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> Load {
+    move || {
+        let mut loaded = config::load(&path);
+        let made = loaded.keep();
+        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
+        (loaded, made, parts)
+    }
+}
+
+/// What the loader is at, when it is done; waits for ever if that is nothing.
+async fn done<T>(looking: &mut Option<oneshot::Receiver<T>>) -> Result<T, RecvError> {
+    match looking {
+        Some(look) => look.await,
         None => std::future::pending().await,
     }
 }
@@ -107,7 +125,7 @@ struct Stop {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         let stop = Stop { terminate, interrupt: signal(SignalKind::interrupt())? };
         Ok(Self { reload: signal(SignalKind::hangup())?, stop })
@@ -126,6 +144,7 @@ impl Stop {
 struct Running {
     path: PathBuf,
     server: Server,
+    loader: Loader,
     log: Log,
     log_options: telemetry::Options,
     timeouts: Timeouts,
@@ -157,7 +176,7 @@ impl Running {
         let mut watch = Watch::new();
         watch.follow(self.files.paths());
         // One at a time, beside this loop: a file system that hangs must not keep anybody from stopping the process.
-        let mut looking: Option<JoinHandle<Look>> = None;
+        let mut looking: Option<oneshot::Receiver<Look>> = None;
         let (mut due, mut requested) = (false, false);
         loop {
             tokio::select! {
@@ -167,9 +186,10 @@ impl Running {
                     requested = true;
                 }
                 () = watch.wait(), if !due => due = true,
-                look = joined(&mut looking) => {
+                look = done(&mut looking) => {
                     looking = None;
                     self.take(look);
+                    self.loader.free(self.server.take_unused());
                     watch.follow(self.files.paths());
                 }
             }
@@ -183,30 +203,28 @@ impl Running {
 
     /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
     /// take as long as they take; connections are served meanwhile.
-    fn look(&mut self, requested: bool) -> JoinHandle<Look> {
+    fn look(&mut self, requested: bool) -> oneshot::Receiver<Look> {
         let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
         let must_load = requested || renew || self.retry.is_some();
         let mut files = std::mem::take(&mut self.files);
-        let path = self.path.clone();
-        let upstreams = self.server.upstreams().clone();
-        spawn_blocking(move || {
+        let load = load(self.path.clone(), Arc::clone(self.server.upstreams()));
+        self.loader.run(move || {
             let changed = files.changed().map(|path| path.display().to_string());
             if changed.is_none() && !must_load {
                 return Look::Unchanged(files);
             }
             debug!(changed, "loading");
-            let mut loaded = config::load(&path);
-            match loaded.keep() {
+            let (loaded, made, parts) = load();
+            match made {
                 Ok(made) => report_made(&made),
                 Err(error) => return Look::NotKept(loaded.files, error),
             }
-            let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
             Look::Loaded(Box::new(loaded), parts)
         })
     }
 
     /// Applies what was loaded if it is whole, and otherwise changes nothing.
-    fn take(&mut self, look: Result<Look, JoinError>) {
+    fn take(&mut self, look: Result<Look, RecvError>) {
         let (loaded, parts) = match look {
             Ok(Look::Loaded(loaded, parts)) => (*loaded, parts),
             Ok(Look::Unchanged(files)) => {
@@ -218,15 +236,17 @@ impl Running {
                 return self.refused_later(&error.to_string(), true);
             }
             // The list of files is lost, so everything is loaded at the next look.
-            Err(error) => return self.refused_later(&format!("a fault in snigate, please report it: {error}"), true),
+            Err(_) => return self.refused_later("a fault in snigate, please report it; the log has it above", true),
         };
         let Loaded { config, diagnostics, files } = loaded;
         self.files = files;
         let (Some(config), Some(parts)) = (config, parts) else { return self.refused(&diagnostics) };
         if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Premature) {
+            self.loader.free((config, parts));
             return self.refused(&diagnostics);
         }
         if let Err(errors) = self.server.apply(parts) {
+            self.loader.free(config);
             return self.refused_later(&RunError::Bind(errors).to_string(), true);
         }
         self.retry = None;
@@ -238,8 +258,7 @@ impl Running {
         }
         report(&diagnostics);
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
-        // What only the configuration needed, a hundred thousand routes perhaps, is freed where nobody waits for it.
-        drop(spawn_blocking(move || drop(config)));
+        self.loader.free(config);
     }
 
     fn refused(&mut self, diagnostics: &[Diagnostic]) {

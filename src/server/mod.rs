@@ -2,7 +2,9 @@
 
 mod files;
 mod lifecycle;
+mod loader;
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -29,6 +31,9 @@ type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
 
 /// The upstreams in use. One that a reload does not change goes on with its state.
 type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
+
+/// Something that a reload has replaced.
+type Retired = Arc<dyn Any + Send + Sync>;
 
 /// A listening socket could not be opened.
 #[derive(Debug, Error)]
@@ -65,7 +70,10 @@ fn advice(addr: ListenAddr, error: &io::Error, own: bool) -> &'static str {
 pub(crate) struct Server {
     ports: BTreeMap<PortKey, RunningPort>,
     accepting: JoinSet<()>,
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
+    /// What new connections no longer meet. A connection that waits for its hello may still hold it, and would be the one
+    /// to free a table of 100,000 routes if nobody else held it as well.
+    retired: Vec<Retired>,
     connections: Arc<Connections>,
 }
 
@@ -79,7 +87,7 @@ struct RunningPort {
 /// A configuration built into what serves it, but not serving yet.
 pub(crate) struct Parts {
     listeners: Vec<(Arc<proxy::Listener>, Vec<ListenAddr>)>,
-    upstreams: Upstreams,
+    upstreams: Arc<Upstreams>,
 }
 
 impl Parts {
@@ -108,7 +116,7 @@ impl Parts {
             };
             listeners.push((Arc::new(serving), listener.bind.clone()));
         }
-        Self { listeners, upstreams: used }
+        Self { listeners, upstreams: Arc::new(used) }
     }
 }
 
@@ -134,7 +142,7 @@ impl Server {
         &self.connections
     }
 
-    pub(crate) fn upstreams(&self) -> &Upstreams {
+    pub(crate) fn upstreams(&self) -> &Arc<Upstreams> {
         &self.upstreams
     }
 
@@ -150,7 +158,7 @@ impl Server {
         for (listener, key) in parts.listeners.iter().flat_map(|(listener, bind)| keys(listener, bind)) {
             let running = match (before.remove(&key), sockets.remove(&key)) {
                 (Some(running), _) => {
-                    running.port.listener.store(Arc::clone(listener));
+                    self.retired.push(running.port.listener.swap(Arc::clone(listener)));
                     running
                 }
                 (None, Some(socket)) => self.start(socket, listener),
@@ -160,9 +168,16 @@ impl Server {
         }
         for (_, gone) in before {
             info!(addr = %gone.port.addr, "no longer listening");
+            self.retired.push(gone.port.listener.load_full());
         }
-        self.upstreams = parts.upstreams;
+        let upstreams = std::mem::replace(&mut self.upstreams, parts.upstreams);
+        self.retired.push(upstreams);
         Ok(())
+    }
+
+    /// What reloads have replaced and nobody uses any more, to be freed where nobody waits for it.
+    pub(crate) fn take_unused(&mut self) -> Vec<Retired> {
+        self.retired.extract_if(.., |retired| Arc::strong_count(retired) == 1).collect()
     }
 
     /// Opens the sockets that are not open yet: all of them, or none.
@@ -211,4 +226,39 @@ fn keys<'a>(
     bind.iter()
         .enumerate()
         .map(move |(at, addr)| (listener, (*addr, (addr.0.port() == 0).then(|| (Arc::clone(&listener.name), at)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::route::Table;
+
+    fn parts() -> Parts {
+        let listener = proxy::Listener {
+            name: "edge".into(),
+            hello_timeout: Duration::from_secs(5),
+            access_log: false,
+            routes: Arc::new(Table::build([]).0),
+        };
+        let bind = vec!["127.0.0.1:0".parse().unwrap()];
+        Parts { listeners: vec![(Arc::new(listener), bind)], upstreams: Arc::default() }
+    }
+
+    #[tokio::test]
+    async fn what_a_reload_replaced_is_given_away_when_no_connection_holds_it_any_more() {
+        let mut server = Server::default();
+        server.apply(parts()).unwrap();
+        server.take_unused();
+        let held = server.ports.values().next().unwrap().port.listener.load_full();
+        server.apply(parts()).unwrap();
+        let upstreams = 1;
+        assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
+        drop(held);
+        assert_eq!(server.take_unused().len(), 1);
+        server.apply(Parts { listeners: Vec::new(), upstreams: Arc::default() }).unwrap();
+        server.stop_listening().await;
+        assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");
+    }
 }

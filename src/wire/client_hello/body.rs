@@ -91,7 +91,7 @@ impl ClientHello {
             server_name: RequestedName::Absent,
             alpn: Vec::new(),
             versions: vec![fixed.version.0],
-            cipher_suites: without_grease(fixed.ciphers.iter().map(|suite| suite.0)),
+            cipher_suites: without_grease(fixed.ciphers.len(), fixed.ciphers.iter().map(|suite| suite.0)),
             groups: Vec::new(),
             signature_schemes: Vec::new(),
             ech: false,
@@ -103,7 +103,7 @@ impl ClientHello {
     // tls-parser's own loop over the extensions ends in silence at the first whose content it dislikes, which would hide
     // a server_name behind it.
     fn read_extensions(&mut self, mut extensions: &[u8]) -> Result<(), Malformed> {
-        let mut kinds = Vec::new();
+        let mut kinds = Vec::with_capacity(USUAL_EXTENSIONS);
         while !extensions.is_empty() {
             let (kind, rest) = number(extensions).ok_or(Malformed::ExtensionsTruncated)?;
             let (content, rest) = vector(rest).ok_or(Malformed::ExtensionsTruncated)?;
@@ -141,6 +141,9 @@ impl ClientHello {
         Ok(())
     }
 }
+
+/// Browsers send about 18, other clients fewer.
+const USUAL_EXTENSIONS: usize = 24;
 
 /// The extension of encrypted hellos (RFC 9849), which tls-parser does not know yet.
 const ENCRYPTED_CLIENT_HELLO: TlsExtensionType = TlsExtensionType(0xfe0d);

@@ -1,0 +1,154 @@
+//! What snigate bears: a hundred thousand routes, a reload at any moment, and every connection that the limit of open files
+//! allows; each with a target.
+//!
+//! `benches/scale` starts this. Backend and clients run on one core; snigate, the release build, runs on the other, or
+//! on all where that says more.
+
+mod held;
+mod newcomers;
+mod proxy;
+mod reload;
+mod routes;
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+
+use crate::spawn;
+
+/// Measures what snigate bears, and says which targets it misses.
+#[derive(Debug, Parser)]
+#[command(name = "benches/scale")]
+pub(crate) struct Cli {
+    /// Only these parts.
+    #[arg(value_name = "PART")]
+    parts: Vec<Part>,
+    /// The program, in place of the one that was built with this.
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_snigate"))]
+    snigate: PathBuf,
+    /// The core of snigate where it has one only.
+    #[arg(long, default_value_t = 0)]
+    proxy_core: usize,
+    /// The core of the clients and the backend.
+    #[arg(long, default_value_t = 1)]
+    load_core: usize,
+    /// What cargo says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// 100,000 routes: the time of `check`, and memory.
+    Routes,
+    /// 100,000 routes are replaced while clients connect.
+    Reload,
+    /// 10,000 routes are replaced: how soon, and whether anybody waits.
+    Switch,
+    /// 1,000 reloads under 500 connections and constantly new ones.
+    Reloads,
+    /// 15,000 connections at a time.
+    Held,
+    /// Clients connect beside 10,000 that do not finish their hellos.
+    Unfinished,
+}
+
+/// A figure with its target.
+struct Finding {
+    what: String,
+    value: String,
+    target: String,
+    /// Nothing, where there is no target.
+    reached: Option<bool>,
+}
+
+impl Finding {
+    fn judged(what: impl Into<String>, value: String, target: impl Into<String>, reached: bool) -> Self {
+        Self { what: what.into(), value, target: target.into(), reached: Some(reached) }
+    }
+
+    fn plain(what: impl Into<String>, value: String) -> Self {
+        Self { what: what.into(), value, target: String::new(), reached: None }
+    }
+}
+
+/// Measures, and prints a table.
+///
+/// # Errors
+///
+/// When a target is missed, or something fails.
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+    snigate::net::raise_open_files()?;
+    let parts = if cli.parts.is_empty() { Part::value_variants() } else { &cli.parts };
+    let stage = Stage::new(cli)?;
+    let runtime = spawn::single_threaded()?;
+    let mut missed = 0;
+    writeln!(io::stdout(), "| what | measured | target | |\n| --- | --- | --- | --- |")?;
+    for part in parts {
+        let findings = match part {
+            Part::Routes => runtime.block_on(routes::measure(&stage)),
+            Part::Reload => runtime.block_on(reload::many_routes(&stage)),
+            Part::Switch => runtime.block_on(reload::switch(&stage)),
+            Part::Reloads => runtime.block_on(reload::many_times(&stage)),
+            Part::Held => runtime.block_on(held::connections(&stage)),
+            Part::Unfinished => runtime.block_on(held::unfinished(&stage)),
+        };
+        let findings = findings.with_context(|| format!("{part:?}"))?;
+        missed += findings.iter().filter(|finding| finding.reached == Some(false)).count();
+        for Finding { what, value, target, reached } in findings {
+            let verdict = reached.map_or("", |reached| if reached { "reached" } else { "MISSED" });
+            writeln!(io::stdout(), "| {what} | {value} | {target} | {verdict} |")?;
+        }
+    }
+    if missed > 0 {
+        bail!("{missed} of the targets are missed");
+    }
+    Ok(())
+}
+
+/// What every part needs: the program, a directory, and a backend.
+struct Stage {
+    snigate: PathBuf,
+    dir: PathBuf,
+    proxy_core: usize,
+    load_core: usize,
+    backend: Child,
+    /// The backend's ports, one for each part: a part must not meet the ports that another one has left in TIME_WAIT.
+    ports: Vec<u16>,
+}
+
+impl Stage {
+    fn new(cli: &Cli) -> anyhow::Result<Self> {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scale");
+        fs::create_dir_all(&dir)?;
+        spawn::pin(cli.load_core)?;
+        let log = File::create(dir.join("backend.log"))?;
+        let mut backend = spawn::role(cli.load_core, "backend", &Part::value_variants().len().to_string())?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(backend.stdout.take().context("it is piped")?).read_line(&mut line)?;
+        let ports = serde_json::from_str(&line).context("the backend does not start")?;
+        let (proxy_core, load_core) = (cli.proxy_core, cli.load_core);
+        Ok(Self { snigate: cli.snigate.clone(), dir, proxy_core, load_core, backend, ports })
+    }
+
+    fn backend(&self, part: Part) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports[part as usize]).into()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // It ends with its input.
+        drop(self.backend.stdin.take());
+        let _ = self.backend.wait();
+    }
+}
