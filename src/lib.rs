@@ -6,7 +6,7 @@
 //! A module uses only modules that stand earlier in this line; `tests/layers.rs` reads it and fails on any other path.
 //!
 //! ```text
-//! name < addr < wire < route < authz < telemetry < net < relay < tls < upstream < proxy < config < server < cli
+//! name < addr < wire < route < authz < telemetry < storage < net < relay < tls < upstream < proxy < config < server < cli
 //! ```
 
 pub mod addr;
@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod relay;
 pub mod route;
 pub mod server;
+pub mod storage;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

@@ -17,6 +17,7 @@ use crate::config::file::{ClientAuthMode, TlsVersion};
 use crate::config::{Action, Config, Listener, Route, Timeouts, Tls};
 use crate::name::{Alpn, NamePattern, ServerName};
 use crate::route::{Key, Mismatch};
+use crate::tls::Acceptor;
 
 /// Routes that nearly took the client: more of them would not help.
 const MAX_OTHERS: usize = 10;
@@ -130,10 +131,10 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
             return;
         }
         Action::Passthrough(_) => line(text, "action", "passthrough: the bytes are not touched"),
-        Action::Terminate { tls, certificates, .. } => {
+        Action::Terminate { tls, certificates, acceptor, .. } => {
             line(text, "action", "terminate");
             terms(text, config, tls);
-            certificate(text, config, route, certificates, key);
+            certificate(text, config, acceptor, certificates, key);
         }
     }
     if let Some(upstream) = route.action.upstream() {
@@ -198,10 +199,12 @@ fn list(text: &mut String, label: &str, rules: &Rules) {
     }
 }
 
-fn certificate(text: &mut String, config: &Config, route: &Route, names: &[Arc<str>], key: &Key<'_>) {
-    let all = || names.iter().filter_map(|name| config.certificates.get_key_value(name));
-    let covering = key.name.and_then(|name| all().find(|(_, named)| named.certificate.covers(name)));
-    let shown = if route.rule.strict_sni { covering } else { covering.or_else(|| all().next()) };
+fn certificate(text: &mut String, config: &Config, acceptor: &Acceptor, names: &[Arc<str>], key: &Key<'_>) {
+    // Chosen by what serves, for a client that can verify every kind of key.
+    let shown = acceptor.select(key.name, || None).and_then(|choice| {
+        let mut all = names.iter().filter_map(|name| config.certificates.get_key_value(name));
+        all.find(|(_, named)| Arc::ptr_eq(&named.certificate, choice.certificate()))
+    });
     let Some((name, named)) = shown else {
         line(text, "certificate", "none covers the name");
         line(text, "sees", "the alert unrecognized_name (112); the log says name_not_covered");

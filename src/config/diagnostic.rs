@@ -17,8 +17,9 @@ pub enum Severity {
     /// It is an error to `check`, but does not keep the rest of the configuration from running: the route that renews
     /// the certificate may well be part of it.
     Stale,
-    /// A certificate whose time has not come. It is no reason not to start (the clock may be wrong, and the route that
-    /// mends it may be here), but no reason to give up the certificate that runs, either.
+    /// A certificate whose time has not come, for a name that no other certificate covers. It is no reason not to start
+    /// (the clock may be wrong, and the route that mends it may be here), but no reason to give up the certificate that
+    /// runs, either.
     Premature,
     /// The files contradict each other in a way that passes when they are halfway replaced. Refused, and tried again.
     Unsettled,

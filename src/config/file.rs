@@ -37,6 +37,9 @@ pub struct File {
     /// Server certificates with their keys.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: Tables<Certificate>,
+    /// Where things are kept that must outlive a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<At<Storage>>,
     /// Time limits of every listener and route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<At<Timeouts>>,
@@ -312,6 +315,23 @@ pub struct Certificate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<At<String>>,
     /// A directory with `server.pem` and `server-key.pem`, and perhaps the `ca.crt` that issued them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<At<String>>,
+    /// True: snigate makes the certificate itself and keeps it in the storage. Clients know it by its fingerprint, which is
+    /// logged at each start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_signed: Option<At<bool>>,
+    /// The host names, wildcards and IP addresses that a self-signed certificate is for; the names of the routes that use
+    /// it unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<List>,
+}
+
+/// `[storage]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// A directory that belongs to snigate; it is made if need be. `/var/lib/snigate` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<At<String>>,
 }

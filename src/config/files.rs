@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustix::fs::OFlags;
+use zeroize::Zeroizing;
 
 /// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// Read at once. A kernel that is not preempted while it copies would keep connections waiting for all of a large file.
-const PIECE: u64 = 128 * 1024;
+const PIECE: usize = 128 * 1024;
 
 /// A file written this shortly before it was read may change again without a new time stamp, so its content is compared.
 const RECENT: Duration = Duration::from_secs(2);
@@ -55,12 +56,12 @@ struct Stamp {
 }
 
 impl Files {
-    /// Reads a whole file.
+    /// Reads a whole file. It may hold a key, so the bytes are overwritten when they are dropped.
     ///
     /// # Errors
     ///
     /// Those of opening and reading it, and when it is no regular file or larger than 64 MiB.
-    pub fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+    pub fn read(&mut self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         let (stamp, result) = (Stamp::of(path), read_file(path));
         let content = match &result {
             Ok(bytes) => Content::File(sha256(bytes)),
@@ -157,7 +158,7 @@ fn is_recent(seconds: i64) -> bool {
     u64::try_from(seconds).is_ok_and(|seconds| seconds.saturating_add(RECENT.as_secs()) >= now.as_secs())
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // Opening a FIFO would otherwise wait for somebody to write.
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(nonblock).open(path)?;
@@ -168,14 +169,41 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if metadata.len() > MAX_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    let bytes = read_to_end(file, usize::try_from(metadata.len()).unwrap_or_default())?;
     // A file that has grown meanwhile is refused: half of a list of CAs must not be taken for the whole.
-    while (&file).take(PIECE).read_to_end(&mut bytes)? > 0 {
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
-        }
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
     }
     Ok(bytes)
+}
+
+/// Reads what is there, at most one byte more than [`MAX_FILE`]. A `Vec` that grows leaves what it held behind, so this
+/// one does not.
+fn read_to_end(mut file: File, expected: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let limit = usize::try_from(MAX_FILE).unwrap_or(usize::MAX).saturating_add(1);
+    // One byte more than there should be, to see the end.
+    let mut bytes = Zeroizing::new(vec![0; expected.saturating_add(1).min(limit)]);
+    let mut filled = 0;
+    loop {
+        if filled == limit {
+            return Ok(bytes);
+        }
+        if filled == bytes.len() {
+            let mut larger = Zeroizing::new(vec![0; bytes.len().saturating_mul(2).max(4096).min(limit)]);
+            larger[..filled].copy_from_slice(&bytes);
+            bytes = larger;
+        }
+        let end = bytes.len().min(filled.saturating_add(PIECE));
+        match file.read(&mut bytes[filled..end]) {
+            Ok(0) => {
+                bytes.truncate(filled);
+                return Ok(bytes);
+            }
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn list_directory(path: &Path) -> io::Result<Vec<PathBuf>> {

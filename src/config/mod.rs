@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod file;
 pub mod files;
 mod read;
+mod self_signed;
 mod show;
 
 use std::collections::BTreeMap;
@@ -22,9 +23,12 @@ use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVer
 use crate::config::files::Files;
 use crate::relay;
 use crate::route::{Rule, Table};
+use crate::storage::Storage;
 use crate::telemetry;
 use crate::tls::{Acceptor, Certificate, Depth, Expired, Unknown};
 use crate::upstream;
+
+pub use self_signed::{Made, SelfSignedCertificate};
 
 /// A configuration that can run.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct Config {
     pub tls: BTreeMap<Arc<str>, Tls>,
     /// By name.
     pub certificates: BTreeMap<Arc<str>, NamedCertificate>,
+    /// Where things are kept that must outlive a restart.
+    pub storage: Storage,
     /// The global time limits.
     pub timeouts: Timeouts,
     /// What has to be said later.
@@ -167,6 +173,8 @@ pub struct NamedCertificate {
     pub cert_file: PathBuf,
     /// The file of the key.
     pub key_file: PathBuf,
+    /// Set if snigate makes the certificate itself.
+    pub self_signed: Option<SelfSignedCertificate>,
 }
 
 /// Time limits. Those without a value are off.

@@ -41,6 +41,7 @@ pub(super) struct Merged {
     pub(super) upstreams: Named<file::Upstream>,
     pub(super) tls: Named<file::Tls>,
     pub(super) certificates: Named<file::Certificate>,
+    pub(super) storage: Option<In<file::Storage>>,
     pub(super) timeouts: Option<In<file::Timeouts>>,
     pub(super) log: Option<In<file::Log>>,
 }
@@ -73,8 +74,9 @@ impl Reader<'_> {
             self.incomplete = true;
             return self.error(format!("more than {MAX_FILES} files are included"), included_at);
         }
-        let text = self.files.read(path).and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+        let text = self.files.read(path).and_then(|mut bytes| {
+            String::from_utf8(std::mem::take(&mut *bytes))
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
         });
         let text = match text {
             Ok(text) => text,
@@ -99,6 +101,7 @@ impl Reader<'_> {
         merge_tables("upstreams", file.upstreams, &mut into.upstreams, source, diagnostics);
         merge_tables("tls", file.tls, &mut into.tls, source, diagnostics);
         merge_tables("certificates", file.certificates, &mut into.certificates, source, diagnostics);
+        merge_section("storage", file.storage, &mut into.storage, source, diagnostics);
         merge_section("timeouts", file.timeouts, &mut into.timeouts, source, diagnostics);
         merge_section("log", file.log, &mut into.log, source, diagnostics);
         for pattern in file.include.unwrap_or_default().0 {
@@ -222,7 +225,7 @@ fn only_tables(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<D
     };
     for (section, value) in file {
         let section = section.get_ref().as_ref();
-        if section == "timeouts" || section == "log" || SECTIONS.contains(&section) {
+        if ["storage", "timeouts", "log"].contains(&section) || SECTIONS.contains(&section) {
             require(section, value);
         }
         let Some(tables) = value.get_ref().as_table().filter(|_| SECTIONS.contains(&section)) else { continue };

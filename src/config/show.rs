@@ -35,6 +35,7 @@ impl Config {
                 .iter()
                 .map(|(name, certificate)| (name.to_string().into(), certificate.into()))
                 .collect(),
+            storage: Some(At::from(file::Storage { dir: Some(At::from(absolute(self.storage.dir()))) })),
             timeouts: Some(At::from(timeouts(&self.timeouts))),
             log: Some(At::from(self.log_section())),
         }
@@ -157,7 +158,10 @@ fn rules(rules: &Rules) -> file::ClientRules {
 impl From<&crate::config::NamedCertificate> for file::Certificate {
     fn from(named: &crate::config::NamedCertificate) -> Self {
         let path = |path: &Path| Some(At::from(absolute(path)));
-        Self { cert_file: path(&named.cert_file), key_file: path(&named.key_file), dir: None }
+        match &named.self_signed {
+            Some(own) => Self { self_signed: Some(At::from(true)), names: Some(list(own.names())), ..Self::default() },
+            None => Self { cert_file: path(&named.cert_file), key_file: path(&named.key_file), ..Self::default() },
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
 use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party};
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, Signatures};
 use crate::upstream::Upstream;
 use crate::wire::{ClientHello, RequestedName, reframe};
 
@@ -74,6 +74,7 @@ async fn admit(
 }
 
 fn remember(mut hello: ClientHello, session: &mut Session) {
+    session.signatures = Signatures::of(&hello);
     hello.alpn.truncate(MAX_LOGGED_ALPN);
     hello.alpn.shrink_to_fit();
     session.record.server_name = hello.server_name;
@@ -133,7 +134,7 @@ async fn handshake(
 ) -> Option<Stream> {
     let name: Option<ServerName> = session.record.server_name.name().cloned();
     let local_ip = || client.local_addr().ok().map(|addr| addr.ip().to_canonical());
-    let Some(choice) = acceptor.select(name.as_ref(), local_ip) else {
+    let Some(choice) = acceptor.select_for(session.signatures, name.as_ref(), local_ip) else {
         // Strict routes take no client without a name, so there is one.
         let error = name.map_or(Error::NoRoute, Error::NameNotCovered);
         refuse(client, &error, session).await;

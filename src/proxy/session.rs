@@ -9,6 +9,7 @@ use crate::proxy::connections::Place;
 use crate::proxy::{Connections, Listener, Route};
 use crate::relay::Meter;
 use crate::telemetry::{Ending, Outcome, Party, Record};
+use crate::tls::Signatures;
 
 /// A connection from accept to its access line, which is written when this is dropped.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Session {
     pub(super) meter: Meter,
     /// Nothing until it has ended. A session that is dropped before that was closed from outside, or panicked.
     ending: Option<Ending>,
+    /// What the client can verify: it decides between certificates.
+    pub(super) signatures: Signatures,
     access_log: bool,
     silent: bool,
     connections: Arc<Connections>,
@@ -31,6 +34,7 @@ impl Session {
             record: Record::new(place.id(), Arc::clone(&listener.name), client),
             meter: Meter::default(),
             ending: None,
+            signatures: Signatures::default(),
             access_log: listener.access_log,
             silent: false,
             connections: Arc::clone(connections),

@@ -14,11 +14,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
 use crate::config::files::Files;
-use crate::config::{self, Loaded, Notice, Timeouts};
+use crate::config::{self, Loaded, Made, Notice, Timeouts};
 use crate::net::raise_open_files;
 use crate::server::files::Watch;
 use crate::server::loader::Loader;
 use crate::server::{BindError, Parts, Server, Upstreams};
+use crate::storage::StorageError;
 use crate::telemetry::{self, AccessLog, Log};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
@@ -36,6 +37,9 @@ pub enum RunError {
     /// The configuration is not valid.
     #[error("the configuration is not valid")]
     Invalid(Vec<Diagnostic>),
+    /// What was made for the configuration cannot be kept.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// Addresses that could not be bound.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Bind(Vec<BindError>),
@@ -53,9 +57,10 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
     let signals = Signals::new()?;
     let loader = Loader::start()?;
-    let (loaded, parts) = loader.run(load(path.clone(), Arc::default())).await.map_err(io::Error::other)?;
+    let (loaded, made, parts) = loader.run(load(path.clone(), Arc::default())).await.map_err(io::Error::other)?;
     let Loaded { config, diagnostics, files } = loaded;
     let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
+    let made = made?;
     // It was needed at once; the next one is not.
     loader.give_way();
     let log = Log::install(config.log);
@@ -67,21 +72,31 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     let mut server = Server::default();
     server.apply(parts).map_err(RunError::Bind)?;
     report(&diagnostics);
+    report_made(&made);
+    for (name, named) in config.self_signed() {
+        let (sha256, cert_file) = (named.certificate.fingerprint(), named.cert_file.display());
+        info!(certificate = %name, sha256, %cert_file, "self-signed certificate");
+    }
     let (routes, listeners) = (config.routes.len(), config.listeners.len());
     info!(config = %path.display(), routes, listeners, "ready");
     let (log_options, timeouts, notices) = (config.log, config.timeouts, config.notices.clone());
+    let renew_at = config.renew_at();
     loader.free(config);
-    let running = Running { path, server, loader, log, log_options, timeouts, notices, files, retry: None };
+    let running = Running { path, server, loader, log, log_options, timeouts, notices, renew_at, files, retry: None };
     running.until_signalled(signals).await;
     Ok(())
 }
 
-/// Loads the configuration at `path`, and builds its parts if it is sound. `upstreams` are those in use.
-fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> (Loaded, Option<Parts>) {
+/// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
+type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
+
+/// Loads the configuration at `path` in order to serve it. `upstreams` are those in use.
+fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> Load {
     move || {
-        let loaded = config::load(&path);
+        let mut loaded = config::load(&path);
+        let made = loaded.keep();
         let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
-        (loaded, parts)
+        (loaded, made, parts)
     }
 }
 
@@ -155,6 +170,8 @@ struct Running {
     timeouts: Timeouts,
     /// What has to be said later.
     notices: Vec<Notice>,
+    /// When to load again because a self-signed certificate nears its end. Nothing once that has been tried.
+    renew_at: Option<SystemTime>,
     /// What the last attempt to load was made of, whether it succeeded or not.
     files: Files,
     /// Set while the last attempt failed for a reason that may pass without a change of any file.
@@ -172,6 +189,8 @@ enum Look {
     Unchanged(Files),
     /// They were loaded, and built into parts if they were sound.
     Loaded(Box<Loaded>, Option<Parts>),
+    /// They were loaded, and what was made for them could not be kept.
+    NotKept(Files, StorageError),
 }
 
 impl Running {
@@ -211,7 +230,8 @@ impl Running {
     /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
     /// take as long as they take; connections are served meanwhile.
     fn look(&mut self, requested: bool) -> oneshot::Receiver<Look> {
-        let must_load = requested || self.retry.is_some();
+        let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
+        let must_load = requested || renew || self.retry.is_some();
         let mut files = std::mem::take(&mut self.files);
         let load = load(self.path.clone(), Arc::clone(self.server.upstreams()));
         self.loader.run(move || {
@@ -220,7 +240,11 @@ impl Running {
                 return Look::Unchanged(files);
             }
             debug!(changed, "loading");
-            let (loaded, parts) = load();
+            let (loaded, made, parts) = load();
+            match made {
+                Ok(made) => report_made(&made),
+                Err(error) => return Look::NotKept(loaded.files, error),
+            }
             Look::Loaded(Box::new(loaded), parts)
         })
     }
@@ -232,6 +256,10 @@ impl Running {
             Ok(Look::Unchanged(files)) => {
                 self.files = files;
                 return;
+            }
+            Ok(Look::NotKept(files, error)) => {
+                self.files = files;
+                return self.refused_later(&error.to_string(), true);
             }
             // The list of files is lost, so everything is loaded at the next look.
             Err(_) => return self.refused_later("a fault in snigate, please report it; the log has it above", true),
@@ -249,6 +277,7 @@ impl Running {
         }
         self.retry = None;
         self.timeouts = config.timeouts;
+        self.renew_at = config.renew_at();
         if config.log != self.log_options {
             self.log.set(config.log);
             self.log_options = config.log;
@@ -324,6 +353,15 @@ impl Running {
 }
 
 /// What a configuration that runs was found to have: warnings, and what clients will refuse.
+fn report_made(made: &[Made]) {
+    for Made { name, fingerprint: sha256, reason } in made {
+        match reason {
+            None => info!(certificate = %name, sha256, "self-signed certificate made"),
+            Some(reason) => warn!(certificate = %name, sha256, reason, "self-signed certificate made anew"),
+        }
+    }
+}
+
 fn report(diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
         match diagnostic.severity {

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::{PrivateKeyDer, UnixTime};
+use rustls::SignatureAlgorithm;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::UnixTime;
 use rustls::sign::{CertifiedKey, SigningKey};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
@@ -21,10 +23,12 @@ use crate::tls::ca::CaCertificate;
 use crate::tls::identity::{alt_names, distinguished_name, fingerprint};
 use crate::tls::pem::{self, BundleError, Foreign, PemError, Section};
 use crate::tls::provider;
+use crate::tls::signatures::Signatures;
 
 /// A certificate that a server can show, with its key. `Debug` shows the names and the fingerprint, never the key.
 pub struct Certificate {
     certified: Arc<CertifiedKey>,
+    signatures: Signatures,
     names: Vec<AltName>,
     patterns: Vec<NamePattern>,
     not_before: SystemTime,
@@ -32,6 +36,9 @@ pub struct Certificate {
     fingerprint: String,
     issues: Vec<CertificateIssue>,
 }
+
+/// Clocks differ: a certificate that begins within this time has begun.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// Why a certificate and a key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -95,7 +102,8 @@ impl Certificate {
             ders.iter().map(|der| pem::parse(der).expect("it was parsed when the file was read")).collect();
         let mut pair = None;
         for key in private_keys(key)? {
-            let key = provider().key_provider.load_private_key(key).map_err(|_| CertificateError::UnsupportedKey)?;
+            // The provider's own function takes the key, and frees it as it is.
+            let key = any_supported_type(&key).map_err(|_| CertificateError::UnsupportedKey)?;
             pair = pair.or_else(|| leaf_of(&parsed, &*key).map(|leaf| (leaf, key)));
         }
         let (leaf, key) = pair.ok_or(CertificateError::Mismatch)?;
@@ -103,6 +111,7 @@ impl Certificate {
         let names = alt_names(&parsed[leaf]);
         Ok(Self {
             issues: issues(&chain, &parsed, &names),
+            signatures: Signatures::of_key(&*key),
             certified: Arc::new(CertifiedKey::new(chain.iter().map(|&at| ders[at].clone()).collect(), key)),
             patterns: names.iter().filter_map(pattern).collect(),
             names,
@@ -138,6 +147,12 @@ impl Certificate {
         self.patterns.iter().any(|pattern| pattern.matches(name))
     }
 
+    /// Whether `name` itself is one of the certificate's names, not only a wildcard for it.
+    #[must_use]
+    pub fn covers_exactly(&self, name: &ServerName) -> bool {
+        self.patterns.iter().any(|pattern| matches!(pattern, NamePattern::Exact(exact) if exact == name))
+    }
+
     /// Whether `ip` is one of the certificate's addresses.
     #[must_use]
     pub fn covers_ip(&self, ip: IpAddr) -> bool {
@@ -161,6 +176,30 @@ impl Certificate {
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
+    }
+
+    /// Whether the certificate has begun by `now`, as clocks that differ from this one by less than [`CLOCK_SKEW`] see it.
+    #[must_use]
+    pub fn has_begun(&self, now: SystemTime) -> bool {
+        self.not_before <= now + CLOCK_SKEW
+    }
+
+    /// Whether the certificate has begun and not ended.
+    #[must_use]
+    pub fn is_valid(&self, now: SystemTime) -> bool {
+        self.has_begun(now) && now <= self.not_after
+    }
+
+    /// The signatures that its key can make.
+    #[must_use]
+    pub fn signatures(&self) -> Signatures {
+        self.signatures
+    }
+
+    /// Whether its key is an RSA one: larger and slower than any other, and verified by every client.
+    #[must_use]
+    pub fn is_rsa(&self) -> bool {
+        self.certified.key.algorithm() == SignatureAlgorithm::RSA
     }
 
     /// The SHA-256 digest of the leaf in lower-case hexadecimal.
@@ -191,7 +230,7 @@ impl fmt::Debug for Certificate {
 }
 
 /// Every private key of a file, at least one.
-fn private_keys(bytes: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, CertificateError> {
+fn private_keys(bytes: &[u8]) -> Result<Vec<pem::Key>, CertificateError> {
     let mut keys = Vec::new();
     let mut instead = CertificateError::NoKey;
     for section in pem::sections(bytes).map_err(CertificateError::KeyPem)? {

@@ -4,6 +4,7 @@
 //! The cryptographic provider is passed explicitly everywhere; no process-wide default is ever installed.
 
 mod admission;
+mod base64;
 mod ca;
 mod certificate;
 mod crl;
@@ -11,7 +12,9 @@ mod handshake;
 mod identity;
 mod pem;
 pub mod pki;
+mod self_signed;
 mod server;
+mod signatures;
 #[cfg(test)]
 mod tests;
 mod verifier;
@@ -22,11 +25,13 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use admission::Admission;
 pub use ca::{CaCertificate, CaIssue};
-pub use certificate::{Certificate, CertificateError, CertificateIssue};
+pub use certificate::{CLOCK_SKEW, Certificate, CertificateError, CertificateIssue};
 pub use crl::{Crl, Depth, Expired, Revocation, Unknown};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pem::{BundleError, CrlFileError, Foreign, PemError};
+pub use self_signed::{SelfSigned, renew_at};
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options, Verify};
+pub use signatures::Signatures;
 
 /// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
 fn provider() -> &'static Arc<CryptoProvider> {

@@ -2,18 +2,24 @@
 //!
 //! A PEM reader that skips what it does not understand shrinks a trust list without a word: a block whose BEGIN line
 //! was glued to the previous END line, was indented, or was cut off at the end of the file simply is not there. So the
-//! blocks are found here, every mark must belong to a block, and only the inside of a block is left to a library.
+//! blocks are found here, and every mark must belong to a block. What is inside of one is decoded here, too: nothing
+//! that holds a key is freed before it is overwritten.
 
-use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
+
+use crate::tls::base64;
+
+/// A private key that is overwritten when it is dropped.
+pub(super) type Key = Zeroizing<PrivateKeyDer<'static>>;
 
 /// What stands in one block of a file.
 pub(super) enum Section {
     Certificate(CertificateDer<'static>),
     RevocationList(CertificateRevocationListDer<'static>),
-    Key(PrivateKeyDer<'static>),
+    Key(Key),
     EncryptedKey,
     Foreign(Foreign),
     /// Something that may stand beside a key or a certificate and says nothing to a server.
@@ -170,12 +176,13 @@ pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
 
 /// The blocks of a PEM file, or the one value of a DER file. A file that is neither has none.
 pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section>, PemError> {
-    let text = String::from_utf8_lossy(bytes);
+    let text = ascii(bytes);
+    let text = str::from_utf8(&text).unwrap_or_default();
     if !text.contains("-----BEG") {
         return Ok(der_section(bytes).into_iter().collect());
     }
     let mut sections = Vec::new();
-    let mut rest = &*text;
+    let mut rest = text;
     while let Some((between, block)) = rest.split_once("-----BEGIN ") {
         whole(between, sections.len())?;
         let number = sections.len() + 1;
@@ -185,6 +192,11 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section>, PemError> {
     }
     whole(rest, sections.len())?;
     Ok(sections)
+}
+
+/// The bytes with those that are not ASCII, which only comments have, replaced.
+fn ascii(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(bytes.iter().map(|byte| if byte.is_ascii() { *byte } else { b'?' }).collect())
 }
 
 /// The label and the inside of a block that begins after `-----BEGIN `, and what follows it.
@@ -201,22 +213,19 @@ fn whole(between: &str, blocks: usize) -> Result<(), PemError> {
 }
 
 fn pem_section(number: usize, label: &str, body: &str) -> Result<Section, PemError> {
-    let decode = |kind: &str| {
-        let block = format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", body.trim());
-        let section: Result<(SectionKind, Vec<u8>), _> = PemObject::from_pem_slice(block.as_bytes());
-        section.map(|(_, der)| der).map_err(|_| PemError::Base64(number))
-    };
+    let decode = || base64::decode(body.as_bytes()).ok_or(PemError::Base64(number));
+    let key = |key: PrivateKeyDer<'static>| Section::Key(Zeroizing::new(key));
     Ok(match label {
-        "CERTIFICATE" => Section::Certificate(decode(label)?.into()),
+        "CERTIFICATE" => Section::Certificate(decode()?.into()),
         "ENCRYPTED PRIVATE KEY" => Section::EncryptedKey,
         // RFC 1421 §4.6.1.1, as OpenSSL writes it before the base64 of a traditional key.
         "RSA PRIVATE KEY" | "EC PRIVATE KEY" if body.contains("Proc-Type: 4,ENCRYPTED") => Section::EncryptedKey,
-        "PRIVATE KEY" => Section::Key(PrivateKeyDer::Pkcs8(decode(label)?.into())),
-        "RSA PRIVATE KEY" => Section::Key(PrivateKeyDer::Pkcs1(decode(label)?.into())),
-        "EC PRIVATE KEY" => Section::Key(PrivateKeyDer::Sec1(decode(label)?.into())),
+        "PRIVATE KEY" => key(PrivateKeyDer::Pkcs8(decode()?.into())),
+        "RSA PRIVATE KEY" => key(PrivateKeyDer::Pkcs1(decode()?.into())),
+        "EC PRIVATE KEY" => key(PrivateKeyDer::Sec1(decode()?.into())),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Section::Foreign(Foreign::Request),
         "PUBLIC KEY" | "RSA PUBLIC KEY" => Section::Foreign(Foreign::PublicKey),
-        "X509 CRL" => Section::RevocationList(decode(label)?.into()),
+        "X509 CRL" => Section::RevocationList(decode()?.into()),
         "EC PARAMETERS" | "DH PARAMETERS" => Section::Beside,
         _ => return Err(PemError::Label(number, label.to_owned())),
     })
@@ -236,7 +245,7 @@ fn der_section(bytes: &[u8]) -> Option<Section> {
     Some(if head.len() > 7 && (head[2..].starts_with(VERSION_3) || head[4..].starts_with(VERSION_3)) {
         Section::Foreign(Foreign::Pkcs12)
     } else if let Ok(key) = PrivateKeyDer::try_from(bytes) {
-        Section::Key(key.clone_key())
+        Section::Key(Zeroizing::new(key.clone_key()))
     } else if head.windows(PBES2.len()).any(|window| window == PBES2) {
         Section::EncryptedKey
     } else {
@@ -255,6 +264,8 @@ fn hint(label: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::pem::PemObject;
+
     use super::*;
     use crate::tls::pki::{Authority, Validity};
 

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions};
@@ -19,6 +20,7 @@ use crate::tls::ca::CaCertificate;
 use crate::tls::certificate::Certificate;
 use crate::tls::crl::Revocation;
 use crate::tls::provider;
+use crate::tls::signatures::Signatures;
 use crate::tls::verifier::Verifier;
 
 /// The terms of a handshake.
@@ -128,19 +130,55 @@ impl Acceptor {
         Ok(Self { choices, strict, verifier: terms.verifier, recallable: options.recallable })
     }
 
-    /// The certificate for a client that asked for `name`: the first that covers it.
+    /// The certificate for a client that asked for `name` and can verify every kind of signature.
     ///
-    /// Where none does, a strict acceptor has nothing to show (the caller answers `unrecognized_name`, RFC 6066 §3),
-    /// and another one shows its first. A client that asked for no name gets, unless the acceptor is strict, the
-    /// certificate of the address that it connected to, `local_ip`, or else the first.
+    /// Where none covers the name, a strict acceptor has nothing to show (the caller answers `unrecognized_name`,
+    /// RFC 6066 §3), and another one shows its first. A client that asked for no name gets, unless the acceptor is
+    /// strict, a certificate of the address that it connected to, `local_ip`, or else the first.
     #[must_use]
     pub fn select(&self, name: Option<&ServerName>, local_ip: impl FnOnce() -> Option<IpAddr>) -> Option<&Choice> {
-        let covering = match name {
-            Some(name) => self.choices.iter().find(|choice| choice.certificate.covers(name)),
-            None if self.strict => None,
-            None => local_ip().and_then(|ip| self.choices.iter().find(|choice| choice.certificate.covers_ip(ip))),
+        self.select_at(SystemTime::now(), Signatures::all(), name, local_ip)
+    }
+
+    /// The same for a client that can verify these `signatures`.
+    ///
+    /// Of several certificates that cover the name, one that is valid now comes before one that is not; then one whose
+    /// signatures the client can verify; then one that has the name itself and not a wildcard; then one whose key is not
+    /// RSA, which costs several times as much; then the first. The default is the first that is valid and that the client
+    /// can verify, if there is such a one.
+    #[must_use]
+    pub fn select_for(
+        &self,
+        signatures: Signatures,
+        name: Option<&ServerName>,
+        local_ip: impl FnOnce() -> Option<IpAddr>,
+    ) -> Option<&Choice> {
+        self.select_at(SystemTime::now(), signatures, name, local_ip)
+    }
+
+    pub(super) fn select_at(
+        &self,
+        now: SystemTime,
+        signatures: Signatures,
+        name: Option<&ServerName>,
+        local_ip: impl FnOnce() -> Option<IpAddr>,
+    ) -> Option<&Choice> {
+        let unfit =
+            |certificate: &Certificate| (!certificate.is_valid(now), !certificate.signatures().meet(signatures));
+        let best = |covers: &dyn Fn(&Certificate) -> Option<bool>| {
+            let covering = self.choices.iter().filter_map(|choice| Some((choice, covers(&choice.certificate)?)));
+            let rank = |(choice, exactly): &(&Choice, bool)| {
+                (unfit(&choice.certificate), !exactly, choice.certificate.is_rsa())
+            };
+            covering.min_by_key(rank).map(|(choice, _)| choice)
         };
-        if self.strict { covering } else { covering.or(self.choices.first()) }
+        let covering = match name {
+            Some(name) => best(&|certificate| certificate.covers(name).then(|| certificate.covers_exactly(name))),
+            None if self.strict => None,
+            None => local_ip().and_then(|ip| best(&|certificate| certificate.covers_ip(ip).then_some(true))),
+        };
+        let default = || self.choices.iter().min_by_key(|choice| unfit(&choice.certificate));
+        if self.strict { covering } else { covering.or_else(default) }
     }
 }
 

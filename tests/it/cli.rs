@@ -279,6 +279,7 @@ fn what_is_worth_knowing_of_certificates_is_said() {
     fs::write(dir.path().join("a.example-key.pem"), two.key).unwrap();
     let said = text(&snigate(dir.path(), &["check"]));
     assert!(said.contains("the private key belongs to no certificate"), "{said}");
+    assert!(said.contains("`openssl pkey -in KEY -pubout` print the same"), "{said}");
 }
 
 #[test]

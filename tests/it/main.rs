@@ -6,9 +6,11 @@ mod support;
 
 mod cli;
 mod hello;
+mod keys;
 mod lifecycle;
 mod mtls;
 mod names;
 mod policies;
 mod relay;
 mod reload;
+mod self_signed;

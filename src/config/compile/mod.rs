@@ -3,8 +3,10 @@
 
 mod client_auth;
 mod listeners;
+mod premature;
 mod revocation;
 mod routes;
+mod self_signed;
 mod tls;
 mod unused;
 
@@ -18,8 +20,9 @@ use tracing::Level;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At};
 use crate::config::files::Files;
-use crate::config::read::{In, Merged};
+use crate::config::read::{In, Merged, beside};
 use crate::config::{Config, Timeouts};
+use crate::storage::Storage;
 use crate::telemetry;
 
 /// Longer is a slip of the pen, and deadlines must not overflow.
@@ -94,9 +97,11 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         let help = "write `access = false` if that is meant, or `level = \"info\"`".to_owned();
         report.warning(&section.span, "access lines are of level info, so this level leaves them out", help);
     }
-    let materials = tls::compile(&merged, files, diagnostics);
+    let storage = storage(merged.storage.as_ref());
+    let materials = tls::compile(&merged, &storage, files, diagnostics);
     let mut listeners = listeners::compile(&merged, diagnostics);
     let routes = routes::compile(&merged, &materials, &timeouts, diagnostics);
+    premature::judge(&routes, &merged, &materials, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
     unused::judge(&merged, diagnostics);
     let tls::Materials { certificates, policies } = materials;
@@ -106,11 +111,20 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         routes,
         tls: policies.into_iter().map(|(name, policy)| (name, policy.shown)).collect(),
         certificates,
+        storage,
         timeouts,
         notices,
         log,
         access_log,
     }
+}
+
+/// Where a daemon keeps what is its own (FHS §5.8.1).
+const STORAGE: &str = "/var/lib/snigate";
+
+fn storage(section: Option<&In<file::Storage>>) -> Storage {
+    let dir = section.and_then(|section| Some(beside(&section.source.path, section.value.dir.as_ref()?)));
+    Storage::new(dir.unwrap_or_else(|| STORAGE.into()))
 }
 
 fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> Timeouts {

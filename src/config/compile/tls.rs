@@ -7,21 +7,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
-use crate::config::compile::{Report, client_auth};
+use crate::config::compile::{Report, client_auth, self_signed};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, TlsVersion};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
+use crate::storage::Storage;
 use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Options};
 
 /// A certificate that ends sooner than this is worth a warning.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-
-/// Clocks differ; a certificate that begins within this time has begun.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// The `[tls]` table of a route that names none. It need not be defined.
 pub(super) const DEFAULT_TLS: &str = "default";
@@ -39,11 +38,21 @@ pub(super) struct Policy {
     pub(super) notices: Vec<Notice>,
 }
 
-pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Materials {
+pub(super) fn compile(
+    merged: &Merged,
+    storage: &Storage,
+    files: &mut Files,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Materials {
     let mut certificates = BTreeMap::new();
     for (name, table) in &merged.certificates {
         let mut report = Report { diagnostics, source: &table.source, table: format!("certificates.{name}") };
-        if let Some(certificate) = certificate(table, files, &mut report) {
+        let certificate = if table.value.self_signed.as_ref().is_some_and(|own| own.value) {
+            self_signed::compile(name, table, merged, storage, files, &mut report)
+        } else {
+            certificate(table, files, &mut report)
+        };
+        if let Some(certificate) = certificate {
             certificates.insert(name.as_str().into(), certificate);
         }
     }
@@ -59,7 +68,11 @@ pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<
 }
 
 fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Report<'_>) -> Option<NamedCertificate> {
-    let file::Certificate { cert_file, key_file, dir } = &table.value;
+    let file::Certificate { cert_file, key_file, dir, self_signed: _, names } = &table.value;
+    if let Some(name) = names.as_ref().and_then(|names| names.0.first()) {
+        let help = "remove it, or write `self_signed = true`: the certificate in the file has its own names";
+        report.error(&name.span, "names has no meaning here", help.to_owned());
+    }
     let base = &table.source.path;
     let mut key_span = None;
     let (cert_file, key_file, span) = match (cert_file, key_file, dir) {
@@ -78,7 +91,8 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
             return None;
         }
         (None, None, None) => {
-            let help = "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem";
+            let help =
+                "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem, or `self_signed = true`";
             report.error(&table.span, "no certificate is named", help.to_owned());
             return None;
         }
@@ -100,8 +114,15 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
             let unsettled = error == CertificateError::Mismatch;
             let severity = if unsettled { Severity::Unsettled } else { Severity::Error };
             let is_key = !matches!(error, CertificateError::Certificates(_));
-            let help = (key_file == cert_file && is_key)
-                .then(|| "add `key_file = \"...\"`: without it the key is looked for in cert_file".to_owned());
+            let help = if key_file == cert_file && is_key {
+                Some("add `key_file = \"...\"`: without it the key is looked for in cert_file".to_owned())
+            } else {
+                unsettled.then(|| {
+                    "give the key that the certificate was requested with; the two belong together if `openssl x509 -in \
+                     CERT -noout -pubkey` and `openssl pkey -in KEY -pubout` print the same"
+                        .to_owned()
+                })
+            };
             report.push(severity, if is_key { &key_span } else { &span }, format_args!("{pair}: {error}"), help);
             return None;
         }
@@ -113,16 +134,12 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
     if let Some(dir) = dir {
         judge_issuer(&beside(base, dir).join("ca.crt"), &certificate, &span, files, report);
     }
-    Some(NamedCertificate { certificate: Arc::new(certificate), cert_file, key_file })
+    Some(NamedCertificate { certificate: Arc::new(certificate), cert_file, key_file, self_signed: None })
 }
 
 fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
     let now = SystemTime::now();
     let path = path.display();
-    if certificate.not_before() > now + CLOCK_SKEW {
-        let message = format!("{path}: the certificate is not valid before {}", date(certificate.not_before()));
-        report.push(Severity::Premature, span, message, "compare the clocks".to_owned());
-    }
     if certificate.not_after() < now {
         let message = format!("{path}: the certificate has expired on {}", date(certificate.not_after()));
         report.push(Severity::Stale, span, message, "renew it; clients refuse it".to_owned());
@@ -158,7 +175,12 @@ fn judge_issuer(
     }
 }
 
-pub(super) fn read(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<u8>> {
+pub(super) fn read(
+    path: &Path,
+    span: &Range<usize>,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Zeroizing<Vec<u8>>> {
     files
         .read(path)
         .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))

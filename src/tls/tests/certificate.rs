@@ -44,6 +44,56 @@ fn the_leaf_may_stand_anywhere_and_the_chain_is_put_in_order() {
     }
 }
 
+/// Files as openssl writes them, with the text of each certificate before it.
+#[test]
+fn a_chain_of_openssl_is_sent_so_that_openssl_verifies_it_whatever_its_order() {
+    let dir = write_files(&[
+        ("ca.ext", "basicConstraints=critical,CA:TRUE\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid"),
+        ("leaf.ext", "subjectAltName=DNS:app.example\nauthorityKeyIdentifier=keyid,issuer"),
+    ]);
+    let run = |args: &str| openssl(&dir, &args.split(' ').collect::<Vec<_>>());
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    run("req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -subj /CN=root -days 2");
+    for (name, kind, issuer, ext) in [
+        ("middle", "rsa:2048", "root", "ca.ext"),
+        ("issuing", "rsa:2048", "middle", "ca.ext"),
+        ("stray", "rsa:2048", "root", "ca.ext"),
+        ("leaf", "rsa:2048", "issuing", "leaf.ext"),
+    ] {
+        run(&format!("req -newkey {kind} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"));
+        let signed = format!("x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days 2");
+        run(&format!("{signed} -extfile {ext} -text -out {name}.pem"));
+    }
+    let [leaf, issuing, middle, stray] =
+        ["leaf", "issuing", "middle", "stray"].map(|name| read(&format!("{name}.pem")));
+    assert!(leaf.starts_with("Certificate:"), "{leaf}");
+    let unrelated = CertificateIssue::Unrelated;
+    for (what, file, expected) in [
+        ("in order", vec![&leaf, &issuing, &middle], vec![]),
+        ("backwards", vec![&middle, &issuing, &leaf], vec![CertificateIssue::Reordered]),
+        ("a stray intermediate", vec![&leaf, &stray, &issuing, &middle], vec![unrelated(1)]),
+        ("leaf and issuer twice", vec![&leaf, &leaf, &issuing, &middle, &issuing], vec![unrelated(2)]),
+        ("all at once", vec![&stray, &middle, &leaf, &issuing, &leaf], vec![CertificateIssue::Reordered, unrelated(2)]),
+    ] {
+        let file: String = file.into_iter().map(String::as_str).collect();
+        for key in [read("leaf.key"), file.clone() + &read("leaf.key"), read("leaf.key") + &file] {
+            let certificate = load(&file, &key).unwrap();
+            assert_eq!(certificate.issues(), expected, "{what}");
+            for (at, der) in certificate.certified().cert.iter().enumerate() {
+                std::fs::write(dir.path().join(format!("sent-{at}.der")), der).unwrap();
+                run(&format!("x509 -inform DER -in sent-{at}.der -out sent-{at}.pem"));
+            }
+            assert_eq!(certificate.certified().cert.len(), 3, "{what}");
+            let rest = read("sent-1.pem") + &read("sent-2.pem");
+            std::fs::write(dir.path().join("rest.pem"), rest).unwrap();
+            let verified = run("verify -CAfile root.pem -untrusted rest.pem -verify_hostname app.example sent-0.pem");
+            assert!(verified.contains("sent-0.pem: OK"), "{what}: {verified}");
+        }
+    }
+    let stranger = load(&leaf, &read("stray.key")).unwrap_err();
+    assert_eq!(stranger, CertificateError::Mismatch);
+}
+
 #[test]
 fn every_usual_form_of_a_key_loads() {
     let dir = write_files(&[]);
@@ -53,12 +103,22 @@ fn every_usual_form_of_a_key_loads() {
     run("genrsa -traditional -out pkcs1.pem 2048");
     run("genpkey -algorithm ed25519 -out ed25519.pem");
     run("genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-384 -out p384.pem");
-    for (key, begins) in
-        [("sec1", "EC PARAMETERS"), ("pkcs1", "RSA PRIVATE KEY"), ("ed25519", "PRIVATE KEY"), ("p384", "PRIVATE KEY")]
-    {
+    run("genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-521 -out p521.pem");
+    run("ecparam -name secp384r1 -genkey -noout -out sec1-p384.pem");
+    run("genpkey -algorithm rsa -pkeyopt rsa_keygen_bits:3072 -out rsa.pem");
+    for (key, begins) in [
+        ("sec1", "EC PARAMETERS"),
+        ("sec1-p384", "EC PRIVATE KEY"),
+        ("pkcs1", "RSA PRIVATE KEY"),
+        ("rsa", "PRIVATE KEY"),
+        ("ed25519", "PRIVATE KEY"),
+        ("p384", "PRIVATE KEY"),
+        ("p521", "PRIVATE KEY"),
+    ] {
         run(&format!("req -x509 -key {key}.pem -out {key}.crt -subj /CN=x -addext subjectAltName=DNS:{NAME}"));
         run(&format!("x509 -in {key}.crt -outform DER -out {key}.crt.der"));
         run(&format!("pkey -in {key}.pem -outform DER -out {key}.der"));
+        run(&format!("pkcs8 -topk8 -nocrypt -in {key}.pem -outform DER -out {key}.p8"));
         let (pem, certificate) = (read(&format!("{key}.pem")), read(&format!("{key}.crt")));
         assert!(pem.starts_with(format!("-----BEGIN {begins}-----").as_bytes()), "{key}");
         let both = [&pem[..], &certificate].concat();
@@ -68,6 +128,8 @@ fn every_usual_form_of_a_key_loads() {
             ("one PEM file", &both, &both),
             ("two DER files", &certificate_der, &key_der),
             ("DER certificate, PEM key", &certificate_der, &pem),
+            ("PEM certificate, DER key", &certificate, &key_der),
+            ("PKCS#8 in DER", &certificate, &read(&format!("{key}.p8"))),
         ] {
             let loaded = Certificate::load(certificate, pem);
             assert!(loaded.is_ok_and(|loaded| loaded.covers(&NAME.parse().unwrap())), "{key}: {what}");
@@ -127,6 +189,8 @@ fn what_is_wrong_with_the_files_is_said_in_words_that_help() {
     run("pkey -in key.pem -pubout -out public.pem");
     run("req -new -key key.pem -subj /CN=x -out request.pem");
     run("genpkey -algorithm ec -pkeyopt ec_paramgen_curve:secp256k1 -out odd.pem");
+    run("genrsa -out small.pem 1024");
+    run("genrsa -traditional -aes128 -passout pass:x -out rsa.pem 2048");
     run("pkcs12 -export -nocerts -inkey key.pem -passout pass:x -out store.p12");
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
     assert!(read("traditional.pem").windows(21).any(|window| window == b"Proc-Type: 4,ENCRYPTE"));
@@ -141,6 +205,14 @@ fn what_is_wrong_with_the_files_is_said_in_words_that_help() {
         ("encrypted", certificate, read("encrypted.pem"), CertificateError::EncryptedKey),
         ("encrypted DER", certificate, read("encrypted.der"), CertificateError::EncryptedKey),
         ("encrypted, traditional", certificate, read("traditional.pem"), CertificateError::EncryptedKey),
+        ("encrypted, traditional RSA", certificate, read("rsa.pem"), CertificateError::EncryptedKey),
+        (
+            "encrypted beside the certificate",
+            certificate,
+            [certificate, &read("encrypted.pem")].concat(),
+            CertificateError::EncryptedKey,
+        ),
+        ("small RSA", certificate, read("small.pem"), CertificateError::UnsupportedKey),
         ("odd curve", certificate, read("odd.pem"), CertificateError::UnsupportedKey),
         (
             "half a key",
@@ -212,7 +284,7 @@ fn a_certificate_covers_its_names_and_one_label_of_its_wildcards() {
 }
 
 #[test]
-fn a_client_gets_the_first_certificate_for_its_name_and_only_lenient_acceptors_have_a_default() {
+fn a_client_gets_a_certificate_for_its_name_and_only_lenient_acceptors_have_a_default() {
     let own = authority("own");
     let certificates: Vec<_> =
         [&["a.example", "192.0.2.1"][..], &["*.example"], &["b.example", "192.0.2.2", "192.0.2.1"]]
@@ -223,7 +295,8 @@ fn a_client_gets_the_first_certificate_for_its_name_and_only_lenient_acceptors_h
         [true, false].map(|strict| Acceptor::new(certificates.clone(), &Options::default(), strict).unwrap());
     for (name, ip, if_strict, if_lenient) in [
         (Some("a.example"), None, Some(0), 0),
-        (Some("b.example"), Some("192.0.2.1"), Some(1), 1),
+        (Some("b.example"), Some("192.0.2.1"), Some(2), 2),
+        (Some("c.example"), Some("192.0.2.1"), Some(1), 1),
         (Some("x.y.example"), Some("192.0.2.2"), None, 0),
         (None, Some("192.0.2.2"), None, 2),
         (None, Some("::ffff:192.0.2.2"), None, 2),

@@ -47,6 +47,49 @@ async fn a_session_from_an_open_acceptor_opens_no_other_one() {
 }
 
 #[tokio::test]
+async fn a_session_ends_with_the_acceptor_whatever_the_next_one_has_changed() {
+    let own = authority("own");
+    let certificate = server_certificate(&own);
+    let options = Options::default;
+    let alpn = vec!["h2".parse().unwrap()];
+    for version in VERSIONS {
+        for (what, certificate, options) in [
+            ("nothing", &certificate, options()),
+            ("the certificate", &server_certificate(&own), options()),
+            ("the protocols", &certificate, Options { alpn: alpn.clone(), ..options() }),
+            ("client certificates", &certificate, Options { client_auth: require(&[&own]), ..options() }),
+        ] {
+            let row = format!("{what}, {:?}", version.version);
+            let web = own.client("web", Validity::days(1)).unwrap();
+            let before = acceptor(certificate, ClientAuth::None);
+            let after = Acceptor::new(vec![Arc::clone(certificate)], &options, true).unwrap();
+            let config = client(&own, version, Some(&web));
+            assert_eq!(meet(&before, &config).await.1, FULL, "{row}");
+            assert_eq!(meet(&before, &config).await.1, RESUMED, "{row}");
+            let (result, seen) = meet(&after, &config).await;
+            assert_eq!(seen, FULL, "{row}: {result:?}");
+            // What is remembered is remembered anew, or where clients identify themselves not at all.
+            let again = if what == "client certificates" { FULL } else { RESUMED };
+            assert_eq!(meet(&after, &config).await.1, again, "{row}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_tls_1_2_opens_nothing_where_only_tls_1_3_is_spoken() {
+    let own = authority("own");
+    let certificate = server_certificate(&own);
+    let before = acceptor(&certificate, ClientAuth::None);
+    let strict = Options { min_version: MinVersion::Tls13, ..Options::default() };
+    let after = Acceptor::new(vec![certificate], &strict, true).unwrap();
+    let config = client(&own, &rustls::version::TLS12, None);
+    assert_eq!(meet(&before, &config).await.1, FULL);
+    assert_eq!(meet(&before, &config).await.1, RESUMED);
+    // Alert protocol_version.
+    assert_eq!(meet(&after, &config).await.1, Seen::Alert(70));
+}
+
+#[tokio::test]
 async fn a_session_is_good_for_every_certificate_of_its_own_acceptor() {
     let own = authority("own");
     let certificates = vec![server_certificate(&own), server_certificate(&own)];

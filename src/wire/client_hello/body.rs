@@ -7,7 +7,7 @@ use tls_parser::nom::error::ErrorKind;
 use tls_parser::{Err as NomError, TlsExtensionType, parse_tls_handshake_client_hello};
 
 use super::Malformed;
-use super::extensions::{number, numbers, protocols, server_name, short_vector, vector, whole};
+use super::extensions::{number, numbers, protocols, server_name, short_vector, vector, whole, without_grease};
 use crate::name::{Alpn, ServerName};
 
 /// What a client asks for before anything is encrypted (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2).
@@ -22,6 +22,9 @@ pub struct ClientHello {
     pub alpn: Vec<Alpn>,
     /// The versions offered, such as 0x0304 for TLS 1.3: `supported_versions`, or else only the legacy version.
     pub versions: Vec<u16>,
+    /// The cipher suites offered (RFC 8446 §B.4), such as 0x1301 for TLS_AES_128_GCM_SHA256. In TLS 1.2 they also say
+    /// which kinds of keys a server may have (RFC 5246 §7.4.2).
+    pub cipher_suites: Vec<u16>,
     /// The groups offered for the key exchange (RFC 8446 §4.2.7), such as 0x11ec for X25519MLKEM768.
     pub groups: Vec<u16>,
     /// The signature schemes accepted (RFC 8446 §4.2.3).
@@ -88,6 +91,7 @@ impl ClientHello {
             server_name: RequestedName::Absent,
             alpn: Vec::new(),
             versions: vec![fixed.version.0],
+            cipher_suites: without_grease(fixed.ciphers.len(), fixed.ciphers.iter().map(|suite| suite.0)),
             groups: Vec::new(),
             signature_schemes: Vec::new(),
             ech: false,
@@ -151,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_hello_tells_what_the_client_offers_without_its_grease() {
-        let hello = HelloBuilder::named("Vault.Example.NET.")
+        let suites = vec![0x3a, 0x3a, 0x13, 0x01, 0xc0, 0x2b];
+        let hello = HelloBuilder { suites, ..HelloBuilder::named("Vault.Example.NET.") }
             .extension(0x0a0a, &[])
             .extension(16, &vector(b"\x02h2\x08http/1.1\x02\x1a\x1a"))
             .extension(43, &short_vector(&[0x2a, 0x2a, 3, 4, 3, 3]))
@@ -163,6 +168,7 @@ mod tests {
             server_name: RequestedName::Name("vault.example.net".parse().unwrap()),
             alpn: [&b"h2"[..], b"http/1.1", b"\x1a\x1a"].map(|protocol| Alpn::new(protocol).unwrap()).to_vec(),
             versions: vec![0x0304, 0x0303],
+            cipher_suites: vec![0x1301, 0xc02b],
             groups: vec![0x11ec, 29],
             signature_schemes: vec![0x0403, 0x0804],
             ech: true,
@@ -178,6 +184,7 @@ mod tests {
                 server_name: RequestedName::Absent,
                 alpn: Vec::new(),
                 versions: vec![0x0303],
+                cipher_suites: vec![0x1301],
                 groups: Vec::new(),
                 signature_schemes: Vec::new(),
                 ech: false,

@@ -53,10 +53,15 @@ pub(super) fn numbers(list: &[u8]) -> Option<Vec<u16>> {
     if pairs.is_empty() {
         return None;
     }
+    Some(without_grease(pairs.len(), pairs.iter().map(|pair| u16::from_be_bytes(*pair))))
+}
+
+/// Of `count` numbers those that mean something.
+pub(super) fn without_grease(count: usize, numbers: impl Iterator<Item = u16>) -> Vec<u16> {
     // At once: a list that is filtered does not tell how long it will be, and would grow in steps.
-    let mut numbers = Vec::with_capacity(pairs.len());
-    numbers.extend(pairs.iter().map(|pair| u16::from_be_bytes(*pair)).filter(|number| !is_grease(*number)));
-    Some(numbers)
+    let mut meant = Vec::with_capacity(count);
+    meant.extend(numbers.filter(|number| !is_grease(*number)));
+    meant
 }
 
 /// Whether the value is reserved by RFC 8701 §2: 0x0a0a, 0x1a1a, and so on to 0xfafa.

@@ -1,0 +1,77 @@
+//! Certificates whose time has not come.
+//!
+//! Where another certificate serves until then, there is nothing to do: the choice between them is made anew for each
+//! client. Where nothing else covers a name, the certificate that runs is better than the new one.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::authz::AltName;
+use crate::config::compile::tls::{Materials, date};
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::read::Merged;
+use crate::config::{Action, Route};
+use crate::name::{NamePattern, ServerName};
+use crate::tls::Certificate;
+
+/// Reports each certificate that is not valid yet.
+pub(super) fn judge(routes: &[Route], merged: &Merged, materials: &Materials, diagnostics: &mut Vec<Diagnostic>) {
+    let now = SystemTime::now();
+    for (name, named) in &materials.certificates {
+        let certificate = &named.certificate;
+        if certificate.has_begun(now) {
+            continue;
+        }
+        let missed = routes.iter().find_map(|route| missed(route, name, certificate, materials, now));
+        let (severity, meanwhile) = match missed {
+            None => (Severity::Warning, "until then it stands back".to_owned()),
+            Some((route, missed)) => {
+                (Severity::Premature, format!("and no other certificate of routes.{route} covers {missed}"))
+            }
+        };
+        let (path, date) = (named.cert_file.display(), date(certificate.not_before()));
+        let message = format!("certificates.{name}: {path}: the certificate is not valid before {date}, {meanwhile}");
+        let place = &merged.certificates[&**name];
+        let diagnostic = Diagnostic::new(severity, message).at(&place.source, &place.span);
+        diagnostics.push(diagnostic.help("compare the clocks".to_owned()));
+    }
+}
+
+/// The route, if it uses the certificate, and a name for which it has no other one that is valid now.
+fn missed<'a>(
+    route: &'a Route,
+    name: &Arc<str>,
+    certificate: &Certificate,
+    materials: &Materials,
+    now: SystemTime,
+) -> Option<(&'a str, String)> {
+    let Action::Terminate { certificates, .. } = &route.action else { return None };
+    if !certificates.contains(name) {
+        return None;
+    }
+    let others =
+        certificates.iter().filter(|other| *other != name).filter_map(|other| materials.certificates.get(other));
+    let valid: Vec<&Certificate> =
+        others.map(|other| &*other.certificate).filter(|certificate| certificate.is_valid(now)).collect();
+    let is_missed = |name: &&AltName| match name {
+        AltName::Dns(text) => probe(text).is_some_and(|probe| {
+            let taken = route.rule.names.iter().any(|pattern| pattern.matches(&probe));
+            taken && !valid.iter().any(|certificate| certificate.covers(&probe))
+        }),
+        AltName::Ip(ip) => !route.rule.strict_sni && !valid.iter().any(|certificate| certificate.covers_ip(*ip)),
+        _ => false,
+    };
+    let missed = certificate.names().iter().find(is_missed).map(ToString::to_string);
+    // A route that is not strict shows its first certificate to whom no certificate is for.
+    let default = (!route.rule.strict_sni && valid.is_empty()).then(|| "clients without a name".to_owned());
+    Some((&route.name, missed.or(default)?))
+}
+
+/// A name that only this name of a certificate, or the same one of another certificate, is for.
+pub(super) fn probe(name: &str) -> Option<ServerName> {
+    match name.parse().ok()? {
+        NamePattern::Exact(name) => Some(name),
+        NamePattern::Wildcard(suffix) => format!("any-name-at-all.{suffix}").parse().ok(),
+        NamePattern::Any => None,
+    }
+}

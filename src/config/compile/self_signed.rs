@@ -1,0 +1,185 @@
+//! `self_signed = true`: the certificate in the storage if it serves, and otherwise a new one.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::authz::AltName;
+use crate::config::NamedCertificate;
+use crate::config::compile::Report;
+use crate::config::compile::tls::date;
+use crate::config::file::{self, Action, At, List};
+use crate::config::files::Files;
+use crate::config::read::{In, Merged};
+use crate::config::self_signed::{SelfSignedCertificate, State, certificate_key, private_key_key};
+use crate::name::NamePattern;
+use crate::storage::{Storage, is_name};
+use crate::tls::{Certificate, SelfSigned, renew_at};
+
+pub(super) fn compile(
+    name: &str,
+    table: &In<file::Certificate>,
+    merged: &Merged,
+    storage: &Storage,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<NamedCertificate> {
+    if refuse_files(table, report) {
+        return None;
+    }
+    if !is_name(name) {
+        let message = format!("a self-signed certificate is kept in a file of its name, and {name:?} cannot be one");
+        report.error(&table.span, message, "use letters, digits, `-`, `_` and `.` only".to_owned());
+        return None;
+    }
+    let names: Vec<String> = match &table.value.names {
+        Some(list) => given_names(list, &table.span, report)?,
+        None => names_of_routes(name, &table.span, merged, report)?,
+    };
+    let cert_file = storage.path(&certificate_key(name));
+    let key_file = storage.path(&private_key_key(name));
+    let stored = match stored(&cert_file, &key_file, &names, files) {
+        Ok(stored) => stored,
+        Err(message) => {
+            report.error(&table.span, message, None);
+            return None;
+        }
+    };
+    let reason = match stored {
+        Stored::Good(certificate) => {
+            let own = SelfSignedCertificate { names, state: State::Kept };
+            let certificate = Arc::new(*certificate);
+            return Some(NamedCertificate { certificate, cert_file, key_file, self_signed: Some(own) });
+        }
+        Stored::Nothing => None,
+        Stored::Unfit(reason) => Some(reason),
+    };
+    if let Some(reason) = &reason {
+        let message = format!("the self-signed certificate is replaced by a new one: {reason}");
+        report.warning(&table.span, message, "tell its clients the new fingerprint, which is logged".to_owned());
+    }
+    let made = SelfSigned::new(&names).map_err(|error| error.to_string()).and_then(|new| {
+        let certificate = Certificate::load(new.certificate.as_bytes(), new.key.as_bytes());
+        certificate.map(|certificate| (new, certificate)).map_err(|error| error.to_string())
+    });
+    let (new, certificate) = made.map_err(|error| report.error(&table.span, error, None)).ok()?;
+    let own = SelfSignedCertificate { names, state: State::New(new, reason) };
+    Some(NamedCertificate { certificate: Arc::new(certificate), cert_file, key_file, self_signed: Some(own) })
+}
+
+/// A certificate is either read or made.
+fn refuse_files(table: &In<file::Certificate>, report: &mut Report<'_>) -> bool {
+    let file::Certificate { cert_file, key_file, dir, .. } = &table.value;
+    let given = [("cert_file", cert_file), ("key_file", key_file), ("dir", dir)];
+    let given = given.into_iter().find_map(|(key, value)| value.as_ref().map(|value| (key, value)));
+    if let Some((key, value)) = given {
+        report.error(&value.span, format_args!("{key} stands beside self_signed"), "give one or the other".to_owned());
+    }
+    given.is_some()
+}
+
+/// The names as they stand in a certificate, each one once and in order.
+fn given_names(list: &List, span: &std::ops::Range<usize>, report: &mut Report<'_>) -> Option<Vec<String>> {
+    if list.0.is_empty() {
+        let help = "leave `names` out to have those of the routes that use it".to_owned();
+        report.error(span, "names is empty", help);
+        return None;
+    }
+    let mut names = BTreeSet::new();
+    let mut sound = true;
+    for text in &list.0 {
+        match given_name(text, report) {
+            Some(name) => _ = names.insert(name),
+            None => sound = false,
+        }
+    }
+    sound.then(|| names.into_iter().collect())
+}
+
+fn given_name(text: &At<String>, report: &mut Report<'_>) -> Option<String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(ip.to_string());
+    }
+    match report.parse("names", text)? {
+        NamePattern::Any => {
+            report.error(&text.span, "names: a certificate cannot be for every name", None);
+            None
+        }
+        pattern => Some(pattern.to_string()),
+    }
+}
+
+/// The names of the routes that use the certificate. One that no route uses is not made, and reported elsewhere.
+fn names_of_routes(
+    name: &str,
+    span: &std::ops::Range<usize>,
+    merged: &Merged,
+    report: &mut Report<'_>,
+) -> Option<Vec<String>> {
+    let uses = |route: &&In<file::Route>| {
+        let route = &route.value;
+        let listed = |list: &List| list.0.iter().any(|listed| listed.value == name);
+        route.action.as_ref().is_some_and(|action| action.value == Action::Terminate)
+            && route.certificates.as_ref().is_none_or(listed)
+    };
+    let mut routes = merged.routes.values().filter(uses).peekable();
+    routes.peek()?;
+    let texts = routes.filter_map(|route| route.value.sni.as_ref()).flat_map(|list| &list.0);
+    // What does not parse is reported with its route.
+    let patterns = texts.filter_map(|text| text.parse::<NamePattern>().ok());
+    let names: BTreeSet<String> =
+        patterns.filter(|pattern| *pattern != NamePattern::Any).map(|pattern| pattern.to_string()).collect();
+    if names.is_empty() {
+        let help = "add `names = [\"app.example.net\", \"192.0.2.1\"]`".to_owned();
+        report.error(span, "the routes that use it list no name that it could be for", help);
+        return None;
+    }
+    Some(names.into_iter().collect())
+}
+
+/// What the storage has.
+enum Stored {
+    Good(Box<Certificate>),
+    Nothing,
+    /// Something that cannot go on, and why.
+    Unfit(String),
+}
+
+/// An error if it cannot be known: a certificate that clients trust must not be replaced because of that.
+fn stored(cert_file: &Path, key_file: &Path, names: &[String], files: &mut Files) -> Result<Stored, String> {
+    let mut read = |path: &Path| match files.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    };
+    let (certificate, key) = match (read(cert_file)?, read(key_file)?) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return Ok(Stored::Nothing),
+        (None, Some(_)) => return Ok(Stored::Unfit(format!("{} is missing", cert_file.display()))),
+        (Some(_), None) => return Ok(Stored::Unfit(format!("{} is missing", key_file.display()))),
+    };
+    let certificate = match Certificate::load(&certificate, &key) {
+        Ok(certificate) => certificate,
+        Err(error) => return Ok(Stored::Unfit(format!("{}: {error}", cert_file.display()))),
+    };
+    let now = SystemTime::now();
+    let text = |name: &AltName| match name {
+        AltName::Dns(name) => name.to_ascii_lowercase(),
+        AltName::Ip(ip) => ip.to_string(),
+        other => other.to_string(),
+    };
+    let own: BTreeSet<String> = certificate.names().iter().map(text).collect();
+    Ok(if !own.iter().eq(names) {
+        let own = own.into_iter().collect::<Vec<_>>().join(", ");
+        Stored::Unfit(format!("it is for {own}, and not for {}", names.join(", ")))
+    } else if !certificate.has_begun(now) {
+        Stored::Unfit(format!("it is not valid before {}", date(certificate.not_before())))
+    } else if renew_at(&certificate) <= now {
+        Stored::Unfit(format!("it is valid until {} only", date(certificate.not_after())))
+    } else {
+        Stored::Good(Box::new(certificate))
+    })
+}

@@ -1,0 +1,115 @@
+//! Certificates that nobody has vouched for: clients know them by their fingerprint.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::tls::base64;
+use crate::tls::certificate::Certificate;
+use crate::tls::pki::PkiError;
+
+/// The longest life that clients of Apple accept of any server's certificate.
+const LIFE: Duration = Duration::from_secs(825 * DAY);
+
+/// Whoever has to tell clients a new fingerprint has this long to do it before the old certificate ends.
+const RENEW_BEFORE: Duration = Duration::from_secs(30 * DAY);
+
+const DAY: u64 = 24 * 3600;
+
+/// A certificate that was just made, with its key. `Debug` shows the certificate, never the key.
+pub struct SelfSigned {
+    /// PEM.
+    pub certificate: String,
+    /// PEM: the private key, PKCS#8. It is overwritten when it is dropped.
+    pub key: Zeroizing<String>,
+}
+
+impl SelfSigned {
+    /// A certificate for `names` (host names, wildcards and IP addresses) with an ECDSA key on P-256. It has begun an hour
+    /// ago, for clocks that are late, and is good for 825 days from now.
+    ///
+    /// # Errors
+    ///
+    /// When one of the names cannot stand in a certificate.
+    pub fn new(names: &[String]) -> Result<Self, PkiError> {
+        let now = SystemTime::now();
+        let date = |time: SystemTime| {
+            date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+        };
+        let mut params = CertificateParams::new(names)?;
+        params.not_before = date(now - Duration::from_secs(3600));
+        params.not_after = date(now + LIFE);
+        params.distinguished_name = DistinguishedName::new();
+        // RFC 5280 §A.1: a common name has at most 64 characters.
+        let subject = names.first().filter(|name| name.len() <= 64).map_or("snigate", String::as_str);
+        params.distinguished_name.push(DnType::CommonName, subject);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages.push(KeyUsagePurpose::DigitalSignature);
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        let mut pair = KeyPair::generate()?;
+        let certificate = params.self_signed(&pair).map(|certificate| certificate.pem());
+        let key = base64::pem("PRIVATE KEY", pair.serialized_der());
+        pair.zeroize();
+        Ok(Self { certificate: certificate?, key })
+    }
+}
+
+impl fmt::Debug for SelfSigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SelfSigned").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+/// When a self-signed certificate is replaced by a new one: thirty days before it ends.
+#[must_use]
+pub fn renew_at(certificate: &Certificate) -> SystemTime {
+    certificate.not_after().checked_sub(RENEW_BEFORE).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_self_signed_certificate_is_for_its_names_now_and_until_long_after_it_is_replaced() {
+        let names = ["a.example", "*.b.example", "192.0.2.1", "2001:db8::1"].map(str::to_owned);
+        let made = SelfSigned::new(&names).unwrap();
+        let certificate = Certificate::load(made.certificate.as_bytes(), made.key.as_bytes()).unwrap();
+        assert_eq!(certificate.issues(), []);
+        assert!(certificate.covers(&"x.b.example".parse().unwrap()) && !certificate.is_rsa());
+        assert!(certificate.covers_ip("2001:db8::1".parse().unwrap()));
+        let now = SystemTime::now();
+        assert!(certificate.is_valid(now) && certificate.is_valid(now - Duration::from_secs(1800)));
+        let renewed = renew_at(&certificate);
+        assert!(now + Duration::from_secs(794 * DAY) < renewed && renewed < now + Duration::from_secs(796 * DAY));
+        assert_eq!(certificate.not_after(), renewed + Duration::from_secs(30 * DAY));
+
+        let [one, two] = [(); 2].map(|()| SelfSigned::new(&names).unwrap());
+        assert!(*one.key != *two.key && one.certificate != two.certificate);
+        assert!(SelfSigned::new(&["ä".to_owned()]).is_err());
+        let long = format!("{}.example", ["a".repeat(30).as_str(); 3].join("."));
+        assert!(SelfSigned::new(&[long]).is_ok());
+    }
+
+    #[test]
+    fn openssl_reads_both_and_verifies_the_certificate_against_itself() {
+        let made = SelfSigned::new(&["a.example".to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.pem"), &made.certificate).unwrap();
+        std::fs::write(dir.path().join("a.key"), made.key.as_bytes()).unwrap();
+        for (arguments, expected) in [
+            ("verify -x509_strict -purpose sslserver -verify_hostname a.example -CAfile a.pem a.pem", "a.pem: OK"),
+            ("pkey -in a.key -noout -check", "Key is valid"),
+        ] {
+            let mut openssl = std::process::Command::new("openssl");
+            let output = openssl.args(arguments.split(' ')).current_dir(dir.path()).output().expect("openssl");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert!(text.contains(expected), "{arguments}: {text}");
+        }
+    }
+}
