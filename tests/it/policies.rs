@@ -97,6 +97,21 @@ fn an_allow_list_beside_verify_if_given_is_warned_of() {
 }
 
 #[test]
+fn nearer_ca_files_go_with_an_inherited_mode_that_verifies_and_end_one_that_does_not() {
+    for (inherited, files, effective) in [
+        ("verify_if_given", FILES, "verify_if_given"),
+        ("require_and_verify", FILES, "require_and_verify"),
+        ("request", "", "require_and_verify"),
+        ("require_any", "", "require_and_verify"),
+        ("none", "", "require_and_verify"),
+    ] {
+        let lines = format!("extends = \"n\"\n{FILES}[tls.n]\n{files}client_auth.mode = \"{inherited}\"");
+        let (_, explained) = run(&lines, &["explain", "--sni", "a.example"]);
+        assert!(explained.contains(&format!("client_auth  {effective} against ca.pem")), "{inherited}: {explained}");
+    }
+}
+
+#[test]
 fn the_nearest_table_that_has_a_list_has_the_whole_list() {
     let lines = format!(
         "extends = \"n\"\nclient_auth.allow = {{ cn = \"near\" }}\n\

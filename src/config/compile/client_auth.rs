@@ -68,10 +68,11 @@ pub(super) fn compile(
             paths.push(path);
         }
     }
-    // CA files mean that clients are verified, unless a table that is as near says otherwise: a mode that is inherited
-    // from further away was not written with these files in mind.
+    // CA files mean that clients are verified, unless a table that is as near says otherwise: a mode without verification
+    // that is inherited from further away was not written with these files in mind.
     let files_depth = ca_files.as_ref().map_or(usize::MAX, |files| files.depth);
-    let written = nearest(chain, |auth| auth.mode.as_ref()).filter(|mode| mode.depth <= files_depth);
+    let written =
+        nearest(chain, |auth| auth.mode.as_ref()).filter(|mode| mode.depth <= files_depth || mode.at.value.verifies());
     let given = if ca_files.is_some() { ClientAuthMode::RequireAndVerify } else { ClientAuthMode::None };
     let mode = Mode {
         effective: written.as_ref().map_or(given, |mode| mode.at.value),

@@ -280,6 +280,23 @@ fn whoever_shows_a_certificate_without_having_its_key_comes_in_nowhere() {
 }
 
 #[test]
+fn a_certificate_of_version_1_is_refused_even_where_nothing_is_verified() {
+    let backend = Backend::echo();
+    let (site, mut proxy) = every_mode(&backend);
+    for mode in MODES.iter().filter(|mode| mode.asks().0) {
+        for version in VERSIONS {
+            let row = format!("{}, {:?}", mode.name, version.version);
+            let config = client_with(&site.servers, Some(version_1(&site.clients)), &[version]);
+            tls::exchange(&config, &mode.server_name(), proxy.connect(), b"x").unwrap_err();
+            let line = proxy.next_access();
+            assert_eq!(line["outcome"], "untrusted_certificate", "{row}: {line}");
+            assert!(line["detail"].as_str().unwrap().contains("X.509 v1 certificate"), "{row}: {line}");
+        }
+    }
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
 fn a_client_is_found_by_each_of_its_names_and_by_its_key() {
     let (site, dir) = site();
     let backend = Backend::echo();
