@@ -135,7 +135,7 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section>, PemError> {
 }
 
 /// The label and the inside of a block that begins after `-----BEGIN `, and what follows it.
-fn split_block(block: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn split_block(block: &str) -> Option<(&str, &str, &str)> {
     let (label, block) = block.split_once("-----")?;
     let (body, end) = block.split_once("-----")?;
     let after = end.strip_prefix("END ")?.strip_prefix(label)?.strip_prefix("-----")?;
@@ -143,7 +143,7 @@ fn split_block(block: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// Checks that no part of a block stands outside of blocks.
-fn whole(between: &str, blocks: usize) -> Result<(), PemError> {
+pub(super) fn whole(between: &str, blocks: usize) -> Result<(), PemError> {
     if between.contains("-----END") || between.contains("-----BEG") { Err(PemError::Half(blocks)) } else { Ok(()) }
 }
 

@@ -9,5 +9,6 @@ mod hello;
 mod lifecycle;
 mod mtls;
 mod names;
+mod pki;
 mod relay;
 mod reload;
