@@ -8,6 +8,7 @@ mod init;
 mod inspect;
 mod issue;
 mod names;
+mod p12;
 
 use std::fs;
 use std::io::{self, Write};
@@ -38,6 +39,8 @@ pub(super) enum Command {
     Crl(crl::Options),
     /// Say what files hold and whether they belong together; exit 1 if something does not match or has expired.
     Inspect(inspect::Options),
+    /// Put a certificate and its key into a PKCS#12 store, as browsers import it.
+    P12(p12::Options),
 }
 
 pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
@@ -47,6 +50,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Csr(options) => csr::run(options),
         Command::Crl(options) => crl::run(options),
         Command::Inspect(options) => inspect::run(options),
+        Command::P12(options) => p12::run(options),
     }
 }
 

@@ -8,6 +8,7 @@ mod error;
 mod inspect;
 mod key;
 mod object;
+mod p12;
 mod request;
 mod revocation;
 
@@ -31,6 +32,7 @@ use crate::tls::pem;
 pub use error::PkiError;
 pub use inspect::{Inspection, PROBLEM, Part, Report, moment};
 pub use key::{Key, KeyKind};
+pub use p12::{Protection, pkcs12};
 pub use request::Request;
 pub use revocation::{REASONS, RevocationList, RevocationReason, parse_serial};
 

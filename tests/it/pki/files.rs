@@ -24,7 +24,8 @@ fn keys_are_for_their_owner_alone_whatever_the_umask() {
         let dir = tempfile::tempdir().unwrap();
         let script = format!(
             "umask {umask} && $S pki init --dir ca && $S pki issue --dir ca --name a.example && \
-             $S pki issue --dir ca --name a.example --force && $S pki csr --dir ca --name b.example"
+             $S pki issue --dir ca --name a.example --force && $S pki csr --dir ca --name b.example && \
+             PW=x $S pki p12 --cert ca/a.example.pem --key ca/a.example-key.pem --out ca/a.p12 --password-env PW"
         );
         let mut shell = Command::new("sh");
         let output =
@@ -33,7 +34,7 @@ fn keys_are_for_their_owner_alone_whatever_the_umask() {
         assert!(output.status.success(), "{}", super::text(&output));
         let ca = dir.path().join("ca");
         assert_eq!(mode(&ca), 0o700, "umask {umask}");
-        for name in ["ca-key.pem", "a.example-key.pem", "b.example-key.pem"] {
+        for name in ["ca-key.pem", "a.example-key.pem", "b.example-key.pem", "a.p12"] {
             assert_eq!(mode(&ca.join(name)), 0o600, "{name}, umask {umask}");
         }
         let readable = if umask == "077" { 0o600 } else { 0o644 };

@@ -4,6 +4,7 @@ mod authority;
 mod files;
 mod inspect;
 mod revocation;
+mod store;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
