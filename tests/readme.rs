@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use snigate::proxy::Error;
 use snigate::telemetry::Outcome;
-use snigate::tls::pki::{Authority, Validity};
+use snigate::tls::pki::{Authority, RevocationList, Validity};
 use snigate::wire::HelloParser;
 
 fn readme() -> String {
@@ -82,7 +83,7 @@ fn every_configuration_in_the_text_is_valid() {
     let issued = authority.server(&["vault.example.net"], Validity::days(20)).unwrap();
     for (name, text) in [
         ("ca.pem", authority.certificate()),
-        ("ca.crl", &authority.revocation_list(&[], Validity::days(30)).unwrap()),
+        ("ca.crl", &RevocationList::default().sign(&authority, Validity::days(30)).unwrap()),
         ("vault.pem", &issued.certificate),
         ("vault-key.pem", &issued.key),
     ] {
@@ -98,6 +99,33 @@ fn every_configuration_in_the_text_is_valid() {
         let mut check = Command::new(env!("CARGO_BIN_EXE_snigate"));
         let output = check.arg("check").current_dir(dir.path()).output().unwrap();
         assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+fn the_commands_for_a_private_ca_work_one_after_the_other() {
+    let readme = readme();
+    let (_, section) = readme.split_once("\n## A private CA without openssl\n").unwrap();
+    let (_, script) = section.split_once("```sh\n").unwrap();
+    let (script, rest) = script.split_once("```\n").unwrap();
+    let rest = rest.split("\n## ").next().unwrap();
+    assert!(!rest.contains("```"), "there is another block");
+    let dir = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_snigate")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-euc", script]).env("PATH", path).current_dir(dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let help = Command::new(env!("CARGO_BIN_EXE_snigate")).args(["pki", "--help"]).output().unwrap();
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let commands = commands.map_while(|line| line.split_whitespace().next()).filter(|command| *command != "help");
+    let commands: BTreeSet<&str> = commands.collect();
+    let rows = rest.lines().filter_map(|line| line.strip_prefix("| `pki ")?.split('`').next());
+    assert_eq!(rows.collect::<BTreeSet<_>>(), commands);
+    for command in commands {
+        assert!(script.contains(&format!("snigate pki {command} ")), "{command} is not shown");
     }
 }
 

@@ -2,9 +2,8 @@
 //! long as it does.
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::{print, runtime};
 use crate::server;
 use crate::tls::pki::{Authority, Issued, Validity};
@@ -77,10 +77,11 @@ fn certificates(directory: &Path) -> anyhow::Result<Authority> {
     let app = authority.server(&["app.example.net"], Validity::days(30))?;
     let client = authority.client("demo client", Validity::days(30))?;
     for (name, issued) in [("app", app), ("client", client)] {
-        fs::write(directory.join(format!("{name}.pem")), issued.certificate)?;
-        let mut key = fs::OpenOptions::new();
-        let mut key = key.write(true).create_new(true).mode(0o600).open(directory.join(format!("{name}-key.pem")))?;
-        key.write_all(issued.key.as_bytes())?;
+        let (certificate, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}-key.pem")));
+        let key = NewFile { path: &key, content: issued.key.as_bytes(), readers: Readers::Owner };
+        let content = issued.certificate.as_bytes();
+        let certificate = NewFile { path: &certificate, content, readers: Readers::Everybody };
+        files::write(&[key, certificate], false)?;
     }
     Ok(authority)
 }

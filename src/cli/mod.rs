@@ -3,6 +3,8 @@
 mod check;
 mod demo;
 mod explain;
+mod files;
+mod pki;
 mod run;
 mod schema;
 mod show;
@@ -39,6 +41,9 @@ enum Command {
     Show(ConfigPath),
     /// Run a working set-up with throw-away certificates, and say what to try against it.
     Demo,
+    /// Make a private CA and certificates, and look at them.
+    #[command(subcommand)]
+    Pki(pki::Command),
     /// Print a JSON schema of the configuration file, for editors.
     Schema,
 }
@@ -80,6 +85,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(options) => explain::run(options),
         Command::Show(config) => show::run(config),
         Command::Demo => demo::run(),
+        Command::Pki(command) => pki::run(command),
         Command::Schema => schema::run(),
     };
     result.unwrap_or_else(|error| {

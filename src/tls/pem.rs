@@ -200,7 +200,7 @@ fn ascii(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// The label and the inside of a block that begins after `-----BEGIN `, and what follows it.
-fn split_block(block: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn split_block(block: &str) -> Option<(&str, &str, &str)> {
     let (label, block) = block.split_once("-----")?;
     let (body, end) = block.split_once("-----")?;
     let after = end.strip_prefix("END ")?.strip_prefix(label)?.strip_prefix("-----")?;
@@ -208,7 +208,7 @@ fn split_block(block: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// Checks that no part of a block stands outside of blocks.
-fn whole(between: &str, blocks: usize) -> Result<(), PemError> {
+pub(super) fn whole(between: &str, blocks: usize) -> Result<(), PemError> {
     if between.contains("-----END") || between.contains("-----BEG") { Err(PemError::Half(blocks)) } else { Ok(()) }
 }
 

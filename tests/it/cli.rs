@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use snigate::tls::pki::{Authority, Validity};
+use snigate::tls::pki::{Authority, RevocationList, Validity};
 use tempfile::TempDir;
 
 use crate::support::tls;
@@ -52,7 +52,7 @@ fn every_configuration_that_comes_with_the_project_is_valid() {
     let authority = tls::authority(path, "ca");
     fs::copy(path.join("ca.pem"), path.join("clients.d/ca.pem")).unwrap();
     for file in ["ca.crl", "lists.d/ca.crl"] {
-        fs::write(path.join(file), authority.revocation_list(&[], Validity::days(30)).unwrap()).unwrap();
+        fs::write(path.join(file), RevocationList::default().sign(&authority, Validity::days(30)).unwrap()).unwrap();
     }
     tls::write(
         path,

@@ -66,7 +66,11 @@ fn revocation_list(authority: &Authority, revoked: &[&Issued], validity: Validit
         let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
         pem::parse(&der).unwrap().raw_serial().to_vec()
     };
-    authority.revocation_list(&revoked.iter().map(serial).collect::<Vec<_>>(), validity).unwrap()
+    let mut list = pki::RevocationList::default();
+    for serial in revoked.iter().map(serial) {
+        list.revoke(&serial, None);
+    }
+    list.sign(authority, validity).unwrap()
 }
 
 /// A client that believes `authority` and speaks one version.

@@ -1,0 +1,65 @@
+//! `snigate pki csr`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::files::{self, NewFile, Readers};
+use crate::cli::pki::issue::{described, purpose};
+use crate::cli::pki::key_kind;
+use crate::cli::pki::names::{Names, stem};
+use crate::cli::print;
+use crate::tls::pki::{Key, Purpose, Request};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Options {
+    /// The directory that the files are written into.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    #[command(flatten)]
+    names: Names,
+    /// For a client (clientAuth).
+    #[arg(long)]
+    client: bool,
+    /// For a server (serverAuth), which is the default; with --client, for both.
+    #[arg(long)]
+    server: bool,
+    /// Make an RSA key (3072 bits), for peers that do not know ECDSA.
+    #[arg(long)]
+    rsa: bool,
+    /// How the files are called in the directory: NAME.csr, NAME-key.pem; the first name unless given.
+    #[arg(long, value_name = "NAME")]
+    out: Option<String>,
+    /// Replace files that are there.
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let purpose = purpose(options.client, options.server);
+    let subject = options.names.subject(purpose == Purpose::Client)?;
+    let stem = match &options.out {
+        Some(out) => out.clone(),
+        None => stem(&subject)?,
+    };
+    let key = Key::generate(key_kind(options.rsa))?;
+    let request = Request::make(&subject, purpose, &key)?;
+    let (request_path, key_path) =
+        (options.dir.join(format!("{stem}.csr")), options.dir.join(format!("{stem}-key.pem")));
+    let key_pem = key.pem();
+    files::write(
+        &[
+            NewFile { path: &key_path, content: key_pem.as_bytes(), readers: Readers::Owner },
+            NewFile { path: &request_path, content: request.as_bytes(), readers: Readers::Everybody },
+        ],
+        options.force,
+    )?;
+    print(&format!(
+        "wrote {}  a request for {}; give it to the CA\nwrote {}  its key, which stays here\n",
+        request_path.display(),
+        described(&subject),
+        key_path.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

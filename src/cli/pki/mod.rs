@@ -1,0 +1,114 @@
+//! `snigate pki`: a private certificate authority in a directory.
+//!
+//! The files have the names that `dir` of a `[certificates]` table expects: `ca.crt` beside NAME.pem and NAME-key.pem.
+
+mod crl;
+mod csr;
+mod init;
+mod inspect;
+mod issue;
+mod names;
+mod p12;
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
+
+use crate::tls::pki::{Authority, KeyKind};
+
+/// The CA's certificate.
+const CA_CERTIFICATE: &str = "ca.crt";
+/// The CA's key.
+const CA_KEY: &str = "ca-key.pem";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a CA: ca.crt and ca-key.pem.
+    Init(init::Options),
+    /// Issue a certificate: NAME.pem and NAME-key.pem.
+    Issue(issue::Options),
+    /// Make a key and a request for another CA: NAME.csr and NAME-key.pem.
+    Csr(csr::Options),
+    /// Revoke certificates, and write the list of all that are: ca.crl.
+    Crl(crl::Options),
+    /// Say what files hold and whether they belong together; exit 1 if something does not match or has expired.
+    Inspect(inspect::Options),
+    /// Put a certificate and its key into a PKCS#12 store, as browsers import it.
+    P12(p12::Options),
+}
+
+pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Init(options) => init::run(options),
+        Command::Issue(options) => issue::run(options),
+        Command::Csr(options) => csr::run(options),
+        Command::Crl(options) => crl::run(options),
+        Command::Inspect(options) => inspect::run(options),
+        Command::P12(options) => p12::run(options),
+    }
+}
+
+/// Where the CA is, and where files are written.
+#[derive(Debug, Args)]
+struct Ca {
+    /// The directory of the CA, into which files are written, too.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// The CA's certificate, perhaps with those of its own issuers; ca.crt of the directory unless given.
+    #[arg(long = "ca", value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The CA's key; ca-key.pem of the directory unless given.
+    #[arg(long = "ca-key", value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+impl Ca {
+    fn load(&self) -> anyhow::Result<Authority> {
+        let certificate = self.certificate.clone().unwrap_or_else(|| self.dir.join(CA_CERTIFICATE));
+        let key = self.key.clone().unwrap_or_else(|| self.dir.join(CA_KEY));
+        let dir = self.dir.display();
+        if self.certificate.is_none() && !certificate.exists() {
+            if key.exists() {
+                bail!(
+                    "there is {} but no {}: `snigate pki init` was interrupted; run it again with --force",
+                    key.display(),
+                    certificate.display()
+                );
+            }
+            bail!(
+                "there is no CA in {dir}: make one with `snigate pki init --dir {dir}`, or say where it is with --ca"
+            );
+        }
+        let certificates = read(&certificate)?;
+        let key_bytes = read(&key)?;
+        warn_if_readable(&key);
+        Authority::load(&certificates, &key_bytes)
+            .with_context(|| format!("the CA {} with {}", certificate.display(), key.display()))
+    }
+}
+
+/// Reads a file that may be a key.
+fn read(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    fs::read(path).map(Zeroizing::new).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn warn_if_readable(key: &Path) {
+    let Ok(metadata) = fs::metadata(key) else { return };
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let _ = writeln!(
+            io::stderr(),
+            "warning: others than its owner can read {0}; `chmod 600 {0}` changes that",
+            key.display()
+        );
+    }
+}
+
+fn key_kind(rsa: bool) -> KeyKind {
+    if rsa { KeyKind::Rsa3072 } else { KeyKind::P256 }
+}

@@ -1,0 +1,163 @@
+//! Who can read what was written, and what is never written.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use super::{done, has, refused, with_ca};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn keys_are_for_their_owner_alone_whatever_the_umask() {
+    for umask in ["0", "022", "077"] {
+        let dir = tempfile::tempdir().unwrap();
+        let script = format!(
+            "umask {umask} && $S pki init --dir ca && $S pki issue --dir ca --name a.example && \
+             $S pki issue --dir ca --name a.example --force && $S pki csr --dir ca --name b.example && \
+             PW=x $S pki p12 --cert ca/a.example.pem --key ca/a.example-key.pem --out ca/a.p12 --password-env PW"
+        );
+        let mut shell = Command::new("sh");
+        let output =
+            shell.args(["-ec", &script]).env("S", env!("CARGO_BIN_EXE_snigate")).current_dir(dir.path()).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", super::text(&output));
+        let ca = dir.path().join("ca");
+        assert_eq!(mode(&ca), 0o700, "umask {umask}");
+        for name in ["ca-key.pem", "a.example-key.pem", "b.example-key.pem", "a.p12"] {
+            assert_eq!(mode(&ca.join(name)), 0o600, "{name}, umask {umask}");
+        }
+        let readable = if umask == "077" { 0o600 } else { 0o644 };
+        for name in ["ca.crt", "a.example.pem"] {
+            assert_eq!(mode(&ca.join(name)), readable, "{name}, umask {umask}");
+        }
+    }
+}
+
+/// What a trace of the system calls says: a mode that is put right afterwards would have been wrong for a moment.
+#[test]
+fn keys_are_created_with_their_mode_and_only_under_names_that_did_not_exist() {
+    let dir = with_ca();
+    let trace = dir.path().join("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=openat,open,creat", "-o"]).arg(&trace).arg(env!("CARGO_BIN_EXE_snigate"));
+    let Ok(output) = strace.args(["pki", "issue", "--name", "a.example"]).current_dir(dir.path()).output() else {
+        eprintln!("left out: there is no strace");
+        return;
+    };
+    assert!(output.status.success(), "{}", super::text(&output));
+    let trace = fs::read_to_string(trace).unwrap();
+    let created: Vec<&str> =
+        trace.lines().filter(|line| line.contains("a.example-key.pem") && line.contains("O_CREAT")).collect();
+    assert!(!created.is_empty(), "{trace}");
+    for line in created {
+        assert!(line.contains("O_EXCL") && line.contains("0600"), "{line}");
+    }
+}
+
+#[test]
+fn nothing_is_replaced_without_force_and_nothing_else_is_written_then() {
+    let dir = with_ca();
+    let dir = dir.path();
+    let ca = fs::read(dir.join("ca.crt")).unwrap();
+    has(&refused(dir, "init"), &["ca-key.pem exists already; --force replaces it"]);
+    assert_eq!(fs::read(dir.join("ca.crt")).unwrap(), ca);
+
+    fs::write(dir.join("a.example.pem"), "mine").unwrap();
+    has(&refused(dir, "issue --name a.example"), &["a.example.pem exists already"]);
+    assert_eq!(fs::read(dir.join("a.example.pem")).unwrap(), b"mine");
+    assert_eq!(names(dir), ["a.example.pem", "ca-key.pem", "ca.crt"]);
+    has(&refused(dir, "csr --name ca --out ca"), &["ca-key.pem exists already"]);
+    // A link that leads nowhere is somebody's name, too.
+    std::os::unix::fs::symlink("/nowhere/else", dir.join("b.example-key.pem")).unwrap();
+    has(&refused(dir, "issue --name b.example"), &["b.example-key.pem exists already"]);
+    assert_eq!(names(dir), ["a.example.pem", "b.example-key.pem", "ca-key.pem", "ca.crt"]);
+
+    done(dir, "issue --name a.example --force");
+    assert!(fs::read_to_string(dir.join("a.example.pem")).unwrap().starts_with("-----BEGIN CERTIFICATE"));
+    assert_eq!(names(dir), ["a.example-key.pem", "a.example.pem", "b.example-key.pem", "ca-key.pem", "ca.crt"]);
+}
+
+#[test]
+fn half_of_a_pair_is_pointed_out() {
+    let dir = with_ca();
+    let dir = dir.path();
+    fs::remove_file(dir.join("ca.crt")).unwrap();
+    has(&refused(dir, "init"), &["there is ./ca-key.pem but no ./ca.crt"]);
+    has(&refused(dir, "issue --name a.example"), &["run it again with --force"]);
+    done(dir, "init --force");
+    done(dir, "issue --name a.example");
+    fs::remove_file(dir.join("a.example.pem")).unwrap();
+    has(&refused(dir, "issue --name a.example"), &["there is ./a.example-key.pem but no ./a.example.pem"]);
+    done(dir, "issue --name a.example --force");
+}
+
+#[test]
+fn a_new_key_is_for_those_who_could_read_the_old_one() {
+    let dir = with_ca();
+    let key = dir.path().join("a.example-key.pem");
+    done(dir.path(), "issue --name a.example");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let is_root = chown(&key, Some(1234), Some(1235)).is_ok();
+    done(dir.path(), "issue --name a.example --force");
+    let owner = |path: &Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid())).unwrap();
+    assert_eq!(mode(&key), 0o640, "the group that could read it can, others cannot");
+    if is_root {
+        assert_eq!(owner(&key), (1234, 1235));
+        // Where everybody can put a file there for it, it is not given away.
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        done(dir.path(), "issue --name a.example --force");
+        assert_eq!((owner(&key).0, mode(&key)), (0, 0o600));
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_to_is_an_error_without_remains() {
+    let dir = with_ca();
+    // Not even root can make a file in it.
+    has(&refused(dir.path(), "init --dir /proc/snigate"), &["cannot make the directory /proc/snigate"]);
+    fs::write(dir.path().join("file"), "").unwrap();
+    has(&refused(dir.path(), "init --dir file"), &["cannot make the directory file"]);
+    has(&refused(dir.path(), "issue --name a.example --out /proc/x"), &["cannot write /proc/x-key.pem"]);
+    // The second file cannot be written: the first one goes, too.
+    fs::create_dir(dir.path().join("b.pem")).unwrap();
+    has(&refused(dir.path(), "issue --name b.example --out b"), &["b.pem exists already"]);
+    has(&refused(dir.path(), "issue --name b.example --out b --force"), &["cannot write ./b.pem"]);
+    assert_eq!(names(dir.path()).iter().filter(|name| name.ends_with(".tmp")).count(), 0);
+}
+
+#[test]
+fn no_output_has_a_key_in_it() {
+    let dir = with_ca();
+    let dir = dir.path();
+    let mut printed = done(dir, "issue --name a.example");
+    printed += &done(dir, "csr --name b.example");
+    printed += &done(dir, "inspect a.example-key.pem a.example.pem ca.crt");
+    printed += &refused(dir, "inspect a.example-key.pem ca.crt");
+    printed += &refused(dir, "issue --name c.example --ca a.example.pem --ca-key a.example-key.pem");
+    for key in ["a.example-key.pem", "b.example-key.pem", "ca-key.pem"] {
+        let key = fs::read_to_string(dir.join(key)).unwrap();
+        for line in key.lines().filter(|line| !line.starts_with('-')) {
+            assert!(!printed.contains(line), "{printed}");
+        }
+    }
+}
+
+#[test]
+fn a_ca_key_that_others_can_read_is_pointed_out() {
+    let dir = with_ca();
+    let quiet = done(dir.path(), "issue --name a.example");
+    assert!(!quiet.contains("warning"), "{quiet}");
+    fs::set_permissions(dir.path().join("ca-key.pem"), Permissions::from_mode(0o640)).unwrap();
+    has(&done(dir.path(), "issue --name b.example"), &["warning: others than its owner can read ./ca-key.pem"]);
+}
