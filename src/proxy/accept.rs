@@ -58,7 +58,8 @@ pub async fn accept(
             },
         }
     }
-    // Clients in the backlog believe that they are connected; closing the socket now would reset them.
+    // Clients in the backlog believe that they are connected; closing the socket now would reset them. It does reset
+    // those that the kernel still keeps to itself, because they have sent nothing in their first second.
     let socket = socket.into_std()?;
     while let Ok((stream, client)) = socket.accept() {
         stream.set_nonblocking(true)?;
