@@ -1,9 +1,11 @@
 //! Listening sockets, and what a failed accept means.
 
 use std::ffi::c_int;
+use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,8 +16,11 @@ use crate::addr::ListenAddr;
 /// Connections that the kernel completes while nobody accepts. The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// How long the kernel keeps a connection to itself on which nothing has been sent. The shortest time that there is.
-static DEFER: c_int = 1;
+/// How long the kernel keeps a connection to itself on which nothing has been sent, in seconds: the shortest time there is.
+const DEFER: c_int = 1;
+
+/// When the kernel has handed on every connection that it kept when [`stop_deferring`] was called.
+pub const DEFERRED: Duration = Duration::from_millis(1200);
 
 /// Opens a listening socket, ready for the runtime (non-blocking).
 ///
@@ -34,14 +39,14 @@ pub fn listen(addr: ListenAddr) -> io::Result<TcpListener> {
     // Otherwise connections in TIME_WAIT would keep a restarted process from its own port.
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
-    defer_accept(&socket)?;
+    defer_accept(&socket, DEFER)?;
     socket.bind(&addr.0.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
 #[expect(unsafe_code, reason = "no safe call sets this option")]
-fn defer_accept(socket: &Socket) -> io::Result<()> {
+fn defer_accept(socket: &impl AsRawFd, seconds: c_int) -> io::Result<()> {
     let length = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: TCP_DEFER_ACCEPT reads one int (tcp(7)), and is given a pointer to one and its length.
     let set = unsafe {
@@ -49,12 +54,40 @@ fn defer_accept(socket: &Socket) -> io::Result<()> {
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_DEFER_ACCEPT,
-            (&raw const DEFER).cast(),
+            (&raw const seconds).cast(),
             length,
         )
     };
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// From now on connections arrive as soon as they are made. Those that the kernel keeps already arrive with their first
+/// bytes, or when their second is over.
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
+pub fn stop_deferring(socket: &impl AsRawFd) -> io::Result<()> {
+    defer_accept(socket, 0)
+}
+
+/// Whether the kernel keeps connections to this port which are not ready to be accepted: their handshake is not complete,
+/// or nothing has been sent on them. Reads `/proc/net`; where that is not to be had there are none.
+#[must_use]
+pub fn has_unready(port: u16) -> bool {
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|path| {
+        let Ok(table) = fs::read_to_string(path) else { return false };
+        table.lines().skip(1).any(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let local = fields.next().and_then(|local| local.rsplit_once(':'));
+            let is_ours = local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port));
+            is_ours && fields.nth(1) == Some(SYN_RECV)
+        })
+    })
+}
+
+/// In the table of the kernel (`include/net/tcp_states.h`).
+const SYN_RECV: &str = "03";
 
 /// What a failed accept(2) is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

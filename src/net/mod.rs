@@ -8,6 +8,6 @@ mod stream;
 
 pub use close::{LINGER, close_in_order};
 pub use connect::connect;
-pub use listen::{AcceptFailure, listen, raise_open_files};
+pub use listen::{AcceptFailure, DEFERRED, has_unready, listen, raise_open_files, stop_deferring};
 pub use scratch::{SCRATCH, with_scratch};
 pub use stream::Stream;

@@ -8,14 +8,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
-use crate::net::AcceptFailure;
+use crate::net::{AcceptFailure, DEFERRED, has_unready, stop_deferring};
 use crate::proxy::{Connections, Listener, serve};
 
 /// Long enough for a connection to end and give its descriptor back, short enough that nobody waiting notices.
 const BACK_OFF: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether anybody is left whom the kernel has not handed on.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// While the process stays out of descriptors, this often is often enough to say so.
 const WARN_EVERY: Duration = Duration::from_secs(10);
@@ -58,14 +62,32 @@ pub async fn accept(
             },
         }
     }
-    // Clients in the backlog believe that they are connected; closing the socket now would reset them.
+    // Clients in the backlog believe that they are connected, and so do those that the kernel keeps to itself because they
+    // have sent nothing yet. Closing the socket now would reset them.
+    let start = |stream, client| serve::start(&connections, port.listener.load_full(), stream, client);
+    let end = Instant::now() + DEFERRED;
+    stop_deferring(&socket)?;
+    while Instant::now() < end && unready(port.addr).await {
+        let look = Instant::now() + LOOK_EVERY;
+        while let Ok(accepted) = timeout_at(look, socket.accept()).await {
+            match accepted {
+                Ok((stream, client)) => start(stream, client),
+                Err(_) => sleep_until(look).await,
+            }
+        }
+    }
     let socket = socket.into_std()?;
     while let Ok((stream, client)) = socket.accept() {
         stream.set_nonblocking(true)?;
-        let stream = tokio::net::TcpStream::from_std(stream)?;
-        serve::start(&connections, port.listener.load_full(), stream, client);
+        start(tokio::net::TcpStream::from_std(stream)?, client);
     }
     Ok(())
+}
+
+/// Whether somebody is connected, or about to be, who cannot be accepted yet.
+async fn unready(addr: SocketAddr) -> bool {
+    // The table has a line for each connection of the machine.
+    spawn_blocking(move || has_unready(addr.port())).await.unwrap_or(false)
 }
 
 /// Says that accepting fails, but not each time.

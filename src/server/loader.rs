@@ -1,11 +1,14 @@
 //! The thread that reads configurations, builds what serves them, and frees what no longer does.
 //!
-//! It is one thread for the whole life of the process, and not the runtime's next one that is free: a configuration of
-//! 100,000 routes takes more than a hundred megabytes while it is read, and the system's allocator keeps what was freed for
-//! threads that share memory with the one which had it. And it is a thread with a priority of its own, which those of the runtime must not get.
+//! It does one job at a time, so that what one has freed is there for the next: a configuration of 100,000 routes takes
+//! more than a hundred megabytes while it is read. Once it gives way, each job has a thread of the least priority, which
+//! ends with it. A thread that was left there to wait would be the last one to end when the process does, and then,
+//! where others keep the processors busy, take seconds to give its memory and its sockets back.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
@@ -20,10 +23,11 @@ const NICEST: i32 = 19;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that does one job after another.
+/// A thread that has one job after another done.
 #[derive(Debug)]
 pub(super) struct Loader {
     jobs: Sender<Job>,
+    gives_way: Arc<AtomicBool>,
 }
 
 impl Loader {
@@ -32,18 +36,17 @@ impl Loader {
     /// When there can be no more threads.
     pub(super) fn start() -> io::Result<Self> {
         let (jobs, queue) = channel::<Job>();
-        thread::Builder::new().name("loader".to_owned()).spawn(move || queue.into_iter().for_each(|job| job()))?;
-        Ok(Self { jobs })
+        let gives_way = Arc::new(AtomicBool::new(false));
+        let nicely = Arc::clone(&gives_way);
+        let work =
+            move || queue.into_iter().for_each(|job| if nicely.load(Ordering::Relaxed) { last(job) } else { job() });
+        thread::Builder::new().name("loader".to_owned()).spawn(work)?;
+        Ok(Self { jobs, gives_way })
     }
 
-    /// Lets everything else that wants the processor go first from now on.
+    /// Lets everything else that wants the processor go first from the next job on.
     pub(super) fn give_way(&self) {
-        drop(self.run(|| {
-            // On Linux this is about the calling thread alone.
-            if let Err(error) = setpriority_process(None, NICEST) {
-                debug!(%error, "reloads have the same priority as connections");
-            }
-        }));
+        self.gives_way.store(true, Ordering::Relaxed);
     }
 
     /// Does `job` after those that were given before. What is returned receives its result, and an error if it panicked.
@@ -67,9 +70,36 @@ impl Loader {
     }
 }
 
+/// Does `job` in a thread of its own, to which everything else goes first. Only who may do anything could raise the
+/// priority again.
+fn last(job: Job) {
+    let mut job = Some(job);
+    let mut work = || {
+        // On Linux this is about the calling thread alone.
+        if let Err(error) = setpriority_process(None, NICEST) {
+            debug!(%error, "a reload has the same priority as connections");
+        }
+        if let Some(job) = job.take() {
+            job();
+        }
+    };
+    let begun = thread::scope(|scope| {
+        let load = thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, &mut work)?;
+        // The scope would wait for the work alone, not for the memory of the thread to be free for the next one.
+        let _ = load.join();
+        io::Result::Ok(())
+    });
+    // Where there can be no more threads it must be done all the same.
+    if let (Err(error), Some(job)) = (begun, job) {
+        debug!(%error, "a reload has the same priority as connections");
+        job();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::process::getpriority_process;
+    use rustix::thread::gettid;
 
     use super::*;
 
@@ -87,8 +117,17 @@ mod tests {
         let loader = Loader::start().unwrap();
         let nice = || getpriority_process(None).unwrap();
         let before = nice();
+        assert_eq!(loader.run(nice).await, Ok(before), "nobody is served yet");
         loader.give_way();
         assert_eq!(loader.run(nice).await, Ok(NICEST));
         assert_eq!(nice(), before, "the others keep theirs");
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_least_priority_is_left_to_delay_the_end_of_the_process() {
+        let loader = Loader::start().unwrap();
+        loader.give_way();
+        let first = loader.run(gettid).await.unwrap();
+        assert_ne!(loader.run(gettid).await, Ok(first), "the thread of the first job waits for the next one");
     }
 }

@@ -167,7 +167,8 @@ impl Server {
         for (listener, key) in parts.listeners.iter().flat_map(|(listener, bind)| keys(listener, bind)) {
             let running = match (before.remove(&key), sockets.remove(&key)) {
                 (Some(running), _) => {
-                    self.retired.push(running.port.listener.swap(Arc::clone(listener)));
+                    let replaced = running.port.listener.swap(Arc::clone(listener));
+                    self.retire(replaced);
                     running
                 }
                 (None, Some(socket)) => self.start(socket, listener),
@@ -177,11 +178,19 @@ impl Server {
         }
         for (_, gone) in before {
             info!(addr = %gone.port.addr, "no longer listening");
-            self.retired.push(gone.port.listener.load_full());
+            self.retire(gone.port.listener.load_full());
         }
         let upstreams = std::mem::replace(&mut self.upstreams, parts.upstreams);
-        self.retired.push(upstreams);
+        self.retire(upstreams);
         Ok(())
+    }
+
+    /// Keeps it once, though every address of a listener hands in the same one: otherwise the copies would be each
+    /// other's users for ever.
+    fn retire(&mut self, replaced: Retired) {
+        if !self.retired.iter().any(|kept| Arc::ptr_eq(kept, &replaced)) {
+            self.retired.push(replaced);
+        }
     }
 
     /// What reloads have replaced and nobody uses any more, to be freed where nobody waits for it.
@@ -251,7 +260,7 @@ mod tests {
             access_log: false,
             routes: Arc::new(Table::build([]).0),
         };
-        let bind = vec!["127.0.0.1:0".parse().unwrap()];
+        let bind = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
         Parts { terms: Terms::default(), listeners: vec![(Arc::new(listener), bind)], upstreams: Arc::default() }
     }
 
@@ -265,7 +274,7 @@ mod tests {
         let upstreams = 1;
         assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
         drop(held);
-        assert_eq!(server.take_unused().len(), 1);
+        assert_eq!(server.take_unused().len(), 1, "one listener, on two addresses");
         server.apply(Parts { terms: Terms::default(), listeners: Vec::new(), upstreams: Arc::default() }).unwrap();
         server.stop_listening().await;
         assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");

@@ -133,6 +133,25 @@ fn clients_that_wait_to_be_accepted_when_the_signal_comes_are_served() {
 }
 
 #[test]
+fn clients_that_have_connected_and_sent_nothing_when_the_signal_comes_are_served() {
+    let backend = Backend::greet(b"welcome");
+    let proxy = Proxy::start(&passthrough("a.example", backend.addr));
+    let hello = hello("a.example");
+    let mut connected: Vec<TcpStream> = (0..100).map(|_| proxy.connect()).collect();
+    let silent = connected.split_off(95);
+    proxy.signal(Signal::TERM);
+    proxy.wait_for("draining");
+    let serve = |mut stream: TcpStream| {
+        stream.write_all(&hello).unwrap();
+        assert_eq!(read_to_end(&mut stream), b"welcome");
+    };
+    connected.into_iter().for_each(serve);
+    wait_until_refused(&proxy);
+    silent.into_iter().for_each(serve);
+    assert_stopped(proxy.wait_for_exit(), 0);
+}
+
+#[test]
 fn what_has_not_ended_by_the_drain_deadline_is_closed() {
     let dir = directory();
     let servers = authority(dir.path(), "servers");
