@@ -86,6 +86,10 @@ impl Reader<'_> {
                 return;
             }
         };
+        if let Some(line) = line_of_key(&text) {
+            self.incomplete = true;
+            return self.error(key_in_configuration(path, line), included_at);
+        }
         let source = Arc::new(Source { path: path.to_owned(), text });
         match parse(&source, self.diagnostics) {
             Some(file) => self.merge(file, &source),
@@ -134,6 +138,17 @@ impl Reader<'_> {
     fn error(&mut self, message: String, place: Option<Place>) {
         self.diagnostics.push(Diagnostic { place, ..Diagnostic::new(Severity::Error, message) });
     }
+}
+
+/// The line, from 1, on which a private key begins. Messages quote the configuration, so there must be none in it.
+fn line_of_key(text: &str) -> Option<usize> {
+    let is_marker = |line: &str| line.contains("-----BEGIN ") && line.contains("PRIVATE KEY-----");
+    text.lines().position(is_marker).map(|line| line + 1)
+}
+
+fn key_in_configuration(path: &Path, line: usize) -> String {
+    let path = path.display();
+    format!("{path}:{line}: a private key begins here: keys stand in files of their own, which `key_file` names")
 }
 
 /// `path` as it is meant in the file `from`.

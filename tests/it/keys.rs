@@ -31,7 +31,7 @@ fn secret(key: &str) -> Vec<u8> {
 }
 
 /// Fails if any eight bytes of the secret are in `text`, in any of the ways that bytes are printed.
-fn assert_absent(secret: &[u8], key: &str, text: &str, what: &str) {
+pub(crate) fn assert_absent(secret: &[u8], key: &str, text: &str, what: &str) {
     for eight in secret.windows(8) {
         let list = format!("{eight:?}");
         let hex = eight.iter().fold(String::new(), |mut hex, byte| {

@@ -14,4 +14,5 @@ mod pki;
 mod policies;
 mod relay;
 mod reload;
+mod secrets;
 mod self_signed;

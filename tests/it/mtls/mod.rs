@@ -4,6 +4,7 @@ mod endings;
 mod matrix;
 mod resumption;
 mod revocation;
+mod rotation;
 mod terms;
 
 use std::io;
