@@ -94,9 +94,9 @@ fn a_client_of_an_older_version_than_the_oldest_allowed_is_told_so() {
 #[test]
 fn more_authorities_than_a_handshake_has_room_to_name_let_their_clients_in_all_the_same() {
     let (site, dir) = site();
-    let many: Vec<Authority> = (0..400)
+    let many: Vec<Authority> = (0..1000)
         .map(|number| {
-            Authority::new(&format!("{number} {}", "of many authorities ".repeat(10)), Validity::days(20)).unwrap()
+            Authority::new(&format!("{number:03} {}", "of many authorities ".repeat(3)), Validity::days(20)).unwrap()
         })
         .collect();
     let bundle: String = many.iter().map(|authority| authority.certificate()).collect();
