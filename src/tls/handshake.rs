@@ -205,7 +205,7 @@ fn certificate_refusal(error: &CertificateError) -> Refusal {
 }
 
 /// A span of time in the largest unit that leaves a whole number above one.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} seconds"),
         120..7200 => format!("{} minutes", seconds / 60),

@@ -1,17 +1,21 @@
-//! TLS, and the only place that knows how: certificates, whom to trust, and the server's side of a handshake.
+//! TLS, and the only place that knows how: certificates, whom to trust, and both sides of a handshake.
 //!
 //! Nothing here reads a file or the configuration: bytes and options come in, values that are ready to use come out.
 //! The cryptographic provider is passed explicitly everywhere; no process-wide default is ever installed.
 
 mod ca;
 mod certificate;
+mod client;
 mod handshake;
 mod identity;
 mod pem;
+mod pin;
 pub mod pki;
+mod refused;
 mod server;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,9 +23,13 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use ca::{CaCertificate, CaIssue};
 pub use certificate::{Certificate, CertificateError, CertificateIssue};
+pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_certificate};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pem::{BundleError, Foreign, PemError};
+pub use pin::{Pin, PinError};
+pub use refused::SessionError;
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options};
+pub use trust::Trust;
 
 /// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
 fn provider() -> &'static Arc<CryptoProvider> {

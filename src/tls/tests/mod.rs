@@ -2,6 +2,7 @@
 
 mod certificate;
 mod client_auth;
+mod connector;
 mod handshake;
 mod resumption;
 
