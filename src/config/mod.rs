@@ -9,6 +9,7 @@ pub mod file;
 pub mod files;
 mod read;
 mod show;
+pub mod trust;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::addr::ListenAddr;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, TlsVersion};
 use crate::config::files::Files;
+use crate::config::trust::Trusts;
 use crate::relay;
 use crate::route::{Rule, Table};
 use crate::telemetry;
@@ -36,6 +38,8 @@ pub struct Config {
     pub tls: BTreeMap<Arc<str>, Tls>,
     /// By name.
     pub certificates: BTreeMap<Arc<str>, NamedCertificate>,
+    /// Whom snigate believes when it is the client.
+    pub trusts: Trusts,
     /// The global time limits.
     pub timeouts: Timeouts,
     /// What is logged.

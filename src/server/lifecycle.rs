@@ -13,6 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
 use crate::config::files::Files;
+use crate::config::trust::Summary;
 use crate::config::{self, Loaded, Timeouts};
 use crate::net::raise_open_files;
 use crate::server::files::Watch;
@@ -63,11 +64,13 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     let mut server = Server::default();
     server.apply(parts).map_err(RunError::Bind)?;
     report(&diagnostics);
+    let trust = config.trusts.summaries();
+    log_trust(&[], &trust);
     let (routes, listeners) = (config.routes.len(), config.listeners.len());
     info!(config = %path.display(), routes, listeners, "ready");
     let (log_options, timeouts) = (config.log, config.timeouts);
     loader.free(config);
-    let running = Running { path, server, loader, log, log_options, timeouts, files, retry: None };
+    let running = Running { path, server, loader, log, log_options, timeouts, trust, files, retry: None };
     running.until_signalled(signals).await;
     Ok(())
 }
@@ -134,6 +137,8 @@ struct Running {
     log: Log,
     log_options: telemetry::Options,
     timeouts: Timeouts,
+    /// Whom servers are verified against.
+    trust: Vec<Summary>,
     /// What the last attempt to load was made of, whether it succeeded or not.
     files: Files,
     /// Set while the last attempt failed for a reason that may pass without a change of any file.
@@ -229,6 +234,9 @@ impl Running {
             self.log_options = config.log;
         }
         report(&diagnostics);
+        let trust = config.trusts.summaries();
+        log_trust(&self.trust, &trust);
+        self.trust = trust;
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
         self.loader.free(config);
     }
@@ -273,6 +281,13 @@ impl Running {
         let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
         let (accepted, silent) = connections.counters.read();
         info!(accepted, silent, closed, log_lines_lost = self.log.lost(), "stopped");
+    }
+}
+
+/// Which CAs were read from where, of each store that is not as it was before.
+fn log_trust(before: &[Summary], now: &[Summary]) {
+    for store in now.iter().filter(|store| !before.contains(store)) {
+        info!(trust = store.name(), certificates = store.certificates(), from = store.origins(), "trust");
     }
 }
 

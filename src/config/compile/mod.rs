@@ -1,10 +1,13 @@
 //! From what was written to what it means. Every rule that a configuration must keep is checked here, and every breach
 //! of one is reported, not only the first.
 
+mod authorities;
 mod listeners;
 mod routes;
 mod tls;
+mod trust;
 mod unused;
+mod upstream_tls;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +41,11 @@ impl Report<'_> {
 
     fn warning(&mut self, span: &Range<usize>, message: impl std::fmt::Display, help: impl Into<Option<String>>) {
         self.push(Severity::Warning, span, message, help);
+    }
+
+    /// How many of the diagnostics so far, of all tables, refuse the configuration.
+    fn mistakes(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity.refuses()).count()
     }
 
     fn push(
@@ -93,8 +101,9 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         report.warning(&section.span, "access lines are of level info, so this level leaves them out", help);
     }
     let materials = tls::compile(&merged, files, diagnostics);
+    let trusts = trust::compile(&merged, files, diagnostics);
     let mut listeners = listeners::compile(&merged, diagnostics);
-    let routes = routes::compile(&merged, &materials, &timeouts, diagnostics);
+    let routes = routes::compile(&merged, &materials, &trusts, &timeouts, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
     unused::judge(&merged, diagnostics);
     let tls::Materials { certificates, policies } = materials;
@@ -103,6 +112,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         routes,
         tls: policies.into_iter().map(|(name, policy)| (name, policy.shown)).collect(),
         certificates,
+        trusts,
         timeouts,
         log,
         access_log,

@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
 use crate::config::compile::Report;
+use crate::config::compile::authorities::{self, Usage};
+use crate::config::compile::upstream_tls::is_shown_to_servers;
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, ClientAuthMode, TlsVersion};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Tls};
 use crate::name::Alpn;
-use crate::tls::{CaCertificate, CaIssue, Certificate, CertificateError, ClientAuth, MinVersion, Options};
+use crate::tls::{CaCertificate, Certificate, CertificateError, CertificateIssue, ClientAuth, MinVersion, Options};
 
 /// A certificate that ends sooner than this is worth a warning.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -25,6 +27,9 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// The `[tls]` table of a route that names none. It need not be defined.
 pub(super) const DEFAULT_TLS: &str = "default";
+
+/// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
+const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity::Error };
 
 /// What routes that terminate are made of.
 pub(super) struct Materials {
@@ -42,7 +47,8 @@ pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<
     let mut certificates = BTreeMap::new();
     for (name, table) in &merged.certificates {
         let mut report = Report { diagnostics, source: &table.source, table: format!("certificates.{name}") };
-        if let Some(certificate) = certificate(table, files, &mut report) {
+        let shown_to_servers = is_shown_to_servers(name, merged);
+        if let Some(certificate) = certificate(table, shown_to_servers, files, &mut report) {
             certificates.insert(name.as_str().into(), certificate);
         }
     }
@@ -57,7 +63,12 @@ pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<
     Materials { certificates, policies }
 }
 
-fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Report<'_>) -> Option<NamedCertificate> {
+fn certificate(
+    table: &In<file::Certificate>,
+    shown_to_servers: bool,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<NamedCertificate> {
     let file::Certificate { cert_file, key_file, dir } = &table.value;
     let base = &table.source.path;
     let mut key_span = None;
@@ -106,6 +117,10 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
         }
     };
     for issue in certificate.issues() {
+        // Servers know a client by any part of its certificate.
+        if shown_to_servers && *issue == CertificateIssue::NoNames {
+            continue;
+        }
         report.warning(&span, format_args!("{}: {issue}", cert_file.display()), None);
     }
     judge_dates(&certificate, &cert_file, &span, report);
@@ -157,7 +172,7 @@ fn judge_issuer(
     }
 }
 
-fn read(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<u8>> {
+pub(super) fn read(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<u8>> {
     files
         .read(path)
         .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))
@@ -239,8 +254,8 @@ fn policy(
         let mut report = Report { diagnostics, source, table: table.clone() };
         for path in &list.0 {
             let path = (beside(&source.path, path), &path.span);
-            let found = ca_path(&path.0, path.1, files, &mut report);
-            cas.extend(found.unwrap_or_default());
+            let found = authorities::read(&path.0, path.1, CLIENT_CAS, files, &mut report);
+            cas.extend(found.unwrap_or_default().into_iter().flat_map(|source| source.authorities));
             paths.push(path.0);
         }
     }
@@ -269,53 +284,4 @@ fn policy(
         ClientAuthMode::RequireAndVerify => ClientAuth::RequireAndVerify(cas),
     };
     Some(Policy { shown, options: Options { min_version, alpn, client_auth } })
-}
-
-/// Every CA of a file, or of every file of a directory; or none at all.
-fn ca_path(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<CaCertificate>> {
-    if !files.is_directory(path) {
-        return ca_file(path, span, files, report);
-    }
-    let entries: Vec<PathBuf> = match files.list(path) {
-        Ok(entries) if entries.is_empty() => {
-            report.error(span, format_args!("client_auth.ca_files: there is no file in {}", path.display()), None);
-            return None;
-        }
-        Ok(entries) => entries,
-        Err(error) => {
-            report.error(span, format_args!("client_auth.ca_files: cannot list {}: {error}", path.display()), None);
-            return None;
-        }
-    };
-    let mut all = Some(Vec::new());
-    for entry in entries {
-        match (ca_file(&entry, span, files, report), &mut all) {
-            (Some(cas), Some(all)) => all.extend(cas),
-            _ => all = None,
-        }
-    }
-    all
-}
-
-fn ca_file(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<CaCertificate>> {
-    let bytes = read(path, span, files, report)?;
-    match CaCertificate::parse_bundle(&bytes) {
-        Ok(cas) => {
-            for ca in &cas {
-                for issue in ca.issues(SystemTime::now()) {
-                    let severity = match issue {
-                        // Its owner could issue certificates that come in here, and was never meant to.
-                        CaIssue::NotCa => Severity::Error,
-                        CaIssue::Expired => Severity::Warning,
-                    };
-                    report.push(severity, span, format_args!("{}: {} {issue}", path.display(), ca.subject()), None);
-                }
-            }
-            Some(cas)
-        }
-        Err(error) => {
-            report.error(span, format_args!("client_auth.ca_files: {}: {error}", path.display()), None);
-            None
-        }
-    }
 }
