@@ -163,10 +163,10 @@ async fn connect_tls(
     agreed: Option<&Alpn>,
     deadline: Instant,
 ) -> Result<Stream, Failure> {
-    let tcp = match connect(server, &[], deadline).await.map_err(Failure::Connect)? {
-        Stream::Tcp(tcp) => tcp,
+    let stream = connect(server, &[], deadline).await.map_err(Failure::Connect)?;
+    let Stream::Tcp(tcp) = stream else {
         // The configuration knows no TLS over unix sockets.
-        _ => return Err(Failure::Connect(io::ErrorKind::Unsupported.into())),
+        return Err(Failure::Connect(io::ErrorKind::Unsupported.into()));
     };
     let session = async {
         let mut session = tls.connect(tcp, server, agreed).await.map_err(|error| Failure::Tls(Box::new(error)))?;

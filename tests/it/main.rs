@@ -11,3 +11,4 @@ mod mtls;
 mod names;
 mod relay;
 mod reload;
+mod upstream;

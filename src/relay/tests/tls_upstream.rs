@@ -119,7 +119,7 @@ async fn reset_of_one_session_resets_the_other() {
             };
             error.expect_err("an abort must not look like a clean end").kind()
         };
-        let (result, kind) = within(async { tokio::join!(relay, peers) }).await;
+        let (result, kind) = within(Box::pin(async { tokio::join!(relay, peers) })).await;
         assert!(matches!(result, Err(Error::Reset(by)) if by == side), "{side}: {result:?}");
         // Where the last of the handshake is not acknowledged yet, it is delivered first.
         assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof), "{side}: {kind:?}");
