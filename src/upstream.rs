@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use thiserror::Error;
-use tokio::time::Instant;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout_at};
 
 use crate::addr::UpstreamAddr;
+use crate::name::Alpn;
 use crate::net::{Stream, connect};
+use crate::tls::{Connector, SessionError};
 
 /// What an upstream is made of. Two upstreams with equal options are the same upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +24,9 @@ pub struct Options {
     pub servers: Vec<UpstreamAddr>,
     /// Which server a connection tries first.
     pub balance: Balance,
+    /// What makes sessions of TLS with the servers, if they speak it. Its contents count, so that an upstream whose trust or
+    /// certificate was replaced is another one.
+    pub tls: Option<Arc<Connector>>,
 }
 
 /// Which server a connection tries first; the others follow in the order of the list, which is a ring.
@@ -53,11 +59,24 @@ pub enum ConnectError {
         /// How many servers were tried.
         tried: usize,
     },
+    /// There was no session of TLS with the last server that was tried.
+    #[error("{server}: {error}{}", others(*.tried))]
+    Tls {
+        /// The server.
+        server: UpstreamAddr,
+        /// Why.
+        #[source]
+        error: Box<SessionError>,
+        /// How many servers were tried.
+        tried: usize,
+    },
     /// The last server that was tried did not answer in time.
-    #[error("{server}: no answer in time{}", others(*.tried))]
+    #[error("{server}: {}{}", if *.connected { "the TLS handshake was not complete in time" } else { "no answer in time" }, others(*.tried))]
     TimedOut {
         /// The server.
         server: UpstreamAddr,
+        /// Whether it was reached, and only the handshake took too long.
+        connected: bool,
         /// How many servers were tried.
         tried: usize,
     },
@@ -93,12 +112,19 @@ impl Upstream {
         &self.options
     }
 
-    /// Connects to a server and sends it `first`, waiting `timeout` for each before the next is tried.
+    /// Connects to a server and sends it `first`, waiting `timeout` for each before the next is tried. Where the servers
+    /// speak TLS the handshake is part of that, and `first` goes into the session; `agreed` is the protocol that the client
+    /// and snigate have agreed on.
     ///
     /// # Errors
     ///
     /// That of the last server, when none could be reached.
-    pub async fn connect(&self, first: &[u8], timeout: Duration) -> Result<(Stream, &UpstreamAddr), ConnectError> {
+    pub async fn connect(
+        &self,
+        first: &[u8],
+        agreed: Option<&Alpn>,
+        timeout: Duration,
+    ) -> Result<(Stream, &UpstreamAddr), ConnectError> {
         let servers = &self.options.servers;
         let turn = match self.options.balance {
             Balance::First => 0,
@@ -107,23 +133,75 @@ impl Upstream {
         };
         let mut last = ConnectError::Empty;
         for (tried, server) in (1..).zip(servers[turn..].iter().chain(&servers[..turn])) {
-            match connect(server, first, Instant::now() + timeout).await {
+            let deadline = Instant::now() + timeout;
+            let connected = match &self.options.tls {
+                None => connect(server, first, deadline).await.map_err(Failure::Connect),
+                // Boxed, because a connection in passthrough must not carry the state of a handshake.
+                Some(tls) => Box::pin(connect_tls(tls, server, first, agreed, deadline)).await,
+            };
+            let failure = match connected {
                 Ok(stream) => return Ok((stream, server)),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    last = ConnectError::TimedOut { server: server.clone(), tried };
-                }
-                Err(error) => {
-                    // A server that was reached and then hung up may have read what it was sent. Sending that to another
-                    // one as well could do twice what was asked for once (RFC 8446 §8).
-                    let reached = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
-                    last = ConnectError::Failed { server: server.clone(), error, tried };
-                    if reached {
-                        break;
-                    }
-                }
+                Err(failure) => failure,
+            };
+            // A server that was reached and then hung up may have read what it was sent. Sending that to another one as well
+            // could do twice what was asked for once (RFC 8446 §8).
+            let reached = !first.is_empty() && failure.is_hang_up();
+            last = failure.of(server.clone(), tried);
+            if reached {
+                break;
             }
         }
         Err(last)
+    }
+}
+
+/// Connects to a server, makes a session, and sends `first` into it. Nothing is sent before there is one.
+async fn connect_tls(
+    tls: &Connector,
+    server: &UpstreamAddr,
+    first: &[u8],
+    agreed: Option<&Alpn>,
+    deadline: Instant,
+) -> Result<Stream, Failure> {
+    let stream = connect(server, &[], deadline).await.map_err(Failure::Connect)?;
+    let Stream::Tcp(tcp) = stream else {
+        // The configuration knows no TLS over unix sockets.
+        return Err(Failure::Connect(io::ErrorKind::Unsupported.into()));
+    };
+    let session = async {
+        let mut session = tls.connect(tcp, server, agreed).await.map_err(|error| Failure::Tls(Box::new(error)))?;
+        if !first.is_empty() {
+            let sent = async { session.write_all(first).await.and(session.flush().await) };
+            sent.await.map_err(Failure::Connect)?;
+        }
+        Ok(Stream::TlsUpstream(session))
+    };
+    timeout_at(deadline, session).await.unwrap_or(Err(Failure::LateHandshake))
+}
+
+/// Why one server was not reached.
+enum Failure {
+    Connect(io::Error),
+    Tls(Box<SessionError>),
+    LateHandshake,
+}
+
+impl Failure {
+    /// Whether the server ended the connection after it had been made.
+    fn is_hang_up(&self) -> bool {
+        let Self::Connect(error) = self else { return false };
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    }
+
+    fn of(self, server: UpstreamAddr, tried: usize) -> ConnectError {
+        match self {
+            Self::LateHandshake => ConnectError::TimedOut { server, connected: true, tried },
+            Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
+                ConnectError::TimedOut { server, connected: false, tried }
+            }
+            Self::Connect(error) => ConnectError::Failed { server, error, tried },
+            Self::Tls(error) => ConnectError::Tls { server, error, tried },
+        }
     }
 }
 
@@ -150,7 +228,7 @@ mod tests {
     async fn picks(upstream: &Upstream, times: usize) -> Vec<UpstreamAddr> {
         let mut picks = Vec::new();
         for _ in 0..times {
-            picks.push(upstream.connect(b"", Duration::from_secs(5)).await.unwrap().1.clone());
+            picks.push(upstream.connect(b"", None, Duration::from_secs(5)).await.unwrap().1.clone());
         }
         picks
     }
@@ -159,7 +237,7 @@ mod tests {
     async fn round_robin_gives_each_server_its_turn() {
         let ((_a, a), (_b, b)) = (server().await, server().await);
         let servers = vec![a.clone(), b.clone()];
-        let upstream = Upstream::new(Options { name: "u".into(), servers, balance: Balance::RoundRobin });
+        let upstream = Upstream::new(Options { name: "u".into(), servers, balance: Balance::RoundRobin, tls: None });
         assert_eq!(picks(&upstream, 3).await, [a.clone(), b, a]);
     }
 
@@ -168,7 +246,7 @@ mod tests {
         let ((_a, a), (_b, b)) = (closed(), server().await);
         for balance in [Balance::First, Balance::RoundRobin] {
             let servers = vec![a.clone(), b.clone()];
-            let upstream = Upstream::new(Options { name: "u".into(), servers, balance });
+            let upstream = Upstream::new(Options { name: "u".into(), servers, balance, tls: None });
             assert_eq!(picks(&upstream, 2).await, [b.clone(), b.clone()]);
         }
     }
@@ -177,8 +255,8 @@ mod tests {
     async fn when_all_refuse_the_error_names_the_last_and_counts_them() {
         let ((_a, a), (_b, b)) = (closed(), closed());
         let servers = vec![a, b.clone()];
-        let upstream = Upstream::new(Options { name: "u".into(), servers, balance: Balance::First });
-        let error = upstream.connect(b"", Duration::from_secs(5)).await.unwrap_err().to_string();
+        let upstream = Upstream::new(Options { name: "u".into(), servers, balance: Balance::First, tls: None });
+        let error = upstream.connect(b"", None, Duration::from_secs(5)).await.unwrap_err().to_string();
         assert!(error.starts_with(&b.to_string()) && error.ends_with("(the last of 2 servers tried)"), "{error}");
     }
 }

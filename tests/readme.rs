@@ -81,6 +81,11 @@ fn every_configuration_in_the_text_is_valid() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new("ca", Validity::days(20)).unwrap();
     let issued = authority.server(&["vault.example.net"], Validity::days(20)).unwrap();
+    let client = authority.client("edge", Validity::days(20)).unwrap();
+    for (name, text) in [("edge-client.pem", &client.certificate), ("edge-client-key.pem", &client.key)] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    fs::write(dir.path().join("corp-ca.pem"), authority.certificate()).unwrap();
     for (name, text) in [
         ("ca.pem", authority.certificate()),
         ("ca.crl", &RevocationList::default().sign(&authority, Validity::days(30)).unwrap()),

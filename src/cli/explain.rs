@@ -1,5 +1,6 @@
 //! `snigate explain`: the route that a client gets, found by the table that serves, and why the others do not take it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::addr::UpstreamAddr;
 use crate::authz::{Policy, Rules};
 use crate::cli::{ConfigPath, load, print};
 use crate::config::diagnostic::did_you_mean;
@@ -17,7 +19,7 @@ use crate::config::file::{ClientAuthMode, TlsVersion};
 use crate::config::{Action, Config, Listener, Route, Timeouts, Tls};
 use crate::name::{Alpn, NamePattern, ServerName};
 use crate::route::{Key, Mismatch};
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, ConnectorOptions, MinVersion, PeerName, Verification};
 
 /// Routes that nearly took the client: more of them would not help.
 const MAX_OTHERS: usize = 10;
@@ -145,8 +147,42 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
         };
         let balance = if servers.len() > 1 { balance } else { "" };
         line(text, "upstream", format_args!("{}{balance}", servers.join(", ")));
+        if let Some(tls) = &upstream.tls {
+            session(text, tls.options(), &upstream.servers);
+        }
     }
     line(text, "timeouts", timeouts(route));
+}
+
+/// How snigate is a client of these servers.
+fn session(text: &mut String, options: &ConnectorOptions, servers: &[UpstreamAddr]) {
+    let ConnectorOptions { server_name, verification, pins, certificate, min_version, alpn, .. } = options;
+    let names: BTreeSet<String> = match server_name {
+        Some(name) => BTreeSet::from([name.to_string()]),
+        None => servers.iter().filter_map(PeerName::of).map(|name| name.to_string()).collect(),
+    };
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let mut believed = match verification {
+        Verification::Trust(Some(name), _) => format!("verified against trust.{name}"),
+        Verification::Trust(None, _) => "verified against the system's store".to_owned(),
+        Verification::Insecure if pins.is_empty() => "not verified: whoever answers is believed".to_owned(),
+        Verification::Insecure => "verified by its key only".to_owned(),
+    };
+    if !pins.is_empty() {
+        let _ = write!(believed, ", with a key out of {}", pins.len());
+    }
+    line(text, "", format_args!("over TLS as {names}, {believed}"));
+    let oldest = match min_version {
+        MinVersion::Tls12 => "TLS 1.2 or newer",
+        MinVersion::Tls13 => "TLS 1.3",
+    };
+    let alpn: Vec<String> = alpn.iter().map(ToString::to_string).collect();
+    let alpn = if alpn.is_empty() { "the client's protocol".to_owned() } else { format!("ALPN {}", alpn.join(", ")) };
+    let shown = certificate.as_ref().map_or_else(
+        || "no client certificate".to_owned(),
+        |(name, _)| format!("certificates.{name} for a server that asks for one"),
+    );
+    line(text, "", format_args!("{oldest}, {alpn}, {shown}"));
 }
 
 fn terms(text: &mut String, config: &Config, name: &str) {

@@ -38,7 +38,7 @@ enum Command {
     /// Say which route a client gets, and why.
     Explain(explain::Options),
     /// Print the configuration with every default, inheritance and inclusion resolved.
-    Show(ConfigPath),
+    Show(show::Options),
     /// Run a working set-up with throw-away certificates, and say what to try against it.
     Demo,
     /// Make a private CA and certificates, and look at them.
@@ -83,7 +83,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(config) => run::run(config),
         Command::Check(config) => check::run(config),
         Command::Explain(options) => explain::run(options),
-        Command::Show(config) => show::run(config),
+        Command::Show(options) => show::run(options),
         Command::Demo => demo::run(),
         Command::Pki(command) => pki::run(command),
         Command::Schema => schema::run(),

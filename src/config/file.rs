@@ -8,7 +8,8 @@ use std::fmt;
 use std::ops::{Deref, Range};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Tables by name.
@@ -40,6 +41,9 @@ pub struct File {
     /// Where things are kept that must outlive a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<At<Storage>>,
+    /// Whom snigate believes when it is the client.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub trust: Tables<Trust>,
     /// Time limits of every listener and route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<At<Timeouts>>,
@@ -118,6 +122,9 @@ pub struct Upstream {
     /// How long to wait for each server; `timeouts.connect` of the route otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<At<String>>,
+    /// The servers speak TLS, and how they are verified: a table, or `true` for one without keys. For routes that terminate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<At<UpstreamTls>>,
 }
 
 /// Which server a connection tries first.
@@ -128,6 +135,99 @@ pub enum Balance {
     RoundRobin,
     /// Always the first.
     First,
+}
+
+/// `tls` of an `[upstreams]` table.
+#[derive(Debug)]
+pub enum UpstreamTls {
+    /// `true`, which is a table without keys, or `false`, which is none.
+    Switch(bool),
+    /// A table.
+    Table(Box<UpstreamTlsTable>),
+}
+
+/// The keys of `tls` of an `[upstreams]` table.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamTlsTable {
+    /// The host name or IP address that every server must have a certificate for. That of the server's address unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<At<String>>,
+    /// The `[trust]` table whose CAs are believed; the system's store unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<At<String>>,
+    /// The `[certificates]` table whose certificate is shown to a server that asks for one. None unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<At<String>>,
+    /// The oldest version of TLS to speak. 1.2 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<TlsVersion>,
+    /// Protocols to offer, the preferred one first; that which was agreed on with the client unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<List>,
+    /// SHA-256 of public keys, of which the server must have one: 64 hexadecimal digits, or base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<List>,
+    /// Whether any certificate will do, whoever issued it and for whatever name. False unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<At<bool>>,
+}
+
+impl<'de> Deserialize<'de> for UpstreamTls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TlsVisitor;
+        impl<'de> Visitor<'de> for TlsVisitor {
+            type Value = UpstreamTls;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table, true or false")
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<UpstreamTls, E> {
+                Ok(UpstreamTls::Switch(on))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UpstreamTls, A::Error> {
+                UpstreamTlsTable::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(UpstreamTls::Table)
+            }
+        }
+        deserializer.deserialize_any(TlsVisitor)
+    }
+}
+
+impl Serialize for UpstreamTls {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Switch(on) => serializer.serialize_bool(*on),
+            Self::Table(table) => table.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for UpstreamTls {
+    fn schema_name() -> Cow<'static, str> {
+        "UpstreamTls".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<UpstreamTlsTable>();
+        schemars::json_schema!({ "anyOf": [{ "type": "boolean" }, table] })
+    }
+}
+
+/// `[trust.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trust {
+    /// The CAs of the system, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set. False unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<bool>,
+    /// Files, or directories of files, of CAs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_files: Option<List>,
+    /// CAs in PEM, here in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pem: Option<At<String>>,
 }
 
 /// `[tls.NAME]`

@@ -10,6 +10,7 @@ pub mod files;
 mod read;
 mod self_signed;
 mod show;
+pub mod trust;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::authz::Policy;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::Files;
+use crate::config::trust::Trusts;
 use crate::relay;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
@@ -43,6 +45,8 @@ pub struct Config {
     pub certificates: BTreeMap<Arc<str>, NamedCertificate>,
     /// Where things are kept that must outlive a restart.
     pub storage: Storage,
+    /// Whom snigate believes when it is the client.
+    pub trusts: Trusts,
     /// The global time limits.
     pub timeouts: Timeouts,
     /// What has to be said later.

@@ -42,6 +42,7 @@ pub(super) struct Merged {
     pub(super) tls: Named<file::Tls>,
     pub(super) certificates: Named<file::Certificate>,
     pub(super) storage: Option<In<file::Storage>>,
+    pub(super) trust: Named<file::Trust>,
     pub(super) timeouts: Option<In<file::Timeouts>>,
     pub(super) log: Option<In<file::Log>>,
 }
@@ -106,6 +107,7 @@ impl Reader<'_> {
         merge_tables("tls", file.tls, &mut into.tls, source, diagnostics);
         merge_tables("certificates", file.certificates, &mut into.certificates, source, diagnostics);
         merge_section("storage", file.storage, &mut into.storage, source, diagnostics);
+        merge_tables("trust", file.trust, &mut into.trust, source, diagnostics);
         merge_section("timeouts", file.timeouts, &mut into.timeouts, source, diagnostics);
         merge_section("log", file.log, &mut into.log, source, diagnostics);
         for pattern in file.include.unwrap_or_default().0 {
@@ -229,7 +231,7 @@ fn parse(source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> Option<File
 /// Whether everything that must be a table is one. A list in its place would be read as the values of its keys, in an
 /// order that nobody knows: `client_auth = []` would be a policy.
 fn only_tables(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> bool {
-    const SECTIONS: [&str; 5] = ["listeners", "routes", "upstreams", "tls", "certificates"];
+    const SECTIONS: [&str; 6] = ["listeners", "routes", "upstreams", "tls", "certificates", "trust"];
     let before = diagnostics.len();
     let mut require = |key: &str, value: &toml::Spanned<DeValue<'_>>| {
         if !value.get_ref().is_table() {

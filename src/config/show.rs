@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::authz::{Policy, Rules};
-use crate::config::file::{self, At, File, List};
+use crate::config::file::{self, At, File, List, UpstreamTls};
+use crate::config::trust::Trust;
 use crate::config::{Action, Config, Route, Timeouts};
 use crate::telemetry::Format;
-use crate::tls::{Depth, Expired, Unknown};
+use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
 use crate::upstream;
 
 impl Config {
@@ -36,6 +37,7 @@ impl Config {
                 .map(|(name, certificate)| (name.to_string().into(), certificate.into()))
                 .collect(),
             storage: Some(At::from(file::Storage { dir: Some(At::from(absolute(self.storage.dir()))) })),
+            trust: self.trusts.named.iter().map(|(name, trust)| (name.to_string().into(), trust.into())).collect(),
             timeouts: Some(At::from(timeouts(&self.timeouts))),
             log: Some(At::from(self.log_section())),
         }
@@ -99,7 +101,39 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
         upstream::Balance::First => file::Balance::First,
     };
     // The timeout has been resolved into each route that uses the upstream.
-    file::Upstream { servers: Some(list(&options.servers)), balance: Some(balance), connect_timeout: None }
+    file::Upstream {
+        servers: Some(list(&options.servers)),
+        balance: Some(balance),
+        connect_timeout: None,
+        tls: options.tls.as_ref().map(|tls| At::from(upstream_tls(tls.options()))),
+    }
+}
+
+fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
+    let ConnectorOptions { upstream: _, server_name, verification, pins, certificate, min_version, alpn } = options;
+    let trust = match verification {
+        Verification::Trust(name, _) => name.as_ref(),
+        Verification::Insecure => None,
+    };
+    UpstreamTls::Table(Box::new(file::UpstreamTlsTable {
+        server_name: server_name.as_ref().map(|name| At::from(name.to_string())),
+        trust: trust.map(|name| At::from(name.to_string())),
+        certificate: certificate.as_ref().map(|(name, _)| At::from(name.to_string())),
+        min_version: Some(match min_version {
+            MinVersion::Tls12 => file::TlsVersion::Tls12,
+            MinVersion::Tls13 => file::TlsVersion::Tls13,
+        }),
+        alpn: some_list(alpn),
+        pin: some_list(pins),
+        insecure: Some(At::from(*verification == Verification::Insecure)),
+    }))
+}
+
+impl From<&Trust> for file::Trust {
+    fn from(trust: &Trust) -> Self {
+        let ca_files: Vec<String> = trust.ca_files.iter().map(|path| absolute(path)).collect();
+        Self { system: Some(trust.system), ca_files: some_list(&ca_files), pem: trust.pem.clone().map(At::from) }
+    }
 }
 
 fn crl(tls: &crate::config::Tls) -> file::Crl {

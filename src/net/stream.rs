@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server};
 
 /// An open byte stream to a client or to a server.
 #[derive(Debug)]
@@ -18,7 +18,38 @@ pub enum Stream {
     /// A unix stream socket.
     Unix(UnixStream),
     /// TLS that snigate terminates. Boxed: a session is a kilobyte that passthrough connections must not carry.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<server::TlsStream<TcpStream>>),
+    /// TLS to a server, in which snigate is the client. Boxed for the same reason.
+    TlsUpstream(Box<client::TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether the bytes go through a session of TLS, which keeps some of them and has an end of its own.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::TlsUpstream(_))
+    }
+
+    /// The TCP connection, below TLS if there is any; nothing for a unix socket.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Tls(tls) => Some(tls.get_ref().0),
+            Self::TlsUpstream(tls) => Some(tls.get_ref().0),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Gives up the session of TLS: the TCP connection below it. Nothing for a stream without TLS.
+    #[must_use]
+    pub fn into_tcp_below_tls(self) -> Option<TcpStream> {
+        match self {
+            Self::Tls(tls) => Some(tls.into_inner().0),
+            Self::TlsUpstream(tls) => Some(tls.into_inner().0),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
 }
 
 impl AsyncRead for Stream {
@@ -27,6 +58,7 @@ impl AsyncRead for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::TlsUpstream(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -37,6 +69,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::TlsUpstream(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -45,6 +78,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::TlsUpstream(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -54,6 +88,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::TlsUpstream(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::name::ServerName;
 use crate::relay::{self, Side};
 use crate::telemetry::{Ending, Outcome, Party};
-use crate::tls::{HandshakeError, Refusal};
+use crate::tls::{HandshakeError, Refusal, refused_certificate};
 use crate::upstream::ConnectError;
 use crate::wire::{Alert, HelloError};
 
@@ -83,6 +83,7 @@ impl Error {
             Self::Connect(error @ ConnectError::TimedOut { .. }) => {
                 Ending::because(O::ConnectTimeout, P::Server, error)
             }
+            Self::Connect(error @ ConnectError::Tls { .. }) => Ending::because(O::UpstreamTlsFailed, P::Server, error),
             Self::Connect(error) => {
                 let by = if error.is_local() { P::Proxy } else { P::Server };
                 Ending::because(O::ConnectFailed, by, error)
@@ -101,7 +102,10 @@ fn relayed(error: &relay::Error) -> Ending {
         relay::Error::Reset(side) => Ending::new(Outcome::Reset, party(side)),
         relay::Error::Idle => Ending::new(Outcome::IdleTimeout, Party::Proxy),
         relay::Error::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(side)),
-        relay::Error::Io(side, source) => Ending::because(Outcome::Broken, party(side), source),
+        relay::Error::Io(side, source) => match refused_certificate(source).filter(|_| *side == Side::Server) {
+            Some(why) => Ending::because(Outcome::UpstreamTlsFailed, Party::Server, format_args!("the server: {why}")),
+            None => Ending::because(Outcome::Broken, party(side), source),
+        },
     }
 }
 /// A connection whose client would not be let in any more.

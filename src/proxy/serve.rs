@@ -95,10 +95,14 @@ async fn refuse(mut client: TcpStream, error: &Error, session: &mut Session) {
 }
 
 /// Connects to a server and sends it `first`: every byte that the client has sent so far.
+///
+/// A server that speaks TLS is asked for the protocol that was agreed on with the client, if one was.
 async fn connect(route: &Route, upstream: &Upstream, first: &[u8], session: &mut Session) -> Result<Stream, Error> {
     session.record.upstream = Some((Arc::clone(&upstream.options().name), None));
+    // What a client offers counts for nothing before there is a session with it.
+    let agreed = session.record.tls_version.and(session.record.alpn.first());
     let start = Instant::now();
-    let connected = upstream.connect(first, route.connect_timeout).await;
+    let connected = upstream.connect(first, agreed, route.connect_timeout).await;
     session.record.connect = Some(start.elapsed());
     let (server, addr) = connected.map_err(Error::Connect)?;
     session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(addr.clone())));
@@ -193,12 +197,24 @@ async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut
         Ok(Side::Server) => return session.end(Ending::new(Outcome::Closed, Party::Server)),
         Err(error) => error,
     };
-    let alerted = matches!(error, relay::Error::Io(Side::Client, _));
+    let alerted = match error {
+        relay::Error::Io(side, _) => Some(side),
+        _ => None,
+    };
     session.end(Error::Relay(error).ending());
-    drop(server);
-    if let (true, Stream::Tls(tls)) = (alerted, client) {
+    let alerted = match alerted {
+        Some(Side::Client) => {
+            drop(server);
+            client
+        }
+        Some(Side::Server) => {
+            drop(client);
+            server
+        }
+        None => return,
+    };
+    if let Some(mut tcp) = alerted.into_tcp_below_tls() {
         // The session has written its alert, which a close with input unread would take back.
-        let mut tcp = tls.into_inner().0;
         Box::pin(close_in_order(&mut tcp, Instant::now() + LINGER)).await;
     }
 }

@@ -16,7 +16,7 @@ use crate::net::{Stream, with_scratch};
 
 /// Makes the close of `stream` an abort that its peer cannot take for a clean end. Unix sockets know no abort.
 pub fn abort(stream: &Stream) {
-    if let Some(tcp) = tcp(stream) {
+    if let Some(tcp) = stream.tcp() {
         // It fails only on a socket that the peer has aborted already.
         let _ = tcp.set_zero_linger();
     }
@@ -27,9 +27,7 @@ pub(super) fn finish(stream: &Stream) {
     // It fails only on a socket that the peer has aborted already.
     let _ = match stream {
         Stream::Unix(unix) => SockRef::from(unix).shutdown(Shutdown::Write),
-        Stream::Tcp(_) | Stream::Tls(_) => {
-            tcp(stream).map_or(Ok(()), |tcp| SockRef::from(tcp).shutdown(Shutdown::Write))
-        }
+        stream => stream.tcp().map_or(Ok(()), |tcp| SockRef::from(tcp).shutdown(Shutdown::Write)),
     };
 }
 
@@ -37,8 +35,7 @@ pub(super) fn finish(stream: &Stream) {
 pub(super) fn failure(stream: &Stream) -> Option<io::Error> {
     let pending = match stream {
         Stream::Unix(unix) => unix.take_error(),
-        Stream::Tcp(tcp) => tcp.take_error(),
-        Stream::Tls(tls) => tls.get_ref().0.take_error(),
+        stream => stream.tcp().map_or(Ok(None), TcpStream::take_error),
     };
     pending.ok().flatten()
 }
@@ -49,6 +46,7 @@ pub(super) fn is_queued(stream: &Stream) -> bool {
         Stream::Tcp(tcp) => unacknowledged(tcp) > 0,
         Stream::Unix(unix) => unacknowledged(unix) > 0,
         Stream::Tls(tls) => tls.get_ref().1.wants_write() || unacknowledged(tls.get_ref().0) > 0,
+        Stream::TlsUpstream(tls) => tls.get_ref().1.wants_write() || unacknowledged(tls.get_ref().0) > 0,
     }
 }
 
@@ -66,14 +64,6 @@ pub(super) fn poll_discard(cx: &mut Context<'_>, stream: &mut Stream) -> Poll<()
         cx.waker().wake_by_ref();
         Poll::Pending
     })
-}
-
-fn tcp(stream: &Stream) -> Option<&TcpStream> {
-    match stream {
-        Stream::Tcp(tcp) => Some(tcp),
-        Stream::Tls(tls) => Some(tls.get_ref().0),
-        Stream::Unix(_) => None,
-    }
 }
 
 /// The length of a socket's send queue.

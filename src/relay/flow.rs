@@ -168,7 +168,7 @@ impl Flow {
     /// Reads into the thread's scratch buffer, writes at once, and keeps only what is left.
     fn poll_copy(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, moved: &mut u64) -> Poll<Result<usize, Fault>> {
         with_scratch(|scratch| {
-            let most = if matches!(ends.from, Stream::Tls(_)) { SCRATCH } else { READ };
+            let most = if ends.from.is_tls() { SCRATCH } else { READ };
             let mut buffer = ReadBuf::new(&mut scratch[..most]);
             match Pin::new(&mut *ends.from).poll_read(cx, &mut buffer) {
                 Poll::Pending => return poll_settle(cx, ends.to),
@@ -230,7 +230,7 @@ impl Flow {
 fn poll_finish(cx: &mut Context<'_>, ends: &mut Ends<'_>, end: End) -> Poll<io::Result<()>> {
     let to = &mut *ends.to;
     match end {
-        End::Clean if ends.last && !matches!(to, Stream::Tls(_)) => Poll::Ready(Ok(())),
+        End::Clean if ends.last && !to.is_tls() => Poll::Ready(Ok(())),
         End::Clean => match ready!(Pin::new(to).poll_shutdown(cx)) {
             // The receiver was aborted: reading from it says so.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
@@ -247,7 +247,7 @@ fn poll_finish(cx: &mut Context<'_>, ends: &mut Ends<'_>, end: End) -> Poll<io::
 
 /// Before waiting for more: a TLS session may still keep records that the socket did not take.
 fn poll_settle<T>(cx: &mut Context<'_>, to: &mut Stream) -> Poll<Result<T, Fault>> {
-    if matches!(to, Stream::Tls(_))
+    if to.is_tls()
         && let Poll::Ready(Err(error)) = Pin::new(to).poll_flush(cx)
     {
         return Poll::Ready(Err(Fault::Write(error)));
@@ -273,7 +273,7 @@ fn write(cx: &mut Context<'_>, to: &mut Stream, bytes: &[u8], moved: &mut u64) -
 
 /// Whether `error` is how a TLS stream reports a FIN without `close_notify`.
 fn is_truncation(stream: &Stream, error: &io::Error) -> bool {
-    matches!(stream, Stream::Tls(_)) && error.kind() == io::ErrorKind::UnexpectedEof
+    stream.is_tls() && error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 #[cfg(test)]

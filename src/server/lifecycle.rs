@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
 use crate::config::files::Files;
+use crate::config::trust::Summary;
 use crate::config::{self, Loaded, Made, Notice, Timeouts};
 use crate::net::raise_open_files;
 use crate::server::files::Watch;
@@ -77,12 +78,15 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
         let (sha256, cert_file) = (named.certificate.fingerprint(), named.cert_file.display());
         info!(certificate = %name, sha256, %cert_file, "self-signed certificate");
     }
+    let trust = config.trusts.summaries();
+    log_trust(&[], &trust);
     let (routes, listeners) = (config.routes.len(), config.listeners.len());
     info!(config = %path.display(), routes, listeners, "ready");
     let (log_options, timeouts, notices) = (config.log, config.timeouts, config.notices.clone());
     let renew_at = config.renew_at();
     loader.free(config);
-    let running = Running { path, server, loader, log, log_options, timeouts, notices, renew_at, files, retry: None };
+    let running =
+        Running { path, server, loader, log, log_options, timeouts, notices, renew_at, trust, files, retry: None };
     running.until_signalled(signals).await;
     Ok(())
 }
@@ -172,6 +176,8 @@ struct Running {
     notices: Vec<Notice>,
     /// When to load again because a self-signed certificate nears its end. Nothing once that has been tried.
     renew_at: Option<SystemTime>,
+    /// Whom servers are verified against.
+    trust: Vec<Summary>,
     /// What the last attempt to load was made of, whether it succeeded or not.
     files: Files,
     /// Set while the last attempt failed for a reason that may pass without a change of any file.
@@ -283,6 +289,9 @@ impl Running {
             self.log_options = config.log;
         }
         report(&diagnostics);
+        let trust = config.trusts.summaries();
+        log_trust(&self.trust, &trust);
+        self.trust = trust;
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
@@ -349,6 +358,13 @@ impl Running {
         connections.access_log.report();
         let (accepted, silent) = connections.counters.read();
         info!(accepted, silent, closed, log_lines_lost = self.log.lost(), "stopped");
+    }
+}
+
+/// Which CAs were read from where, of each store that is not as it was before.
+fn log_trust(before: &[Summary], now: &[Summary]) {
+    for store in now.iter().filter(|store| !before.contains(store)) {
+        info!(trust = store.name(), certificates = store.certificates(), from = store.origins(), "trust");
     }
 }
 

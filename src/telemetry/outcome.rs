@@ -67,6 +67,8 @@ outcomes! {
     ConnectFailed = "connect_failed",
     /// No server answered in time.
     ConnectTimeout = "connect_timeout",
+    /// A server was reached, and there is no session of TLS with it, or it did not accept the certificate it was shown.
+    UpstreamTlsFailed = "upstream_tls_failed",
     /// snigate stopped before the connection had ended.
     Drained = "drained",
     /// A fault in snigate itself.
@@ -99,6 +101,7 @@ impl Outcome {
             | Self::IdleTimeout
             | Self::HalfCloseTimeout
             | Self::ConnectFailed
+            | Self::UpstreamTlsFailed
             | Self::ConnectTimeout
             | Self::Drained
             | Self::InternalError => false,

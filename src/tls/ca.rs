@@ -55,6 +55,27 @@ impl CaCertificate {
         certificates.into_iter().enumerate().map(read).collect()
     }
 
+    /// Every certificate of a file that can be read, and for each of the others what is wrong with it: for a store that
+    /// somebody else keeps, where one bad entry must not take away all.
+    #[must_use]
+    pub fn parse_store(bytes: &[u8]) -> (Vec<Self>, Vec<BundleError>) {
+        let text = String::from_utf8_lossy(bytes);
+        let mut blocks = text.split("-----BEGIN ").skip(1).map(|block| format!("-----BEGIN {block}")).peekable();
+        let results: Vec<_> = if blocks.peek().is_some() {
+            blocks.map(|block| Self::parse_bundle(block.as_bytes())).collect()
+        } else {
+            vec![Self::parse_bundle(bytes)]
+        };
+        let (mut authorities, mut errors) = (Vec::new(), Vec::new());
+        for result in results {
+            match result {
+                Ok(found) => authorities.extend(found),
+                Err(error) => errors.push(error),
+            }
+        }
+        (authorities, errors)
+    }
+
     /// The subject in the manner of RFC 4514, on one line and fit for a log.
     #[must_use]
     pub fn subject(&self) -> &str {
@@ -78,6 +99,11 @@ impl CaCertificate {
         let not_ca = (!self.is_ca).then_some(CaIssue::NotCa);
         let expired = (self.not_after < now).then_some(CaIssue::Expired);
         not_ca.into_iter().chain(expired).collect()
+    }
+
+    /// The whole certificate.
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
     }
 
     fn read(der: CertificateDer<'static>) -> Result<Self, String> {
@@ -126,6 +152,20 @@ mod tests {
         let (first, second) = (first.unwrap(), second.unwrap());
         assert_eq!(first.iter().map(CaCertificate::subject).collect::<Vec<_>>(), ["CN=one", "CN=two"]);
         assert_eq!(root_store(first.iter().chain(&second)).len(), 2);
+    }
+
+    #[test]
+    fn of_a_store_the_sound_entries_are_taken_and_each_other_is_reported() {
+        let [one, two] = ["one", "two"].map(|name| Authority::new(name, Validity::days(1)).unwrap());
+        let (one, two) = (one.certificate(), two.certificate());
+        let cut = &one[..one.len() / 2];
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nMAAwAA==\n-----END CERTIFICATE-----\n";
+        let text = format!("# roots\n{one}{cut}\n{no_certificate}# two\n{two}");
+        let (found, errors) = CaCertificate::parse_store(text.as_bytes());
+        assert_eq!(found.iter().map(CaCertificate::subject).collect::<Vec<_>>(), ["CN=one", "CN=two"]);
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        let (found, errors) = CaCertificate::parse_store(b"nothing");
+        assert!(found.is_empty() && errors == [BundleError::NoCertificate]);
     }
 
     #[test]

@@ -261,7 +261,7 @@ fn no_longer_current(ago: String) -> String {
 }
 
 /// A span of time in the largest unit that leaves a whole number above one.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} seconds"),
         120..7200 => format!("{} minutes", seconds / 60),

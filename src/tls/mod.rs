@@ -1,4 +1,4 @@
-//! TLS, and the only place that knows how: certificates, whom to trust, and the server's side of a handshake.
+//! TLS, and the only place that knows how: certificates, whom to trust, and both sides of a handshake.
 //!
 //! Nothing here reads a file or the configuration: bytes and options come in, values that are ready to use come out.
 //! The cryptographic provider is passed explicitly everywhere; no process-wide default is ever installed.
@@ -7,16 +7,20 @@ mod admission;
 mod base64;
 mod ca;
 mod certificate;
+mod client;
 mod crl;
 mod handshake;
 mod identity;
 mod pem;
+mod pin;
 pub mod pki;
+mod refused;
 mod self_signed;
 mod server;
 mod signatures;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod verifier;
 
 use std::sync::{Arc, LazyLock};
@@ -26,12 +30,16 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use admission::Admission;
 pub use ca::{CaCertificate, CaIssue};
 pub use certificate::{CLOCK_SKEW, Certificate, CertificateError, CertificateIssue};
+pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_certificate};
 pub use crl::{Crl, Depth, Expired, Revocation, Unknown};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pem::{BundleError, CrlFileError, Foreign, PemError};
+pub use pin::{Pin, PinError};
+pub use refused::SessionError;
 pub use self_signed::{SelfSigned, renew_at};
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options, Verify};
 pub use signatures::Signatures;
+pub use trust::Trust;
 
 /// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
 fn provider() -> &'static Arc<CryptoProvider> {

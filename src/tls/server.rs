@@ -38,7 +38,7 @@ pub struct Options {
 }
 
 /// The oldest version of TLS that is spoken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MinVersion {
     /// TLS 1.2 (RFC 5246) and 1.3.
     #[default]
@@ -221,10 +221,7 @@ impl Terms {
             None => ServerSessionMemoryCache::new(SESSIONS),
         };
         Ok(Self {
-            versions: match options.min_version {
-                MinVersion::Tls12 => rustls::ALL_VERSIONS,
-                MinVersion::Tls13 => TLS13_ONLY,
-            },
+            versions: versions(options.min_version),
             alpn: options.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
             verifier,
             sessions,
@@ -247,6 +244,14 @@ impl Terms {
             config.send_tls13_tickets = 0;
         }
         Ok(config)
+    }
+}
+
+/// Every version from the oldest one on.
+pub(super) fn versions(oldest: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
+    match oldest {
+        MinVersion::Tls12 => rustls::ALL_VERSIONS,
+        MinVersion::Tls13 => TLS13_ONLY,
     }
 }
 

@@ -46,11 +46,14 @@ fn every_configuration_that_comes_with_the_project_is_valid() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path();
-    for directory in ["routes.d", "clients.d", "certs", "lists.d"] {
+    for directory in ["routes.d", "clients.d", "certs", "trusted.d", "lists.d"] {
         fs::create_dir(path.join(directory)).unwrap();
     }
     let authority = tls::authority(path, "ca");
-    fs::copy(path.join("ca.pem"), path.join("clients.d/ca.pem")).unwrap();
+    for copy in ["clients.d/ca.pem", "trusted.d/ca.pem", "corp-ca.pem"] {
+        fs::copy(path.join("ca.pem"), path.join(copy)).unwrap();
+    }
+    tls::write(path, "edge-client", &authority.client("edge", Validity::days(20)).unwrap());
     for file in ["ca.crl", "lists.d/ca.crl"] {
         fs::write(path.join(file), RevocationList::default().sign(&authority, Validity::days(30)).unwrap()).unwrap();
     }
@@ -111,7 +114,7 @@ fn schema_keys(root: &serde_json::Value, schema: &serde_json::Value, prefix: &st
 }
 
 fn example_keys(table: &toml::Table, prefix: &str, keys: &mut BTreeSet<String>) {
-    let tables = ["listeners", "routes", "upstreams", "tls", "certificates"];
+    let tables = ["listeners", "routes", "upstreams", "tls", "certificates", "trust"];
     for (name, value) in table {
         let name = if tables.contains(&prefix) { "NAME" } else { name.as_str() };
         let key = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };

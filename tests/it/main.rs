@@ -16,3 +16,4 @@ mod relay;
 mod reload;
 mod secrets;
 mod self_signed;
+mod upstream;

@@ -3,21 +3,23 @@
 
 use std::fmt::Display;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::authz::{Policy, Rules};
 use crate::config::Notice;
 use crate::config::compile::Report;
+use crate::config::compile::authorities::{self, Usage};
 use crate::config::compile::revocation::{self, Lists};
-use crate::config::compile::tls::read;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
 use crate::config::files::Files;
 use crate::config::read::{In, beside};
-use crate::tls::{CaCertificate, CaIssue, ClientAuth, Revocation, Verify};
+use crate::tls::{ClientAuth, Revocation, Verify};
+
+/// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
+const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity::Error };
 
 /// What was written, after inheritance, and what is made of it.
 pub(super) struct Compiled {
@@ -60,11 +62,12 @@ pub(super) fn compile(
     let mut reporter = Reporter { diagnostics, table: format!("tls.{name}") };
     let ca_files = nearest(chain, |auth| auth.ca_files.as_ref());
     let mut paths = Vec::new();
-    let mut authorities = Vec::new();
+    let mut cas = Vec::new();
     if let Some(Found { at, source, .. }) = &ca_files {
         for path in &at.value.0 {
             let (path, span) = (beside(&source.path, path), &path.span);
-            authorities.extend(ca_path(&path, span, files, &mut reporter.in_file(source)).unwrap_or_default());
+            let found = authorities::read(&path, span, CLIENT_CAS, files, &mut reporter.in_file(source));
+            cas.extend(found.unwrap_or_default().into_iter().flat_map(|file| file.authorities));
             paths.push(path);
         }
     }
@@ -91,10 +94,10 @@ pub(super) fn compile(
     if let Some(allow) = &allow {
         judge_allow(allow, &mode, &mut reporter);
     }
-    let lists = revocation::compile(chain, &mode, &authorities, files, &mut reporter);
+    let lists = revocation::compile(chain, &mode, &cas, files, &mut reporter);
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
     let Lists { revocation, paths: crl_files, notices } = lists;
-    let verify = Verify { authorities, revocation: revocation.clone(), policy: policy.clone() };
+    let verify = Verify { authorities: cas, revocation: revocation.clone(), policy: policy.clone() };
     let client_auth = match mode.effective {
         ClientAuthMode::None => ClientAuth::None,
         ClientAuthMode::Request => ClientAuth::Request,
@@ -210,58 +213,4 @@ fn values<T: FromStr<Err: Display>>(
 fn lists(rules: &file::ClientRules) -> Vec<&file::List> {
     let file::ClientRules { dns, uri, email, cn, ou, spki_sha256, serial } = rules;
     [dns, uri, email, cn, ou, spki_sha256, serial].into_iter().flatten().collect()
-}
-
-/// The file at `path`, or every file of the directory that it is.
-pub(super) fn entries(
-    key: &str,
-    path: &Path,
-    span: &Range<usize>,
-    files: &mut Files,
-    report: &mut Report<'_>,
-) -> Option<Vec<PathBuf>> {
-    if !files.is_directory(path) {
-        return Some(vec![path.to_owned()]);
-    }
-    match files.list(path) {
-        Ok(entries) if entries.is_empty() => {
-            report.error(span, format_args!("client_auth.{key}: there is no file in {}", path.display()), None);
-            None
-        }
-        Ok(entries) => Some(entries),
-        Err(error) => {
-            report.error(span, format_args!("client_auth.{key}: cannot list {}: {error}", path.display()), None);
-            None
-        }
-    }
-}
-
-/// Every CA of a file, or of every file of a directory; or none at all.
-fn ca_path(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<CaCertificate>> {
-    let entries = entries("ca_files", path, span, files, report)?;
-    let found: Vec<_> = entries.iter().map(|entry| ca_file(entry, span, files, report)).collect();
-    found.into_iter().collect::<Option<Vec<_>>>().map(|cas| cas.concat())
-}
-
-fn ca_file(path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> Option<Vec<CaCertificate>> {
-    let bytes = read(path, span, files, report)?;
-    match CaCertificate::parse_bundle(&bytes) {
-        Ok(cas) => {
-            for ca in &cas {
-                for issue in ca.issues(SystemTime::now()) {
-                    let severity = match issue {
-                        // Its owner could issue certificates that come in here, and was never meant to.
-                        CaIssue::NotCa => Severity::Error,
-                        CaIssue::Expired => Severity::Warning,
-                    };
-                    report.push(severity, span, format_args!("{}: {} {issue}", path.display(), ca.subject()), None);
-                }
-            }
-            Some(cas)
-        }
-        Err(error) => {
-            report.error(span, format_args!("client_auth.ca_files: {}: {error}", path.display()), None);
-            None
-        }
-    }
 }

@@ -9,7 +9,9 @@ use crate::config::compile::Report;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::read::Merged;
 use crate::config::{Action, Listener, Route};
+use crate::name::ServerName;
 use crate::route::{Overlap, Table};
+use crate::upstream;
 
 pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<Arc<str>, Listener> {
     let mut listeners = BTreeMap::new();
@@ -117,7 +119,7 @@ fn report_ties(ties: &BTreeSet<Overlap>, routes: &[Route], merged: &Merged, diag
     }
 }
 
-/// A hello that is passed to the listener which it came from comes back, until there are no descriptors left.
+/// What is sent to the listener which it came from comes back, until there are no descriptors left.
 fn report_circles(
     listeners: &BTreeMap<Arc<str>, Listener>,
     routes: &[Route],
@@ -131,7 +133,11 @@ fn report_circles(
         }
     }
     for route in routes {
-        let Action::Passthrough(upstream) = &route.action else { continue };
+        let upstream = match &route.action {
+            Action::Passthrough(upstream) => upstream,
+            Action::Terminate { upstream, .. } if comes_back(route, upstream) => upstream,
+            _ => continue,
+        };
         let own = upstream.servers.iter().find_map(|server| {
             let UpstreamAddr::Socket(server) = server else { return None };
             let is_own = |(name, bind): &&(&str, SocketAddr)| {
@@ -149,6 +155,18 @@ fn report_circles(
         let help = "name the server behind snigate".to_owned();
         diagnostics.push(Diagnostic::new(Severity::Error, message).at(&place.source, &place.span).help(help));
     }
+}
+
+/// Whether a session that snigate itself begins with these servers would be taken by the same route, if they were snigate.
+fn comes_back(route: &Route, upstream: &upstream::Options) -> bool {
+    let Some(tls) = &upstream.tls else { return false };
+    upstream.servers.iter().filter_map(|server| tls.name_of(server)).any(|name| {
+        match name.to_string().parse::<ServerName>() {
+            Ok(name) => route.rule.names.iter().any(|pattern| pattern.matches(&name)),
+            // An address is sent as no name.
+            Err(_) => !route.rule.strict_sni,
+        }
+    })
 }
 
 /// A route for IPv6 clients on a listener for IPv4 waits in vain, and the other way round.

@@ -1,6 +1,7 @@
 //! From what was written to what it means. Every rule that a configuration must keep is checked here, and every breach
 //! of one is reported, not only the first.
 
+mod authorities;
 mod client_auth;
 mod listeners;
 mod premature;
@@ -8,7 +9,9 @@ mod revocation;
 mod routes;
 mod self_signed;
 mod tls;
+mod trust;
 mod unused;
+mod upstream_tls;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -43,6 +46,11 @@ impl Report<'_> {
 
     fn warning(&mut self, span: &Range<usize>, message: impl std::fmt::Display, help: impl Into<Option<String>>) {
         self.push(Severity::Warning, span, message, help);
+    }
+
+    /// How many of the diagnostics so far, of all tables, refuse the configuration.
+    fn mistakes(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity.refuses()).count()
     }
 
     fn push(
@@ -99,8 +107,9 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
     }
     let storage = storage(merged.storage.as_ref());
     let materials = tls::compile(&merged, &storage, files, diagnostics);
+    let trusts = trust::compile(&merged, files, diagnostics);
     let mut listeners = listeners::compile(&merged, diagnostics);
-    let routes = routes::compile(&merged, &materials, &timeouts, diagnostics);
+    let routes = routes::compile(&merged, &materials, &trusts, &timeouts, diagnostics);
     premature::judge(&routes, &merged, &materials, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
     unused::judge(&merged, diagnostics);
@@ -112,6 +121,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         tls: policies.into_iter().map(|(name, policy)| (name, policy.shown)).collect(),
         certificates,
         storage,
+        trusts,
         timeouts,
         notices,
         log,

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::Notice;
 use crate::config::compile::Report;
-use crate::config::compile::client_auth::{Mode, Reporter, entries, nearest, needs_verification};
+use crate::config::compile::authorities::entries;
+use crate::config::compile::client_auth::{Mode, Reporter, nearest, needs_verification};
 use crate::config::compile::tls::{date, read};
 use crate::config::file;
 use crate::config::files::Files;
@@ -78,7 +79,7 @@ impl Lists {
     /// Reads a file, or every file of a directory.
     fn read(&mut self, path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) {
         self.paths.push(path.to_owned());
-        for path in entries("crl_files", path, span, files, report).unwrap_or_default() {
+        for path in entries("client_auth.crl_files", path, span, files, report).unwrap_or_default() {
             let Some(bytes) = read(&path, span, files, report) else { continue };
             match Crl::parse_bundle(&bytes) {
                 Ok(found) => self.revocation.lists.extend(found),

@@ -7,9 +7,11 @@ use std::time::Duration;
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
 use crate::config::compile::tls::{DEFAULT_TLS, Materials};
+use crate::config::compile::upstream_tls::{self, Context, is_shown_to_servers};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, At, List};
 use crate::config::read::{In, Merged};
+use crate::config::trust::Trusts;
 use crate::config::{Action, Route, Timeouts};
 use crate::name::{NamePattern, ServerName};
 use crate::route::Rule;
@@ -27,10 +29,11 @@ struct Upstream {
 pub(super) fn compile(
     merged: &Merged,
     materials: &Materials,
+    trusts: &Trusts,
     timeouts: &Timeouts,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Route> {
-    let upstreams = upstreams(merged, diagnostics);
+    let upstreams = upstreams(&Context { merged, materials, trusts }, diagnostics);
     let mut routes = Vec::with_capacity(merged.routes.len());
     for (name, table) in &merged.routes {
         let report = Report { diagnostics, source: &table.source, table: format!("routes.{name}") };
@@ -86,21 +89,26 @@ fn judge_coalescing(routes: &[Route], merged: &Merged, materials: &Materials, di
     }
 }
 
-fn upstreams(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Option<Upstream>> {
+fn upstreams(context: &Context<'_>, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Option<Upstream>> {
     let mut upstreams = BTreeMap::new();
-    for (name, table) in &merged.upstreams {
+    for (name, table) in &context.merged.upstreams {
         let mut report = Report { diagnostics, source: &table.source, table: format!("upstreams.{name}") };
-        upstreams.insert(name.clone(), upstream(name, table, &mut report));
+        upstreams.insert(name.clone(), upstream(name, table, context, &mut report));
     }
     upstreams
 }
 
-fn upstream(name: &str, table: &In<file::Upstream>, report: &mut Report<'_>) -> Option<Upstream> {
+fn upstream(
+    name: &str,
+    table: &In<file::Upstream>,
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+) -> Option<Upstream> {
     if name.contains(':') {
         let message = "the name of an upstream has no colon: routes would read it as an address";
         report.error(&table.span, message, None);
     }
-    let file::Upstream { servers, balance, connect_timeout } = &table.value;
+    let file::Upstream { servers, balance, connect_timeout, tls } = &table.value;
     let list = servers.clone().unwrap_or_default();
     if list.0.is_empty() {
         report.error(&table.span, "servers is missing", "add `servers = [\"192.0.2.1:8443\"]`".to_owned());
@@ -112,7 +120,8 @@ fn upstream(name: &str, table: &In<file::Upstream>, report: &mut Report<'_>) -> 
     };
     let connect_timeout = connect_timeout.as_ref().and_then(|text| report.duration("connect_timeout", text));
     let complete = !servers.is_empty() && servers.len() == list.0.len();
-    let options = Arc::new(upstream::Options { name: name.into(), servers, balance });
+    let tls = upstream_tls::compile(name, tls.as_ref(), &servers, context, report)?;
+    let options = Arc::new(upstream::Options { name: name.into(), servers, balance, tls });
     complete.then_some(Upstream { options, connect_timeout })
 }
 
@@ -180,7 +189,9 @@ impl Compiler<'_> {
         match action.value {
             file::Action::Passthrough => {
                 self.refuse_keys("passthrough", "the server behind it has its own", false);
-                self.upstream(timeouts).map(Action::Passthrough)
+                let upstream = self.upstream(timeouts)?;
+                self.refuse_tls_in_tls(&upstream)?;
+                Some(Action::Passthrough(upstream))
             }
             file::Action::Reject => {
                 self.refuse_keys("reject", "nobody comes in", true);
@@ -197,6 +208,21 @@ impl Compiler<'_> {
                 Some(Action::Terminate { upstream: upstream?, tls, certificates: names, acceptor: Arc::new(acceptor) })
             }
         }
+    }
+
+    /// What a passthrough client sends is TLS already, and its session is with the server.
+    fn refuse_tls_in_tls(&mut self, upstream: &upstream::Options) -> Option<()> {
+        let name = first(self.table.value.upstream.as_ref()).filter(|_| upstream.tls.is_some());
+        let Some(name) = name else { return Some(()) };
+        let message = format!(
+            "upstreams.{} has `tls`, which would wrap the client's own TLS once more: with action = \"passthrough\" the \
+             session is between the client and the server",
+            upstream.name
+        );
+        let help =
+            "write `action = \"terminate\"`, or name the server's address, or an upstream without `tls`".to_owned();
+        self.report.error(&name.span, message, help);
+        None
     }
 
     fn refuse_keys(&mut self, action: &str, why: &str, upstream_too: bool) {
@@ -227,7 +253,8 @@ impl Compiler<'_> {
                 let servers: Vec<UpstreamAddr> = self.report.parse_all("upstream", &list);
                 let name = addresses.iter().map(|address| address.as_str()).collect::<Vec<_>>().join(",");
                 let complete = servers.len() == addresses.len();
-                let options = upstream::Options { name: name.into(), servers, balance: upstream::Balance::First };
+                let options =
+                    upstream::Options { name: name.into(), servers, balance: upstream::Balance::First, tls: None };
                 complete.then(|| Arc::new(options))
             }
         }
@@ -269,7 +296,9 @@ impl Compiler<'_> {
         let defined = &self.merged.certificates;
         let list = match &self.table.value.certificates {
             Some(list) => list.clone(),
-            None => List::from(defined.keys().cloned().collect::<Vec<_>>()),
+            None => {
+                List::from(defined.keys().filter(|name| !self.is_for_servers_only(name)).cloned().collect::<Vec<_>>())
+            }
         };
         if list.0.is_empty() {
             let help = "add a table `[certificates.NAME]` with `cert_file` and `key_file`";
@@ -291,6 +320,13 @@ impl Compiler<'_> {
             }
         }
         (!names.is_empty() && names.len() == list.0.len()).then_some((names, certificates))
+    }
+
+    /// Whether the certificate is what snigate shows to servers, and of no use to clients.
+    fn is_for_servers_only(&self, name: &str) -> bool {
+        let certificate = self.materials.certificates.get(name).map(|named| &named.certificate);
+        is_shown_to_servers(name, self.merged)
+            && certificate.is_some_and(|certificate| !certificate.is_for_servers() || certificate.names().is_empty())
     }
 
     /// Warns of names that no certificate of the route covers.

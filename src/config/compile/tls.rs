@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use crate::config::compile::upstream_tls::is_shown_to_servers;
 use crate::config::compile::{Report, client_auth, self_signed};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, TlsVersion};
@@ -17,7 +18,7 @@ use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
 use crate::storage::Storage;
-use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Options};
+use crate::tls::{CaCertificate, Certificate, CertificateError, CertificateIssue, MinVersion, Options};
 
 /// A certificate that ends sooner than this is worth a warning.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -50,7 +51,7 @@ pub(super) fn compile(
         let certificate = if table.value.self_signed.as_ref().is_some_and(|own| own.value) {
             self_signed::compile(name, table, merged, storage, files, &mut report)
         } else {
-            certificate(table, files, &mut report)
+            certificate(table, is_shown_to_servers(name, merged), files, &mut report)
         };
         if let Some(certificate) = certificate {
             certificates.insert(name.as_str().into(), certificate);
@@ -67,7 +68,12 @@ pub(super) fn compile(
     Materials { certificates, policies }
 }
 
-fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Report<'_>) -> Option<NamedCertificate> {
+fn certificate(
+    table: &In<file::Certificate>,
+    shown_to_servers: bool,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<NamedCertificate> {
     let file::Certificate { cert_file, key_file, dir, self_signed: _, names } = &table.value;
     if let Some(name) = names.as_ref().and_then(|names| names.0.first()) {
         let help = "remove it, or write `self_signed = true`: the certificate in the file has its own names";
@@ -128,6 +134,10 @@ fn certificate(table: &In<file::Certificate>, files: &mut Files, report: &mut Re
         }
     };
     for issue in certificate.issues() {
+        // Servers know a client by any part of its certificate.
+        if shown_to_servers && *issue == CertificateIssue::NoNames {
+            continue;
+        }
         report.warning(&span, format_args!("{}: {issue}", cert_file.display()), None);
     }
     judge_dates(&certificate, &cert_file, &span, report);

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::config::compile::tls::DEFAULT_TLS;
+use crate::config::compile::upstream_tls::{certificate_name, trust_name};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{Action, ClientAuthMode, Tls};
 use crate::config::read::{In, Merged, Named};
 
-/// Reports each `[tls]`, `[upstreams]` and `[certificates]` table that no route uses. Where there are mistakes, what refers to what is not known.
+/// Reports each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table that no route uses. Where there are mistakes, what refers to what is not known.
 pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     if diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses()) {
         return;
@@ -32,10 +33,14 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
             table = merged.tls.get(name).and_then(|tls| tls.value.extends.as_ref()).map(|name| name.as_str());
         }
     }
+    let used = || upstreams.iter().filter_map(|name| merged.upstreams.get(*name)).map(|upstream| &upstream.value);
+    certificates.extend(used().filter_map(certificate_name));
+    let trust = used().filter_map(trust_name).collect();
     report_unguarded(merged, &tls, &open, diagnostics);
     report("tls", &merged.tls, &tls, diagnostics);
     report("upstreams", &merged.upstreams, &upstreams, diagnostics);
     report("certificates", &merged.certificates, &certificates, diagnostics);
+    report("trust", &merged.trust, &trust, diagnostics);
 }
 
 /// Refuses a configuration that asks for client certificates in a table which no route uses, while a route names no

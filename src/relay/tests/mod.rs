@@ -2,4 +2,5 @@ mod bulk;
 mod ends;
 mod support;
 mod tls;
+mod tls_upstream;
 mod waits;

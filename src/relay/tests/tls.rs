@@ -11,14 +11,22 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
 use super::support::{acknowledged, narrow_pair, noise, pair, read_all, reset, run, within};
 use crate::net::Stream;
 use crate::relay::{Error, Meter, Options, Side};
 
 /// A TLS client, and the stream that the relay has of it.
-async fn handshake((near, far): (TcpStream, TcpStream)) -> (TlsStream<TcpStream>, Stream) {
+pub(super) async fn handshake(pair: (TcpStream, TcpStream)) -> (TlsStream<TcpStream>, Stream) {
+    let (near, far) = sessions(pair).await;
+    (near, Stream::Tls(Box::new(far)))
+}
+
+/// The client's and the server's end of a TLS session.
+pub(super) async fn sessions(
+    (near, far): (TcpStream, TcpStream),
+) -> (TlsStream<TcpStream>, server::TlsStream<TcpStream>) {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -40,7 +48,7 @@ async fn handshake((near, far): (TcpStream, TcpStream)) -> (TlsStream<TcpStream>
         TlsConnector::from(Arc::new(client)).connect(name, near),
         TlsAcceptor::from(Arc::new(server)).accept(far),
     );
-    (near.unwrap(), Stream::Tls(Box::new(far.unwrap())))
+    (near.unwrap(), far.unwrap())
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod certificate;
 mod choice;
 mod client_auth;
+mod connector;
 mod handshake;
 mod resumption;
 mod revocation;

@@ -62,12 +62,17 @@ pub(crate) fn client_with(
     })
 }
 
+/// The chain and the key.
+pub(crate) fn parts(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
+    (chain, PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap())
+}
+
 /// A server that shows this certificate and asks for none.
 pub(crate) fn server(issued: &Issued) -> ServerConfig {
     let provider = Arc::new(default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+    let (chain, key) = parts(issued);
     config.with_no_client_auth().with_single_cert(chain, key).unwrap()
 }
 

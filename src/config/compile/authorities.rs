@@ -1,0 +1,102 @@
+//! Files of CAs, for those who verify clients and for those who verify servers. All of them count, or none.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::config::compile::Report;
+use crate::config::diagnostic::Severity;
+use crate::config::files::Files;
+use crate::tls::{CaCertificate, CaIssue};
+
+/// What CAs are read for.
+#[derive(Clone, Copy)]
+pub(super) struct Usage {
+    /// The key that names the files.
+    pub(super) key: &'static str,
+    /// How bad it is that a certificate does not say that it is one of a CA.
+    pub(super) not_ca: Severity,
+}
+
+/// The CAs of one file.
+pub(super) struct Authorities {
+    pub(super) path: PathBuf,
+    pub(super) authorities: Vec<CaCertificate>,
+}
+
+/// Every CA of a file, or of every file of a directory; nothing after a mistake, which has been reported.
+pub(super) fn read(
+    path: &Path,
+    span: &Range<usize>,
+    usage: Usage,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Vec<Authorities>> {
+    let entries = entries(usage.key, path, span, files, report)?;
+    // Every file is read, whatever the one before was like, so that all that is wrong is reported.
+    let found: Vec<_> = entries.into_iter().map(|entry| file(entry, span, usage, files, report)).collect();
+    found.into_iter().collect()
+}
+
+/// The file at `path`, or every file of the directory that it is. `key` names them in messages.
+pub(super) fn entries(
+    key: &str,
+    path: &Path,
+    span: &Range<usize>,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Vec<PathBuf>> {
+    if !files.is_directory(path) {
+        return Some(vec![path.to_owned()]);
+    }
+    match files.list(path) {
+        Ok(entries) if entries.is_empty() => {
+            report.error(span, format_args!("{key}: there is no file in {}", path.display()), None);
+            None
+        }
+        Ok(entries) => Some(entries),
+        Err(error) => {
+            report.error(span, format_args!("{key}: cannot list {}: {error}", path.display()), None);
+            None
+        }
+    }
+}
+
+fn file(
+    path: PathBuf,
+    span: &Range<usize>,
+    usage: Usage,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Authorities> {
+    let bytes = super::tls::read(&path, span, files, report)?;
+    match CaCertificate::parse_bundle(&bytes) {
+        Ok(authorities) => {
+            judge(&authorities, &path.display().to_string(), span, usage, report);
+            Some(Authorities { path, authorities })
+        }
+        Err(error) => {
+            report.error(span, format_args!("{}: {}: {error}", usage.key, path.display()), None);
+            None
+        }
+    }
+}
+
+/// Reports what the owner of these CAs, which stand in `place`, should know.
+pub(super) fn judge(
+    authorities: &[CaCertificate],
+    place: &str,
+    span: &Range<usize>,
+    usage: Usage,
+    report: &mut Report<'_>,
+) {
+    for ca in authorities {
+        for issue in ca.issues(SystemTime::now()) {
+            let severity = match issue {
+                CaIssue::NotCa => usage.not_ca,
+                CaIssue::Expired => Severity::Warning,
+            };
+            report.push(severity, span, format_args!("{place}: {} {issue}", ca.subject()), None);
+        }
+    }
+}

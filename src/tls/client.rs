@@ -1,0 +1,326 @@
+//! The client's side of TLS: sessions with servers, and why there is none.
+//!
+//! A server is believed because an authority vouches for its certificate, or because its key is known, or, where the
+//! operator says so, without a reason. Which of them it is stands in the [`ConnectorOptions`] and nowhere else: no error,
+//! and nothing that a server sends, leads from one to another.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::pki_types::{CertificateDer, ServerName as PkiName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use x509_parser::extensions::ExtendedKeyUsage;
+
+use crate::addr::UpstreamAddr;
+use crate::name::{Alpn, NameError, ServerName};
+use crate::tls::certificate::Certificate;
+use crate::tls::pem;
+use crate::tls::pin::Pin;
+use crate::tls::provider;
+use crate::tls::refused::{Met, SessionError, explain};
+use crate::tls::server::{MinVersion, versions};
+use crate::tls::trust::Trust;
+
+/// What a server must prove to be: a host name, or an IP address. Only a name is sent to it (RFC 6066 §3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerName(PkiName<'static>);
+
+impl PeerName {
+    /// The name that a server is known by at this address: its host name or IP address. A unix socket has none.
+    #[must_use]
+    pub fn of(addr: &UpstreamAddr) -> Option<Self> {
+        match addr {
+            UpstreamAddr::Socket(addr) => Some(addr.ip().into()),
+            UpstreamAddr::Host(name, _) => Self::named(name),
+            UpstreamAddr::Unix(_) => None,
+        }
+    }
+
+    /// Nothing where no certificate could have the name (its labels begin or end with a hyphen).
+    fn named(name: &ServerName) -> Option<Self> {
+        PkiName::try_from(name.as_str().to_owned()).ok().map(Self)
+    }
+}
+
+impl From<IpAddr> for PeerName {
+    fn from(ip: IpAddr) -> Self {
+        Self(ip.to_canonical().into())
+    }
+}
+
+impl FromStr for PeerName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.parse::<IpAddr>() {
+            Ok(ip) => Ok(ip.into()),
+            Err(_) => Self::named(&text.parse()?).ok_or(NameError::Character('-')),
+        }
+    }
+}
+
+impl fmt::Display for PeerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_str())
+    }
+}
+
+/// What a session with a server is made of.
+#[derive(Clone, Debug)]
+pub struct ConnectorOptions {
+    /// The upstream, for messages that name a key of its table.
+    pub upstream: Arc<str>,
+    /// What every server must prove to be; what it is known by at its address, unless given.
+    pub server_name: Option<PeerName>,
+    /// Whose word counts.
+    pub verification: Verification,
+    /// If there are any, the server's key must be one of them, whoever vouches for it.
+    pub pins: Vec<Pin>,
+    /// What is shown to a server that asks for a certificate: its name in the configuration, and the certificate.
+    pub certificate: Option<(Arc<str>, Arc<Certificate>)>,
+    /// The oldest version of TLS that is spoken.
+    pub min_version: MinVersion,
+    /// The protocols that are offered, the preferred one first. If there are none, what was agreed on with the client is.
+    pub alpn: Vec<Alpn>,
+}
+
+/// Whose word counts for a server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Verification {
+    /// That of these authorities. The name is that of a table, or nothing for the system's own store.
+    Trust(Option<Arc<str>>, Trust),
+    /// Nobody's: any certificate will do, of any name and any age. The pins still count.
+    Insecure,
+}
+
+/// Makes sessions with the servers of one upstream. Two connectors are equal if they were made of the same: contents, not
+/// files.
+pub struct Connector {
+    options: ConnectorOptions,
+    config: Arc<ClientConfig>,
+}
+
+impl Connector {
+    /// A connector with no sessions to resume yet. None is ever resumed by another connector.
+    ///
+    /// # Errors
+    ///
+    /// When the TLS library does not take the options.
+    pub fn new(options: ConnectorOptions) -> Result<Self, rustls::Error> {
+        let verifier = Verifier {
+            trust: match &options.verification {
+                Verification::Insecure => None,
+                Verification::Trust(_, trust) => {
+                    let roots = Arc::clone(&trust.roots);
+                    let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider()));
+                    Some(builder.build().map_err(|error| rustls::Error::General(error.to_string()))?)
+                }
+            },
+            pins: options.pins.clone(),
+        };
+        let own = options.certificate.as_ref().map(|(_, certificate)| Arc::clone(certificate.certified()));
+        let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+            .with_protocol_versions(versions(options.min_version))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(OwnCertificate(own)));
+        Ok(Self { options, config: Arc::new(config) })
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn options(&self) -> &ConnectorOptions {
+        &self.options
+    }
+
+    /// What the server at `addr` must prove to be. Nothing where that can only be told.
+    #[must_use]
+    pub fn name_of(&self, addr: &UpstreamAddr) -> Option<PeerName> {
+        self.options.server_name.clone().or_else(|| PeerName::of(addr))
+    }
+
+    /// Makes a session over `stream`, which leads to the server at `addr`. `agreed` is the protocol that the client and
+    /// snigate have agreed on: the bytes of one side go to the other as they are.
+    ///
+    /// There is no time limit: bound it from outside. Cancellation closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// When there is no session: why, and what to change. The server has been sent an alert, and the connection is closed.
+    pub async fn connect(
+        &self,
+        stream: TcpStream,
+        addr: &UpstreamAddr,
+        agreed: Option<&Alpn>,
+    ) -> Result<Box<TlsStream<TcpStream>>, SessionError> {
+        let name = self.name_of(addr).ok_or(SessionError::NoName)?;
+        let offered = if self.options.alpn.is_empty() {
+            agreed.map_or(&[][..], std::slice::from_ref)
+        } else {
+            &self.options.alpn
+        };
+        let offered = offered.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let handshake = connector.with_alpn(offered).connect(name.0.clone(), stream);
+        let handshake = async { handshake.await.map(Box::new).map_err(|error| (error, MET.with(RefCell::take))) };
+        let connected = MET.scope(RefCell::default(), handshake).await;
+        connected.map_err(|(error, met)| explain(error, &met, &name, &self.options))
+    }
+
+    /// All that makes a difference between two connectors.
+    fn identity(&self) -> impl Eq + Hash + '_ {
+        let ConnectorOptions { upstream, server_name, verification, pins, certificate, min_version, alpn } =
+            &self.options;
+        let certificate = certificate.as_ref().map(|(name, certificate)| (name, &certificate.certified().cert));
+        (upstream, server_name, verification, pins, certificate, min_version, alpn)
+    }
+}
+
+impl PartialEq for Connector {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Connector {}
+
+impl Hash for Connector {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+tokio::task_local! {
+    /// What the handshake that is being made in this task has met. rustls says what kind of error there was, and not with
+    /// which certificate.
+    static MET: RefCell<Met>;
+}
+
+/// Judges servers' certificates.
+#[derive(Debug)]
+struct Verifier {
+    /// Nothing where any certificate will do.
+    trust: Option<Arc<WebPkiServerVerifier>>,
+    pins: Vec<Pin>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &PkiName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        // There is none where nobody waits for an explanation.
+        let _ = MET.try_with(|met| met.borrow_mut().shown(leaf, intermediates));
+        if let Some(trust) = &self.trust {
+            trust.verify_server_cert(leaf, intermediates, name, ocsp_response, now)?;
+        }
+        if !self.pins.is_empty() {
+            let leaf = pem::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
+            let pin = Pin::of(leaf.public_key().raw);
+            if !self.pins.contains(&pin) {
+                return Err(CertificateError::Other(OtherError(Arc::new(NotPinned(pin)))).into());
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The server's key is not one that was expected.
+#[derive(Debug, Error)]
+#[error("the server's key has the pin {0}")]
+pub(super) struct NotPinned(pub(super) Pin);
+
+/// Shows the one certificate that was named for it, or none. No other certificate is ever shown to a server: one of a
+/// public CA is not for clients any more, and what it says of its owner is nobody's business.
+#[derive(Debug)]
+struct OwnCertificate(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for OwnCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let _ = MET.try_with(|met| met.borrow_mut().asked = true);
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Certificate {
+    /// Whether servers may take it from a client: its extended key usage says so, or there is none (RFC 5280 §4.2.1.12).
+    #[must_use]
+    pub fn is_for_clients(&self) -> bool {
+        self.is_for(|usage| usage.client_auth)
+    }
+
+    /// Whether clients may take it from a server.
+    #[must_use]
+    pub fn is_for_servers(&self) -> bool {
+        self.is_for(|usage| usage.server_auth)
+    }
+
+    fn is_for(&self, purpose: fn(&ExtendedKeyUsage<'_>) -> bool) -> bool {
+        let leaf = self.certified().cert.first().and_then(|leaf| pem::parse(leaf).ok());
+        // What cannot be read was refused when it was loaded.
+        leaf.is_none_or(|leaf| match leaf.extended_key_usage() {
+            Ok(Some(usage)) => purpose(usage.value),
+            _ => true,
+        })
+    }
+}
+
+/// Why a relay with a server ended, if the server did not accept the certificate that it was shown: with TLS 1.3 it says so
+/// only when snigate is done with the handshake.
+#[must_use]
+pub fn refused_certificate(error: &io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => crate::tls::refused::certificate_alert(*alert),
+        _ => None,
+    }
+}
