@@ -99,7 +99,7 @@ fn a_server_that_aborts_is_not_taken_for_one_that_has_finished() {
     assert_eq!(read_exact(&mut session, 15), b"half of the ans");
     abort(inside.sock);
     let error = session.read(&mut [0; 16]).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error:?}");
+    assert!(is_abrupt(&error), "{error:?}");
     drop(session);
     let line = proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &"server".into()), "{line}");
@@ -122,7 +122,7 @@ fn a_server_sees_that_a_client_was_cut_off() {
             session.sock.shutdown(Shutdown::Write).unwrap();
         }
         let error = inside.read(&mut [0; 16]).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{aborted}: {error:?}");
+        assert!(is_abrupt(&error), "{aborted}: {error:?}");
     }
 }
 
@@ -148,4 +148,26 @@ fn both_directions_are_exact_at_the_same_time() {
     assert_eq!((read_to_end(&mut session).len(), read_to_end(&mut inside).len()), (0, 0));
     let line = proxy.next_access();
     assert_eq!((&line["sent"], &line["received"]), (&3_000_001.into(), &3_000_006.into()), "{line}");
+}
+
+#[test]
+fn a_server_that_breaks_its_session_is_told_so_although_it_sends_on() {
+    let (site, dir) = site();
+    let (backend, sessions) = manual(server(&site.inside()));
+    let mut proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
+    let mut session = tls::session(&client(&site.edge, None, rustls::ALL_VERSIONS), NAME, proxy.connect());
+    session.write_all(b"the question").unwrap();
+    let mut inside = next(&sessions);
+    read_exact(&mut inside, 12);
+    let garbage = [&[23, 3, 3, 0, 32][..], &[0x55; 32]].concat();
+    inside.sock.write_all(&[garbage, vec![0; 100_000]].concat()).unwrap();
+    assert_eq!(tls::alert(&inside.read(&mut [0; 16]).unwrap_err()), Some(20), "bad_record_mac");
+    assert_eq!(read_to_end(&mut inside.sock), b"");
+    drop(inside);
+    let error = session.read(&mut [0; 16]).unwrap_err();
+    assert!(is_abrupt(&error), "{error:?}");
+    // Until the client ends too, it is given time to receive what the server had sent.
+    drop(session);
+    let line = proxy.next_access();
+    assert_eq!((&line["outcome"], &line["by"]), (&"broken".into(), &"server".into()), "{line}");
 }
