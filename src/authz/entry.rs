@@ -266,8 +266,9 @@ impl fmt::Display for OrganizationalUnit {
     }
 }
 
-/// The SHA-256 digest of a SubjectPublicKeyInfo: 64 hexadecimal digits, perhaps with colons, or its base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The SHA-256 digest of a SubjectPublicKeyInfo (RFC 7469 §2.4): 64 hexadecimal digits, perhaps with colons, or its base64,
+/// perhaps after `sha256//`, as curl has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SpkiDigest([u8; 32]);
 
 /// A text is not a SHA-256 digest.
@@ -277,6 +278,12 @@ pub struct SpkiDigest([u8; 32]);
      `openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints it"
 )]
 pub struct SpkiError;
+
+impl From<[u8; 32]> for SpkiDigest {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
 
 impl Entry for SpkiDigest {
     fn names(&self, identity: &Identity) -> bool {
@@ -288,6 +295,7 @@ impl FromStr for SpkiDigest {
     type Err = SpkiError;
 
     fn from_str(text: &str) -> Result<Self, SpkiError> {
+        let text = text.strip_prefix("sha256//").unwrap_or(text);
         let digest = hexadecimal(text).filter(|digits| digits.len() == 64).map(|digits| {
             let mut digest = [0; 32];
             for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
@@ -511,6 +519,7 @@ mod tests {
         let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let base64 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         assert_eq!(hex.parse::<SpkiDigest>(), base64.parse::<SpkiDigest>());
+        assert_eq!(hex.parse::<SpkiDigest>(), format!("sha256//{base64}").parse::<SpkiDigest>());
         assert_eq!(base64.parse::<SpkiDigest>().unwrap().to_string(), hex);
         // The last of them has bits set that stand for nothing.
         for text in ["", "e3b0", &hex[1..], &base64[1..], &format!("{hex}00"), &base64.replace("FU=", "FV=")] {

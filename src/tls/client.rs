@@ -24,10 +24,11 @@ use tokio_rustls::client::TlsStream;
 use x509_parser::extensions::ExtendedKeyUsage;
 
 use crate::addr::UpstreamAddr;
+use crate::authz::SpkiDigest;
 use crate::name::{Alpn, NameError, ServerName};
 use crate::tls::certificate::Certificate;
+use crate::tls::identity::sha256;
 use crate::tls::pem;
-use crate::tls::pin::Pin;
 use crate::tls::provider;
 use crate::tls::refused::{Met, SessionError, explain};
 use crate::tls::server::{MinVersion, versions};
@@ -87,7 +88,7 @@ pub struct ConnectorOptions {
     /// Whose word counts.
     pub verification: Verification,
     /// If there are any, the server's key must be one of them, whoever vouches for it.
-    pub pins: Vec<Pin>,
+    pub pins: Vec<SpkiDigest>,
     /// What is shown to a server that asks for a certificate: its name in the configuration, and the certificate.
     pub certificate: Option<(Arc<str>, Arc<Certificate>)>,
     /// The oldest version of TLS that is spoken.
@@ -219,7 +220,7 @@ tokio::task_local! {
 struct Verifier {
     /// Nothing where any certificate will do.
     trust: Option<Arc<WebPkiServerVerifier>>,
-    pins: Vec<Pin>,
+    pins: Vec<SpkiDigest>,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -238,7 +239,7 @@ impl ServerCertVerifier for Verifier {
         }
         if !self.pins.is_empty() {
             let leaf = pem::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
-            let pin = Pin::of(leaf.public_key().raw);
+            let pin = SpkiDigest::from(sha256(leaf.public_key().raw));
             if !self.pins.contains(&pin) {
                 return Err(CertificateError::Other(OtherError(Arc::new(NotPinned(pin)))).into());
             }
@@ -274,7 +275,7 @@ impl ServerCertVerifier for Verifier {
 /// The server's key is not one that was expected.
 #[derive(Debug, Error)]
 #[error("the server's key has the pin {0}")]
-pub(super) struct NotPinned(pub(super) Pin);
+pub(super) struct NotPinned(pub(super) SpkiDigest);
 
 /// Shows the one certificate that was named for it, or none. No other certificate is ever shown to a server: one of a
 /// public CA is not for clients any more, and what it says of its owner is nobody's business.

@@ -53,7 +53,7 @@ pub(super) fn fingerprint(der: &[u8]) -> String {
     hex(&sha256(der))
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
     digest.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     digest

@@ -12,7 +12,6 @@ mod crl;
 mod handshake;
 mod identity;
 mod pem;
-mod pin;
 pub mod pki;
 mod refused;
 mod self_signed;
@@ -34,7 +33,6 @@ pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_ce
 pub use crl::{Crl, Depth, Expired, Revocation, Unknown};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pem::{BundleError, CrlFileError, Foreign, PemError};
-pub use pin::{Pin, PinError};
 pub use refused::SessionError;
 pub use self_signed::{SelfSigned, renew_at};
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options, Verify};

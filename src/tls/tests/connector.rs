@@ -168,7 +168,7 @@ async fn the_ca_that_is_missing_is_the_issuer_of_the_last_certificate_that_the_s
 }
 
 /// As `openssl` finds it.
-fn pin_of(issued: &Issued) -> Pin {
+fn pin_of(issued: &Issued) -> crate::authz::SpkiDigest {
     let dir = write_files(&[("cert.pem", &issued.certificate)]);
     let command = "openssl x509 -pubkey -noout -in cert.pem | openssl pkey -pubin -outform der | sha256sum";
     let output = Command::new("sh").args(["-c", command]).current_dir(dir.path()).output().unwrap();
