@@ -64,8 +64,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn listeners<'a>(config: &'a Config, only: Option<&str>) -> anyhow::Result<Vec<(&'a Arc<str>, &'a Listener)>> {
     let Some(only) = only else { return Ok(config.listeners.iter().collect()) };
     let Some(found) = config.listeners.get_key_value(only) else {
-        let hint = did_you_mean(only, config.listeners.keys().map(|name| &**name)).unwrap_or_default();
-        bail!("listener {only:?} is not defined {hint}");
+        let hint = did_you_mean(only, config.listeners.keys().map(|name| &**name));
+        let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
+        bail!("listener {only:?} is not defined{hint}");
     };
     Ok(vec![found])
 }
@@ -213,19 +214,26 @@ fn client_auth(text: &mut String, tls: &Tls) {
             line(text, "client_auth", format_args!("{word} against {}", files.join(", ")));
         }
     }
-    if let Some(allow) = &tls.policy.allow {
-        list(text, "allow", allow);
-    }
-    list(text, "deny", &tls.policy.deny);
     if tls.client_auth == ClientAuthMode::RequireAny || tls.requires_identity() {
         line(text, "", "without a certificate: alert certificate_required (116), no_certificate");
     }
     if tls.client_auth.verifies() {
         line(text, "", "with one of another CA: alert unknown_ca (48), untrusted_certificate");
     }
+    if !tls.crl_files.is_empty() {
+        line(text, "", "with one that is revoked: alert certificate_revoked (44), revoked_certificate");
+    }
     if tls.policy != Policy::default() {
         line(text, "", "with one that is not allowed: alert access_denied (49), not_allowed");
     }
+    if !tls.crl_files.is_empty() {
+        let files: Vec<String> = tls.crl_files.iter().map(|path| path.display().to_string()).collect();
+        line(text, "crl_files", files.join(", "));
+    }
+    if let Some(allow) = &tls.policy.allow {
+        list(text, "allow", allow);
+    }
+    list(text, "deny", &tls.policy.deny);
 }
 
 fn list(text: &mut String, label: &str, rules: &Rules) {

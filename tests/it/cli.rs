@@ -404,3 +404,20 @@ fn the_commands_that_the_demo_prints_work_as_printed() {
     let path = printed.iter().find_map(|line| line.split("--cacert ").nth(1)?.split("/ca.pem").next()).unwrap();
     assert!(!Path::new(path).exists(), "{path} is left behind");
 }
+
+#[test]
+fn explain_says_what_a_revoked_client_sees() {
+    let dir = with_config(&format!(
+        "{LISTENER}{CERTIFICATE}[tls.m]\nclient_auth.ca_files = \"ca.pem\"\nclient_auth.crl_files = \"ca.crl\"\n\
+         [routes.a]\nsni = \"a.example\"\naction = \"terminate\"\ntls = \"m\"\nupstream = \"10.0.0.1:1\"\n"
+    ));
+    let authority = Authority::new("another", Validity::days(20)).unwrap();
+    let list = RevocationList::default().sign(&authority, Validity::days(30)).unwrap();
+    fs::write(dir.path().join("ca.crl"), list).unwrap();
+    let said = text(&snigate(dir.path(), &["explain", "--sni", "a.example"]));
+    for expected in
+        ["with one that is revoked: alert certificate_revoked (44), revoked_certificate", "crl_files    ca.crl\n"]
+    {
+        assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
+    }
+}

@@ -53,8 +53,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let validity = Validity { not_before: now, not_after: now + Duration::from_secs(options.days * 86400) };
     let pem = list.sign(&authority, validity)?;
     files::write(&[NewFile { path: &path, content: pem.as_bytes(), readers: Readers::Everybody }], true)?;
-    let days = options.days;
-    print(&format!("{text}wrote {}  {} revoked; make it anew within {days} days\n", path.display(), list.len()))?;
+    let (path, count, days) = (path.display(), list.len(), options.days);
+    let unit = if days == 1 { "day" } else { "days" };
+    print(&format!("{text}wrote {path}  {count} revoked; make it anew within {days} {unit}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

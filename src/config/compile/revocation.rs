@@ -46,14 +46,19 @@ pub(super) fn compile(
     };
     needs_verification("crl_files", &found, mode, reporter);
     let mut report = reporter.in_file(found.source);
+    let mut complete = !found.at.value.0.is_empty();
     for path in &found.at.value.0 {
-        lists.read(&beside(&found.source.path, path), &path.span, files, &mut report);
+        complete &= lists.read(&beside(&found.source.path, path), &path.span, files, &mut report);
     }
     if found.at.value.0.is_empty() {
         let help = "name a file, or remove it".to_owned();
         report.error(&found.at.span, "client_auth.crl_files names no file", help);
     }
-    lists.judge(&found.at.span, authorities, &mut report);
+    lists.judge(&found.at.span, &mut report);
+    // What a file that cannot be read would have held is not known.
+    if complete {
+        lists.miss(&found.at.span, authorities, &mut report);
+    }
     lists
 }
 
@@ -76,21 +81,29 @@ fn revocation(crl: Option<&file::Crl>) -> Revocation {
 }
 
 impl Lists {
-    /// Reads a file, or every file of a directory.
-    fn read(&mut self, path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) {
+    /// Reads a file, or every file of a directory, and says whether all of it could be read.
+    fn read(&mut self, path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> bool {
         self.paths.push(path.to_owned());
-        for path in entries("client_auth.crl_files", path, span, files, report).unwrap_or_default() {
-            let Some(bytes) = read(&path, span, files, report) else { continue };
+        let Some(paths) = entries("client_auth.crl_files", path, span, files, report) else { return false };
+        let mut complete = true;
+        for path in paths {
+            let Some(bytes) = read(&path, span, files, report) else {
+                complete = false;
+                continue;
+            };
             match Crl::parse_bundle(&bytes) {
                 Ok(found) => self.revocation.lists.extend(found),
                 Err(error) => {
                     report.error(span, format_args!("client_auth.crl_files: {}: {error}", path.display()), None);
+                    complete = false;
                 }
             }
         }
+        complete
     }
 
-    fn judge(&mut self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) {
+    /// Says which lists have to be replaced, and by when.
+    fn judge(&mut self, span: &Range<usize>, report: &mut Report<'_>) {
         let now = SystemTime::now();
         for list in self.revocation.newest() {
             let Some(due) = list.next_update() else { continue };
@@ -113,6 +126,10 @@ impl Lists {
                 self.notices.push(Notice { at: due - margin, message: format!("{message}; {meaning}") });
             }
         }
+    }
+
+    /// Says of which authorities there is no list.
+    fn miss(&self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) {
         if self.revocation.unknown == Unknown::Deny {
             for authority in authorities.iter().filter(|authority| !self.revocation.covers(authority)) {
                 let message = format!("client_auth.crl_files: there is no list of {}", authority.subject());

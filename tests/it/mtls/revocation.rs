@@ -223,12 +223,14 @@ fn what_is_wrong_with_lists_is_said_before_a_client_finds_out() {
         ("client_auth.crl_files = []", false, "names no file"),
         ("client_auth.crl_files = [\"none.crl\"]", false, "none.crl"),
         ("client_auth.crl_files = [\"clients.pem\"]", false, "holds no certificate revocation list but a certificate"),
+        ("client_auth.crl_files = [\"clients.crl\", \"none.crl\"]", false, "none.crl"),
         (&format!("{LIST}\nclient_auth.crl = {{ depht = \"leaf\" }}"), false, "depht"),
         (&format!("{LIST}\non_revoke = \"closed\""), false, "closed"),
     ] {
         let (passed, said) = check(&terms(&backend, keys));
         assert_eq!(passed, sound, "{keys}: {said}");
         assert!(said.contains(expected), "{keys}: {said}");
+        assert!(expected != "none.crl" || !said.contains("there is no list of"), "it is not known: {keys}: {said}");
     }
     let open = config(&backend, "open", "").replace("[tls.open]\n", "[tls.open]\non_revoke = \"close\"\n");
     let (passed, said) = check(&open);
