@@ -49,7 +49,7 @@ fn what_would_make_servers_believed_that_should_not_be_is_refused() {
         ("tls = \"corp\"", "", "expected a table, true or false"),
         ("tls = { sever_name = \"x\" }", "", "did you mean \"server_name\"?"),
         ("tls.server_name = \"a b\"", "", "tls.server_name: ' ' cannot stand in a server name"),
-        ("tls.pin = \"abcd\"", "", "tls.pin: a pin is the SHA-256 of a public key"),
+        ("tls.pin = \"abcd\"", "", "tls.pin: a SHA-256 digest of a public key"),
         ("tls = { insecure = true, pin = [] }", "", "tls.pin is empty"),
         ("tls.certificate = \"edge\"", CLIENT, "certificate \"edge\" is not defined"),
         ("tls.min_version = \"1.1\"", "", "unknown value `1.1`"),
