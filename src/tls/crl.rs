@@ -50,9 +50,12 @@ impl Revocation {
         self.lists.iter().any(|list| list.scope.issuer == authority.name())
     }
 
-    /// The newest lists, as the verifier takes them.
+    /// The newest lists, as the verifier takes them: it asks the first that is about a certificate, and takes several for
+    /// that which differ in scope here. An issuer's key identifier, say, may stand in some of its lists only.
     pub(super) fn ders(&self) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
-        self.newest().into_iter().map(|list| list.der.clone())
+        let mut newest = self.newest();
+        newest.sort_by(|one, other| other.age().cmp(&one.age()));
+        newest.into_iter().map(|list| list.der.clone())
     }
 }
 
