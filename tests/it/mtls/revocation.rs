@@ -170,6 +170,31 @@ fn a_connection_ends_within_a_second_of_the_reload_that_takes_its_certificate_or
 }
 
 #[test]
+fn who_came_in_without_a_certificate_goes_when_there_has_to_be_one() {
+    let backend = Backend::echo();
+    let table = |keys: &str| terms(&backend, &format!("on_revoke = \"close\"\n{keys}"));
+    let optional = table("client_auth.mode = \"verify_if_given\"");
+    for strict in [
+        table("client_auth.mode = \"require_and_verify\""),
+        table("client_auth.mode = \"verify_if_given\"\nclient_auth.allow.cn = [\"member\"]"),
+    ] {
+        let (site, dir) = site();
+        let member = site.member();
+        let mut proxy = Proxy::start_in(dir, &optional);
+        let mut anonymous = tls::session(&site.client(None, &TLS13), NAME, proxy.connect());
+        echo(&mut anonymous).unwrap();
+        let mut with_one = enter(&site, &proxy, &member);
+        proxy.reload(&format!("{optional}\n[timeouts]\nidle = \"2h\"\n"));
+        echo(&mut anonymous).unwrap();
+        proxy.reload(&strict);
+        assert_eq!(end(&mut anonymous), io::ErrorKind::ConnectionReset);
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"no_certificate".into(), &"proxy".into()), "{line}");
+        echo(&mut with_one).unwrap();
+    }
+}
+
+#[test]
 fn a_server_sees_that_a_connection_was_cut_off() {
     let (site, dir) = site();
     let member = site.member();
