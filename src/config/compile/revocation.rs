@@ -92,6 +92,14 @@ impl Lists {
     fn judge(&mut self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) {
         let now = SystemTime::now();
         for list in self.revocation.newest() {
+            if list.is_signed_by(authorities) == Some(false) {
+                let issuer = list.issuer();
+                let message =
+                    format!("client_auth.crl_files: the list of {issuer} is not signed by the CA of that name");
+                let help = "every client of this CA would be refused; fetch its list again, or, if the CA has a new key, \
+                            make a list with that";
+                report.error(span, message, help.to_owned());
+            }
             let Some(due) = list.next_update() else { continue };
             let life = due.duration_since(list.this_update()).unwrap_or_default();
             let margin = WEEK.min(life / SHARE);

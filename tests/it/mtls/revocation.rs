@@ -88,9 +88,10 @@ fn who_is_on_the_list_is_refused_from_the_reload_on_and_told_why() {
 }
 
 #[test]
-fn a_list_that_does_not_parse_refuses_the_reload_and_the_one_before_goes_on() {
+fn a_list_that_does_not_parse_or_is_forged_refuses_the_reload_and_the_one_before_goes_on() {
     let (site, dir) = site();
     let member = site.member();
+    let other = site.clients.client("other", Validity::days(20)).unwrap();
     revoke(dir.path(), &site.clients, "clients", &[&member]);
     let backend = Backend::echo();
     let proxy = Proxy::start_in(dir, &terms(&backend, LIST));
@@ -101,6 +102,11 @@ fn a_list_that_does_not_parse_refuses_the_reload_and_the_one_before_goes_on() {
         let error = ask(&site.client(Some(&member), &TLS13), proxy.connect()).unwrap_err();
         assert_eq!(alert(&error), Some(44), "{error}");
     }
+    // One that somebody else has signed would keep everybody out.
+    let impostor = Authority::new("clients", Validity::days(20)).unwrap();
+    let refusal = proxy.refusal_after(|| revoke(proxy.dir(), &impostor, "clients", &[]));
+    assert!(refusal.contains("is not signed by the CA of that name"), "{refusal}");
+    ask(&site.client(Some(&other), &TLS13), proxy.connect()).unwrap();
     proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[]));
     ask(&site.client(Some(&member), &TLS13), proxy.connect()).unwrap();
 }
