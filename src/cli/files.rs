@@ -1,7 +1,7 @@
 //! New files, of which some are secret. Nobody else can read those for a moment, nothing is replaced unless that was
 //! asked for, and nothing is ever half-written under its own name.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -108,7 +108,8 @@ fn write_new(path: &Path, file: &NewFile<'_>) -> io::Result<()> {
 /// that of the new file, and a group that could read the old one still can. Others never can. In a directory where
 /// everybody can put files, such as /tmp, that would be giving the key away.
 fn keep_owner(new: &File, file: &NewFile<'_>) -> io::Result<()> {
-    let Ok(old) = fs::symlink_metadata(file.path) else { return Ok(()) };
+    // The mode of a link says nothing of who could read what it leads to.
+    let Some(old) = fs::symlink_metadata(file.path).ok().filter(Metadata::is_file) else { return Ok(()) };
     let directory = file.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if fs::metadata(directory)?.mode() & 0o002 != 0 {
         return Ok(());

@@ -108,10 +108,12 @@ fn relayed(error: &relay::Error) -> Ending {
         },
     }
 }
+
 /// A connection whose client would not be let in any more.
 pub(super) fn withdrawn(refusal: &Refusal) -> Ending {
     let outcome = match refusal {
         Refusal::NotAllowed(_) => Outcome::NotAllowed,
+        Refusal::NoCertificate => Outcome::NoCertificate,
         // Whether the certificate is on a list or its CA is on none any more: what was given is taken back.
         _ => Outcome::RevokedCertificate,
     };

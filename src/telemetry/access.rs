@@ -129,5 +129,6 @@ mod tests {
         assert!(Ending::new(Outcome::RevokedCertificate, Party::Client).is_refusal());
         // It was in.
         assert!(!Ending::new(Outcome::RevokedCertificate, Party::Proxy).is_refusal());
+        assert!(!Ending::new(Outcome::NoCertificate, Party::Proxy).is_refusal());
     }
 }

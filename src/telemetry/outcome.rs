@@ -148,8 +148,8 @@ impl Ending {
     /// such case: that is snigate's doing.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        let withdrawn =
-            self.by == Party::Proxy && matches!(self.outcome, Outcome::NotAllowed | Outcome::RevokedCertificate);
+        let withdrawn = self.by == Party::Proxy
+            && matches!(self.outcome, Outcome::NoCertificate | Outcome::NotAllowed | Outcome::RevokedCertificate);
         self.outcome.is_refusal() && !withdrawn
     }
 

@@ -7,7 +7,7 @@ use crate::tls::handshake::{Refusal, refusal};
 use crate::tls::server::Acceptor;
 use crate::tls::verifier::observed_now;
 
-/// The certificates by which a client was let in, and when.
+/// The certificates by which a client was let in, and when. There are none of one that did not have to show any.
 #[derive(Debug)]
 pub struct Admission {
     chain: Vec<CertificateDer<'static>>,
@@ -15,10 +15,10 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// What `session` was let in by, if it showed a certificate that had to verify.
-    pub(super) fn of(session: &ServerConnection) -> Option<Self> {
-        let chain = session.peer_certificates()?.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        Some(Self { chain, at: UnixTime::now() })
+    /// What `session` was let in by.
+    pub(super) fn of(session: &ServerConnection) -> Self {
+        let shown = session.peer_certificates().unwrap_or_default();
+        Self { chain: shown.iter().map(|certificate| certificate.clone().into_owned()).collect(), at: UnixTime::now() }
     }
 }
 
@@ -32,8 +32,9 @@ impl Acceptor {
     ///
     /// Why it would not. A client of whom no certificate is verified any more is let in.
     pub fn admits(&self, admission: &Admission) -> Result<(), Refusal> {
-        let (Some(verifier), Some((leaf, others))) = (self.verifier(), admission.chain.split_first()) else {
-            return Ok(());
+        let Some(verifier) = self.verifier() else { return Ok(()) };
+        let Some((leaf, others)) = admission.chain.split_first() else {
+            return if verifier.client_auth_mandatory() { Err(Refusal::NoCertificate) } else { Ok(()) };
         };
         let (verified, fault) = observed_now(|| verifier.verify_client_cert(leaf, others, admission.at));
         verified.map(drop).map_err(|error| refusal(error).with(fault))

@@ -23,6 +23,8 @@ pub struct CaCertificate {
     subject: String,
     /// The subject in DER, as lists and leaves name their issuer.
     name: Vec<u8>,
+    /// The key alone, as signatures are verified with it.
+    public_key: Vec<u8>,
     not_after: SystemTime,
     is_ca: bool,
 }
@@ -87,6 +89,11 @@ impl CaCertificate {
         &self.name
     }
 
+    /// The public key, without its algorithm.
+    pub(super) fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
     /// The last moment at which the certificate is valid.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
@@ -113,6 +120,7 @@ impl CaCertificate {
             anchor: anchor.to_owned(),
             subject: distinguished_name(certificate.subject()),
             name: certificate.subject().as_raw().to_vec(),
+            public_key: certificate.public_key().subject_public_key.data.to_vec(),
             not_after: system_time(certificate.validity().not_after),
             is_ca: is_ca(&certificate),
             der,

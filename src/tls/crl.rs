@@ -14,6 +14,7 @@ use crate::tls::ca::CaCertificate;
 use crate::tls::certificate::system_time;
 use crate::tls::identity::distinguished_name;
 use crate::tls::pem::{self, CrlFileError};
+use crate::tls::provider;
 
 /// How certificates are checked against revocation lists.
 #[derive(Clone, Debug, Default)]
@@ -50,9 +51,12 @@ impl Revocation {
         self.lists.iter().any(|list| list.scope.issuer == authority.name())
     }
 
-    /// The newest lists, as the verifier takes them.
+    /// The newest lists, as the verifier takes them: it asks the first that is about a certificate, and takes several for
+    /// that which differ in scope here. An issuer's key identifier, say, may stand in some of its lists only.
     pub(super) fn ders(&self) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
-        self.newest().into_iter().map(|list| list.der.clone())
+        let mut newest = self.newest();
+        newest.sort_by(|one, other| other.age().cmp(&one.age()));
+        newest.into_iter().map(|list| list.der.clone())
     }
 }
 
@@ -126,6 +130,19 @@ impl Crl {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// Whether it has the signature of one of `authorities` that have its issuer's name. Nothing where none of them has:
+    /// an authority below them may have issued it.
+    #[must_use]
+    pub fn is_signed_by(&self, authorities: &[CaCertificate]) -> Option<bool> {
+        let mut named = authorities.iter().filter(|authority| self.scope.issuer == authority.name()).peekable();
+        named.peek()?;
+        let Ok((_, list)) = CertificateRevocationList::from_der(&self.der) else { return Some(false) };
+        let (message, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
+        let algorithms = provider().signature_verification_algorithms.all;
+        let verifies = |key: &[u8]| algorithms.iter().any(|by| by.verify_signature(key, message, signature).is_ok());
+        Some(named.any(|authority| verifies(authority.public_key())))
     }
 
     /// When it was issued.

@@ -107,7 +107,7 @@ impl Choice {
         match facts(stream.get_ref().1, routed) {
             Ok((version, alpn)) => {
                 let certificate = shown.and_then(|shown| shown.certificate());
-                let admission = self.recallable.then(|| Admission::of(stream.get_ref().1)).flatten();
+                let admission = self.recallable.then(|| Admission::of(stream.get_ref().1));
                 Ok(Accepted { stream: Box::new(stream), certificate, admission, version, alpn })
             }
             Err(refusal) => Err(HandshakeError::new(refusal, shown, stream.into_inner().0)),

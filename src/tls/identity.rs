@@ -15,7 +15,11 @@ use crate::authz::{AltName, Identity, push_printable};
 /// understood might be the very name that a policy denies. The error is the reason.
 pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
     let certificate = super::pem::parse(der)?;
-    let names = certificate.subject_alternative_name().map_err(|_| "its subjectAltName cannot be read".to_owned())?;
+    let unreadable = || "its subjectAltName cannot be read".to_owned();
+    let names = certificate.subject_alternative_name().map_err(|_| unreadable())?;
+    if names.as_ref().is_some_and(|names| names.value.general_names.iter().any(is_unreadable)) {
+        return Err(unreadable());
+    }
     let subject = certificate.subject();
     let serial = certificate.raw_serial();
     let leading_zeros = serial.iter().take(serial.len().saturating_sub(1)).take_while(|&&byte| byte == 0).count();
@@ -46,6 +50,12 @@ fn known_names(names: &[GeneralName<'_>]) -> Vec<AltName> {
         _ => None,
     };
     names.iter().filter_map(name).collect()
+}
+
+/// A name of a kind that policies speak of, in an encoding that none of them has: a mail address in ISO 8859-1, say.
+fn is_unreadable(name: &GeneralName<'_>) -> bool {
+    const EMAIL_DNS_URI: [Tag; 3] = [Tag(1), Tag(2), Tag(6)];
+    matches!(name, GeneralName::Invalid(tag, _) if EMAIL_DNS_URI.contains(tag))
 }
 
 /// The SHA-256 digest of a certificate in lower-case hexadecimal.
@@ -204,8 +214,13 @@ mod tests {
 
     #[test]
     fn a_certificate_whose_names_cannot_be_read_identifies_nobody() {
-        for (content, twice) in [(&[0x30, 0x03, 0x82, 0x09, b'a'][..], false), (&[0x30, 0x03, 0x82, 0x01, b'a'], true)]
-        {
+        for (content, twice) in [
+            (&[0x30, 0x03, 0x82, 0x09, b'a'][..], false),
+            (&[0x30, 0x03, 0x82, 0x01, b'a'], true),
+            (&[0x30, 0x03, 0x81, 0x01, 0xfc], false),
+            (&[0x30, 0x06, 0x82, 0x01, b'a', 0x82, 0x01, 0xfc], false),
+            (&[0x30, 0x03, 0x86, 0x01, 0xfc], false),
+        ] {
             let mut params = CertificateParams::default();
             let names = || CustomExtension::from_oid_content(&[2, 5, 29, 17], content.to_vec());
             params.custom_extensions.push(names());

@@ -54,7 +54,7 @@ pub(super) fn compile(
         let help = "name a file, or remove it".to_owned();
         report.error(&found.at.span, "client_auth.crl_files names no file", help);
     }
-    lists.judge(&found.at.span, &mut report);
+    lists.judge(&found.at.span, authorities, &mut report);
     // What a file that cannot be read would have held is not known.
     if complete {
         lists.miss(&found.at.span, authorities, &mut report);
@@ -102,10 +102,18 @@ impl Lists {
         complete
     }
 
-    /// Says which lists have to be replaced, and by when.
-    fn judge(&mut self, span: &Range<usize>, report: &mut Report<'_>) {
+    /// Says which lists cannot be right, and by when the others have to be replaced.
+    fn judge(&mut self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) {
         let now = SystemTime::now();
         for list in self.revocation.newest() {
+            if list.is_signed_by(authorities) == Some(false) {
+                let issuer = list.issuer();
+                let message =
+                    format!("client_auth.crl_files: the list of {issuer} is not signed by the CA of that name");
+                let help = "every client of this CA would be refused; fetch its list again, or, if the CA has a new key, \
+                            make a list with that";
+                report.error(span, message, help.to_owned());
+            }
             let Some(due) = list.next_update() else { continue };
             let life = due.duration_since(list.this_update()).unwrap_or_default();
             let margin = WEEK.min(life / SHARE);

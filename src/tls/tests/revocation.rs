@@ -58,6 +58,35 @@ async fn of_two_lists_the_newer_one_counts_in_whatever_order_they_stand() {
 }
 
 #[tokio::test]
+async fn the_newest_list_counts_whatever_it_says_of_its_scope() {
+    let own = authority("own");
+    let bad = own.client("bad", Validity::days(1)).unwrap();
+    let key = rcgen::KeyPair::from_pem(&own.key_pem()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(own.certificate(), key).unwrap();
+    let users = rcgen::CrlIssuingDistributionPoint {
+        distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://own.example/crl".to_owned()] },
+        scope: Some(rcgen::CrlScope::UserCertsOnly),
+    };
+    let new = revoke(&own, &[&bad]);
+    for (key_identifier_method, issuing_distribution_point) in
+        [(rcgen::KeyIdMethod::PreSpecified(vec![1]), None), (rcgen::KeyIdMethod::Sha256, Some(users))]
+    {
+        let old = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2999, 1, 1),
+            crl_number: vec![1].into(),
+            issuing_distribution_point,
+            revoked_certs: Vec::new(),
+            key_identifier_method,
+        };
+        let old = old.signed_by(&issuer).unwrap().pem().unwrap();
+        for lists in [[&*old, &*new], [&*new, &*old]] {
+            assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44));
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_a_list_of_the_issuer_or_with_an_old_one_nobody_comes_in_unless_allowed() {
     let (own, other) = (authority("own"), authority("other"));
     let good = own.client("good", Validity::days(1)).unwrap();

@@ -88,9 +88,10 @@ fn who_is_on_the_list_is_refused_from_the_reload_on_and_told_why() {
 }
 
 #[test]
-fn a_list_that_does_not_parse_refuses_the_reload_and_the_one_before_goes_on() {
+fn a_list_that_does_not_parse_or_is_forged_refuses_the_reload_and_the_one_before_goes_on() {
     let (site, dir) = site();
     let member = site.member();
+    let other = site.clients.client("other", Validity::days(20)).unwrap();
     revoke(dir.path(), &site.clients, "clients", &[&member]);
     let backend = Backend::echo();
     let proxy = Proxy::start_in(dir, &terms(&backend, LIST));
@@ -101,6 +102,11 @@ fn a_list_that_does_not_parse_refuses_the_reload_and_the_one_before_goes_on() {
         let error = ask(&site.client(Some(&member), &TLS13), proxy.connect()).unwrap_err();
         assert_eq!(alert(&error), Some(44), "{error}");
     }
+    // One that somebody else has signed would keep everybody out.
+    let impostor = Authority::new("clients", Validity::days(20)).unwrap();
+    let refusal = proxy.refusal_after(|| revoke(proxy.dir(), &impostor, "clients", &[]));
+    assert!(refusal.contains("is not signed by the CA of that name"), "{refusal}");
+    ask(&site.client(Some(&other), &TLS13), proxy.connect()).unwrap();
     proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[]));
     ask(&site.client(Some(&member), &TLS13), proxy.connect()).unwrap();
 }
@@ -167,6 +173,31 @@ fn a_connection_ends_within_a_second_of_the_reload_that_takes_its_certificate_or
     echo(&mut stays_session).unwrap();
     drop(stays_session);
     assert_eq!(proxy.next_access()["client_cert"], "CN=stays");
+}
+
+#[test]
+fn who_came_in_without_a_certificate_goes_when_there_has_to_be_one() {
+    let backend = Backend::echo();
+    let table = |keys: &str| terms(&backend, &format!("on_revoke = \"close\"\n{keys}"));
+    let optional = table("client_auth.mode = \"verify_if_given\"");
+    for strict in [
+        table("client_auth.mode = \"require_and_verify\""),
+        table("client_auth.mode = \"verify_if_given\"\nclient_auth.allow.cn = [\"member\"]"),
+    ] {
+        let (site, dir) = site();
+        let member = site.member();
+        let mut proxy = Proxy::start_in(dir, &optional);
+        let mut anonymous = tls::session(&site.client(None, &TLS13), NAME, proxy.connect());
+        echo(&mut anonymous).unwrap();
+        let mut with_one = enter(&site, &proxy, &member);
+        proxy.reload(&format!("{optional}\n[timeouts]\nidle = \"2h\"\n"));
+        echo(&mut anonymous).unwrap();
+        proxy.reload(&strict);
+        assert_eq!(end(&mut anonymous), io::ErrorKind::ConnectionReset);
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"no_certificate".into(), &"proxy".into()), "{line}");
+        echo(&mut with_one).unwrap();
+    }
 }
 
 #[test]

@@ -122,6 +122,16 @@ fn a_new_key_is_for_those_who_could_read_the_old_one() {
 }
 
 #[test]
+fn a_key_that_replaces_a_link_is_for_its_owner_alone() {
+    let dir = with_ca();
+    let key = dir.path().join("a.example-key.pem");
+    std::os::unix::fs::symlink("/nowhere/else", &key).unwrap();
+    done(dir.path(), "issue --name a.example --force");
+    assert!(fs::symlink_metadata(&key).unwrap().is_file());
+    assert_eq!(mode(&key), 0o600);
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_to_is_an_error_without_remains() {
     let dir = with_ca();
     // Not even root can make a file in it.
