@@ -135,6 +135,18 @@ fn the_commands_for_a_private_ca_work_one_after_the_other() {
 }
 
 #[test]
+fn the_figures_are_those_of_the_last_full_run() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/RESULTS.md");
+    let results = fs::read_to_string(results).unwrap();
+    let rows = |text: &str| -> Vec<String> {
+        let rows = text.lines().skip_while(|line| !line.starts_with("| work | snigate |"));
+        rows.take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+    };
+    assert!(rows(&results).len() > 10);
+    assert_eq!(rows(&readme()), rows(&results));
+}
+
+#[test]
 fn the_commands_are_those_of_the_table() {
     let output = Command::new(env!("CARGO_BIN_EXE_snigate")).arg("--help").output().unwrap();
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
