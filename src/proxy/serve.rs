@@ -117,11 +117,12 @@ async fn terminate(
     preface: Vec<u8>,
     mut session: Box<Session>,
 ) {
-    let Some(client) = handshake(route, acceptor, client, &preface, &mut session).await else { return };
+    // Boxed, like the way to the server: the connection may last for days, and the handshakes' state must not.
+    let Some(client) = Box::pin(handshake(route, acceptor, client, &preface, &mut session)).await else { return };
     drop(preface);
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
-    match connect(route, upstream, &[], &mut session).await {
+    match Box::pin(connect(route, upstream, &[], &mut session)).await {
         Ok(server) => move_bytes(route, client, server, &mut session).await,
         // Closing without close_notify: a client must not take this for the end of an empty answer.
         Err(error) => session.end(error.ending()),
