@@ -1,0 +1,136 @@
+//! `client_auth` of a `[tls]` table.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::file::{At, List};
+
+/// `client_auth` of a `[tls]` table.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientAuth {
+    /// `require_and_verify` where there are CA files, `none` otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<At<ClientAuthMode>>,
+    /// Files, or directories of files, of the CAs that client certificates are verified against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_files: Option<At<List>>,
+    /// Files, or directories of files, of certificate revocation lists, PEM or DER.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl_files: Option<At<List>>,
+    /// How the lists are used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl: Option<At<Crl>>,
+    /// Of the clients whose certificate verifies, only those that one of these entries names. Everybody unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<At<ClientRules>>,
+    /// No client that one of these entries names, allowed or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deny: Option<At<ClientRules>>,
+}
+
+/// `client_auth.crl` of a `[tls]` table.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Crl {
+    /// Which certificates of a chain are looked up. `leaf` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<CrlDepth>,
+    /// What becomes of a certificate of whose issuer there is no list. `deny` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<Verdict>,
+    /// What becomes of a certificate whose issuer's list is older than it may be. `deny` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Verdict>,
+}
+
+/// Which certificates of a chain are looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CrlDepth {
+    /// The client's own.
+    Leaf,
+    /// The client's own and every intermediate.
+    Chain,
+}
+
+/// Whether somebody comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No.
+    Deny,
+    /// Yes.
+    Allow,
+}
+
+/// Whether clients authenticate. Go's names, which Traefik uses, are understood, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthMode {
+    /// No certificate is asked for.
+    #[serde(alias = "NoClientCert")]
+    None,
+    /// One is asked for. Any is taken, or none, and nothing is verified: it only stands in the log.
+    #[serde(alias = "RequestClientCert")]
+    Request,
+    /// One must be shown. Any is taken, and nothing is verified: it only stands in the log.
+    #[serde(alias = "RequireAnyClientCert")]
+    RequireAny,
+    /// One may be shown, and must then verify against the CA files.
+    #[serde(alias = "VerifyClientCertIfGiven")]
+    VerifyIfGiven,
+    /// One must be shown, and must verify against the CA files.
+    #[serde(alias = "RequireAndVerifyClientCert")]
+    RequireAndVerify,
+}
+
+impl ClientAuthMode {
+    /// Whether a certificate that is shown must verify.
+    #[must_use]
+    pub fn verifies(self) -> bool {
+        match self {
+            Self::None | Self::Request | Self::RequireAny => false,
+            Self::VerifyIfGiven | Self::RequireAndVerify => true,
+        }
+    }
+
+    /// As it is written in the file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Request => "request",
+            Self::RequireAny => "require_any",
+            Self::VerifyIfGiven => "verify_if_given",
+            Self::RequireAndVerify => "require_and_verify",
+        }
+    }
+}
+
+/// `client_auth.allow` and `client_auth.deny`: clients, by what their certificates say. One entry that matches is enough.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientRules {
+    /// DNS names (subjectAltName): `a.example` or `*.example` (one label).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<List>,
+    /// URIs (subjectAltName), or the beginning of one and `*`: `spiffe://example.net/web/*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<List>,
+    /// Mail addresses (subjectAltName).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<List>,
+    /// Common names of the subject, in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cn: Option<List>,
+    /// Organizational units of the subject, in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ou: Option<List>,
+    /// SHA-256 digests of public keys (SubjectPublicKeyInfo), in hexadecimal or base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spki_sha256: Option<List>,
+    /// Serial numbers in hexadecimal. Each is unique among the certificates of one CA only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<List>,
+}

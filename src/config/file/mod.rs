@@ -1,0 +1,62 @@
+//! The configuration file as it is written: every key, still unchecked.
+//!
+//! Values that a diagnostic may have to point at are [`At`]: the value and where it stands.
+
+mod client_auth;
+mod route;
+mod settings;
+mod tls;
+mod upstream;
+mod value;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
+pub use route::{Action, Listener, Route};
+pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
+pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
+pub use upstream::{Balance, Upstream, UpstreamTls, UpstreamTlsTable};
+pub use value::{At, List};
+
+/// Tables by name.
+pub type Tables<T> = BTreeMap<At<String>, T>;
+
+/// A configuration file.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// Other files to merge, relative to this one; `*` may stand in the last part of a path. A name that two files define
+    /// is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include: Option<List>,
+    /// Where to listen for TLS clients.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub listeners: Tables<Listener>,
+    /// Which clients go where. The order of routes never matters: the most specific one takes the client.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: Tables<Route>,
+    /// Servers, by the name that routes use.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstreams: Tables<Upstream>,
+    /// How TLS is terminated. A route that names none uses `default`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tls: Tables<Tls>,
+    /// Server certificates with their keys.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: Tables<Certificate>,
+    /// Where things are kept that must outlive a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<At<Storage>>,
+    /// Whom snigate believes when it is the client.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub trust: Tables<Trust>,
+    /// Time limits of every listener and route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<At<Timeouts>>,
+    /// What is logged, to standard error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<At<Log>>,
+}

@@ -1,0 +1,63 @@
+//! `[listeners]` and `[routes]`: which clients go where.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::file::{At, List, RouteTimeouts};
+
+/// `[listeners.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listener {
+    /// IP addresses with ports, such as `0.0.0.0:443` and `[::]:443` (which takes IPv6 only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind: Option<List>,
+}
+
+/// `[routes.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Route {
+    /// Server names: `a.example`, `*.example` (one label) or `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sni: Option<List>,
+    /// Only clients that offer one of these protocols.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<List>,
+    /// Only clients from these ranges of addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<List>,
+    /// Only on these listeners; on all of them otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listeners: Option<List>,
+    /// Whether the client must send a name that the route lists, and a certificate must cover it. True unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict_sni: Option<bool>,
+    /// `passthrough`, `terminate` or `reject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<At<Action>>,
+    /// An address, a list of addresses (tried in order), or the name of an upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<List>,
+    /// The `[tls]` table of a route that terminates; `default` otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<At<String>>,
+    /// The certificates of a route that terminates, the default one first; all of them otherwise, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<List>,
+    /// Time limits of this route, where they differ from the global ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<RouteTimeouts>,
+}
+
+/// What happens to the clients of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The bytes go to the upstream as they are.
+    Passthrough,
+    /// TLS ends here; the plaintext goes to the upstream.
+    Terminate,
+    /// The client is refused with the alert `access_denied`.
+    Reject,
+}

@@ -1,0 +1,98 @@
+//! `[timeouts]`, `[log]` and `[storage]`: settings of the whole process.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::file::At;
+
+/// `[timeouts]`: durations such as `"5s"`, or `"off"` where that is allowed.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From accept to the whole ClientHello. `5s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello: Option<At<String>>,
+    /// For the TLS handshake. `10s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<At<String>>,
+    /// For each server that is tried. `5s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<At<String>>,
+    /// Without a byte either way. `1h` unless given; may be `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<At<String>>,
+    /// With one side finished and the other silent. `60s` unless given; may be `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_close: Option<At<String>>,
+    /// For connections to end by themselves when snigate stops. `30s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<At<String>>,
+}
+
+/// `[routes.NAME.timeouts]`: those of [`Timeouts`] that a route can still change when it is known.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteTimeouts {
+    /// See [`Timeouts::handshake`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<At<String>>,
+    /// See [`Timeouts::connect`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<At<String>>,
+    /// See [`Timeouts::idle`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<At<String>>,
+    /// See [`Timeouts::half_close`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_close: Option<At<String>>,
+}
+
+/// `[log]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The least important events to log. `info` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+    /// `text` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Whether each connection is logged when it ends. True unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<bool>,
+}
+
+/// Importance of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Something is wrong that the operator must mend.
+    Error,
+    /// Something may soon be.
+    Warn,
+    /// What happened.
+    Info,
+    /// How it happened.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+/// How an event is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// `time level message key=value ...`
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `[storage]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// A directory that belongs to snigate; it is made if need be. `/var/lib/snigate` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<At<String>>,
+}

@@ -1,0 +1,117 @@
+//! `[upstreams]`: servers.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::config::file::{At, List, TlsVersion};
+
+/// `[upstreams.NAME]`
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers: Option<List>,
+    /// Which server a connection tries first. The others follow in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
+    /// How long to wait for each server; `timeouts.connect` of the route otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<At<String>>,
+    /// The servers speak TLS, and how they are verified: a table, or `true` for one without keys. For routes that terminate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<At<UpstreamTls>>,
+}
+
+/// Which server a connection tries first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// Each in turn.
+    RoundRobin,
+    /// Always the first.
+    First,
+}
+
+/// `tls` of an `[upstreams]` table.
+#[derive(Debug)]
+pub enum UpstreamTls {
+    /// `true`, which is a table without keys, or `false`, which is none.
+    Switch(bool),
+    /// A table.
+    Table(Box<UpstreamTlsTable>),
+}
+
+/// The keys of `tls` of an `[upstreams]` table.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamTlsTable {
+    /// The host name or IP address that every server must have a certificate for. That of the server's address unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<At<String>>,
+    /// The `[trust]` table whose CAs are believed; the system's store unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<At<String>>,
+    /// The `[certificates]` table whose certificate is shown to a server that asks for one. None unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<At<String>>,
+    /// The oldest version of TLS to speak. 1.2 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<TlsVersion>,
+    /// Protocols to offer, the preferred one first; that which was agreed on with the client unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<List>,
+    /// SHA-256 of public keys, of which the server must have one: 64 hexadecimal digits, or base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<List>,
+    /// Whether any certificate will do, whoever issued it and for whatever name. False unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure: Option<At<bool>>,
+}
+
+impl<'de> Deserialize<'de> for UpstreamTls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TlsVisitor;
+        impl<'de> Visitor<'de> for TlsVisitor {
+            type Value = UpstreamTls;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table, true or false")
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<UpstreamTls, E> {
+                Ok(UpstreamTls::Switch(on))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UpstreamTls, A::Error> {
+                UpstreamTlsTable::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(UpstreamTls::Table)
+            }
+        }
+        deserializer.deserialize_any(TlsVisitor)
+    }
+}
+
+impl Serialize for UpstreamTls {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Switch(on) => serializer.serialize_bool(*on),
+            Self::Table(table) => table.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for UpstreamTls {
+    fn schema_name() -> Cow<'static, str> {
+        "UpstreamTls".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<UpstreamTlsTable>();
+        schemars::json_schema!({ "anyOf": [{ "type": "boolean" }, table] })
+    }
+}
