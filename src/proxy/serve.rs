@@ -18,7 +18,7 @@ use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::{Acceptor, Signatures};
-use crate::upstream::Upstream;
+use crate::upstream::{Origin, Request, Upstream};
 use crate::wire::{ClientHello, RequestedName, reframe};
 
 /// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
@@ -102,7 +102,9 @@ async fn connect(route: &Route, upstream: &Upstream, first: &[u8], session: &mut
     // What a client offers counts for nothing before there is a session with it.
     let agreed = session.record.tls_version.and(session.record.alpn.first());
     let start = Instant::now();
-    let connected = upstream.connect(first, agreed, route.connect_timeout).await;
+    let origin = Origin { client: session.record.client };
+    let request = Request { first, agreed, origin, timeout: route.connect_timeout };
+    let connected = upstream.connect(&request).await;
     session.record.connect = Some(start.elapsed());
     let (server, addr) = connected.map_err(Error::Connect)?;
     session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(addr.clone())));

@@ -12,6 +12,7 @@ mod tls;
 mod trust;
 mod unused;
 mod upstream_tls;
+mod upstreams;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,13 +1,13 @@
-//! Routes and upstreams.
+//! Routes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
 use crate::config::compile::tls::{DEFAULT_TLS, Materials};
-use crate::config::compile::upstream_tls::{self, Context, is_shown_to_servers};
+use crate::config::compile::upstream_tls::{Context, is_shown_to_servers};
+use crate::config::compile::upstreams::{self, Upstream};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, At, List};
 use crate::config::read::{In, Merged};
@@ -20,12 +20,6 @@ use crate::upstream;
 
 type Certificates = Vec<Arc<Certificate>>;
 
-/// An `[upstreams]` table.
-struct Upstream {
-    options: Arc<upstream::Options>,
-    connect_timeout: Option<Duration>,
-}
-
 pub(super) fn compile(
     merged: &Merged,
     materials: &Materials,
@@ -33,7 +27,7 @@ pub(super) fn compile(
     timeouts: &Timeouts,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Route> {
-    let upstreams = upstreams(&Context { merged, materials, trusts }, diagnostics);
+    let upstreams = upstreams::compile(&Context { merged, materials, trusts }, diagnostics);
     let mut routes = Vec::with_capacity(merged.routes.len());
     for (name, table) in &merged.routes {
         let report = Report { diagnostics, source: &table.source, table: format!("routes.{name}") };
@@ -87,42 +81,6 @@ fn judge_coalescing(routes: &[Route], merged: &Merged, materials: &Materials, di
         let help = "use a certificate without this name there, or let its server refuse the name".to_owned();
         diagnostics.push(Diagnostic::new(Severity::Warning, message).at(&place.source, &place.span).help(help));
     }
-}
-
-fn upstreams(context: &Context<'_>, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Option<Upstream>> {
-    let mut upstreams = BTreeMap::new();
-    for (name, table) in &context.merged.upstreams {
-        let mut report = Report { diagnostics, source: &table.source, table: format!("upstreams.{name}") };
-        upstreams.insert(name.clone(), upstream(name, table, context, &mut report));
-    }
-    upstreams
-}
-
-fn upstream(
-    name: &str,
-    table: &In<file::Upstream>,
-    context: &Context<'_>,
-    report: &mut Report<'_>,
-) -> Option<Upstream> {
-    if name.contains(':') {
-        let message = "the name of an upstream has no colon: routes would read it as an address";
-        report.error(&table.span, message, None);
-    }
-    let file::Upstream { servers, balance, connect_timeout, tls } = &table.value;
-    let list = servers.clone().unwrap_or_default();
-    if list.0.is_empty() {
-        report.error(&table.span, "servers is missing", "add `servers = [\"192.0.2.1:8443\"]`".to_owned());
-    }
-    let servers: Vec<UpstreamAddr> = report.parse_all("servers", &list);
-    let balance = match balance {
-        Some(file::Balance::First) => upstream::Balance::First,
-        Some(file::Balance::RoundRobin) | None => upstream::Balance::RoundRobin,
-    };
-    let connect_timeout = connect_timeout.as_ref().and_then(|text| report.duration("connect_timeout", text));
-    let complete = !servers.is_empty() && servers.len() == list.0.len();
-    let tls = upstream_tls::compile(name, tls.as_ref(), &servers, context, report)?;
-    let options = Arc::new(upstream::Options { name: name.into(), servers, balance, tls });
-    complete.then_some(Upstream { options, connect_timeout })
 }
 
 struct Compiler<'a> {
