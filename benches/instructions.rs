@@ -85,7 +85,7 @@ fn run(case: &str) -> anyhow::Result<()> {
         let names: Vec<ServerName> = (0..NAMES).map(|at| kind.name(at, routes)).collect();
         measured(&mut || {
             for name in &names {
-                let key = Key { name: Some(name), client: IpAddr::V4(Ipv4Addr::LOCALHOST), alpn: &[] };
+                let key = Key { name: Some(name), client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), alpn: &[] };
                 black_box(table.lookup(black_box(&key)));
             }
         });

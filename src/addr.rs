@@ -12,27 +12,38 @@ use thiserror::Error;
 
 use crate::name::{NameError, ServerName};
 
-/// The address that a client connected from.
+/// Where a client connected from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientAddr(SocketAddr);
+pub enum ClientAddr {
+    /// An IP address and a port. An IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is kept as IPv4.
+    Socket(SocketAddr),
+    /// A unix socket of this machine.
+    Unix,
+}
 
 impl ClientAddr {
-    /// The client's IP address; an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) is given as IPv4.
+    /// The client's IP address, if it came over a network.
     #[must_use]
-    pub fn ip(self) -> IpAddr {
-        self.0.ip()
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Socket(addr) => Some(addr.ip()),
+            Self::Unix => None,
+        }
     }
 }
 
 impl From<SocketAddr> for ClientAddr {
     fn from(addr: SocketAddr) -> Self {
-        Self(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+        Self::Socket(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
     }
 }
 
 impl fmt::Display for ClientAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Socket(addr) => addr.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
     }
 }
 

@@ -88,7 +88,7 @@ fn a_look_up_allocates_nothing() {
     ] {
         let alpn: Vec<Alpn> = alpn.iter().map(|protocol| protocol.parse().unwrap()).collect();
         let parsed: Option<ServerName> = name.map(|name| name.parse().unwrap());
-        let key = Key { name: parsed.as_ref(), client: client.parse::<IpAddr>().unwrap(), alpn: &alpn };
+        let key = Key { name: parsed.as_ref(), client: Some(client.parse::<IpAddr>().unwrap()), alpn: &alpn };
         let (count, found) = asked(|| table.lookup(black_box(&key)).copied());
         assert_eq!((count, found), (0, expected), "{name:?} {client} {alpn:?}");
     }

@@ -52,7 +52,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             format!("{text:?} is not a server name; a client that sends it gets the alert unrecognized_name (112)")
         })?),
     };
-    let key = Key { name: name.as_ref(), client: options.from.to_canonical(), alpn: &options.alpn };
+    let key = Key { name: name.as_ref(), client: Some(options.from.to_canonical()), alpn: &options.alpn };
     let mut text = String::new();
     for (listener_name, listener) in listeners(&config, options.listener.as_deref())? {
         explain(&mut text, &config, listener_name, listener, &key);
@@ -98,7 +98,8 @@ fn client(key: &Key<'_>) -> String {
     let name = key.name.map_or_else(|| "sends no server name".to_owned(), |name| format!("asks for {name}"));
     let alpn: Vec<String> = key.alpn.iter().map(ToString::to_string).collect();
     let alpn = if alpn.is_empty() { String::new() } else { format!(", offers {}", alpn.join(", ")) };
-    format!("{} {name}{alpn}", key.client)
+    let client = key.client.map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+    format!("{client} {name}{alpn}")
 }
 
 /// What made this route the most specific one.
@@ -118,7 +119,11 @@ fn reason(route: &Route, key: &Key<'_>) -> String {
         }
         None => reasons.push("it is the only route that is not strict and takes this client".to_owned()),
     }
-    let range = rule.from.iter().filter(|range| range.contains(key.client)).max_by_key(|range| range.prefix_len());
+    let range = rule
+        .from
+        .iter()
+        .filter(|range| key.client.is_some_and(|ip| range.contains(ip)))
+        .max_by_key(|range| range.prefix_len());
     reasons.extend(range.map(|range| format!("the client is in {range}")));
     let alpn = key.alpn.iter().find(|protocol| rule.alpn.contains(protocol));
     reasons.extend(alpn.map(|protocol| format!("it is for {protocol}")));

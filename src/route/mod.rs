@@ -35,8 +35,8 @@ pub struct Rule<T> {
 pub struct Key<'a> {
     /// The server name it sent; none also stands for an IP literal.
     pub name: Option<&'a ServerName>,
-    /// Its address.
-    pub client: IpAddr,
+    /// Its address, if it has one: a client over a unix socket is in no range.
+    pub client: Option<IpAddr>,
     /// The protocols it offers, the preferred one first.
     pub alpn: &'a [Alpn],
 }
@@ -82,7 +82,8 @@ impl<T> Rule<T> {
             None => self.names.iter().map(rank).max(),
         };
         let name = Reverse(name.ok_or(Mismatch::Name)?);
-        let prefix_len = self.from.iter().filter(|range| range.contains(key.client)).map(Cidr::prefix_len).max();
+        let prefix_len = self.from.iter().filter(|range| key.client.is_some_and(|ip| range.contains(ip)));
+        let prefix_len = prefix_len.map(Cidr::prefix_len).max();
         if prefix_len.is_none() && !self.from.is_empty() {
             return Err(Mismatch::From);
         }

@@ -186,8 +186,8 @@ impl Sources {
     }
 
     /// What stands under the client's address, the longest prefix first.
-    fn matching(&self, client: IpAddr) -> impl Iterator<Item = &Protocols> {
-        let by_prefix = self.by_prefix.iter().filter_map(move |(len, ranges)| ranges.get(&Cidr::of(client, *len)?));
+    fn matching(&self, client: Option<IpAddr>) -> impl Iterator<Item = &Protocols> {
+        let by_prefix = self.by_prefix.iter().filter_map(move |(len, ranges)| ranges.get(&Cidr::of(client?, *len)?));
         by_prefix.chain(std::iter::once(&self.anywhere))
     }
 }
@@ -262,7 +262,7 @@ mod tests {
     fn lookup<T: Copy>(table: &Table<T>, name: Option<&str>, client: &str, alpn: &[&str]) -> Option<T> {
         let name = name.map(|n| n.parse().unwrap());
         let alpn: Vec<Alpn> = alpn.iter().map(|n| n.parse().unwrap()).collect();
-        table.lookup(&Key { name: name.as_ref(), client: client.parse().unwrap(), alpn: &alpn }).copied()
+        table.lookup(&Key { name: name.as_ref(), client: Some(client.parse().unwrap()), alpn: &alpn }).copied()
     }
 
     #[test]
@@ -402,7 +402,7 @@ mod tests {
         ) {
             let name = name.map(|n| n.parse().unwrap());
             let alpn: Vec<Alpn> = alpn.iter().map(|n| n.parse().unwrap()).collect();
-            let key = Key { name: name.as_ref(), client: client.parse().unwrap(), alpn: &alpn };
+            let key = Key { name: name.as_ref(), client: Some(client.parse().unwrap()), alpn: &alpn };
             let (table, overlaps) = Table::build(rules.clone());
             let mut reordered = rules.clone();
             let len = rules.len();
