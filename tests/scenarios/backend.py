@@ -6,9 +6,11 @@
     GET /whole    all pieces at once
     GET /paced    the same bytes, each piece once it has been released
     GET /release  releases one more piece
+    POST /digest  the SHA-256 of what was sent
 """
 
 import argparse
+import hashlib
 import http.server
 import ssl
 import threading
@@ -49,6 +51,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.server.released.release()
             number = self.server.numbers[self.client_address]
             self.answer([f"{self.server.name} {number}\n".encode()])
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer([hashlib.sha256(body).hexdigest().encode()])
 
     def answer(self, pieces, wait=False):
         self.send_response(200)

@@ -70,9 +70,9 @@ wait_until() {
 
 accepts_tcp() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# start_snigate NAME FILE: returns once it is ready.
+# start_snigate NAME FILE [BINARY]: returns once it is ready.
 start_snigate() {
-  start "$1" "$SNIGATE" run -c "$2"
+  start "$1" "${3:-$SNIGATE}" run -c "$2"
   wait_until 10 "$1 is ready, or has ended" ready_or_ended "$1"
   is_ready "$1" || fail "$1 did not start: $(tail -n 5 "$work/$1.log")"
 }
