@@ -10,6 +10,7 @@ mod keys;
 mod lifecycle;
 mod mtls;
 mod names;
+mod orders;
 mod pki;
 mod policies;
 mod relay;

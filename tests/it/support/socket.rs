@@ -61,6 +61,12 @@ pub(crate) fn wait_until_arrived(connections: &[TcpStream]) {
     wait_for_queues(connections, |near, far, queues| queues.get(&(near, far)).is_none_or(|queues| queues.0 == 0));
 }
 
+/// Waits until everything that was written to the other end of this IPv4 connection has been acknowledged by this one.
+pub(crate) fn wait_until_acknowledged(connection: &TcpStream) {
+    let connection = connection.try_clone().expect("a descriptor");
+    wait_for_queues(&[connection], |near, far, queues| queues.get(&(far, near)).is_none_or(|queues| queues.0 == 0));
+}
+
 /// Waits until everything that was written to these IPv4 connections has been read, over the loopback interface.
 pub(crate) fn wait_until_read(connections: &[TcpStream]) {
     wait_until_arrived(connections);
