@@ -17,4 +17,5 @@ mod relay;
 mod reload;
 mod secrets;
 mod self_signed;
+mod soak;
 mod upstream;

@@ -11,6 +11,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
+use crate::support::Over;
 use crate::support::backend::{Backend, pattern, read_exact, read_to_end};
 use crate::support::hello::{alert, hello};
 use crate::support::proxy::Proxy;
@@ -33,15 +34,6 @@ fn answer(mut stream: TcpStream, name: &str) -> Vec<u8> {
 fn echo(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
     assert!(read_exact(stream, bytes.len()) == bytes, "other bytes came back");
-}
-
-/// Tells the threads of a test that it is over, also when it failed.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]
