@@ -74,18 +74,22 @@ fn revocation_list(authority: &Authority, revoked: &[&Issued], validity: Validit
     list.sign(authority, validity).unwrap()
 }
 
+fn roots(authority: &Authority) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
+    roots
+}
+
 /// A client that believes `authority` and speaks one version.
 fn client(
     authority: &Authority,
     version: &'static SupportedProtocolVersion,
     own: Option<&Issued>,
 ) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&[version])
         .unwrap()
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(authority));
     Arc::new(match own {
         None => builder.with_no_client_auth(),
         Some(own) => {
