@@ -1,5 +1,7 @@
 //! Revoked certificates, at the door and afterwards.
 
+use rustls::pki_types::UnixTime;
+
 use super::*;
 
 fn verify(authorities: &[&Authority], lists: &[&str], change: impl FnOnce(&mut Revocation)) -> ClientAuth {
@@ -128,28 +130,32 @@ async fn intermediates_are_looked_up_where_the_whole_chain_is() {
 #[tokio::test]
 async fn what_a_client_came_in_by_is_judged_again_by_other_terms_and_not_by_the_clock() {
     let (own, other) = (authority("own"), authority("other"));
-    // It ends before it is asked about again.
-    let now = SystemTime::now();
-    let brief = Validity { not_before: now - Duration::from_secs(60), not_after: now + Duration::from_secs(2) };
-    let client_certificate = own.client("web", brief).unwrap();
     let certificate = server_certificate(&own);
     let recallable = |client_auth| {
         let options = Options { client_auth, recallable: true, ..Options::default() };
         Acceptor::new(vec![Arc::clone(&certificate)], &options, true).unwrap()
     };
     let before = recallable(require(&[&own]));
-    let (accepted, _) = meet(&before, &client(&own, VERSIONS[1], Some(&client_certificate))).await;
+    let start = UnixTime::now();
+    let lasting = own.client("web", Validity::days(1)).unwrap();
+    let (accepted, _) = meet(&before, &client(&own, VERSIONS[1], Some(&lasting))).await;
     let admission = accepted.unwrap().admission.unwrap();
-    // Verification looks at whole seconds.
-    while brief.not_after + Duration::from_secs(1) > SystemTime::now() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    assert_eq!(admission.chain, [CertificateDer::from_pem_slice(lasting.certificate.as_bytes()).unwrap()]);
+    assert!((start..=UnixTime::now()).contains(&admission.at), "{admission:?}");
+
+    // One whose certificate has ended since.
+    let ended = own.client("web", past()).unwrap();
+    let admission = Admission {
+        chain: vec![CertificateDer::from_pem_slice(ended.certificate.as_bytes()).unwrap()],
+        at: UnixTime::since_unix_epoch(past().not_after.duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(60)),
+    };
+    assert!(!matches!(meet(&before, &client(&own, VERSIONS[1], Some(&ended))).await.1, Seen::Session(_)));
     before.admits(&admission).unwrap();
     recallable(require(&[&other, &own])).admits(&admission).unwrap();
     recallable(ClientAuth::None).admits(&admission).unwrap();
     recallable(ClientAuth::RequireAny).admits(&admission).unwrap();
     assert!(matches!(recallable(require(&[&other])).admits(&admission), Err(Refusal::Untrusted(_))));
-    let list = revoke(&own, &[&client_certificate]);
+    let list = revoke(&own, &[&ended]);
     assert!(matches!(recallable(verify(&[&own], &[&list], |_| ())).admits(&admission), Err(Refusal::Revoked)));
 }
 
