@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use thiserror::Error;
 
 use crate::authz::identity::{AltName, Identity};
@@ -296,14 +298,15 @@ impl FromStr for SpkiDigest {
 
     fn from_str(text: &str) -> Result<Self, SpkiError> {
         let text = text.strip_prefix("sha256//").unwrap_or(text);
-        let digest = hexadecimal(text).filter(|digits| digits.len() == 64).map(|digits| {
+        let digest = hexadecimal(text).filter(|digits| digits.len() == 64).and_then(|digits| {
             let mut digest = [0; 32];
-            for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-                *byte = pair.iter().fold(0, |value, &digit| value << 4 | hex_value(digit));
+            for (at, byte) in digest.iter_mut().enumerate() {
+                *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
             }
-            digest
+            Some(digest)
         });
-        digest.or_else(|| base64(text)).map(Self).ok_or(SpkiError)
+        // Two spellings of one digest are one too many: bits after the last byte have to be zero.
+        digest.or_else(|| STANDARD_PAD_INDIFFERENT.decode(text).ok()?.try_into().ok()).map(Self).ok_or(SpkiError)
     }
 }
 
@@ -351,41 +354,6 @@ fn hexadecimal(text: &str) -> Option<String> {
     let sound = !text.contains(':') || text.split(':').all(|byte| byte.len() == 2);
     let digits = text.replace(':', "").to_ascii_lowercase();
     (sound && !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(digits)
-}
-
-fn hex_value(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => digit - b'a' + 10,
-    }
-}
-
-/// 32 bytes from base64 (RFC 4648 §4), with or without its padding.
-fn base64(text: &str) -> Option<[u8; 32]> {
-    let text = text.strip_suffix('=').unwrap_or(text);
-    if text.len() != 43 {
-        return None;
-    }
-    let (mut bytes, mut held, mut bits) = (Vec::with_capacity(32), 0_u32, 0);
-    for digit in text.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = held << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
-    }
-    // The last digit has two bits more than there are bytes. Two spellings of one digest are one too many.
-    if held == 0 { bytes.try_into().ok() } else { None }
 }
 
 #[cfg(test)]

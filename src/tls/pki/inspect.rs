@@ -16,12 +16,12 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::authz::printable;
 use crate::tls::certificate::system_time;
-use crate::tls::identity::{alt_names, distinguished_name, fingerprint};
+use crate::tls::identity::{alt_names, distinguished_name, fingerprint, hex};
 use crate::tls::pki::object::{self, Der, Object};
 use crate::tls::pki::request::add;
 use crate::tls::pki::revocation::{REASONS, significant};
 use crate::tls::pki::{Key, PkiError, Subject, is_issued_by, may_issue};
-use crate::tls::{pem, provider};
+use crate::tls::{algorithms, pem};
 
 /// Files, as far as they have been read.
 #[derive(Default)]
@@ -414,10 +414,9 @@ fn verify(chain: &[&Given<'_>], now: SystemTime) -> Result<(), String> {
         if usage.value.client_auth && !usage.value.server_auth);
     let usage = if is_client_only { webpki::KeyUsage::client_auth() } else { webpki::KeyUsage::server_auth() };
     let time = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
-    let algorithms = provider().signature_verification_algorithms.all;
     let intermediates = &ders[1..=issuers.len()];
     let leaf = webpki::EndEntityCert::try_from(&ders[0]).map_err(to_text)?;
-    leaf.verify_for_usage(algorithms, &[anchor], intermediates, time, usage, None, None).map_err(to_text)?;
+    leaf.verify_for_usage(algorithms().all, &[anchor], intermediates, time, usage, None, None).map_err(to_text)?;
     anchor_allows(root, issuers.len(), now)
 }
 
@@ -455,8 +454,4 @@ fn listed(out: &mut Writer<'_>, place: &str, der: &[u8], given: &[Given<'_>]) {
             out.problem(&format!("{} is revoked: {place} lists it", given.name()));
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

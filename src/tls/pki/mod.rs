@@ -26,6 +26,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 
 use crate::name::NamePattern;
+use crate::tls::base64;
 use crate::tls::certificate::system_time;
 use crate::tls::pem;
 
@@ -454,5 +455,5 @@ fn certificate_pem(der: &[u8]) -> String {
 }
 
 fn pem_block(label: &str, der: &[u8]) -> String {
-    key::pem_block(label, der).to_string()
+    base64::pem(label, der).to_string()
 }
