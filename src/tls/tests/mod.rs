@@ -63,15 +63,16 @@ fn revoke(authority: &Authority, revoked: &[&Issued]) -> String {
 }
 
 fn revocation_list(authority: &Authority, revoked: &[&Issued], validity: Validity) -> String {
-    let serial = |issued: &&Issued| {
-        let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-        pem::parse(&der).unwrap().raw_serial().to_vec()
-    };
     let mut list = pki::RevocationList::default();
-    for serial in revoked.iter().map(serial) {
-        list.revoke(&serial, None);
+    for issued in revoked {
+        list.revoke(&serial(issued), None);
     }
     list.sign(authority, validity).unwrap()
+}
+
+fn serial(issued: &Issued) -> Vec<u8> {
+    let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+    pem::parse(&der).unwrap().raw_serial().to_vec()
 }
 
 fn roots(authority: &Authority) -> RootCertStore {
