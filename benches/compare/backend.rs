@@ -3,17 +3,21 @@
 //! Short exchanges and bulk are served by different threads, so that a round trip never waits for a transfer of the same
 //! process to be copied.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::thread;
 
+use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::protocol::{self, COMMAND, Command};
-use crate::spawn::{give_way, single_threaded};
+use crate::spawn::{give_way, role, single_threaded};
 
 /// Listens on `ports` ports, prints them as one line of JSON, and serves until standard input ends.
 ///
@@ -30,6 +34,45 @@ pub(crate) fn run(ports: usize) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{}", serde_json::to_string(&ports)?)?;
     io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
+}
+
+/// A process that is a backend. It ends when this is dropped.
+pub(crate) struct Backend {
+    process: Child,
+    ports: Vec<u16>,
+}
+
+impl Backend {
+    /// Starts one on `core` that listens on so many ports, and writes its complaints into `dir`.
+    pub(crate) fn start(core: usize, ports: usize, dir: &Path) -> anyhow::Result<Self> {
+        let log = File::create(dir.join("backend.log"))?;
+        let mut process = role(core, "backend", &ports.to_string())?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("it is piped")?).read_line(&mut line)?;
+        let ports = serde_json::from_str(&line).context("the backend does not start")?;
+        Ok(Self { process, ports })
+    }
+
+    /// Where it listens.
+    pub(crate) fn addr(&self, port: usize) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports[port]).into()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // It ends with its input.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
 }
 
 /// The threads that serve bulk.

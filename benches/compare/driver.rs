@@ -1,9 +1,9 @@
 //! The plan of a run: every case, every round, every proxy in turn.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, ensure};
 use clap::ValueEnum;
 
+use crate::backend::Backend;
 use crate::cases::{Case, Entry, Scale, Unit};
 use crate::client::NAME;
 use crate::load::{Done, Job, READY, Report};
@@ -64,10 +65,9 @@ struct Bench {
     proxy_core: usize,
     load_core: usize,
     dir: PathBuf,
-    backend: Child,
-    /// The backend's ports: for each proxy one, and one for when it has many routes.
-    ports: Vec<u16>,
     running: HashMap<(Entry, Setup), Instance>,
+    /// Its ports: for each proxy one, and one for when it has many routes. It outlives the proxies.
+    backend: Backend,
 }
 
 impl Bench {
@@ -76,17 +76,9 @@ impl Bench {
         pki::write(&dir.join("pki"), NAME)?;
         // Reading /proc is work, too; not on the proxies' core.
         spawn::pin(options.load_core)?;
-        let log = File::create(dir.join("backend.log"))?;
-        let mut backend = spawn::role(options.load_core, "backend", &(2 * Proxy::ALL.len()).to_string())?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()?;
-        let mut line = String::new();
-        BufReader::new(backend.stdout.take().context("it is piped")?).read_line(&mut line)?;
-        let ports = serde_json::from_str(&line).context("the backend does not start")?;
+        let backend = Backend::start(options.load_core, 2 * Proxy::ALL.len(), &dir)?;
         let (proxy_core, load_core) = (options.proxy_core, options.load_core);
-        Ok(Self { scale, proxy_core, load_core, dir, backend, ports, running: HashMap::new() })
+        Ok(Self { scale, proxy_core, load_core, dir, running: HashMap::new(), backend })
     }
 
     fn run(&mut self, case: Case, proxies: &[Proxy]) -> anyhow::Result<CaseResult> {
@@ -130,9 +122,9 @@ impl Bench {
     fn instance(&mut self, key: (Entry, Setup)) -> anyhow::Result<(SocketAddr, u32)> {
         let (entry, setup) = key;
         let number = Proxy::ALL.iter().position(|proxy| *proxy == entry.proxy).context("it is one of all")?;
-        let backend = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports[2 * number + usize::from(entry.routes > 1)]));
+        let backend = self.backend.addr(2 * number + usize::from(entry.routes > 1));
         if entry.proxy == Proxy::Direct {
-            return Ok((backend, self.backend.id()));
+            return Ok((backend, self.backend.pid()));
         }
         if !self.running.contains_key(&key) {
             let name = format!("{}-{setup:?}-{}", entry.proxy.name(), entry.routes).to_lowercase();
@@ -171,15 +163,6 @@ impl Bench {
             Unit::P99Micros => done.latency.context("a latency")?.p99,
         };
         Ok(sample(cost, &done, cpu))
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.running.clear();
-        // It ends with its input.
-        drop(self.backend.stdin.take());
-        let _ = self.backend.wait();
     }
 }
 

@@ -10,8 +10,8 @@ use crate::tls::verifier::observed_now;
 /// The certificates by which a client was let in, and when. There are none of one that did not have to show any.
 #[derive(Debug)]
 pub struct Admission {
-    chain: Vec<CertificateDer<'static>>,
-    at: UnixTime,
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) at: UnixTime,
 }
 
 impl Admission {

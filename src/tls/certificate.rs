@@ -19,10 +19,10 @@ use x509_parser::time::ASN1Time;
 
 use crate::authz::AltName;
 use crate::name::{NamePattern, ServerName};
+use crate::tls::algorithms;
 use crate::tls::ca::CaCertificate;
 use crate::tls::identity::{alt_names, distinguished_name, fingerprint};
 use crate::tls::pem::{self, BundleError, Foreign, PemError, Section};
-use crate::tls::provider;
 use crate::tls::signatures::Signatures;
 
 /// A certificate that a server can show, with its key. `Debug` shows the names and the fingerprint, never the key.
@@ -134,9 +134,8 @@ impl Certificate {
         let anchors: Vec<_> = authorities.iter().map(|authority| authority.anchor.clone()).collect();
         let leaf = webpki::EndEntityCert::try_from(leaf);
         leaf.is_ok_and(|leaf| {
-            let algorithms = provider().signature_verification_algorithms.all;
             let usage = webpki::KeyUsage::server_auth();
-            leaf.verify_for_usage(algorithms, &anchors, intermediates, UnixTime::now(), usage, None, None).is_ok()
+            leaf.verify_for_usage(algorithms().all, &anchors, intermediates, UnixTime::now(), usage, None, None).is_ok()
         })
     }
 

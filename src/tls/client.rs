@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName as PkiName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
@@ -29,10 +30,10 @@ use crate::name::{Alpn, NameError, ServerName};
 use crate::tls::certificate::Certificate;
 use crate::tls::identity::sha256;
 use crate::tls::pem;
-use crate::tls::provider;
 use crate::tls::refused::{Met, SessionError, explain};
 use crate::tls::server::{MinVersion, versions};
 use crate::tls::trust::Trust;
+use crate::tls::{algorithms, provider};
 
 /// What a server must prove to be: a host name, or an IP address. Only a name is sent to it (RFC 6066 §3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -253,8 +254,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+        verify_tls12_signature(message, certificate, signature, algorithms())
     }
 
     fn verify_tls13_signature(
@@ -263,12 +263,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+        verify_tls13_signature(message, certificate, signature, algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        algorithms().supported_schemes()
     }
 }
 

@@ -10,11 +10,11 @@ use rustls::pki_types::CertificateRevocationListDer;
 use webpki::BorrowedCertRevocationList;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, ParsedExtension};
 
+use crate::tls::algorithms;
 use crate::tls::ca::CaCertificate;
 use crate::tls::certificate::system_time;
 use crate::tls::identity::distinguished_name;
 use crate::tls::pem::{self, CrlFileError};
-use crate::tls::provider;
 
 /// How certificates are checked against revocation lists.
 #[derive(Clone, Debug, Default)]
@@ -140,8 +140,8 @@ impl Crl {
         named.peek()?;
         let Ok((_, list)) = CertificateRevocationList::from_der(&self.der) else { return Some(false) };
         let (message, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
-        let algorithms = provider().signature_verification_algorithms.all;
-        let verifies = |key: &[u8]| algorithms.iter().any(|by| by.verify_signature(key, message, signature).is_ok());
+        let verifies =
+            |key: &[u8]| algorithms().all.iter().any(|by| by.verify_signature(key, message, signature).is_ok());
         Some(named.any(|authority| verifies(authority.public_key())))
     }
 

@@ -24,7 +24,7 @@ mod verifier;
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 
 pub use admission::Admission;
 pub use ca::{CaCertificate, CaIssue};
@@ -43,4 +43,9 @@ pub use trust::Trust;
 fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
     &PROVIDER
+}
+
+/// Those by which every signature of a peer is verified.
+fn algorithms() -> &'static WebPkiSupportedAlgorithms {
+    &provider().signature_verification_algorithms
 }

@@ -239,6 +239,9 @@ impl Terms {
         }
         .with_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&self.alpn);
+        // Each cipher is AEAD with forward secrecy, so that none has to be kept from a client. The client knows which of them
+        // its processor is made for; our order has AES-256 first, which is slow and hard to keep secret without such help.
+        config.ignore_client_order = false;
         config.session_storage = Arc::clone(&self.sessions);
         if self.verifier.is_some() {
             config.send_tls13_tickets = 0;

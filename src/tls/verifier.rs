@@ -21,8 +21,8 @@ use crate::authz::{ClientCertificate, Denied, Identity, Policy};
 use crate::tls::ca::root_store;
 use crate::tls::crl::{Depth, Expired, Revocation, Unknown};
 use crate::tls::identity::identity;
-use crate::tls::provider;
 use crate::tls::server::{AcceptorError, ClientAuth, Verify};
+use crate::tls::{algorithms, provider};
 
 /// Clients are told the names of the authorities that count (RFC 8446 §4.2.4), in a list whose length has 16 bits. A list
 /// near that would make every handshake larger than most, so it is left out: clients then choose by themselves.
@@ -182,8 +182,7 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        proven(verify_tls12_signature(message, certificate, signature, algorithms))
+        proven(verify_tls12_signature(message, certificate, signature, algorithms()))
     }
 
     fn verify_tls13_signature(
@@ -192,12 +191,11 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        proven(verify_tls13_signature(message, certificate, signature, algorithms))
+        proven(verify_tls13_signature(message, certificate, signature, algorithms()))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        algorithms().supported_schemes()
     }
 }
 

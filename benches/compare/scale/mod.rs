@@ -10,15 +10,15 @@ mod proxy;
 mod reload;
 mod routes;
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 
+use crate::backend::Backend;
 use crate::spawn;
 
 /// Measures what snigate bears, and says which targets it misses.
@@ -117,9 +117,8 @@ struct Stage {
     dir: PathBuf,
     proxy_core: usize,
     load_core: usize,
-    backend: Child,
-    /// The backend's ports, one for each part: a part must not meet the ports that another one has left in TIME_WAIT.
-    ports: Vec<u16>,
+    /// It has a port for each part: a part must not meet the ports that another one has left in TIME_WAIT.
+    backend: Backend,
 }
 
 impl Stage {
@@ -127,28 +126,12 @@ impl Stage {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scale");
         fs::create_dir_all(&dir)?;
         spawn::pin(cli.load_core)?;
-        let log = File::create(dir.join("backend.log"))?;
-        let mut backend = spawn::role(cli.load_core, "backend", &Part::value_variants().len().to_string())?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()?;
-        let mut line = String::new();
-        BufReader::new(backend.stdout.take().context("it is piped")?).read_line(&mut line)?;
-        let ports = serde_json::from_str(&line).context("the backend does not start")?;
+        let backend = Backend::start(cli.load_core, Part::value_variants().len(), &dir)?;
         let (proxy_core, load_core) = (cli.proxy_core, cli.load_core);
-        Ok(Self { snigate: cli.snigate.clone(), dir, proxy_core, load_core, backend, ports })
+        Ok(Self { snigate: cli.snigate.clone(), dir, proxy_core, load_core, backend })
     }
 
     fn backend(&self, part: Part) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports[part as usize]).into()
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // It ends with its input.
-        drop(self.backend.stdin.take());
-        let _ = self.backend.wait();
+        self.backend.addr(part as usize)
     }
 }

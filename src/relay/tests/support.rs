@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::net::Stream;
@@ -75,6 +75,25 @@ pub(super) async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
     bytes
+}
+
+/// Sends 2,000,003 bytes each way between two peers, checks every one of them, and ends both directions.
+pub(super) async fn both_ways(client: impl AsyncRead + AsyncWrite, server: impl AsyncRead + AsyncWrite) {
+    let (up, down) = (noise(2_000_003, 1), noise(2_000_003, 2));
+    let (mut client_in, mut client_out) = tokio::io::split(client);
+    let (mut server_in, mut server_out) = tokio::io::split(server);
+    let (mut at_client, mut at_server) = (vec![0; down.len()], vec![0; up.len()]);
+    let done = tokio::join!(
+        async { client_out.write_all(&up).await.and(client_out.flush().await) },
+        async { server_out.write_all(&down).await.and(server_out.flush().await) },
+        client_in.read_exact(&mut at_client),
+        server_in.read_exact(&mut at_server),
+    );
+    done.0.and(done.1).and(done.2.map(drop)).and(done.3.map(drop)).unwrap();
+    assert!(at_client == down && at_server == up);
+    // Nobody has ended: whatever the relay had not flushed by now would never be.
+    client_out.shutdown().await.unwrap();
+    server_out.shutdown().await.unwrap();
 }
 
 /// Bytes that are nowhere the same.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::support::{acknowledged, narrow_pair, noise, pair, read_all, reset, run, within};
+use super::support::{acknowledged, both_ways, narrow_pair, noise, pair, read_all, reset, run, within};
 use super::tls::{handshake, sessions};
 use crate::net::Stream;
 use crate::relay::{Error, Meter, Options, Side};
@@ -78,26 +78,9 @@ async fn tls_server_that_ends_without_close_notify_is_no_clean_end_for_a_tls_cli
 #[tokio::test]
 async fn bytes_are_exact_both_ways_between_two_sessions_and_the_last_of_them_are_flushed() {
     let ((client, inner), (outer, server)) = (handshake(narrow_pair().await).await, server(narrow_pair().await).await);
-    let (up, down) = (noise(2_000_003, 1), noise(2_000_003, 2));
     let mut meter = Meter::default();
     let relay = run(inner, outer, &mut meter, Options::default());
-    let peers = async {
-        let (mut client_in, mut client_out) = tokio::io::split(client);
-        let (mut server_in, mut server_out) = tokio::io::split(server);
-        let (mut at_client, mut at_server) = (vec![0; down.len()], vec![0; up.len()]);
-        let done = tokio::join!(
-            async { client_out.write_all(&up).await.and(client_out.flush().await) },
-            async { server_out.write_all(&down).await.and(server_out.flush().await) },
-            client_in.read_exact(&mut at_client),
-            server_in.read_exact(&mut at_server),
-        );
-        done.0.and(done.1).and(done.2.map(drop)).and(done.3.map(drop)).unwrap();
-        assert!(at_client == down && at_server == up);
-        // Nobody has ended: whatever was not flushed by now would never be.
-        client_out.shutdown().await.unwrap();
-        server_out.shutdown().await.unwrap();
-    };
-    within(async { tokio::join!(relay, peers) }).await.0.unwrap();
+    within(async { tokio::join!(relay, both_ways(client, server)) }).await.0.unwrap();
     assert_eq!((meter.sent, meter.received), (2_000_003, 2_000_003));
 }
 

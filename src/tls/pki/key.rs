@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
 };
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::tls::base64;
 use crate::tls::pem::{self, Section};
 use crate::tls::pki::PkiError;
 
@@ -51,7 +50,7 @@ impl Key {
     /// PKCS#8 as PEM. Only for keys that were generated here: one that was loaded is written as it was read.
     #[must_use]
     pub fn pem(&self) -> Zeroizing<String> {
-        pem_block("PRIVATE KEY", self.0.serialized_der())
+        base64::pem("PRIVATE KEY", self.0.serialized_der())
     }
 
     /// The public half, a SubjectPublicKeyInfo in DER.
@@ -110,28 +109,6 @@ pub(super) fn key_of(bytes: &[u8]) -> Result<pem::Key, PkiError> {
         }
     }
     found.ok_or(PkiError::NoKey)
-}
-
-/// PEM (RFC 7468 §2). Nothing is left in memory by a string that has grown: what is written may be a key.
-pub(super) fn pem_block(label: &str, der: &[u8]) -> Zeroizing<String> {
-    let mut base64 = Zeroizing::new(String::with_capacity(der.len().div_ceil(3) * 4));
-    STANDARD.encode_string(der, &mut base64);
-    let around = 2 * (label.len() + "-----BEGIN -----\n".len());
-    let mut pem = Zeroizing::new(String::with_capacity(base64.len() + base64.len() / 64 + 1 + around));
-    for part in ["-----BEGIN ", label, "-----\n"] {
-        pem.push_str(part);
-    }
-    let mut rest = base64.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = after;
-    }
-    for part in ["-----END ", label, "-----\n"] {
-        pem.push_str(part);
-    }
-    pem
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 //! and nothing is used.
 
 use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::{PemObject, SectionKind};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use zeroize::Zeroizing;
 
+use crate::tls::base64;
 use crate::tls::pem::{self, PemError};
 use crate::tls::pki::{Key, PkiError};
 
@@ -53,13 +53,8 @@ fn of_block(number: usize, label: &str, body: &str) -> Result<Object, PkiError> 
     if body.contains("Proc-Type: 4,ENCRYPTED") {
         return Ok(Object::Other("encrypted private key".to_owned()));
     }
-    let decode = || {
-        // The label does not matter to what is inside, and not every one is known to the library.
-        let block =
-            Zeroizing::new(format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", body.trim()));
-        let section: Result<(SectionKind, Vec<u8>), _> = PemObject::from_pem_slice(block.as_bytes());
-        section.map(|(_, der)| Zeroizing::new(der)).map_err(|_| PkiError::Pem(PemError::Base64(number)))
-    };
+    // It may be a key.
+    let decode = || base64::decode(body.as_bytes()).map(Zeroizing::new).ok_or(PkiError::Pem(PemError::Base64(number)));
     Ok(match label {
         "CERTIFICATE" => certificate(&decode()?),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => request(&decode()?),

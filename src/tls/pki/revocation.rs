@@ -14,7 +14,7 @@ use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate
 
 use crate::tls::pem;
 use crate::tls::pki::object::{self, Object};
-use crate::tls::pki::{Authority, PkiError, Validity, key};
+use crate::tls::pki::{Authority, PkiError, Validity, pem_block};
 
 pub use rcgen::RevocationReason;
 
@@ -125,7 +125,7 @@ impl RevocationList {
         let sound = CertificateRevocationList::from_der(list.der()).is_ok_and(|(_, list)| {
             list.issuer().as_raw() == own.subject().as_raw() && list.verify_signature(own.public_key()).is_ok()
         });
-        if sound { Ok(key::pem_block("X509 CRL", list.der()).to_string()) } else { Err(PkiError::Unverifiable) }
+        if sound { Ok(pem_block("X509 CRL", list.der())) } else { Err(PkiError::Unverifiable) }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Handshakes that begin with bytes that were read before, and those that end badly.
 
+use rustls::SupportedCipherSuite;
+use rustls::crypto::CryptoProvider;
+
 use super::*;
 use crate::name::ServerName;
 
@@ -178,4 +181,22 @@ async fn a_client_that_does_not_believe_the_server_or_hangs_up_is_told_apart() {
     let (_, hello) = hello(&client(&own, &rustls::version::TLS13, None));
     let error = open.select(Some(&name), || None).unwrap().accept(near, &hello, Some(&name)).await.unwrap_err();
     assert!(matches!(error.refusal, Refusal::Io(_)), "{error}");
+}
+
+#[tokio::test]
+async fn of_the_ciphers_the_client_gets_the_one_that_it_prefers() {
+    let own = authority("own");
+    let open = acceptor(&server_certificate(&own), ClientAuth::None);
+    let is_ecdsa = |suite: &SupportedCipherSuite| !format!("{:?}", suite.suite()).contains("_RSA_");
+    for preferred in provider().cipher_suites.iter().filter(|suite| is_ecdsa(suite)) {
+        let mut ordered = CryptoProvider::clone(provider());
+        ordered.cipher_suites.sort_by_key(|suite| suite != preferred);
+        let config = ClientConfig::builder_with_provider(Arc::new(ordered))
+            .with_protocol_versions(&[preferred.version()])
+            .unwrap()
+            .with_root_certificates(roots(&own))
+            .with_no_client_auth();
+        let (accepted, _) = meet(&open, &Arc::new(config)).await;
+        assert_eq!(accepted.unwrap().stream.get_ref().1.negotiated_cipher_suite(), Some(*preferred));
+    }
 }

@@ -63,15 +63,22 @@ fn revoke(authority: &Authority, revoked: &[&Issued]) -> String {
 }
 
 fn revocation_list(authority: &Authority, revoked: &[&Issued], validity: Validity) -> String {
-    let serial = |issued: &&Issued| {
-        let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
-        pem::parse(&der).unwrap().raw_serial().to_vec()
-    };
     let mut list = pki::RevocationList::default();
-    for serial in revoked.iter().map(serial) {
-        list.revoke(&serial, None);
+    for issued in revoked {
+        list.revoke(&serial(issued), None);
     }
     list.sign(authority, validity).unwrap()
+}
+
+fn serial(issued: &Issued) -> Vec<u8> {
+    let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+    pem::parse(&der).unwrap().raw_serial().to_vec()
+}
+
+fn roots(authority: &Authority) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
+    roots
 }
 
 /// A client that believes `authority` and speaks one version.
@@ -80,12 +87,10 @@ fn client(
     version: &'static SupportedProtocolVersion,
     own: Option<&Issued>,
 ) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&[version])
         .unwrap()
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(authority));
     Arc::new(match own {
         None => builder.with_no_client_auth(),
         Some(own) => {

@@ -1,5 +1,7 @@
 //! Revoked certificates, at the door and afterwards.
 
+use rustls::pki_types::UnixTime;
+
 use super::*;
 
 fn verify(authorities: &[&Authority], lists: &[&str], change: impl FnOnce(&mut Revocation)) -> ClientAuth {
@@ -57,32 +59,75 @@ async fn of_two_lists_the_newer_one_counts_in_whatever_order_they_stand() {
     assert_eq!(alert(&own, verify(&[&own], &[&with, &without], |_| ()), &bad).await, None);
 }
 
+/// A list that names `revoked`, with this number and scope, from `year` on.
+fn scoped(
+    authority: &Authority,
+    revoked: &[&Issued],
+    (year, number): (i32, &[u8]),
+    scope: Option<rcgen::CrlScope>,
+    key_identifier_method: rcgen::KeyIdMethod,
+) -> String {
+    let revoked_certs = revoked.iter().map(|issued| rcgen::RevokedCertParams {
+        serial_number: serial(issued).into(),
+        revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(year, 1, 1),
+        next_update: rcgen::date_time_ymd(2999, 1, 1),
+        crl_number: number.to_vec().into(),
+        issuing_distribution_point: scope.map(|scope| rcgen::CrlIssuingDistributionPoint {
+            distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://own.example/crl".to_owned()] },
+            scope: Some(scope),
+        }),
+        revoked_certs: revoked_certs.collect(),
+        key_identifier_method,
+    };
+    let key = rcgen::KeyPair::from_pem(&authority.key_pem()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(authority.certificate(), key).unwrap();
+    list.signed_by(&issuer).unwrap().pem().unwrap()
+}
+
 #[tokio::test]
 async fn the_newest_list_counts_whatever_it_says_of_its_scope() {
     let own = authority("own");
     let bad = own.client("bad", Validity::days(1)).unwrap();
-    let key = rcgen::KeyPair::from_pem(&own.key_pem()).unwrap();
-    let issuer = rcgen::Issuer::from_ca_cert_pem(own.certificate(), key).unwrap();
-    let users = rcgen::CrlIssuingDistributionPoint {
-        distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://own.example/crl".to_owned()] },
-        scope: Some(rcgen::CrlScope::UserCertsOnly),
-    };
     let new = revoke(&own, &[&bad]);
-    for (key_identifier_method, issuing_distribution_point) in
-        [(rcgen::KeyIdMethod::PreSpecified(vec![1]), None), (rcgen::KeyIdMethod::Sha256, Some(users))]
-    {
-        let old = rcgen::CertificateRevocationListParams {
-            this_update: rcgen::date_time_ymd(2020, 1, 1),
-            next_update: rcgen::date_time_ymd(2999, 1, 1),
-            crl_number: vec![1].into(),
-            issuing_distribution_point,
-            revoked_certs: Vec::new(),
-            key_identifier_method,
-        };
-        let old = old.signed_by(&issuer).unwrap().pem().unwrap();
+    for (key, scope) in [
+        (rcgen::KeyIdMethod::PreSpecified(vec![1]), None),
+        (rcgen::KeyIdMethod::Sha256, Some(rcgen::CrlScope::UserCertsOnly)),
+    ] {
+        let old = scoped(&own, &[], (2020, &[1]), scope, key);
         for lists in [[&*old, &*new], [&*new, &*old]] {
             assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44));
         }
+    }
+}
+
+#[tokio::test]
+async fn of_two_lists_of_one_second_the_one_with_the_higher_number_counts() {
+    let own = authority("own");
+    let bad = own.client("bad", Validity::days(1)).unwrap();
+    let key = || rcgen::KeyIdMethod::Sha256;
+    for (lower, higher) in [(&[1][..], &[2][..]), (&[0x7f], &[1, 0])] {
+        let old = scoped(&own, &[], (2020, lower), None, key());
+        let new = scoped(&own, &[&bad], (2020, higher), None, key());
+        for lists in [[&*old, &*new], [&*new, &*old]] {
+            assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44), "{lower:?} {higher:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_newer_list_about_other_certificates_does_not_take_the_place_of_one_about_these() {
+    let own = authority("own");
+    let bad = own.client("bad", Validity::days(1)).unwrap();
+    let key = || rcgen::KeyIdMethod::Sha256;
+    let users = scoped(&own, &[&bad], (2020, &[1]), Some(rcgen::CrlScope::UserCertsOnly), key());
+    let authorities = scoped(&own, &[], (2021, &[2]), Some(rcgen::CrlScope::CaCertsOnly), key());
+    for lists in [[&*users, &*authorities], [&*authorities, &*users]] {
+        assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44));
     }
 }
 
@@ -128,28 +173,32 @@ async fn intermediates_are_looked_up_where_the_whole_chain_is() {
 #[tokio::test]
 async fn what_a_client_came_in_by_is_judged_again_by_other_terms_and_not_by_the_clock() {
     let (own, other) = (authority("own"), authority("other"));
-    // It ends before it is asked about again.
-    let now = SystemTime::now();
-    let brief = Validity { not_before: now - Duration::from_secs(60), not_after: now + Duration::from_secs(2) };
-    let client_certificate = own.client("web", brief).unwrap();
     let certificate = server_certificate(&own);
     let recallable = |client_auth| {
         let options = Options { client_auth, recallable: true, ..Options::default() };
         Acceptor::new(vec![Arc::clone(&certificate)], &options, true).unwrap()
     };
     let before = recallable(require(&[&own]));
-    let (accepted, _) = meet(&before, &client(&own, VERSIONS[1], Some(&client_certificate))).await;
+    let start = UnixTime::now();
+    let lasting = own.client("web", Validity::days(1)).unwrap();
+    let (accepted, _) = meet(&before, &client(&own, VERSIONS[1], Some(&lasting))).await;
     let admission = accepted.unwrap().admission.unwrap();
-    // Verification looks at whole seconds.
-    while brief.not_after + Duration::from_secs(1) > SystemTime::now() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    assert_eq!(admission.chain, [CertificateDer::from_pem_slice(lasting.certificate.as_bytes()).unwrap()]);
+    assert!((start..=UnixTime::now()).contains(&admission.at), "{admission:?}");
+
+    // One whose certificate has ended since.
+    let ended = own.client("web", past()).unwrap();
+    let admission = Admission {
+        chain: vec![CertificateDer::from_pem_slice(ended.certificate.as_bytes()).unwrap()],
+        at: UnixTime::since_unix_epoch(past().not_after.duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(60)),
+    };
+    assert!(!matches!(meet(&before, &client(&own, VERSIONS[1], Some(&ended))).await.1, Seen::Session(_)));
     before.admits(&admission).unwrap();
     recallable(require(&[&other, &own])).admits(&admission).unwrap();
     recallable(ClientAuth::None).admits(&admission).unwrap();
     recallable(ClientAuth::RequireAny).admits(&admission).unwrap();
     assert!(matches!(recallable(require(&[&other])).admits(&admission), Err(Refusal::Untrusted(_))));
-    let list = revoke(&own, &[&client_certificate]);
+    let list = revoke(&own, &[&ended]);
     assert!(matches!(recallable(verify(&[&own], &[&list], |_| ())).admits(&admission), Err(Refusal::Revoked)));
 }
 

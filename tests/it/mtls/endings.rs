@@ -1,12 +1,13 @@
 //! How a session ends, and how one that never begins does.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use super::*;
 use crate::support::backend::{read_exact, read_to_end};
 use crate::support::hello::hello;
 use crate::support::socket::{abort, refusing};
+use crate::support::tls::is_abrupt;
 
 #[test]
 fn a_client_that_ends_without_a_close_notify_still_gets_the_answer_and_the_log_says_so() {
@@ -36,11 +37,6 @@ fn a_client_that_ends_without_a_close_notify_still_gets_the_answer_and_the_log_s
             assert_eq!((&line["received"], &line["sent"]), (&12.into(), &10.into()), "{row}: {line}");
         }
     }
-}
-
-/// Whether a client can tell that this was no end in order: there was no close_notify, or not even a FIN.
-fn is_abrupt(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
 #[test]

@@ -313,11 +313,11 @@ fn a_client_is_found_by_each_of_its_names_and_by_its_key() {
     let other = client_named(&site.clients, ["other", "office"], &[SanType::DnsName(ia5("a.web.clients.example"))]);
     let (_, certificate) = x509_parser::parse_x509_certificate(&der(&web.certificate))
         .map(|(rest, certificate)| {
-            (rest.len(), (certificate.raw_serial_as_string(), digest(&SHA256, certificate.public_key().raw)))
+            (rest.len(), (certificate.raw_serial_as_string(), sha256(certificate.public_key().raw)))
         })
         .unwrap();
     let (serial, key) = certificate;
-    let key: String = key.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    let key = key.to_uppercase();
     let config = |list: &str, entry: &str| {
         format!(
             "{}\n[tls.listed]\nextends = \"mtls\"\nclient_auth.{list} = {{ {entry} }}\n",

@@ -12,7 +12,6 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 use serde_json::Value;
@@ -22,7 +21,7 @@ use tempfile::TempDir;
 use crate::support::backend::Backend;
 use crate::support::openssl::s_client;
 use crate::support::proxy::{Proxy, directory};
-use crate::support::tls::{self, alert, authority, client, client_with, der, version_1, write};
+use crate::support::tls::{self, alert, authority, client, client_with, der, sha256, version_1, write};
 
 const NAME: &str = "app.example";
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -90,7 +89,7 @@ fn ask(config: &Arc<ClientConfig>, stream: TcpStream) -> io::Result<Vec<u8>> {
 
 /// The SHA-256 digest of a certificate as the log has it.
 fn fingerprint(issued: &Issued) -> String {
-    digest(&SHA256, &der(&issued.certificate)).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(&der(&issued.certificate))
 }
 
 #[test]

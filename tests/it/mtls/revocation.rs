@@ -1,4 +1,5 @@
-//! Certificates that are taken back: at the door, and while their owners are inside. The lists are written by openssl.
+//! Certificates that are taken back: at the door, and while their owners are inside. The lists are written
+//! by openssl, unless their dates matter.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -7,6 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use rustls::{ClientConnection, StreamOwned};
+use snigate::tls::pki::RevocationList;
 
 use super::*;
 
@@ -44,6 +46,15 @@ pub(super) fn revoke(dir: &Path, authority: &Authority, name: &str, revoked: &[&
     // By rename, as whoever fetches a list should.
     fs::copy(work.path().join("list.pem"), dir.join("new.crl")).unwrap();
     fs::rename(dir.join("new.crl"), dir.join(format!("{name}.crl"))).unwrap();
+}
+
+/// Writes a list by `authority` that is dated as `validity` says, on which these certificates are.
+fn sign(file: &Path, authority: &Authority, revoked: &[&Issued], validity: Validity) {
+    let mut list = RevocationList::default();
+    for issued in revoked {
+        list.revoke(&authority.serial_of(issued.certificate.as_bytes()).unwrap(), None);
+    }
+    fs::write(file, list.sign(authority, validity).unwrap()).unwrap();
 }
 
 /// A session that has had one answer.
@@ -116,17 +127,34 @@ fn the_newest_list_of_a_directory_counts() {
     let (site, dir) = site();
     let member = site.member();
     fs::create_dir(dir.path().join("lists")).unwrap();
-    revoke(&dir.path().join("lists"), &site.clients, "a", &[&member]);
+    let now = SystemTime::now();
     // Lists are as old as their second.
-    let written = fs::metadata(dir.path().join("lists/a.crl")).unwrap().modified().unwrap();
-    while written.elapsed().unwrap() < Duration::from_millis(1100) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let before = Validity { not_before: now - Duration::from_secs(3600), not_after: now + Duration::from_secs(86400) };
+    sign(&dir.path().join("lists/a.crl"), &site.clients, &[&member], before);
     let backend = Backend::echo();
     let proxy = Proxy::start_in(dir, &terms(&backend, "client_auth.crl_files = [\"lists\"]"));
     assert!(ask(&site.client(Some(&member), &TLS13), proxy.connect()).is_err());
     proxy.reload_after(|| revoke(&proxy.dir().join("lists"), &site.clients, "b", &[]));
     ask(&site.client(Some(&member), &TLS13), proxy.connect()).unwrap();
+}
+
+#[test]
+fn a_list_that_nears_its_end_while_snigate_runs_is_reported_then() {
+    let (site, dir) = site();
+    // That is when a quarter of its life is left: five seconds from now, less the fractions of a second that it cannot say.
+    let now = SystemTime::now();
+    let brief = Validity { not_before: now - Duration::from_secs(7), not_after: now + Duration::from_secs(9) };
+    sign(&dir.path().join("clients.crl"), &site.clients, &[], brief);
+    let proxy = Proxy::start_in(dir, &terms(&Backend::echo(), LIST));
+    let message = "tls.terms: the revocation list of CN=clients has to be replaced by ";
+    let event = proxy.wait_until("configuration", |event| {
+        event["diagnostic"].as_str().is_some_and(|diagnostic| diagnostic.starts_with(message))
+    });
+    let said = now.elapsed().unwrap();
+    assert!(said >= Duration::from_secs(4), "too early: after {said:?}");
+    assert_eq!(event["level"], "warn", "{event}");
+    let meaning = "; from then on every client it is asked about is refused";
+    assert!(event["diagnostic"].as_str().unwrap().ends_with(meaning), "{event}");
 }
 
 #[test]

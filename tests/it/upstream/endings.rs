@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::sync::mpsc::{Receiver, channel};
 
+use rustls::{ClientConfig, ClientConnection};
+
 use super::*;
 use crate::support::backend::{read_exact, read_to_end};
 use crate::support::socket::abort;
@@ -20,8 +22,40 @@ fn manual(config: ServerConfig) -> (Backend, Receiver<Session>) {
     (backend, receiver)
 }
 
-fn next(sessions: &Receiver<Session>) -> Session {
-    sessions.recv_timeout(crate::support::PATIENCE).expect("a session with the proxy")
+/// A proxy before such a server, and who its clients are.
+struct Stage {
+    proxy: Proxy,
+    config: Arc<ClientConfig>,
+    sessions: Receiver<Session>,
+    _backend: Backend,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (site, dir) = site();
+        let (backend, sessions) = manual(server(&site.inside()));
+        let proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
+        Self { proxy, config: client(&site.edge, None, rustls::ALL_VERSIONS), sessions, _backend: backend }
+    }
+
+    /// A client's session, which begins with the first read or write.
+    fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        tls::session(&self.config, NAME, self.proxy.connect())
+    }
+
+    /// The server's end of the next session of the proxy with it.
+    fn inside(&self) -> Session {
+        self.sessions.recv_timeout(crate::support::PATIENCE).expect("a session with the proxy")
+    }
+
+    /// The client's session and the server's, on which the client has said this and the server has read it.
+    fn open(&self, said: &[u8]) -> (StreamOwned<ClientConnection, TcpStream>, Session) {
+        let mut session = self.connect();
+        session.write_all(said).unwrap();
+        let mut inside = self.inside();
+        assert_eq!(read_exact(&mut inside, said.len()), said);
+        (session, inside)
+    }
 }
 
 /// Ends the sending direction in order.
@@ -35,15 +69,11 @@ fn finish<D>(connection: &mut rustls::ConnectionCommon<D>, socket: &mut TcpStrea
 
 #[test]
 fn either_side_may_end_first_and_still_gets_the_rest() {
-    let (site, dir) = site();
-    let (backend, sessions) = manual(server(&site.inside()));
-    let mut proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
-    let config = client(&site.edge, None, rustls::ALL_VERSIONS);
-
-    let mut session = tls::session(&config, NAME, proxy.connect());
+    let mut stage = Stage::new();
+    let mut session = stage.connect();
     session.write_all(b"the question").unwrap();
     finish(&mut session.conn, &mut session.sock);
-    let mut inside = next(&sessions);
+    let mut inside = stage.inside();
     assert_eq!(read_to_end(&mut inside), b"the question");
     for part in [&b"the "[..], b"long ", b"answer"] {
         inside.write_all(part).unwrap();
@@ -51,71 +81,52 @@ fn either_side_may_end_first_and_still_gets_the_rest() {
     }
     finish(&mut inside.conn, &mut inside.sock);
     assert_eq!(read_to_end(&mut session), b"");
-    let line = proxy.next_access();
+    let line = stage.proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"closed".into(), &"client".into()), "{line}");
     assert_eq!(line["truncated"], Value::Null, "{line}");
 
-    let mut session = tls::session(&config, NAME, proxy.connect());
-    session.write_all(b"hello").unwrap();
-    let mut inside = next(&sessions);
-    assert_eq!(read_exact(&mut inside, 5), b"hello");
+    let (mut session, mut inside) = stage.open(b"hello");
     inside.write_all(b"that is all").unwrap();
     finish(&mut inside.conn, &mut inside.sock);
     assert_eq!(read_to_end(&mut session), b"that is all");
     session.write_all(b"not for me").unwrap();
     finish(&mut session.conn, &mut session.sock);
     assert_eq!(read_to_end(&mut inside), b"not for me");
-    let line = proxy.next_access();
+    let line = stage.proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"closed".into(), &"server".into()), "{line}");
 }
 
 #[test]
 fn a_server_that_ends_without_a_close_notify_is_not_passed_on_as_a_clean_end() {
-    let (site, dir) = site();
-    let (backend, sessions) = manual(server(&site.inside()));
-    let mut proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
-    let mut session = tls::session(&client(&site.edge, None, rustls::ALL_VERSIONS), NAME, proxy.connect());
-    session.write_all(b"the question").unwrap();
-    let mut inside = next(&sessions);
-    read_exact(&mut inside, 12);
+    let mut stage = Stage::new();
+    let (mut session, mut inside) = stage.open(b"the question");
     inside.write_all(b"half of the ans").unwrap();
     inside.sock.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_exact(&mut session, 15), b"half of the ans");
     assert_eq!(session.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     drop((session, inside));
-    assert_eq!(proxy.next_access()["truncated"], true);
+    assert_eq!(stage.proxy.next_access()["truncated"], true);
 }
 
 #[test]
 fn a_server_that_aborts_is_not_taken_for_one_that_has_finished() {
-    let (site, dir) = site();
-    let (backend, sessions) = manual(server(&site.inside()));
-    let mut proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
-    let mut session = tls::session(&client(&site.edge, None, rustls::ALL_VERSIONS), NAME, proxy.connect());
-    session.write_all(b"the question").unwrap();
-    let mut inside = next(&sessions);
-    read_exact(&mut inside, 12);
+    let mut stage = Stage::new();
+    let (mut session, mut inside) = stage.open(b"the question");
     inside.write_all(b"half of the ans").unwrap();
     assert_eq!(read_exact(&mut session, 15), b"half of the ans");
     abort(inside.sock);
     let error = session.read(&mut [0; 16]).unwrap_err();
     assert!(is_abrupt(&error), "{error:?}");
     drop(session);
-    let line = proxy.next_access();
+    let line = stage.proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &"server".into()), "{line}");
 }
 
 #[test]
 fn a_server_sees_that_a_client_was_cut_off() {
-    let (site, dir) = site();
-    let (backend, sessions) = manual(server(&site.inside()));
-    let proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
-    let config = client(&site.edge, None, rustls::ALL_VERSIONS);
+    let stage = Stage::new();
     for aborted in [false, true] {
-        let mut session = tls::session(&config, NAME, proxy.connect());
-        session.write_all(b"half of the ques").unwrap();
-        let mut inside = next(&sessions);
-        assert_eq!(read_exact(&mut inside, 16), b"half of the ques");
+        let (session, mut inside) = stage.open(b"half of the ques");
         if aborted {
             abort(session.sock);
         } else {
@@ -128,14 +139,9 @@ fn a_server_sees_that_a_client_was_cut_off() {
 
 #[test]
 fn both_directions_are_exact_at_the_same_time() {
-    let (site, dir) = site();
     let (up, down) = (pattern(3_000_001, 1), pattern(3_000_001, 2));
-    let (backend, sessions) = manual(server(&site.inside()));
-    let mut proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
-    let mut session = tls::session(&client(&site.edge, None, rustls::ALL_VERSIONS), NAME, proxy.connect());
-    session.write_all(b"hello").unwrap();
-    let mut inside = next(&sessions);
-    read_exact(&mut inside, 5);
+    let mut stage = Stage::new();
+    let (mut session, mut inside) = stage.open(b"hello");
     // A piece at a time from both sides at once, so that neither waits for the other's socket to drain.
     for (up, down) in up.chunks(40_000).zip(down.chunks(40_000)) {
         session.write_all(up).unwrap();
@@ -146,19 +152,14 @@ fn both_directions_are_exact_at_the_same_time() {
     finish(&mut session.conn, &mut session.sock);
     finish(&mut inside.conn, &mut inside.sock);
     assert_eq!((read_to_end(&mut session).len(), read_to_end(&mut inside).len()), (0, 0));
-    let line = proxy.next_access();
+    let line = stage.proxy.next_access();
     assert_eq!((&line["sent"], &line["received"]), (&3_000_001.into(), &3_000_006.into()), "{line}");
 }
 
 #[test]
 fn a_server_that_breaks_its_session_is_told_so_although_it_sends_on() {
-    let (site, dir) = site();
-    let (backend, sessions) = manual(server(&site.inside()));
-    let mut proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
-    let mut session = tls::session(&client(&site.edge, None, rustls::ALL_VERSIONS), NAME, proxy.connect());
-    session.write_all(b"the question").unwrap();
-    let mut inside = next(&sessions);
-    read_exact(&mut inside, 12);
+    let mut stage = Stage::new();
+    let (mut session, mut inside) = stage.open(b"the question");
     let garbage = [&[23, 3, 3, 0, 32][..], &[0x55; 32]].concat();
     inside.sock.write_all(&[garbage, vec![0; 100_000]].concat()).unwrap();
     assert_eq!(tls::alert(&inside.read(&mut [0; 16]).unwrap_err()), Some(20), "bad_record_mac");
@@ -168,6 +169,6 @@ fn a_server_that_breaks_its_session_is_told_so_although_it_sends_on() {
     assert!(is_abrupt(&error), "{error:?}");
     // Until the client ends too, it is given time to receive what the server had sent.
     drop(session);
-    let line = proxy.next_access();
+    let line = stage.proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"broken".into(), &"server".into()), "{line}");
 }

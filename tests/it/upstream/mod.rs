@@ -10,7 +10,6 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use snigate::tls::pki::{Authority, Issued, Validity};
@@ -19,7 +18,7 @@ use tempfile::TempDir;
 use crate::support::backend::{Backend, pattern};
 use crate::support::proxy::{Proxy, directory};
 use crate::support::socket::unanswering;
-use crate::support::tls::{self, authority, client, der, server, write};
+use crate::support::tls::{self, authority, client, der, is_abrupt, server, sha256, write};
 
 /// What clients ask snigate for, and what servers have certificates for.
 const NAME: &str = "app.example";
@@ -111,13 +110,7 @@ fn expired(authority: &Authority) -> Issued {
 fn pin(issued: &Issued) -> String {
     let der = der(&issued.certificate);
     let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
-    digest(&SHA256, certificate.public_key().raw).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether a peer can tell that this was no end in order: there was no close_notify, or not even a FIN.
-fn is_abrupt(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+    sha256(certificate.public_key().raw)
 }
 
 /// The access line of a client that could not be served, because there was no session with a server.

@@ -1,21 +1,15 @@
-//! What an entry of a policy can be: each type says what of a certificate it is compared with, and how.
+//! The names that a client has been given: entries for the texts of subjectAltName (RFC 5280 §4.2.1.6).
 //!
-//! What is compared is the certificate's real text: nothing is decoded or normalised beyond what is said here. An entry
-//! that could match more than whoever wrote it meant is refused when it is parsed.
+//! Two kinds have patterns, whose wildcard never reaches from one owner's names into another's.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::authz::entry::Entry;
 use crate::authz::identity::{AltName, Identity};
 use crate::name::{NameError, NamePattern};
-
-/// What an entry has to be able to do.
-pub(super) trait Entry: fmt::Display {
-    /// Whether the certificate is one that is meant.
-    fn names(&self, identity: &Identity) -> bool;
-}
 
 /// A DNS name, or `*.suffix` for exactly one label before the suffix. Case and one trailing dot do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,195 +193,6 @@ impl fmt::Display for EmailAddress {
     }
 }
 
-/// A common name in the subject, in full.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommonName(String);
-
-/// An organizational unit in the subject, in full.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrganizationalUnit(String);
-
-/// Why a text is none that is looked for in a subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum SubjectError {
-    /// There is nothing.
-    #[error("the text is empty")]
-    Empty,
-    /// A `*`, which is no pattern here.
-    #[error("there is no `*` here, the whole text is compared: for patterns use `dns` or `uri`")]
-    Wildcard,
-}
-
-fn subject_text(text: &str) -> Result<String, SubjectError> {
-    match text {
-        "" => Err(SubjectError::Empty),
-        text if text.contains('*') => Err(SubjectError::Wildcard),
-        text => Ok(text.to_owned()),
-    }
-}
-
-impl Entry for CommonName {
-    fn names(&self, identity: &Identity) -> bool {
-        identity.common_names.contains(&self.0)
-    }
-}
-
-impl FromStr for CommonName {
-    type Err = SubjectError;
-
-    fn from_str(text: &str) -> Result<Self, SubjectError> {
-        subject_text(text).map(Self)
-    }
-}
-
-impl fmt::Display for CommonName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Entry for OrganizationalUnit {
-    fn names(&self, identity: &Identity) -> bool {
-        identity.organizational_units.contains(&self.0)
-    }
-}
-
-impl FromStr for OrganizationalUnit {
-    type Err = SubjectError;
-
-    fn from_str(text: &str) -> Result<Self, SubjectError> {
-        subject_text(text).map(Self)
-    }
-}
-
-impl fmt::Display for OrganizationalUnit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The SHA-256 digest of a SubjectPublicKeyInfo (RFC 7469 §2.4): 64 hexadecimal digits, perhaps with colons, or its base64,
-/// perhaps after `sha256//`, as curl has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SpkiDigest([u8; 32]);
-
-/// A text is not a SHA-256 digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "a SHA-256 digest of a public key is 64 hexadecimal digits, with or without colons, or its base64; \
-     `openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints it"
-)]
-pub struct SpkiError;
-
-impl From<[u8; 32]> for SpkiDigest {
-    fn from(digest: [u8; 32]) -> Self {
-        Self(digest)
-    }
-}
-
-impl Entry for SpkiDigest {
-    fn names(&self, identity: &Identity) -> bool {
-        self.0 == identity.spki_sha256
-    }
-}
-
-impl FromStr for SpkiDigest {
-    type Err = SpkiError;
-
-    fn from_str(text: &str) -> Result<Self, SpkiError> {
-        let text = text.strip_prefix("sha256//").unwrap_or(text);
-        let digest = hexadecimal(text).filter(|digits| digits.len() == 64).map(|digits| {
-            let mut digest = [0; 32];
-            for (byte, pair) in digest.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-                *byte = pair.iter().fold(0, |value, &digit| value << 4 | hex_value(digit));
-            }
-            digest
-        });
-        digest.or_else(|| base64(text)).map(Self).ok_or(SpkiError)
-    }
-}
-
-impl fmt::Display for SpkiDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// A serial number (RFC 5280 §4.1.2.2) in hexadecimal. Case, colons and leading zeros do not count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serial(String);
-
-/// A text is not a serial number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a serial number is written in hexadecimal, as `openssl x509 -noout -serial` prints it: `4a:0f` or `4A0F`")]
-pub struct SerialError;
-
-impl Entry for Serial {
-    fn names(&self, identity: &Identity) -> bool {
-        self.0 == without_zeros(&identity.serial)
-    }
-}
-
-impl FromStr for Serial {
-    type Err = SerialError;
-
-    fn from_str(text: &str) -> Result<Self, SerialError> {
-        hexadecimal(text).map(|digits| Self(without_zeros(&digits).to_owned())).ok_or(SerialError)
-    }
-}
-
-impl fmt::Display for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "0" } else { &self.0 })
-    }
-}
-
-fn without_zeros(digits: &str) -> &str {
-    digits.trim_start_matches('0')
-}
-
-/// The digits of `text` in lower case: digits only, or bytes of two digits with a colon between any two.
-fn hexadecimal(text: &str) -> Option<String> {
-    let sound = !text.contains(':') || text.split(':').all(|byte| byte.len() == 2);
-    let digits = text.replace(':', "").to_ascii_lowercase();
-    (sound && !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(digits)
-}
-
-fn hex_value(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => digit - b'a' + 10,
-    }
-}
-
-/// 32 bytes from base64 (RFC 4648 §4), with or without its padding.
-fn base64(text: &str) -> Option<[u8; 32]> {
-    let text = text.strip_suffix('=').unwrap_or(text);
-    if text.len() != 43 {
-        return None;
-    }
-    let (mut bytes, mut held, mut bits) = (Vec::with_capacity(32), 0_u32, 0);
-    for digit in text.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = held << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
-    }
-    // The last digit has two bits more than there are bytes. Two spellings of one digest are one too many.
-    if held == 0 { bytes.try_into().ok() } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -492,44 +297,6 @@ mod tests {
         assert_eq!("*@example.net".parse::<EmailAddress>(), Err(EmailError::Wildcard));
     }
 
-    #[test]
-    fn texts_of_the_subject_are_compared_whole_and_apart() {
-        let identity = Identity {
-            common_names: vec!["first".to_owned(), "web\nserver".to_owned()],
-            organizational_units: vec!["shop".to_owned()],
-            ..Identity::default()
-        };
-        for (text, cn, ou) in [
-            ("first", true, false),
-            ("web\nserver", true, false),
-            (r"web\0aserver", false, false),
-            ("web", false, false),
-            ("First", false, false),
-            ("shop", false, true),
-        ] {
-            assert_eq!(text.parse::<CommonName>().unwrap().names(&identity), cn, "{text:?}");
-            assert_eq!(text.parse::<OrganizationalUnit>().unwrap().names(&identity), ou, "{text:?}");
-        }
-        assert_eq!("".parse::<CommonName>(), Err(SubjectError::Empty));
-        assert_eq!("a*".parse::<OrganizationalUnit>(), Err(SubjectError::Wildcard));
-    }
-
-    #[test]
-    fn what_is_no_digest_and_what_is_no_serial_number_is_refused() {
-        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let base64 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
-        assert_eq!(hex.parse::<SpkiDigest>(), base64.parse::<SpkiDigest>());
-        assert_eq!(hex.parse::<SpkiDigest>(), format!("sha256//{base64}").parse::<SpkiDigest>());
-        assert_eq!(base64.parse::<SpkiDigest>().unwrap().to_string(), hex);
-        // The last of them has bits set that stand for nothing.
-        for text in ["", "e3b0", &hex[1..], &base64[1..], &format!("{hex}00"), &base64.replace("FU=", "FV=")] {
-            assert_eq!(text.parse::<SpkiDigest>(), Err(SpkiError), "{text}");
-        }
-        for text in ["", ":", "0x1f", "1f:", ":1f", "1:f0", "1f::f0", "12 34", "g0"] {
-            assert_eq!(text.parse::<Serial>(), Err(SerialError), "{text}");
-        }
-    }
-
     proptest! {
         #[test]
         fn a_prefix_never_leaves_its_authority(
@@ -544,43 +311,5 @@ mod tests {
                 prop_assert_eq!(entry.matches(&uri), uri.starts_with(&format!("spiffe://{host}/{path}")));
             }
         }
-
-        #[test]
-        fn a_serial_number_is_found_however_it_is_written(bytes in prop::collection::vec(any::<u8>(), 1..20), zeros in 0..3_usize, upper: bool) {
-            let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let leading = bytes.iter().take(bytes.len() - 1).take_while(|&&byte| byte == 0).count();
-            let identity = Identity { serial: digits[leading..].concat(), ..Identity::default() };
-            let bytes = [vec!["00".to_owned(); zeros], digits].concat();
-            for text in [bytes.concat(), bytes.join(":")] {
-                let text = if upper { text.to_uppercase() } else { text };
-                let entry: Serial = text.parse().unwrap();
-                prop_assert!(entry.names(&identity), "{}", text);
-                prop_assert_eq!(entry.to_string().parse::<Serial>(), Ok(entry));
-                let other = Identity { serial: format!("{}01", identity.serial), ..Identity::default() };
-                prop_assert!(!text.parse::<Serial>().unwrap().names(&other));
-            }
-        }
-
-        #[test]
-        fn a_digest_is_the_same_in_every_spelling(digest: [u8; 32]) {
-            let pairs: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-            let identity = Identity { spki_sha256: digest, ..Identity::default() };
-            let base64 = encode(&digest);
-            for text in [pairs.concat(), pairs.join(":"), format!("{base64}="), base64] {
-                prop_assert!(text.parse::<SpkiDigest>().unwrap().names(&identity), "{}", text);
-            }
-            prop_assert!(!SpkiDigest([0x5a; 32]).names(&identity) || digest == [0x5a; 32]);
-        }
-    }
-
-    /// Base64 without padding, the slow way.
-    fn encode(bytes: &[u8]) -> String {
-        let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
-        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let digit = |bits: &[u8]| {
-            let value = bits.iter().fold(0, |value, bit| value << 1 | usize::from(bit - b'0'));
-            char::from(alphabet[value << (6 - bits.len())])
-        };
-        bits.as_bytes().chunks(6).map(digit).collect()
     }
 }

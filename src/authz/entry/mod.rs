@@ -1,0 +1,22 @@
+//! What an entry of a policy can be: each type says what of a certificate it is compared with, and how.
+//!
+//! What is compared is the certificate's real text: nothing is decoded or normalised beyond what is said here. An entry
+//! that could match more than whoever wrote it meant is refused when it is parsed.
+
+mod names;
+mod numbers;
+mod subject;
+
+use std::fmt;
+
+use crate::authz::identity::Identity;
+
+pub use names::{DnsError, DnsPattern, EmailAddress, EmailError, UriError, UriPattern};
+pub use numbers::{Serial, SerialError, SpkiDigest, SpkiError};
+pub use subject::{CommonName, OrganizationalUnit, SubjectError};
+
+/// What an entry has to be able to do.
+pub(super) trait Entry: fmt::Display {
+    /// Whether the certificate is one that is meant.
+    fn names(&self, identity: &Identity) -> bool;
+}
