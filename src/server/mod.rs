@@ -279,7 +279,7 @@ impl Server {
         let is_used =
             |name: &String| self.ports.keys().any(|(addr, _)| matches!(addr, ListenAddr::Systemd(own) if own == name));
         for name in self.inherited.names().iter().filter(|name| !is_used(name)) {
-            warn!(name, "systemd has passed a socket that no listener is on; write `systemd:{name}` into its `bind`");
+            warn!(name, "systemd has passed a socket that no listener is on, so its clients wait in vain");
         }
     }
 
