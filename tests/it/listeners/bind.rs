@@ -104,7 +104,7 @@ fn an_address_that_is_in_use_is_said_by_whom() {
     let addr = taken.local_addr().unwrap();
     let (code, text) = snigate(&["run"], &format!("[listeners.edge]\nbind = \"{addr}\"\n"));
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains(&format!("another program listens there: it-")), "{text}");
+    assert!(text.contains("another program listens there: it-"), "{text}");
     assert!(text.contains(&format!("(pid {})", std::process::id())), "{text}");
 }
 
