@@ -49,11 +49,11 @@ impl ListenSocket {
     ///
     /// Those of socket(2), bind(2) and listen(2), and of what a unix socket's file takes. Sockets of systemd's cannot be
     /// opened, see [`Inherited`](crate::net::Inherited).
-    pub fn open(addr: &ListenAddr, access: Access, reuse: Reuse) -> io::Result<Self> {
+    pub fn open(addr: &ListenAddr, access: Access) -> io::Result<Self> {
         let every = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let (socket, file) = match addr {
-            ListenAddr::Tcp(addr) => (tcp(listen_tcp(*addr, true, reuse)?)?, None),
-            ListenAddr::DualStack(port) => (tcp(listen_tcp(every(*port), false, reuse)?)?, None),
+            ListenAddr::Tcp(addr) => (tcp(listen_tcp(*addr, true)?)?, None),
+            ListenAddr::DualStack(port) => (tcp(listen_tcp(every(*port), false)?)?, None),
             ListenAddr::Unix(path) => {
                 let (listener, file) = unix::listen(path, access)?;
                 (Socket::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file))
@@ -170,15 +170,6 @@ fn tcp(listener: TcpListener) -> io::Result<Socket> {
     tokio::net::TcpListener::from_std(listener).map(Socket::Tcp)
 }
 
-/// Whether another socket of this user may be on the same port while this one is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reuse {
-    /// No: two programs that mean the same port are a mistake.
-    No,
-    /// One that allows it, too.
-    Port,
-}
-
 /// Opens a listening socket for TCP, ready for the runtime (non-blocking).
 ///
 /// Accepted connections inherit `TCP_NODELAY` (tcp(7)), which saves a system call for each. Clients of TLS speak first,
@@ -189,16 +180,13 @@ pub enum Reuse {
 /// # Errors
 ///
 /// Those of socket(2), bind(2) and listen(2).
-pub fn listen_tcp(addr: SocketAddr, only_v6: bool, reuse: Reuse) -> io::Result<TcpListener> {
+pub fn listen_tcp(addr: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
     // Otherwise connections in TIME_WAIT would keep a restarted process from its own port.
     socket.set_reuse_address(true)?;
-    if reuse == Reuse::Port {
-        socket.set_reuse_port(true)?;
-    }
     socket.set_tcp_nodelay(true)?;
     defer_accept(&socket, DEFER)?;
     socket.bind(&addr.into())?;
@@ -293,18 +281,18 @@ mod tests {
 
     #[test]
     fn ipv4_and_ipv6_listen_on_the_same_port() {
-        let v6 = match listen_tcp("[::]:0".parse().unwrap(), true, Reuse::No) {
+        let v6 = match listen_tcp("[::]:0".parse().unwrap(), true) {
             Ok(v6) => v6,
             Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => return,
             Err(error) => panic!("{error}"),
         };
         let port = v6.local_addr().unwrap().port();
-        listen_tcp(([0, 0, 0, 0], port).into(), true, Reuse::No).unwrap();
+        listen_tcp(([0, 0, 0, 0], port).into(), true).unwrap();
     }
 
     #[test]
     fn a_connection_arrives_with_its_first_bytes_or_after_a_moment() {
-        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), true, Reuse::No).unwrap();
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), true).unwrap();
         let silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.write_all(b"hello").unwrap();

@@ -13,7 +13,7 @@ mod unix;
 pub use close::{LINGER, close_in_order};
 pub use connect::connect;
 pub use inherited::{Inherited, InheritedError};
-pub use listen::{AcceptFailure, DEFERRED, ListenSocket, Reuse, has_unready, listen_tcp, raise_open_files};
+pub use listen::{AcceptFailure, DEFERRED, ListenSocket, has_unready, listen_tcp, raise_open_files};
 pub use scratch::{SCRATCH, with_scratch};
 pub use stream::Stream;
 pub use taken::listens_on;

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::addr::ListenAddr;
 use crate::config::{Action, Bind, Config, Route};
-use crate::net::{Access, Inherited, ListenSocket, Reuse, SocketFile};
+use crate::net::{Access, Inherited, ListenSocket, SocketFile};
 use crate::proxy::{self, Connections, Port, Terms, accept};
 use crate::relay;
 use crate::upstream::{self, Upstream};
@@ -224,7 +224,7 @@ impl Server {
                 (ListenAddr::Systemd(name), Some((_, nth))) => {
                     self.inherited.get(name, *nth).map_err(|error| BindError::inherited(&listener.name, addr, error))
                 }
-                _ => ListenSocket::open(addr, *access, Reuse::No).map_err(|error| {
+                _ => ListenSocket::open(addr, *access).map_err(|error| {
                     let is_same =
                         |running: &RunningPort| addr.port().is_some() && running.port.addr.port() == addr.port();
                     BindError::new(&listener.name, addr, error, self.ports.values().any(is_same))
