@@ -3,7 +3,7 @@
 //! A client that arrives over a dual-stack socket as `::ffff:192.0.2.1` is the IPv4 client `192.0.2.1`, everywhere.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -74,19 +74,69 @@ pub enum AddrError {
     /// `unix:` without an absolute path.
     #[error("a unix address is an absolute path, as in `unix:/run/app.sock`")]
     UnixPath,
+    /// A path that is too long for a socket.
+    #[error("the path of a unix socket has at most {MAX_SOCKET_PATH} bytes")]
+    LongPath,
+    /// `systemd:` without a name.
+    #[error("`systemd:` is followed by a name, as `FileDescriptorName=` of a socket unit gives it: `systemd:edge`")]
+    SocketName,
 }
 
-/// An IP address and port to listen on. Port 0 lets the kernel choose one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ListenAddr(pub SocketAddr);
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListenAddr {
+    /// An IP address and a port, for clients of its family alone. Port 0 lets the kernel choose one.
+    Tcp(SocketAddr),
+    /// Every address of both families (`[::]`) and this port, in one socket.
+    DualStack(u16),
+    /// The path of a unix stream socket.
+    Unix(PathBuf),
+    /// The sockets that systemd has opened and passed by this name (`FileDescriptorName=`).
+    Systemd(String),
+}
+
+/// A name of systemd's for a socket has at most this many bytes (sd_listen_fds_with_names(3)).
+const MAX_SOCKET_NAME: usize = 255;
+
+impl ListenAddr {
+    /// The port, of what has one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(addr) => Some(addr.port()),
+            Self::DualStack(port) => Some(*port),
+            Self::Unix(_) | Self::Systemd(_) => None,
+        }
+    }
+
+    /// The IP addresses that a socket for this takes connections to, one of each family; 0.0.0.0 and :: are all of theirs.
+    /// What is not known before it runs, and a unix socket, has none.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        let (own, other): (Option<IpAddr>, Option<IpAddr>) = match self {
+            Self::Tcp(addr) => (Some(addr.ip()), None),
+            Self::DualStack(_) => (Some(Ipv6Addr::UNSPECIFIED.into()), Some(Ipv4Addr::UNSPECIFIED.into())),
+            Self::Unix(_) | Self::Systemd(_) => (None, None),
+        };
+        own.into_iter().chain(other)
+    }
+}
 
 impl FromStr for ListenAddr {
     type Err = AddrError;
 
     fn from_str(text: &str) -> Result<Self, AddrError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return socket_path(path).map(Self::Unix);
+        }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            let is_name = !name.is_empty()
+                && name.len() <= MAX_SOCKET_NAME
+                && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+            return if is_name { Ok(Self::Systemd(name.to_owned())) } else { Err(AddrError::SocketName) };
+        }
         if let Ok(addr) = text.parse::<SocketAddr>() {
             let canonical = addr.ip().to_canonical();
-            return if canonical == addr.ip() { Ok(Self(addr)) } else { Err(AddrError::Mapped(canonical)) };
+            return if canonical == addr.ip() { Ok(Self::Tcp(addr)) } else { Err(AddrError::Mapped(canonical)) };
         }
         let (host, _) = split_port(text)?;
         Err(AddrError::NotIp(host.to_owned()))
@@ -95,9 +145,25 @@ impl FromStr for ListenAddr {
 
 impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::DualStack(port) => write!(f, "[::]:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
     }
 }
+
+/// A path that can be bound and connected to: `sockaddr_un` has room for 107 bytes (unix(7)).
+fn socket_path(path: &str) -> Result<PathBuf, AddrError> {
+    let path = Path::new(path);
+    if !path.is_absolute() || path.file_name().is_none() {
+        return Err(AddrError::UnixPath);
+    }
+    if path.as_os_str().len() > MAX_SOCKET_PATH { Err(AddrError::LongPath) } else { Ok(path.to_owned()) }
+}
+
+const MAX_SOCKET_PATH: usize = 107;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -249,6 +315,18 @@ mod tests {
         }
         assert_eq!("localhost:443".parse::<ListenAddr>(), Err(AddrError::NotIp("localhost".to_owned())));
         assert_eq!("0.0.0.0".parse::<ListenAddr>(), Err(AddrError::NoPort));
+        assert_eq!("unix:edge.sock".parse::<ListenAddr>(), Err(AddrError::UnixPath));
+        assert_eq!("unix:/".parse::<ListenAddr>(), Err(AddrError::UnixPath));
+        assert_eq!(format!("unix:/{}", "a".repeat(107)).parse::<ListenAddr>(), Err(AddrError::LongPath));
+        assert_eq!("systemd:".parse::<ListenAddr>(), Err(AddrError::SocketName));
+        assert_eq!("systemd:a:b".parse::<ListenAddr>(), Err(AddrError::SocketName));
+    }
+
+    #[test]
+    fn a_listener_is_on_an_address_a_path_or_a_socket_of_systemds() {
+        for text in ["192.0.2.1:443", "[::]:0", "unix:/run/edge.sock", "systemd:edge"] {
+            assert_eq!(text.parse::<ListenAddr>().map(|a| a.to_string()), Ok(text.to_owned()));
+        }
     }
 
     #[test]

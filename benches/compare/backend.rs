@@ -24,7 +24,7 @@ use crate::spawn::{give_way, role, single_threaded};
 /// Each proxy has ports of its own, so that the ports of its connections that are in TIME_WAIT stand in nobody else's way.
 pub(crate) fn run(ports: usize) -> anyhow::Result<()> {
     snigate::net::raise_open_files()?;
-    let listen = |_| snigate::net::listen(snigate::addr::ListenAddr((Ipv4Addr::LOCALHOST, 0).into()));
+    let listen = |_| snigate::net::listen_tcp((Ipv4Addr::LOCALHOST, 0).into(), true);
     let listeners = (0..ports).map(listen).collect::<io::Result<Vec<_>>>()?;
     let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<io::Result<Vec<_>>>()?;
     let bulk = spawn_bulk(single_threaded()?, || Ok(()));

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::{print, runtime};
+use crate::net::Inherited;
 use crate::server;
 use crate::tls::pki::{Authority, Issued, Validity};
 use crate::tls::{Acceptor, Certificate, Options};
@@ -48,7 +49,7 @@ async fn serve(directory: &Path) -> anyhow::Result<()> {
     servers.spawn(play_ca(ca, authority.server(&[CA_NAME], Validity::days(30))?));
     servers.spawn(play_app(app));
     print(&instructions(directory, port))?;
-    server::run(config).await?;
+    server::run(config, Inherited::default()).await?;
     Ok(())
 }
 
@@ -163,7 +164,7 @@ async fn play_ca(listener: TcpListener, issued: Issued) -> anyhow::Result<()> {
         clients.spawn(async move {
             let name = CA_NAME.parse().ok();
             let choice = acceptor.select(name.as_ref(), || None)?;
-            let accepted = choice.accept(stream, &[], name.as_ref()).await;
+            let accepted = choice.accept(stream.into(), &[], name.as_ref()).await;
             answer(accepted.ok()?.stream, "This is the CA. The proxy passed your TLS through and cannot read this.\n")
                 .await
         });

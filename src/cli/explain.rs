@@ -72,7 +72,7 @@ fn listeners<'a>(config: &'a Config, only: Option<&str>) -> anyhow::Result<Vec<(
 }
 
 fn explain(text: &mut String, config: &Config, name: &str, listener: &Listener, key: &Key<'_>) {
-    let bind: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
+    let bind: Vec<String> = listener.bind.iter().map(|bind| bind.addr.to_string()).collect();
     line(text, "listener", format_args!("{name} ({})", bind.join(", ")));
     line(text, "client", client(key));
     let found = listener.table.lookup(key).map(|at| &config.routes[*at]);

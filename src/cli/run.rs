@@ -3,15 +3,18 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::cli::{ConfigPath, print_diagnostics, runtime};
+use crate::net::Inherited;
 use crate::server::{self, RunError};
 
 pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
     let path = config.find()?;
+    // Before there are threads.
+    let inherited = Inherited::take().context("cannot take the sockets that systemd has passed")?;
     let (shown, runtime) = (path.clone(), runtime()?);
-    let ended = runtime.block_on(server::run(path));
+    let ended = runtime.block_on(server::run(path, inherited));
     // Without waiting for threads that ask a resolver or a file system which does not answer.
     runtime.shutdown_background();
     match ended {

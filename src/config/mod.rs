@@ -23,6 +23,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::Files;
 use crate::config::trust::Trusts;
+use crate::net::Access;
 use crate::relay;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
@@ -57,11 +58,20 @@ pub struct Config {
     pub access_log: bool,
 }
 
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The address.
+    pub addr: ListenAddr,
+    /// Who may connect, if it is a unix socket.
+    pub access: Access,
+}
+
 /// A listener: where, and which routes.
 #[derive(Debug)]
 pub struct Listener {
     /// Addresses, at least one.
-    pub bind: Vec<ListenAddr>,
+    pub bind: Vec<Bind>,
     /// Positions in [`Config::routes`].
     pub table: Arc<Table<usize>>,
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::addr::ListenAddr;
 use crate::authz::{Policy, Rules};
 use crate::config::file::{self, At, File, List, UpstreamTls};
 use crate::config::trust::Trust;
-use crate::config::{Action, Config, Route, Timeouts};
+use crate::config::{Action, Bind, Config, Route, Timeouts};
+use crate::net::Access;
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
 use crate::upstream;
@@ -26,7 +28,7 @@ impl Config {
             listeners: self
                 .listeners
                 .iter()
-                .map(|(name, listener)| (name.to_string().into(), file::Listener { bind: Some(list(&listener.bind)) }))
+                .map(|(name, listener)| (name.to_string().into(), file::Listener { bind: Some(binds(&listener.bind)) }))
                 .collect(),
             routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
             upstreams,
@@ -88,6 +90,29 @@ impl Config {
         };
         file::Log { level: Some(level), format: Some(format), access: Some(self.access_log) }
     }
+}
+
+fn binds(all: &[Bind]) -> file::Binds {
+    let text = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
+    let shown = |Bind { addr, access: Access { mode, user, group } }: &Bind| {
+        let address = Some(At::from(addr.to_string()));
+        let table = match addr {
+            ListenAddr::Unix(_) => {
+                let owner = match group {
+                    Some(group) => Some(format!("{}:{group}", text(*user))),
+                    None => user.map(|user| user.to_string()),
+                };
+                let mode = Some(At::from(format!("{mode:04o}")));
+                file::BindTable { address, mode, owner: owner.map(At::from), v6only: None }
+            }
+            ListenAddr::DualStack(_) => {
+                file::BindTable { address, v6only: Some(At::from(false)), ..file::BindTable::default() }
+            }
+            ListenAddr::Tcp(_) | ListenAddr::Systemd(_) => return At::from(file::Bind::Address(addr.to_string())),
+        };
+        At::from(file::Bind::Table(Box::new(table)))
+    };
+    file::Binds(all.iter().map(shown).collect())
 }
 
 /// An upstream that has no table of its own is called by its addresses.

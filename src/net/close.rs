@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+
+use crate::net::Transport;
 
 /// How long a client that has been told no is given to read it. Local networks and patient people: one round trip.
 pub const LINGER: Duration = Duration::from_secs(1);
@@ -16,14 +17,14 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// peer has sent so much more that it is not listening. After that the stream can be dropped.
 ///
 /// Errors are not reported: there is nothing left to do about them. Cancellation leaves an open, half-closed stream.
-pub async fn close_in_order(stream: &mut TcpStream, deadline: Instant) {
+pub async fn close_in_order(stream: &mut Transport, deadline: Instant) {
     if stream.shutdown().await.is_ok() {
         // The deadline is the normal end for a peer that neither reads nor hangs up.
         let _ = timeout_at(deadline, discard(stream)).await;
     }
 }
 
-async fn discard(stream: &TcpStream) {
+async fn discard(stream: &Transport) {
     let mut left = MAX_DISCARDED;
     while left > 0 && stream.readable().await.is_ok() {
         let mut scratch = [0; 4096];
@@ -42,15 +43,15 @@ const MAX_DISCARDED: usize = 256 * 1024;
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (Transport, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (near, far) = tokio::join!(listener.accept(), TcpStream::connect(address));
-        (near.unwrap().0, far.unwrap())
+        (near.unwrap().0.into(), far.unwrap())
     }
 
     fn soon() -> Instant {

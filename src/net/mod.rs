@@ -2,12 +2,20 @@
 
 mod close;
 mod connect;
+mod inherited;
 mod listen;
 mod scratch;
 mod stream;
+mod taken;
+mod transport;
+mod unix;
 
 pub use close::{LINGER, close_in_order};
 pub use connect::connect;
-pub use listen::{AcceptFailure, DEFERRED, has_unready, listen, raise_open_files, stop_deferring};
+pub use inherited::{Inherited, InheritedError};
+pub use listen::{AcceptFailure, DEFERRED, ListenSocket, has_unready, listen_tcp, raise_open_files};
 pub use scratch::{SCRATCH, with_scratch};
 pub use stream::Stream;
+pub use taken::listens_on;
+pub use transport::Transport;
+pub use unix::{Access, SocketFile};

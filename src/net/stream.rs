@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
+use crate::net::Transport;
+
 /// An open byte stream to a client or to a server.
 #[derive(Debug)]
 pub enum Stream {
@@ -18,7 +20,7 @@ pub enum Stream {
     /// A unix stream socket.
     Unix(UnixStream),
     /// TLS that snigate terminates. Boxed: a session is a kilobyte that passthrough connections must not carry.
-    Tls(Box<server::TlsStream<TcpStream>>),
+    Tls(Box<server::TlsStream<Transport>>),
     /// TLS to a server, in which snigate is the client. Boxed for the same reason.
     TlsUpstream(Box<client::TlsStream<TcpStream>>),
 }
@@ -30,23 +32,26 @@ impl Stream {
         matches!(self, Self::Tls(_) | Self::TlsUpstream(_))
     }
 
-    /// The TCP connection, below TLS if there is any; nothing for a unix socket.
+    /// The TCP connection, below TLS if there is any; nothing where that is a unix socket.
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(tcp) => Some(tcp),
-            Self::Tls(tls) => Some(tls.get_ref().0),
+            Self::Tls(tls) => match tls.get_ref().0 {
+                Transport::Tcp(tcp) => Some(tcp),
+                Transport::Unix(_) => None,
+            },
             Self::TlsUpstream(tls) => Some(tls.get_ref().0),
             Self::Unix(_) => None,
         }
     }
 
-    /// Gives up the session of TLS: the TCP connection below it. Nothing for a stream without TLS.
+    /// Gives up the session of TLS: the socket below it. Nothing for a stream without TLS.
     #[must_use]
-    pub fn into_tcp_below_tls(self) -> Option<TcpStream> {
+    pub fn into_transport_below_tls(self) -> Option<Transport> {
         match self {
             Self::Tls(tls) => Some(tls.into_inner().0),
-            Self::TlsUpstream(tls) => Some(tls.into_inner().0),
+            Self::TlsUpstream(tls) => Some(Transport::Tcp(tls.into_inner().0)),
             Self::Tcp(_) | Self::Unix(_) => None,
         }
     }

@@ -1,18 +1,17 @@
 //! The accept loop: it hands each connection to a task of its own, and nothing that goes wrong with one ends it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
-use crate::net::{AcceptFailure, DEFERRED, has_unready, stop_deferring};
+use crate::addr::ListenAddr;
+use crate::net::{AcceptFailure, DEFERRED, ListenSocket, has_unready};
 use crate::proxy::{Connections, Listener, serve};
 
 /// Long enough for a connection to end and give its descriptor back, short enough that nobody waiting notices.
@@ -28,7 +27,7 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Port {
     /// The address, with the port that the kernel chose where the configuration says 0.
-    pub addr: SocketAddr,
+    pub addr: ListenAddr,
     /// What the next connection meets.
     pub listener: ArcSwap<Listener>,
 }
@@ -39,7 +38,7 @@ pub struct Port {
 ///
 /// When a connection that was still queued cannot be served.
 pub async fn accept(
-    socket: TcpListener,
+    socket: ListenSocket,
     port: Arc<Port>,
     connections: Arc<Connections>,
     mut stop: oneshot::Receiver<()>,
@@ -56,7 +55,7 @@ pub async fn accept(
             Err(error) => match AcceptFailure::from(&error) {
                 AcceptFailure::Connection => debug!(%error, "accept failed"),
                 AcceptFailure::Resource => {
-                    failures.count(&error, port.addr);
+                    failures.count(&error, &port.addr);
                     sleep(BACK_OFF).await;
                 }
             },
@@ -66,8 +65,14 @@ pub async fn accept(
     // have sent nothing yet. Closing the socket now would reset them.
     let start = |stream, client| serve::start(&connections, port.listener.load_full(), stream, client);
     let end = Instant::now() + DEFERRED;
-    stop_deferring(&socket)?;
-    while Instant::now() < end && unready(port.addr).await {
+    let deferring = socket.deferring_port();
+    if deferring.is_some() {
+        socket.stop_deferring()?;
+    }
+    while let Some(number) = deferring
+        && Instant::now() < end
+        && unready(number).await
+    {
         let look = Instant::now() + LOOK_EVERY;
         while let Ok(accepted) = timeout_at(look, socket.accept()).await {
             match accepted {
@@ -76,18 +81,13 @@ pub async fn accept(
             }
         }
     }
-    let socket = socket.into_std()?;
-    while let Ok((stream, client)) = socket.accept() {
-        stream.set_nonblocking(true)?;
-        start(tokio::net::TcpStream::from_std(stream)?, client);
-    }
-    Ok(())
+    socket.close(start)
 }
 
 /// Whether somebody is connected, or about to be, who cannot be accepted yet.
-async fn unready(addr: SocketAddr) -> bool {
+async fn unready(port: u16) -> bool {
     // The table has a line for each connection of the machine.
-    spawn_blocking(move || has_unready(addr.port())).await.unwrap_or(false)
+    spawn_blocking(move || has_unready(port)).await.unwrap_or(false)
 }
 
 /// Says that accepting fails, but not each time.
@@ -98,7 +98,7 @@ struct Failures {
 }
 
 impl Failures {
-    fn count(&mut self, error: &io::Error, addr: SocketAddr) {
+    fn count(&mut self, error: &io::Error, addr: &ListenAddr) {
         self.count += 1;
         if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
             warn!(%addr, %error, failures = self.count, "cannot accept connections for want of a resource");

@@ -9,16 +9,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::net::with_scratch;
+use crate::net::{Transport, with_scratch};
 use crate::proxy::Error;
 use crate::wire::{ClientHello, HelloParser};
 
 /// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all the way.
 pub(super) async fn read(
-    stream: &mut TcpStream,
+    stream: &mut Transport,
     deadline: Instant,
     received: &mut u64,
 ) -> Result<(ClientHello, Vec<u8>), Error> {
@@ -33,7 +32,7 @@ pub(super) async fn read(
 }
 
 fn poll_hello(
-    stream: &mut TcpStream,
+    stream: &mut Transport,
     parser: &mut HelloParser,
     cx: &mut Context<'_>,
 ) -> Poll<Result<ClientHello, Error>> {
@@ -48,7 +47,7 @@ fn poll_hello(
 }
 
 fn poll_feed(
-    stream: &mut TcpStream,
+    stream: &mut Transport,
     parser: &mut HelloParser,
     scratch: &mut [u8],
     cx: &mut Context<'_>,

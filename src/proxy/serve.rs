@@ -2,15 +2,14 @@
 //!
 //! The upstream is dialled only when the client has been routed and, where that is asked for, verified.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use crate::addr::ClientAddr;
 use crate::name::ServerName;
-use crate::net::{LINGER, Stream, close_in_order};
+use crate::net::{LINGER, Stream, Transport, close_in_order};
 use crate::proxy::connections::Live;
 use crate::proxy::session::Session;
 use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
@@ -25,30 +24,37 @@ use crate::wire::{ClientHello, RequestedName, reframe};
 const MAX_LOGGED_ALPN: usize = 16;
 
 /// Serves a connection in a task of its own.
-pub(super) fn start(connections: &Arc<Connections>, listener: Arc<Listener>, client: TcpStream, addr: SocketAddr) {
+pub(super) fn start(connections: &Arc<Connections>, listener: Arc<Listener>, client: Transport, addr: ClientAddr) {
     // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is used.
-    let session = Box::new(Session::begin(connections, &listener, addr.into()));
+    let session = Box::new(Session::begin(connections, &listener, addr));
     connections.spawn(session.id(), serve(listener, client, session));
 }
 
-async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Box<Session>) {
-    let (route, preface) = match admit(listener, &mut client, &mut session).await {
-        Ok(admitted) => admitted,
-        Err(error) => return Box::pin(refuse(client, &error, &mut session)).await,
-    };
-    match &route.action {
-        Action::Reject => Box::pin(refuse(client, &Error::Rejected, &mut session)).await,
-        Action::Terminate(acceptor, upstream) => {
-            Box::pin(terminate(&route, acceptor, upstream, client, reframe(preface), session)).await;
-        }
-        Action::Passthrough(upstream) => match connect(&route, upstream, &preface, &mut session).await {
-            Ok(server) => {
-                // The connection may last for days; the hello must not.
-                drop(preface);
-                move_bytes(&route, Stream::Tcp(client), server, &mut session).await;
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice, once as they came")]
+fn serve(
+    listener: Arc<Listener>,
+    mut client: Transport,
+    mut session: Box<Session>,
+) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        let (route, preface) = match admit(listener, &mut client, &mut session).await {
+            Ok(admitted) => admitted,
+            Err(error) => return Box::pin(refuse(client, &error, &mut session)).await,
+        };
+        match &route.action {
+            Action::Reject => Box::pin(refuse(client, &Error::Rejected, &mut session)).await,
+            Action::Terminate(acceptor, upstream) => {
+                Box::pin(terminate(&route, acceptor, upstream, client, reframe(preface), session)).await;
             }
-            Err(error) => Box::pin(refuse(client, &error, &mut session)).await,
-        },
+            Action::Passthrough(upstream) => match connect(&route, upstream, &preface, &mut session).await {
+                Ok(server) => {
+                    // The connection may last for days; the hello must not.
+                    drop(preface);
+                    move_bytes(&route, client.into(), server, &mut session).await;
+                }
+                Err(error) => Box::pin(refuse(client, &error, &mut session)).await,
+            },
+        }
     }
 }
 
@@ -56,7 +62,7 @@ async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Box<
 /// that lasts for days must not keep every table of those days in memory.
 async fn admit(
     listener: Arc<Listener>,
-    client: &mut TcpStream,
+    client: &mut Transport,
     session: &mut Session,
 ) -> Result<(Arc<Route>, Vec<u8>), Error> {
     let deadline = session.record.accepted + listener.hello_timeout;
@@ -82,7 +88,7 @@ fn remember(mut hello: ClientHello, session: &mut Session) {
 }
 
 /// Tells the client why, where that can be told before TLS has begun, and closes.
-async fn refuse(mut client: TcpStream, error: &Error, session: &mut Session) {
+async fn refuse(mut client: Transport, error: &Error, session: &mut Session) {
     if let Error::Silent = error {
         return session.end_silently();
     }
@@ -115,7 +121,7 @@ async fn terminate(
     route: &Route,
     acceptor: &Arc<Acceptor>,
     upstream: &Upstream,
-    client: TcpStream,
+    client: Transport,
     preface: Vec<u8>,
     mut session: Box<Session>,
 ) {
@@ -135,12 +141,12 @@ async fn terminate(
 async fn handshake(
     route: &Route,
     acceptor: &Arc<Acceptor>,
-    client: TcpStream,
+    client: Transport,
     preface: &[u8],
     session: &mut Session,
 ) -> Option<Stream> {
     let name: Option<ServerName> = session.record.server_name.name().cloned();
-    let local_ip = || client.local_addr().ok().map(|addr| addr.ip().to_canonical());
+    let local_ip = || client.local_ip();
     let Some(choice) = acceptor.select_for(session.signatures, name.as_ref(), local_ip) else {
         // Strict routes take no client without a name, so there is one.
         let error = name.map_or(Error::NoRoute, Error::NameNotCovered);
@@ -216,9 +222,9 @@ async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut
         }
         None => return,
     };
-    if let Some(mut tcp) = alerted.into_tcp_below_tls() {
+    if let Some(mut socket) = alerted.into_transport_below_tls() {
         // The session has written its alert, which a close with input unread would take back.
-        Box::pin(close_in_order(&mut tcp, Instant::now() + LINGER)).await;
+        Box::pin(close_in_order(&mut socket, Instant::now() + LINGER)).await;
     }
 }
 
@@ -233,18 +239,19 @@ mod tests {
     #[tokio::test]
     async fn a_connections_task_is_small() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+        let client = tokio::net::TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+        let addr = ClientAddr::from(client.peer_addr().unwrap());
         let listener = Arc::new(Listener {
             name: "edge".into(),
             hello_timeout: Duration::from_secs(5),
             access_log: false,
             routes: Arc::new(Table::build([]).0),
         });
-        let session = Box::new(Session::begin(&Arc::default(), &listener, client.peer_addr().unwrap().into()));
+        let session = Box::new(Session::begin(&Arc::default(), &listener, addr));
         // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is a kilobyte.
         let record = size_of_val(&*session);
         assert!(record <= 400, "{record} bytes");
-        let task = size_of_val(&serve(listener, client, session));
+        let task = size_of_val(&serve(listener, client.into(), session));
         assert!(task <= 900, "{task} bytes");
     }
 }

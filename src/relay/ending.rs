@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use rustix::ioctl::{Getter, Opcode, ioctl};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::net::{Stream, with_scratch};
 
@@ -26,16 +25,20 @@ pub fn abort(stream: &Stream) {
 pub(super) fn finish(stream: &Stream) {
     // It fails only on a socket that the peer has aborted already.
     let _ = match stream {
+        Stream::Tcp(tcp) => SockRef::from(tcp).shutdown(Shutdown::Write),
         Stream::Unix(unix) => SockRef::from(unix).shutdown(Shutdown::Write),
-        stream => stream.tcp().map_or(Ok(()), |tcp| SockRef::from(tcp).shutdown(Shutdown::Write)),
+        Stream::Tls(tls) => SockRef::from(tls.get_ref().0).shutdown(Shutdown::Write),
+        Stream::TlsUpstream(tls) => SockRef::from(tls.get_ref().0).shutdown(Shutdown::Write),
     };
 }
 
 /// The error that is pending on the socket below `stream`: nothing while the connection stands or has ended in order.
 pub(super) fn failure(stream: &Stream) -> Option<io::Error> {
     let pending = match stream {
+        Stream::Tcp(tcp) => tcp.take_error(),
         Stream::Unix(unix) => unix.take_error(),
-        stream => stream.tcp().map_or(Ok(None), TcpStream::take_error),
+        Stream::Tls(tls) => tls.get_ref().0.take_error(),
+        Stream::TlsUpstream(tls) => tls.get_ref().0.take_error(),
     };
     pending.ok().flatten()
 }

@@ -16,9 +16,10 @@ use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
 use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::{self, Loaded, Made, Notice, Timeouts};
-use crate::net::raise_open_files;
+use crate::net::{Inherited, raise_open_files};
 use crate::server::files::Watch;
 use crate::server::loader::Loader;
+use crate::server::notify::Notify;
 use crate::server::{BindError, Parts, Server, Upstreams};
 use crate::storage::StorageError;
 use crate::telemetry::{self, AccessLog, Log};
@@ -49,12 +50,13 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
-/// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid.
+/// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid. `inherited` are the
+/// sockets that the process was started with.
 ///
 /// # Errors
 ///
 /// When it could not start. Later nothing ends it but a signal.
-pub async fn run(path: PathBuf) -> Result<(), RunError> {
+pub async fn run(path: PathBuf, inherited: Inherited) -> Result<(), RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
     let signals = Signals::new()?;
     let loader = Loader::start()?;
@@ -70,8 +72,9 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
         Ok(limit) => debug!(limit, "open files"),
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
     }
-    let mut server = Server::default();
+    let mut server = Server::new(inherited);
     server.apply(parts).map_err(RunError::Bind)?;
+    server.report_unused();
     report(&diagnostics);
     report_made(&made);
     for (name, named) in config.self_signed() {
@@ -85,8 +88,24 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     let (log_options, timeouts, notices) = (config.log, config.timeouts, config.notices.clone());
     let renew_at = config.renew_at();
     loader.free(config);
-    let running =
-        Running { path, server, loader, log, log_options, timeouts, notices, renew_at, trust, files, retry: None };
+    let notify = Notify::from_environment();
+    let mut running = Running {
+        path,
+        server,
+        loader,
+        log,
+        log_options,
+        timeouts,
+        notices,
+        renew_at,
+        trust,
+        files,
+        retry: None,
+        routes,
+        is_refused: false,
+        notify,
+    };
+    running.announce();
     running.until_signalled(signals).await;
     Ok(())
 }
@@ -182,6 +201,11 @@ struct Running {
     files: Files,
     /// Set while the last attempt failed for a reason that may pass without a change of any file.
     retry: Option<Retry>,
+    /// How many there are.
+    routes: usize,
+    /// The last attempt to reload changed nothing.
+    is_refused: bool,
+    notify: Notify,
 }
 
 struct Retry {
@@ -213,16 +237,26 @@ impl Running {
                 () = signals.stop.recv() => break,
                 _ = signals.reload.recv() => {
                     info!("reload requested");
+                    self.notify.reloading();
                     requested = true;
                 }
                 () = watch.wait(), if !due => due = true,
-                _ = reports.tick() => connections.access_log.report(),
+                _ = reports.tick() => {
+                    connections.access_log.report();
+                    let Self { notify, routes, server, .. } = &mut self;
+                    notify.status(|| status(*routes, server));
+                }
+                () = self.notify.watchdog() => {}
                 () = next(&mut self.notices) => {}
                 look = done(&mut looking) => {
                     looking = None;
                     self.take(look);
                     self.loader.free(self.server.take_unused());
                     watch.follow(self.files.paths());
+                    // Unless the reload that was asked for is still to come.
+                    if self.notify.is_reloading() && !requested {
+                        self.announce();
+                    }
                 }
             }
             if looking.is_none() && (due || requested) {
@@ -231,6 +265,15 @@ impl Running {
             }
         }
         self.drain(&mut signals.stop, reports).await;
+    }
+
+    /// Tells the service manager that this configuration is served.
+    fn announce(&mut self) {
+        let mut status = status(self.routes, &self.server);
+        if self.is_refused {
+            status.push_str("; the last reload was refused, the log says why");
+        }
+        self.notify.ready(status);
     }
 
     /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
@@ -277,12 +320,17 @@ impl Running {
             self.loader.free((config, parts));
             return self.refused(&diagnostics);
         }
+        if !self.notify.is_reloading() {
+            self.notify.reloading();
+        }
         if let Err(errors) = self.server.apply(parts) {
             self.loader.free(config);
             return self.refused_later(&RunError::Bind(errors).to_string(), true);
         }
         self.retry = None;
+        self.is_refused = false;
         self.timeouts = config.timeouts;
+        self.routes = config.routes.len();
         self.renew_at = config.renew_at();
         if config.log != self.log_options {
             self.log.set(config.log);
@@ -292,6 +340,7 @@ impl Running {
         let trust = config.trusts.summaries();
         log_trust(&self.trust, &trust);
         self.trust = trust;
+        self.server.report_unused();
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
@@ -311,6 +360,7 @@ impl Running {
     }
 
     fn refused(&mut self, diagnostics: &[Diagnostic]) {
+        self.is_refused = true;
         let refusing: Vec<Diagnostic> =
             diagnostics.iter().filter(|found| found.severity >= Severity::Premature).cloned().collect();
         let text = on_one_line(&refusing);
@@ -323,6 +373,7 @@ impl Running {
 
     /// A refusal that may pass by itself is tried again and again, and reported once: at once, or after a grace.
     fn refused_later(&mut self, text: &str, at_once: bool) {
+        self.is_refused = true;
         let retry = self.retry.get_or_insert_with(|| {
             info!(reason = text, "not reloaded yet, the configuration that runs goes on");
             Retry { since: Instant::now(), reported: false }
@@ -337,6 +388,9 @@ impl Running {
     async fn drain(mut self, stop: &mut Stop, mut reports: Interval) {
         let connections = Arc::clone(self.server.connections());
         info!(open = connections.open(), timeout_s = self.timeouts.drain.as_secs_f64(), "draining");
+        let end = Instant::now() + self.timeouts.drain;
+        let status = format!("draining, {} open connections, {:?} at most", connections.open(), self.timeouts.drain);
+        self.notify.stopping(&status, self.timeouts.drain);
         let drained = async {
             self.server.stop_listening().await;
             connections.wait_until_empty().await;
@@ -351,6 +405,7 @@ impl Running {
             _ = timeout(self.timeouts.drain, drained) => {}
             () = stop.recv() => info!("stopping at once"),
             () = reporting => {}
+            () = self.notify.keep_stopping(end) => {}
         }
         let closed = connections.open();
         connections.close_all();
@@ -359,6 +414,12 @@ impl Running {
         let (accepted, silent) = connections.counters.read();
         info!(accepted, silent, closed, log_lines_lost = self.log.lost(), "stopped");
     }
+}
+
+/// The state in one line, for people.
+fn status(routes: usize, server: &Server) -> String {
+    let (sockets, open) = (server.sockets(), server.connections().open());
+    format!("{routes} routes, {sockets} listening sockets, {open} open connections")
 }
 
 /// Which CAs were read from where, of each store that is not as it was before.

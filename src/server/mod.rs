@@ -1,32 +1,32 @@
 //! From a configuration to running things, and from one configuration to the next without losing a connection.
 
+mod bind;
 mod files;
 mod lifecycle;
 mod loader;
+mod notify;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::addr::ListenAddr;
-use crate::config::{Action, Config, Route};
-use crate::net::listen;
+use crate::config::{Action, Bind, Config, Route};
+use crate::net::{Access, Inherited, ListenSocket, SocketFile};
 use crate::proxy::{self, Connections, Port, Terms, accept};
 use crate::relay;
 use crate::upstream::{self, Upstream};
 
+pub use bind::BindError;
 pub use lifecycle::{RunError, run};
 
-/// What tells one listening socket from another over a reload: its address, or, where the kernel chooses the port, its
-/// place in its listener.
+/// What tells one listening socket from another over a reload: its address and, where the kernel chooses the port, its
+/// place in its listener, or its place among systemd's sockets of one name.
 type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
 
 /// The upstreams in use. One that a reload does not change goes on with its state.
@@ -35,39 +35,11 @@ type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
 /// Something that a reload has replaced.
 type Retired = Arc<dyn Any + Send + Sync>;
 
-/// A listening socket could not be opened.
-#[derive(Debug, Error)]
-#[error("listeners.{listener}: cannot listen on {addr}: {error}{}", advice(*.addr, .error, *.own))]
-pub struct BindError {
-    /// The listener.
-    pub listener: Arc<str>,
-    /// The address.
-    pub addr: ListenAddr,
-    /// Why.
-    #[source]
-    pub error: io::Error,
-    /// snigate itself listens on this port, on another address.
-    pub own: bool,
-}
-
-fn advice(addr: ListenAddr, error: &io::Error, own: bool) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse if own => {
-            "; snigate itself still listens on this port: remove that address first, or restart"
-        }
-        io::ErrorKind::PermissionDenied if addr.0.port() < 1024 => {
-            "; for a port below 1024 give the program the capability CAP_NET_BIND_SERVICE, lower the sysctl \
-             net.ipv4.ip_unprivileged_port_start, or listen on a higher port"
-        }
-        io::ErrorKind::AddrInUse => "; another program listens there",
-        io::ErrorKind::AddrNotAvailable => "; no network interface has this address",
-        _ => "",
-    }
-}
-
 /// The running parts of one process.
 #[derive(Debug, Default)]
 pub(crate) struct Server {
+    /// Copies of these are listened on; they themselves are kept to the end.
+    inherited: Inherited,
     ports: BTreeMap<PortKey, RunningPort>,
     accepting: JoinSet<()>,
     upstreams: Arc<Upstreams>,
@@ -80,6 +52,9 @@ pub(crate) struct Server {
 #[derive(Debug)]
 struct RunningPort {
     port: Arc<Port>,
+    /// Of a unix socket. Dropped before the loop ends, so that nobody comes after the last one who is accepted.
+    file: Option<SocketFile>,
+    access: Access,
     /// Dropping it ends the accept loop.
     _stop: oneshot::Sender<()>,
 }
@@ -87,7 +62,7 @@ struct RunningPort {
 /// A configuration built into what serves it, but not serving yet.
 pub(crate) struct Parts {
     terms: Terms,
-    listeners: Vec<(Arc<proxy::Listener>, Vec<ListenAddr>)>,
+    listeners: Vec<(Arc<proxy::Listener>, Vec<Bind>)>,
     upstreams: Arc<Upstreams>,
 }
 
@@ -149,8 +124,18 @@ impl Server {
         &self.connections
     }
 
+    /// How many sockets are listened on.
+    pub(crate) fn sockets(&self) -> usize {
+        self.ports.len()
+    }
+
     pub(crate) fn upstreams(&self) -> &Arc<Upstreams> {
         &self.upstreams
+    }
+
+    /// With the sockets that the process was started with.
+    pub(crate) fn new(inherited: Inherited) -> Self {
+        Self { inherited, ..Self::default() }
     }
 
     /// Serves `parts` from now on. Sockets whose address stays are kept, with everything queued on them; connections
@@ -160,18 +145,21 @@ impl Server {
     ///
     /// Every address that could not be bound. Nothing has changed then.
     pub(crate) fn apply(&mut self, parts: Parts) -> Result<(), Vec<BindError>> {
-        let mut sockets = self.bind(&parts)?;
+        let wanted = self.wanted(&parts.listeners)?;
+        let mut sockets = self.bind(&wanted)?;
+        self.allow(&wanted)?;
         // First: who is let in by the listeners of before looks here afterwards.
         self.connections.set_terms(parts.terms);
         let mut before = std::mem::take(&mut self.ports);
-        for (listener, key) in parts.listeners.iter().flat_map(|(listener, bind)| keys(listener, bind)) {
-            let running = match (before.remove(&key), sockets.remove(&key)) {
-                (Some(running), _) => {
+        for Wanted { listener, key, access } in wanted {
+            let running = match (sockets.remove(&key), before.remove(&key)) {
+                // One that was there nevertheless has lost its file.
+                (Some(socket), _) => self.start(socket, listener, access),
+                (None, Some(running)) => {
                     let replaced = running.port.listener.swap(Arc::clone(listener));
                     self.retire(replaced);
                     running
                 }
-                (None, Some(socket)) => self.start(socket, listener),
                 (None, None) => unreachable!("every key was bound or is kept"),
             };
             self.ports.insert(key, running);
@@ -198,36 +186,101 @@ impl Server {
         self.retired.extract_if(.., |retired| Arc::strong_count(retired) == 1).collect()
     }
 
+    /// Every socket that `parts` are to be served on.
+    fn wanted<'a>(
+        &self,
+        listeners: &'a [(Arc<proxy::Listener>, Vec<Bind>)],
+    ) -> Result<Vec<Wanted<'a>>, Vec<BindError>> {
+        let (mut wanted, mut errors) = (Vec::new(), Vec::new());
+        for (listener, bind) in listeners {
+            for (at, Bind { addr, access }) in bind.iter().enumerate() {
+                let mut add = |place| wanted.push(Wanted { listener, key: (addr.clone(), place), access: *access });
+                match addr {
+                    ListenAddr::Systemd(name) => match self.inherited.count(name) {
+                        0 => errors.extend(
+                            self.inherited
+                                .get(name, 0)
+                                .err()
+                                .map(|error| BindError::inherited(&listener.name, addr, error)),
+                        ),
+                        count => (0..count).for_each(|nth| add(Some(("".into(), nth)))),
+                    },
+                    _ => add((addr.port() == Some(0)).then(|| (Arc::clone(&listener.name), at))),
+                }
+            }
+        }
+        if errors.is_empty() { Ok(wanted) } else { Err(errors) }
+    }
+
     /// Opens the sockets that are not open yet: all of them, or none.
-    fn bind(&self, parts: &Parts) -> Result<HashMap<PortKey, TcpListener>, Vec<BindError>> {
+    fn bind(&self, wanted: &[Wanted<'_>]) -> Result<HashMap<PortKey, ListenSocket>, Vec<BindError>> {
         let (mut sockets, mut errors) = (HashMap::new(), Vec::new());
-        for (listener, key) in parts.listeners.iter().flat_map(|(listener, bind)| keys(listener, bind)) {
-            if self.ports.contains_key(&key) {
+        for Wanted { listener, key, access } in wanted {
+            if self.ports.get(key).is_some_and(RunningPort::is_reachable) {
                 continue;
             }
-            match listen(key.0).and_then(TcpListener::from_std) {
-                Ok(socket) => _ = sockets.insert(key, socket),
-                Err(error) => {
-                    let own = self.ports.values().any(|running| running.port.addr.port() == key.0.0.port());
-                    errors.push(BindError { listener: Arc::clone(&listener.name), addr: key.0, error, own });
+            let (addr, place) = key;
+            let socket = match (addr, place) {
+                (ListenAddr::Systemd(name), Some((_, nth))) => {
+                    self.inherited.get(name, *nth).map_err(|error| BindError::inherited(&listener.name, addr, error))
                 }
+                _ => ListenSocket::open(addr, *access).map_err(|error| {
+                    let is_same =
+                        |running: &RunningPort| addr.port().is_some() && running.port.addr.port() == addr.port();
+                    BindError::new(&listener.name, addr, error, self.ports.values().any(is_same))
+                }),
+            };
+            match socket {
+                Ok(socket) => _ = sockets.insert(key.clone(), socket),
+                Err(error) => errors.push(error),
             }
         }
         if errors.is_empty() { Ok(sockets) } else { Err(errors) }
     }
 
-    fn start(&mut self, socket: TcpListener, listener: &Arc<proxy::Listener>) -> RunningPort {
-        let addr = socket.local_addr().expect("a bound socket has an address");
-        let port = Arc::new(Port { addr, listener: ArcSwap::new(Arc::clone(listener)) });
+    /// Changes who may connect to the unix sockets that stay: to all of them, or none.
+    fn allow(&mut self, wanted: &[Wanted<'_>]) -> Result<(), Vec<BindError>> {
+        let mut changed: Vec<(&PortKey, Access)> = Vec::new();
+        for Wanted { listener, key, access } in wanted {
+            let Some(running) = self.ports.get_mut(key).filter(|running| running.access != *access) else { continue };
+            let Some(file) = running.file.as_ref().filter(|file| file.is_in_place()) else { continue };
+            if let Err(error) = file.allow(*access) {
+                let error = BindError::new(&listener.name, &key.0, error, false);
+                for (key, before) in changed.into_iter().chain([(key, running.access)]) {
+                    let Some(running) = self.ports.get_mut(key) else { continue };
+                    // What could be changed can be changed back; where it cannot, the error that is returned says why.
+                    let _ = running.file.as_ref().map(|file| file.allow(before));
+                    running.access = before;
+                }
+                return Err(vec![error]);
+            }
+            changed.push((key, std::mem::replace(&mut running.access, *access)));
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, mut socket: ListenSocket, listener: &Arc<proxy::Listener>, access: Access) -> RunningPort {
+        let addr = socket.addr().expect("a bound socket has an address");
+        let file = socket.take_file();
+        let port = Arc::new(Port { addr: addr.clone(), listener: ArcSwap::new(Arc::clone(listener)) });
         let (stop, stopped) = oneshot::channel();
         let accepting = accept(socket, Arc::clone(&port), Arc::clone(&self.connections), stopped);
+        info!(listener = %listener.name, %addr, "listening");
         self.accepting.spawn(async move {
             if let Err(error) = accepting.await {
                 error!(%addr, %error, "the listener failed");
             }
         });
-        info!(listener = %listener.name, %addr, "listening");
-        RunningPort { port, _stop: stop }
+        RunningPort { port, file, access, _stop: stop }
+    }
+
+    /// Says which sockets nobody listens on, though systemd has passed them: their clients would wait in vain.
+    pub(crate) fn report_unused(&self) {
+        let is_used =
+            |name: &String| self.ports.keys().any(|(addr, _)| matches!(addr, ListenAddr::Systemd(own) if own == name));
+        for name in self.inherited.names().iter().filter(|name| !is_used(name)) {
+            warn!(name, "systemd has passed a socket that no listener is on, so its clients wait in vain");
+        }
     }
 
     /// Stops listening. Connections that were queued have been accepted when this returns.
@@ -237,13 +290,18 @@ impl Server {
     }
 }
 
-fn keys<'a>(
+/// A socket that is to be listened on.
+struct Wanted<'a> {
     listener: &'a Arc<proxy::Listener>,
-    bind: &'a [ListenAddr],
-) -> impl Iterator<Item = (&'a Arc<proxy::Listener>, PortKey)> {
-    bind.iter()
-        .enumerate()
-        .map(move |(at, addr)| (listener, (*addr, (addr.0.port() == 0).then(|| (Arc::clone(&listener.name), at)))))
+    key: PortKey,
+    access: Access,
+}
+
+impl RunningPort {
+    /// Whether clients still find it: the file of a unix socket can be removed, or replaced.
+    fn is_reachable(&self) -> bool {
+        self.file.as_ref().is_none_or(SocketFile::is_in_place)
+    }
 }
 
 #[cfg(test)]
@@ -260,8 +318,9 @@ mod tests {
             access_log: false,
             routes: Arc::new(Table::build([]).0),
         };
-        let bind = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
-        Parts { terms: Terms::default(), listeners: vec![(Arc::new(listener), bind)], upstreams: Arc::default() }
+        let bind =
+            ["127.0.0.1:0", "127.0.0.2:0"].map(|addr| Bind { addr: addr.parse().unwrap(), access: Access::default() });
+        Parts { terms: Terms::default(), listeners: vec![(Arc::new(listener), bind.into())], upstreams: Arc::default() }
     }
 
     #[tokio::test]

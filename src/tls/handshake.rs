@@ -9,12 +9,12 @@ use std::io;
 use rustls::{CertificateError, ProtocolVersion, ServerConnection};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::authz::{ClientCertificate, Denied};
 use crate::name::{Alpn, NameError, ServerName};
+use crate::net::Transport;
 use crate::tls::admission::Admission;
 use crate::tls::server::Choice;
 use crate::tls::verifier::{Fault, Shown, observed};
@@ -23,7 +23,7 @@ use crate::tls::verifier::{Fault, Shown, observed};
 #[derive(Debug)]
 pub struct Accepted {
     /// The plaintext side.
-    pub stream: Box<TlsStream<TcpStream>>,
+    pub stream: Box<TlsStream<Transport>>,
     /// What the client came in by, where that may be taken back.
     pub admission: Option<Admission>,
     /// The client's certificate, where it has shown one: verified if the acceptor verifies certificates.
@@ -44,7 +44,7 @@ pub struct HandshakeError {
     pub shown: Option<Box<ClientCertificate>>,
     /// The connection, on which the alert has been written if there is one to write. Close it with
     /// [`close_in_order`](crate::net::close_in_order), or the alert may be lost.
-    pub stream: TcpStream,
+    pub stream: Transport,
 }
 
 /// Why a handshake led to nothing.
@@ -95,7 +95,7 @@ impl Choice {
     /// When there is no session, with the reason and the connection. The alert has been written by then.
     pub async fn accept(
         &self,
-        stream: TcpStream,
+        stream: Transport,
         preface: &[u8],
         routed: Option<&ServerName>,
     ) -> Result<Accepted, HandshakeError> {
@@ -117,9 +117,9 @@ impl Choice {
     /// The handshake as TLS has it. Errors of rustls come as I/O errors, as tokio-rustls wraps them.
     async fn establish(
         &self,
-        mut stream: TcpStream,
+        mut stream: Transport,
         preface: &[u8],
-    ) -> Result<TlsStream<TcpStream>, (io::Error, TcpStream)> {
+    ) -> Result<TlsStream<Transport>, (io::Error, Transport)> {
         let mut session = match ServerConnection::new(self.config.clone()) {
             Ok(session) => session,
             Err(error) => return Err((io::Error::other(error), stream)),
@@ -136,7 +136,7 @@ impl Choice {
 }
 
 impl HandshakeError {
-    fn new(refusal: Refusal, shown: Option<Box<Shown>>, stream: TcpStream) -> Self {
+    fn new(refusal: Refusal, shown: Option<Box<Shown>>, stream: Transport) -> Self {
         let Some(Shown { identity, fault, .. }) = shown.map(|shown| *shown) else {
             return Self { refusal, shown: None, stream };
         };
@@ -172,7 +172,7 @@ fn feed(session: &mut ServerConnection, mut preface: &[u8]) -> Result<(), rustls
 }
 
 /// Writes what `session` still has to say. A client that cannot be reached will not miss it.
-async fn send_alert(session: &mut ServerConnection, stream: &mut TcpStream) {
+async fn send_alert(session: &mut ServerConnection, stream: &mut Transport) {
     let mut bytes = Vec::new();
     while session.wants_write() && session.write_tls(&mut bytes).is_ok() {}
     let _ = stream.write_all(&bytes).await;

@@ -120,6 +120,11 @@ fn example_keys(table: &toml::Table, prefix: &str, keys: &mut BTreeSet<String>) 
         let key = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
         match value {
             toml::Value::Table(inner) => example_keys(inner, &key, keys),
+            toml::Value::Array(entries) => {
+                // An entry of a list may be a table.
+                entries.iter().filter_map(toml::Value::as_table).for_each(|inner| example_keys(inner, &key, keys));
+                keys.insert(key);
+            }
             _ => _ = keys.insert(key),
         }
     }

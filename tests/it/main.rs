@@ -8,6 +8,7 @@ mod cli;
 mod hello;
 mod keys;
 mod lifecycle;
+mod listeners;
 mod mtls;
 mod names;
 mod orders;

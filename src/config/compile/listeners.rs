@@ -1,37 +1,48 @@
 //! Listeners: their addresses, and the table of the routes that are on them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::addr::{ListenAddr, UpstreamAddr};
 use crate::config::compile::Report;
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::file::{self, At};
+use crate::config::files::Files;
 use crate::config::read::Merged;
 use crate::config::{Action, Listener, Route};
 use crate::name::ServerName;
 use crate::route::{Overlap, Table};
 use crate::upstream;
 
-pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<Arc<str>, Listener> {
+pub(super) fn compile(
+    merged: &Merged,
+    files: &mut Files,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> BTreeMap<Arc<str>, Listener> {
     let mut listeners = BTreeMap::new();
     let mut taken: Vec<(ListenAddr, &str)> = Vec::new();
     for (name, table) in &merged.listeners {
         let mut report = Report { diagnostics, source: &table.source, table: format!("listeners.{name}") };
-        let list = table.value.bind.clone().unwrap_or_default();
-        if list.0.is_empty() {
+        let list: &[At<file::Bind>] = table.value.bind.as_ref().map_or(&[], |list| &list.0);
+        if list.is_empty() {
             report.error(&table.span, "bind is missing", "add `bind = [\"0.0.0.0:443\", \"[::]:443\"]`".to_owned());
         }
         let mut bind = Vec::new();
-        for text in &list.0 {
-            let Some(addr) = report.parse::<ListenAddr>("bind", text) else { continue };
-            match taken.iter().find(|(other, _)| conflict(*other, addr)) {
+        for entry in list {
+            let Some(new) = report.bind(entry, files) else { continue };
+            match taken.iter().find(|(other, _)| conflict(other, &new.addr)) {
                 Some((other, by)) => {
-                    report.error(&text.span, format_args!("bind: listeners.{by} is on {other} already"), None);
+                    let message = format!("bind: listeners.{by} is on {} already", other);
+                    let dual = [other, &new.addr].into_iter().any(|addr| matches!(addr, ListenAddr::DualStack(_)));
+                    let help =
+                        dual.then(|| "[::] with `v6only = false` takes IPv4, too: one of them is enough".to_owned());
+                    report.error(&entry.span, message, help);
                 }
                 None => {
-                    taken.push((addr, name));
-                    bind.push(addr);
+                    taken.push((new.addr.clone(), name));
+                    bind.push(new);
                 }
             }
         }
@@ -46,11 +57,12 @@ pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTr
     listeners
 }
 
-/// Whether one socket on each cannot be: the same port, and the same address or every address.
-fn conflict(a: ListenAddr, b: ListenAddr) -> bool {
-    let (a, b) = (a.0, b.0);
-    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() != 0 && a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && overlap
+/// Whether one socket on each cannot be: the same port, and the same address or every address; the same path or name.
+fn conflict(a: &ListenAddr, b: &ListenAddr) -> bool {
+    let (Some(port), Some(other)) = (a.port(), b.port()) else { return a == b };
+    let meet =
+        |a: IpAddr, b: IpAddr| a.is_ipv4() == b.is_ipv4() && (a == b || a.is_unspecified() || b.is_unspecified());
+    port != 0 && port == other && a.ips().any(|a| b.ips().any(|b| meet(a, b)))
 }
 
 /// Gives each listener the table of its routes, and reports the routes that tie.
@@ -126,10 +138,16 @@ fn report_circles(
     merged: &Merged,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let mut by_port: BTreeMap<u16, Vec<(&str, SocketAddr)>> = BTreeMap::new();
+    let mut by_port: BTreeMap<u16, Vec<(&str, IpAddr)>> = BTreeMap::new();
+    let mut by_path: BTreeMap<&Path, &str> = BTreeMap::new();
     for (name, listener) in listeners {
-        for addr in listener.bind.iter().filter(|addr| addr.0.port() != 0) {
-            by_port.entry(addr.0.port()).or_default().push((name, addr.0));
+        for addr in listener.bind.iter().map(|bind| &bind.addr) {
+            if let Some(port) = addr.port().filter(|port| *port != 0) {
+                by_port.entry(port).or_default().extend(addr.ips().map(|ip| (&**name, ip)));
+            }
+            if let ListenAddr::Unix(path) = addr {
+                by_path.insert(path, name);
+            }
         }
     }
     for route in routes {
@@ -139,14 +157,20 @@ fn report_circles(
             _ => continue,
         };
         let own = upstream.servers.iter().find_map(|server| {
-            let UpstreamAddr::Socket(server) = server else { return None };
-            let is_own = |(name, bind): &&(&str, SocketAddr)| {
-                let here = route.listeners.as_ref().is_none_or(|on| on.iter().any(|on| &**on == *name));
-                let every =
-                    bind.ip().is_unspecified() && bind.is_ipv4() == server.is_ipv4() && server.ip().is_loopback();
-                here && (bind.ip() == server.ip() || every)
+            let is_here = |name: &str| route.listeners.as_ref().is_none_or(|on| on.iter().any(|on| &**on == name));
+            let name = match server {
+                UpstreamAddr::Socket(server) => {
+                    let is_own = |(name, bind): &&(&str, IpAddr)| {
+                        let every =
+                            bind.is_unspecified() && bind.is_ipv4() == server.is_ipv4() && server.ip().is_loopback();
+                        is_here(name) && (*bind == server.ip() || every)
+                    };
+                    by_port.get(&server.port())?.iter().find(is_own)?.0
+                }
+                UpstreamAddr::Unix(path) => by_path.get(path.as_path()).copied().filter(|name| is_here(name))?,
+                UpstreamAddr::Host(..) => return None,
             };
-            by_port.get(&server.port())?.iter().find(is_own).map(|(name, _)| (server, *name))
+            Some((server, name))
         });
         let Some((server, listener)) = own else { continue };
         let place = &merged.routes[&*route.name];
@@ -177,18 +201,24 @@ fn judge_families(
     merged: &Merged,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let has_v4 = listener.bind.iter().any(|addr| addr.0.is_ipv4());
-    let has_v6 = listener.bind.iter().any(|addr| addr.0.is_ipv6());
-    if listener.bind.is_empty() || (has_v4 && has_v6) {
+    let has = |v6: bool| listener.bind.iter().any(|bind| bind.addr.ips().any(|ip| ip.is_ipv6() == v6));
+    let (has_v4, has_v6) = (has(false), has(true));
+    // What systemd passes is not known here.
+    let is_open = listener.bind.iter().any(|bind| matches!(bind.addr, ListenAddr::Systemd(_)));
+    if listener.bind.is_empty() || is_open || (has_v4 && has_v6) {
         return;
     }
     let reachable = |ip: IpAddr| if ip.is_ipv4() { has_v4 } else { has_v6 };
     for route in routes.iter().filter(|route| !route.rule.from.is_empty()) {
         if !route.rule.from.iter().any(|range| reachable(range.network())) {
             let place = &merged.routes[&*route.name];
-            let family = if has_v4 { "IPv4" } else { "IPv6" };
+            let family = match (has_v4, has_v6) {
+                (true, _) => "IPv4 clients only",
+                (_, true) => "IPv6 clients only",
+                _ => "clients of a unix socket, who have no address,",
+            };
             let message = format!(
-                "routes.{}: it can never match on listeners.{name}, which takes {family} clients only and none of those in `from`",
+                "routes.{}: it can never match on listeners.{name}, which takes {family} and none of those in `from`",
                 route.name
             );
             diagnostics.push(Diagnostic::new(Severity::Warning, message).at(&place.source, &place.span));

@@ -2,6 +2,7 @@
 //! of one is reported, not only the first.
 
 mod authorities;
+mod bind;
 mod client_auth;
 mod listeners;
 mod premature;
@@ -109,7 +110,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
     let storage = storage(merged.storage.as_ref());
     let materials = tls::compile(&merged, &storage, files, diagnostics);
     let trusts = trust::compile(&merged, files, diagnostics);
-    let mut listeners = listeners::compile(&merged, diagnostics);
+    let mut listeners = listeners::compile(&merged, files, diagnostics);
     let routes = routes::compile(&merged, &materials, &trusts, &timeouts, diagnostics);
     premature::judge(&routes, &merged, &materials, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);

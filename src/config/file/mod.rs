@@ -2,6 +2,7 @@
 //!
 //! Values that a diagnostic may have to point at are [`At`]: the value and where it stands.
 
+mod bind;
 mod client_auth;
 mod route;
 mod settings;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use bind::{Bind, BindTable, Binds};
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
 pub use route::{Action, Listener, Route};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};

@@ -3,15 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::{At, List, RouteTimeouts};
+use crate::config::file::{At, Binds, List, RouteTimeouts};
 
 /// `[listeners.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listener {
-    /// IP addresses with ports, such as `0.0.0.0:443` and `[::]:443` (which takes IPv6 only).
+    /// IP addresses with ports, such as `0.0.0.0:443` and `[::]:443` (which takes IPv6 only), unix sockets, `unix:/path`,
+    /// and sockets that systemd passes, `systemd:NAME`. An entry can be a table, `{ address = "...", ... }`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bind: Option<List>,
+    pub bind: Option<Binds>,
 }
 
 /// `[routes.NAME]`

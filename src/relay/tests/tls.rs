@@ -8,25 +8,25 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
 use super::support::{acknowledged, both_ways, narrow_pair, noise, pair, read_all, reset, run, within};
-use crate::net::Stream;
+use crate::net::{Stream, Transport};
 use crate::relay::{Error, Meter, Options, Side};
 
 /// A TLS client, and the stream that the relay has of it.
 pub(super) async fn handshake(pair: (TcpStream, TcpStream)) -> (TlsStream<TcpStream>, Stream) {
-    let (near, far) = sessions(pair).await;
+    let (near, far) = sessions((pair.0, Transport::from(pair.1))).await;
     (near, Stream::Tls(Box::new(far)))
 }
 
 /// The client's and the server's end of a TLS session.
-pub(super) async fn sessions(
-    (near, far): (TcpStream, TcpStream),
-) -> (TlsStream<TcpStream>, server::TlsStream<TcpStream>) {
+pub(super) async fn sessions<S: AsyncRead + AsyncWrite + Unpin>(
+    (near, far): (TcpStream, S),
+) -> (TlsStream<TcpStream>, server::TlsStream<S>) {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());

@@ -35,7 +35,7 @@ async fn go_on(acceptor: &Acceptor, session: ClientConnection, preface: &[u8]) -
     let (near, far) = pair().await;
     let name: ServerName = NAME.parse().unwrap();
     let choice = acceptor.select(Some(&name), || None).unwrap();
-    let serve = async { finish(choice.accept(near, preface, Some(&name)).await).await };
+    let serve = async { finish(choice.accept(near.into(), preface, Some(&name)).await).await };
     tokio::join!(serve, look(far, session))
 }
 
@@ -133,7 +133,7 @@ async fn a_session_for_another_name_than_the_routed_one_is_ended() {
     for routed in [None, Some("other.example".parse::<ServerName>().unwrap())] {
         let (near, far) = pair().await;
         let (session, hello) = hello(&client(&own, &rustls::version::TLS13, None));
-        let serve = async { finish(choice.accept(near, &hello, routed.as_ref()).await).await };
+        let serve = async { finish(choice.accept(near.into(), &hello, routed.as_ref()).await).await };
         let (result, seen) = tokio::join!(serve, look(far, session));
         let Err(Refusal::NameMismatch { actual, .. }) = result else { panic!("{routed:?}: {result:?}") };
         assert_eq!(actual.as_deref(), Some(NAME));
@@ -154,7 +154,7 @@ async fn a_client_that_asks_for_an_address_asked_for_no_name() {
         let mut preface = Vec::new();
         near.read_buf(&mut preface).await.unwrap();
         let ip = near.local_addr().unwrap().ip();
-        finish(open.select(None, || Some(ip)).unwrap().accept(near, &preface, None).await).await
+        finish(open.select(None, || Some(ip)).unwrap().accept(near.into(), &preface, None).await).await
     };
     let (result, seen) = tokio::join!(serve, look(far, session));
     assert!(result.is_ok(), "{result:?}");
@@ -179,7 +179,7 @@ async fn a_client_that_does_not_believe_the_server_or_hangs_up_is_told_apart() {
     let (near, far) = pair().await;
     drop(far);
     let (_, hello) = hello(&client(&own, &rustls::version::TLS13, None));
-    let error = open.select(Some(&name), || None).unwrap().accept(near, &hello, Some(&name)).await.unwrap_err();
+    let error = open.select(Some(&name), || None).unwrap().accept(near.into(), &hello, Some(&name)).await.unwrap_err();
     assert!(matches!(error.refusal, Refusal::Io(_)), "{error}");
 }
 

@@ -122,7 +122,7 @@ async fn serve(acceptor: &Acceptor, listener: &TcpListener) -> Result<Accepted, 
     stream.read_buf(&mut preface).await.unwrap();
     let name = NAME.parse().unwrap();
     let choice = acceptor.select(Some(&name), || None).unwrap();
-    finish(choice.accept(stream, &preface, Some(&name)).await).await
+    finish(choice.accept(stream.into(), &preface, Some(&name)).await).await
 }
 
 /// What follows a handshake.

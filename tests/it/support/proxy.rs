@@ -204,7 +204,12 @@ impl Proxy {
     }
 
     /// Waits for the process to exit by itself: its status and its whole log.
-    pub(crate) fn wait_for_exit(mut self) -> (ExitStatus, String) {
+    pub(crate) fn wait_for_exit(self) -> (ExitStatus, String) {
+        self.wait_for_exit_keeping(|| ())
+    }
+
+    /// The same; `look` sees the directory after that.
+    pub(crate) fn wait_for_exit_keeping(mut self, look: impl FnOnce()) -> (ExitStatus, String) {
         let limit = Instant::now() + PATIENCE;
         let mut lines = self.log.lines.lock().unwrap();
         // Its end of the pipe is closed when it exits.
@@ -215,7 +220,9 @@ impl Proxy {
         }
         let raw = lines.raw.clone();
         drop(lines);
-        (self.child.wait().expect("a status"), raw)
+        let status = self.child.wait().expect("a status");
+        look();
+        (status, raw)
     }
 
     /// How many file descriptors the process has open.

@@ -1,0 +1,146 @@
+//! `bind` of a `[listeners]` table: where to listen.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::config::file::At;
+
+/// One address, or a list of addresses, each of which may be a table.
+#[derive(Debug, Default)]
+pub struct Binds(pub Vec<At<Bind>>);
+
+/// Where to listen.
+#[derive(Debug)]
+pub enum Bind {
+    /// An address.
+    Address(String),
+    /// An address and what it needs.
+    Table(Box<BindTable>),
+}
+
+/// An entry of `bind` that is a table.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BindTable {
+    /// As it stands in a list of addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<At<String>>,
+    /// Of a unix socket: who may connect, in octal, such as `0660`. `0600` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<At<String>>,
+    /// Of a unix socket: whose it is, `USER`, `USER:GROUP` or `:GROUP`, by name or number. Those of the process unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<At<String>>,
+    /// Of `[::]`: false if it is to take IPv4 clients, too. True unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub v6only: Option<At<bool>>,
+}
+
+impl From<String> for Binds {
+    fn from(address: String) -> Self {
+        Self(vec![Bind::Address(address).into()])
+    }
+}
+
+impl<'de> Deserialize<'de> for Binds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let At { value, span } = At::<OneOrMany>::deserialize(deserializer)?;
+        Ok(match value {
+            OneOrMany::One(value) => Self(vec![At { value, span }]),
+            OneOrMany::Many(values) => Self(values),
+        })
+    }
+}
+
+enum OneOrMany {
+    One(Bind),
+    Many(Vec<At<Bind>>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BindsVisitor;
+        impl<'de> Visitor<'de> for BindsVisitor {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address, a table with an address, or a list of those")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(Bind::Address(text.to_owned())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneOrMany, A::Error> {
+                table(map).map(OneOrMany::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMany, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = items.next_element()? {
+                    values.push(value);
+                }
+                Ok(OneOrMany::Many(values))
+            }
+        }
+        deserializer.deserialize_any(BindsVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BindVisitor;
+        impl<'de> Visitor<'de> for BindVisitor {
+            type Value = Bind;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address, or a table with an address")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bind, E> {
+                Ok(Bind::Address(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Bind, A::Error> {
+                table(map)
+            }
+        }
+        deserializer.deserialize_any(BindVisitor)
+    }
+}
+
+fn table<'de, A: MapAccess<'de>>(map: A) -> Result<Bind, A::Error> {
+    BindTable::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(Bind::Table)
+}
+
+impl Serialize for Binds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl Serialize for Bind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Address(address) => serializer.serialize_str(address),
+            Self::Table(table) => table.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for Binds {
+    fn schema_name() -> Cow<'static, str> {
+        "Binds".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<BindTable>();
+        let one = schemars::json_schema!({ "anyOf": [{ "type": "string" }, table] });
+        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
