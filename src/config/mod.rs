@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::addr::ListenAddr;
+use crate::addr::{Cidr, ListenAddr};
 use crate::authz::Policy;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
@@ -62,6 +62,8 @@ pub struct Config {
 pub struct Listener {
     /// Addresses, at least one.
     pub bind: Vec<ListenAddr>,
+    /// The addresses from which connections begin with a PROXY header.
+    pub proxies: Vec<Cidr>,
     /// Positions in [`Config::routes`].
     pub table: Arc<Table<usize>>,
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::authz::{Policy, Rules};
 use crate::config::file::{self, At, File, List, UpstreamTls};
 use crate::config::trust::Trust;
-use crate::config::{Action, Config, Route, Timeouts};
+use crate::config::{Action, Config, Listener, Route, Timeouts};
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
 use crate::upstream;
@@ -26,7 +26,7 @@ impl Config {
             listeners: self
                 .listeners
                 .iter()
-                .map(|(name, listener)| (name.to_string().into(), file::Listener { bind: Some(list(&listener.bind)) }))
+                .map(|(name, listener)| (name.to_string().into(), listener.into()))
                 .collect(),
             routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
             upstreams,
@@ -127,6 +127,16 @@ fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
         pin: some_list(pins),
         insecure: Some(At::from(*verification == Verification::Insecure)),
     }))
+}
+
+impl From<&Listener> for file::Listener {
+    fn from(listener: &Listener) -> Self {
+        let from = some_list(&listener.proxies);
+        Self {
+            bind: Some(list(&listener.bind)),
+            proxy_protocol: from.map(|from| At::from(file::AcceptProxy { from: Some(from) })),
+        }
+    }
 }
 
 impl From<&Trust> for file::Trust {

@@ -13,12 +13,13 @@ use crate::name::ServerName;
 use crate::net::{LINGER, Stream, close_in_order};
 use crate::proxy::connections::Live;
 use crate::proxy::session::Session;
-use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
+use crate::proxy::{Action, Connections, Error, Listener, Route, header, hello};
 use crate::relay::{self, Side, relay};
 use crate::route::Key;
-use crate::telemetry::{Ending, Outcome, Party};
+use crate::telemetry::{Ending, Outcome, Party, Proxied};
 use crate::tls::{Acceptor, Signatures};
 use crate::upstream::{Origin, Request, Upstream};
+use crate::wire::proxy_header::ProxyHeader;
 use crate::wire::{ClientHello, RequestedName, reframe};
 
 /// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
@@ -60,7 +61,12 @@ async fn admit(
     session: &mut Session,
 ) -> Result<(Arc<Route>, Vec<u8>), Error> {
     let deadline = session.record.accepted + listener.hello_timeout;
-    let (hello, preface) = hello::read(client, deadline, &mut session.record.received).await?;
+    let (hello, preface) = if header::is_due(&listener.proxies, session.record.client) {
+        // Boxed, because few connections come through another proxy.
+        Box::pin(read_proxied(client, deadline, session)).await?
+    } else {
+        hello::read(client, deadline, &mut session.record.received).await?
+    };
     session.record.hello = Some(session.record.accepted.elapsed());
     debug!(id = session.id(), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &hello.alpn };
@@ -71,6 +77,21 @@ async fn admit(
     let route = route.ok_or(Error::NoRoute)?;
     session.matched(&route);
     Ok((route, preface))
+}
+
+/// Reads a PROXY header, from which on the connection is that of the client it names, and then the hello.
+async fn read_proxied(
+    client: &mut TcpStream,
+    deadline: Instant,
+    session: &mut Session,
+) -> Result<(ClientHello, Vec<u8>), Error> {
+    let (header, behind) = header::read(client, deadline).await?;
+    if let ProxyHeader::Tcp(endpoints) = header {
+        let destination = endpoints.destination();
+        session.record.proxied = Some(Box::new(Proxied { peer: session.record.client, destination }));
+        session.record.client = endpoints.source().into();
+    }
+    hello::read_behind(&behind, client, deadline, &mut session.record.received).await
 }
 
 fn remember(mut hello: ClientHello, session: &mut Session) {
@@ -140,7 +161,11 @@ async fn handshake(
     session: &mut Session,
 ) -> Option<Stream> {
     let name: Option<ServerName> = session.record.server_name.name().cloned();
-    let local_ip = || client.local_addr().ok().map(|addr| addr.ip().to_canonical());
+    let proxied = session.record.proxied.as_deref();
+    let local_ip = || {
+        let local = proxied.map(|proxied| proxied.destination).or_else(|| client.local_addr().ok());
+        local.map(|addr| addr.ip().to_canonical())
+    };
     let Some(choice) = acceptor.select_for(session.signatures, name.as_ref(), local_ip) else {
         // Strict routes take no client without a name, so there is one.
         let error = name.map_or(Error::NoRoute, Error::NameNotCovered);
@@ -237,6 +262,7 @@ mod tests {
         let listener = Arc::new(Listener {
             name: "edge".into(),
             hello_timeout: Duration::from_secs(5),
+            proxies: Box::default(),
             access_log: false,
             routes: Arc::new(Table::build([]).0),
         });

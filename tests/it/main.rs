@@ -12,6 +12,7 @@ mod mtls;
 mod names;
 mod pki;
 mod policies;
+mod proxy_protocol;
 mod relay;
 mod reload;
 mod secrets;

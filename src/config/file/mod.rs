@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
-pub use route::{Action, Listener, Route};
+pub use route::{AcceptProxy, Action, Listener, Route};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
 pub use upstream::{Balance, Upstream, UpstreamTls, UpstreamTlsTable};
