@@ -7,6 +7,7 @@ mod compile;
 pub mod diagnostic;
 pub mod file;
 pub mod files;
+mod privileges;
 mod read;
 mod self_signed;
 mod show;

@@ -106,6 +106,17 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
         balance: Some(balance),
         connect_timeout: None,
         tls: options.tls.as_ref().map(|tls| At::from(upstream_tls(tls.options()))),
+        proxy_protocol: options.proxy_protocol.map(|proxy_protocol| {
+            At::from(match proxy_protocol {
+                upstream::ProxyProtocol::V1 => file::ProxyProtocol::V1,
+                upstream::ProxyProtocol::V2(_) => file::ProxyProtocol::V2,
+            })
+        }),
+        proxy_protocol_tlvs: match options.proxy_protocol {
+            Some(upstream::ProxyProtocol::V2(tlvs)) => some_list(&tlvs.words()).map(At::from),
+            _ => None,
+        },
+        transparent: Some(At::from(options.transparent)),
     }
 }
 

@@ -5,9 +5,11 @@ mod connect;
 mod listen;
 mod scratch;
 mod stream;
+mod transparent;
 
 pub use close::{LINGER, close_in_order};
-pub use connect::connect;
+pub use connect::{connect, connect_from};
 pub use listen::{AcceptFailure, DEFERRED, has_unready, listen, raise_open_files, stop_deferring};
 pub use scratch::{SCRATCH, with_scratch};
 pub use stream::Stream;
+pub use transparent::probe_transparent;

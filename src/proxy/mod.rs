@@ -5,6 +5,7 @@ mod connections;
 mod error;
 mod header;
 mod hello;
+mod introduce;
 mod serve;
 mod session;
 

@@ -12,8 +12,9 @@ use tracing::debug;
 use crate::name::ServerName;
 use crate::net::{LINGER, Stream, close_in_order};
 use crate::proxy::connections::Live;
+use crate::proxy::introduce::Client;
 use crate::proxy::session::Session;
-use crate::proxy::{Action, Connections, Error, Listener, Route, header, hello};
+use crate::proxy::{Action, Connections, Error, Listener, Route, header, hello, introduce};
 use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party, Proxied};
@@ -42,14 +43,21 @@ async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Box<
         Action::Terminate(acceptor, upstream) => {
             Box::pin(terminate(&route, acceptor, upstream, client, reframe(preface), session)).await;
         }
-        Action::Passthrough(upstream) => match connect(&route, upstream, &preface, &mut session).await {
-            Ok(server) => {
-                // The connection may last for days; the hello must not.
-                drop(preface);
-                move_bytes(&route, Stream::Tcp(client), server, &mut session).await;
+        Action::Passthrough(upstream) => {
+            let connected = if upstream.options().is_discreet() {
+                connect(&route, upstream, &[], &preface, &mut session).await
+            } else {
+                Box::pin(introduce(&route, upstream, Client::Passthrough(&client), &preface, &mut session)).await
+            };
+            match connected {
+                Ok(server) => {
+                    // The connection may last for days; the hello must not.
+                    drop(preface);
+                    move_bytes(&route, Stream::Tcp(client), server, &mut session).await;
+                }
+                Err(error) => Box::pin(refuse(client, &error, &mut session)).await,
             }
-            Err(error) => Box::pin(refuse(client, &error, &mut session)).await,
-        },
+        }
     }
 }
 
@@ -115,15 +123,34 @@ async fn refuse(mut client: TcpStream, error: &Error, session: &mut Session) {
     }
 }
 
-/// Connects to a server and sends it `first`: every byte that the client has sent so far.
+/// Connects to a server that is told of the client, and sends it `first`.
+async fn introduce(
+    route: &Route,
+    upstream: &Upstream,
+    client: Client<'_>,
+    first: &[u8],
+    session: &mut Session,
+) -> Result<Stream, Error> {
+    let header = introduce::header(upstream, &client, session)?;
+    connect(route, upstream, &header, first, session).await
+}
+
+/// Connects to a server and sends it the PROXY header, if there is one, and `first`: every byte that the client has sent
+/// so far.
 ///
 /// A server that speaks TLS is asked for the protocol that was agreed on with the client, if one was.
-async fn connect(route: &Route, upstream: &Upstream, first: &[u8], session: &mut Session) -> Result<Stream, Error> {
+async fn connect(
+    route: &Route,
+    upstream: &Upstream,
+    header: &[u8],
+    first: &[u8],
+    session: &mut Session,
+) -> Result<Stream, Error> {
     session.record.upstream = Some((Arc::clone(&upstream.options().name), None));
     // What a client offers counts for nothing before there is a session with it.
     let agreed = session.record.tls_version.and(session.record.alpn.first());
     let start = Instant::now();
-    let origin = Origin { client: session.record.client };
+    let origin = Origin { client: session.record.client, header, transparent: upstream.options().transparent };
     let request = Request { first, agreed, origin, timeout: route.connect_timeout };
     let connected = upstream.connect(&request).await;
     session.record.connect = Some(start.elapsed());
@@ -145,7 +172,7 @@ async fn terminate(
     drop(preface);
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
-    match Box::pin(connect(route, upstream, &[], &mut session)).await {
+    match Box::pin(introduce(route, upstream, Client::Terminated(&client), &[], &mut session)).await {
         Ok(server) => move_bytes(route, client, server, &mut session).await,
         // Closing without close_notify: a client must not take this for the end of an empty answer.
         Err(error) => session.end(error.ending()),

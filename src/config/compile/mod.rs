@@ -4,6 +4,7 @@
 mod authorities;
 mod client_auth;
 mod listeners;
+mod origin;
 mod premature;
 mod revocation;
 mod routes;

@@ -18,7 +18,7 @@ pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Ve
 pub use route::{AcceptProxy, Action, Listener, Route};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
-pub use upstream::{Balance, Upstream, UpstreamTls, UpstreamTlsTable};
+pub use upstream::{Balance, ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};
 pub use value::{At, List};
 
 /// Tables by name.

@@ -1,6 +1,7 @@
 //! The PROXY protocol: what another proxy says of its clients, and what snigate says of them to servers.
 
 mod incoming;
+mod outgoing;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
