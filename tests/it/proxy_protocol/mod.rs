@@ -2,6 +2,7 @@
 
 mod incoming;
 mod outgoing;
+mod peers;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};

@@ -310,3 +310,30 @@ fn what_an_upstream_cannot_mean_is_refused() {
         assert!(said.contains(expected) && !output.status.success(), "{expected:?} is not in {said}");
     }
 }
+
+#[test]
+fn what_show_and_explain_say_is_what_is_in_effect() {
+    let dir = directory();
+    let listener = "[listeners.edge]\nbind = \"127.0.0.1:0\"\nproxy_protocol = { from = \"10.1.2.3/8\" }\n";
+    let config = format!("{listener}{}transparent = true\n", told("127.0.0.1:1", SEEN));
+    fs::write(dir.path().join("snigate.toml"), config).unwrap();
+    let snigate = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_snigate")).args(arguments).current_dir(dir.path()).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let explained = snigate(&["explain", "--sni", NAME]);
+    assert!(
+        explained.contains("told of the client in a PROXY header, v2 with authority, unique_id, crc32c"),
+        "{explained}"
+    );
+    assert!(explained.contains("from the client's address"), "{explained}");
+    let shown = snigate(&["show"]);
+    fs::write(dir.path().join("snigate.toml"), &shown).unwrap();
+    assert_eq!(snigate(&["show"]), shown);
+    let shown: toml::Table = shown.parse().unwrap();
+    let upstream = &shown["upstreams"]["told"];
+    assert_eq!(shown["listeners"]["edge"]["proxy_protocol"]["from"][0].as_str(), Some("10.0.0.0/8"));
+    assert_eq!(upstream["proxy_protocol"].as_str(), Some("v2"));
+    assert_eq!(upstream["proxy_protocol_tlvs"].as_array().map(Vec::len), Some(3));
+    assert_eq!(upstream["transparent"].as_bool(), Some(true));
+}
