@@ -47,6 +47,7 @@ fn the_table_of_outcomes_names_the_alerts_that_are_sent_before_tls_begins() {
         Error::NameNotCovered("a.example".parse().unwrap()),
         Error::Hello(malformed),
         Error::Hello(not_tls),
+        Error::NoProxyHeader,
         Error::HelloTimeout,
         Error::HandshakeTimeout,
     ] {

@@ -9,7 +9,8 @@ use crate::config::diagnostic::Severity;
 
 pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
     let path = config.find()?;
-    let loaded = config::load(&path);
+    let mut loaded = config::load(&path);
+    loaded.mention_privileges();
     print_diagnostics(&mut io::stdout(), io::stdout().is_terminal(), &loaded.diagnostics);
     let is_warning = |severity: Severity| severity == Severity::Warning;
     let warnings = loaded.diagnostics.iter().filter(|diagnostic| is_warning(diagnostic.severity)).count();

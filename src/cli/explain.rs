@@ -20,6 +20,7 @@ use crate::config::{Action, Config, Listener, Route, Timeouts, Tls};
 use crate::name::{Alpn, NamePattern, ServerName};
 use crate::route::{Key, Mismatch};
 use crate::tls::{Acceptor, ConnectorOptions, MinVersion, PeerName, Verification};
+use crate::upstream::{self, ProxyProtocol};
 
 /// Routes that nearly took the client: more of them would not help.
 const MAX_OTHERS: usize = 10;
@@ -148,16 +149,33 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
     if let Some(upstream) = route.action.upstream() {
         let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
         let balance = match upstream.balance {
-            crate::upstream::Balance::RoundRobin => " in turn",
-            crate::upstream::Balance::First => " in this order",
+            upstream::Balance::RoundRobin => " in turn",
+            upstream::Balance::First => " in this order",
         };
         let balance = if servers.len() > 1 { balance } else { "" };
         line(text, "upstream", format_args!("{}{balance}", servers.join(", ")));
+        told(text, upstream);
         if let Some(tls) = &upstream.tls {
             session(text, tls.options(), &upstream.servers);
         }
     }
     line(text, "timeouts", timeouts(route));
+}
+
+/// What the servers learn of the client.
+fn told(text: &mut String, upstream: &upstream::Options) {
+    match upstream.proxy_protocol {
+        None => {}
+        Some(ProxyProtocol::V1) => line(text, "", "told of the client in a PROXY header, v1"),
+        Some(ProxyProtocol::V2(tlvs)) => {
+            let words = tlvs.words().join(", ");
+            let with = if words.is_empty() { words } else { format!(" with {words}") };
+            line(text, "", format_args!("told of the client in a PROXY header, v2{with}"));
+        }
+    }
+    if upstream.transparent {
+        line(text, "", "from the client's address");
+    }
 }
 
 /// How snigate is a client of these servers.

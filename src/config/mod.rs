@@ -7,6 +7,7 @@ mod compile;
 pub mod diagnostic;
 pub mod file;
 pub mod files;
+mod privileges;
 mod read;
 mod self_signed;
 mod show;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::addr::ListenAddr;
+use crate::addr::{Cidr, ListenAddr};
 use crate::authz::Policy;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
@@ -72,6 +73,8 @@ pub struct Bind {
 pub struct Listener {
     /// Addresses, at least one.
     pub bind: Vec<Bind>,
+    /// The addresses from which connections begin with a PROXY header.
+    pub proxies: Vec<Cidr>,
     /// Positions in [`Config::routes`].
     pub table: Arc<Table<usize>>,
 }

@@ -7,7 +7,7 @@ use crate::addr::ListenAddr;
 use crate::authz::{Policy, Rules};
 use crate::config::file::{self, At, File, List, UpstreamTls};
 use crate::config::trust::Trust;
-use crate::config::{Action, Bind, Config, Route, Timeouts};
+use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::net::Access;
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
@@ -28,7 +28,7 @@ impl Config {
             listeners: self
                 .listeners
                 .iter()
-                .map(|(name, listener)| (name.to_string().into(), file::Listener { bind: Some(binds(&listener.bind)) }))
+                .map(|(name, listener)| (name.to_string().into(), listener.into()))
                 .collect(),
             routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
             upstreams,
@@ -131,6 +131,17 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
         balance: Some(balance),
         connect_timeout: None,
         tls: options.tls.as_ref().map(|tls| At::from(upstream_tls(tls.options()))),
+        proxy_protocol: options.proxy_protocol.map(|proxy_protocol| {
+            At::from(match proxy_protocol {
+                upstream::ProxyProtocol::V1 => file::ProxyProtocol::V1,
+                upstream::ProxyProtocol::V2(_) => file::ProxyProtocol::V2,
+            })
+        }),
+        proxy_protocol_tlvs: match options.proxy_protocol {
+            Some(upstream::ProxyProtocol::V2(tlvs)) => some_list(&tlvs.words()).map(At::from),
+            _ => None,
+        },
+        transparent: Some(At::from(options.transparent)),
     }
 }
 
@@ -152,6 +163,16 @@ fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
         pin: some_list(pins),
         insecure: Some(At::from(*verification == Verification::Insecure)),
     }))
+}
+
+impl From<&Listener> for file::Listener {
+    fn from(listener: &Listener) -> Self {
+        let from = some_list(&listener.proxies);
+        Self {
+            bind: Some(binds(&listener.bind)),
+            proxy_protocol: from.map(|from| At::from(file::AcceptProxy { from: Some(from) })),
+        }
+    }
 }
 
 impl From<&Trust> for file::Trust {

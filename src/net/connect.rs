@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use crate::addr::UpstreamAddr;
-use crate::net::Stream;
+use crate::net::{Stream, transparent};
 
 /// Look-ups at a time. Each occupies a thread while the resolver is silent, and the runtime has 512 of them for everything.
 const MAX_LOOKUPS: usize = 64;
@@ -30,10 +30,30 @@ static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 /// `TimedOut` when the deadline has passed, otherwise the error of the last address.
 pub async fn connect(addr: &UpstreamAddr, first: &[u8], deadline: Instant) -> io::Result<Stream> {
     match addr {
-        UpstreamAddr::Socket(addr) => tcp(*addr, first, deadline).await,
+        UpstreamAddr::Socket(addr) => tcp(*addr, None, first, deadline).await,
         // Boxed, like the other way that most connections do not take: their state must not be in every connection.
         UpstreamAddr::Unix(path) => Box::pin(unix(path, first, deadline)).await,
-        UpstreamAddr::Host(host, port) => Box::pin(by_name(host.as_str(), *port, first, deadline)).await,
+        UpstreamAddr::Host(host, port) => Box::pin(by_name(host.as_str(), *port, None, first, deadline)).await,
+    }
+}
+
+/// The same, from the address `source`, which may be one that this machine does not have. Its answers must be routed back
+/// here, and the process needs the capability `CAP_NET_ADMIN`. The kernel chooses the port.
+///
+/// # Errors
+///
+/// `Unsupported` where the server is a unix socket, or has no address of the family of `source`.
+pub async fn connect_from(
+    source: SocketAddr,
+    addr: &UpstreamAddr,
+    first: &[u8],
+    deadline: Instant,
+) -> io::Result<Stream> {
+    match addr {
+        UpstreamAddr::Socket(addr) => tcp(*addr, Some(&source), first, deadline).await,
+        UpstreamAddr::Host(host, port) => by_name(host.as_str(), *port, Some(&source), first, deadline).await,
+        // The configuration has refused it.
+        UpstreamAddr::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -46,7 +66,13 @@ async fn unix(path: &Path, first: &[u8], deadline: Instant) -> io::Result<Stream
     timeout_at(deadline, connect).await.unwrap_or_else(|_| Err(too_late()))
 }
 
-async fn by_name(host: &str, port: u16, first: &[u8], deadline: Instant) -> io::Result<Stream> {
+async fn by_name(
+    host: &str,
+    port: u16,
+    source: Option<&SocketAddr>,
+    first: &[u8],
+    deadline: Instant,
+) -> io::Result<Stream> {
     let resolve = async {
         let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
         let host = host.to_owned();
@@ -65,7 +91,7 @@ async fn by_name(host: &str, port: u16, first: &[u8], deadline: Instant) -> io::
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
     for (index, addr) in addresses.iter().enumerate() {
-        match tcp(*addr, first, share(deadline, addresses.len() - index)).await {
+        match tcp(*addr, source, first, share(deadline, addresses.len() - index)).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = io::Error::new(error.kind(), format!("{addr}: {error}")),
         }
@@ -80,10 +106,13 @@ fn share(deadline: Instant, attempts: usize) -> Instant {
 
 /// A server nearby has answered by the time that connect(2) returns, so sending is tried at once: it succeeds, or tells
 /// that the server has not answered yet. That saves a wait and asking for the outcome.
-async fn tcp(addr: SocketAddr, first: &[u8], deadline: Instant) -> io::Result<Stream> {
+async fn tcp(addr: SocketAddr, source: Option<&SocketAddr>, first: &[u8], deadline: Instant) -> io::Result<Stream> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     // Small messages must not wait for the acknowledgement of the one before.
     socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        transparent::bind(&socket, *source, addr)?;
+    }
     match socket.connect(&addr.into()) {
         Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => return Err(error),
         _ => {}

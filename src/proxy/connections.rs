@@ -50,7 +50,7 @@ pub type Terms = HashMap<Arc<str>, Arc<Acceptor>>;
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) live: Arc<Live>,
-    connections: Arc<Connections>,
+    pub(super) connections: Arc<Connections>,
 }
 
 impl Default for Connections {

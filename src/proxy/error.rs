@@ -9,6 +9,7 @@ use crate::relay::{self, Side};
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::{HandshakeError, Refusal, refused_certificate};
 use crate::upstream::ConnectError;
+use crate::wire::proxy_header::HeaderError;
 use crate::wire::{Alert, HelloError};
 
 /// Why a connection failed.
@@ -26,6 +27,21 @@ pub enum Error {
     /// Reading the ClientHello failed.
     #[error("reading the hello failed")]
     HelloRead(#[source] io::Error),
+    /// A PROXY header was required.
+    #[error("no PROXY header, which `proxy_protocol` of the listener requires from this address")]
+    NoProxyHeader,
+    /// The connection was closed in the middle of a PROXY header.
+    #[error("the connection was closed in the middle of the PROXY header")]
+    IncompleteProxyHeader,
+    /// A PROXY header breaks the rules.
+    #[error("the PROXY header is not sound: {0}")]
+    ProxyHeader(HeaderError),
+    /// There is a PROXY header where the hello should begin.
+    #[error(
+        "a PROXY header where the hello should begin: `proxy_protocol.from` of the listener says from which addresses \
+         a connection begins with one, and with no second one"
+    )]
+    UnexpectedProxyHeader,
     /// The client's first bytes are not an acceptable ClientHello.
     #[error(transparent)]
     Hello(HelloError),
@@ -73,6 +89,10 @@ impl Error {
                 Ending::new(O::Reset, P::Client)
             }
             Self::HelloRead(error) => Ending::because(O::IncompleteHello, P::Client, error),
+            Self::NoProxyHeader | Self::IncompleteProxyHeader | Self::ProxyHeader(_) => {
+                Ending::because(O::BadProxyHeader, P::Client, self)
+            }
+            Self::UnexpectedProxyHeader => Ending::because(O::NotTls, P::Client, self),
             Self::Hello(HelloError::NotTls) => Ending::new(O::NotTls, P::Client),
             Self::Hello(error @ HelloError::TooLarge { .. }) => Ending::because(O::HelloTooLarge, P::Client, error),
             Self::Hello(error @ HelloError::Malformed(_)) => Ending::because(O::MalformedHello, P::Client, error),

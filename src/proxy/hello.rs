@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::net::{Transport, with_scratch};
 use crate::proxy::Error;
-use crate::wire::{ClientHello, HelloParser};
+use crate::wire::proxy_header::is_recognisable;
+use crate::wire::{ClientHello, HelloError, HelloParser};
 
 /// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all the way.
 pub(super) async fn read(
@@ -23,11 +24,41 @@ pub(super) async fn read(
 ) -> Result<(ClientHello, Vec<u8>), Error> {
     let mut parser = HelloParser::new();
     let hello = timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, cx))).await;
+    take(hello.ok(), parser, received)
+}
+
+/// The same behind a PROXY header, with which the bytes `behind` came. The header is no part of what was read.
+pub(super) async fn read_behind(
+    behind: &[u8],
+    stream: &mut Transport,
+    deadline: Instant,
+    received: &mut u64,
+) -> Result<(ClientHello, Vec<u8>), Error> {
+    let mut parser = HelloParser::new();
+    let fed = if behind.is_empty() { Ok(None) } else { parser.feed(behind).map_err(Error::Hello) };
+    let hello = match fed {
+        Ok(None) => timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, cx))).await.ok(),
+        Ok(Some(hello)) => Some(Ok(hello)),
+        Err(error) => Some(Err(error)),
+    };
+    take(hello, parser, received)
+}
+
+/// What came of reading; nothing if it took too long.
+fn take(
+    hello: Option<Result<ClientHello, Error>>,
+    parser: HelloParser,
+    received: &mut u64,
+) -> Result<(ClientHello, Vec<u8>), Error> {
     *received = parser.received().len() as u64;
     match hello {
-        Ok(hello) => Ok((hello?, parser.into_bytes())),
-        Err(_) if parser.received().is_empty() => Err(Error::Silent),
-        Err(_) => Err(Error::HelloTimeout),
+        Some(Ok(hello)) => Ok((hello, parser.into_bytes())),
+        Some(Err(Error::Hello(HelloError::NotTls))) if is_recognisable(parser.received()) => {
+            Err(Error::UnexpectedProxyHeader)
+        }
+        Some(Err(error)) => Err(error),
+        None if parser.received().is_empty() => Err(Error::Silent),
+        None => Err(Error::HelloTimeout),
     }
 }
 

@@ -3,13 +3,16 @@
 mod accept;
 mod connections;
 mod error;
+mod header;
 mod hello;
+mod introduce;
 mod serve;
 mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::addr::Cidr;
 use crate::relay;
 use crate::route::Table;
 use crate::tls::Acceptor;
@@ -26,6 +29,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// From accept to the whole ClientHello.
     pub hello_timeout: Duration,
+    /// From these addresses a connection must begin with a PROXY header, and from no others.
+    pub proxies: Box<[Cidr]>,
     /// Whether each connection is logged when it ends.
     pub access_log: bool,
     /// Which route takes which client.

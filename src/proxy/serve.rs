@@ -11,13 +11,15 @@ use crate::addr::ClientAddr;
 use crate::name::ServerName;
 use crate::net::{LINGER, Stream, Transport, close_in_order};
 use crate::proxy::connections::Live;
+use crate::proxy::introduce::Client;
 use crate::proxy::session::Session;
-use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
+use crate::proxy::{Action, Connections, Error, Listener, Route, header, hello, introduce};
 use crate::relay::{self, Side, relay};
 use crate::route::Key;
-use crate::telemetry::{Ending, Outcome, Party};
+use crate::telemetry::{Ending, Outcome, Party, Proxied};
 use crate::tls::{Acceptor, Signatures};
 use crate::upstream::{Origin, Request, Upstream};
+use crate::wire::proxy_header::ProxyHeader;
 use crate::wire::{ClientHello, RequestedName, reframe};
 
 /// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
@@ -46,14 +48,21 @@ fn serve(
             Action::Terminate(acceptor, upstream) => {
                 Box::pin(terminate(&route, acceptor, upstream, client, reframe(preface), session)).await;
             }
-            Action::Passthrough(upstream) => match connect(&route, upstream, &preface, &mut session).await {
-                Ok(server) => {
-                    // The connection may last for days; the hello must not.
-                    drop(preface);
-                    move_bytes(&route, client.into(), server, &mut session).await;
+            Action::Passthrough(upstream) => {
+                let connected = if upstream.options().is_discreet() {
+                    connect(&route, upstream, &[], &preface, &mut session).await
+                } else {
+                    Box::pin(introduce(&route, upstream, Client::Passthrough(&client), &preface, &mut session)).await
+                };
+                match connected {
+                    Ok(server) => {
+                        // The connection may last for days; the hello must not.
+                        drop(preface);
+                        move_bytes(&route, client.into(), server, &mut session).await;
+                    }
+                    Err(error) => Box::pin(refuse(client, &error, &mut session)).await,
                 }
-                Err(error) => Box::pin(refuse(client, &error, &mut session)).await,
-            },
+            }
         }
     }
 }
@@ -66,7 +75,12 @@ async fn admit(
     session: &mut Session,
 ) -> Result<(Arc<Route>, Vec<u8>), Error> {
     let deadline = session.record.accepted + listener.hello_timeout;
-    let (hello, preface) = hello::read(client, deadline, &mut session.record.received).await?;
+    let (hello, preface) = if header::is_due(&listener.proxies, session.record.client) {
+        // Boxed, because few connections come through another proxy.
+        Box::pin(read_proxied(client, deadline, session)).await?
+    } else {
+        hello::read(client, deadline, &mut session.record.received).await?
+    };
     session.record.hello = Some(session.record.accepted.elapsed());
     debug!(id = session.id(), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &hello.alpn };
@@ -77,6 +91,21 @@ async fn admit(
     let route = route.ok_or(Error::NoRoute)?;
     session.matched(&route);
     Ok((route, preface))
+}
+
+/// Reads a PROXY header, from which on the connection is that of the client it names, and then the hello.
+async fn read_proxied(
+    client: &mut Transport,
+    deadline: Instant,
+    session: &mut Session,
+) -> Result<(ClientHello, Vec<u8>), Error> {
+    let (header, behind) = header::read(client, deadline).await?;
+    if let ProxyHeader::Tcp(endpoints) = header {
+        let destination = endpoints.destination();
+        session.record.proxied = Some(Box::new(Proxied { peer: session.record.client, destination }));
+        session.record.client = endpoints.source().into();
+    }
+    hello::read_behind(&behind, client, deadline, &mut session.record.received).await
 }
 
 fn remember(mut hello: ClientHello, session: &mut Session) {
@@ -100,15 +129,34 @@ async fn refuse(mut client: Transport, error: &Error, session: &mut Session) {
     }
 }
 
-/// Connects to a server and sends it `first`: every byte that the client has sent so far.
+/// Connects to a server that is told of the client, and sends it `first`.
+async fn introduce(
+    route: &Route,
+    upstream: &Upstream,
+    client: Client<'_>,
+    first: &[u8],
+    session: &mut Session,
+) -> Result<Stream, Error> {
+    let header = introduce::header(upstream, &client, session)?;
+    connect(route, upstream, &header, first, session).await
+}
+
+/// Connects to a server and sends it the PROXY header, if there is one, and `first`: every byte that the client has sent
+/// so far.
 ///
 /// A server that speaks TLS is asked for the protocol that was agreed on with the client, if one was.
-async fn connect(route: &Route, upstream: &Upstream, first: &[u8], session: &mut Session) -> Result<Stream, Error> {
+async fn connect(
+    route: &Route,
+    upstream: &Upstream,
+    header: &[u8],
+    first: &[u8],
+    session: &mut Session,
+) -> Result<Stream, Error> {
     session.record.upstream = Some((Arc::clone(&upstream.options().name), None));
     // What a client offers counts for nothing before there is a session with it.
     let agreed = session.record.tls_version.and(session.record.alpn.first());
     let start = Instant::now();
-    let origin = Origin { client: session.record.client };
+    let origin = Origin { client: session.record.client, header, transparent: upstream.options().transparent };
     let request = Request { first, agreed, origin, timeout: route.connect_timeout };
     let connected = upstream.connect(&request).await;
     session.record.connect = Some(start.elapsed());
@@ -130,7 +178,7 @@ async fn terminate(
     drop(preface);
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
-    match Box::pin(connect(route, upstream, &[], &mut session)).await {
+    match Box::pin(introduce(route, upstream, Client::Terminated(&client), &[], &mut session)).await {
         Ok(server) => move_bytes(route, client, server, &mut session).await,
         // Closing without close_notify: a client must not take this for the end of an empty answer.
         Err(error) => session.end(error.ending()),
@@ -146,7 +194,11 @@ async fn handshake(
     session: &mut Session,
 ) -> Option<Stream> {
     let name: Option<ServerName> = session.record.server_name.name().cloned();
-    let local_ip = || client.local_ip();
+    let proxied = session.record.proxied.as_deref();
+    let local_ip = || match proxied {
+        Some(proxied) => Some(proxied.destination.ip().to_canonical()),
+        None => client.local_ip(),
+    };
     let Some(choice) = acceptor.select_for(session.signatures, name.as_ref(), local_ip) else {
         // Strict routes take no client without a name, so there is one.
         let error = name.map_or(Error::NoRoute, Error::NameNotCovered);
@@ -244,6 +296,7 @@ mod tests {
         let listener = Arc::new(Listener {
             name: "edge".into(),
             hello_timeout: Duration::from_secs(5),
+            proxies: Box::default(),
             access_log: false,
             routes: Arc::new(Table::build([]).0),
         });

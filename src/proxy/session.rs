@@ -23,7 +23,6 @@ pub(super) struct Session {
     pub(super) signatures: Signatures,
     access_log: bool,
     silent: bool,
-    connections: Arc<Connections>,
     pub(super) place: Place,
 }
 
@@ -37,7 +36,6 @@ impl Session {
             signatures: Signatures::default(),
             access_log: listener.access_log,
             silent: false,
-            connections: Arc::clone(connections),
             place,
         }
     }
@@ -65,7 +63,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.silent {
-            self.connections.counters.silent();
+            self.place.connections.counters.silent();
             return;
         }
         let ending = self.ending.take();
@@ -86,7 +84,7 @@ impl Drop for Session {
             );
         }
         if self.access_log {
-            self.connections.access_log.write(&self.record, &ending);
+            self.place.connections.access_log.write(&self.record, &ending);
         }
     }
 }

@@ -117,6 +117,7 @@ type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
 fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> Load {
     move || {
         let mut loaded = config::load(&path);
+        loaded.require_privileges();
         let made = loaded.keep();
         let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
         (loaded, made, parts)

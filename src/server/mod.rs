@@ -87,6 +87,7 @@ impl Parts {
             let serving = proxy::Listener {
                 name: Arc::clone(name),
                 hello_timeout: config.timeouts.hello,
+                proxies: listener.proxies.clone().into(),
                 access_log: config.access_log,
                 routes: table,
             };
@@ -315,6 +316,7 @@ mod tests {
         let listener = proxy::Listener {
             name: "edge".into(),
             hello_timeout: Duration::from_secs(5),
+            proxies: Box::default(),
             access_log: false,
             routes: Arc::new(Table::build([]).0),
         };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use access::AccessLog;
 pub use log::{Format, Log, Options};
 pub use outcome::{Ending, Outcome, Party};
-pub use record::Record;
+pub use record::{Proxied, Record};
 
 /// Counts since the start.
 #[derive(Debug, Default)]

@@ -39,6 +39,8 @@ outcomes! {
     HelloTimeout = "hello_timeout",
     /// The client closed before its ClientHello was complete.
     IncompleteHello = "incomplete_hello",
+    /// A connection on which a PROXY header is required has none, or not a sound one.
+    BadProxyHeader = "bad_proxy_header",
     /// What came first was not TLS.
     NotTls = "not_tls",
     /// The ClientHello breaks the rules of TLS.
@@ -83,6 +85,7 @@ impl Outcome {
         match self {
             Self::HelloTimeout
             | Self::IncompleteHello
+            | Self::BadProxyHeader
             | Self::NotTls
             | Self::MalformedHello
             | Self::HelloTooLarge

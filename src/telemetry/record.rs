@@ -1,5 +1,6 @@
 //! What is remembered of one connection for its access line.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ pub struct Record {
     pub id: u64,
     /// The listener that accepted it.
     pub listener: Arc<str>,
-    /// The client's address.
+    /// The client's address; that which a PROXY header names, where one does.
     pub client: ClientAddr,
+    /// What a PROXY header has changed. Boxed, since there is hardly ever one.
+    pub proxied: Option<Box<Proxied>>,
     /// When it was accepted.
     pub accepted: Instant,
     /// The server name that the client sent.
@@ -52,6 +55,15 @@ pub struct Record {
     pub duration: Option<Duration>,
 }
 
+/// A connection that another proxy has made for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// The other proxy.
+    pub peer: ClientAddr,
+    /// What the client connected to there.
+    pub destination: SocketAddr,
+}
+
 impl Record {
     /// A connection of which nothing is known yet.
     #[must_use]
@@ -60,6 +72,7 @@ impl Record {
             id,
             listener,
             client,
+            proxied: None,
             accepted: Instant::now(),
             server_name: RequestedName::Absent,
             alpn: Vec::new(),
@@ -91,6 +104,7 @@ impl Record {
             id = format_args!("{:016x}", self.id),
             listener = &*self.listener,
             client = %self.client,
+            peer = self.proxied.as_ref().map(|proxied| display(proxied.peer)),
             sni,
             alpn,
             tls_version = self.tls_version,

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::addr::UpstreamAddr;
 use crate::tls::SessionError;
+use crate::wire::proxy_header::HeaderTooLong;
 
 /// No server could be reached.
 #[derive(Debug, Error)]
@@ -43,6 +44,9 @@ pub enum ConnectError {
         /// How many servers were tried.
         tried: usize,
     },
+    /// What the server was to be told of the client does not fit into a PROXY header.
+    #[error("{0}: the client's certificate is too large to be passed on")]
+    Header(#[source] HeaderTooLong),
     /// The upstream has no servers.
     #[error("the upstream has no servers")]
     Empty,
@@ -52,7 +56,11 @@ impl ConnectError {
     /// Whether it was this machine that lacked something (descriptors, ports, memory) rather than the server.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let Self::Failed { error, .. } = self else { return false };
+        let error = match self {
+            Self::Failed { error, .. } => error,
+            Self::Header(_) => return true,
+            _ => return false,
+        };
         let errno = error.raw_os_error().map(Errno::from_raw_os_error);
         matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
     }

@@ -2,6 +2,7 @@
 
 mod dial;
 mod error;
+mod header;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use crate::tls::Connector;
 use crate::upstream::dial::dial;
 
 pub use error::ConnectError;
+pub use header::{Facts, ProxyProtocol, TerminatedSession, Tlvs};
 
 /// What an upstream is made of. Two upstreams with equal options are the same upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +31,18 @@ pub struct Options {
     /// What makes sessions of TLS with the servers, if they speak it. Its contents count, so that an upstream whose trust or
     /// certificate was replaced is another one.
     pub tls: Option<Arc<Connector>>,
+    /// The header that servers are sent before anything else.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether servers see the client's address as that which the connection comes from.
+    pub transparent: bool,
+}
+
+impl Options {
+    /// Whether servers are told nothing of their clients.
+    #[must_use]
+    pub fn is_discreet(&self) -> bool {
+        self.proxy_protocol.is_none() && !self.transparent
+    }
 }
 
 /// Which server a connection tries first; the others follow in the order of the list, which is a ring.
@@ -55,16 +69,27 @@ pub struct Request<'a> {
     /// The protocol that the client and snigate have agreed on, which a server that speaks TLS is asked for.
     pub agreed: Option<&'a Alpn>,
     /// For whom the server is reached.
-    pub origin: Origin,
+    pub origin: Origin<'a>,
     /// For each server that is tried.
     pub timeout: Duration,
 }
 
-/// What a server may be told of a client.
+/// What a server is told of a client, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub struct Origin<'a> {
     /// Its address.
     pub client: ClientAddr,
+    /// The PROXY header that the server is sent before anything else; empty if none is.
+    pub header: &'a [u8],
+    /// Whether the connection comes from the client's address.
+    pub transparent: bool,
+}
+
+impl Origin<'_> {
+    /// Whether the server is told nothing.
+    fn is_plain(&self) -> bool {
+        self.header.is_empty() && !self.transparent
+    }
 }
 
 impl Upstream {
@@ -133,9 +158,20 @@ mod tests {
         (socket, UpstreamAddr::Socket(addr))
     }
 
+    fn upstream(servers: Vec<UpstreamAddr>, balance: Balance) -> Upstream {
+        let options =
+            Options { name: "u".into(), servers, balance, tls: None, proxy_protocol: None, transparent: false };
+        Upstream::new(options)
+    }
+
     fn request() -> Request<'static> {
         let client = ClientAddr::from("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap());
-        Request { first: b"", agreed: None, origin: Origin { client }, timeout: Duration::from_secs(5) }
+        Request {
+            first: b"",
+            agreed: None,
+            origin: Origin { client, header: b"", transparent: false },
+            timeout: Duration::from_secs(5),
+        }
     }
 
     async fn picks(upstream: &Upstream, times: usize) -> Vec<UpstreamAddr> {
@@ -150,7 +186,7 @@ mod tests {
     async fn round_robin_gives_each_server_its_turn() {
         let ((_a, a), (_b, b)) = (server().await, server().await);
         let servers = vec![a.clone(), b.clone()];
-        let upstream = Upstream::new(Options { name: "u".into(), servers, balance: Balance::RoundRobin, tls: None });
+        let upstream = upstream(servers, Balance::RoundRobin);
         assert_eq!(picks(&upstream, 3).await, [a.clone(), b, a]);
     }
 
@@ -159,7 +195,7 @@ mod tests {
         let ((_a, a), (_b, b)) = (closed(), server().await);
         for balance in [Balance::First, Balance::RoundRobin] {
             let servers = vec![a.clone(), b.clone()];
-            let upstream = Upstream::new(Options { name: "u".into(), servers, balance, tls: None });
+            let upstream = upstream(servers, balance);
             assert_eq!(picks(&upstream, 2).await, [b.clone(), b.clone()]);
         }
     }
@@ -168,7 +204,7 @@ mod tests {
     async fn when_all_refuse_the_error_names_the_last_and_counts_them() {
         let ((_a, a), (_b, b)) = (closed(), closed());
         let servers = vec![a, b.clone()];
-        let upstream = Upstream::new(Options { name: "u".into(), servers, balance: Balance::First, tls: None });
+        let upstream = upstream(servers, Balance::First);
         let error = upstream.connect(&request()).await.unwrap_err().to_string();
         assert!(error.starts_with(&b.to_string()) && error.ends_with("(the last of 2 servers tried)"), "{error}");
     }

@@ -2,6 +2,7 @@
 
 mod alert;
 mod client_hello;
+pub mod proxy_header;
 
 pub use alert::Alert;
 pub use client_hello::{ClientHello, HelloError, HelloParser, Malformed, RequestedName, reframe};

@@ -14,6 +14,7 @@ mod names;
 mod orders;
 mod pki;
 mod policies;
+mod proxy_protocol;
 mod relay;
 mod reload;
 mod secrets;

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::addr::{ListenAddr, UpstreamAddr};
+use crate::addr::{Cidr, ListenAddr, UpstreamAddr};
 use crate::config::compile::Report;
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::file::{self, At};
+use crate::config::file::{self, AcceptProxy, At};
 use crate::config::files::Files;
 use crate::config::read::Merged;
-use crate::config::{Action, Listener, Route};
+use crate::config::{Action, Bind, Listener, Route};
 use crate::name::ServerName;
 use crate::route::{Overlap, Table};
 use crate::upstream;
@@ -46,8 +46,9 @@ pub(super) fn compile(
                 }
             }
         }
+        let proxies = table.value.proxy_protocol.as_ref().map_or_else(Vec::new, |key| proxies(key, &bind, &mut report));
         let empty = Arc::new(Table::build([]).0);
-        listeners.insert(name.as_str().into(), Listener { bind, table: empty });
+        listeners.insert(name.as_str().into(), Listener { bind, proxies, table: empty });
     }
     if merged.listeners.is_empty() {
         let message = "there are no listeners, so nobody can connect";
@@ -55,6 +56,41 @@ pub(super) fn compile(
         diagnostics.push(Diagnostic::new(Severity::Error, message).help(help));
     }
     listeners
+}
+
+/// From where connections begin with a PROXY header.
+fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec<Cidr> {
+    let list = key.from.clone().unwrap_or_default();
+    if list.0.is_empty() {
+        let help = "name the proxies in front, as in `proxy_protocol = { from = [\"10.0.0.0/8\"] }`, or leave it out";
+        report.error(
+            &key.span,
+            "proxy_protocol.from is missing: from which addresses does a header come?",
+            help.to_owned(),
+        );
+    }
+    let mut proxies = Vec::new();
+    for text in &list.0 {
+        let Some(range) = report.parse::<Cidr>("proxy_protocol.from", text) else { continue };
+        if range.prefix_len() == 0 {
+            let message = format!(
+                "proxy_protocol.from: {range} is every address, so that whoever reaches the listener can say that it is anybody"
+            );
+            report.warning(&text.span, message, "name the addresses of the proxies in front".to_owned());
+        }
+        let is_met = |bind: &Bind| match bind.addr {
+            // What systemd passes is not known here.
+            ListenAddr::Systemd(_) => true,
+            ref addr => addr.ips().any(|ip| ip.is_ipv4() == range.network().is_ipv4()),
+        };
+        if !bind.is_empty() && !bind.iter().any(is_met) {
+            let family = if range.network().is_ipv4() { "IPv4" } else { "IPv6" };
+            let message = format!("proxy_protocol.from: {range} is never met, since `bind` has no {family} address");
+            report.warning(&text.span, message, None);
+        }
+        proxies.push(range);
+    }
+    proxies
 }
 
 /// Whether one socket on each cannot be: the same port, and the same address or every address; the same path or name.
@@ -205,7 +241,8 @@ fn judge_families(
     let (has_v4, has_v6) = (has(false), has(true));
     // What systemd passes is not known here.
     let is_open = listener.bind.iter().any(|bind| matches!(bind.addr, ListenAddr::Systemd(_)));
-    if listener.bind.is_empty() || is_open || (has_v4 && has_v6) {
+    // Behind another proxy there are clients of both families.
+    if listener.bind.is_empty() || is_open || (has_v4 && has_v6) || !listener.proxies.is_empty() {
         return;
     }
     let reachable = |ip: IpAddr| if ip.is_ipv4() { has_v4 } else { has_v6 };

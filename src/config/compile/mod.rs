@@ -5,6 +5,7 @@ mod authorities;
 mod bind;
 mod client_auth;
 mod listeners;
+mod origin;
 mod premature;
 mod revocation;
 mod routes;

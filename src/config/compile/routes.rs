@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
+use crate::config::compile::origin;
 use crate::config::compile::tls::{DEFAULT_TLS, Materials};
 use crate::config::compile::upstream_tls::{Context, is_shown_to_servers};
 use crate::config::compile::upstreams::{self, Upstream};
@@ -149,6 +150,7 @@ impl Compiler<'_> {
                 self.refuse_keys("passthrough", "the server behind it has its own", false);
                 let upstream = self.upstream(timeouts)?;
                 self.refuse_tls_in_tls(&upstream)?;
+                origin::judge_passthrough(&upstream, first(self.table.value.upstream.as_ref()), &mut self.report)?;
                 Some(Action::Passthrough(upstream))
             }
             file::Action::Reject => {
@@ -211,8 +213,14 @@ impl Compiler<'_> {
                 let servers: Vec<UpstreamAddr> = self.report.parse_all("upstream", &list);
                 let name = addresses.iter().map(|address| address.as_str()).collect::<Vec<_>>().join(",");
                 let complete = servers.len() == addresses.len();
-                let options =
-                    upstream::Options { name: name.into(), servers, balance: upstream::Balance::First, tls: None };
+                let options = upstream::Options {
+                    name: name.into(),
+                    servers,
+                    balance: upstream::Balance::First,
+                    tls: None,
+                    proxy_protocol: None,
+                    transparent: false,
+                };
                 complete.then(|| Arc::new(options))
             }
         }

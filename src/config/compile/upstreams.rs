@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
+use crate::config::compile::origin;
 use crate::config::compile::upstream_tls::{self, Context};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
@@ -39,7 +40,7 @@ fn upstream(
         let message = "the name of an upstream has no colon: routes would read it as an address";
         report.error(&table.span, message, None);
     }
-    let file::Upstream { servers, balance, connect_timeout, tls } = &table.value;
+    let file::Upstream { servers, balance, connect_timeout, tls, .. } = &table.value;
     let list = servers.clone().unwrap_or_default();
     if list.0.is_empty() {
         report.error(&table.span, "servers is missing", "add `servers = [\"192.0.2.1:8443\"]`".to_owned());
@@ -52,6 +53,14 @@ fn upstream(
     let connect_timeout = connect_timeout.as_ref().and_then(|text| report.duration("connect_timeout", text));
     let complete = !servers.is_empty() && servers.len() == list.0.len();
     let tls = upstream_tls::compile(name, tls.as_ref(), &servers, context, report)?;
-    let options = Arc::new(upstream::Options { name: name.into(), servers, balance, tls });
+    let origin = origin::compile(&table.value, &servers, report)?;
+    let options = Arc::new(upstream::Options {
+        name: name.into(),
+        servers,
+        balance,
+        tls,
+        proxy_protocol: origin.proxy_protocol,
+        transparent: origin.transparent,
+    });
     complete.then_some(Upstream { options, connect_timeout })
 }

@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 
 pub use bind::{Bind, BindTable, Binds};
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
-pub use route::{Action, Listener, Route};
+pub use route::{AcceptProxy, Action, Listener, Route};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
-pub use upstream::{Balance, Upstream, UpstreamTls, UpstreamTlsTable};
+pub use upstream::{Balance, ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};
 pub use value::{At, List};
 
 /// Tables by name.

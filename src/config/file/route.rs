@@ -13,6 +13,19 @@ pub struct Listener {
     /// and sockets that systemd passes, `systemd:NAME`. An entry can be a table, `{ address = "...", ... }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind: Option<Binds>,
+    /// From which addresses connections come through another proxy, which says in a PROXY header whom it speaks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<At<AcceptProxy>>,
+}
+
+/// `proxy_protocol` of a `[listeners]` table.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AcceptProxy {
+    /// Ranges of addresses, `10.0.0.0/8` or `192.0.2.1`. A connection from here must begin with a PROXY header, of version
+    /// 1 or 2, and one from elsewhere must not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<List>,
 }
 
 /// `[routes.NAME]`

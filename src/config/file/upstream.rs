@@ -26,6 +26,27 @@ pub struct Upstream {
     /// The servers speak TLS, and how they are verified: a table, or `true` for one without keys. For routes that terminate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<At<UpstreamTls>>,
+    /// The PROXY header that each server is sent first, before TLS where it speaks TLS: `v1` or `v2`. None unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<At<ProxyProtocol>>,
+    /// What a header of version 2 says beyond the addresses: `authority`, `alpn`, `ssl`, `client_certificate`, `unique_id`,
+    /// `crc32c`. Nothing unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol_tlvs: Option<At<List>>,
+    /// Whether servers see the client's address as that which a connection comes from. False unless given. It needs the
+    /// capability `CAP_NET_ADMIN`, and routes by which the servers' answers come back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transparent: Option<At<bool>>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// A line of text with the addresses.
+    V1,
+    /// A binary header with the addresses, and more if that is wanted.
+    V2,
 }
 
 /// Which server a connection tries first.

@@ -1,0 +1,55 @@
+//! What a session with a client says of itself, for servers that want to know.
+
+use rustls::{CipherSuite, ServerConnection};
+use tokio_rustls::server::TlsStream;
+
+use crate::net::Transport;
+
+/// What is not kept of a session, because few ask for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionFacts<'a> {
+    /// OpenSSL's name for the cipher suite, which is the one that servers know.
+    pub cipher: Option<&'static str>,
+    /// The certificate that the client has shown, verified or not, as DER.
+    pub certificate: Option<&'a [u8]>,
+}
+
+impl<'a> SessionFacts<'a> {
+    /// Those of an established session.
+    #[must_use]
+    pub fn of(stream: &'a TlsStream<Transport>) -> Self {
+        let session: &ServerConnection = stream.get_ref().1;
+        let cipher = session.negotiated_cipher_suite().and_then(|suite| openssl_name(suite.suite()));
+        let certificate = session.peer_certificates().and_then(<[_]>::first).map(AsRef::as_ref);
+        Self { cipher, certificate }
+    }
+}
+
+/// Of the suites that the provider has. Names of TLS 1.3 are those of RFC 8446 in OpenSSL, too.
+fn openssl_name(suite: CipherSuite) -> Option<&'static str> {
+    Some(match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::provider;
+
+    #[test]
+    fn every_suite_has_its_name() {
+        for suite in &provider().cipher_suites {
+            assert!(openssl_name(suite.suite()).is_some(), "{suite:?}");
+        }
+    }
+}
