@@ -23,6 +23,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::Files;
 use crate::config::trust::Trusts;
+use crate::proxy::Limits;
 use crate::relay;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
@@ -64,6 +65,10 @@ pub struct Listener {
     pub bind: Vec<ListenAddr>,
     /// Positions in [`Config::routes`].
     pub table: Arc<Table<usize>>,
+    /// How many connections it takes.
+    pub limits: Limits,
+    /// From accept to the whole ClientHello.
+    pub hello_timeout: Duration,
 }
 
 /// A route.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::authz::{Policy, Rules};
 use crate::config::file::{self, At, File, List, UpstreamTls};
 use crate::config::trust::Trust;
-use crate::config::{Action, Config, Route, Timeouts};
+use crate::config::{Action, Config, Listener, Route, Timeouts};
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
 use crate::upstream;
@@ -26,7 +27,7 @@ impl Config {
             listeners: self
                 .listeners
                 .iter()
-                .map(|(name, listener)| (name.to_string().into(), file::Listener { bind: Some(list(&listener.bind)) }))
+                .map(|(name, listener)| (name.to_string().into(), listener.into()))
                 .collect(),
             routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
             upstreams,
@@ -87,6 +88,25 @@ impl Config {
             Format::Json => file::Format::Json,
         };
         file::Log { level: Some(level), format: Some(format), access: Some(self.access_log) }
+    }
+}
+
+impl From<&Listener> for file::Listener {
+    fn from(listener: &Listener) -> Self {
+        let Listener { bind, table: _, limits, hello_timeout } = listener;
+        let rate = limits.rate_per_source.map(|rate| file::RatePerSource {
+            connections: Some(At::from(rate.connections)),
+            per: duration(rate.per),
+            burst: Some(At::from(rate.burst)),
+        });
+        Self {
+            bind: Some(list(bind)),
+            max_connections: limits.max_connections.map(At::from),
+            max_pending: Some(At::from(limits.max_pending)),
+            pending_per_source: limits.pending_per_source.map(At::from),
+            rate_per_source: rate.map(At::from),
+            timeouts: Some(file::ListenerTimeouts { hello: duration(*hello_timeout) }),
+        }
     }
 }
 
@@ -205,20 +225,23 @@ fn absolute(path: &Path) -> String {
 }
 
 fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
-    let text = |duration: std::time::Duration| {
-        let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
-        Some(At::from(friendly.unwrap_or_default()))
-    };
-    let or_off =
-        |duration: Option<std::time::Duration>| duration.map_or_else(|| Some(At::from("off".to_owned())), text);
     file::Timeouts {
-        hello: text(timeouts.hello),
-        handshake: text(timeouts.handshake),
-        connect: text(timeouts.connect),
+        hello: duration(timeouts.hello),
+        handshake: duration(timeouts.handshake),
+        connect: duration(timeouts.connect),
         idle: or_off(timeouts.idle),
         half_close: or_off(timeouts.half_close),
-        drain: text(timeouts.drain),
+        drain: duration(timeouts.drain),
     }
+}
+
+fn duration(duration: Duration) -> Option<At<String>> {
+    let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
+    Some(At::from(friendly.unwrap_or_default()))
+}
+
+fn or_off(duration: Option<Duration>) -> Option<At<String>> {
+    duration.map_or_else(|| Some(At::from("off".to_owned())), self::duration)
 }
 
 fn list<T: ToString>(items: &[T]) -> List {

@@ -52,7 +52,7 @@ pub async fn accept(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, client)) => serve::start(&connections, port.listener.load_full(), stream, client),
+            Ok((stream, client)) => serve::start(&connections, port.listener.load_full(), stream, client.into()),
             Err(error) => match AcceptFailure::from(&error) {
                 AcceptFailure::Connection => debug!(%error, "accept failed"),
                 AcceptFailure::Resource => {
@@ -64,7 +64,8 @@ pub async fn accept(
     }
     // Clients in the backlog believe that they are connected, and so do those that the kernel keeps to itself because they
     // have sent nothing yet. Closing the socket now would reset them.
-    let start = |stream, client| serve::start(&connections, port.listener.load_full(), stream, client);
+    let start =
+        |stream, client: SocketAddr| serve::start(&connections, port.listener.load_full(), stream, client.into());
     let end = Instant::now() + DEFERRED;
     stop_deferring(&socket)?;
     while Instant::now() < end && unready(port.addr).await {

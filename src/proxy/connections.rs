@@ -1,6 +1,7 @@
 //! The connections that are open: counted, ended together, waited for.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,14 +34,15 @@ pub struct Connections {
 }
 
 /// What can be done to an open connection from outside its task.
-#[derive(Debug, Default)]
 pub(super) struct Live {
     id: u64,
+    /// Where it is kept while it has a place.
+    connections: Arc<Connections>,
     abort: OnceLock<AbortHandle>,
     /// The route that let it in, and by what.
     admission: OnceLock<Box<(Arc<str>, Admission)>>,
     /// Boxed: hardly any connection ends so, and each has the room for it.
-    withdrawn: OnceLock<Box<Ending>>,
+    cut: OnceLock<Box<Ending>>,
 }
 
 /// By route the terms on which clients are in, where they can be taken back.
@@ -50,7 +52,6 @@ pub type Terms = HashMap<Arc<str>, Arc<Acceptor>>;
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) live: Arc<Live>,
-    connections: Arc<Connections>,
 }
 
 impl Default for Connections {
@@ -121,13 +122,32 @@ impl Connections {
         all.iter().filter(|live| live.judge(&terms)).count()
     }
 
+    /// Closes the connection of this number, if it is still open.
+    pub(super) fn cut(&self, id: u64, ending: Ending) {
+        let live = lock(self.shard(id)).get(&id).cloned();
+        if let Some(live) = live {
+            live.end(ending);
+        }
+    }
+
+    /// Counts a connection that was just accepted: its number.
+    pub(super) fn number(&self) -> u64 {
+        self.epoch.wrapping_add(self.counters.accept())
+    }
+
     /// Takes a place for a connection that was just accepted.
     pub(super) fn enter(self: &Arc<Self>) -> Place {
-        let id = self.epoch.wrapping_add(self.counters.accept());
+        let id = self.number();
         self.open.fetch_add(1, Ordering::AcqRel);
-        let live = Arc::new(Live { id, ..Live::default() });
+        let live = Arc::new(Live {
+            id,
+            connections: Arc::clone(self),
+            abort: OnceLock::new(),
+            admission: OnceLock::new(),
+            cut: OnceLock::new(),
+        });
         lock(self.shard(id)).insert(id, Arc::clone(&live));
-        Place { live, connections: Arc::clone(self) }
+        Place { live }
     }
 
     /// Runs a connection in a task of its own. Its place, which `serve` owns, is what waits for it.
@@ -138,7 +158,7 @@ impl Connections {
         let live = lock(self.shard(id)).get(&id).cloned();
         if let Some(live) = live {
             let _ = live.abort.set(task.abort_handle());
-            if self.closing.load(Ordering::SeqCst) || live.withdrawn().is_some() {
+            if self.closing.load(Ordering::SeqCst) || live.cut().is_some() {
                 task.abort();
             }
         }
@@ -149,22 +169,33 @@ impl Connections {
     }
 }
 
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not what it is kept in, which shows it in turn.
+        f.debug_struct("Live").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Live {
     /// Why the connection is being closed before its end, if it is.
-    pub(super) fn withdrawn(&self) -> Option<&Ending> {
-        self.withdrawn.get().map(AsRef::as_ref)
+    pub(super) fn cut(&self) -> Option<&Ending> {
+        self.cut.get().map(AsRef::as_ref)
+    }
+
+    /// Closes the connection: false if that has been done before.
+    fn end(&self, ending: Ending) -> bool {
+        let first = self.cut.set(Box::new(ending)).is_ok();
+        if let Some(abort) = self.abort.get() {
+            abort.abort();
+        }
+        first
     }
 
     /// Closes the connection if its client would not be let in on these terms.
     fn judge(&self, terms: &Terms) -> bool {
         let Some((route, admission)) = self.admission.get().map(AsRef::as_ref) else { return false };
         let Some(Err(refusal)) = terms.get(route).map(|acceptor| acceptor.admits(admission)) else { return false };
-        let ending = crate::proxy::error::withdrawn(&refusal);
-        let first = self.withdrawn.set(Box::new(ending)).is_ok();
-        if let Some(abort) = self.abort.get() {
-            abort.abort();
-        }
-        first
+        self.end(crate::proxy::error::withdrawn(&refusal))
     }
 }
 
@@ -173,21 +204,25 @@ impl Place {
         self.live.id
     }
 
+    pub(super) fn connections(&self) -> &Connections {
+        &self.live.connections
+    }
+
     /// Remembers by what the client came in through `route`. `acceptor` is who let it in: other terms may have begun
     /// to count meanwhile, and false says that by these it is not let in.
     pub(super) fn admit(&self, route: &Arc<str>, acceptor: &Arc<Acceptor>, admission: Admission) -> bool {
         let _ = self.live.admission.set(Box::new((Arc::clone(route), admission)));
-        let terms = self.connections.terms.load();
+        let terms = self.connections().terms.load();
         if terms.get(route).is_some_and(|current| !Arc::ptr_eq(current, acceptor)) {
             self.live.judge(&terms);
         }
-        self.live.withdrawn().is_none()
+        self.live.cut().is_none()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let connections = &self.connections;
+        let connections = self.connections();
         lock(connections.shard(self.id())).remove(&self.id());
         if connections.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             connections.ended.notify_waiters();

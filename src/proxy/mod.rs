@@ -3,7 +3,9 @@
 mod accept;
 mod connections;
 mod error;
+mod gate;
 mod hello;
+mod limits;
 mod serve;
 mod session;
 
@@ -18,6 +20,8 @@ use crate::upstream::Upstream;
 pub use accept::{Port, accept};
 pub use connections::{Connections, Terms};
 pub use error::Error;
+pub use gate::Gate;
+pub use limits::{Limit, Limits, Rate, Source};
 
 /// What the connections of one listener meet. Immutable: a reload makes a new one.
 #[derive(Debug)]
@@ -28,6 +32,10 @@ pub struct Listener {
     pub hello_timeout: Duration,
     /// Whether each connection is logged when it ends.
     pub access_log: bool,
+    /// How many connections it takes.
+    pub limits: Limits,
+    /// What is counted for that.
+    pub gate: Arc<Gate>,
     /// Which route takes which client.
     pub routes: Arc<Table<Arc<Route>>>,
 }

@@ -2,21 +2,22 @@
 //!
 //! The upstream is dialled only when the client has been routed and, where that is asked for, verified.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use crate::addr::ClientAddr;
 use crate::name::ServerName;
 use crate::net::{LINGER, Stream, close_in_order};
 use crate::proxy::connections::Live;
+use crate::proxy::gate::Ticket;
 use crate::proxy::session::Session;
-use crate::proxy::{Action, Connections, Error, Listener, Route, hello};
+use crate::proxy::{Action, Connections, Error, Limit, Listener, Route, Source, hello};
 use crate::relay::{self, Side, relay};
 use crate::route::Key;
-use crate::telemetry::{Ending, Outcome, Party};
+use crate::telemetry::{Ending, Outcome, Party, Record};
 use crate::tls::{Acceptor, Signatures};
 use crate::upstream::{Origin, Request, Upstream};
 use crate::wire::{ClientHello, RequestedName, reframe};
@@ -24,11 +25,28 @@ use crate::wire::{ClientHello, RequestedName, reframe};
 /// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
 const MAX_LOGGED_ALPN: usize = 16;
 
-/// Serves a connection in a task of its own.
-pub(super) fn start(connections: &Arc<Connections>, listener: Arc<Listener>, client: TcpStream, addr: SocketAddr) {
+/// Serves a connection in a task of its own, or refuses it where it is one too many.
+pub(super) fn start(connections: &Arc<Connections>, listener: Arc<Listener>, client: TcpStream, addr: ClientAddr) {
+    let source = Source::of(addr);
+    let ticket = match Ticket::new(&listener.gate, &listener.limits, source) {
+        Ok(ticket) => ticket,
+        Err(limit) => return turn_away(connections, &listener, addr, &limit),
+    };
     // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is used.
-    let session = Box::new(Session::begin(connections, &listener, addr.into()));
+    let mut session = Box::new(Session::begin(connections, &listener, addr, ticket));
+    session.wait(&listener.limits, source);
     connections.spawn(session.id(), serve(listener, client, session));
+}
+
+/// Records a connection that is one too many, and is closed at once. It gets no alert: to send one, and to see to it that
+/// it arrives, would cost as much as serving a connection, just when there are too many.
+fn turn_away(connections: &Connections, listener: &Listener, addr: ClientAddr, limit: &Limit) {
+    let ending = crate::proxy::error::limited(limit);
+    let record = Record::new(connections.number(), Arc::clone(&listener.name), addr);
+    connections.counters.refused(ending.outcome);
+    if listener.access_log {
+        connections.access_log.write(&record, &ending);
+    }
 }
 
 async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Box<Session>) {
@@ -69,7 +87,7 @@ async fn admit(
     let route = if routable { listener.routes.lookup(&key).cloned() } else { None };
     remember(hello, session);
     let route = route.ok_or(Error::NoRoute)?;
-    session.matched(&route);
+    session.matched(&route).map_err(Error::Limit)?;
     Ok((route, preface))
 }
 
@@ -173,8 +191,8 @@ async fn handshake(
     }
 }
 
-/// The streams of a relay, which may be cut off because the client may not be in any more. Then both sides must see that
-/// it was cut off: half a request is not a whole one.
+/// The streams of a relay, which may be cut off from outside. Then both sides must see that it was cut off: half a request
+/// is not a whole one.
 struct Ends<'a> {
     streams: Option<(Stream, Stream)>,
     live: &'a Live,
@@ -182,7 +200,7 @@ struct Ends<'a> {
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        if let (Some((client, server)), Some(_)) = (&self.streams, self.live.withdrawn()) {
+        if let (Some((client, server)), Some(_)) = (&self.streams, self.live.cut()) {
             relay::abort(client);
             relay::abort(server);
         }
@@ -227,6 +245,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::proxy::Limits;
     use crate::route::Table;
 
     /// A connection in passthrough is this, two sockets of the runtime, and little else that is not shared.
@@ -238,9 +257,12 @@ mod tests {
             name: "edge".into(),
             hello_timeout: Duration::from_secs(5),
             access_log: false,
+            limits: Limits::default(),
+            gate: Arc::default(),
             routes: Arc::new(Table::build([]).0),
         });
-        let session = Box::new(Session::begin(&Arc::default(), &listener, client.peer_addr().unwrap().into()));
+        let ticket = Ticket::new(&listener.gate, &listener.limits, None).unwrap();
+        let session = Box::new(Session::begin(&Arc::default(), &listener, client.peer_addr().unwrap().into(), ticket));
         // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is a kilobyte.
         let record = size_of_val(&*session);
         assert!(record <= 400, "{record} bytes");

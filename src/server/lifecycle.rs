@@ -19,9 +19,9 @@ use crate::config::{self, Loaded, Made, Notice, Timeouts};
 use crate::net::raise_open_files;
 use crate::server::files::Watch;
 use crate::server::loader::Loader;
-use crate::server::{BindError, Parts, Server, Upstreams};
+use crate::server::{BindError, Inheritance, Parts, Server};
 use crate::storage::StorageError;
-use crate::telemetry::{self, AccessLog, Log};
+use crate::telemetry::{self, AccessLog, Counts, Log};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
@@ -58,7 +58,8 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
     let signals = Signals::new()?;
     let loader = Loader::start()?;
-    let (loaded, made, parts) = loader.run(load(path.clone(), Arc::default())).await.map_err(io::Error::other)?;
+    let (loaded, made, parts) =
+        loader.run(load(path.clone(), Inheritance::default())).await.map_err(io::Error::other)?;
     let Loaded { config, diagnostics, files } = loaded;
     let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
     let made = made?;
@@ -94,12 +95,12 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
 /// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
 type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
 
-/// Loads the configuration at `path` in order to serve it. `upstreams` are those in use.
-fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> Load {
+/// Loads the configuration at `path` in order to serve it. `before` is what is in use.
+fn load(path: PathBuf, before: Inheritance) -> impl FnOnce() -> Load {
     move || {
         let mut loaded = config::load(&path);
         let made = loaded.keep();
-        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
+        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &before));
         (loaded, made, parts)
     }
 }
@@ -239,7 +240,7 @@ impl Running {
         let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
         let must_load = requested || renew || self.retry.is_some();
         let mut files = std::mem::take(&mut self.files);
-        let load = load(self.path.clone(), Arc::clone(self.server.upstreams()));
+        let load = load(self.path.clone(), self.server.inheritance());
         self.loader.run(move || {
             let changed = files.changed().map(|path| path.display().to_string());
             if changed.is_none() && !must_load {
@@ -356,8 +357,9 @@ impl Running {
         connections.close_all();
         let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
         connections.access_log.report();
-        let (accepted, silent) = connections.counters.read();
-        info!(accepted, silent, closed, log_lines_lost = self.log.lost(), "stopped");
+        let Counts { accepted, silent, routed, refused, limited } = connections.counters.read();
+        let (open, pending, log_lines_lost) = (connections.open(), self.server.pending(), self.log.lost());
+        info!(accepted, silent, routed, refused, limited, closed, open, pending, log_lines_lost, "stopped");
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::{error, info};
 use crate::addr::ListenAddr;
 use crate::config::{Action, Config, Route};
 use crate::net::listen;
-use crate::proxy::{self, Connections, Port, Terms, accept};
+use crate::proxy::{self, Connections, Gate, Port, Terms, accept};
 use crate::relay;
 use crate::upstream::{self, Upstream};
 
@@ -31,6 +31,16 @@ type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
 
 /// The upstreams in use. One that a reload does not change goes on with its state.
 type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
+
+/// What counts the connections of the listeners, by name.
+type Gates = HashMap<Arc<str>, Arc<Gate>>;
+
+/// What goes on over a reload.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inheritance {
+    upstreams: Arc<Upstreams>,
+    gates: Arc<Gates>,
+}
 
 /// Something that a reload has replaced.
 type Retired = Arc<dyn Any + Send + Sync>;
@@ -70,7 +80,7 @@ fn advice(addr: ListenAddr, error: &io::Error, own: bool) -> &'static str {
 pub(crate) struct Server {
     ports: BTreeMap<PortKey, RunningPort>,
     accepting: JoinSet<()>,
-    upstreams: Arc<Upstreams>,
+    inheritance: Inheritance,
     /// What new connections no longer meet. A connection that waits for its hello may still hold it, and would be the one
     /// to free a table of 100,000 routes if nobody else held it as well.
     retired: Vec<Retired>,
@@ -88,12 +98,13 @@ struct RunningPort {
 pub(crate) struct Parts {
     terms: Terms,
     listeners: Vec<(Arc<proxy::Listener>, Vec<ListenAddr>)>,
-    upstreams: Arc<Upstreams>,
+    inheritance: Inheritance,
 }
 
 impl Parts {
-    /// Builds everything that can be built without touching what runs. `upstreams` are those in use.
-    pub(crate) fn build(config: &Config, upstreams: &Upstreams) -> Self {
+    /// Builds everything that can be built without touching what runs. `before` is what is in use.
+    pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
+        let Inheritance { upstreams, gates } = before;
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
             let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
@@ -111,8 +122,10 @@ impl Parts {
             tables.push((Arc::clone(&listener.table), Arc::clone(&table)));
             let serving = proxy::Listener {
                 name: Arc::clone(name),
-                hello_timeout: config.timeouts.hello,
+                hello_timeout: listener.hello_timeout,
                 access_log: config.access_log,
+                limits: listener.limits.clone(),
+                gate: gates.get(name).cloned().unwrap_or_default(),
                 routes: table,
             };
             listeners.push((Arc::new(serving), listener.bind.clone()));
@@ -123,7 +136,9 @@ impl Parts {
             }
             _ => None,
         });
-        Self { terms: terms.collect(), listeners, upstreams: Arc::new(used) }
+        let gates = listeners.iter().map(|(listener, _)| (Arc::clone(&listener.name), Arc::clone(&listener.gate)));
+        let inheritance = Inheritance { gates: Arc::new(gates.collect()), upstreams: Arc::new(used) };
+        Self { terms: terms.collect(), listeners, inheritance }
     }
 }
 
@@ -149,8 +164,13 @@ impl Server {
         &self.connections
     }
 
-    pub(crate) fn upstreams(&self) -> &Arc<Upstreams> {
-        &self.upstreams
+    pub(crate) fn inheritance(&self) -> Inheritance {
+        self.inheritance.clone()
+    }
+
+    /// Connections that have not been routed.
+    pub(crate) fn pending(&self) -> usize {
+        self.inheritance.gates.values().map(|gate| gate.pending()).sum()
     }
 
     /// Serves `parts` from now on. Sockets whose address stays are kept, with everything queued on them; connections
@@ -180,8 +200,8 @@ impl Server {
             info!(addr = %gone.port.addr, "no longer listening");
             self.retire(gone.port.listener.load_full());
         }
-        let upstreams = std::mem::replace(&mut self.upstreams, parts.upstreams);
-        self.retire(upstreams);
+        let before = std::mem::replace(&mut self.inheritance, parts.inheritance);
+        self.retire(before.upstreams);
         Ok(())
     }
 
@@ -258,10 +278,16 @@ mod tests {
             name: "edge".into(),
             hello_timeout: Duration::from_secs(5),
             access_log: false,
+            limits: proxy::Limits::default(),
+            gate: Arc::default(),
             routes: Arc::new(Table::build([]).0),
         };
         let bind = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
-        Parts { terms: Terms::default(), listeners: vec![(Arc::new(listener), bind)], upstreams: Arc::default() }
+        Parts {
+            terms: Terms::default(),
+            listeners: vec![(Arc::new(listener), bind)],
+            inheritance: Inheritance::default(),
+        }
     }
 
     #[tokio::test]
@@ -275,7 +301,7 @@ mod tests {
         assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
         drop(held);
         assert_eq!(server.take_unused().len(), 1, "one listener, on two addresses");
-        server.apply(Parts { terms: Terms::default(), listeners: Vec::new(), upstreams: Arc::default() }).unwrap();
+        server.apply(Parts { listeners: Vec::new(), ..parts() }).unwrap();
         server.stop_listening().await;
         assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");
     }

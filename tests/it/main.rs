@@ -8,6 +8,7 @@ mod cli;
 mod hello;
 mod keys;
 mod lifecycle;
+mod limits;
 mod mtls;
 mod names;
 mod pki;

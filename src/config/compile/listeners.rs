@@ -5,15 +5,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::addr::{ListenAddr, UpstreamAddr};
-use crate::config::compile::Report;
+use crate::config::compile::{Report, limits};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::read::Merged;
-use crate::config::{Action, Listener, Route};
+use crate::config::{Action, Listener, Route, Timeouts};
 use crate::name::ServerName;
 use crate::route::{Overlap, Table};
 use crate::upstream;
 
-pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<Arc<str>, Listener> {
+pub(super) fn compile(
+    merged: &Merged,
+    timeouts: &Timeouts,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> BTreeMap<Arc<str>, Listener> {
     let mut listeners = BTreeMap::new();
     let mut taken: Vec<(ListenAddr, &str)> = Vec::new();
     for (name, table) in &merged.listeners {
@@ -36,7 +40,10 @@ pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> BTr
             }
         }
         let empty = Arc::new(Table::build([]).0);
-        listeners.insert(name.as_str().into(), Listener { bind, table: empty });
+        let limits = limits::compile(&table.value, &mut report);
+        let hello = table.value.timeouts.as_ref().and_then(|timeouts| timeouts.hello.as_ref());
+        let hello_timeout = hello.and_then(|text| report.duration("timeouts.hello", text)).unwrap_or(timeouts.hello);
+        listeners.insert(name.as_str().into(), Listener { bind, table: empty, limits, hello_timeout });
     }
     if merged.listeners.is_empty() {
         let message = "there are no listeners, so nobody can connect";

@@ -3,6 +3,7 @@
 
 mod authorities;
 mod client_auth;
+mod limits;
 mod listeners;
 mod premature;
 mod revocation;
@@ -109,7 +110,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
     let storage = storage(merged.storage.as_ref());
     let materials = tls::compile(&merged, &storage, files, diagnostics);
     let trusts = trust::compile(&merged, files, diagnostics);
-    let mut listeners = listeners::compile(&merged, diagnostics);
+    let mut listeners = listeners::compile(&merged, &timeouts, diagnostics);
     let routes = routes::compile(&merged, &materials, &trusts, &timeouts, diagnostics);
     premature::judge(&routes, &merged, &materials, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);

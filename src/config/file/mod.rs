@@ -3,6 +3,7 @@
 //! Values that a diagnostic may have to point at are [`At`]: the value and where it stands.
 
 mod client_auth;
+mod limits;
 mod route;
 mod settings;
 mod tls;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
+pub use limits::{ListenerTimeouts, RatePerSource};
 pub use route::{Action, Listener, Route};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::{At, List, RouteTimeouts};
+use crate::config::file::{At, List, ListenerTimeouts, RatePerSource, RouteTimeouts};
 
 /// `[listeners.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -12,6 +12,25 @@ pub struct Listener {
     /// IP addresses with ports, such as `0.0.0.0:443` and `[::]:443` (which takes IPv6 only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind: Option<List>,
+    /// How many connections may be open. At this many a new one is closed at once, and no other is harmed. No limit unless
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<At<u32>>,
+    /// How many connections may wait to be routed, which is from accept to the whole ClientHello. At this many the oldest of
+    /// them gives way to a new one. 10000, or half of `max_connections` if that is less, unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending: Option<At<u32>>,
+    /// How many of them may be of one source, an IPv4 address or a /64 of IPv6. At this many the oldest one of the same source
+    /// gives way to a new one. No limit unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_per_source: Option<At<u32>>,
+    /// How often one source, an IPv4 address or a /64 of IPv6, may connect. What exceeds it is closed at once. No limit
+    /// unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_source: Option<At<RatePerSource>>,
+    /// Time limits of this listener, where they differ from the global ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<ListenerTimeouts>,
 }
 
 /// `[routes.NAME]`
