@@ -23,7 +23,8 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::Files;
 use crate::config::trust::Trusts;
-use crate::proxy::Limits;
+use crate::net::Liveness;
+use crate::proxy::{Limits, OnRemove};
 use crate::relay;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
@@ -84,6 +85,8 @@ pub struct Route {
     pub action: Action,
     /// Its time limits.
     pub timeouts: Timeouts,
+    /// What becomes of its connections when a reload removes it.
+    pub on_remove: OnRemove,
 }
 
 /// What a route does.
@@ -201,6 +204,10 @@ pub struct Timeouts {
     pub half_close: Option<Duration>,
     /// For connections to end by themselves when snigate stops.
     pub drain: Duration,
+    /// From accept to the end of the connection.
+    pub max_lifetime: Option<Duration>,
+    /// How the kernel finds out that a peer is gone.
+    pub liveness: Liveness,
 }
 
 impl Default for Timeouts {
@@ -213,6 +220,8 @@ impl Default for Timeouts {
             idle: relay.idle,
             half_close: relay.half_close,
             drain: Duration::from_secs(30),
+            max_lifetime: None,
+            liveness: relay.liveness,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::authz::{Policy, Rules};
 use crate::config::file::{self, At, File, List, UpstreamTls};
 use crate::config::trust::Trust;
 use crate::config::{Action, Config, Listener, Route, Timeouts};
+use crate::proxy::OnRemove;
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
 use crate::upstream;
@@ -63,6 +64,11 @@ impl Config {
             shown.certificates = Some(list(certificates));
         }
         if !matches!(route.action, Action::Reject) {
+            shown.on_remove = Some(At::from(match route.on_remove {
+                OnRemove::Keep => file::OnRemove::Keep,
+                OnRemove::Drain => file::OnRemove::Drain,
+                OnRemove::Close => file::OnRemove::Close,
+            }));
             let all = timeouts(&route.timeouts);
             let handshake = if shown.tls.is_some() { all.handshake } else { None };
             shown.timeouts = Some(file::RouteTimeouts {
@@ -70,6 +76,9 @@ impl Config {
                 connect: all.connect,
                 idle: all.idle,
                 half_close: all.half_close,
+                max_lifetime: all.max_lifetime,
+                keepalive: all.keepalive,
+                unacknowledged: all.unacknowledged,
             });
         }
         shown
@@ -232,6 +241,9 @@ fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
         idle: or_off(timeouts.idle),
         half_close: or_off(timeouts.half_close),
         drain: duration(timeouts.drain),
+        max_lifetime: or_off(timeouts.max_lifetime),
+        keepalive: or_off(timeouts.liveness.keepalive),
+        unacknowledged: or_off(timeouts.liveness.unacknowledged),
     }
 }
 

@@ -3,11 +3,13 @@
 mod close;
 mod connect;
 mod listen;
+mod liveness;
 mod scratch;
 mod stream;
 
 pub use close::{LINGER, close_in_order};
 pub use connect::connect;
 pub use listen::{AcceptFailure, DEFERRED, has_unready, listen, raise_open_files, stop_deferring};
+pub use liveness::Liveness;
 pub use scratch::{SCRATCH, with_scratch};
 pub use stream::Stream;

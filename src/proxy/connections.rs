@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 
+use crate::proxy::Route;
+use crate::proxy::terms::{Terms, Tie, Verdict};
 use crate::telemetry::{AccessLog, Counters, Ending};
 use crate::tls::{Acceptor, Admission};
 
@@ -25,6 +28,10 @@ pub struct Connections {
     ended: Notify,
     closing: AtomicBool,
     terms: ArcSwap<Terms>,
+    /// When the first connection whose route is gone has had its time, if there is one.
+    drained_at: Mutex<Option<Instant>>,
+    /// It is another time.
+    rescheduled: Notify,
     /// The start of the process in the upper half, so that numbers are not used again after a restart.
     epoch: u64,
     /// Counts since the start.
@@ -39,14 +46,11 @@ pub(super) struct Live {
     /// Where it is kept while it has a place.
     connections: Arc<Connections>,
     abort: OnceLock<AbortHandle>,
-    /// The route that let it in, and by what.
-    admission: OnceLock<Box<(Arc<str>, Admission)>>,
+    /// Where a reload can end it.
+    tie: OnceLock<Box<Tie>>,
     /// Boxed: hardly any connection ends so, and each has the room for it.
     cut: OnceLock<Box<Ending>>,
 }
-
-/// By route the terms on which clients are in, where they can be taken back.
-pub type Terms = HashMap<Arc<str>, Arc<Acceptor>>;
 
 /// A place among the open connections, given back when dropped.
 #[derive(Debug)]
@@ -63,6 +67,8 @@ impl Default for Connections {
             ended: Notify::new(),
             closing: AtomicBool::new(false),
             terms: ArcSwap::default(),
+            drained_at: Mutex::default(),
+            rescheduled: Notify::new(),
             epoch: seconds << 32,
             counters: Counters::default(),
             access_log: AccessLog::default(),
@@ -103,23 +109,62 @@ impl Connections {
         }
     }
 
-    /// From now on clients are in on these terms. Call it before the first connection can meet them, and
+    /// From now on these terms count. Call it before the first connection can meet them, and
     /// [`close_withdrawn`](Self::close_withdrawn) afterwards.
-    pub fn set_terms(&self, terms: Terms) {
-        self.terms.store(Arc::new(terms));
+    pub fn set_terms(&self, terms: Arc<Terms>) {
+        self.terms.store(terms);
+        // Whoever is tied meanwhile looks at these, or is seen by who looks at the connections.
+        fence(Ordering::SeqCst);
     }
 
-    /// Closes every connection whose client would not be let in on the present terms: the number of them. It takes the
-    /// time of one verification for each connection that can be recalled.
+    /// Closes every connection whose client would not be let in on the present terms, or whose route is gone: the number
+    /// of them. It takes the time of one verification for each connection that can be recalled.
     pub fn close_withdrawn(&self) -> usize {
         let terms = self.terms.load_full();
-        let admitted = |live: &&Arc<Live>| live.admission.get().is_some();
-        let all: Vec<Arc<Live>> = self
-            .shards
-            .iter()
-            .flat_map(|shard| Vec::from_iter(lock(shard).values().filter(admitted).cloned()))
-            .collect();
-        all.iter().filter(|live| live.judge(&terms)).count()
+        self.tied().iter().filter(|live| live.judge(&terms)).count()
+    }
+
+    /// Returns when it is time to call [`close_drained`](Self::close_drained). Cancel safe.
+    pub async fn wait_for_drained(&self) {
+        loop {
+            let at = *lock(&self.drained_at);
+            tokio::select! {
+                () = self.rescheduled.notified() => {}
+                () = sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {
+                    *lock(&self.drained_at) = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Closes every connection whose route is gone and that has had its time: the number of them.
+    pub fn close_drained(&self) -> usize {
+        let now = Instant::now();
+        let mut closed = 0;
+        for live in self.tied() {
+            let Some(tie) = live.tie.get() else { continue };
+            match *lock(&tie.until) {
+                Some(until) if until <= now => closed += usize::from(live.end(tie.removed())),
+                Some(until) => self.schedule(until),
+                None => {}
+            }
+        }
+        closed
+    }
+
+    fn schedule(&self, at: Instant) {
+        let mut drained_at = lock(&self.drained_at);
+        if drained_at.is_none_or(|before| at < before) {
+            *drained_at = Some(at);
+            self.rescheduled.notify_one();
+        }
+    }
+
+    /// Those that a reload can end.
+    fn tied(&self) -> Vec<Arc<Live>> {
+        let is_tied = |live: &&Arc<Live>| live.tie.get().is_some();
+        self.shards.iter().flat_map(|shard| Vec::from_iter(lock(shard).values().filter(is_tied).cloned())).collect()
     }
 
     /// Closes the connection of this number, if it is still open.
@@ -143,7 +188,7 @@ impl Connections {
             id,
             connections: Arc::clone(self),
             abort: OnceLock::new(),
-            admission: OnceLock::new(),
+            tie: OnceLock::new(),
             cut: OnceLock::new(),
         });
         lock(self.shard(id)).insert(id, Arc::clone(&live));
@@ -191,11 +236,18 @@ impl Live {
         first
     }
 
-    /// Closes the connection if its client would not be let in on these terms.
+    /// Does to the connection what these terms ask for: whether that is to close it.
     fn judge(&self, terms: &Terms) -> bool {
-        let Some((route, admission)) = self.admission.get().map(AsRef::as_ref) else { return false };
-        let Some(Err(refusal)) = terms.get(route).map(|acceptor| acceptor.admits(admission)) else { return false };
-        self.end(crate::proxy::error::withdrawn(&refusal))
+        let Some(tie) = self.tie.get() else { return false };
+        match tie.judge(terms) {
+            Verdict::Ends(ending) => return self.end(ending),
+            Verdict::Stays => *lock(&tie.until) = None,
+            Verdict::Drains => {
+                let until = *lock(&tie.until).get_or_insert_with(|| Instant::now() + terms.drain);
+                self.connections.schedule(until);
+            }
+        }
+        false
     }
 }
 
@@ -208,13 +260,27 @@ impl Place {
         &self.live.connections
     }
 
-    /// Remembers by what the client came in through `route`. `acceptor` is who let it in: other terms may have begun
-    /// to count meanwhile, and false says that by these it is not let in.
-    pub(super) fn admit(&self, route: &Arc<str>, acceptor: &Arc<Acceptor>, admission: Admission) -> bool {
-        let _ = self.live.admission.set(Box::new((Arc::clone(route), admission)));
-        let terms = self.connections().terms.load();
-        if terms.get(route).is_some_and(|current| !Arc::ptr_eq(current, acceptor)) {
-            self.live.judge(&terms);
+    /// Remembers that the connection is of this route, if it matters: other terms may have begun to count meanwhile, and
+    /// false says that by these there is no such route.
+    pub(super) fn tie(&self, route: &Arc<Route>) -> bool {
+        if route.is_tied() {
+            let _ = self.live.tie.set(Box::new(Tie::new(route)));
+            fence(Ordering::SeqCst);
+            self.live.judge(&self.connections().terms.load());
+        }
+        self.live.cut().is_none()
+    }
+
+    /// Remembers by what the client came in. `acceptor` is who let it in: other terms may have begun to count meanwhile,
+    /// and false says that by these it is not let in.
+    pub(super) fn admit(&self, route: &Route, acceptor: &Arc<Acceptor>, admission: Admission) -> bool {
+        if let Some(tie) = self.live.tie.get() {
+            let _ = tie.admission.set(admission);
+            fence(Ordering::SeqCst);
+            let terms = self.connections().terms.load();
+            if terms.differ(&route.name, acceptor) {
+                self.live.judge(&terms);
+            }
         }
         self.live.cut().is_none()
     }

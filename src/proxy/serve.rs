@@ -54,6 +54,10 @@ async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Box<
         Ok(admitted) => admitted,
         Err(error) => return Box::pin(refuse(client, &error, &mut session)).await,
     };
+    // A reload has removed the route since it was looked up: the session knows.
+    if !session.place.tie(&route) {
+        return;
+    }
     match &route.action {
         Action::Reject => Box::pin(refuse(client, &Error::Rejected, &mut session)).await,
         Action::Terminate(acceptor, upstream) => {
@@ -174,7 +178,7 @@ async fn handshake(
             session.record.tls_version = Some(accepted.version);
             session.record.alpn = accepted.alpn.into_iter().collect();
             session.record.certificate = accepted.certificate.map(Box::new);
-            let admit = |admission| session.place.admit(&route.name, acceptor, admission);
+            let admit = |admission| session.place.admit(route, acceptor, admission);
             // False where a reload took the permission back while the handshake was on its way.
             accepted.admission.is_none_or(admit).then_some(Stream::Tls(accepted.stream))
         }
@@ -210,9 +214,20 @@ impl Drop for Ends<'_> {
 async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut Session) {
     let mut ends = Ends { streams: Some((client, server)), live: &session.place.live };
     let Some((client, server)) = &mut ends.streams else { unreachable!("the streams are taken at the end") };
-    let relayed = relay(client, server, &mut session.meter, &route.relay).await;
+    let relaying = relay(client, server, &mut session.meter, &route.relay);
+    let relayed = match route.max_lifetime {
+        None => Some(relaying.await),
+        // Boxed: a timer of its own is for those connections alone that have an end.
+        Some(lifetime) => Box::pin(timeout_at(session.record.accepted + lifetime, relaying)).await.ok(),
+    };
     let Some((client, server)) = ends.streams.take() else { unreachable!("the streams are taken here") };
     drop(ends);
+    let Some(relayed) = relayed else {
+        // Nobody must take this for the end of what the other had to say.
+        relay::abort(&client);
+        relay::abort(&server);
+        return session.end(Ending::new(Outcome::MaxLifetime, Party::Proxy));
+    };
     let error = match relayed {
         Ok(Side::Client) => return session.end(Ending::new(Outcome::Closed, Party::Client)),
         Ok(Side::Server) => return session.end(Ending::new(Outcome::Closed, Party::Server)),

@@ -65,7 +65,7 @@ impl Session {
     /// # Errors
     ///
     /// When the connection has just been told to go.
-    pub(super) fn matched(&mut self, route: &Route) -> Result<(), Limit> {
+    pub(super) fn matched(&mut self, route: &Arc<Route>) -> Result<(), Limit> {
         self.ticket.routed()?;
         self.place.connections().counters.routed();
         self.record.route = Some((Arc::clone(&route.name), route.action.word()));

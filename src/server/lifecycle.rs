@@ -17,6 +17,7 @@ use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::{self, Loaded, Made, Notice, Timeouts};
 use crate::net::raise_open_files;
+use crate::proxy::Connections;
 use crate::server::files::Watch;
 use crate::server::loader::Loader;
 use crate::server::{BindError, Inheritance, Parts, Server};
@@ -49,17 +50,30 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
+/// How it stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every connection had ended by itself.
+    Drained,
+    /// So many connections had to be closed.
+    Closed(usize),
+}
+
 /// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid.
 ///
 /// # Errors
 ///
 /// When it could not start. Later nothing ends it but a signal.
-pub async fn run(path: PathBuf) -> Result<(), RunError> {
+pub async fn run(path: PathBuf) -> Result<Stopped, RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let loader = Loader::start()?;
-    let (loaded, made, parts) =
-        loader.run(load(path.clone(), Inheritance::default())).await.map_err(io::Error::other)?;
+    let loading = loader.run(load(path.clone(), Inheritance::default()));
+    let (loaded, made, parts) = tokio::select! {
+        loaded = loading => loaded.map_err(io::Error::other)?,
+        // Nobody is served yet, and the files may be on a file system that hangs.
+        () = signals.stop.recv() => return Ok(Stopped::Drained),
+    };
     let Loaded { config, diagnostics, files } = loaded;
     let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
     let made = made?;
@@ -88,8 +102,7 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     loader.free(config);
     let running =
         Running { path, server, loader, log, log_options, timeouts, notices, renew_at, trust, files, retry: None };
-    running.until_signalled(signals).await;
-    Ok(())
+    Ok(running.until_signalled(signals).await)
 }
 
 /// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
@@ -201,7 +214,7 @@ enum Look {
 }
 
 impl Running {
-    async fn until_signalled(mut self, mut signals: Signals) {
+    async fn until_signalled(mut self, mut signals: Signals) -> Stopped {
         let mut watch = Watch::new();
         watch.follow(self.files.paths());
         // One at a time, beside this loop: a file system that hangs must not keep anybody from stopping the process.
@@ -219,6 +232,7 @@ impl Running {
                 () = watch.wait(), if !due => due = true,
                 _ = reports.tick() => connections.access_log.report(),
                 () = next(&mut self.notices) => {}
+                () = connections.wait_for_drained() => self.close(Connections::close_drained),
                 look = done(&mut looking) => {
                     looking = None;
                     self.take(look);
@@ -231,7 +245,7 @@ impl Running {
                 (due, requested) = (false, false);
             }
         }
-        self.drain(&mut signals.stop, reports).await;
+        self.drain(&mut signals.stop, reports).await
     }
 
     /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
@@ -296,17 +310,17 @@ impl Running {
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
-        self.close_withdrawn();
+        self.close(Connections::close_withdrawn);
     }
 
-    /// Closes the connections whose client the new configuration would not let in. Not by the thread that loads: its
-    /// turn may be late where the processor is busy, and this is not to wait.
-    fn close_withdrawn(&self) {
+    /// Closes connections that the configuration no longer lets go on. Not by the thread that loads: its turn may be late
+    /// where the processor is busy, and this is not to wait.
+    fn close(&self, close: impl FnOnce(&Connections) -> usize + Send + 'static) {
         let connections = Arc::clone(self.server.connections());
         drop(spawn_blocking(move || {
-            let closed = connections.close_withdrawn();
+            let closed = close(&connections);
             if closed > 0 {
-                info!(closed, "closed connections whose clients are no longer let in");
+                info!(closed, "closed connections that the configuration no longer lets go on");
             }
         }));
     }
@@ -335,7 +349,7 @@ impl Running {
     }
 
     /// Stops listening, then waits for connections to end, until the deadline or another signal.
-    async fn drain(mut self, stop: &mut Stop, mut reports: Interval) {
+    async fn drain(mut self, stop: &mut Stop, mut reports: Interval) -> Stopped {
         let connections = Arc::clone(self.server.connections());
         info!(open = connections.open(), timeout_s = self.timeouts.drain.as_secs_f64(), "draining");
         let drained = async {
@@ -360,6 +374,7 @@ impl Running {
         let Counts { accepted, silent, routed, refused, limited } = connections.counters.read();
         let (open, pending, log_lines_lost) = (connections.open(), self.server.pending(), self.log.lost());
         info!(accepted, silent, routed, refused, limited, closed, open, pending, log_lines_lost, "stopped");
+        if closed == 0 { Stopped::Drained } else { Stopped::Closed(closed) }
     }
 }
 

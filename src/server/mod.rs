@@ -23,7 +23,7 @@ use crate::proxy::{self, Connections, Gate, Port, Terms, accept};
 use crate::relay;
 use crate::upstream::{self, Upstream};
 
-pub use lifecycle::{RunError, run};
+pub use lifecycle::{RunError, Stopped, run};
 
 /// What tells one listening socket from another over a reload: its address, or, where the kernel chooses the port, its
 /// place in its listener.
@@ -40,6 +40,7 @@ type Gates = HashMap<Arc<str>, Arc<Gate>>;
 pub(crate) struct Inheritance {
     upstreams: Arc<Upstreams>,
     gates: Arc<Gates>,
+    terms: Arc<Terms>,
 }
 
 /// Something that a reload has replaced.
@@ -96,7 +97,6 @@ struct RunningPort {
 
 /// A configuration built into what serves it, but not serving yet.
 pub(crate) struct Parts {
-    terms: Terms,
     listeners: Vec<(Arc<proxy::Listener>, Vec<ListenAddr>)>,
     inheritance: Inheritance,
 }
@@ -104,7 +104,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Builds everything that can be built without touching what runs. `before` is what is in use.
     pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
-        let Inheritance { upstreams, gates } = before;
+        let Inheritance { upstreams, gates, terms } = before;
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
             let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
@@ -130,15 +130,11 @@ impl Parts {
             };
             listeners.push((Arc::new(serving), listener.bind.clone()));
         }
-        let terms = routes.iter().filter_map(|route| match &route.action {
-            proxy::Action::Terminate(acceptor, _) if acceptor.is_recallable() => {
-                Some((Arc::clone(&route.name), Arc::clone(acceptor)))
-            }
-            _ => None,
-        });
+        let terms = Terms::new(&routes, terms, config.timeouts.drain);
         let gates = listeners.iter().map(|(listener, _)| (Arc::clone(&listener.name), Arc::clone(&listener.gate)));
-        let inheritance = Inheritance { gates: Arc::new(gates.collect()), upstreams: Arc::new(used) };
-        Self { terms: terms.collect(), listeners, inheritance }
+        let gates = Arc::new(gates.collect());
+        let inheritance = Inheritance { upstreams: Arc::new(used), gates, terms: Arc::new(terms) };
+        Self { listeners, inheritance }
     }
 }
 
@@ -155,7 +151,13 @@ fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Ar
         action,
         handshake_timeout: route.timeouts.handshake,
         connect_timeout: route.timeouts.connect,
-        relay: relay::Options { idle: route.timeouts.idle, half_close: route.timeouts.half_close },
+        max_lifetime: route.timeouts.max_lifetime,
+        on_remove: route.on_remove,
+        relay: relay::Options {
+            idle: route.timeouts.idle,
+            half_close: route.timeouts.half_close,
+            liveness: route.timeouts.liveness,
+        },
     }
 }
 
@@ -182,7 +184,7 @@ impl Server {
     pub(crate) fn apply(&mut self, parts: Parts) -> Result<(), Vec<BindError>> {
         let mut sockets = self.bind(&parts)?;
         // First: who is let in by the listeners of before looks here afterwards.
-        self.connections.set_terms(parts.terms);
+        self.connections.set_terms(Arc::clone(&parts.inheritance.terms));
         let mut before = std::mem::take(&mut self.ports);
         for (listener, key) in parts.listeners.iter().flat_map(|(listener, bind)| keys(listener, bind)) {
             let running = match (before.remove(&key), sockets.remove(&key)) {
@@ -283,11 +285,7 @@ mod tests {
             routes: Arc::new(Table::build([]).0),
         };
         let bind = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
-        Parts {
-            terms: Terms::default(),
-            listeners: vec![(Arc::new(listener), bind)],
-            inheritance: Inheritance::default(),
-        }
+        Parts { listeners: vec![(Arc::new(listener), bind)], inheritance: Inheritance::default() }
     }
 
     #[tokio::test]

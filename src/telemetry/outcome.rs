@@ -35,6 +35,10 @@ outcomes! {
     IdleTimeout = "idle_timeout",
     /// One side had finished and the other was silent for too long.
     HalfCloseTimeout = "half_close_timeout",
+    /// The connection lasted for as long as connections may.
+    MaxLifetime = "max_lifetime",
+    /// A reload removed the route.
+    RouteRemoved = "route_removed",
     /// The ClientHello was not complete in time.
     HelloTimeout = "hello_timeout",
     /// The client closed before its ClientHello was complete.
@@ -103,6 +107,8 @@ impl Outcome {
             | Self::Broken
             | Self::IdleTimeout
             | Self::HalfCloseTimeout
+            | Self::MaxLifetime
+            | Self::RouteRemoved
             | Self::ConnectFailed
             | Self::UpstreamTlsFailed
             | Self::ConnectTimeout

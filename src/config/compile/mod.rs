@@ -27,6 +27,7 @@ use crate::config::file::{self, At};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
 use crate::config::{Config, Timeouts};
+use crate::net::Liveness;
 use crate::storage::Storage;
 use crate::telemetry;
 
@@ -93,6 +94,34 @@ impl Report<'_> {
         }
     }
 
+    /// What is asked of the kernel; `prefix` is the table of the keys, with a dot.
+    fn liveness(
+        &mut self,
+        prefix: &str,
+        keepalive: Option<&At<String>>,
+        unacknowledged: Option<&At<String>>,
+        liveness: &mut Liveness,
+    ) {
+        let mut set = |key: &str, text: Option<&At<String>>, most: Duration, whole: bool, value: &mut Option<_>| {
+            let Some(text) = text else { return };
+            let key = format!("{prefix}{key}");
+            let Some(duration) = self.duration_or_off(&key, text) else { return };
+            let fits = |duration: Duration| {
+                duration.as_secs() >= 1 && duration <= most && !(whole && duration.subsec_nanos() > 0)
+            };
+            if duration.is_some_and(|duration| !fits(duration)) {
+                let whole = if whole { ", in whole seconds" } else { "" };
+                let help = format!("write `1s` to `{}h`{whole}, or `off`", most.as_secs() / 3600);
+                self.error(&text.span, format_args!("{key}: the kernel cannot do {:?}", text.value), help);
+            } else {
+                *value = duration;
+            }
+        };
+        set("keepalive", keepalive, Liveness::MAX_KEEPALIVE, true, &mut liveness.keepalive);
+        let most = Liveness::MAX_UNACKNOWLEDGED;
+        set("unacknowledged", unacknowledged, most, false, &mut liveness.unacknowledged);
+    }
+
     /// A duration, or `off`.
     fn duration_or_off(&mut self, key: &str, text: &At<String>) -> Option<Option<Duration>> {
         if text.value == "off" { Some(None) } else { self.duration(key, text).map(Some) }
@@ -142,7 +171,8 @@ fn storage(section: Option<&In<file::Storage>>) -> Storage {
 fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> Timeouts {
     let mut report = Report { diagnostics, source: &section.source, table: "timeouts".to_owned() };
     let mut timeouts = Timeouts::default();
-    let file::Timeouts { hello, handshake, connect, idle, half_close, drain } = &section.value;
+    let file::Timeouts { hello, handshake, connect, idle, half_close, drain, max_lifetime, keepalive, unacknowledged } =
+        &section.value;
     let own = [
         ("hello", hello, &mut timeouts.hello),
         ("handshake", handshake, &mut timeouts.handshake),
@@ -154,13 +184,16 @@ fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> 
             *timeout = duration;
         }
     }
-    for (key, text, timeout) in
-        [("idle", idle, &mut timeouts.idle), ("half_close", half_close, &mut timeouts.half_close)]
-    {
+    for (key, text, timeout) in [
+        ("idle", idle, &mut timeouts.idle),
+        ("half_close", half_close, &mut timeouts.half_close),
+        ("max_lifetime", max_lifetime, &mut timeouts.max_lifetime),
+    ] {
         if let Some(duration) = text.as_ref().and_then(|text| report.duration_or_off(key, text)) {
             *timeout = duration;
         }
     }
+    report.liveness("", keepalive.as_ref(), unacknowledged.as_ref(), &mut timeouts.liveness);
     timeouts
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
 pub use limits::{ListenerTimeouts, RatePerSource};
-pub use route::{Action, Listener, Route};
+pub use route::{Action, Listener, OnRemove, Route};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
 pub use upstream::{Balance, Upstream, UpstreamTls, UpstreamTlsTable};

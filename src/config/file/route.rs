@@ -64,9 +64,25 @@ pub struct Route {
     /// The certificates of a route that terminates, the default one first; all of them otherwise, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificates: Option<List>,
+    /// What becomes of open connections when a reload removes the route, renames it or changes its action. `keep` unless
+    /// given; `close` where the `[tls]` table has `on_revoke = "close"`, because nothing lets their clients in any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_remove: Option<At<OnRemove>>,
     /// Time limits of this route, where they differ from the global ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
+}
+
+/// What becomes of the open connections of a route that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRemove {
+    /// They go on.
+    Keep,
+    /// They have the time of `timeouts.drain` to end by themselves, and are closed then.
+    Drain,
+    /// They are closed at once.
+    Close,
 }
 
 /// What happens to the clients of a route.
