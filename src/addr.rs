@@ -281,6 +281,43 @@ impl fmt::Display for Cidr {
     }
 }
 
+/// Where connections may come from: over a network from a range of addresses, or over a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// From these addresses.
+    Range(Cidr),
+    /// From this machine, over a unix socket.
+    Unix,
+}
+
+impl Sender {
+    /// Whether this client is one that is meant.
+    #[must_use]
+    pub fn is(&self, client: ClientAddr) -> bool {
+        match self {
+            Self::Range(range) => client.ip().is_some_and(|ip| range.contains(ip)),
+            Self::Unix => client == ClientAddr::Unix,
+        }
+    }
+}
+
+impl FromStr for Sender {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        if text == "unix" { Ok(Self::Unix) } else { text.parse().map(Self::Range) }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(range) => range.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

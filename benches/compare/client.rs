@@ -1,14 +1,14 @@
 //! One client's connection: through passthrough with a hello that nobody answers in TLS, or through mutual TLS.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::pki;
@@ -95,6 +95,16 @@ impl Client {
     /// Connects and sends half of a hello.
     pub(crate) async fn open_half(&self) -> io::Result<Stream> {
         let mut stream = self.connect().await?;
+        let Kind::Passthrough(hello) = &self.kind else { return Err(wrong("only for passthrough")) };
+        stream.write_all(&hello.bytes[..hello.bytes.len() / 2]).await?;
+        Ok(Box::new(stream))
+    }
+
+    /// Connects from this address and sends half of a hello.
+    pub(crate) async fn open_half_from(&self, source: IpAddr) -> io::Result<Stream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let mut stream = socket.connect(self.to).await?;
         let Kind::Passthrough(hello) = &self.kind else { return Err(wrong("only for passthrough")) };
         stream.write_all(&hello.bytes[..hello.bytes.len() / 2]).await?;
         Ok(Box::new(stream))

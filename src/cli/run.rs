@@ -7,7 +7,10 @@ use anyhow::{Context, bail};
 
 use crate::cli::{ConfigPath, print_diagnostics, runtime};
 use crate::net::Inherited;
-use crate::server::{self, RunError};
+use crate::server::{self, RunError, Stopped};
+
+/// Connections had to be closed at the end of `drain`, or on a second signal. For systemd: `SuccessExitStatus=3`.
+const CUT: u8 = 3;
 
 pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
     let path = config.find()?;
@@ -18,7 +21,8 @@ pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
     // Without waiting for threads that ask a resolver or a file system which does not answer.
     runtime.shutdown_background();
     match ended {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(Stopped::Drained) => Ok(ExitCode::SUCCESS),
+        Ok(Stopped::Closed(_)) => Ok(ExitCode::from(CUT)),
         Err(RunError::Invalid(diagnostics)) => {
             print_diagnostics(&mut io::stderr(), io::stderr().is_terminal(), &diagnostics);
             bail!("not started: {} is not valid", shown.display())

@@ -18,13 +18,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::addr::{Cidr, ListenAddr};
+use crate::addr::{ListenAddr, Sender};
 use crate::authz::Policy;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::Files;
 use crate::config::trust::Trusts;
-use crate::net::Access;
+use crate::net::{Access, Liveness};
+use crate::proxy::{Limits, OnRemove};
 use crate::relay;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
@@ -73,10 +74,14 @@ pub struct Bind {
 pub struct Listener {
     /// Addresses, at least one.
     pub bind: Vec<Bind>,
-    /// The addresses from which connections begin with a PROXY header.
-    pub proxies: Vec<Cidr>,
+    /// From where connections begin with a PROXY header.
+    pub proxies: Vec<Sender>,
     /// Positions in [`Config::routes`].
     pub table: Arc<Table<usize>>,
+    /// How many connections it takes.
+    pub limits: Limits,
+    /// From accept to the whole ClientHello.
+    pub hello_timeout: Duration,
 }
 
 /// A route.
@@ -92,6 +97,8 @@ pub struct Route {
     pub action: Action,
     /// Its time limits.
     pub timeouts: Timeouts,
+    /// What becomes of its connections when a reload removes it.
+    pub on_remove: OnRemove,
 }
 
 /// What a route does.
@@ -209,6 +216,10 @@ pub struct Timeouts {
     pub half_close: Option<Duration>,
     /// For connections to end by themselves when snigate stops.
     pub drain: Duration,
+    /// From accept to the end of the connection.
+    pub max_lifetime: Option<Duration>,
+    /// How the kernel finds out that a peer is gone.
+    pub liveness: Liveness,
 }
 
 impl Default for Timeouts {
@@ -221,6 +232,8 @@ impl Default for Timeouts {
             idle: relay.idle,
             half_close: relay.half_close,
             drain: Duration::from_secs(30),
+            max_lifetime: None,
+            liveness: relay.liveness,
         }
     }
 }

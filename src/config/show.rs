@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::addr::ListenAddr;
 use crate::authz::{Policy, Rules};
@@ -9,6 +10,7 @@ use crate::config::file::{self, At, File, List, UpstreamTls};
 use crate::config::trust::Trust;
 use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::net::Access;
+use crate::proxy::OnRemove;
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
 use crate::upstream;
@@ -64,6 +66,11 @@ impl Config {
             shown.certificates = Some(list(certificates));
         }
         if !matches!(route.action, Action::Reject) {
+            shown.on_remove = Some(At::from(match route.on_remove {
+                OnRemove::Keep => file::OnRemove::Keep,
+                OnRemove::Drain => file::OnRemove::Drain,
+                OnRemove::Close => file::OnRemove::Close,
+            }));
             let all = timeouts(&route.timeouts);
             let handshake = if shown.tls.is_some() { all.handshake } else { None };
             shown.timeouts = Some(file::RouteTimeouts {
@@ -71,6 +78,9 @@ impl Config {
                 connect: all.connect,
                 idle: all.idle,
                 half_close: all.half_close,
+                max_lifetime: all.max_lifetime,
+                keepalive: all.keepalive,
+                unacknowledged: all.unacknowledged,
             });
         }
         shown
@@ -113,6 +123,26 @@ fn binds(all: &[Bind]) -> file::Binds {
         At::from(file::Bind::Table(Box::new(table)))
     };
     file::Binds(all.iter().map(shown).collect())
+}
+
+impl From<&Listener> for file::Listener {
+    fn from(listener: &Listener) -> Self {
+        let Listener { bind, proxies, table: _, limits, hello_timeout } = listener;
+        let rate = limits.rate_per_source.map(|rate| file::RatePerSource {
+            connections: Some(At::from(rate.connections)),
+            per: duration(rate.per),
+            burst: Some(At::from(rate.burst)),
+        });
+        Self {
+            bind: Some(binds(bind)),
+            proxy_protocol: some_list(proxies).map(|from| At::from(file::AcceptProxy { from: Some(from) })),
+            max_connections: limits.max_connections.map(At::from),
+            max_pending: Some(At::from(limits.max_pending)),
+            pending_per_source: limits.pending_per_source.map(At::from),
+            rate_per_source: rate.map(At::from),
+            timeouts: Some(file::ListenerTimeouts { hello: duration(*hello_timeout) }),
+        }
+    }
 }
 
 /// An upstream that has no table of its own is called by its addresses.
@@ -163,16 +193,6 @@ fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
         pin: some_list(pins),
         insecure: Some(At::from(*verification == Verification::Insecure)),
     }))
-}
-
-impl From<&Listener> for file::Listener {
-    fn from(listener: &Listener) -> Self {
-        let from = some_list(&listener.proxies);
-        Self {
-            bind: Some(binds(&listener.bind)),
-            proxy_protocol: from.map(|from| At::from(file::AcceptProxy { from: Some(from) })),
-        }
-    }
 }
 
 impl From<&Trust> for file::Trust {
@@ -251,20 +271,26 @@ fn absolute(path: &Path) -> String {
 }
 
 fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
-    let text = |duration: std::time::Duration| {
-        let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
-        Some(At::from(friendly.unwrap_or_default()))
-    };
-    let or_off =
-        |duration: Option<std::time::Duration>| duration.map_or_else(|| Some(At::from("off".to_owned())), text);
     file::Timeouts {
-        hello: text(timeouts.hello),
-        handshake: text(timeouts.handshake),
-        connect: text(timeouts.connect),
+        hello: duration(timeouts.hello),
+        handshake: duration(timeouts.handshake),
+        connect: duration(timeouts.connect),
         idle: or_off(timeouts.idle),
         half_close: or_off(timeouts.half_close),
-        drain: text(timeouts.drain),
+        drain: duration(timeouts.drain),
+        max_lifetime: or_off(timeouts.max_lifetime),
+        keepalive: or_off(timeouts.liveness.keepalive),
+        unacknowledged: or_off(timeouts.liveness.unacknowledged),
     }
+}
+
+fn duration(duration: Duration) -> Option<At<String>> {
+    let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
+    Some(At::from(friendly.unwrap_or_default()))
+}
+
+fn or_off(duration: Option<Duration>) -> Option<At<String>> {
+    duration.map_or_else(|| Some(At::from("off".to_owned())), self::duration)
 }
 
 fn list<T: ToString>(items: &[T]) -> List {

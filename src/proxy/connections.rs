@@ -1,15 +1,19 @@
 //! The connections that are open: counted, ended together, waited for.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 
+use crate::proxy::Route;
+use crate::proxy::terms::{Terms, Tie, Verdict};
 use crate::telemetry::{AccessLog, Counters, Ending};
 use crate::tls::{Acceptor, Admission};
 
@@ -24,6 +28,10 @@ pub struct Connections {
     ended: Notify,
     closing: AtomicBool,
     terms: ArcSwap<Terms>,
+    /// When the first connection whose route is gone has had its time, if there is one.
+    drained_at: Mutex<Option<Instant>>,
+    /// It is another time.
+    rescheduled: Notify,
     /// The start of the process in the upper half, so that numbers are not used again after a restart.
     epoch: u64,
     /// Counts since the start.
@@ -33,24 +41,21 @@ pub struct Connections {
 }
 
 /// What can be done to an open connection from outside its task.
-#[derive(Debug, Default)]
 pub(super) struct Live {
     id: u64,
+    /// Where it is kept while it has a place.
+    connections: Arc<Connections>,
     abort: OnceLock<AbortHandle>,
-    /// The route that let it in, and by what.
-    admission: OnceLock<Box<(Arc<str>, Admission)>>,
+    /// Where a reload can end it.
+    tie: OnceLock<Box<Tie>>,
     /// Boxed: hardly any connection ends so, and each has the room for it.
-    withdrawn: OnceLock<Box<Ending>>,
+    cut: OnceLock<Box<Ending>>,
 }
-
-/// By route the terms on which clients are in, where they can be taken back.
-pub type Terms = HashMap<Arc<str>, Arc<Acceptor>>;
 
 /// A place among the open connections, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) live: Arc<Live>,
-    pub(super) connections: Arc<Connections>,
 }
 
 impl Default for Connections {
@@ -62,6 +67,8 @@ impl Default for Connections {
             ended: Notify::new(),
             closing: AtomicBool::new(false),
             terms: ArcSwap::default(),
+            drained_at: Mutex::default(),
+            rescheduled: Notify::new(),
             epoch: seconds << 32,
             counters: Counters::default(),
             access_log: AccessLog::default(),
@@ -102,32 +109,90 @@ impl Connections {
         }
     }
 
-    /// From now on clients are in on these terms. Call it before the first connection can meet them, and
+    /// From now on these terms count. Call it before the first connection can meet them, and
     /// [`close_withdrawn`](Self::close_withdrawn) afterwards.
-    pub fn set_terms(&self, terms: Terms) {
-        self.terms.store(Arc::new(terms));
+    pub fn set_terms(&self, terms: Arc<Terms>) {
+        self.terms.store(terms);
+        // Whoever is tied meanwhile looks at these, or is seen by who looks at the connections.
+        fence(Ordering::SeqCst);
     }
 
-    /// Closes every connection whose client would not be let in on the present terms: the number of them. It takes the
-    /// time of one verification for each connection that can be recalled.
+    /// Closes every connection whose client would not be let in on the present terms, or whose route is gone: the number
+    /// of them. It takes the time of one verification for each connection that can be recalled.
     pub fn close_withdrawn(&self) -> usize {
         let terms = self.terms.load_full();
-        let admitted = |live: &&Arc<Live>| live.admission.get().is_some();
-        let all: Vec<Arc<Live>> = self
-            .shards
-            .iter()
-            .flat_map(|shard| Vec::from_iter(lock(shard).values().filter(admitted).cloned()))
-            .collect();
-        all.iter().filter(|live| live.judge(&terms)).count()
+        self.tied().iter().filter(|live| live.judge(&terms)).count()
+    }
+
+    /// Returns when it is time to call [`close_drained`](Self::close_drained). Cancel safe.
+    pub async fn wait_for_drained(&self) {
+        loop {
+            let at = *lock(&self.drained_at);
+            tokio::select! {
+                () = self.rescheduled.notified() => {}
+                () = sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {
+                    *lock(&self.drained_at) = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Closes every connection whose route is gone and that has had its time: the number of them.
+    pub fn close_drained(&self) -> usize {
+        let now = Instant::now();
+        let mut closed = 0;
+        for live in self.tied() {
+            let Some(tie) = live.tie.get() else { continue };
+            match *lock(&tie.until) {
+                Some(until) if until <= now => closed += usize::from(live.end(tie.removed())),
+                Some(until) => self.schedule(until),
+                None => {}
+            }
+        }
+        closed
+    }
+
+    fn schedule(&self, at: Instant) {
+        let mut drained_at = lock(&self.drained_at);
+        if drained_at.is_none_or(|before| at < before) {
+            *drained_at = Some(at);
+            self.rescheduled.notify_one();
+        }
+    }
+
+    /// Those that a reload can end.
+    fn tied(&self) -> Vec<Arc<Live>> {
+        let is_tied = |live: &&Arc<Live>| live.tie.get().is_some();
+        self.shards.iter().flat_map(|shard| Vec::from_iter(lock(shard).values().filter(is_tied).cloned())).collect()
+    }
+
+    /// Closes the connection of this number, if it is still open.
+    pub(super) fn cut(&self, id: u64, ending: Ending) {
+        let live = lock(self.shard(id)).get(&id).cloned();
+        if let Some(live) = live {
+            live.end(ending);
+        }
+    }
+
+    /// Counts a connection that was just accepted: its number.
+    pub(super) fn number(&self) -> u64 {
+        self.epoch.wrapping_add(self.counters.accept())
     }
 
     /// Takes a place for a connection that was just accepted.
     pub(super) fn enter(self: &Arc<Self>) -> Place {
-        let id = self.epoch.wrapping_add(self.counters.accept());
+        let id = self.number();
         self.open.fetch_add(1, Ordering::AcqRel);
-        let live = Arc::new(Live { id, ..Live::default() });
+        let live = Arc::new(Live {
+            id,
+            connections: Arc::clone(self),
+            abort: OnceLock::new(),
+            tie: OnceLock::new(),
+            cut: OnceLock::new(),
+        });
         lock(self.shard(id)).insert(id, Arc::clone(&live));
-        Place { live, connections: Arc::clone(self) }
+        Place { live }
     }
 
     /// Runs a connection in a task of its own. Its place, which `serve` owns, is what waits for it.
@@ -138,7 +203,7 @@ impl Connections {
         let live = lock(self.shard(id)).get(&id).cloned();
         if let Some(live) = live {
             let _ = live.abort.set(task.abort_handle());
-            if self.closing.load(Ordering::SeqCst) || live.withdrawn().is_some() {
+            if self.closing.load(Ordering::SeqCst) || live.cut().is_some() {
                 task.abort();
             }
         }
@@ -149,22 +214,40 @@ impl Connections {
     }
 }
 
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not what it is kept in, which shows it in turn.
+        f.debug_struct("Live").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Live {
     /// Why the connection is being closed before its end, if it is.
-    pub(super) fn withdrawn(&self) -> Option<&Ending> {
-        self.withdrawn.get().map(AsRef::as_ref)
+    pub(super) fn cut(&self) -> Option<&Ending> {
+        self.cut.get().map(AsRef::as_ref)
     }
 
-    /// Closes the connection if its client would not be let in on these terms.
-    fn judge(&self, terms: &Terms) -> bool {
-        let Some((route, admission)) = self.admission.get().map(AsRef::as_ref) else { return false };
-        let Some(Err(refusal)) = terms.get(route).map(|acceptor| acceptor.admits(admission)) else { return false };
-        let ending = crate::proxy::error::withdrawn(&refusal);
-        let first = self.withdrawn.set(Box::new(ending)).is_ok();
+    /// Closes the connection: false if that has been done before.
+    fn end(&self, ending: Ending) -> bool {
+        let first = self.cut.set(Box::new(ending)).is_ok();
         if let Some(abort) = self.abort.get() {
             abort.abort();
         }
         first
+    }
+
+    /// Does to the connection what these terms ask for: whether that is to close it.
+    fn judge(&self, terms: &Terms) -> bool {
+        let Some(tie) = self.tie.get() else { return false };
+        match tie.judge(terms) {
+            Verdict::Ends(ending) => return self.end(ending),
+            Verdict::Stays => *lock(&tie.until) = None,
+            Verdict::Drains => {
+                let until = *lock(&tie.until).get_or_insert_with(|| Instant::now() + terms.drain);
+                self.connections.schedule(until);
+            }
+        }
+        false
     }
 }
 
@@ -173,21 +256,39 @@ impl Place {
         self.live.id
     }
 
-    /// Remembers by what the client came in through `route`. `acceptor` is who let it in: other terms may have begun
-    /// to count meanwhile, and false says that by these it is not let in.
-    pub(super) fn admit(&self, route: &Arc<str>, acceptor: &Arc<Acceptor>, admission: Admission) -> bool {
-        let _ = self.live.admission.set(Box::new((Arc::clone(route), admission)));
-        let terms = self.connections.terms.load();
-        if terms.get(route).is_some_and(|current| !Arc::ptr_eq(current, acceptor)) {
-            self.live.judge(&terms);
+    pub(super) fn connections(&self) -> &Connections {
+        &self.live.connections
+    }
+
+    /// Remembers that the connection is of this route, if it matters: other terms may have begun to count meanwhile, and
+    /// false says that by these there is no such route.
+    pub(super) fn tie(&self, route: &Arc<Route>) -> bool {
+        if route.is_tied() {
+            let _ = self.live.tie.set(Box::new(Tie::new(route)));
+            fence(Ordering::SeqCst);
+            self.live.judge(&self.connections().terms.load());
         }
-        self.live.withdrawn().is_none()
+        self.live.cut().is_none()
+    }
+
+    /// Remembers by what the client came in. `acceptor` is who let it in: other terms may have begun to count meanwhile,
+    /// and false says that by these it is not let in.
+    pub(super) fn admit(&self, route: &Route, acceptor: &Arc<Acceptor>, admission: Admission) -> bool {
+        if let Some(tie) = self.live.tie.get() {
+            let _ = tie.admission.set(admission);
+            fence(Ordering::SeqCst);
+            let terms = self.connections().terms.load();
+            if terms.differ(&route.name, acceptor) {
+                self.live.judge(&terms);
+            }
+        }
+        self.live.cut().is_none()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let connections = &self.connections;
+        let connections = self.connections();
         lock(connections.shard(self.id())).remove(&self.id());
         if connections.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             connections.ended.notify_waiters();

@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::name::ServerName;
+use crate::proxy::Limit;
 use crate::relay::{self, Side};
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::{HandshakeError, Refusal, refused_certificate};
@@ -45,6 +46,9 @@ pub enum Error {
     /// The client's first bytes are not an acceptable ClientHello.
     #[error(transparent)]
     Hello(HelloError),
+    /// There are too many connections.
+    #[error(transparent)]
+    Limit(Limit),
     /// No route takes the client.
     #[error("no route takes this client")]
     NoRoute,
@@ -96,6 +100,7 @@ impl Error {
             Self::Hello(HelloError::NotTls) => Ending::new(O::NotTls, P::Client),
             Self::Hello(error @ HelloError::TooLarge { .. }) => Ending::because(O::HelloTooLarge, P::Client, error),
             Self::Hello(error @ HelloError::Malformed(_)) => Ending::because(O::MalformedHello, P::Client, error),
+            Self::Limit(limit) => limited(limit),
             Self::NoRoute => Ending::new(O::NoRoute, P::Proxy),
             Self::Rejected => Ending::new(O::Rejected, P::Proxy),
             Self::NameNotCovered(_) => Ending::because(O::NameNotCovered, P::Proxy, self),
@@ -127,6 +132,11 @@ fn relayed(error: &relay::Error) -> Ending {
             None => Ending::because(Outcome::Broken, party(side), source),
         },
     }
+}
+
+/// A connection that is one too many.
+pub(super) fn limited(limit: &Limit) -> Ending {
+    Ending::because(Outcome::Limit, Party::Proxy, limit)
 }
 
 /// A connection whose client would not be let in any more.

@@ -7,14 +7,14 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
-use crate::addr::{Cidr, ClientAddr};
+use crate::addr::{ClientAddr, Sender};
 use crate::net::{Transport, with_scratch};
 use crate::proxy::Error;
 use crate::wire::proxy_header::{Parsed, ProxyHeader, parse};
 
 /// Whether a connection from this address must begin with a header.
-pub(super) fn is_due(proxies: &[Cidr], peer: ClientAddr) -> bool {
-    !proxies.is_empty() && peer.ip().is_some_and(|ip| proxies.iter().any(|range| range.contains(ip)))
+pub(super) fn is_due(proxies: &[Sender], peer: ClientAddr) -> bool {
+    proxies.iter().any(|sender| sender.is(peer))
 }
 
 /// Reads until there is a whole header: it, and the bytes that came behind it.

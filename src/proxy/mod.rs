@@ -3,24 +3,30 @@
 mod accept;
 mod connections;
 mod error;
+mod gate;
 mod header;
 mod hello;
 mod introduce;
+mod limits;
 mod serve;
 mod session;
+mod terms;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::addr::Cidr;
+use crate::addr::Sender;
 use crate::relay;
 use crate::route::Table;
 use crate::tls::Acceptor;
 use crate::upstream::Upstream;
 
 pub use accept::{Port, accept};
-pub use connections::{Connections, Terms};
+pub use connections::Connections;
 pub use error::Error;
+pub use gate::Gate;
+pub use limits::{Limit, Limits, Rate, Source};
+pub use terms::Terms;
 
 /// What the connections of one listener meet. Immutable: a reload makes a new one.
 #[derive(Debug)]
@@ -30,9 +36,13 @@ pub struct Listener {
     /// From accept to the whole ClientHello.
     pub hello_timeout: Duration,
     /// From these addresses a connection must begin with a PROXY header, and from no others.
-    pub proxies: Box<[Cidr]>,
+    pub proxies: Box<[Sender]>,
     /// Whether each connection is logged when it ends.
     pub access_log: bool,
+    /// How many connections it takes.
+    pub limits: Limits,
+    /// What is counted for that.
+    pub gate: Arc<Gate>,
     /// Which route takes which client.
     pub routes: Arc<Table<Arc<Route>>>,
 }
@@ -48,8 +58,23 @@ pub struct Route {
     pub handshake_timeout: Duration,
     /// For each server that is tried.
     pub connect_timeout: Duration,
+    /// From accept to the end of the connection, or none.
+    pub max_lifetime: Option<Duration>,
+    /// What becomes of its connections when a reload removes it.
+    pub on_remove: OnRemove,
     /// How long the relay waits.
     pub relay: relay::Options,
+}
+
+/// What becomes of the open connections of a route that a reload removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRemove {
+    /// They go on.
+    Keep,
+    /// They have some time to end by themselves, and are closed then.
+    Drain,
+    /// They are closed.
+    Close,
 }
 
 /// What a route does with its clients.

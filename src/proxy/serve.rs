@@ -11,12 +11,13 @@ use crate::addr::ClientAddr;
 use crate::name::ServerName;
 use crate::net::{LINGER, Stream, Transport, close_in_order};
 use crate::proxy::connections::Live;
+use crate::proxy::gate::Ticket;
 use crate::proxy::introduce::Client;
 use crate::proxy::session::Session;
-use crate::proxy::{Action, Connections, Error, Listener, Route, header, hello, introduce};
+use crate::proxy::{Action, Connections, Error, Limit, Listener, Route, Source, header, hello, introduce};
 use crate::relay::{self, Side, relay};
 use crate::route::Key;
-use crate::telemetry::{Ending, Outcome, Party, Proxied};
+use crate::telemetry::{Ending, Outcome, Party, Proxied, Record};
 use crate::tls::{Acceptor, Signatures};
 use crate::upstream::{Origin, Request, Upstream};
 use crate::wire::proxy_header::ProxyHeader;
@@ -25,11 +26,29 @@ use crate::wire::{ClientHello, RequestedName, reframe};
 /// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
 const MAX_LOGGED_ALPN: usize = 16;
 
-/// Serves a connection in a task of its own.
+/// Serves a connection in a task of its own, or refuses it where it is one too many.
 pub(super) fn start(connections: &Arc<Connections>, listener: Arc<Listener>, client: Transport, addr: ClientAddr) {
+    // Another proxy speaks for many clients: which one it is is not known yet.
+    let source = if header::is_due(&listener.proxies, addr) { None } else { Source::of(addr) };
+    let ticket = match Ticket::new(&listener.gate, &listener.limits, source) {
+        Ok(ticket) => ticket,
+        Err(limit) => return turn_away(connections, &listener, addr, &limit),
+    };
     // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is used.
-    let session = Box::new(Session::begin(connections, &listener, addr));
+    let mut session = Box::new(Session::begin(connections, &listener, addr, ticket));
+    session.wait(&listener.limits, source);
     connections.spawn(session.id(), serve(listener, client, session));
+}
+
+/// Records a connection that is one too many, and is closed at once. It gets no alert: to send one, and to see to it that
+/// it arrives, would cost as much as serving a connection, just when there are too many.
+fn turn_away(connections: &Connections, listener: &Listener, addr: ClientAddr, limit: &Limit) {
+    let ending = crate::proxy::error::limited(limit);
+    let record = Record::new(connections.number(), Arc::clone(&listener.name), addr);
+    connections.counters.refused(ending.outcome);
+    if listener.access_log {
+        connections.access_log.write(&record, &ending);
+    }
 }
 
 #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice, once as they came")]
@@ -43,6 +62,10 @@ fn serve(
             Ok(admitted) => admitted,
             Err(error) => return Box::pin(refuse(client, &error, &mut session)).await,
         };
+        // A reload has removed the route since it was looked up: the session knows.
+        if !session.place.tie(&route) {
+            return;
+        }
         match &route.action {
             Action::Reject => Box::pin(refuse(client, &Error::Rejected, &mut session)).await,
             Action::Terminate(acceptor, upstream) => {
@@ -77,7 +100,7 @@ async fn admit(
     let deadline = session.record.accepted + listener.hello_timeout;
     let (hello, preface) = if header::is_due(&listener.proxies, session.record.client) {
         // Boxed, because few connections come through another proxy.
-        Box::pin(read_proxied(client, deadline, session)).await?
+        Box::pin(read_proxied(&listener, client, deadline, session)).await?
     } else {
         hello::read(client, deadline, &mut session.record.received).await?
     };
@@ -89,12 +112,13 @@ async fn admit(
     let route = if routable { listener.routes.lookup(&key).cloned() } else { None };
     remember(hello, session);
     let route = route.ok_or(Error::NoRoute)?;
-    session.matched(&route);
+    session.matched(&route).map_err(Error::Limit)?;
     Ok((route, preface))
 }
 
 /// Reads a PROXY header, from which on the connection is that of the client it names, and then the hello.
 async fn read_proxied(
+    listener: &Listener,
     client: &mut Transport,
     deadline: Instant,
     session: &mut Session,
@@ -104,6 +128,7 @@ async fn read_proxied(
         let destination = endpoints.destination();
         session.record.proxied = Some(Box::new(Proxied { peer: session.record.client, destination }));
         session.record.client = endpoints.source().into();
+        session.speaks_for(&listener.limits).map_err(Error::Limit)?;
     }
     hello::read_behind(&behind, client, deadline, &mut session.record.received).await
 }
@@ -214,7 +239,7 @@ async fn handshake(
             session.record.tls_version = Some(accepted.version);
             session.record.alpn = accepted.alpn.into_iter().collect();
             session.record.certificate = accepted.certificate.map(Box::new);
-            let admit = |admission| session.place.admit(&route.name, acceptor, admission);
+            let admit = |admission| session.place.admit(route, acceptor, admission);
             // False where a reload took the permission back while the handshake was on its way.
             accepted.admission.is_none_or(admit).then_some(Stream::Tls(accepted.stream))
         }
@@ -231,8 +256,8 @@ async fn handshake(
     }
 }
 
-/// The streams of a relay, which may be cut off because the client may not be in any more. Then both sides must see that
-/// it was cut off: half a request is not a whole one.
+/// The streams of a relay, which may be cut off from outside. Then both sides must see that it was cut off: half a request
+/// is not a whole one.
 struct Ends<'a> {
     streams: Option<(Stream, Stream)>,
     live: &'a Live,
@@ -240,7 +265,7 @@ struct Ends<'a> {
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        if let (Some((client, server)), Some(_)) = (&self.streams, self.live.withdrawn()) {
+        if let (Some((client, server)), Some(_)) = (&self.streams, self.live.cut()) {
             relay::abort(client);
             relay::abort(server);
         }
@@ -250,9 +275,20 @@ impl Drop for Ends<'_> {
 async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut Session) {
     let mut ends = Ends { streams: Some((client, server)), live: &session.place.live };
     let Some((client, server)) = &mut ends.streams else { unreachable!("the streams are taken at the end") };
-    let relayed = relay(client, server, &mut session.meter, &route.relay).await;
+    let relaying = relay(client, server, &mut session.meter, &route.relay);
+    let relayed = match route.max_lifetime {
+        None => Some(relaying.await),
+        // Boxed: a timer of its own is for those connections alone that have an end.
+        Some(lifetime) => Box::pin(timeout_at(session.record.accepted + lifetime, relaying)).await.ok(),
+    };
     let Some((client, server)) = ends.streams.take() else { unreachable!("the streams are taken here") };
     drop(ends);
+    let Some(relayed) = relayed else {
+        // Nobody must take this for the end of what the other had to say.
+        relay::abort(&client);
+        relay::abort(&server);
+        return session.end(Ending::new(Outcome::MaxLifetime, Party::Proxy));
+    };
     let error = match relayed {
         Ok(Side::Client) => return session.end(Ending::new(Outcome::Closed, Party::Client)),
         Ok(Side::Server) => return session.end(Ending::new(Outcome::Closed, Party::Server)),
@@ -285,6 +321,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::proxy::Limits;
     use crate::route::Table;
 
     /// A connection in passthrough is this, two sockets of the runtime, and little else that is not shared.
@@ -298,9 +335,12 @@ mod tests {
             hello_timeout: Duration::from_secs(5),
             proxies: Box::default(),
             access_log: false,
+            limits: Limits::default(),
+            gate: Arc::default(),
             routes: Arc::new(Table::build([]).0),
         });
-        let session = Box::new(Session::begin(&Arc::default(), &listener, addr));
+        let ticket = Ticket::new(&listener.gate, &listener.limits, None).unwrap();
+        let session = Box::new(Session::begin(&Arc::default(), &listener, addr, ticket));
         // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is a kilobyte.
         let record = size_of_val(&*session);
         assert!(record <= 400, "{record} bytes");

@@ -6,7 +6,8 @@ use tracing::warn;
 
 use crate::addr::ClientAddr;
 use crate::proxy::connections::Place;
-use crate::proxy::{Connections, Listener, Route};
+use crate::proxy::gate::Ticket;
+use crate::proxy::{Connections, Limit, Limits, Listener, Route, Source};
 use crate::relay::Meter;
 use crate::telemetry::{Ending, Outcome, Party, Record};
 use crate::tls::Signatures;
@@ -23,11 +24,18 @@ pub(super) struct Session {
     pub(super) signatures: Signatures,
     access_log: bool,
     silent: bool,
+    ticket: Ticket,
+    /// Last: whoever waits for the last connection finds nothing left of it.
     pub(super) place: Place,
 }
 
 impl Session {
-    pub(super) fn begin(connections: &Arc<Connections>, listener: &Listener, client: ClientAddr) -> Self {
+    pub(super) fn begin(
+        connections: &Arc<Connections>,
+        listener: &Listener,
+        client: ClientAddr,
+        ticket: Ticket,
+    ) -> Self {
         let place = connections.enter();
         Self {
             record: Record::new(place.id(), Arc::clone(&listener.name), client),
@@ -36,6 +44,7 @@ impl Session {
             signatures: Signatures::default(),
             access_log: listener.access_log,
             silent: false,
+            ticket,
             place,
         }
     }
@@ -44,8 +53,36 @@ impl Session {
         self.place.id()
     }
 
-    pub(super) fn matched(&mut self, route: &Route) {
+    /// The connection waits to be routed, and another one may have to go for it.
+    pub(super) fn wait(&mut self, limits: &Limits, source: Option<Source>) {
+        if let Some((id, limit)) = self.ticket.wait(self.place.id(), limits, source) {
+            self.place.connections().cut(id, crate::proxy::error::limited(&limit));
+        }
+    }
+
+    /// A header has told whose the connection is: it counts as that client's from now on, and another one may have to go.
+    ///
+    /// # Errors
+    ///
+    /// When that client connects too often.
+    pub(super) fn speaks_for(&mut self, limits: &Limits) -> Result<(), Limit> {
+        let Some(source) = Source::of(self.record.client) else { return Ok(()) };
+        if let Some((id, limit)) = self.ticket.source(limits, source)? {
+            self.place.connections().cut(id, crate::proxy::error::limited(&limit));
+        }
+        Ok(())
+    }
+
+    /// A route takes the connection.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has just been told to go.
+    pub(super) fn matched(&mut self, route: &Arc<Route>) -> Result<(), Limit> {
+        self.ticket.routed()?;
+        self.place.connections().counters.routed();
         self.record.route = Some((Arc::clone(&route.name), route.action.word()));
+        Ok(())
     }
 
     /// How the connection ended. What happens afterwards (an alert is delivered) does not change it.
@@ -62,8 +99,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let connections = self.place.connections();
         if self.silent {
-            self.place.connections.counters.silent();
+            connections.counters.silent();
             return;
         }
         let ending = self.ending.take();
@@ -71,7 +109,7 @@ impl Drop for Session {
             if std::thread::panicking() {
                 return Ending::new(Outcome::InternalError, Party::Proxy);
             }
-            self.place.live.withdrawn().cloned().unwrap_or(Ending::new(Outcome::Drained, Party::Proxy))
+            self.place.live.cut().cloned().unwrap_or(Ending::new(Outcome::Drained, Party::Proxy))
         };
         let ending = ending.unwrap_or_else(unfinished);
         self.record.sent += self.meter.sent;
@@ -83,8 +121,11 @@ impl Drop for Session {
                 "a connection met a fault in snigate; please report it"
             );
         }
+        if self.record.route.is_none() {
+            connections.counters.refused(ending.outcome);
+        }
         if self.access_log {
-            self.place.connections.access_log.write(&self.record, &ending);
+            connections.access_log.write(&self.record, &ending);
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 
 use crate::net::Stream;
 use crate::relay::flow::{End, Ends, Fault, Flow};
-use crate::relay::watch::{Alarm, Watch};
+use crate::relay::watch::{Alarm, Waits, Watch};
 use crate::relay::{Error, Meter, Options, Side, ending};
 
 /// The state of a relay.
@@ -25,6 +25,8 @@ pub(super) struct Duplex<'a> {
     abort: Option<Abort>,
     first_end: Option<Side>,
     watch: Watch,
+    /// The relay has lasted for a while, and the kernel has been asked to look after its sides.
+    lasts: bool,
 }
 
 /// One side is gone; what is left of its bytes goes to the other, of which nothing more is wanted.
@@ -49,7 +51,8 @@ impl<'a> Duplex<'a> {
         options: &'a Options,
     ) -> Self {
         let (up, down, watch) = (Flow::default(), Flow::default(), Watch::default());
-        Self { client, upstream, meter, options, up, down, abort: None, first_end: None, watch }
+        let lasts = options.liveness.due_after().is_none();
+        Self { client, upstream, meter, options, up, down, abort: None, first_end: None, watch, lasts }
     }
 
     /// Moves bytes until both sides have ended or one has failed. `timer` must stay the same from poll to poll.
@@ -62,10 +65,17 @@ impl<'a> Duplex<'a> {
             if let Poll::Ready(result) = self.poll_ends(cx) {
                 return Poll::Ready(result);
             }
-            let (progress, waits) = (self.meter.sent + self.meter.received, (self.patience(), self.is_deaf()));
+            let progress = self.meter.sent + self.meter.received;
+            let first = if self.lasts { None } else { self.options.liveness.due_after() };
+            let waits = Waits { silence: self.patience(), look: self.is_deaf(), first };
             match ready!(self.watch.poll(cx, timer.as_mut(), waits, progress)) {
                 Alarm::Silence => return Poll::Ready(Err(self.expire())),
                 Alarm::Look => self.look(),
+                Alarm::First => {
+                    self.lasts = true;
+                    self.options.liveness.ask(self.client);
+                    self.options.liveness.ask(self.upstream);
+                }
             }
         }
     }
@@ -176,7 +186,7 @@ impl<'a> Duplex<'a> {
 
     /// How long the present silence may last.
     fn patience(&self) -> Option<Duration> {
-        let Options { idle, half_close } = *self.options;
+        let Options { idle, half_close, .. } = *self.options;
         match &self.abort {
             Some(abort) if abort.delivered => Some(RECEIPT),
             None if self.silent().is_none() => idle,

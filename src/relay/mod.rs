@@ -17,7 +17,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use crate::net::Stream;
+use crate::net::{Liveness, Stream};
 use crate::relay::duplex::Duplex;
 
 pub use ending::abort;
@@ -69,11 +69,17 @@ pub struct Options {
     pub idle: Option<Duration>,
     /// The longest silence of one side after the other has ended, or none. It may be exceeded by a quarter.
     pub half_close: Option<Duration>,
+    /// How the kernel finds out that a side is gone, of a relay that lasts.
+    pub liveness: Liveness,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle: Some(Duration::from_secs(3600)), half_close: Some(Duration::from_secs(60)) }
+        Self {
+            idle: Some(Duration::from_secs(3600)),
+            half_close: Some(Duration::from_secs(60)),
+            liveness: Liveness::default(),
+        }
     }
 }
 

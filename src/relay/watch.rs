@@ -25,6 +25,19 @@ pub(super) enum Alarm {
     Silence,
     /// It is time to look after a side from which nothing is read at present.
     Look,
+    /// The relay has lasted for as long as was asked for.
+    First,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    /// A period without progress.
+    pub(super) silence: Option<Duration>,
+    /// An alarm every few seconds.
+    pub(super) look: bool,
+    /// One alarm after so long, or earlier if another one is due anyway. Nothing once it has come.
+    pub(super) first: Option<Duration>,
 }
 
 impl Watch {
@@ -34,10 +47,11 @@ impl Watch {
         &mut self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Option<Sleep>>,
-        (period, look): (Option<Duration>, bool),
+        waits: Waits,
         progress: u64,
     ) -> Poll<Alarm> {
-        let tick = tick(period, look);
+        let Waits { silence: period, look, first } = waits;
+        let tick = waits.tick();
         // A flow that is held up now and then must not set the timer each time: only a shorter wait is set at once.
         if self.period != period || (look && self.tick > tick) || self.tick.is_none() {
             if self.period != period {
@@ -60,6 +74,9 @@ impl Watch {
             if period.is_some_and(|period| self.quiet >= period) {
                 return Poll::Ready(Alarm::Silence);
             }
+            if first.is_some() {
+                return Poll::Ready(Alarm::First);
+            }
             if look {
                 return Poll::Ready(Alarm::Look);
             }
@@ -67,9 +84,11 @@ impl Watch {
     }
 }
 
-fn tick(period: Option<Duration>, look: bool) -> Option<Duration> {
-    let watching = period.map(|period| period / TICKS);
-    if look { Some(watching.map_or(LOOK_EVERY, |tick| tick.min(LOOK_EVERY))) } else { watching }
+impl Waits {
+    fn tick(self) -> Option<Duration> {
+        let look = self.look.then_some(LOOK_EVERY);
+        self.silence.map(|period| period / TICKS).into_iter().chain(look).chain(self.first).min()
+    }
 }
 
 /// How often the counter is looked at in each period.

@@ -17,12 +17,13 @@ use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::{self, Loaded, Made, Notice, Timeouts};
 use crate::net::{Inherited, raise_open_files};
+use crate::proxy::Connections;
 use crate::server::files::Watch;
 use crate::server::loader::Loader;
 use crate::server::notify::Notify;
-use crate::server::{BindError, Parts, Server, Upstreams};
+use crate::server::{BindError, Inheritance, Parts, Server};
 use crate::storage::StorageError;
-use crate::telemetry::{self, AccessLog, Log};
+use crate::telemetry::{self, AccessLog, Counts, Log};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
@@ -50,17 +51,31 @@ pub enum RunError {
     System(#[from] io::Error),
 }
 
+/// How it stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every connection had ended by itself.
+    Drained,
+    /// So many connections had to be closed.
+    Closed(usize),
+}
+
 /// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid. `inherited` are the
 /// sockets that the process was started with.
 ///
 /// # Errors
 ///
 /// When it could not start. Later nothing ends it but a signal.
-pub async fn run(path: PathBuf, inherited: Inherited) -> Result<(), RunError> {
+pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let loader = Loader::start()?;
-    let (loaded, made, parts) = loader.run(load(path.clone(), Arc::default())).await.map_err(io::Error::other)?;
+    let loading = loader.run(load(path.clone(), Inheritance::default()));
+    let (loaded, made, parts) = tokio::select! {
+        loaded = loading => loaded.map_err(io::Error::other)?,
+        // Nobody is served yet, and the files may be on a file system that hangs.
+        () = signals.stop.recv() => return Ok(Stopped::Drained),
+    };
     let Loaded { config, diagnostics, files } = loaded;
     let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
     let made = made?;
@@ -106,20 +121,19 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<(), RunError> {
         notify,
     };
     running.announce();
-    running.until_signalled(signals).await;
-    Ok(())
+    Ok(running.until_signalled(signals).await)
 }
 
 /// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
 type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
 
-/// Loads the configuration at `path` in order to serve it. `upstreams` are those in use.
-fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> Load {
+/// Loads the configuration at `path` in order to serve it. `before` is what is in use.
+fn load(path: PathBuf, before: Inheritance) -> impl FnOnce() -> Load {
     move || {
         let mut loaded = config::load(&path);
         loaded.require_privileges();
         let made = loaded.keep();
-        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
+        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &before));
         (loaded, made, parts)
     }
 }
@@ -225,7 +239,7 @@ enum Look {
 }
 
 impl Running {
-    async fn until_signalled(mut self, mut signals: Signals) {
+    async fn until_signalled(mut self, mut signals: Signals) -> Stopped {
         let mut watch = Watch::new();
         watch.follow(self.files.paths());
         // One at a time, beside this loop: a file system that hangs must not keep anybody from stopping the process.
@@ -249,6 +263,7 @@ impl Running {
                 }
                 () = self.notify.watchdog() => {}
                 () = next(&mut self.notices) => {}
+                () = connections.wait_for_drained() => self.close(Connections::close_drained),
                 look = done(&mut looking) => {
                     looking = None;
                     self.take(look);
@@ -265,7 +280,7 @@ impl Running {
                 (due, requested) = (false, false);
             }
         }
-        self.drain(&mut signals.stop, reports).await;
+        self.drain(&mut signals.stop, reports).await
     }
 
     /// Tells the service manager that this configuration is served.
@@ -283,7 +298,7 @@ impl Running {
         let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
         let must_load = requested || renew || self.retry.is_some();
         let mut files = std::mem::take(&mut self.files);
-        let load = load(self.path.clone(), Arc::clone(self.server.upstreams()));
+        let load = load(self.path.clone(), self.server.inheritance());
         self.loader.run(move || {
             let changed = files.changed().map(|path| path.display().to_string());
             if changed.is_none() && !must_load {
@@ -345,17 +360,17 @@ impl Running {
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
-        self.close_withdrawn();
+        self.close(Connections::close_withdrawn);
     }
 
-    /// Closes the connections whose client the new configuration would not let in. Not by the thread that loads: its
-    /// turn may be late where the processor is busy, and this is not to wait.
-    fn close_withdrawn(&self) {
+    /// Closes connections that the configuration no longer lets go on. Not by the thread that loads: its turn may be late
+    /// where the processor is busy, and this is not to wait.
+    fn close(&self, close: impl FnOnce(&Connections) -> usize + Send + 'static) {
         let connections = Arc::clone(self.server.connections());
         drop(spawn_blocking(move || {
-            let closed = connections.close_withdrawn();
+            let closed = close(&connections);
             if closed > 0 {
-                info!(closed, "closed connections whose clients are no longer let in");
+                info!(closed, "closed connections that the configuration no longer lets go on");
             }
         }));
     }
@@ -386,7 +401,7 @@ impl Running {
     }
 
     /// Stops listening, then waits for connections to end, until the deadline or another signal.
-    async fn drain(mut self, stop: &mut Stop, mut reports: Interval) {
+    async fn drain(mut self, stop: &mut Stop, mut reports: Interval) -> Stopped {
         let connections = Arc::clone(self.server.connections());
         info!(open = connections.open(), timeout_s = self.timeouts.drain.as_secs_f64(), "draining");
         let end = Instant::now() + self.timeouts.drain;
@@ -412,8 +427,10 @@ impl Running {
         connections.close_all();
         let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
         connections.access_log.report();
-        let (accepted, silent) = connections.counters.read();
-        info!(accepted, silent, closed, log_lines_lost = self.log.lost(), "stopped");
+        let Counts { accepted, silent, routed, refused, limited } = connections.counters.read();
+        let (open, pending, log_lines_lost) = (connections.open(), self.server.pending(), self.log.lost());
+        info!(accepted, silent, routed, refused, limited, closed, open, pending, log_lines_lost, "stopped");
+        if closed == 0 { Stopped::Drained } else { Stopped::Closed(closed) }
     }
 }
 

@@ -18,12 +18,12 @@ use tracing::{error, info, warn};
 use crate::addr::ListenAddr;
 use crate::config::{Action, Bind, Config, Route};
 use crate::net::{Access, Inherited, ListenSocket, SocketFile};
-use crate::proxy::{self, Connections, Port, Terms, accept};
+use crate::proxy::{self, Connections, Gate, Port, Terms, accept};
 use crate::relay;
 use crate::upstream::{self, Upstream};
 
 pub use bind::BindError;
-pub use lifecycle::{RunError, run};
+pub use lifecycle::{RunError, Stopped, run};
 
 /// What tells one listening socket from another over a reload: its address and, where the kernel chooses the port, its
 /// place in its listener, or its place among systemd's sockets of one name.
@@ -31,6 +31,17 @@ type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
 
 /// The upstreams in use. One that a reload does not change goes on with its state.
 type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
+
+/// What counts the connections of the listeners, by name.
+type Gates = HashMap<Arc<str>, Arc<Gate>>;
+
+/// What goes on over a reload.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inheritance {
+    upstreams: Arc<Upstreams>,
+    gates: Arc<Gates>,
+    terms: Arc<Terms>,
+}
 
 /// Something that a reload has replaced.
 type Retired = Arc<dyn Any + Send + Sync>;
@@ -42,7 +53,7 @@ pub(crate) struct Server {
     inherited: Inherited,
     ports: BTreeMap<PortKey, RunningPort>,
     accepting: JoinSet<()>,
-    upstreams: Arc<Upstreams>,
+    inheritance: Inheritance,
     /// What new connections no longer meet. A connection that waits for its hello may still hold it, and would be the one
     /// to free a table of 100,000 routes if nobody else held it as well.
     retired: Vec<Retired>,
@@ -61,14 +72,14 @@ struct RunningPort {
 
 /// A configuration built into what serves it, but not serving yet.
 pub(crate) struct Parts {
-    terms: Terms,
     listeners: Vec<(Arc<proxy::Listener>, Vec<Bind>)>,
-    upstreams: Arc<Upstreams>,
+    inheritance: Inheritance,
 }
 
 impl Parts {
-    /// Builds everything that can be built without touching what runs. `upstreams` are those in use.
-    pub(crate) fn build(config: &Config, upstreams: &Upstreams) -> Self {
+    /// Builds everything that can be built without touching what runs. `before` is what is in use.
+    pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
+        let Inheritance { upstreams, gates, terms } = before;
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
             let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
@@ -86,20 +97,20 @@ impl Parts {
             tables.push((Arc::clone(&listener.table), Arc::clone(&table)));
             let serving = proxy::Listener {
                 name: Arc::clone(name),
-                hello_timeout: config.timeouts.hello,
+                hello_timeout: listener.hello_timeout,
                 proxies: listener.proxies.clone().into(),
                 access_log: config.access_log,
+                limits: listener.limits.clone(),
+                gate: gates.get(name).cloned().unwrap_or_default(),
                 routes: table,
             };
             listeners.push((Arc::new(serving), listener.bind.clone()));
         }
-        let terms = routes.iter().filter_map(|route| match &route.action {
-            proxy::Action::Terminate(acceptor, _) if acceptor.is_recallable() => {
-                Some((Arc::clone(&route.name), Arc::clone(acceptor)))
-            }
-            _ => None,
-        });
-        Self { terms: terms.collect(), listeners, upstreams: Arc::new(used) }
+        let terms = Terms::new(&routes, terms, config.timeouts.drain);
+        let gates = listeners.iter().map(|(listener, _)| (Arc::clone(&listener.name), Arc::clone(&listener.gate)));
+        let gates = Arc::new(gates.collect());
+        let inheritance = Inheritance { upstreams: Arc::new(used), gates, terms: Arc::new(terms) };
+        Self { listeners, inheritance }
     }
 }
 
@@ -116,7 +127,13 @@ fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Ar
         action,
         handshake_timeout: route.timeouts.handshake,
         connect_timeout: route.timeouts.connect,
-        relay: relay::Options { idle: route.timeouts.idle, half_close: route.timeouts.half_close },
+        max_lifetime: route.timeouts.max_lifetime,
+        on_remove: route.on_remove,
+        relay: relay::Options {
+            idle: route.timeouts.idle,
+            half_close: route.timeouts.half_close,
+            liveness: route.timeouts.liveness,
+        },
     }
 }
 
@@ -130,8 +147,13 @@ impl Server {
         self.ports.len()
     }
 
-    pub(crate) fn upstreams(&self) -> &Arc<Upstreams> {
-        &self.upstreams
+    pub(crate) fn inheritance(&self) -> Inheritance {
+        self.inheritance.clone()
+    }
+
+    /// Connections that have not been routed.
+    pub(crate) fn pending(&self) -> usize {
+        self.inheritance.gates.values().map(|gate| gate.pending()).sum()
     }
 
     /// With the sockets that the process was started with.
@@ -150,7 +172,7 @@ impl Server {
         let mut sockets = self.bind(&wanted)?;
         self.allow(&wanted)?;
         // First: who is let in by the listeners of before looks here afterwards.
-        self.connections.set_terms(parts.terms);
+        self.connections.set_terms(Arc::clone(&parts.inheritance.terms));
         let mut before = std::mem::take(&mut self.ports);
         for Wanted { listener, key, access } in wanted {
             let running = match (sockets.remove(&key), before.remove(&key)) {
@@ -169,8 +191,8 @@ impl Server {
             info!(addr = %gone.port.addr, "no longer listening");
             self.retire(gone.port.listener.load_full());
         }
-        let upstreams = std::mem::replace(&mut self.upstreams, parts.upstreams);
-        self.retire(upstreams);
+        let before = std::mem::replace(&mut self.inheritance, parts.inheritance);
+        self.retire(before.upstreams);
         Ok(())
     }
 
@@ -318,11 +340,13 @@ mod tests {
             hello_timeout: Duration::from_secs(5),
             proxies: Box::default(),
             access_log: false,
+            limits: proxy::Limits::default(),
+            gate: Arc::default(),
             routes: Arc::new(Table::build([]).0),
         };
         let bind =
             ["127.0.0.1:0", "127.0.0.2:0"].map(|addr| Bind { addr: addr.parse().unwrap(), access: Access::default() });
-        Parts { terms: Terms::default(), listeners: vec![(Arc::new(listener), bind.into())], upstreams: Arc::default() }
+        Parts { listeners: vec![(Arc::new(listener), bind.into())], inheritance: Inheritance::default() }
     }
 
     #[tokio::test]
@@ -336,7 +360,7 @@ mod tests {
         assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
         drop(held);
         assert_eq!(server.take_unused().len(), 1, "one listener, on two addresses");
-        server.apply(Parts { terms: Terms::default(), listeners: Vec::new(), upstreams: Arc::default() }).unwrap();
+        server.apply(Parts { listeners: Vec::new(), ..parts() }).unwrap();
         server.stop_listening().await;
         assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");
     }

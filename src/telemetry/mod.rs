@@ -17,6 +17,24 @@ pub use record::{Proxied, Record};
 pub struct Counters {
     accepted: AtomicU64,
     silent: AtomicU64,
+    routed: AtomicU64,
+    refused: AtomicU64,
+    limited: AtomicU64,
+}
+
+/// What [`Counters`] have counted. When no connection is open, `accepted` is the sum of `silent`, `routed` and `refused`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections that were accepted.
+    pub accepted: u64,
+    /// Those of them that ended without having sent a byte.
+    pub silent: u64,
+    /// Those that a route took.
+    pub routed: u64,
+    /// Those that ended otherwise before a route took them.
+    pub refused: u64,
+    /// Those of the refused for which there was a limit.
+    pub limited: u64,
 }
 
 impl Counters {
@@ -30,9 +48,29 @@ impl Counters {
         self.silent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Connections accepted, and those of them that ended without having sent a byte.
+    /// A route has taken one more connection.
+    pub fn routed(&self) {
+        self.routed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more connection ended before a route took it.
+    pub fn refused(&self, outcome: Outcome) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if outcome == Outcome::Limit {
+            self.limited.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The counts so far.
     #[must_use]
-    pub fn read(&self) -> (u64, u64) {
-        (self.accepted.load(Ordering::Relaxed), self.silent.load(Ordering::Relaxed))
+    pub fn read(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            accepted: read(&self.accepted),
+            silent: read(&self.silent),
+            routed: read(&self.routed),
+            refused: read(&self.refused),
+            limited: read(&self.limited),
+        }
     }
 }

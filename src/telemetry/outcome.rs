@@ -35,6 +35,10 @@ outcomes! {
     IdleTimeout = "idle_timeout",
     /// One side had finished and the other was silent for too long.
     HalfCloseTimeout = "half_close_timeout",
+    /// The connection lasted for as long as connections may.
+    MaxLifetime = "max_lifetime",
+    /// A reload removed the route.
+    RouteRemoved = "route_removed",
     /// The ClientHello was not complete in time.
     HelloTimeout = "hello_timeout",
     /// The client closed before its ClientHello was complete.
@@ -71,6 +75,8 @@ outcomes! {
     ConnectTimeout = "connect_timeout",
     /// A server was reached, and there is no session of TLS with it, or it did not accept the certificate it was shown.
     UpstreamTlsFailed = "upstream_tls_failed",
+    /// A limit was reached: see the detail.
+    Limit = "limit",
     /// snigate stopped before the connection had ended.
     Drained = "drained",
     /// A fault in snigate itself.
@@ -97,12 +103,15 @@ impl Outcome {
             | Self::NotAllowed
             | Self::RevokedCertificate
             | Self::HandshakeFailed
-            | Self::HandshakeTimeout => true,
+            | Self::HandshakeTimeout
+            | Self::Limit => true,
             Self::Closed
             | Self::Reset
             | Self::Broken
             | Self::IdleTimeout
             | Self::HalfCloseTimeout
+            | Self::MaxLifetime
+            | Self::RouteRemoved
             | Self::ConnectFailed
             | Self::UpstreamTlsFailed
             | Self::ConnectTimeout

@@ -85,7 +85,7 @@ fn wait_until_refused(proxy: &Proxy) {
 }
 
 fn assert_stopped((status, log): (ExitStatus, String), closed: usize) {
-    assert!(status.success(), "{status}: {log}");
+    assert_eq!(status.code(), Some(if closed == 0 { 0 } else { 3 }), "{status}: {log}");
     let line = log.lines().find(|line| line.contains(r#""message":"stopped""#)).expect("the last event");
     assert!(line.contains(&format!(r#""closed":{closed}"#)), "{log}");
 }
@@ -243,6 +243,31 @@ fn an_address_that_is_taken_is_named_and_nothing_starts() {
         assert!(text.contains(words), "no {words:?} in:\n{text}");
     }
     assert!(!text.contains("listening"), "{text}");
+}
+
+#[test]
+fn a_signal_to_stop_is_obeyed_while_the_first_configuration_is_read() {
+    let dir = directory();
+    let mut config = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n".to_owned();
+    for number in 0..20_000 {
+        config += &format!("[routes.r{number}]\nsni = \"n{number}.example\"\naction = \"reject\"\n");
+    }
+    fs::write(dir.path().join("snigate.toml"), config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
+    let mut child = command.arg("run").current_dir(dir.path()).stderr(Stdio::piped()).spawn().unwrap();
+    let (status, limit) = (format!("/proc/{}/status", child.id()), Instant::now() + PATIENCE);
+    // proc(5): a mask of the signals that the process handles, in which SIGTERM is the 15th from the right.
+    let handles = |line: &str| {
+        let mask = line.strip_prefix("SigCgt:").and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & 1 << 14 != 0)
+    };
+    while !fs::read_to_string(&status).unwrap().lines().any(handles) {
+        assert!(Instant::now() < limit, "it handles no signal");
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""), "it has not even begun to listen");
 }
 
 #[test]

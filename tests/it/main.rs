@@ -8,6 +8,7 @@ mod cli;
 mod hello;
 mod keys;
 mod lifecycle;
+mod limits;
 mod listeners;
 mod mtls;
 mod names;

@@ -70,14 +70,14 @@ pub(super) async fn unfinished(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
 }
 
 /// How many there may be in one process, but for those that it needs itself.
-fn descriptors() -> usize {
+pub(super) fn descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(200)
 }
 
-async fn settle() {
+pub(super) async fn settle() {
     tokio::time::sleep(Duration::from_millis(700)).await;
 }
 
 const WANTED: usize = 15_000;
-const NAMES: u32 = 2;
+pub(super) const NAMES: u32 = 2;

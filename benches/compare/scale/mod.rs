@@ -4,6 +4,7 @@
 //! `benches/scale` starts this. Backend and clients run on one core; snigate, the release build, runs on the other, or
 //! on all where that says more.
 
+mod flood;
 mod held;
 mod newcomers;
 mod proxy;
@@ -56,6 +57,8 @@ enum Part {
     Held,
     /// Clients connect beside 10,000 that do not finish their hellos.
     Unfinished,
+    /// The same, from 50 sources that connect anew as soon as they are closed, against limits.
+    Flood,
 }
 
 /// A figure with its target.
@@ -97,6 +100,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
             Part::Reloads => runtime.block_on(reload::many_times(&stage)),
             Part::Held => runtime.block_on(held::connections(&stage)),
             Part::Unfinished => runtime.block_on(held::unfinished(&stage)),
+            Part::Flood => runtime.block_on(flood::flood(&stage)),
         };
         let findings = findings.with_context(|| format!("{part:?}"))?;
         missed += findings.iter().filter(|finding| finding.reached == Some(false)).count();

@@ -5,19 +5,20 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::addr::{Cidr, ListenAddr, UpstreamAddr};
-use crate::config::compile::Report;
+use crate::addr::{ListenAddr, Sender, UpstreamAddr};
+use crate::config::compile::{Report, limits};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{self, AcceptProxy, At};
 use crate::config::files::Files;
 use crate::config::read::Merged;
-use crate::config::{Action, Bind, Listener, Route};
+use crate::config::{Action, Bind, Listener, Route, Timeouts};
 use crate::name::ServerName;
 use crate::route::{Overlap, Table};
 use crate::upstream;
 
 pub(super) fn compile(
     merged: &Merged,
+    timeouts: &Timeouts,
     files: &mut Files,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> BTreeMap<Arc<str>, Listener> {
@@ -48,7 +49,10 @@ pub(super) fn compile(
         }
         let proxies = table.value.proxy_protocol.as_ref().map_or_else(Vec::new, |key| proxies(key, &bind, &mut report));
         let empty = Arc::new(Table::build([]).0);
-        listeners.insert(name.as_str().into(), Listener { bind, proxies, table: empty });
+        let limits = limits::compile(&table.value, &mut report);
+        let hello = table.value.timeouts.as_ref().and_then(|timeouts| timeouts.hello.as_ref());
+        let hello_timeout = hello.and_then(|text| report.duration("timeouts.hello", text)).unwrap_or(timeouts.hello);
+        listeners.insert(name.as_str().into(), Listener { bind, proxies, table: empty, limits, hello_timeout });
     }
     if merged.listeners.is_empty() {
         let message = "there are no listeners, so nobody can connect";
@@ -59,7 +63,7 @@ pub(super) fn compile(
 }
 
 /// From where connections begin with a PROXY header.
-fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec<Cidr> {
+fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec<Sender> {
     let list = key.from.clone().unwrap_or_default();
     if list.0.is_empty() {
         let help = "name the proxies in front, as in `proxy_protocol = { from = [\"10.0.0.0/8\"] }`, or leave it out";
@@ -71,24 +75,31 @@ fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec
     }
     let mut proxies = Vec::new();
     for text in &list.0 {
-        let Some(range) = report.parse::<Cidr>("proxy_protocol.from", text) else { continue };
-        if range.prefix_len() == 0 {
+        let Some(sender) = report.parse::<Sender>("proxy_protocol.from", text) else { continue };
+        // What systemd passes is not known here.
+        let is_met = |bind: &Bind| match (sender, &bind.addr) {
+            (_, ListenAddr::Systemd(_)) => true,
+            (Sender::Unix, addr) => matches!(addr, ListenAddr::Unix(_)),
+            (Sender::Range(range), addr) => addr.ips().any(|ip| ip.is_ipv4() == range.network().is_ipv4()),
+        };
+        if let Sender::Range(range) = sender
+            && range.prefix_len() == 0
+        {
             let message = format!(
                 "proxy_protocol.from: {range} is every address, so that whoever reaches the listener can say that it is anybody"
             );
             report.warning(&text.span, message, "name the addresses of the proxies in front".to_owned());
         }
-        let is_met = |bind: &Bind| match bind.addr {
-            // What systemd passes is not known here.
-            ListenAddr::Systemd(_) => true,
-            ref addr => addr.ips().any(|ip| ip.is_ipv4() == range.network().is_ipv4()),
-        };
         if !bind.is_empty() && !bind.iter().any(is_met) {
-            let family = if range.network().is_ipv4() { "IPv4" } else { "IPv6" };
-            let message = format!("proxy_protocol.from: {range} is never met, since `bind` has no {family} address");
+            let family = match sender {
+                Sender::Unix => "unix socket",
+                Sender::Range(range) if range.network().is_ipv4() => "IPv4 address",
+                Sender::Range(_) => "IPv6 address",
+            };
+            let message = format!("proxy_protocol.from: {sender} is never met, since `bind` has no {family}");
             report.warning(&text.span, message, None);
         }
-        proxies.push(range);
+        proxies.push(sender);
     }
     proxies
 }

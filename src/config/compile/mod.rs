@@ -4,6 +4,7 @@
 mod authorities;
 mod bind;
 mod client_auth;
+mod limits;
 mod listeners;
 mod origin;
 mod premature;
@@ -28,6 +29,7 @@ use crate::config::file::{self, At};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
 use crate::config::{Config, Timeouts};
+use crate::net::Liveness;
 use crate::storage::Storage;
 use crate::telemetry;
 
@@ -94,6 +96,34 @@ impl Report<'_> {
         }
     }
 
+    /// What is asked of the kernel; `prefix` is the table of the keys, with a dot.
+    fn liveness(
+        &mut self,
+        prefix: &str,
+        keepalive: Option<&At<String>>,
+        unacknowledged: Option<&At<String>>,
+        liveness: &mut Liveness,
+    ) {
+        let mut set = |key: &str, text: Option<&At<String>>, most: Duration, whole: bool, value: &mut Option<_>| {
+            let Some(text) = text else { return };
+            let key = format!("{prefix}{key}");
+            let Some(duration) = self.duration_or_off(&key, text) else { return };
+            let fits = |duration: Duration| {
+                duration.as_secs() >= 1 && duration <= most && !(whole && duration.subsec_nanos() > 0)
+            };
+            if duration.is_some_and(|duration| !fits(duration)) {
+                let whole = if whole { ", in whole seconds" } else { "" };
+                let help = format!("write `1s` to `{}h`{whole}, or `off`", most.as_secs() / 3600);
+                self.error(&text.span, format_args!("{key}: the kernel cannot do {:?}", text.value), help);
+            } else {
+                *value = duration;
+            }
+        };
+        set("keepalive", keepalive, Liveness::MAX_KEEPALIVE, true, &mut liveness.keepalive);
+        let most = Liveness::MAX_UNACKNOWLEDGED;
+        set("unacknowledged", unacknowledged, most, false, &mut liveness.unacknowledged);
+    }
+
     /// A duration, or `off`.
     fn duration_or_off(&mut self, key: &str, text: &At<String>) -> Option<Option<Duration>> {
         if text.value == "off" { Some(None) } else { self.duration(key, text).map(Some) }
@@ -111,7 +141,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
     let storage = storage(merged.storage.as_ref());
     let materials = tls::compile(&merged, &storage, files, diagnostics);
     let trusts = trust::compile(&merged, files, diagnostics);
-    let mut listeners = listeners::compile(&merged, files, diagnostics);
+    let mut listeners = listeners::compile(&merged, &timeouts, files, diagnostics);
     let routes = routes::compile(&merged, &materials, &trusts, &timeouts, diagnostics);
     premature::judge(&routes, &merged, &materials, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
@@ -143,7 +173,8 @@ fn storage(section: Option<&In<file::Storage>>) -> Storage {
 fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> Timeouts {
     let mut report = Report { diagnostics, source: &section.source, table: "timeouts".to_owned() };
     let mut timeouts = Timeouts::default();
-    let file::Timeouts { hello, handshake, connect, idle, half_close, drain } = &section.value;
+    let file::Timeouts { hello, handshake, connect, idle, half_close, drain, max_lifetime, keepalive, unacknowledged } =
+        &section.value;
     let own = [
         ("hello", hello, &mut timeouts.hello),
         ("handshake", handshake, &mut timeouts.handshake),
@@ -155,13 +186,16 @@ fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> 
             *timeout = duration;
         }
     }
-    for (key, text, timeout) in
-        [("idle", idle, &mut timeouts.idle), ("half_close", half_close, &mut timeouts.half_close)]
-    {
+    for (key, text, timeout) in [
+        ("idle", idle, &mut timeouts.idle),
+        ("half_close", half_close, &mut timeouts.half_close),
+        ("max_lifetime", max_lifetime, &mut timeouts.max_lifetime),
+    ] {
         if let Some(duration) = text.as_ref().and_then(|text| report.duration_or_off(key, text)) {
             *timeout = duration;
         }
     }
+    report.liveness("", keepalive.as_ref(), unacknowledged.as_ref(), &mut timeouts.liveness);
     timeouts
 }
 

@@ -15,6 +15,7 @@ use crate::config::read::{In, Merged};
 use crate::config::trust::Trusts;
 use crate::config::{Action, Route, Timeouts};
 use crate::name::{NamePattern, ServerName};
+use crate::proxy::OnRemove;
 use crate::route::Rule;
 use crate::tls::{Acceptor, Certificate, Options};
 use crate::upstream;
@@ -107,7 +108,8 @@ impl Compiler<'_> {
         let mut timeouts = *timeouts;
         let action = self.action(&rule, &mut timeouts)?;
         self.override_timeouts(&mut timeouts);
-        Some(Route { name: name.into(), rule, listeners, action, timeouts })
+        let on_remove = self.on_remove(&action);
+        Some(Route { name: name.into(), rule, listeners, action, timeouts, on_remove })
     }
 
     fn names(&mut self) -> Vec<NamePattern> {
@@ -341,8 +343,28 @@ impl Compiler<'_> {
         }
     }
 
+    fn on_remove(&mut self, action: &Action) -> OnRemove {
+        match (&self.table.value.on_remove, action) {
+            (Some(given), Action::Reject) => {
+                let help = "remove it: nobody comes in".to_owned();
+                self.report.error(&given.span, "on_remove has no meaning with action = \"reject\"", help);
+                OnRemove::Keep
+            }
+            (Some(given), _) => match given.value {
+                file::OnRemove::Keep => OnRemove::Keep,
+                file::OnRemove::Drain => OnRemove::Drain,
+                file::OnRemove::Close => OnRemove::Close,
+            },
+            // Nothing lets their clients in any more, and they were to stay no longer than that.
+            (None, Action::Terminate { acceptor, .. }) if acceptor.is_recallable() => OnRemove::Close,
+            (None, _) => OnRemove::Keep,
+        }
+    }
+
     fn override_timeouts(&mut self, timeouts: &mut Timeouts) {
-        let Some(file::RouteTimeouts { handshake, connect, idle, half_close }) = &self.table.value.timeouts else {
+        let Some(file::RouteTimeouts { handshake, connect, idle, half_close, max_lifetime, keepalive, unacknowledged }) =
+            &self.table.value.timeouts
+        else {
             return;
         };
         let report = &mut self.report;
@@ -359,6 +381,9 @@ impl Compiler<'_> {
         {
             timeouts.half_close = duration;
         }
+        let lifetime = max_lifetime.as_ref().and_then(|text| report.duration_or_off("timeouts.max_lifetime", text));
+        timeouts.max_lifetime = lifetime.unwrap_or(timeouts.max_lifetime);
+        report.liveness("timeouts.", keepalive.as_ref(), unacknowledged.as_ref(), &mut timeouts.liveness);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bind;
 mod client_auth;
+mod limits;
 mod route;
 mod settings;
 mod tls;
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use bind::{Bind, BindTable, Binds};
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
-pub use route::{AcceptProxy, Action, Listener, Route};
+pub use limits::{ListenerTimeouts, RatePerSource};
+pub use route::{AcceptProxy, Action, Listener, OnRemove, Route};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
 pub use upstream::{Balance, ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};

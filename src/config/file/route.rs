@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::{At, Binds, List, RouteTimeouts};
+use crate::config::file::{At, Binds, List, ListenerTimeouts, RatePerSource, RouteTimeouts};
 
 /// `[listeners.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -16,13 +16,32 @@ pub struct Listener {
     /// From which addresses connections come through another proxy, which says in a PROXY header whom it speaks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<At<AcceptProxy>>,
+    /// How many connections may be open. At this many a new one is closed at once, and no other is harmed. No limit unless
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<At<u32>>,
+    /// How many connections may wait to be routed, which is from accept to the whole ClientHello. At this many the oldest of
+    /// them gives way to a new one. 10000, or half of `max_connections` if that is less, unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending: Option<At<u32>>,
+    /// How many of them may be of one source, an IPv4 address or a /64 of IPv6. At this many the oldest one of the same source
+    /// gives way to a new one. No limit unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_per_source: Option<At<u32>>,
+    /// How often one source, an IPv4 address or a /64 of IPv6, may connect. What exceeds it is closed at once. No limit
+    /// unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_source: Option<At<RatePerSource>>,
+    /// Time limits of this listener, where they differ from the global ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<ListenerTimeouts>,
 }
 
 /// `proxy_protocol` of a `[listeners]` table.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AcceptProxy {
-    /// Ranges of addresses, `10.0.0.0/8` or `192.0.2.1`. A connection from here must begin with a PROXY header, of version
+    /// Ranges of addresses, `10.0.0.0/8` or `192.0.2.1`, or `unix` for every unix socket of the listener. A connection from here must begin with a PROXY header, of version
     /// 1 or 2, and one from elsewhere must not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<List>,
@@ -59,9 +78,25 @@ pub struct Route {
     /// The certificates of a route that terminates, the default one first; all of them otherwise, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificates: Option<List>,
+    /// What becomes of open connections when a reload removes the route, renames it or changes its action. `keep` unless
+    /// given; `close` where the `[tls]` table has `on_revoke = "close"`, because nothing lets their clients in any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_remove: Option<At<OnRemove>>,
     /// Time limits of this route, where they differ from the global ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
+}
+
+/// What becomes of the open connections of a route that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRemove {
+    /// They go on.
+    Keep,
+    /// They have the time of `timeouts.drain` to end by themselves, and are closed then.
+    Drain,
+    /// They are closed at once.
+    Close,
 }
 
 /// What happens to the clients of a route.

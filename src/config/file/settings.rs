@@ -27,6 +27,19 @@ pub struct Timeouts {
     /// For connections to end by themselves when snigate stops. `30s` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<At<String>>,
+    /// From accept to the end of the connection, whatever goes on. `off` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<At<String>>,
+    /// After this silence the kernel asks a peer for a sign of life, four times in the same time again, and gives it up
+    /// then. Of clients and servers on TCP, of connections that last for 10 s. Whole seconds up to `9h`; `60s` unless given;
+    /// may be `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<At<String>>,
+    /// How long a peer may leave unacknowledged, or not take, what was sent to it (TCP_USER_TIMEOUT); also, where it is
+    /// given, how long a silent one has to answer. `1s` to `500h`; `off` unless given, which is some 15 minutes for what is
+    /// not acknowledged, and any time for a peer that answers and takes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unacknowledged: Option<At<String>>,
 }
 
 /// `[routes.NAME.timeouts]`: those of [`Timeouts`] that a route can still change when it is known.
@@ -45,6 +58,15 @@ pub struct RouteTimeouts {
     /// See [`Timeouts::half_close`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_close: Option<At<String>>,
+    /// See [`Timeouts::max_lifetime`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<At<String>>,
+    /// See [`Timeouts::keepalive`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<At<String>>,
+    /// See [`Timeouts::unacknowledged`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unacknowledged: Option<At<String>>,
 }
 
 /// `[log]`

@@ -9,13 +9,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::support::{acknowledged, between, narrow_pair, pair, read_all, reset};
+use crate::net::Liveness;
 use crate::net::Stream;
-use crate::relay::watch::Watch;
+use crate::relay::watch::{Waits, Watch};
 use crate::relay::{Error, Meter, Options, Side, relay};
 
 const SHORT: Duration = Duration::from_millis(40);
-const SHORT_IDLE: Options = Options { idle: Some(SHORT), half_close: None };
-const SHORT_HALF_CLOSE: Options = Options { idle: None, half_close: Some(SHORT) };
+const NEVER: Options =
+    Options { idle: None, half_close: None, liveness: Liveness { keepalive: None, unacknowledged: None } };
+const SHORT_IDLE: Options = Options { idle: Some(SHORT), ..NEVER };
+const SHORT_HALF_CLOSE: Options = Options { half_close: Some(SHORT), ..NEVER };
 
 #[tokio::test]
 async fn silence_of_both_sides_ends_the_relay() {
@@ -78,7 +81,7 @@ async fn progress_starts_the_wait_anew() {
     poll_fn(|cx| {
         // Each poll but the first is the timer's own: it sees progress six times, and then no more.
         progress = (progress + 1).min(7);
-        watch.poll(cx, timer.as_mut(), (Some(SHORT), false), progress)
+        watch.poll(cx, timer.as_mut(), Waits { silence: Some(SHORT), look: false, first: None }, progress)
     })
     .await;
     assert!(start.elapsed() >= SHORT / 4 * (6 + 4), "{:?}", start.elapsed());
@@ -100,7 +103,7 @@ async fn reset_of_a_sender_is_noticed_while_its_receiver_takes_nothing() {
 #[tokio::test]
 async fn reset_after_a_clean_end_is_noticed_while_the_other_side_is_silent() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
-    let options = Options { idle: None, half_close: None };
+    let options = NEVER;
     let (result, _, _) = between((inner, outer), options, async {
         client.shutdown().await.unwrap();
         assert_eq!(read_all(&mut server).await, b"");

@@ -298,3 +298,28 @@ fn what_is_wrong_with_lists_is_said_before_a_client_finds_out() {
     let (passed, said) = check(&listed);
     assert!(!passed && said.contains("crl_files needs a mode that verifies"), "{said}");
 }
+
+#[test]
+fn who_can_be_recalled_does_not_outlive_the_route_that_let_them_in() {
+    let (site, dir) = site();
+    let backend = Backend::echo();
+    let text = terms(&backend, "on_revoke = \"close\"");
+    let mut proxy = Proxy::start_in(dir, &text);
+    for gone in [
+        text.replace("[routes.app]", "[routes.other]"),
+        text.replace("action = \"terminate\"\n", "action = \"passthrough\"\n").replace("tls = \"terms\"\n", ""),
+    ] {
+        let mut session = enter(&site, &proxy, &site.member());
+        proxy.reload(&gone);
+        assert_eq!(end(&mut session), io::ErrorKind::ConnectionReset);
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"route_removed".into(), &"proxy".into()), "{line}");
+        proxy.reload(&text);
+    }
+    // Unless it says so.
+    let keep = text.replace("action = \"terminate\"\n", "action = \"terminate\"\non_remove = \"keep\"\n");
+    proxy.reload(&keep);
+    let mut session = enter(&site, &proxy, &site.member());
+    proxy.reload(&keep.replace("[routes.app]", "[routes.other]"));
+    echo(&mut session).unwrap();
+}

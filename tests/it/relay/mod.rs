@@ -3,6 +3,7 @@
 mod bulk;
 mod connect;
 mod ends;
+mod lifetime;
 mod resets;
 mod timeouts;
 

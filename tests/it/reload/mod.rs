@@ -1,6 +1,7 @@
 //! What a new configuration may not disturb, what it must change, and what is refused.
 
 mod refused;
+mod removed;
 mod watched;
 
 use std::fs;

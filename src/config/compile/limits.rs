@@ -1,0 +1,58 @@
+//! How many connections a listener takes.
+
+use crate::config::compile::Report;
+use crate::config::file::{self, At};
+use crate::proxy::{Limits, Rate};
+
+pub(super) fn compile(listener: &file::Listener, report: &mut Report<'_>) -> Limits {
+    let file::Listener { max_connections, max_pending, pending_per_source, rate_per_source, .. } = listener;
+    let mut limits = Limits {
+        max_connections: count("max_connections", max_connections.as_ref(), report),
+        max_pending: Limits::MAX_PENDING,
+        pending_per_source: count("pending_per_source", pending_per_source.as_ref(), report),
+        rate_per_source: rate_per_source.as_ref().and_then(|rate| self::rate(rate, report)),
+    };
+    // Hellos that do not come to an end must not take every place.
+    let most = limits.max_connections.map_or(Limits::MAX_PENDING, |most| (most / 2).clamp(1, Limits::MAX_PENDING));
+    limits.max_pending = count("max_pending", max_pending.as_ref(), report).unwrap_or(most);
+    exceeds(("max_pending", max_pending.as_ref()), ("max_connections", limits.max_connections), report);
+    let pending = ("max_pending", Some(limits.max_pending));
+    exceeds(("pending_per_source", pending_per_source.as_ref()), pending, report);
+    limits
+}
+
+fn count(key: &str, value: Option<&At<u32>>, report: &mut Report<'_>) -> Option<u32> {
+    let value = value?;
+    if value.value == 0 {
+        let help = "a listener that is to take nobody is left out; without the key its default counts".to_owned();
+        report.error(&value.span, format_args!("{key}: 0 would refuse everybody"), help);
+    }
+    (value.value > 0).then_some(value.value)
+}
+
+/// A limit that another one lets nobody reach is a slip.
+fn exceeds((key, value): (&str, Option<&At<u32>>), (other, most): (&str, Option<u32>), report: &mut Report<'_>) {
+    let (Some(value), Some(most)) = (value, most) else { return };
+    if value.value > most {
+        let message = format_args!("{key} = {} is never reached, because {other} is {most}", value.value);
+        report.error(&value.span, message, format!("write at most {most}, or raise {other}"));
+    }
+}
+
+fn rate(rate: &At<file::RatePerSource>, report: &mut Report<'_>) -> Option<Rate> {
+    let file::RatePerSource { connections, per, burst } = &rate.value;
+    if connections.is_none() {
+        let help = "write `rate_per_source = { connections = 100, per = \"1s\" }`".to_owned();
+        report.error(&rate.span, "rate_per_source.connections is missing", help);
+    }
+    let connections = count("rate_per_source.connections", connections.as_ref(), report);
+    let per = match per {
+        Some(text) => report.duration("rate_per_source.per", text),
+        None => Some(std::time::Duration::from_secs(1)),
+    };
+    let burst = match burst {
+        Some(burst) => count("rate_per_source.burst", Some(burst), report),
+        None => connections,
+    };
+    Some(Rate { connections: connections?, per: per?, burst: burst? })
+}

@@ -1,0 +1,30 @@
+//! `rate_per_source` and `timeouts` of a listener.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::file::At;
+
+/// `rate_per_source` of a listener.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RatePerSource {
+    /// So many connections,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<At<u32>>,
+    /// in this time, in the long run. `1s` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per: Option<At<String>>,
+    /// So many at once after a pause. As many as `connections` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<At<u32>>,
+}
+
+/// `[listeners.NAME.timeouts]`: the one of [`Timeouts`](super::Timeouts) that counts before the route is known.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerTimeouts {
+    /// See [`Timeouts::hello`](super::Timeouts::hello).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello: Option<At<String>>,
+}

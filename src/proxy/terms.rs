@@ -1,0 +1,164 @@
+//! What a reload does to connections that are open: those whose client would not be let in any more, and those whose route
+//! is gone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::proxy::{Action, OnRemove, Route, error};
+use crate::telemetry::{Ending, Outcome, Party};
+use crate::tls::{Acceptor, Admission};
+
+/// The routes there are, as far as open connections may depend on them.
+#[derive(Debug, Default)]
+pub struct Terms {
+    routes: HashMap<Arc<str>, Term>,
+    /// For the connections of a route that is gone, where they have time.
+    pub(super) drain: Duration,
+}
+
+#[derive(Debug)]
+struct Term {
+    action: &'static str,
+    /// On whose terms clients are in, where that can be taken back.
+    acceptor: Option<Arc<Acceptor>>,
+}
+
+impl Terms {
+    /// Those of these routes. `before` are the terms that they replace: a connection may be of a route that has been there
+    /// for long, and does not ask for anything any more.
+    #[must_use]
+    pub fn new(routes: &[Arc<Route>], before: &Self, drain: Duration) -> Self {
+        let wanted = routes.iter().filter(|route| route.is_tied() || before.routes.contains_key(&route.name));
+        let terms = wanted.map(|route| {
+            let term = Term { action: route.action.word(), acceptor: route.recallable().cloned() };
+            (Arc::clone(&route.name), term)
+        });
+        Self { routes: terms.collect(), drain }
+    }
+
+    /// Whether clients come in by this route on other terms than those of `acceptor`.
+    pub(super) fn differ(&self, route: &str, acceptor: &Arc<Acceptor>) -> bool {
+        let current = self.routes.get(route).and_then(|term| term.acceptor.as_ref());
+        current.is_some_and(|current| !Arc::ptr_eq(current, acceptor))
+    }
+}
+
+impl Route {
+    /// Who lets clients in, where that can be taken back.
+    fn recallable(&self) -> Option<&Arc<Acceptor>> {
+        match &self.action {
+            Action::Terminate(acceptor, _) if acceptor.is_recallable() => Some(acceptor),
+            _ => None,
+        }
+    }
+
+    /// Whether a reload can end its connections.
+    pub(super) fn is_tied(&self) -> bool {
+        self.on_remove != OnRemove::Keep || self.recallable().is_some()
+    }
+}
+
+/// What ties a connection to its route.
+#[derive(Debug)]
+pub(super) struct Tie {
+    route: Arc<Route>,
+    /// What its client came in by.
+    pub(super) admission: OnceLock<Admission>,
+    /// When it is closed, its route being gone.
+    pub(super) until: Mutex<Option<Instant>>,
+}
+
+/// What becomes of a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes on.
+    Stays,
+    /// It has some time to end by itself.
+    Drains,
+    /// It is closed.
+    Ends(Ending),
+}
+
+impl Tie {
+    pub(super) fn new(route: &Arc<Route>) -> Self {
+        Self { route: Arc::clone(route), admission: OnceLock::new(), until: Mutex::default() }
+    }
+
+    /// What becomes of the connection on these terms. A route of the same name which does something else is another one.
+    pub(super) fn judge(&self, terms: &Terms) -> Verdict {
+        let same = |term: &&Term| term.action == self.route.action.word();
+        let Some(term) = terms.routes.get(&self.route.name).filter(same) else {
+            return match self.route.on_remove {
+                OnRemove::Keep => Verdict::Stays,
+                OnRemove::Drain => Verdict::Drains,
+                OnRemove::Close => Verdict::Ends(self.removed()),
+            };
+        };
+        let (Some(acceptor), Some(admission)) = (&term.acceptor, self.admission.get()) else { return Verdict::Stays };
+        acceptor.admits(admission).map_or_else(|refusal| Verdict::Ends(error::withdrawn(&refusal)), |()| Verdict::Stays)
+    }
+
+    /// How the connection ends, its route being gone.
+    pub(super) fn removed(&self) -> Ending {
+        Ending::new(Outcome::RouteRemoved, Party::Proxy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay;
+    use crate::upstream::{Balance, Options, Upstream};
+
+    fn route(name: &str, rejects: bool, on_remove: OnRemove) -> Arc<Route> {
+        let options = Options {
+            name: "u".into(),
+            servers: Vec::new(),
+            balance: Balance::First,
+            tls: None,
+            proxy_protocol: None,
+            transparent: false,
+        };
+        let passthrough = Action::Passthrough(Arc::new(Upstream::new(options)));
+        Arc::new(Route {
+            name: name.into(),
+            action: if rejects { Action::Reject } else { passthrough },
+            handshake_timeout: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            max_lifetime: None,
+            on_remove,
+            relay: relay::Options::default(),
+        })
+    }
+
+    #[test]
+    fn the_setting_of_the_route_that_is_gone_decides() {
+        let ended = || Verdict::Ends(Ending::new(Outcome::RouteRemoved, Party::Proxy));
+        for (on_remove, expected) in
+            [(OnRemove::Keep, Verdict::Stays), (OnRemove::Drain, Verdict::Drains), (OnRemove::Close, ended())]
+        {
+            let old = route("a", false, on_remove);
+            let tie = Tie::new(&old);
+            let mut terms = Terms::new(&[Arc::clone(&old)], &Terms::default(), Duration::ZERO);
+            assert_eq!(tie.judge(&terms), Verdict::Stays, "{on_remove:?}: it is there");
+            // For as long as a route of that name is there, reload after reload, whatever that one's setting is.
+            for _ in 0..2 {
+                terms = Terms::new(&[route("a", false, OnRemove::Keep)], &terms, Duration::ZERO);
+                assert_eq!(tie.judge(&terms), Verdict::Stays, "{on_remove:?}: it is still there");
+            }
+            let other = Terms::new(&[route("a", true, OnRemove::Keep)], &terms, Duration::ZERO);
+            assert_eq!(tie.judge(&other), expected, "{on_remove:?}: it does something else");
+            let renamed = Terms::new(&[route("b", false, on_remove)], &terms, Duration::ZERO);
+            assert_eq!(tie.judge(&renamed), expected, "{on_remove:?}: it has another name");
+        }
+    }
+
+    #[test]
+    fn a_route_on_which_nothing_depends_is_not_remembered() {
+        let terms = Terms::new(&[route("a", false, OnRemove::Keep)], &Terms::default(), Duration::ZERO);
+        assert!(terms.routes.is_empty());
+    }
+}
