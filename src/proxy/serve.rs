@@ -343,7 +343,8 @@ mod tests {
         let session = Box::new(Session::begin(&Arc::default(), &listener, addr, ticket));
         // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is a kilobyte.
         let record = size_of_val(&*session);
-        assert!(record <= 400, "{record} bytes");
+        // The allocator has no size between 384 and 448.
+        assert!(record <= 448, "{record} bytes");
         let task = size_of_val(&serve(listener, client.into(), session));
         assert!(task <= 900, "{task} bytes");
     }

@@ -1,7 +1,8 @@
 //! Headers that other proxies send.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -9,6 +10,7 @@ use rustix::process::Signal;
 use super::*;
 use crate::support::backend::read_exact;
 use crate::support::hello::{alert, hello};
+use crate::support::proxy::directory;
 
 /// Headers that name [`CLIENT`].
 fn headers() -> [Vec<u8>; 2] {
@@ -219,4 +221,55 @@ fn what_a_listener_cannot_mean_is_refused() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(said.contains(expected), "{expected:?} is not in {said}");
     }
+}
+
+#[test]
+fn a_proxy_on_this_machine_may_speak_for_clients_over_a_unix_socket() {
+    let dir = directory();
+    let path = dir.path().join("edge.sock");
+    let backend = Backend::echo();
+    let listener =
+        format!("[listeners.edge]\nbind = \"unix:{}\"\nproxy_protocol = {{ from = \"unix\" }}\n", path.display());
+    let mut proxy = Proxy::start_in(dir, &format!("{listener}{}", passthrough("a.example", backend.addr)));
+    let hello = hello("a.example");
+    for header in headers() {
+        let mut client = UnixStream::connect(&path).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(&[header, hello.clone()].concat()).unwrap();
+        assert_eq!(read_exact(&mut client, hello.len()), hello);
+        drop(client);
+        assert_line(&proxy.next_access(), &[("client", CLIENT), ("peer", "unix"), ("outcome", "closed")]);
+    }
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.write_all(&hello).unwrap();
+    let _ = client.read_to_end(&mut Vec::new());
+    assert_line(&proxy.next_access(), &[("client", "unix"), ("outcome", "bad_proxy_header")]);
+}
+
+#[test]
+fn limits_count_the_client_that_a_header_names_and_not_the_proxy_that_sends_it() {
+    let backend = Backend::echo();
+    let listener =
+        format!("{LISTENER}pending_per_source = 1\nrate_per_source = {{ connections = 1, per = \"1h\", burst = 2 }}\n");
+    let mut proxy = Proxy::start(&format!("{listener}{}", passthrough("a.example", backend.addr)));
+    let hello = hello("a.example");
+    let from = |client: &str| v1_line(Some(endpoints(client, TARGET)));
+    // The proxy has as many connections as its clients together.
+    for number in 1..=5 {
+        let header = from(&format!("192.0.2.{number}:1000"));
+        assert_eq!(answer(&proxy, FRONT, [&*[header, hello.clone()].concat()]), hello);
+        assert_line(&proxy.next_access(), &[("outcome", "closed")]);
+    }
+    // The first of two that wait gives way to the second, and the third is one too many.
+    let mut first = connect_from(FRONT, proxy.addr());
+    first.write_all(&from("192.0.2.9:1")).unwrap();
+    let mut second = connect_from(FRONT, proxy.addr());
+    second.write_all(&from("192.0.2.9:2")).unwrap();
+    let line = proxy.next_access();
+    assert_line(&line, &[("outcome", "limit")]);
+    assert!(line["client"].as_str().unwrap().starts_with("192.0.2.9:"), "{line}");
+    assert_eq!(answer(&proxy, FRONT, [&*[from("192.0.2.9:3"), hello.clone()].concat()]), b"");
+    let line = proxy.next_access();
+    assert_line(&line, &[("client", "192.0.2.9:3"), ("outcome", "limit")]);
+    assert!(line["detail"].as_str().unwrap().contains("rate_per_source"), "{line}");
 }
