@@ -18,7 +18,7 @@ use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::{Acceptor, Signatures};
-use crate::upstream::{Origin, Request, Upstream};
+use crate::upstream::{Lease, Origin, Request, Upstream};
 use crate::wire::{ClientHello, RequestedName, reframe};
 
 /// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
@@ -42,7 +42,7 @@ async fn serve(listener: Arc<Listener>, mut client: TcpStream, mut session: Box<
             Box::pin(terminate(&route, acceptor, upstream, client, reframe(preface), session)).await;
         }
         Action::Passthrough(upstream) => match connect(&route, upstream, &preface, &mut session).await {
-            Ok(server) => {
+            Ok((server, _lease)) => {
                 // The connection may last for days; the hello must not.
                 drop(preface);
                 move_bytes(&route, Stream::Tcp(client), server, &mut session).await;
@@ -97,7 +97,13 @@ async fn refuse(mut client: TcpStream, error: &Error, session: &mut Session) {
 /// Connects to a server and sends it `first`: every byte that the client has sent so far.
 ///
 /// A server that speaks TLS is asked for the protocol that was agreed on with the client, if one was.
-async fn connect(route: &Route, upstream: &Upstream, first: &[u8], session: &mut Session) -> Result<Stream, Error> {
+/// The lease is the connection's place at the server, for as long as the connection lasts.
+async fn connect<'a>(
+    route: &Route,
+    upstream: &'a Upstream,
+    first: &[u8],
+    session: &mut Session,
+) -> Result<(Stream, Lease<'a>), Error> {
     session.record.upstream = Some((Arc::clone(&upstream.options().name), None));
     // What a client offers counts for nothing before there is a session with it.
     let agreed = session.record.tls_version.and(session.record.alpn.first());
@@ -106,9 +112,9 @@ async fn connect(route: &Route, upstream: &Upstream, first: &[u8], session: &mut
     let request = Request { first, agreed, origin, timeout: route.connect_timeout };
     let connected = upstream.connect(&request).await;
     session.record.connect = Some(start.elapsed());
-    let (server, addr) = connected.map_err(Error::Connect)?;
-    session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(addr.clone())));
-    Ok(server)
+    let (server, lease) = connected.map_err(|error| Error::Connect(Box::new(error)))?;
+    session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(lease.addr().clone())));
+    Ok((server, lease))
 }
 
 async fn terminate(
@@ -125,7 +131,7 @@ async fn terminate(
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
     match Box::pin(connect(route, upstream, &[], &mut session)).await {
-        Ok(server) => move_bytes(route, client, server, &mut session).await,
+        Ok((server, _lease)) => move_bytes(route, client, server, &mut session).await,
         // Closing without close_notify: a client must not take this for the end of an empty answer.
         Err(error) => session.end(error.ending()),
     }

@@ -22,6 +22,7 @@ use crate::server::loader::Loader;
 use crate::server::{BindError, Parts, Server, Upstreams};
 use crate::storage::StorageError;
 use crate::telemetry::{self, AccessLog, Log};
+use crate::upstream::Registry;
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
@@ -58,7 +59,9 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
     let signals = Signals::new()?;
     let loader = Loader::start()?;
-    let (loaded, made, parts) = loader.run(load(path.clone(), Arc::default())).await.map_err(io::Error::other)?;
+    let registry = Arc::<Registry>::default();
+    let first = load(path.clone(), Arc::default(), Arc::clone(&registry));
+    let (loaded, made, parts) = loader.run(first).await.map_err(io::Error::other)?;
     let Loaded { config, diagnostics, files } = loaded;
     let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
     let made = made?;
@@ -70,7 +73,7 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
         Ok(limit) => debug!(limit, "open files"),
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
     }
-    let mut server = Server::default();
+    let mut server = Server::new(registry);
     server.apply(parts).map_err(RunError::Bind)?;
     report(&diagnostics);
     report_made(&made);
@@ -95,11 +98,11 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
 type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
 
 /// Loads the configuration at `path` in order to serve it. `upstreams` are those in use.
-fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> Load {
+fn load(path: PathBuf, upstreams: Arc<Upstreams>, registry: Arc<Registry>) -> impl FnOnce() -> Load {
     move || {
         let mut loaded = config::load(&path);
         let made = loaded.keep();
-        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
+        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams, &registry));
         (loaded, made, parts)
     }
 }
@@ -239,7 +242,7 @@ impl Running {
         let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
         let must_load = requested || renew || self.retry.is_some();
         let mut files = std::mem::take(&mut self.files);
-        let load = load(self.path.clone(), Arc::clone(self.server.upstreams()));
+        let load = load(self.path.clone(), Arc::clone(self.server.upstreams()), Arc::clone(self.server.registry()));
         self.loader.run(move || {
             let changed = files.changed().map(|path| path.display().to_string());
             if changed.is_none() && !must_load {

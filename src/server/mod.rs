@@ -1,5 +1,6 @@
 //! From a configuration to running things, and from one configuration to the next without losing a connection.
 
+mod checks;
 mod files;
 mod lifecycle;
 mod loader;
@@ -21,7 +22,8 @@ use crate::config::{Action, Config, Route};
 use crate::net::listen;
 use crate::proxy::{self, Connections, Port, Terms, accept};
 use crate::relay;
-use crate::upstream::{self, Upstream};
+use crate::server::checks::Checks;
+use crate::upstream::{self, Check, Registry, Upstream};
 
 pub use lifecycle::{RunError, run};
 
@@ -71,6 +73,8 @@ pub(crate) struct Server {
     ports: BTreeMap<PortKey, RunningPort>,
     accepting: JoinSet<()>,
     upstreams: Arc<Upstreams>,
+    registry: Arc<Registry>,
+    checks: Checks,
     /// What new connections no longer meet. A connection that waits for its hello may still hold it, and would be the one
     /// to free a table of 100,000 routes if nobody else held it as well.
     retired: Vec<Retired>,
@@ -89,15 +93,21 @@ pub(crate) struct Parts {
     terms: Terms,
     listeners: Vec<(Arc<proxy::Listener>, Vec<ListenAddr>)>,
     upstreams: Arc<Upstreams>,
+    /// Those that were not in use before.
+    to_activate: Vec<Arc<Upstream>>,
+    checks: Vec<Check>,
 }
 
 impl Parts {
-    /// Builds everything that can be built without touching what runs. `upstreams` are those in use.
-    pub(crate) fn build(config: &Config, upstreams: &Upstreams) -> Self {
+    /// Builds everything that can be built without touching what runs. `upstreams` are those in use, and `registry` is
+    /// what is known of their servers and those of before.
+    pub(crate) fn build(config: &Config, upstreams: &Upstreams, registry: &Registry) -> Self {
+        registry.tidy_up();
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
             let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
-                upstreams.get(options).map_or_else(|| Arc::new(Upstream::new(options.clone())), Arc::clone)
+                let new = || Arc::new(Upstream::new(options.clone(), registry));
+                upstreams.get(options).map_or_else(new, Arc::clone)
             });
             Arc::clone(upstream)
         };
@@ -123,7 +133,10 @@ impl Parts {
             }
             _ => None,
         });
-        Self { terms: terms.collect(), listeners, upstreams: Arc::new(used) }
+        let is_new = |(options, _): &(&upstream::Options, _)| !upstreams.contains_key(*options);
+        let to_activate = used.iter().filter(is_new).map(|(_, upstream)| Arc::clone(upstream)).collect();
+        let checks = used.values().flat_map(|upstream| upstream.checks()).collect();
+        Self { terms: terms.collect(), listeners, to_activate, checks, upstreams: Arc::new(used) }
     }
 }
 
@@ -145,6 +158,15 @@ fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Ar
 }
 
 impl Server {
+    /// Servers of which something is known are in `registry`.
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, ..Self::default() }
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
@@ -179,6 +201,10 @@ impl Server {
         for (_, gone) in before {
             info!(addr = %gone.port.addr, "no longer listening");
             self.retire(gone.port.listener.load_full());
+        }
+        self.checks.set(parts.checks);
+        for upstream in &parts.to_activate {
+            upstream.activate();
         }
         let upstreams = std::mem::replace(&mut self.upstreams, parts.upstreams);
         self.retire(upstreams);
@@ -234,6 +260,7 @@ impl Server {
     pub(crate) async fn stop_listening(&mut self) {
         self.ports.clear();
         while self.accepting.join_next().await.is_some() {}
+        self.checks.stop().await;
     }
 }
 
@@ -253,6 +280,16 @@ mod tests {
     use super::*;
     use crate::route::Table;
 
+    fn nothing() -> Parts {
+        Parts {
+            terms: Terms::default(),
+            listeners: Vec::new(),
+            upstreams: Arc::default(),
+            to_activate: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+
     fn parts() -> Parts {
         let listener = proxy::Listener {
             name: "edge".into(),
@@ -261,7 +298,7 @@ mod tests {
             routes: Arc::new(Table::build([]).0),
         };
         let bind = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
-        Parts { terms: Terms::default(), listeners: vec![(Arc::new(listener), bind)], upstreams: Arc::default() }
+        Parts { listeners: vec![(Arc::new(listener), bind)], ..nothing() }
     }
 
     #[tokio::test]
@@ -275,7 +312,7 @@ mod tests {
         assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
         drop(held);
         assert_eq!(server.take_unused().len(), 1, "one listener, on two addresses");
-        server.apply(Parts { terms: Terms::default(), listeners: Vec::new(), upstreams: Arc::default() }).unwrap();
+        server.apply(nothing()).unwrap();
         server.stop_listening().await;
         assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");
     }

@@ -69,6 +69,8 @@ outcomes! {
     ConnectTimeout = "connect_timeout",
     /// A server was reached, and there is no session of TLS with it, or it did not accept the certificate it was shown.
     UpstreamTlsFailed = "upstream_tls_failed",
+    /// A limit was reached: see the detail.
+    Limit = "limit",
     /// snigate stopped before the connection had ended.
     Drained = "drained",
     /// A fault in snigate itself.
@@ -103,6 +105,7 @@ impl Outcome {
             | Self::ConnectFailed
             | Self::UpstreamTlsFailed
             | Self::ConnectTimeout
+            | Self::Limit
             | Self::Drained
             | Self::InternalError => false,
         }

@@ -4,6 +4,7 @@
 
 mod client_auth;
 mod route;
+mod server;
 mod settings;
 mod tls;
 mod upstream;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
 pub use route::{Action, Listener, Route};
+pub use server::{Ejection, EjectionTable, Health, HealthKind, HealthTable, Server, ServerTable, Servers, Short};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
 pub use upstream::{Balance, Upstream, UpstreamTls, UpstreamTlsTable};
