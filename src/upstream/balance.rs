@@ -75,7 +75,7 @@ pub(super) fn random(count: usize, candidate: impl Fn(usize) -> Option<Candidate
         };
         let total: u64 = weights().map(|(_, weight)| weight).sum();
         // Below `total`, and even: a remainder would prefer small numbers.
-        let mut left = (u128::from(number) * u128::from(total) >> 64) as u64;
+        let mut left = ((u128::from(number) * u128::from(total)) >> 64) as u64;
         let drawn = weights().find(|(_, weight)| match left.checked_sub(*weight) {
             Some(rest) => {
                 left = rest;

@@ -196,7 +196,8 @@ impl Upstream {
             Err(failure) => {
                 // A server that hung up on a client may have had its reason in what the client sent, and no client is to
                 // choose which servers the others get.
-                if !failure.is_local() && !(failure.is_hang_up() && !request.first.is_empty()) {
+                let is_its_own = !failure.is_hang_up() || request.first.is_empty();
+                if is_its_own && !failure.is_local() {
                     self.failed(server, attempt.end_trial(), &failure);
                 }
                 Err((server.at, failure))

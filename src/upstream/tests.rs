@@ -262,7 +262,7 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
     while standing.judge() != Use::Due {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(picks(&upstream, 1).await, [a.clone()]);
+    assert!(picks(&upstream, 1).await.contains(&a));
     assert_eq!(waiting.await.unwrap().1.addr(), &a, "and who waits learns of it");
 }
 

@@ -93,10 +93,7 @@ pub(super) fn ejection(
     servers: usize,
     report: &mut Report<'_>,
 ) -> Option<Box<Ejection>> {
-    let key = match key {
-        None => return default,
-        Some(key) => key,
-    };
+    let Some(key) = key else { return default };
     let EjectionTable { failures, time, max_time, max_percent } = match &key.value {
         Short::Word(word) if word == "off" => return None,
         Short::Word(word) => {
