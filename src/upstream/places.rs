@@ -172,7 +172,7 @@ impl Line {
             };
             offered.at = at;
             let Some(client) = queue.clients.remove(next) else { break };
-            // Who has gone away has not left the line yet; the next one gets it.
+            // Who goes away leaves the line first. If they did not, the place would be the next one's.
             place = client.call.send(offered).err();
         }
         self.waiting.store(queue.clients.len(), Ordering::SeqCst);
