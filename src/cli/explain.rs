@@ -11,7 +11,6 @@ use anyhow::{Context, bail};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::addr::UpstreamAddr;
 use crate::authz::{Policy, Rules};
 use crate::cli::{ConfigPath, load, print};
 use crate::config::diagnostic::did_you_mean;
@@ -20,7 +19,7 @@ use crate::config::{Action, Config, Listener, Route, Timeouts, Tls};
 use crate::name::{Alpn, NamePattern, ServerName};
 use crate::route::{Key, Mismatch};
 use crate::tls::{Acceptor, ConnectorOptions, MinVersion, PeerName, Verification};
-use crate::upstream::{self, ProxyProtocol};
+use crate::upstream::{self, Balance, Ejection, Health, HealthKind, ProxyProtocol, ServerOptions};
 
 /// Routes that nearly took the client: more of them would not help.
 const MAX_OTHERS: usize = 10;
@@ -147,13 +146,18 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
         }
     }
     if let Some(upstream) = route.action.upstream() {
-        let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
+        let is_choice = upstream.servers.len() > 1;
+        let servers: Vec<String> = upstream.servers.iter().map(|one| server(one, is_choice)).collect();
         let balance = match upstream.balance {
-            upstream::Balance::RoundRobin => " in turn",
-            upstream::Balance::First => " in this order",
+            _ if !is_choice => "",
+            Balance::RoundRobin => " in turn",
+            Balance::LeastConnections => " by the number of connections",
+            Balance::Random => " at random",
+            Balance::SourceHash => " by the client's address",
+            Balance::First => " in this order",
         };
-        let balance = if servers.len() > 1 { balance } else { "" };
         line(text, "upstream", format_args!("{}{balance}", servers.join(", ")));
+        standing(text, upstream);
         told(text, upstream);
         if let Some(tls) = &upstream.tls {
             session(text, tls.options(), &upstream.servers);
@@ -178,12 +182,42 @@ fn told(text: &mut String, upstream: &upstream::Options) {
     }
 }
 
+/// A server, and what it has that others have not.
+fn server(server: &ServerOptions, is_choice: bool) -> String {
+    let ServerOptions { addr, weight, max_connections, backup } = server;
+    let weight = (is_choice && *weight > 1).then(|| format!("weight {weight}"));
+    let limit = max_connections.map(|limit| format!("at most {limit} connections"));
+    let notes: Vec<String> = [backup.then(|| "backup".to_owned()), weight, limit].into_iter().flatten().collect();
+    if notes.is_empty() { addr.to_string() } else { format!("{addr} ({})", notes.join(", ")) }
+}
+
+/// How it is known that a server is not well.
+fn standing(text: &mut String, upstream: &upstream::Options) {
+    let duration = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+    if let Some(Ejection { failures, time, max_time, max_percent }) = upstream.ejection.as_deref() {
+        let (time, max_time) = (duration(*time), duration(*max_time));
+        let share = format!("{max_percent} percent of them at most");
+        line(
+            text,
+            "",
+            format_args!("after {failures} failures in a row left out for {time:#}, up to {max_time:#}, {share}"),
+        );
+    }
+    if let Some(Health { kind, interval, .. }) = upstream.health.as_deref() {
+        let kind = match kind {
+            HealthKind::Tcp => "a connection",
+            HealthKind::Tls => "a TLS handshake",
+        };
+        line(text, "", format_args!("checked by {kind} every {:#}", duration(*interval)));
+    }
+}
+
 /// How snigate is a client of these servers.
-fn session(text: &mut String, options: &ConnectorOptions, servers: &[UpstreamAddr]) {
+fn session(text: &mut String, options: &ConnectorOptions, servers: &[ServerOptions]) {
     let ConnectorOptions { server_name, verification, pins, certificate, min_version, alpn, .. } = options;
     let names: BTreeSet<String> = match server_name {
         Some(name) => BTreeSet::from([name.to_string()]),
-        None => servers.iter().filter_map(PeerName::of).map(|name| name.to_string()).collect(),
+        None => servers.iter().filter_map(|server| PeerName::of(&server.addr)).map(|name| name.to_string()).collect(),
     };
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
     let mut believed = match verification {

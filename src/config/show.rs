@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::addr::ListenAddr;
 use crate::authz::{Policy, Rules};
-use crate::config::file::{self, At, File, List, UpstreamTls};
+use crate::config::file::{self, At, EjectionTable, File, HealthTable, List, ServerTable, Servers, Short, UpstreamTls};
 use crate::config::trust::Trust;
 use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::net::Access;
 use crate::proxy::OnRemove;
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
-use crate::upstream;
+use crate::upstream::{self, Ejection, Health, HealthKind, ServerOptions};
 
 impl Config {
     /// A file with every value spelled out: defaults, inheritance and inclusion are resolved.
@@ -21,7 +21,7 @@ impl Config {
     pub fn to_file(&self) -> File {
         let mut upstreams = BTreeMap::new();
         for options in
-            self.routes.iter().filter_map(|route| route.action.upstream()).filter(|options| is_named(options))
+            self.routes.iter().filter_map(|route| route.action.upstream()).filter(|options| options.is_named())
         {
             upstreams.insert(At::from(options.name.to_string()), upstream(options));
         }
@@ -58,7 +58,7 @@ impl Config {
             upstream: route
                 .action
                 .upstream()
-                .map(|options| if is_named(options) { list(&[&options.name]) } else { list(&options.servers) }),
+                .map(|options| if options.is_named() { list(&[&options.name]) } else { addresses(&options.servers) }),
             ..file::Route::default()
         };
         if let Action::Terminate { tls, certificates, .. } = &route.action {
@@ -145,20 +145,20 @@ impl From<&Listener> for file::Listener {
     }
 }
 
-/// An upstream that has no table of its own is called by its addresses.
-fn is_named(options: &upstream::Options) -> bool {
-    !options.name.contains(':')
-}
-
 fn upstream(options: &upstream::Options) -> file::Upstream {
     let balance = match options.balance {
         upstream::Balance::RoundRobin => file::Balance::RoundRobin,
+        upstream::Balance::LeastConnections => file::Balance::LeastConnections,
+        upstream::Balance::Random => file::Balance::Random,
+        upstream::Balance::SourceHash => file::Balance::SourceHash,
         upstream::Balance::First => file::Balance::First,
     };
     // The timeout has been resolved into each route that uses the upstream.
     file::Upstream {
-        servers: Some(list(&options.servers)),
-        balance: Some(balance),
+        servers: Some(Servers(options.servers.iter().map(|one| At::from(server(one, options.balance))).collect())),
+        balance: Some(At::from(balance)),
+        ejection: Some(At::from(options.ejection.as_deref().map_or(Short::Word("off".to_owned()), ejection))),
+        health: Some(At::from(options.health.as_deref().map_or(Short::Word(false), health))),
         connect_timeout: None,
         tls: options.tls.as_ref().map(|tls| At::from(upstream_tls(tls.options()))),
         proxy_protocol: options.proxy_protocol.map(|proxy_protocol| {
@@ -173,6 +173,44 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
         },
         transparent: Some(At::from(options.transparent)),
     }
+}
+
+fn addresses(servers: &[ServerOptions]) -> List {
+    list(&servers.iter().map(|server| &server.addr).collect::<Vec<_>>())
+}
+
+fn server(server: &ServerOptions, balance: upstream::Balance) -> file::Server {
+    let ServerOptions { addr, weight, max_connections, backup } = server;
+    Short::Table(Box::new(ServerTable {
+        address: Some(At::from(addr.to_string())),
+        weight: (balance != upstream::Balance::First).then(|| At::from(u64::from(*weight))),
+        max_connections: max_connections.map(|limit| At::from(u64::from(limit.get()))),
+        backup: Some(*backup),
+    }))
+}
+
+fn ejection(ejection: &Ejection) -> file::Ejection {
+    let Ejection { failures, time, max_time, max_percent } = ejection;
+    Short::Table(Box::new(EjectionTable {
+        failures: Some(At::from(u64::from(*failures))),
+        time: friendly(*time),
+        max_time: friendly(*max_time),
+        max_percent: Some(At::from(u64::from(*max_percent))),
+    }))
+}
+
+fn health(health: &Health) -> file::Health {
+    let Health { kind, interval, timeout, rise, fall } = health;
+    Short::Table(Box::new(HealthTable {
+        kind: Some(At::from(match kind {
+            HealthKind::Tcp => file::HealthKind::Tcp,
+            HealthKind::Tls => file::HealthKind::Tls,
+        })),
+        interval: friendly(*interval),
+        timeout: friendly(*timeout),
+        rise: Some(At::from(u64::from(*rise))),
+        fall: Some(At::from(u64::from(*fall))),
+    }))
 }
 
 fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
@@ -268,6 +306,11 @@ impl From<&crate::config::NamedCertificate> for file::Certificate {
 /// What is printed may be saved anywhere, so paths must not depend on where that is.
 fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+fn friendly(duration: Duration) -> Option<At<String>> {
+    let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
+    Some(At::from(friendly.unwrap_or_default()))
 }
 
 fn timeouts(timeouts: &Timeouts) -> file::Timeouts {

@@ -61,9 +61,9 @@ pub enum Error {
     /// The TLS handshake was not complete by the deadline.
     #[error("the handshake was not complete in time")]
     HandshakeTimeout,
-    /// No server could be reached.
+    /// No server could be reached. Boxed: the room for it would be in the task of every connection.
     #[error(transparent)]
-    Connect(ConnectError),
+    Connect(Box<ConnectError>),
     /// The relay ended before both sides had.
     #[error(transparent)]
     Relay(relay::Error),
@@ -105,17 +105,21 @@ impl Error {
             Self::Rejected => Ending::new(O::Rejected, P::Proxy),
             Self::NameNotCovered(_) => Ending::because(O::NameNotCovered, P::Proxy, self),
             Self::HandshakeTimeout => Ending::new(O::HandshakeTimeout, P::Client),
-            Self::Connect(error @ ConnectError::TimedOut { .. }) => {
-                Ending::because(O::ConnectTimeout, P::Server, error)
-            }
-            Self::Connect(error @ ConnectError::Tls { .. }) => Ending::because(O::UpstreamTlsFailed, P::Server, error),
-            Self::Connect(error) => {
-                let by = if error.is_local() { P::Proxy } else { P::Server };
-                Ending::because(O::ConnectFailed, by, error)
-            }
+            Self::Connect(error) => unreached(error),
             Self::Relay(error) => relayed(error),
         }
     }
+}
+
+fn unreached(error: &ConnectError) -> Ending {
+    let (outcome, by) = match error {
+        ConnectError::TimedOut { .. } => (Outcome::ConnectTimeout, Party::Server),
+        ConnectError::Tls { .. } => (Outcome::UpstreamTlsFailed, Party::Server),
+        ConnectError::Full { .. } | ConnectError::Crowded { .. } => (Outcome::Limit, Party::Proxy),
+        _ if error.is_local() => (Outcome::ConnectFailed, Party::Proxy),
+        _ => (Outcome::ConnectFailed, Party::Server),
+    };
+    Ending::because(outcome, by, error)
 }
 
 fn relayed(error: &relay::Error) -> Ending {

@@ -51,5 +51,5 @@ pub(super) fn header(upstream: &Upstream, client: &Client<'_>, session: &Session
             facts: SessionFacts::of(tls),
         }),
     };
-    proxy_protocol.header(&facts).map_err(|error| Error::Connect(ConnectError::Header(error)))
+    proxy_protocol.header(&facts).map_err(|error| Error::Connect(Box::new(ConnectError::Header(error))))
 }

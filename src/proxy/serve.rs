@@ -19,7 +19,7 @@ use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party, Proxied, Record};
 use crate::tls::{Acceptor, Signatures};
-use crate::upstream::{Origin, Request, Upstream};
+use crate::upstream::{Lease, Origin, Request, Upstream};
 use crate::wire::proxy_header::ProxyHeader;
 use crate::wire::{ClientHello, RequestedName, reframe};
 
@@ -78,7 +78,7 @@ fn serve(
                     Box::pin(introduce(&route, upstream, Client::Passthrough(&client), &preface, &mut session)).await
                 };
                 match connected {
-                    Ok(server) => {
+                    Ok((server, _lease)) => {
                         // The connection may last for days; the hello must not.
                         drop(preface);
                         move_bytes(&route, client.into(), server, &mut session).await;
@@ -155,13 +155,13 @@ async fn refuse(mut client: Transport, error: &Error, session: &mut Session) {
 }
 
 /// Connects to a server that is told of the client, and sends it `first`.
-async fn introduce(
+async fn introduce<'a>(
     route: &Route,
-    upstream: &Upstream,
+    upstream: &'a Upstream,
     client: Client<'_>,
     first: &[u8],
     session: &mut Session,
-) -> Result<Stream, Error> {
+) -> Result<(Stream, Lease<'a>), Error> {
     let header = introduce::header(upstream, &client, session)?;
     connect(route, upstream, &header, first, session).await
 }
@@ -170,13 +170,14 @@ async fn introduce(
 /// so far.
 ///
 /// A server that speaks TLS is asked for the protocol that was agreed on with the client, if one was.
-async fn connect(
+/// The lease is the connection's place at the server, for as long as the connection lasts.
+async fn connect<'a>(
     route: &Route,
-    upstream: &Upstream,
+    upstream: &'a Upstream,
     header: &[u8],
     first: &[u8],
     session: &mut Session,
-) -> Result<Stream, Error> {
+) -> Result<(Stream, Lease<'a>), Error> {
     session.record.upstream = Some((Arc::clone(&upstream.options().name), None));
     // What a client offers counts for nothing before there is a session with it.
     let agreed = session.record.tls_version.and(session.record.alpn.first());
@@ -185,9 +186,9 @@ async fn connect(
     let request = Request { first, agreed, origin, timeout: route.connect_timeout };
     let connected = upstream.connect(&request).await;
     session.record.connect = Some(start.elapsed());
-    let (server, addr) = connected.map_err(Error::Connect)?;
-    session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(addr.clone())));
-    Ok(server)
+    let (server, lease) = connected.map_err(|error| Error::Connect(Box::new(error)))?;
+    session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(lease.addr().clone())));
+    Ok((server, lease))
 }
 
 async fn terminate(
@@ -204,7 +205,7 @@ async fn terminate(
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
     match Box::pin(introduce(route, upstream, Client::Terminated(&client), &[], &mut session)).await {
-        Ok(server) => move_bytes(route, client, server, &mut session).await,
+        Ok((server, _lease)) => move_bytes(route, client, server, &mut session).await,
         // Closing without close_notify: a client must not take this for the end of an empty answer.
         Err(error) => session.end(error.ending()),
     }

@@ -111,18 +111,11 @@ impl Tie {
 mod tests {
     use super::*;
     use crate::relay;
-    use crate::upstream::{Balance, Options, Upstream};
+    use crate::upstream::{Options, Registry, ServerOptions, Upstream};
 
     fn route(name: &str, rejects: bool, on_remove: OnRemove) -> Arc<Route> {
-        let options = Options {
-            name: "u".into(),
-            servers: Vec::new(),
-            balance: Balance::First,
-            tls: None,
-            proxy_protocol: None,
-            transparent: false,
-        };
-        let passthrough = Action::Passthrough(Arc::new(Upstream::new(options)));
+        let options = Options::new("u", Vec::<ServerOptions>::new());
+        let passthrough = Action::Passthrough(Arc::new(Upstream::new(options, &Registry::default())));
         Arc::new(Route {
             name: name.into(),
             action: if rejects { Action::Reject } else { passthrough },

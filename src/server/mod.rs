@@ -1,6 +1,7 @@
 //! From a configuration to running things, and from one configuration to the next without losing a connection.
 
 mod bind;
+mod checks;
 mod files;
 mod lifecycle;
 mod loader;
@@ -20,7 +21,8 @@ use crate::config::{Action, Bind, Config, Route};
 use crate::net::{Access, Inherited, ListenSocket, SocketFile};
 use crate::proxy::{self, Connections, Gate, Port, Terms, accept};
 use crate::relay;
-use crate::upstream::{self, Upstream};
+use crate::server::checks::Checks;
+use crate::upstream::{self, Check, Registry, Upstream};
 
 pub use bind::BindError;
 pub use lifecycle::{RunError, Stopped, run};
@@ -41,6 +43,8 @@ pub(crate) struct Inheritance {
     upstreams: Arc<Upstreams>,
     gates: Arc<Gates>,
     terms: Arc<Terms>,
+    /// What is known of servers, those of before included.
+    registry: Arc<Registry>,
 }
 
 /// Something that a reload has replaced.
@@ -54,6 +58,7 @@ pub(crate) struct Server {
     ports: BTreeMap<PortKey, RunningPort>,
     accepting: JoinSet<()>,
     inheritance: Inheritance,
+    checks: Checks,
     /// What new connections no longer meet. A connection that waits for its hello may still hold it, and would be the one
     /// to free a table of 100,000 routes if nobody else held it as well.
     retired: Vec<Retired>,
@@ -74,16 +79,21 @@ struct RunningPort {
 pub(crate) struct Parts {
     listeners: Vec<(Arc<proxy::Listener>, Vec<Bind>)>,
     inheritance: Inheritance,
+    /// Those that were not in use before.
+    to_activate: Vec<Arc<Upstream>>,
+    checks: Vec<Check>,
 }
 
 impl Parts {
     /// Builds everything that can be built without touching what runs. `before` is what is in use.
     pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
-        let Inheritance { upstreams, gates, terms } = before;
+        let Inheritance { upstreams, gates, terms, registry } = before;
+        registry.tidy_up();
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
             let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
-                upstreams.get(options).map_or_else(|| Arc::new(Upstream::new(options.clone())), Arc::clone)
+                let new = || Arc::new(Upstream::new(options.clone(), registry));
+                upstreams.get(options).map_or_else(new, Arc::clone)
             });
             Arc::clone(upstream)
         };
@@ -109,8 +119,12 @@ impl Parts {
         let terms = Terms::new(&routes, terms, config.timeouts.drain);
         let gates = listeners.iter().map(|(listener, _)| (Arc::clone(&listener.name), Arc::clone(&listener.gate)));
         let gates = Arc::new(gates.collect());
-        let inheritance = Inheritance { upstreams: Arc::new(used), gates, terms: Arc::new(terms) };
-        Self { listeners, inheritance }
+        let is_new = |(options, _): &(&upstream::Options, _)| !upstreams.contains_key(*options);
+        let to_activate = used.iter().filter(is_new).map(|(_, upstream)| Arc::clone(upstream)).collect();
+        let checks = used.values().flat_map(|upstream| upstream.checks()).collect();
+        let registry = Arc::clone(registry);
+        let inheritance = Inheritance { upstreams: Arc::new(used), gates, terms: Arc::new(terms), registry };
+        Self { listeners, inheritance, to_activate, checks }
     }
 }
 
@@ -190,6 +204,10 @@ impl Server {
         for (_, gone) in before {
             info!(addr = %gone.port.addr, "no longer listening");
             self.retire(gone.port.listener.load_full());
+        }
+        self.checks.set(parts.checks);
+        for upstream in &parts.to_activate {
+            upstream.activate();
         }
         let before = std::mem::replace(&mut self.inheritance, parts.inheritance);
         self.retire(before.upstreams);
@@ -310,6 +328,7 @@ impl Server {
     pub(crate) async fn stop_listening(&mut self) {
         self.ports.clear();
         while self.accepting.join_next().await.is_some() {}
+        self.checks.stop().await;
     }
 }
 
@@ -334,6 +353,15 @@ mod tests {
     use super::*;
     use crate::route::Table;
 
+    fn nothing() -> Parts {
+        Parts {
+            listeners: Vec::new(),
+            inheritance: Inheritance::default(),
+            to_activate: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+
     fn parts() -> Parts {
         let listener = proxy::Listener {
             name: "edge".into(),
@@ -346,7 +374,7 @@ mod tests {
         };
         let bind =
             ["127.0.0.1:0", "127.0.0.2:0"].map(|addr| Bind { addr: addr.parse().unwrap(), access: Access::default() });
-        Parts { listeners: vec![(Arc::new(listener), bind.into())], inheritance: Inheritance::default() }
+        Parts { listeners: vec![(Arc::new(listener), bind.into())], ..nothing() }
     }
 
     #[tokio::test]
@@ -360,7 +388,7 @@ mod tests {
         assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
         drop(held);
         assert_eq!(server.take_unused().len(), 1, "one listener, on two addresses");
-        server.apply(Parts { listeners: Vec::new(), ..parts() }).unwrap();
+        server.apply(nothing()).unwrap();
         server.stop_listening().await;
         assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");
     }

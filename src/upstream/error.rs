@@ -1,6 +1,7 @@
 //! Why no server was reached.
 
 use std::io;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -47,6 +48,18 @@ pub enum ConnectError {
     /// What the server was to be told of the client does not fit into a PROXY header.
     #[error("{0}: the client's certificate is too large to be passed on")]
     Header(#[source] HeaderTooLong),
+    /// Every server that could be tried has as many connections as it may have, and none of them ended in time.
+    #[error("every server has as many connections as it may have, and none ended within {} ms", waited.as_millis())]
+    Full {
+        /// How long the connection waited.
+        waited: Duration,
+    },
+    /// Every server that could be tried has as many connections as it may have, and enough clients wait already.
+    #[error("every server has as many connections as it may have, and {waiting} clients wait already")]
+    Crowded {
+        /// How many.
+        waiting: usize,
+    },
     /// The upstream has no servers.
     #[error("the upstream has no servers")]
     Empty,
@@ -56,14 +69,21 @@ impl ConnectError {
     /// Whether it was this machine that lacked something (descriptors, ports, memory) rather than the server.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let error = match self {
-            Self::Failed { error, .. } => error,
-            Self::Header(_) => return true,
-            _ => return false,
-        };
-        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-        matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
+        match self {
+            Self::Failed { error, .. } => is_local(error),
+            Self::Header(_) => true,
+            _ => false,
+        }
     }
+}
+
+fn is_local(error: &io::Error) -> bool {
+    // There is no way from this client's address to this server's, whatever the server does.
+    if error.kind() == io::ErrorKind::Unsupported {
+        return true;
+    }
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
 }
 
 fn others(tried: usize) -> String {
@@ -71,13 +91,22 @@ fn others(tried: usize) -> String {
 }
 
 /// Why one server was not reached.
+#[derive(Debug, Error)]
 pub(super) enum Failure {
+    #[error("{0}")]
     Connect(io::Error),
+    #[error("{0}")]
     Tls(Box<SessionError>),
+    #[error("the TLS handshake was not complete in time")]
     LateHandshake,
 }
 
 impl Failure {
+    /// Whether it was this machine that lacked something.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Connect(error) if is_local(error))
+    }
+
     /// Whether the server ended the connection after it had been made.
     pub(super) fn is_hang_up(&self) -> bool {
         let Self::Connect(error) = self else { return false };

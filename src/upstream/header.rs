@@ -88,6 +88,15 @@ pub struct TerminatedSession<'a> {
 }
 
 impl ProxyProtocol {
+    /// The header for a connection of snigate's own, such as a health check.
+    #[must_use]
+    pub fn own_header(self) -> Vec<u8> {
+        match self {
+            Self::V1 => v1_line(None),
+            Self::V2(_) => V2Header::local(),
+        }
+    }
+
     /// The header for a connection.
     ///
     /// A client without an IP address is `UNKNOWN` in version 1 and of the family `UNSPEC` in version 2. What is not known

@@ -1,64 +1,76 @@
 //! Servers behind a route: which one a connection goes to, and the next one when that cannot be reached.
 
+mod balance;
 mod dial;
 mod error;
 mod header;
+mod health;
+mod lease;
+mod options;
+mod places;
+mod random;
+mod registry;
+mod standing;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
 
 use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::name::Alpn;
 use crate::net::Stream;
-use crate::tls::Connector;
+use crate::upstream::balance::Candidate;
 use crate::upstream::dial::dial;
+use crate::upstream::error::Failure;
+use crate::upstream::lease::Attempt;
+use crate::upstream::places::{Line, Places, Turn, Wish};
+use crate::upstream::registry::Identity;
+use crate::upstream::standing::{Standing, Use};
 
 pub use error::ConnectError;
 pub use header::{Facts, ProxyProtocol, TerminatedSession, Tlvs};
+pub use health::{Check, CheckKey};
+pub use lease::Lease;
+pub use options::{Balance, Ejection, Health, HealthKind, Options, ServerOptions};
+pub use registry::Registry;
 
-/// What an upstream is made of. Two upstreams with equal options are the same upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Options {
-    /// The name that the log uses.
-    pub name: Arc<str>,
-    /// At least one server.
-    pub servers: Vec<UpstreamAddr>,
-    /// Which server a connection tries first.
-    pub balance: Balance,
-    /// What makes sessions of TLS with the servers, if they speak it. Its contents count, so that an upstream whose trust or
-    /// certificate was replaced is another one.
-    pub tls: Option<Arc<Connector>>,
-    /// The header that servers are sent before anything else.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// Whether servers see the client's address as that which the connection comes from.
-    pub transparent: bool,
-}
-
-impl Options {
-    /// Whether servers are told nothing of their clients.
-    #[must_use]
-    pub fn is_discreet(&self) -> bool {
-        self.proxy_protocol.is_none() && !self.transparent
-    }
-}
-
-/// Which server a connection tries first; the others follow in the order of the list, which is a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Balance {
-    /// Each in turn.
-    RoundRobin,
-    /// Always the first.
-    First,
-}
+/// A connection tries each server once, and all of them for so many times the time limit of one: whoever waits longer has
+/// gone away, and three that do not answer are no accident.
+const PATIENCE: u32 = 3;
 
 /// Servers, and whose turn it is.
 #[derive(Debug)]
 pub struct Upstream {
     options: Options,
-    turn: AtomicUsize,
+    /// In the order of the options.
+    servers: Box<[Server]>,
+    /// What servers have gained and not yet had; see [`balance::round_robin`].
+    credit: Mutex<Box<[i64]>>,
+    /// Held while somebody is ejected, so that no two are who together are too many.
+    ejecting: Mutex<()>,
+}
+
+/// A server.
+#[derive(Debug)]
+struct Server {
+    addr: UpstreamAddr,
+    /// Its number in the upstream.
+    at: usize,
+    /// Nothing where there is nothing to choose, to count or to remember: one server that no table describes.
+    known: Option<Box<Known>>,
+}
+
+/// A server, as far as it is there for longer than the upstream.
+#[derive(Debug)]
+struct Known {
+    places: Arc<Places>,
+    standing: Arc<Standing>,
+    /// Shared by the servers of the upstream.
+    line: Arc<Line>,
+    /// For [`balance::source_hash`].
+    number: u64,
 }
 
 /// What a server is sent first, and on whose behalf.
@@ -70,7 +82,8 @@ pub struct Request<'a> {
     pub agreed: Option<&'a Alpn>,
     /// For whom the server is reached.
     pub origin: Origin<'a>,
-    /// For each server that is tried.
+    /// For each server that is tried. Waiting for a place takes no longer either, and everything together no longer than
+    /// three times this.
     pub timeout: Duration,
 }
 
@@ -92,11 +105,40 @@ impl Origin<'_> {
     }
 }
 
+/// How good a choice a server is; the least is the best. `bool` says that it is a backup.
+type Rank = (Use, bool);
+
+/// Why there is no server to try.
+enum Nobody {
+    /// All have been tried.
+    Left,
+    /// Those of this rank have as many connections as they may have.
+    Free(Rank),
+}
+
 impl Upstream {
-    /// An upstream whose first server has the first turn.
+    /// An upstream of which nothing is known yet but what `registry` knows of its servers.
     #[must_use]
-    pub fn new(options: Options) -> Self {
-        Self { options, turn: AtomicUsize::new(0) }
+    pub fn new(options: Options, registry: &Registry) -> Self {
+        let is_shared = options.is_named() || options.servers.len() > 1;
+        let name = if options.is_named() { Arc::clone(&options.name) } else { Arc::from("") };
+        let known = |server: &ServerOptions| {
+            let identity: Identity = (Arc::clone(&name), server.addr.clone());
+            Box::new(Known {
+                places: registry.places(&identity, server.max_connections),
+                standing: registry.standing(&identity, &options),
+                line: registry.line(&name),
+                number: balance::server_number(&server.addr),
+            })
+        };
+        let server = |(at, server): (usize, &ServerOptions)| Server {
+            addr: server.addr.clone(),
+            at,
+            known: is_shared.then(|| known(server)),
+        };
+        let servers: Box<[Server]> = options.servers.iter().enumerate().map(server).collect();
+        let credit = Mutex::new(vec![0; if is_shared { servers.len() } else { 0 }].into());
+        Self { options, servers, credit, ejecting: Mutex::default() }
     }
 
     /// What it was made of.
@@ -105,107 +147,228 @@ impl Upstream {
         &self.options
     }
 
+    /// From now on these options count for the servers, also for those who wait for one of them.
+    pub fn activate(&self) {
+        for (known, options) in self.known().zip(&self.options.servers) {
+            known.places.set_limit(options.max_connections);
+            if self.options.ejection.is_none() {
+                known.standing.forgive();
+            }
+            if self.options.health.is_none() {
+                known.standing.forget_checks();
+            }
+            known.line.offer(&known.places);
+        }
+    }
+
+    /// All of the servers, or none.
+    fn known(&self) -> impl Iterator<Item = &Known> {
+        self.servers.iter().filter_map(|server| server.known.as_deref())
+    }
+
     /// Connects to a server and sends it what it is to be sent first. Where the servers speak TLS the handshake is part of
     /// that, and what is sent goes into the session.
     ///
+    /// Each server is tried once, those that are known to fail last of all. Cancellation gives everything back.
+    ///
     /// # Errors
     ///
-    /// That of the last server, when none could be reached.
-    pub async fn connect(&self, request: &Request<'_>) -> Result<(Stream, &UpstreamAddr), ConnectError> {
-        let servers = &self.options.servers;
-        let turn = match self.options.balance {
-            Balance::First => 0,
-            Balance::RoundRobin if servers.len() < 2 => 0,
-            Balance::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed) % servers.len(),
+    /// That of the last server, when none could be reached; or that all have as many connections as they may have.
+    pub async fn connect(&self, request: &Request<'_>) -> Result<(Stream, Lease<'_>), ConnectError> {
+        let begun = Instant::now();
+        let (attempt, deadline) = match self.choose(request, &[]) {
+            Ok(attempt) => (attempt, begun + request.timeout),
+            Err(Nobody::Left) => return Err(ConnectError::Empty),
+            // Boxed, like everything that most connections do not do: its state must not be in every one.
+            Err(Nobody::Free(rank)) => {
+                let attempt = Box::pin(self.wait(request, rank, &[], begun)).await?;
+                (attempt, Instant::now() + request.timeout)
+            }
         };
-        let mut last = ConnectError::Empty;
-        for (tried, server) in (1..).zip(servers[turn..].iter().chain(&servers[..turn])) {
-            let deadline = Instant::now() + request.timeout;
-            let connected = dial(server, self.options.tls.as_deref(), request, deadline).await;
-            let failure = match connected {
-                Ok(stream) => return Ok((stream, server)),
-                Err(failure) => failure,
-            };
-            // A server that was reached and then hung up may have read what it was sent. Sending that to another one as well
-            // could do twice what was asked for once (RFC 8446 §8).
-            let reached = !request.first.is_empty() && failure.is_hang_up();
-            last = failure.of(server.clone(), tried);
-            if reached {
-                break;
+        let is_hopeful = attempt.is_hopeful();
+        let dialled = dial(&attempt.server().addr, self.options.tls.as_deref(), request, deadline).await;
+        match self.conclude(attempt, request, dialled) {
+            Ok(reached) => Ok(reached),
+            Err(failed) => Box::pin(self.go_on(request, failed, is_hopeful, begun)).await,
+        }
+    }
+
+    /// Remembers what came of an attempt: a connection, or which server failed and why.
+    fn conclude<'a>(
+        &self,
+        mut attempt: Attempt<'a>,
+        request: &Request<'_>,
+        dialled: Result<Stream, Failure>,
+    ) -> Result<(Stream, Lease<'a>), (usize, Failure)> {
+        let server = attempt.server();
+        match dialled {
+            Ok(stream) => {
+                self.succeeded(server);
+                Ok((stream, attempt.into_lease()))
+            }
+            Err(failure) => {
+                // A server that hung up on a client may have had its reason in what the client sent, and no client is to
+                // choose which servers the others get.
+                let is_its_own = !failure.is_hang_up() || request.first.is_empty();
+                if is_its_own && !failure.is_local() {
+                    self.failed(server, attempt.end_trial(), &failure);
+                }
+                Err((server.at, failure))
             }
         }
-        Err(last)
+    }
+
+    /// Tries the other servers after the first one.
+    async fn go_on(
+        &self,
+        request: &Request<'_>,
+        (mut at, mut failure): (usize, Failure),
+        mut is_hopeful: bool,
+        begun: Instant,
+    ) -> Result<(Stream, Lease<'_>), ConnectError> {
+        let mut end = begun + request.timeout * if is_hopeful { PATIENCE } else { 1 };
+        let mut tried = Vec::new();
+        loop {
+            tried.push(at);
+            // A server that was reached and then hung up may have read what it was sent. Sending that to another one as well
+            // could do twice what was asked for once (RFC 8446 §8).
+            let is_over = !request.first.is_empty() && failure.is_hang_up();
+            let error = failure.of(self.servers[at].addr.clone(), tried.len());
+            if is_over || Instant::now() >= end {
+                return Err(error);
+            }
+            let attempt = match self.choose(request, &tried) {
+                Ok(attempt) => attempt,
+                Err(Nobody::Left) => return Err(error),
+                Err(Nobody::Free(rank)) => self.wait(request, rank, &tried, begun).await?,
+            };
+            // What is known to be down is given one more chance, not one for each.
+            if is_hopeful && !attempt.is_hopeful() {
+                is_hopeful = false;
+                end = end.min(Instant::now() + request.timeout);
+            }
+            let deadline = end.min(Instant::now() + request.timeout);
+            let dialled = dial(&attempt.server().addr, self.options.tls.as_deref(), request, deadline).await;
+            (at, failure) = match self.conclude(attempt, request, dialled) {
+                Ok(reached) => return Ok(reached),
+                Err(failed) => failed,
+            };
+        }
+    }
+
+    /// The server that it is best to try now, out of those that were not tried yet.
+    fn choose(&self, request: &Request<'_>, tried: &[usize]) -> Result<Attempt<'_>, Nobody> {
+        if let [server @ Server { known: None, .. }] = &*self.servers {
+            return if tried.is_empty() { Ok(Attempt::at(server)) } else { Err(Nobody::Left) };
+        }
+        let known = |at: usize| self.servers[at].known.as_deref();
+        loop {
+            let left = self.servers.iter().filter(|server| !tried.contains(&server.at));
+            let best = left.filter_map(|server| self.rank(server)).min().ok_or(Nobody::Left)?;
+            let candidate = |at: usize| {
+                let Known { places, standing, line, .. } = known(at)?;
+                // Who waits does so for servers that are well. One that is due would never be tried if nobody else did.
+                let is_free = !places.is_full() && (line.is_empty() || standing.judge() == Use::Due);
+                let is_candidate = is_free && !tried.contains(&at) && self.rank(&self.servers[at]) == Some(best);
+                let weight = self.options.servers[at].weight;
+                is_candidate.then(|| Candidate { weight, connections: places.taken() })
+            };
+            let chosen = self.balance(request, candidate);
+            let Some((at, Known { places, standing, .. })) = chosen.and_then(|at| Some((at, known(at)?))) else {
+                return Err(Nobody::Free(best));
+            };
+            if !places.take() {
+                continue;
+            }
+            let mut attempt = Attempt::at(&self.servers[at]);
+            if standing.judge() == Use::Due {
+                // Somebody else may have been faster; then it is no candidate any more.
+                if !standing.begin_trial() {
+                    continue;
+                }
+                attempt.try_out();
+            }
+            return Ok(attempt);
+        }
+    }
+
+    /// A server that is due counts as one that is well: whoever it falls to tries it.
+    fn rank(&self, server: &Server) -> Option<Rank> {
+        let state = match server.known.as_ref()?.standing.judge() {
+            Use::Due => Use::Well,
+            state => state,
+        };
+        Some((state, self.options.servers[server.at].backup))
+    }
+
+    fn balance(&self, request: &Request<'_>, candidate: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+        let count = self.servers.len();
+        // Nothing that may panic happens while it is held.
+        let credit = || self.credit.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.options.balance {
+            Balance::First => balance::first(count, candidate),
+            _ if count == 1 => balance::first(count, candidate),
+            Balance::RoundRobin => balance::round_robin(&mut credit(), candidate),
+            Balance::LeastConnections => balance::least_connections(&mut credit(), candidate),
+            Balance::Random => balance::random(count, candidate, [random::number(), random::number()]),
+            Balance::SourceHash => match request.origin.client.ip() {
+                Some(ip) => {
+                    let number = |at: usize| self.servers[at].known.as_ref().map_or(0, |known| known.number);
+                    balance::source_hash(count, candidate, balance::client_number(ip), number)
+                }
+                None => balance::round_robin(&mut credit(), candidate),
+            },
+        }
+    }
+
+    /// Waits for a place at a server of this rank.
+    async fn wait(
+        &self,
+        request: &Request<'_>,
+        rank: Rank,
+        tried: &[usize],
+        begun: Instant,
+    ) -> Result<Attempt<'_>, ConnectError> {
+        let Some(line) = self.known().next().map(|known| &known.line) else { return Err(ConnectError::Empty) };
+        let wishes = self.known().enumerate().filter(|(at, _)| !tried.contains(at));
+        let wishes = wishes.filter(|(at, _)| self.options.servers[*at].backup <= rank.1);
+        let wishes = wishes.map(|(at, Known { places, standing, .. })| Wish {
+            at,
+            places: Arc::clone(places),
+            standing: Arc::clone(standing),
+            in_any_state: rank.0 != Use::Well,
+        });
+        let place = match line.enter(wishes.collect()) {
+            Turn::Now(place) => place,
+            Turn::Never => return Err(ConnectError::Crowded { waiting: places::MAX_WAITING }),
+            Turn::Later(ticket) => {
+                let deadline = (Instant::now() + request.timeout).min(begun + request.timeout * PATIENCE);
+                let called = timeout_at(deadline, ticket.called()).await.ok().flatten();
+                called.ok_or_else(|| ConnectError::Full { waited: begun.elapsed() })?
+            }
+        };
+        Ok(Attempt::at(&self.servers[place.keep()]))
+    }
+
+    /// A server was not reached. Ejects it if that is one time too often.
+    fn failed(&self, server: &Server, was_trial: bool, failure: &Failure) {
+        let (Some(ejection), Some(known)) = (&self.options.ejection, &server.known) else { return };
+        let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let out = || self.known().filter(|known| known.standing.is_out()).count();
+        let may_eject = || out() < ejection.at_once(self.servers.len());
+        let Some(time) = known.standing.failed(ejection, was_trial, may_eject) else { return };
+        let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        warn!(upstream = &*self.options.name, server = %server.addr, time_ms, reason = %failure, "server is left out");
+    }
+
+    fn succeeded(&self, server: &Server) {
+        let Some(known) = &server.known else { return };
+        if known.standing.succeeded() {
+            info!(upstream = &*self.options.name, server = %server.addr, "server is used again");
+            known.line.offer(&known.places);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    async fn server() -> (TcpListener, UpstreamAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = UpstreamAddr::Socket(listener.local_addr().unwrap());
-        (listener, addr)
-    }
-
-    /// An address at which nobody listens: the socket is bound, so that nobody else gets the port.
-    fn closed() -> (socket2::Socket, UpstreamAddr) {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-        let addr = socket.local_addr().unwrap().as_socket().unwrap();
-        (socket, UpstreamAddr::Socket(addr))
-    }
-
-    fn upstream(servers: Vec<UpstreamAddr>, balance: Balance) -> Upstream {
-        let options =
-            Options { name: "u".into(), servers, balance, tls: None, proxy_protocol: None, transparent: false };
-        Upstream::new(options)
-    }
-
-    fn request() -> Request<'static> {
-        let client = ClientAddr::from("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap());
-        Request {
-            first: b"",
-            agreed: None,
-            origin: Origin { client, header: b"", transparent: false },
-            timeout: Duration::from_secs(5),
-        }
-    }
-
-    async fn picks(upstream: &Upstream, times: usize) -> Vec<UpstreamAddr> {
-        let mut picks = Vec::new();
-        for _ in 0..times {
-            picks.push(upstream.connect(&request()).await.unwrap().1.clone());
-        }
-        picks
-    }
-
-    #[tokio::test]
-    async fn round_robin_gives_each_server_its_turn() {
-        let ((_a, a), (_b, b)) = (server().await, server().await);
-        let servers = vec![a.clone(), b.clone()];
-        let upstream = upstream(servers, Balance::RoundRobin);
-        assert_eq!(picks(&upstream, 3).await, [a.clone(), b, a]);
-    }
-
-    #[tokio::test]
-    async fn a_server_that_refuses_is_passed_over() {
-        let ((_a, a), (_b, b)) = (closed(), server().await);
-        for balance in [Balance::First, Balance::RoundRobin] {
-            let servers = vec![a.clone(), b.clone()];
-            let upstream = upstream(servers, balance);
-            assert_eq!(picks(&upstream, 2).await, [b.clone(), b.clone()]);
-        }
-    }
-
-    #[tokio::test]
-    async fn when_all_refuse_the_error_names_the_last_and_counts_them() {
-        let ((_a, a), (_b, b)) = (closed(), closed());
-        let servers = vec![a, b.clone()];
-        let upstream = upstream(servers, Balance::First);
-        let error = upstream.connect(&request()).await.unwrap_err().to_string();
-        assert!(error.starts_with(&b.to_string()) && error.ends_with("(the last of 2 servers tried)"), "{error}");
-    }
-}
+mod tests;

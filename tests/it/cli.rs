@@ -321,7 +321,9 @@ fn a_name_that_two_files_define_is_an_error_that_shows_both() {
 fn what_show_prints_is_a_configuration_that_shows_the_same() {
     let dir = with_config(&format!(
         "{LISTENER}{CERTIFICATE}[routes.a]\nsni = \"A.example.\"\naction = \"terminate\"\nupstream = \"app\"\ntls = \"m\"\n\
-         timeouts.idle = \"off\"\n[upstreams.app]\nservers = [\"10.0.0.1:1\", \"unix:/s\"]\nconnect_timeout = \"90s\"\n\
+         timeouts.idle = \"off\"\n[upstreams.app]\nconnect_timeout = \"90s\"\n\
+         servers = [\"10.0.0.1:1\", {{ address = \"unix:/s\", weight = 3, max_connections = 7, backup = true }}]\n\
+         balance = \"source_hash\"\nejection = {{ failures = 9, max_percent = 60 }}\nhealth.rise = 4\n\
          [tls.base]\nmin_version = \"1.3\"\n[tls.m]\nextends = \"base\"\nclient_auth.ca_files = \"ca.pem\"\n"
     ));
     let shown = snigate(dir.path(), &["show"]);
@@ -337,6 +339,13 @@ fn what_show_prints_is_a_configuration_that_shows_the_same() {
         route["timeouts"]["connect"].as_str().map(|text| text.parse::<jiff::SignedDuration>().unwrap().as_secs()),
         Some(90)
     );
+    let upstream = &shown["upstreams"]["app"];
+    let server = &upstream["servers"][1];
+    assert_eq!((server["weight"].as_integer(), server["max_connections"].as_integer()), (Some(3), Some(7)));
+    assert_eq!((server["backup"].as_bool(), upstream["balance"].as_str()), (Some(true), Some("source_hash")));
+    let (ejection, health) = (&upstream["ejection"], &upstream["health"]);
+    assert_eq!((ejection["failures"].as_integer(), ejection["max_percent"].as_integer()), (Some(9), Some(60)));
+    assert_eq!((health["kind"].as_str(), health["rise"].as_integer()), (Some("tcp"), Some(4)));
     assert_eq!(policy["min_version"].as_str(), Some("1.3"));
     assert_eq!(policy["client_auth"]["mode"].as_str(), Some("require_and_verify"));
 }

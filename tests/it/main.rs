@@ -4,6 +4,7 @@
 
 mod support;
 
+mod balance;
 mod cli;
 mod hello;
 mod keys;

@@ -205,6 +205,7 @@ fn report_circles(
         };
         let own = upstream.servers.iter().find_map(|server| {
             let is_here = |name: &str| route.listeners.as_ref().is_none_or(|on| on.iter().any(|on| &**on == name));
+            let server = &server.addr;
             let name = match server {
                 UpstreamAddr::Socket(server) => {
                     let is_own = |(name, bind): &&(&str, IpAddr)| {
@@ -231,7 +232,7 @@ fn report_circles(
 /// Whether a session that snigate itself begins with these servers would be taken by the same route, if they were snigate.
 fn comes_back(route: &Route, upstream: &upstream::Options) -> bool {
     let Some(tls) = &upstream.tls else { return false };
-    upstream.servers.iter().filter_map(|server| tls.name_of(server)).any(|name| {
+    upstream.servers.iter().filter_map(|server| tls.name_of(&server.addr)).any(|name| {
         match name.to_string().parse::<ServerName>() {
             Ok(name) => route.rule.names.iter().any(|pattern| pattern.matches(&name)),
             // An address is sent as no name.

@@ -11,6 +11,7 @@ mod premature;
 mod revocation;
 mod routes;
 mod self_signed;
+mod servers;
 mod tls;
 mod trust;
 mod unused;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::addr::UpstreamAddr;
-use crate::config::compile::Report;
 use crate::config::compile::origin;
 use crate::config::compile::tls::{DEFAULT_TLS, Materials};
 use crate::config::compile::upstream_tls::{Context, is_shown_to_servers};
 use crate::config::compile::upstreams::{self, Upstream};
+use crate::config::compile::{Report, servers};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, At, List};
 use crate::config::read::{In, Merged};
@@ -215,15 +215,9 @@ impl Compiler<'_> {
                 let servers: Vec<UpstreamAddr> = self.report.parse_all("upstream", &list);
                 let name = addresses.iter().map(|address| address.as_str()).collect::<Vec<_>>().join(",");
                 let complete = servers.len() == addresses.len();
-                let options = upstream::Options {
-                    name: name.into(),
-                    servers,
-                    balance: upstream::Balance::First,
-                    tls: None,
-                    proxy_protocol: None,
-                    transparent: false,
-                };
-                complete.then(|| Arc::new(options))
+                let spans = addresses.iter().map(|address| &address.span);
+                servers::refuse_twice(servers.iter().zip(spans), "upstream", &mut self.report);
+                complete.then(|| Arc::new(upstream::Options::new(name, servers)))
             }
         }
     }

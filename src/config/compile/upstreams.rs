@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::UpstreamAddr;
-use crate::config::compile::Report;
 use crate::config::compile::origin;
 use crate::config::compile::upstream_tls::{self, Context};
+use crate::config::compile::{Report, servers};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
 use crate::config::read::In;
@@ -40,27 +40,34 @@ fn upstream(
         let message = "the name of an upstream has no colon: routes would read it as an address";
         report.error(&table.span, message, None);
     }
-    let file::Upstream { servers, balance, connect_timeout, tls, .. } = &table.value;
-    let list = servers.clone().unwrap_or_default();
+    let file::Upstream { servers, balance, ejection, health, connect_timeout, tls, .. } = &table.value;
+    let empty = file::Servers::default();
+    let list = servers.as_ref().unwrap_or(&empty);
     if list.0.is_empty() {
         report.error(&table.span, "servers is missing", "add `servers = [\"192.0.2.1:8443\"]`".to_owned());
     }
-    let servers: Vec<UpstreamAddr> = report.parse_all("servers", &list);
-    let balance = match balance {
-        Some(file::Balance::First) => upstream::Balance::First,
+    let balance = match balance.as_ref().map(|balance| balance.value) {
         Some(file::Balance::RoundRobin) | None => upstream::Balance::RoundRobin,
+        Some(file::Balance::LeastConnections) => upstream::Balance::LeastConnections,
+        Some(file::Balance::Random) => upstream::Balance::Random,
+        Some(file::Balance::SourceHash) => upstream::Balance::SourceHash,
+        Some(file::Balance::First) => upstream::Balance::First,
     };
+    let servers = servers::servers(list, balance, report);
     let connect_timeout = connect_timeout.as_ref().and_then(|text| report.duration("connect_timeout", text));
-    let complete = !servers.is_empty() && servers.len() == list.0.len();
-    let tls = upstream_tls::compile(name, tls.as_ref(), &servers, context, report)?;
-    let origin = origin::compile(&table.value, &servers, report)?;
-    let options = Arc::new(upstream::Options {
-        name: name.into(),
-        servers,
-        balance,
-        tls,
-        proxy_protocol: origin.proxy_protocol,
-        transparent: origin.transparent,
-    });
-    complete.then_some(Upstream { options, connect_timeout })
+    let is_complete = servers.as_ref().is_some_and(|servers| !servers.is_empty());
+    let mut options = upstream::Options::new(name, servers.unwrap_or_default());
+    options.balance = balance;
+    options.ejection = servers::ejection(ejection.as_ref(), options.ejection, list.0.len(), report);
+    let addresses: Vec<UpstreamAddr> = options.servers.iter().map(|server| server.addr.clone()).collect();
+    let connector = upstream_tls::compile(name, tls.as_ref(), &addresses, context, report);
+    // Where `tls` has a mistake, that is what is reported.
+    let has_tls = connector.as_ref().is_none_or(Option::is_some);
+    options.health = servers::health(health.as_ref(), has_tls, report);
+    let origin = origin::compile(&table.value, &addresses, report);
+    options.tls = connector?;
+    let origin = origin?;
+    options.proxy_protocol = origin.proxy_protocol;
+    options.transparent = origin.transparent;
+    is_complete.then(|| Upstream { options: Arc::new(options), connect_timeout })
 }

@@ -8,19 +8,26 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::config::file::{At, List, TlsVersion};
+use crate::config::file::{At, Ejection, Health, List, Servers, TlsVersion};
 
 /// `[upstreams.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
-    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`.
+    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`; or tables with an `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub servers: Option<List>,
-    /// Which server a connection tries first. The others follow in order.
+    pub servers: Option<Servers>,
+    /// Which server a connection tries first; `round_robin` unless given. Each that cannot be reached is followed by the
+    /// next choice among the others.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub balance: Option<Balance>,
-    /// How long to wait for each server; `timeouts.connect` of the route otherwise.
+    pub balance: Option<At<Balance>>,
+    /// When a server that fails is left out for a while: a table, or `"off"`. Three failures in a row unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ejection: Option<At<Ejection>>,
+    /// Asks servers again and again whether they are there: a table, or `true` for one without keys. Off unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<At<Health>>,
+    /// How long to wait for each server, and for a place at one; `timeouts.connect` of the route otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<At<String>>,
     /// The servers speak TLS, and how they are verified: a table, or `true` for one without keys. For routes that terminate.
@@ -53,8 +60,14 @@ pub enum ProxyProtocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// Each in turn.
+    /// Each in turn, as often as its weight says.
     RoundRobin,
+    /// The one with the fewest connections for its weight.
+    LeastConnections,
+    /// Of two at random, the one with fewer connections for its weight.
+    Random,
+    /// For each client's IP address the same one, as often as its weight says. A client without one gets each in turn.
+    SourceHash,
     /// Always the first.
     First,
 }

@@ -1,0 +1,165 @@
+//! `servers`, `health` and `ejection` of an upstream.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+use std::ops::Range;
+
+use crate::addr::UpstreamAddr;
+use crate::config::compile::Report;
+use crate::config::file::{self, At, EjectionTable, HealthTable, Servers, Short};
+use crate::upstream::{self, Ejection, Health, HealthKind, ServerOptions};
+
+/// More say nothing that fewer do not: 1000 to 1 is a server that hardly takes part.
+const MAX_WEIGHT: u32 = 1000;
+
+/// The servers, if there is no mistake in any of them; mistakes have been reported.
+pub(super) fn servers(
+    list: &Servers,
+    balance: upstream::Balance,
+    report: &mut Report<'_>,
+) -> Option<Vec<ServerOptions>> {
+    let before = report.mistakes();
+    let servers: Vec<ServerOptions> = list.0.iter().filter_map(|entry| server(entry, balance, report)).collect();
+    refuse_twice(
+        servers.iter().map(|server| &server.addr).zip(list.0.iter().map(|entry| &entry.span)),
+        "servers",
+        report,
+    );
+    if let Some(entry) = list.0.first().filter(|_| !servers.is_empty() && servers.iter().all(|server| server.backup)) {
+        let help = "remove `backup` from at least one".to_owned();
+        report.error(&entry.span, "servers: every server is a backup, and there is nothing that they are for", help);
+    }
+    (report.mistakes() == before).then_some(servers)
+}
+
+/// Refuses addresses that stand in a list more than once.
+pub(super) fn refuse_twice<'a>(
+    servers: impl Iterator<Item = (&'a UpstreamAddr, &'a Range<usize>)>,
+    key: &str,
+    report: &mut Report<'_>,
+) {
+    let mut seen = HashSet::new();
+    for (addr, span) in servers {
+        if !seen.insert(addr) {
+            let help = "remove it; in `servers` of an `[upstreams]` table `weight = 2` makes it count twice".to_owned();
+            report.error(span, format_args!("{key}: {addr} stands there twice"), help);
+        }
+    }
+}
+
+fn server(entry: &At<file::Server>, balance: upstream::Balance, report: &mut Report<'_>) -> Option<ServerOptions> {
+    let table = match &entry.value {
+        Short::Word(text) => {
+            let text = At { value: text.clone(), span: entry.span.clone() };
+            return report.parse::<UpstreamAddr>("servers", &text).map(Into::into);
+        }
+        Short::Table(table) => table,
+    };
+    let file::ServerTable { address, weight, max_connections, backup } = &**table;
+    let Some(address) = address else {
+        let help = "add `address = \"192.0.2.1:8443\"` to the table".to_owned();
+        report.error(&entry.span, "servers: address is missing", help);
+        return None;
+    };
+    let mut server: ServerOptions = report.parse::<UpstreamAddr>("servers: address", address)?.into();
+    if let Some(weight) = weight {
+        server.weight = number("servers: weight", weight, MAX_WEIGHT, report)?;
+        if balance == upstream::Balance::First {
+            let help = "remove it, or choose another `balance`".to_owned();
+            report.error(&weight.span, "servers: weight has no meaning with balance = \"first\"", help);
+        }
+    }
+    if let Some(limit) = max_connections {
+        server.max_connections = NonZeroU32::new(number("servers: max_connections", limit, u32::MAX, report)?);
+    }
+    server.backup = backup.unwrap_or(false);
+    Some(server)
+}
+
+/// A whole number from 1 to `most`.
+fn number(key: &str, number: &At<u64>, most: u32, report: &mut Report<'_>) -> Option<u32> {
+    let fitting = u32::try_from(number.value).ok().filter(|number| (1..=most).contains(number));
+    if fitting.is_none() {
+        let message = format!("{key}: {} is not a whole number from 1 to {most}", number.value);
+        report.error(&number.span, message, "leave it out to have the default".to_owned());
+    }
+    fitting
+}
+
+/// When servers are left out: what is written, and otherwise the default, where there are enough of them for it.
+pub(super) fn ejection(
+    key: Option<&At<file::Ejection>>,
+    default: Option<Box<Ejection>>,
+    servers: usize,
+    report: &mut Report<'_>,
+) -> Option<Box<Ejection>> {
+    let Some(key) = key else { return default };
+    let EjectionTable { failures, time, max_time, max_percent } = match &key.value {
+        Short::Word(word) if word == "off" => return None,
+        Short::Word(word) => {
+            let help = "write `ejection = \"off\"`, or a table such as `{ failures = 3, time = \"1s\" }`".to_owned();
+            report.error(&key.span, format_args!("ejection: {word:?} is neither \"off\" nor a table"), help);
+            return None;
+        }
+        Short::Table(table) => &**table,
+    };
+    let mut ejection = Ejection::default();
+    if let Some(failures) = failures {
+        ejection.failures = number("ejection.failures", failures, u32::MAX, report)?;
+    }
+    if let Some(time) = time {
+        ejection.time = report.duration("ejection.time", time)?;
+        // Who asks for longer at first does not mean that it gets shorter.
+        ejection.max_time = ejection.max_time.max(ejection.time);
+    }
+    if let Some(max_time) = max_time {
+        ejection.max_time = report.duration("ejection.max_time", max_time)?;
+        if ejection.max_time < ejection.time {
+            let help = "write the longer one in `max_time`".to_owned();
+            report.error(&max_time.span, "ejection.max_time is less than ejection.time", help);
+        }
+    }
+    if let Some(percent) = max_percent {
+        ejection.max_percent = u8::try_from(number("ejection.max_percent", percent, 100, report)?).unwrap_or(100);
+    }
+    if servers > 0 && ejection.at_once(servers) == 0 {
+        let most = ejection.max_percent;
+        let message = format!("ejection: {most} percent of {servers} are none, so that no server is ever left out");
+        let help = "write a larger `max_percent`, or `ejection = \"off\"`".to_owned();
+        report.error(&key.span, message, help);
+    }
+    Some(Box::new(ejection))
+}
+
+/// How servers are asked whether they are there, if they are to be.
+pub(super) fn health(key: Option<&At<file::Health>>, has_tls: bool, report: &mut Report<'_>) -> Option<Box<Health>> {
+    let key = key?;
+    let mut health = Health::of(if has_tls { HealthKind::Tls } else { HealthKind::Tcp });
+    let HealthTable { kind, interval, timeout, rise, fall } = match &key.value {
+        Short::Word(false) => return None,
+        Short::Word(true) => return Some(Box::new(health)),
+        Short::Table(table) => &**table,
+    };
+    match kind.as_ref().map(|kind| (kind.value, &kind.span)) {
+        Some((file::HealthKind::Tls, span)) if !has_tls => {
+            let message = "health.kind is \"tls\", and nothing says whom to believe: the upstream has no `tls`";
+            let help = "write `kind = \"tcp\"`; with `action = \"passthrough\"` the servers' TLS is none of snigate's business";
+            report.error(span, message, help.to_owned());
+        }
+        Some((file::HealthKind::Tcp, _)) => health.kind = HealthKind::Tcp,
+        Some((file::HealthKind::Tls, _)) | None => {}
+    }
+    if let Some(interval) = interval {
+        health.interval = report.duration("health.interval", interval)?;
+    }
+    if let Some(timeout) = timeout {
+        health.timeout = report.duration("health.timeout", timeout)?;
+    }
+    if let Some(rise) = rise {
+        health.rise = number("health.rise", rise, u32::MAX, report)?;
+    }
+    if let Some(fall) = fall {
+        health.fall = number("health.fall", fall, u32::MAX, report)?;
+    }
+    Some(Box::new(health))
+}

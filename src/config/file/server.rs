@@ -1,0 +1,241 @@
+//! `servers`, `health` and `ejection` of an `[upstreams]` table: each has a short form and a long one.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::config::file::At;
+
+/// A server: its address, or a table.
+pub type Server = Short<String, ServerTable>;
+
+/// `true`, which is a table without keys, or `false`, which is none; or a table.
+pub type Health = Short<bool, HealthTable>;
+
+/// `"off"`, or a table.
+pub type Ejection = Short<String, EjectionTable>;
+
+/// One server, or a list of servers.
+#[derive(Debug, Default)]
+pub struct Servers(pub Vec<At<Server>>);
+
+/// A server with more than an address.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerTable {
+    /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<At<String>>,
+    /// Its share of the connections beside the others: 1 to 1000, 1 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<At<u64>>,
+    /// How many connections it has at a time. Further ones go to other servers, or wait, for as long as `connect` of the
+    /// timeouts says, until one ends. No limit unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<At<u64>>,
+    /// Whether it is used only while no other server is. False unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<bool>,
+}
+
+/// How servers are asked whether they are there.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthTable {
+    /// What a server must do; `tls` unless given where the upstream has `tls`, otherwise `tcp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<At<HealthKind>>,
+    /// From one check to the next, give or take a tenth. 5s unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<At<String>>,
+    /// For one check. 2s unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<At<String>>,
+    /// How many checks in a row must succeed before a server that is down is up. 2 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rise: Option<At<u64>>,
+    /// How many checks in a row must fail before a server that is up is down. 3 unless given. The very first one counts alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fall: Option<At<u64>>,
+}
+
+/// What a check asks of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthKind {
+    /// To accept a connection.
+    Tcp,
+    /// A handshake as `tls` of the upstream says, certificates and all.
+    Tls,
+}
+
+/// When a server that fails is left out for a while.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EjectionTable {
+    /// How many attempts to connect must fail, with none that succeeds in between. 3 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<At<u64>>,
+    /// For how long it is left out the first time; then one connection tries it, and as long as that fails the time is
+    /// doubled. 1s unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<At<String>>,
+    /// The longest that it is left out. 60s unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<At<String>>,
+    /// How much of the servers, in percent and rounded down, may be left out at the same time. 50 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_percent: Option<At<u64>>,
+}
+
+/// A text or a truth value in place of a table, or the table.
+#[derive(Debug)]
+pub enum Short<S, T> {
+    /// The short form.
+    Word(S),
+    /// The table.
+    Table(Box<T>),
+}
+
+/// What may stand in place of a table.
+pub trait Word: Sized {
+    /// In words, with the table.
+    const EXPECTED: &'static str;
+
+    /// From a text, if it may be one.
+    fn text(text: &str) -> Option<Self>;
+
+    /// From `true` or `false`, if it may be one of them.
+    fn switch(on: bool) -> Option<Self>;
+}
+
+impl Word for String {
+    const EXPECTED: &'static str = "a string or a table";
+
+    fn text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+
+    fn switch(_: bool) -> Option<Self> {
+        None
+    }
+}
+
+impl Word for bool {
+    const EXPECTED: &'static str = "a table, true or false";
+
+    fn text(_: &str) -> Option<Self> {
+        None
+    }
+
+    fn switch(on: bool) -> Option<Self> {
+        Some(on)
+    }
+}
+
+impl<'de, S: Word, T: Deserialize<'de>> Deserialize<'de> for Short<S, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ShortVisitor<S, T>(PhantomData<(S, T)>);
+        impl<'de, S: Word, T: Deserialize<'de>> Visitor<'de> for ShortVisitor<S, T> {
+            type Value = Short<S, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(S::EXPECTED)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                let wrong = || E::invalid_type(de::Unexpected::Str(text), &self);
+                S::text(text).map(Short::Word).ok_or_else(wrong)
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Self::Value, E> {
+                let wrong = || E::invalid_type(de::Unexpected::Bool(on), &self);
+                S::switch(on).map(Short::Word).ok_or_else(wrong)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(Short::Table)
+            }
+        }
+        deserializer.deserialize_any(ShortVisitor(PhantomData))
+    }
+}
+
+impl<S: Serialize, T: Serialize> Serialize for Short<S, T> {
+    fn serialize<W: Serializer>(&self, serializer: W) -> Result<W::Ok, W::Error> {
+        match self {
+            Self::Word(word) => word.serialize(serializer),
+            Self::Table(table) => table.serialize(serializer),
+        }
+    }
+}
+
+impl<S: JsonSchema, T: JsonSchema> JsonSchema for Short<S, T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Short{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (word, table) = (generator.subschema_for::<S>(), generator.subschema_for::<T>());
+        schemars::json_schema!({ "anyOf": [word, table] })
+    }
+}
+
+impl<'de> Deserialize<'de> for Servers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ServersVisitor;
+        impl<'de> Visitor<'de> for ServersVisitor {
+            type Value = Result<Vec<At<Server>>, Server>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a server or a list of servers, each a string or a table")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Server::deserialize(text.into_deserializer()).map(Err)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Server::deserialize(MapAccessDeserializer::new(map)).map(Err)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(items)).map(Ok)
+            }
+        }
+        struct OneOrMany(Result<Vec<At<Server>>, Server>);
+        impl<'de> Deserialize<'de> for OneOrMany {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(ServersVisitor).map(Self)
+            }
+        }
+        let At { value: OneOrMany(value), span } = At::deserialize(deserializer)?;
+        Ok(Self(value.unwrap_or_else(|value| vec![At { value, span }])))
+    }
+}
+
+impl Serialize for Servers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Servers {
+    fn schema_name() -> Cow<'static, str> {
+        "Servers".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let server = generator.subschema_for::<Server>();
+        schemars::json_schema!({ "anyOf": [server, { "type": "array", "items": server }] })
+    }
+}

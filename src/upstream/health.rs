@@ -1,0 +1,118 @@
+//! Asking servers again and again whether they are there, beside the connections of clients.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{info, warn};
+
+use crate::addr::UpstreamAddr;
+use crate::net::{LINGER, Stream, Transport, close_in_order, connect};
+use crate::tls::{Connector, SessionError};
+use crate::upstream::header::ProxyProtocol;
+use crate::upstream::options::{Health, HealthKind};
+use crate::upstream::places::{Line, Places};
+use crate::upstream::standing::Standing;
+use crate::upstream::{Upstream, random};
+
+/// What makes a check the same one: a reload that does not change it lets it go on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CheckKey {
+    upstream: Arc<str>,
+    addr: UpstreamAddr,
+    tls: Option<Arc<Connector>>,
+    proxy_protocol: Option<ProxyProtocol>,
+    health: Health,
+}
+
+/// A server that is to be asked again and again.
+#[derive(Debug)]
+pub struct Check {
+    key: CheckKey,
+    standing: Arc<Standing>,
+    places: Arc<Places>,
+    line: Arc<Line>,
+}
+
+impl Upstream {
+    /// A check for each server, if they are to be checked.
+    pub fn checks(&self) -> impl Iterator<Item = Check> {
+        let checked = self.options.health.as_deref().into_iter().flat_map(|health| {
+            let known = self.servers.iter().filter_map(|server| Some((server.addr.clone(), server.known.as_ref()?)));
+            known.map(move |server| (health, server))
+        });
+        checked.map(|(health, (addr, known))| Check {
+            key: CheckKey {
+                upstream: Arc::clone(&self.options.name),
+                addr,
+                tls: self.options.tls.clone().filter(|_| health.kind == HealthKind::Tls),
+                proxy_protocol: self.options.proxy_protocol,
+                health: health.clone(),
+            },
+            standing: Arc::clone(&known.standing),
+            places: Arc::clone(&known.places),
+            line: Arc::clone(&known.line),
+        })
+    }
+}
+
+impl Check {
+    /// What tells it from others.
+    #[must_use]
+    pub fn key(&self) -> &CheckKey {
+        &self.key
+    }
+
+    /// Checks for ever, from now on; the first time at some moment of the first tenth of the interval. Cancellation closes
+    /// the connection of a check that is on its way.
+    pub async fn run(self) {
+        let CheckKey { upstream, addr, health, .. } = &self.key;
+        sleep(health.interval.mul_f64(0.1 * random::fraction(random::number()))).await;
+        loop {
+            let (stream, error) = match self.ask().await {
+                Ok(stream) => (stream, None),
+                Err(error) => (None, Some(error)),
+            };
+            match self.standing.checked(error.is_none(), health) {
+                Some(false) => {
+                    let reason = error.unwrap_or_default();
+                    warn!(upstream = &**upstream, server = %addr, reason, "server is down");
+                }
+                Some(true) => {
+                    info!(upstream = &**upstream, server = %addr, "server is up");
+                    self.line.offer(&self.places);
+                }
+                None => {}
+            }
+            if let Some(mut socket) = stream {
+                // A server that is reset, or hung up on with something unread, would have something to log.
+                close_in_order(&mut socket, Instant::now() + LINGER).await;
+            }
+            sleep(random::about(health.interval, 0.1)).await;
+        }
+    }
+
+    /// One check: a connection that has yet to be closed, if there is one left, or what was wrong.
+    async fn ask(&self) -> Result<Option<Transport>, String> {
+        let CheckKey { addr, tls, health, proxy_protocol, .. } = &self.key;
+        let deadline = Instant::now() + health.timeout;
+        let header = proxy_protocol.map_or_else(Vec::new, ProxyProtocol::own_header);
+        let stream = connect(addr, &header, deadline).await.map_err(|error| error.to_string())?;
+        let tcp = match stream {
+            Stream::Tcp(tcp) => tcp,
+            Stream::Unix(unix) => return Ok(Some(Transport::Unix(unix))),
+            Stream::Tls(_) | Stream::TlsUpstream(_) => return Ok(None),
+        };
+        let Some(tls) = tls else { return Ok(Some(Transport::Tcp(tcp))) };
+        let session = async {
+            let mut session = tls.connect(tcp, addr, None).await?;
+            // It ends with a close_notify.
+            let _ = session.shutdown().await;
+            Ok(Transport::Tcp(session.into_inner().0))
+        };
+        match timeout_at(deadline, session).await {
+            Ok(session) => session.map(Some).map_err(|error: SessionError| error.to_string()),
+            Err(_) => Err("the TLS handshake was not complete in time".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What is known of a server's health: what came of connections, and what came of checks.
+//!
+//! Each has its say, and both must say yes. Attempts in a row that failed eject a server for a while, and one connection
+//! then tries whether it is well. Checks hold it down until they succeed again, and that ends an ejection as well.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::upstream::options::{Ejection, Health};
+use crate::upstream::random;
+
+/// Attempts have failed since the last success.
+const FAILING: u8 = 1;
+/// It is ejected.
+const OUT: u8 = 2;
+/// Checks say that it is down.
+const DOWN: u8 = 4;
+
+/// Whether a server is to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Use {
+    /// Like any other.
+    Well,
+    /// By one connection, which tries whether it is well.
+    Due,
+    /// Only if nobody else is left: it is ejected.
+    Ejected,
+    /// Only if nobody else is left, not even one that is ejected.
+    Down,
+}
+
+/// What is known of a server's health.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// What the history comes to, so that nobody who finds a server well has to wait for anybody.
+    flags: AtomicU8,
+    history: Mutex<History>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    /// Attempts in a row that failed.
+    failures: u32,
+    /// Ejections in a row.
+    ejections: u32,
+    /// When it is to be tried again, while it is ejected.
+    due: Option<Instant>,
+    /// Somebody is trying.
+    on_trial: bool,
+    /// What checks have come to, if there were any.
+    verdict: Option<bool>,
+    /// Checks in a row that contradict the verdict.
+    contradictions: u32,
+}
+
+impl Standing {
+    /// Whether it is to be used.
+    pub(super) fn judge(&self) -> Use {
+        self.judge_at(Instant::now)
+    }
+
+    /// The time is asked for only where it matters.
+    fn judge_at(&self, now: impl FnOnce() -> Instant) -> Use {
+        let flags = self.flags.load(Ordering::Acquire);
+        if flags & DOWN != 0 {
+            Use::Down
+        } else if flags & OUT == 0 {
+            Use::Well
+        } else if self.history().is_due(now()) {
+            Use::Due
+        } else {
+            Use::Ejected
+        }
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & OUT != 0
+    }
+
+    /// Whether the caller is the one who tries it. It then says what came of it, or that it gave up.
+    pub(super) fn begin_trial(&self) -> bool {
+        self.begin_trial_at(Instant::now())
+    }
+
+    fn begin_trial_at(&self, now: Instant) -> bool {
+        let mut history = self.history();
+        let begins = history.is_due(now);
+        history.on_trial |= begins;
+        begins
+    }
+
+    /// The trial ended without an answer.
+    pub(super) fn give_up_trial(&self) {
+        self.history().on_trial = false;
+    }
+
+    /// It was reached. Whether that ended an ejection.
+    pub(super) fn succeeded(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & (FAILING | OUT) != 0 && self.forgive()
+    }
+
+    /// Forgets every failure. Whether that ended an ejection.
+    pub(super) fn forgive(&self) -> bool {
+        let mut history = self.history();
+        *history = History { verdict: history.verdict, contradictions: history.contradictions, ..History::default() };
+        self.flags.fetch_and(!(FAILING | OUT), Ordering::AcqRel) & OUT != 0
+    }
+
+    /// It was not reached. For how long it is ejected, if it is ejected by that: `may_eject` is asked when it is to be.
+    pub(super) fn failed(
+        &self,
+        ejection: &Ejection,
+        was_trial: bool,
+        may_eject: impl FnOnce() -> bool,
+    ) -> Option<Duration> {
+        let mut history = self.history();
+        let is_out = history.due.is_some();
+        // Who comes as a last resort, or began before the ejection, says nothing new.
+        if is_out && !was_trial {
+            return None;
+        }
+        history.failures = history.failures.saturating_add(1);
+        self.flags.fetch_or(FAILING, Ordering::AcqRel);
+        if !is_out && (history.failures < ejection.failures || !may_eject()) {
+            return None;
+        }
+        let doubled = ejection.time.saturating_mul(2_u32.saturating_pow(history.ejections));
+        let time = random::about(doubled.min(ejection.max_time), 0.2).min(ejection.max_time);
+        history.ejections = history.ejections.saturating_add(1);
+        history.due = Some(Instant::now() + time);
+        history.on_trial = false;
+        self.flags.fetch_or(OUT, Ordering::AcqRel);
+        Some(time)
+    }
+
+    /// A check succeeded, or failed. The new verdict, if that changed it.
+    ///
+    /// The first check decides alone: nothing was known before it, and a server is used until something is.
+    pub(super) fn checked(&self, is_well: bool, health: &Health) -> Option<bool> {
+        let mut history = self.history();
+        let changed = match history.verdict {
+            None => !is_well,
+            Some(verdict) if verdict == is_well => {
+                history.contradictions = 0;
+                false
+            }
+            Some(_) => {
+                history.contradictions += 1;
+                history.contradictions >= if is_well { health.rise } else { health.fall }
+            }
+        };
+        if !changed {
+            history.verdict.get_or_insert(is_well);
+            return None;
+        }
+        history.verdict = Some(is_well);
+        history.contradictions = 0;
+        drop(history);
+        if is_well {
+            self.flags.fetch_and(!DOWN, Ordering::AcqRel);
+            self.forgive();
+        } else {
+            self.flags.fetch_or(DOWN, Ordering::AcqRel);
+        }
+        Some(is_well)
+    }
+
+    /// There are no checks any more, and nothing that they said counts. Whether it was down.
+    pub(super) fn forget_checks(&self) -> bool {
+        let mut history = self.history();
+        (history.verdict, history.contradictions) = (None, 0);
+        self.flags.fetch_and(!DOWN, Ordering::AcqRel) & DOWN != 0
+    }
+
+    /// Nothing in it is ever half done.
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl History {
+    fn is_due(&self, now: Instant) -> bool {
+        !self.on_trial && self.due.is_some_and(|due| due <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::options::HealthKind;
+
+    fn eject(standing: &Standing) -> Duration {
+        let ejection = Ejection::default();
+        assert_eq!(standing.failed(&ejection, false, || true), None);
+        assert_eq!(standing.failed(&ejection, false, || true), None);
+        assert_eq!(standing.judge(), Use::Well);
+        standing.failed(&ejection, false, || true).expect("the third failure")
+    }
+
+    #[test]
+    fn failures_in_a_row_eject_and_one_connection_tries_again() {
+        let standing = Standing::default();
+        standing.failed(&Ejection::default(), false, || true);
+        standing.failed(&Ejection::default(), false, || true);
+        assert!(!standing.succeeded(), "it was not ejected");
+        let time = eject(&standing);
+        assert_eq!(standing.judge(), Use::Ejected);
+        assert!(!standing.begin_trial());
+        let then = Instant::now() + time;
+        assert_eq!(standing.judge_at(|| then), Use::Due);
+        assert!(standing.begin_trial_at(then));
+        assert_eq!(standing.judge_at(|| then), Use::Ejected, "one is trying");
+        assert!(!standing.begin_trial_at(then));
+        standing.give_up_trial();
+        assert!(standing.begin_trial_at(then), "who tried has gone away");
+        assert!(standing.succeeded());
+        assert_eq!(standing.judge(), Use::Well);
+    }
+
+    #[test]
+    fn each_trial_that_fails_doubles_the_time_up_to_a_limit() {
+        let standing = Standing::default();
+        let mut time = eject(&standing);
+        for doubled in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let seconds = time.as_secs_f64();
+            assert!((0.8..1.2).contains(&(seconds / f64::from(doubled))) && seconds <= 60.0, "{seconds} for {doubled}");
+            assert!(standing.begin_trial_at(Instant::now() + time));
+            assert_eq!(standing.failed(&Ejection::default(), false, || true), None, "a last resort says nothing new");
+            time = standing.failed(&Ejection::default(), true, || false).expect("it stays out, whatever the others do");
+        }
+        assert!(standing.begin_trial_at(Instant::now() + time) && standing.succeeded());
+        assert!(eject(&standing) < Duration::from_millis(1200), "from the beginning");
+    }
+
+    #[test]
+    fn nobody_is_ejected_beyond_the_limit() {
+        let standing = Standing::default();
+        for _ in 0..10 {
+            assert_eq!(standing.failed(&Ejection::default(), false, || false), None);
+        }
+        assert_eq!(standing.judge(), Use::Well);
+        assert!(standing.failed(&Ejection::default(), false, || true).is_some(), "as soon as there is room");
+    }
+
+    #[test]
+    fn checks_decide_by_several_in_a_row_and_at_first_by_one() {
+        let health = Health::of(HealthKind::Tcp);
+        let standing = Standing::default();
+        let check = |outcomes: &[bool]| -> Vec<_> {
+            outcomes.iter().map(|is_well| standing.checked(*is_well, &health)).collect()
+        };
+        assert_eq!(check(&[false]), [Some(false)], "nothing was known");
+        assert_eq!(check(&[true, false, true]), [None; 3], "two in a row");
+        assert_eq!(check(&[true]), [Some(true)]);
+        assert_eq!(check(&[false, false, true, false, false]), [None; 5], "three in a row");
+        assert_eq!(check(&[false]), [Some(false)]);
+        assert_eq!(standing.judge(), Use::Down);
+        assert!(standing.forget_checks());
+        assert_eq!(standing.judge(), Use::Well);
+    }
+
+    #[test]
+    fn a_server_that_checks_find_up_again_is_not_ejected_any_more() {
+        let standing = Standing::default();
+        let health = Health::of(HealthKind::Tcp);
+        eject(&standing);
+        standing.checked(true, &health);
+        assert_eq!(standing.judge(), Use::Ejected, "a check that succeeds does not contradict connections that fail");
+        for is_well in [false, false, false, true, true] {
+            standing.checked(is_well, &health);
+        }
+        assert_eq!(standing.judge(), Use::Well);
+    }
+}
