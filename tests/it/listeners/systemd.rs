@@ -183,6 +183,7 @@ fn the_program_of_systemd_starts_it_with_the_first_client() {
     let mut stream = connect(&path);
     stream.write_all(&hello("a.example")).unwrap();
     assert_eq!(read_to_end(&mut stream), b"welcome");
+    drop(stream);
     rustix::process::kill_process(rustix::process::Pid::from_child(&started), Signal::TERM).unwrap();
     assert!(started.wait().unwrap().success());
 }

@@ -268,7 +268,7 @@ fn limits_count_the_client_that_a_header_names_and_not_the_proxy_that_sends_it()
     let line = proxy.next_access();
     assert_line(&line, &[("outcome", "limit")]);
     assert!(line["client"].as_str().unwrap().starts_with("192.0.2.9:"), "{line}");
-    assert_eq!(answer(&proxy, FRONT, [&*[from("192.0.2.9:3"), hello.clone()].concat()]), b"");
+    assert_eq!(answer(&proxy, FRONT, [&*[from("192.0.2.9:3"), hello].concat()]), b"");
     let line = proxy.next_access();
     assert_line(&line, &[("client", "192.0.2.9:3"), ("outcome", "limit")]);
     assert!(line["detail"].as_str().unwrap().contains("rate_per_source"), "{line}");
