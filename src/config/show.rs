@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::authz::{Policy, Rules};
+use crate::config::compile::resolver;
 use crate::config::file::{self, At, File, List, UpstreamTls};
 use crate::config::trust::Trust;
 use crate::config::{Action, Config, Route, Timeouts};
@@ -30,6 +32,7 @@ impl Config {
                 .collect(),
             routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
             upstreams,
+            resolver: Some(At::from(resolver::shown(&self.resolver, text))),
             tls: self.tls.iter().map(|(name, tls)| (name.to_string().into(), tls.into())).collect(),
             certificates: self
                 .certificates
@@ -205,12 +208,8 @@ fn absolute(path: &Path) -> String {
 }
 
 fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
-    let text = |duration: std::time::Duration| {
-        let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
-        Some(At::from(friendly.unwrap_or_default()))
-    };
-    let or_off =
-        |duration: Option<std::time::Duration>| duration.map_or_else(|| Some(At::from("off".to_owned())), text);
+    let text = |duration| Some(At::from(text(duration)));
+    let or_off = |duration: Option<Duration>| duration.map_or_else(|| Some(At::from("off".to_owned())), text);
     file::Timeouts {
         hello: text(timeouts.hello),
         handshake: text(timeouts.handshake),
@@ -219,6 +218,10 @@ fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
         half_close: or_off(timeouts.half_close),
         drain: text(timeouts.drain),
     }
+}
+
+fn text(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}")).unwrap_or_default()
 }
 
 fn list<T: ToString>(items: &[T]) -> List {

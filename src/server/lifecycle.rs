@@ -16,7 +16,7 @@ use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
 use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::{self, Loaded, Made, Notice, Timeouts};
-use crate::net::raise_open_files;
+use crate::net::{Resolver, raise_open_files};
 use crate::server::files::Watch;
 use crate::server::loader::Loader;
 use crate::server::{BindError, Parts, Server, Upstreams};
@@ -58,7 +58,8 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
     // Before anything that takes time: a signal that nobody handles ends the process.
     let signals = Signals::new()?;
     let loader = Loader::start()?;
-    let (loaded, made, parts) = loader.run(load(path.clone(), Arc::default())).await.map_err(io::Error::other)?;
+    let (loaded, made, parts) =
+        loader.run(load(path.clone(), Arc::default(), Arc::default())).await.map_err(io::Error::other)?;
     let Loaded { config, diagnostics, files } = loaded;
     let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
     let made = made?;
@@ -94,12 +95,12 @@ pub async fn run(path: PathBuf) -> Result<(), RunError> {
 /// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
 type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
 
-/// Loads the configuration at `path` in order to serve it. `upstreams` are those in use.
-fn load(path: PathBuf, upstreams: Arc<Upstreams>) -> impl FnOnce() -> Load {
+/// Loads the configuration at `path` in order to serve it. `upstreams` and `resolver` are those in use.
+fn load(path: PathBuf, upstreams: Arc<Upstreams>, resolver: Arc<Resolver>) -> impl FnOnce() -> Load {
     move || {
         let mut loaded = config::load(&path);
         let made = loaded.keep();
-        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams));
+        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &upstreams, resolver));
         (loaded, made, parts)
     }
 }
@@ -239,7 +240,7 @@ impl Running {
         let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
         let must_load = requested || renew || self.retry.is_some();
         let mut files = std::mem::take(&mut self.files);
-        let load = load(self.path.clone(), Arc::clone(self.server.upstreams()));
+        let load = load(self.path.clone(), Arc::clone(self.server.upstreams()), Arc::clone(self.server.resolver()));
         self.loader.run(move || {
             let changed = files.changed().map(|path| path.display().to_string());
             if changed.is_none() && !must_load {

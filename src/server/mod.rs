@@ -18,7 +18,7 @@ use tracing::{error, info};
 
 use crate::addr::ListenAddr;
 use crate::config::{Action, Config, Route};
-use crate::net::listen;
+use crate::net::{Resolver, listen, resolve};
 use crate::proxy::{self, Connections, Port, Terms, accept};
 use crate::relay;
 use crate::upstream::{self, Upstream};
@@ -71,6 +71,8 @@ pub(crate) struct Server {
     ports: BTreeMap<PortKey, RunningPort>,
     accepting: JoinSet<()>,
     upstreams: Arc<Upstreams>,
+    /// What all upstreams find their servers with.
+    resolver: Arc<Resolver>,
     /// What new connections no longer meet. A connection that waits for its hello may still hold it, and would be the one
     /// to free a table of 100,000 routes if nobody else held it as well.
     retired: Vec<Retired>,
@@ -89,15 +91,19 @@ pub(crate) struct Parts {
     terms: Terms,
     listeners: Vec<(Arc<proxy::Listener>, Vec<ListenAddr>)>,
     upstreams: Arc<Upstreams>,
+    resolver: Arc<Resolver>,
+    /// What the resolver is to do.
+    resolving: resolve::Options,
 }
 
 impl Parts {
-    /// Builds everything that can be built without touching what runs. `upstreams` are those in use.
-    pub(crate) fn build(config: &Config, upstreams: &Upstreams) -> Self {
+    /// Builds everything that can be built without touching what runs. `upstreams` and `resolver` are those in use.
+    pub(crate) fn build(config: &Config, upstreams: &Upstreams, resolver: Arc<Resolver>) -> Self {
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
             let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
-                upstreams.get(options).map_or_else(|| Arc::new(Upstream::new(options.clone())), Arc::clone)
+                let new = || Arc::new(Upstream::new(options.clone()).with_resolver(Arc::clone(&resolver)));
+                upstreams.get(options).map_or_else(new, Arc::clone)
             });
             Arc::clone(upstream)
         };
@@ -123,7 +129,8 @@ impl Parts {
             }
             _ => None,
         });
-        Self { terms: terms.collect(), listeners, upstreams: Arc::new(used) }
+        let resolving = config.resolver.clone();
+        Self { terms: terms.collect(), listeners, upstreams: Arc::new(used), resolver, resolving }
     }
 }
 
@@ -153,6 +160,10 @@ impl Server {
         &self.upstreams
     }
 
+    pub(crate) fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
+    }
+
     /// Serves `parts` from now on. Sockets whose address stays are kept, with everything queued on them; connections
     /// that are open keep the route that they matched.
     ///
@@ -180,6 +191,10 @@ impl Server {
             info!(addr = %gone.port.addr, "no longer listening");
             self.retire(gone.port.listener.load_full());
         }
+        // Servers that cannot be found now are looked for again when somebody wants them.
+        self.resolver = parts.resolver;
+        self.resolver.configure(&parts.resolving);
+        self.resolver.warm(parts.upstreams.keys().flat_map(|upstream| &upstream.servers));
         let upstreams = std::mem::replace(&mut self.upstreams, parts.upstreams);
         self.retire(upstreams);
         Ok(())
@@ -261,7 +276,17 @@ mod tests {
             routes: Arc::new(Table::build([]).0),
         };
         let bind = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
-        Parts { terms: Terms::default(), listeners: vec![(Arc::new(listener), bind)], upstreams: Arc::default() }
+        Parts { listeners: vec![(Arc::new(listener), bind)], ..nothing() }
+    }
+
+    fn nothing() -> Parts {
+        Parts {
+            terms: Terms::default(),
+            listeners: Vec::new(),
+            upstreams: Arc::default(),
+            resolver: Arc::default(),
+            resolving: resolve::Options::default(),
+        }
     }
 
     #[tokio::test]
@@ -275,7 +300,7 @@ mod tests {
         assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
         drop(held);
         assert_eq!(server.take_unused().len(), 1, "one listener, on two addresses");
-        server.apply(Parts { terms: Terms::default(), listeners: Vec::new(), upstreams: Arc::default() }).unwrap();
+        server.apply(nothing()).unwrap();
         server.stop_listening().await;
         assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");
     }

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::addr::UpstreamAddr;
-use crate::net::{Stream, connect};
+use crate::net::{Resolver, Stream, connect};
 use crate::tls::Connector;
 use crate::upstream::Request;
 use crate::upstream::error::Failure;
@@ -14,14 +14,15 @@ use crate::upstream::error::Failure;
 /// Connects to a server and sends it what it is to be sent first, into a session of TLS if it speaks it.
 pub(super) async fn dial(
     server: &UpstreamAddr,
+    resolver: &Resolver,
     tls: Option<&Connector>,
     request: &Request<'_>,
     deadline: Instant,
 ) -> Result<Stream, Failure> {
     match tls {
-        None => connect(server, request.first, deadline).await.map_err(Failure::Connect),
+        None => connect(server, resolver, request.first, deadline).await.map_err(Failure::Connect),
         // Boxed, because a connection in passthrough must not carry the state of a handshake.
-        Some(tls) => Box::pin(dial_tls(tls, server, request, deadline)).await,
+        Some(tls) => Box::pin(dial_tls(tls, server, resolver, request, deadline)).await,
     }
 }
 
@@ -29,10 +30,11 @@ pub(super) async fn dial(
 async fn dial_tls(
     tls: &Connector,
     server: &UpstreamAddr,
+    resolver: &Resolver,
     request: &Request<'_>,
     deadline: Instant,
 ) -> Result<Stream, Failure> {
-    let stream = connect(server, &[], deadline).await.map_err(Failure::Connect)?;
+    let stream = connect(server, resolver, &[], deadline).await.map_err(Failure::Connect)?;
     let Stream::Tcp(tcp) = stream else {
         // The configuration knows no TLS over unix sockets.
         return Err(Failure::Connect(io::ErrorKind::Unsupported.into()));

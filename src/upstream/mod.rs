@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::name::Alpn;
-use crate::net::Stream;
+use crate::net::{Resolver, Stream};
 use crate::tls::Connector;
 use crate::upstream::dial::dial;
 
@@ -44,6 +44,8 @@ pub enum Balance {
 #[derive(Debug)]
 pub struct Upstream {
     options: Options,
+    /// What finds the servers that are known by name.
+    resolver: Arc<Resolver>,
     turn: AtomicUsize,
 }
 
@@ -71,7 +73,13 @@ impl Upstream {
     /// An upstream whose first server has the first turn.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, turn: AtomicUsize::new(0) }
+        Self { options, resolver: Arc::default(), turn: AtomicUsize::new(0) }
+    }
+
+    /// The same, whose servers' names are looked up by `resolver`, which others use, too.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<Resolver>) -> Self {
+        Self { resolver, ..self }
     }
 
     /// What it was made of.
@@ -96,7 +104,7 @@ impl Upstream {
         let mut last = ConnectError::Empty;
         for (tried, server) in (1..).zip(servers[turn..].iter().chain(&servers[..turn])) {
             let deadline = Instant::now() + request.timeout;
-            let connected = dial(server, self.options.tls.as_deref(), request, deadline).await;
+            let connected = dial(server, &self.resolver, self.options.tls.as_deref(), request, deadline).await;
             let failure = match connected {
                 Ok(stream) => return Ok((stream, server)),
                 Err(failure) => failure,

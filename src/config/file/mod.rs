@@ -3,6 +3,7 @@
 //! Values that a diagnostic may have to point at are [`At`]: the value and where it stands.
 
 mod client_auth;
+mod resolver;
 mod route;
 mod settings;
 mod tls;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
+pub use resolver::{Resolver, ResolverMode, ResolverTable};
 pub use route::{Action, Listener, Route};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
@@ -41,6 +43,9 @@ pub struct File {
     /// Servers, by the name that routes use.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub upstreams: Tables<Upstream>,
+    /// How the names of servers are looked up: a table, or its mode alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<At<Resolver>>,
     /// How TLS is terminated. A route that names none uses `default`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tls: Tables<Tls>,
