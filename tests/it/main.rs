@@ -14,6 +14,7 @@ mod pki;
 mod policies;
 mod relay;
 mod reload;
+mod resolver;
 mod secrets;
 mod self_signed;
 mod upstream;

@@ -99,8 +99,6 @@ fn options(timeout: Duration, edns0: bool) -> ResolverOpts {
     options.attempts = 0;
     options.edns0 = edns0;
     options.cache_size = 0;
-    options.positive_max_ttl = Some(Duration::ZERO);
-    options.negative_max_ttl = Some(Duration::ZERO);
     options.use_hosts_file = ResolveHosts::Never;
     options
 }
