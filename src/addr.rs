@@ -112,6 +112,8 @@ pub enum UpstreamAddr {
     Socket(SocketAddr),
     /// A host name and a port.
     Host(ServerName, u16),
+    /// A host name with a dot at its end, which is not short for another, and a port.
+    FullHost(ServerName, u16),
     /// The path of a unix stream socket.
     Unix(PathBuf),
     /// The name of a service whose hosts and ports DNS knows (RFC 2782), such as `_https._tcp.app.internal`.
@@ -136,7 +138,8 @@ impl FromStr for UpstreamAddr {
         if port == 0 {
             return Err(AddrError::Port("0".to_owned()));
         }
-        host.parse().map(|name| Self::Host(name, port)).map_err(|error| AddrError::Host(host.to_owned(), error))
+        let to = if host.ends_with('.') { Self::FullHost } else { Self::Host };
+        host.parse().map(|name| to(name, port)).map_err(|error| AddrError::Host(host.to_owned(), error))
     }
 }
 
@@ -145,6 +148,7 @@ impl fmt::Display for UpstreamAddr {
         match self {
             Self::Socket(addr) => addr.fmt(f),
             Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::FullHost(host, port) => write!(f, "{host}.:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Srv(name) => write!(f, "srv:{name}"),
         }
@@ -252,7 +256,7 @@ mod tests {
 
     #[test]
     fn upstream_addresses_are_sockets_hosts_or_paths() {
-        let hosts = ["192.0.2.1:443", "[2001:db8::1]:443", "ca:8443", "vault-b.internal:8200"];
+        let hosts = ["192.0.2.1:443", "[2001:db8::1]:443", "ca:8443", "vault-b.internal:8200", "vault.internal.:8200"];
         for text in hosts.into_iter().chain(["unix:/run/x.sock", "srv:_https._tcp.app.internal"]) {
             assert_eq!(text.parse::<UpstreamAddr>().map(|a| a.to_string()), Ok(text.to_owned()));
         }

@@ -34,6 +34,10 @@ pub async fn connect(addr: &UpstreamAddr, resolver: &Resolver, first: &[u8], dea
             let host = resolver.host(name.as_str());
             Box::pin(host_of(host, name.as_str(), *port, first, deadline)).await.map(Stream::Tcp)
         }
+        UpstreamAddr::FullHost(name, port) => {
+            let host = resolver.full_name(name.as_str());
+            Box::pin(host_of(host, name.as_str(), *port, first, deadline)).await.map(Stream::Tcp)
+        }
         UpstreamAddr::Srv(name) => Box::pin(service(name.as_str(), resolver, first, deadline)).await.map(Stream::Tcp),
     }
 }

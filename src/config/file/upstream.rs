@@ -14,7 +14,8 @@ use crate::config::file::{At, List, TlsVersion};
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
-    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`.
+    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`; or a service, whose hosts and ports
+    /// DNS knows: `srv:_https._tcp.app.internal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<List>,
     /// Which server a connection tries first. The others follow in order.

@@ -157,7 +157,7 @@ impl Resolver {
     /// Looks the names up in the background, so that they are known when they are needed, and logs which cannot be. What
     /// was still to be looked up of an earlier call is not any more.
     pub fn warm<'a>(&self, servers: impl IntoIterator<Item = &'a UpstreamAddr>) {
-        let is_name = |addr: &&UpstreamAddr| matches!(addr, UpstreamAddr::Host(..) | UpstreamAddr::Srv(_));
+        let is_name = |addr: &&UpstreamAddr| !matches!(addr, UpstreamAddr::Socket(_) | UpstreamAddr::Unix(_));
         let names: Vec<UpstreamAddr> = servers.into_iter().filter(is_name).cloned().collect();
         let mut warmers = JoinSet::new();
         if !names.is_empty() {
@@ -312,6 +312,7 @@ impl Active {
     async fn warm(&self, addr: &UpstreamAddr) {
         let failed = match addr {
             UpstreamAddr::Host(name, _) => self.host(name.as_str()).await.err(),
+            UpstreamAddr::FullHost(name, _) => self.full_name(name.as_str()).await.err(),
             UpstreamAddr::Srv(name) => self.services(name.as_str()).await.err(),
             UpstreamAddr::Socket(_) | UpstreamAddr::Unix(_) => None,
         };

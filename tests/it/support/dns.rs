@@ -43,10 +43,12 @@ struct Zone {
     mood: Mood,
     /// Of single names and types, instead of the server's.
     moods: HashMap<(String, u16), Mood>,
-    /// The data of each record, and for how many seconds it holds.
-    records: HashMap<(String, u16), (Vec<Vec<u8>>, u32)>,
+    records: HashMap<(String, u16), Records>,
     questions: Vec<(String, u16)>,
 }
+
+/// The data of each record, and for how many seconds it holds.
+type Records = (Vec<Vec<u8>>, u32);
 
 impl Dns {
     pub(crate) fn start() -> Self {
