@@ -77,11 +77,11 @@ fn each_address_of_a_name_gets_its_share() {
     let dns = Dns::start();
     dns.set(NAME, 60, &["127.0.0.1", "127.0.0.2"]);
     let proxy = Proxy::start(&config(format_args!("{NAME}:{port}"), &dns, ""));
-    for _ in 0..10 {
+    for _ in 0..60 {
         ask(&proxy, "a.example");
     }
-    // The look-up ahead of the first connection has a turn, too, at any time.
-    assert!(one.accepted() >= 4 && two.accepted() >= 4, "{} and {}", one.accepted(), two.accepted());
+    // It is decided by chance: less than this is the lot of one run in a hundred million.
+    assert!(one.accepted() >= 8 && two.accepted() >= 8, "{} and {}", one.accepted(), two.accepted());
 }
 
 #[test]

@@ -58,6 +58,17 @@ pub(super) enum Kind {
     Services,
 }
 
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::V4 => "A",
+            Self::V6 => "AAAA",
+            Self::Both => "A and AAAA",
+            Self::Services => "SRV",
+        }
+    }
+}
+
 /// What was answered, and for how long that holds, if anybody said so.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
@@ -83,8 +94,6 @@ pub(super) enum Failure {
     Server(std::net::SocketAddr, Arc<str>),
     #[error("{0}")]
     System(Arc<str>),
-    #[error("{0:?} is no name that DNS knows")]
-    Name(Arc<str>),
     #[error("looking it up came to no end")]
     Aborted,
 }
@@ -291,14 +300,14 @@ impl<S> Drop for Running<S> {
                 let stale_until = fresh_until + self.shared.terms.stale;
                 slot.known = Some(Known { records: answer.records, fresh_until, stale_until });
                 if before.is_some() {
-                    info!(name = %self.question.name, "names are resolved again");
+                    info!(name = %self.question.name, record = self.question.kind.word(), "a name is resolved again");
                 }
             }
             Err(failure) => {
                 let is_stale = slot.known.as_ref().is_some_and(|known| now < known.stale_until);
                 if before.is_none() && failure != Failure::Aborted {
-                    let name = &self.question.name;
-                    warn!(%name, error = %failure, last_known_answer = is_stale, "a name is not resolved");
+                    let (name, record) = (&self.question.name, self.question.kind.word());
+                    warn!(%name, record, error = %failure, last_known_answer = is_stale, "a name is not resolved");
                 }
                 let retry_at = now + if is_stale { RETRY_STALE } else { RETRY };
                 slot.failed = Some(Failed { failure, retry_at });

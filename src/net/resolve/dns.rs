@@ -107,7 +107,8 @@ impl Source for Dns {
     async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
         let _permit = self.permits.acquire().await.map_err(|_| Failure::Aborted)?;
         let name = Name::from_ascii(format!("{}.", question.name));
-        let name = name.map_err(|_| Failure::Name(Arc::clone(&question.name)))?;
+        // One that is too long when it has been completed is nobody's.
+        let Ok(name) = name else { return Ok(Answer { records: Records::Missing, ttl: None }) };
         let mut last = Failure::Late;
         for (servers, at) in self.servers().await? {
             match servers[at].ask(&name, question.kind).await {

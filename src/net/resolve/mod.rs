@@ -13,7 +13,6 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +25,8 @@ use tracing::warn;
 use crate::addr::UpstreamAddr;
 use crate::net::resolve::cache::{Cache, Failure, Kind, Question, Records, Terms};
 use crate::net::resolve::dns::Dns;
-use crate::net::resolve::files::{Files, ResolvConf};
+use crate::net::resolve::files::{Files, ResolvConf, Snapshot};
+use crate::net::resolve::service::random;
 use crate::net::resolve::system::System;
 
 pub use service::{Target, in_order};
@@ -121,7 +121,7 @@ pub(super) struct Host {
     pub(super) addresses: Addresses,
     /// The other family, if it takes longer.
     pub(super) late: Option<Late>,
-    /// How often this has been asked, so that each address gets its turn.
+    /// Whose turn it is, by chance: others who ask must not always meet the same one.
     pub(super) turn: usize,
 }
 
@@ -201,12 +201,17 @@ impl Resolver {
 struct Active {
     options: Options,
     backend: Backend,
-    turn: AtomicUsize,
 }
 
 enum Backend {
     Dns { files: Arc<Files>, cache: Arc<Cache<Dns>>, resolv: ArcSwap<ResolvConf> },
     System { cache: Cache<System> },
+}
+
+impl Host {
+    fn new(addresses: Addresses, late: Option<Late>) -> Self {
+        Self { addresses, late, turn: usize::try_from(random() >> 32).unwrap_or_default() }
+    }
 }
 
 impl Active {
@@ -222,23 +227,18 @@ impl Active {
             }
             Mode::System => Backend::System { cache: Cache::new(System::new(), terms) },
         };
-        Self { options, backend, turn: AtomicUsize::new(0) }
+        Self { options, backend }
     }
 
     async fn host(&self, name: &str) -> Result<Host, ResolveError> {
         let Backend::Dns { files, cache, resolv } = &self.backend else { return self.full_name(name).await };
-        let snapshot = files.read().await;
-        if !Arc::ptr_eq(&resolv.load(), &snapshot.resolv) {
-            // Other servers may say something else.
-            resolv.store(Arc::clone(&snapshot.resolv));
-            cache.expire();
-        }
+        let snapshot = look(files, cache, resolv).await;
         if let Some(addresses) = snapshot.hosts.get(name).cloned().or_else(|| localhost(name)) {
-            return Ok(self.found(addresses, None));
+            return Ok(Host::new(addresses, None));
         }
         let mut failed = Reason::NoHost;
         for candidate in snapshot.resolv.candidates(name) {
-            match self.ask(cache, &candidate).await {
+            match Self::ask(cache, &candidate).await {
                 Ok(Some(host)) => return Ok(host),
                 Ok(None) => {}
                 // The server of that one domain may be broken; glibc goes on as well.
@@ -252,23 +252,25 @@ impl Active {
 
     async fn full_name(&self, name: &str) -> Result<Host, ResolveError> {
         let found = match &self.backend {
-            Backend::Dns { files, cache, .. } => {
-                if let Some(addresses) = files.read().await.hosts.get(name).cloned().or_else(|| localhost(name)) {
-                    return Ok(self.found(addresses, None));
+            Backend::Dns { files, cache, resolv } => {
+                let snapshot = look(files, cache, resolv).await;
+                if let Some(addresses) = snapshot.hosts.get(name).cloned().or_else(|| localhost(name)) {
+                    return Ok(Host::new(addresses, None));
                 }
-                self.ask(cache, name).await.map_err(Reason::from)?
+                Self::ask(cache, name).await.map_err(Reason::from)?
             }
             Backend::System { cache } => {
                 let question = Question { name: name.into(), kind: Kind::Both };
                 let addresses = addresses(Some(cache.get(question).await.map_err(Reason::from)?));
-                (!addresses.is_empty()).then(|| self.found(addresses, None))
+                (!addresses.is_empty()).then(|| Host::new(addresses, None))
             }
         };
         found.ok_or_else(|| Reason::NoHost.into())
     }
 
     async fn services(&self, name: &str) -> Result<Arc<[Target]>, ResolveError> {
-        let Backend::Dns { cache, .. } = &self.backend else { return Err(Reason::NoServices.into()) };
+        let Backend::Dns { files, cache, resolv } = &self.backend else { return Err(Reason::NoServices.into()) };
+        look(files, cache, resolv).await;
         match cache.get(Question { name: name.into(), kind: Kind::Services }).await.map_err(Reason::from)? {
             Records::Services(targets) => Ok(targets),
             Records::Addresses(_) | Records::Missing => Err(Reason::NoService.into()),
@@ -276,7 +278,7 @@ impl Active {
     }
 
     /// Asks DNS for both families at once. Nothing if there is no such name.
-    async fn ask(&self, cache: &Arc<Cache<Dns>>, name: &str) -> Result<Option<Host>, Failure> {
+    async fn ask(cache: &Arc<Cache<Dns>>, name: &str) -> Result<Option<Host>, Failure> {
         let name: Arc<str> = name.into();
         let ask = |kind| {
             let (cache, question) = (Arc::clone(cache), Question { name: Arc::clone(&name), kind });
@@ -291,22 +293,18 @@ impl Active {
         if !matches!(first, Ok(Records::Addresses(_))) {
             // Some servers say that a name does not exist when it has no address of one family (RFC 4074 §4.2).
             return match (first, other.await) {
-                (_, Ok(second @ Records::Addresses(_))) => Ok(Some(self.found(addresses(Some(second)), None))),
+                (_, Ok(second @ Records::Addresses(_))) => Ok(Some(Host::new(addresses(Some(second)), None))),
                 (Ok(_), Ok(_)) => Ok(None),
                 (Err(failure), _) | (_, Err(failure)) => Err(failure),
             };
         }
         match timeout(RESOLUTION_DELAY, &mut other).await {
-            Ok(second) => Ok(Some(self.found(addresses(first.into_iter().chain(second)), None))),
+            Ok(second) => Ok(Some(Host::new(addresses(first.into_iter().chain(second)), None))),
             Err(_) => {
                 let late: Late = Box::pin(async move { addresses(other.await) });
-                Ok(Some(self.found(addresses(first), Some(late))))
+                Ok(Some(Host::new(addresses(first), Some(late))))
             }
         }
-    }
-
-    fn found(&self, addresses: Addresses, late: Option<Late>) -> Host {
-        Host { addresses, late, turn: self.turn.fetch_add(1, Ordering::Relaxed) }
     }
 
     async fn warm(&self, addr: &UpstreamAddr) {
@@ -320,6 +318,16 @@ impl Active {
             warn!(server = %addr, %error, "a server's name cannot be resolved now");
         }
     }
+}
+
+/// What is in the files of this machine. Where they name other DNS servers than before, what was known is asked again.
+async fn look(files: &Files, cache: &Cache<Dns>, resolv: &ArcSwap<ResolvConf>) -> Arc<Snapshot> {
+    let snapshot = files.read().await;
+    if !Arc::ptr_eq(&resolv.load(), &snapshot.resolv) {
+        resolv.store(Arc::clone(&snapshot.resolv));
+        cache.expire();
+    }
+    snapshot
 }
 
 /// RFC 6761 §6.3: these names never leave the machine.

@@ -20,11 +20,13 @@ pub struct Target {
 /// their weight.
 #[must_use]
 pub fn in_order(targets: &[Target]) -> Vec<Target> {
-    order(targets, |sum| {
-        // Seeded by the kernel, and different each time. Nothing but the load depends on it.
-        let random = RandomState::new().hash_one(sum);
-        random % (sum + 1)
-    })
+    order(targets, |sum| random() % (sum + 1))
+}
+
+/// A number that nobody knows beforehand. It is for spreading load, and not for secrets.
+pub(super) fn random() -> u64 {
+    // Seeded by the kernel, and different each time.
+    RandomState::new().hash_one(())
 }
 
 /// `choose` gives a number from 0 to its argument.
