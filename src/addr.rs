@@ -71,6 +71,12 @@ pub enum AddrError {
     /// The host is neither an IP address nor a host name.
     #[error("{0:?} is not a host: {1}")]
     Host(String, NameError),
+    /// A service with a port.
+    #[error("a service has no port: DNS says it. Write `srv:{0}`")]
+    ServicePort(String),
+    /// The name of a service is not made of a service, a protocol and a domain.
+    #[error("a service is written `srv:_https._tcp.app.internal`: its name, `_tcp` and the domain")]
+    Service,
     /// `unix:` without an absolute path.
     #[error("a unix address is an absolute path, as in `unix:/run/app.sock`")]
     UnixPath,
@@ -170,10 +176,14 @@ const MAX_SOCKET_PATH: usize = 107;
 pub enum UpstreamAddr {
     /// An IP address and a port.
     Socket(SocketAddr),
-    /// A host name, resolved for each connection, and a port.
+    /// A host name and a port.
     Host(ServerName, u16),
+    /// A host name with a dot at its end, which is not short for another, and a port.
+    FullHost(ServerName, u16),
     /// The path of a unix stream socket.
     Unix(PathBuf),
+    /// The name of a service whose hosts and ports DNS knows (RFC 2782), such as `_https._tcp.app.internal`.
+    Srv(ServerName),
 }
 
 impl FromStr for UpstreamAddr {
@@ -184,6 +194,9 @@ impl FromStr for UpstreamAddr {
             let absolute = Path::new(path).is_absolute();
             return if absolute { Ok(Self::Unix(path.into())) } else { Err(AddrError::UnixPath) };
         }
+        if let Some(name) = text.strip_prefix("srv:") {
+            return service(name).map(Self::Srv);
+        }
         if let Ok(addr) = text.parse::<SocketAddr>() {
             return if addr.port() == 0 { Err(AddrError::Port("0".to_owned())) } else { Ok(Self::Socket(addr)) };
         }
@@ -191,7 +204,8 @@ impl FromStr for UpstreamAddr {
         if port == 0 {
             return Err(AddrError::Port("0".to_owned()));
         }
-        host.parse().map(|name| Self::Host(name, port)).map_err(|error| AddrError::Host(host.to_owned(), error))
+        let to = if host.ends_with('.') { Self::FullHost } else { Self::Host };
+        host.parse().map(|name| to(name, port)).map_err(|error| AddrError::Host(host.to_owned(), error))
     }
 }
 
@@ -200,8 +214,23 @@ impl fmt::Display for UpstreamAddr {
         match self {
             Self::Socket(addr) => addr.fmt(f),
             Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::FullHost(host, port) => write!(f, "{host}.:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Srv(name) => write!(f, "srv:{name}"),
         }
+    }
+}
+
+/// RFC 2782: `_Service._Proto.Name`.
+fn service(text: &str) -> Result<ServerName, AddrError> {
+    if let Some((name, _)) = text.rsplit_once(':') {
+        return Err(AddrError::ServicePort(name.to_owned()));
+    }
+    let name: ServerName = text.parse().map_err(|error| AddrError::Host(text.to_owned(), error))?;
+    let mut labels = name.as_str().splitn(3, '.');
+    match (labels.next(), labels.next(), labels.next()) {
+        (Some(service), Some("_tcp"), Some(_)) if service.starts_with('_') => Ok(name),
+        _ => Err(AddrError::Service),
     }
 }
 
@@ -330,7 +359,8 @@ mod tests {
 
     #[test]
     fn upstream_addresses_are_sockets_hosts_or_paths() {
-        for text in ["192.0.2.1:443", "[2001:db8::1]:443", "ca:8443", "vault-b.internal:8200", "unix:/run/x.sock"] {
+        let hosts = ["192.0.2.1:443", "[2001:db8::1]:443", "ca:8443", "vault-b.internal:8200", "vault.internal.:8200"];
+        for text in hosts.into_iter().chain(["unix:/run/x.sock", "srv:_https._tcp.app.internal"]) {
             assert_eq!(text.parse::<UpstreamAddr>().map(|a| a.to_string()), Ok(text.to_owned()));
         }
     }
@@ -347,6 +377,11 @@ mod tests {
             ("10.0.0.300:1", AddrError::Host("10.0.0.300".to_owned(), NameError::IpAddress)),
             (":443", AddrError::Host(String::new(), NameError::Empty)),
             ("unix:run/x", AddrError::UnixPath),
+            ("srv:_https._tcp.app:443", AddrError::ServicePort("_https._tcp.app".to_owned())),
+            ("srv:_https._udp.app", AddrError::Service),
+            ("srv:https._tcp.app", AddrError::Service),
+            ("srv:_https._tcp", AddrError::Service),
+            ("srv:", AddrError::Host(String::new(), NameError::Empty)),
         ] {
             assert_eq!(text.parse::<UpstreamAddr>(), Err(expected), "{text}");
         }

@@ -24,7 +24,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::Files;
 use crate::config::trust::Trusts;
-use crate::net::{Access, Liveness};
+use crate::net::{Access, Liveness, resolve};
 use crate::proxy::{Limits, OnRemove};
 use crate::relay;
 use crate::route::{Rule, Table};
@@ -42,6 +42,8 @@ pub struct Config {
     pub listeners: BTreeMap<Arc<str>, Listener>,
     /// By name; the targets of the listeners' tables are positions in this list.
     pub routes: Vec<Route>,
+    /// How the names of servers are looked up.
+    pub resolver: resolve::Options,
     /// The `[tls]` tables with what they inherit, for those who want to read them.
     pub tls: BTreeMap<Arc<str>, Tls>,
     /// By name.

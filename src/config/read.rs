@@ -39,6 +39,7 @@ pub(super) struct Merged {
     pub(super) listeners: Named<file::Listener>,
     pub(super) routes: Named<file::Route>,
     pub(super) upstreams: Named<file::Upstream>,
+    pub(super) resolver: Option<In<file::Resolver>>,
     pub(super) tls: Named<file::Tls>,
     pub(super) certificates: Named<file::Certificate>,
     pub(super) storage: Option<In<file::Storage>>,
@@ -104,6 +105,7 @@ impl Reader<'_> {
         merge_tables("listeners", file.listeners, &mut into.listeners, source, diagnostics);
         merge_tables("routes", file.routes, &mut into.routes, source, diagnostics);
         merge_tables("upstreams", file.upstreams, &mut into.upstreams, source, diagnostics);
+        merge_section("resolver", file.resolver, &mut into.resolver, source, diagnostics);
         merge_tables("tls", file.tls, &mut into.tls, source, diagnostics);
         merge_tables("certificates", file.certificates, &mut into.certificates, source, diagnostics);
         merge_section("storage", file.storage, &mut into.storage, source, diagnostics);

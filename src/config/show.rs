@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::addr::ListenAddr;
 use crate::authz::{Policy, Rules};
+use crate::config::compile::resolver;
 use crate::config::file::{self, At, EjectionTable, File, HealthTable, List, ServerTable, Servers, Short, UpstreamTls};
 use crate::config::trust::Trust;
 use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
@@ -34,6 +35,7 @@ impl Config {
                 .collect(),
             routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
             upstreams,
+            resolver: Some(At::from(resolver::shown(&self.resolver, text))),
             tls: self.tls.iter().map(|(name, tls)| (name.to_string().into(), tls.into())).collect(),
             certificates: self
                 .certificates
@@ -193,8 +195,8 @@ fn ejection(ejection: &Ejection) -> file::Ejection {
     let Ejection { failures, time, max_time, max_percent } = ejection;
     Short::Table(Box::new(EjectionTable {
         failures: Some(At::from(u64::from(*failures))),
-        time: friendly(*time),
-        max_time: friendly(*max_time),
+        time: duration(*time),
+        max_time: duration(*max_time),
         max_percent: Some(At::from(u64::from(*max_percent))),
     }))
 }
@@ -206,8 +208,8 @@ fn health(health: &Health) -> file::Health {
             HealthKind::Tcp => file::HealthKind::Tcp,
             HealthKind::Tls => file::HealthKind::Tls,
         })),
-        interval: friendly(*interval),
-        timeout: friendly(*timeout),
+        interval: duration(*interval),
+        timeout: duration(*timeout),
         rise: Some(At::from(u64::from(*rise))),
         fall: Some(At::from(u64::from(*fall))),
     }))
@@ -308,11 +310,6 @@ fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-fn friendly(duration: Duration) -> Option<At<String>> {
-    let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
-    Some(At::from(friendly.unwrap_or_default()))
-}
-
 fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
     file::Timeouts {
         hello: duration(timeouts.hello),
@@ -327,9 +324,12 @@ fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
     }
 }
 
+fn text(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}")).unwrap_or_default()
+}
+
 fn duration(duration: Duration) -> Option<At<String>> {
-    let friendly = jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}"));
-    Some(At::from(friendly.unwrap_or_default()))
+    Some(At::from(text(duration)))
 }
 
 fn or_off(duration: Option<Duration>) -> Option<At<String>> {

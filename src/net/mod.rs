@@ -1,10 +1,12 @@
-//! Sockets: a byte stream of any kind behind one type, and what is asked of the kernel to get one.
+//! Sockets: a byte stream of any kind behind one type, what is asked of the kernel to get one, and of DNS before that.
 
 mod close;
 mod connect;
+mod eyeballs;
 mod inherited;
 mod listen;
 mod liveness;
+pub mod resolve;
 mod scratch;
 mod stream;
 mod taken;
@@ -13,10 +15,11 @@ mod transport;
 mod unix;
 
 pub use close::{LINGER, close_in_order};
-pub use connect::{connect, connect_from};
+pub use connect::{Via, connect};
 pub use inherited::{Inherited, InheritedError};
 pub use listen::{AcceptFailure, DEFERRED, ListenSocket, has_unready, listen_tcp, raise_open_files};
 pub use liveness::Liveness;
+pub use resolve::Resolver;
 pub use scratch::{SCRATCH, with_scratch};
 pub use stream::Stream;
 pub use taken::listens_on;

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::addr::ListenAddr;
 use crate::config::{Action, Bind, Config, Route};
-use crate::net::{Access, Inherited, ListenSocket, SocketFile};
+use crate::net::{Access, Inherited, ListenSocket, Resolver, SocketFile, resolve};
 use crate::proxy::{self, Connections, Gate, Port, Terms, accept};
 use crate::relay;
 use crate::server::checks::Checks;
@@ -45,6 +45,8 @@ pub(crate) struct Inheritance {
     terms: Arc<Terms>,
     /// What is known of servers, those of before included.
     registry: Arc<Registry>,
+    /// What all upstreams find their servers with.
+    resolver: Arc<Resolver>,
 }
 
 /// Something that a reload has replaced.
@@ -82,17 +84,19 @@ pub(crate) struct Parts {
     /// Those that were not in use before.
     to_activate: Vec<Arc<Upstream>>,
     checks: Vec<Check>,
+    /// What the resolver is to do.
+    resolving: resolve::Options,
 }
 
 impl Parts {
     /// Builds everything that can be built without touching what runs. `before` is what is in use.
     pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
-        let Inheritance { upstreams, gates, terms, registry } = before;
+        let Inheritance { upstreams, gates, terms, registry, resolver } = before;
         registry.tidy_up();
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
             let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
-                let new = || Arc::new(Upstream::new(options.clone(), registry));
+                let new = || Arc::new(Upstream::new(options.clone(), registry).with_resolver(Arc::clone(resolver)));
                 upstreams.get(options).map_or_else(new, Arc::clone)
             });
             Arc::clone(upstream)
@@ -122,9 +126,9 @@ impl Parts {
         let is_new = |(options, _): &(&upstream::Options, _)| !upstreams.contains_key(*options);
         let to_activate = used.iter().filter(is_new).map(|(_, upstream)| Arc::clone(upstream)).collect();
         let checks = used.values().flat_map(|upstream| upstream.checks()).collect();
-        let registry = Arc::clone(registry);
-        let inheritance = Inheritance { upstreams: Arc::new(used), gates, terms: Arc::new(terms), registry };
-        Self { listeners, inheritance, to_activate, checks }
+        let (registry, resolver) = (Arc::clone(registry), Arc::clone(resolver));
+        let inheritance = Inheritance { upstreams: Arc::new(used), gates, terms: Arc::new(terms), registry, resolver };
+        Self { listeners, inheritance, to_activate, checks, resolving: config.resolver.clone() }
     }
 }
 
@@ -205,6 +209,10 @@ impl Server {
             info!(addr = %gone.port.addr, "no longer listening");
             self.retire(gone.port.listener.load_full());
         }
+        // Servers that cannot be found now are looked for again when somebody wants them.
+        let Inheritance { resolver, upstreams, .. } = &parts.inheritance;
+        resolver.configure(&parts.resolving);
+        resolver.warm(upstreams.keys().flat_map(|upstream| &upstream.servers).map(|server| &server.addr));
         self.checks.set(parts.checks);
         for upstream in &parts.to_activate {
             upstream.activate();
@@ -359,6 +367,7 @@ mod tests {
             inheritance: Inheritance::default(),
             to_activate: Vec::new(),
             checks: Vec::new(),
+            resolving: resolve::Options::default(),
         }
     }
 

@@ -40,13 +40,14 @@ use crate::tls::{algorithms, provider};
 pub struct PeerName(PkiName<'static>);
 
 impl PeerName {
-    /// The name that a server is known by at this address: its host name or IP address. A unix socket has none.
+    /// The name that a server is known by at this address: its host name or IP address. A unix socket has none, and nor has
+    /// a service: whoever can forge the answers of DNS would choose it (RFC 6125 §6.2.1).
     #[must_use]
     pub fn of(addr: &UpstreamAddr) -> Option<Self> {
         match addr {
             UpstreamAddr::Socket(addr) => Some(addr.ip().into()),
-            UpstreamAddr::Host(name, _) => Self::named(name),
-            UpstreamAddr::Unix(_) => None,
+            UpstreamAddr::Host(name, _) | UpstreamAddr::FullHost(name, _) => Self::named(name),
+            UpstreamAddr::Unix(_) | UpstreamAddr::Srv(_) => None,
         }
     }
 

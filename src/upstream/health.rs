@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use crate::addr::UpstreamAddr;
-use crate::net::{LINGER, Stream, Transport, close_in_order, connect};
+use crate::net::{LINGER, Resolver, Stream, Transport, close_in_order, connect};
 use crate::tls::{Connector, SessionError};
 use crate::upstream::header::ProxyProtocol;
 use crate::upstream::options::{Health, HealthKind};
@@ -32,6 +32,7 @@ pub struct Check {
     standing: Arc<Standing>,
     places: Arc<Places>,
     line: Arc<Line>,
+    resolver: Arc<Resolver>,
 }
 
 impl Upstream {
@@ -52,6 +53,7 @@ impl Upstream {
             standing: Arc::clone(&known.standing),
             places: Arc::clone(&known.places),
             line: Arc::clone(&known.line),
+            resolver: Arc::clone(&self.resolver),
         })
     }
 }
@@ -97,7 +99,8 @@ impl Check {
         let CheckKey { addr, tls, health, proxy_protocol, .. } = &self.key;
         let deadline = Instant::now() + health.timeout;
         let header = proxy_protocol.map_or_else(Vec::new, ProxyProtocol::own_header);
-        let stream = connect(addr, &header, deadline).await.map_err(|error| error.to_string())?;
+        let stream =
+            connect(addr, &(&*self.resolver).into(), &header, deadline).await.map_err(|error| error.to_string())?;
         let tcp = match stream {
             Stream::Tcp(tcp) => tcp,
             Stream::Unix(unix) => return Ok(Some(Transport::Unix(unix))),

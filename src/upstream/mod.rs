@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::name::Alpn;
-use crate::net::Stream;
+use crate::net::{Resolver, Stream};
 use crate::upstream::balance::Candidate;
 use crate::upstream::dial::dial;
 use crate::upstream::error::Failure;
@@ -44,6 +44,8 @@ const PATIENCE: u32 = 3;
 #[derive(Debug)]
 pub struct Upstream {
     options: Options,
+    /// What finds the servers that are known by name.
+    resolver: Arc<Resolver>,
     /// In the order of the options.
     servers: Box<[Server]>,
     /// What servers have gained and not yet had; see [`balance::round_robin`].
@@ -138,7 +140,13 @@ impl Upstream {
         };
         let servers: Box<[Server]> = options.servers.iter().enumerate().map(server).collect();
         let credit = Mutex::new(vec![0; if is_shared { servers.len() } else { 0 }].into());
-        Self { options, servers, credit, ejecting: Mutex::default() }
+        Self { options, resolver: Arc::default(), servers, credit, ejecting: Mutex::default() }
+    }
+
+    /// The same, whose servers' names are looked up by `resolver`, which others use, too.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<Resolver>) -> Self {
+        Self { resolver, ..self }
     }
 
     /// What it was made of.
@@ -186,7 +194,8 @@ impl Upstream {
             }
         };
         let is_hopeful = attempt.is_hopeful();
-        let dialled = dial(&attempt.server().addr, self.options.tls.as_deref(), request, deadline).await;
+        let dialled =
+            dial(&attempt.server().addr, &self.resolver, self.options.tls.as_deref(), request, deadline).await;
         match self.conclude(attempt, request, dialled) {
             Ok(reached) => Ok(reached),
             Err(failed) => Box::pin(self.go_on(request, failed, is_hopeful, begun)).await,
@@ -248,7 +257,8 @@ impl Upstream {
                 end = end.min(Instant::now() + request.timeout);
             }
             let deadline = end.min(Instant::now() + request.timeout);
-            let dialled = dial(&attempt.server().addr, self.options.tls.as_deref(), request, deadline).await;
+            let dialled =
+                dial(&attempt.server().addr, &self.resolver, self.options.tls.as_deref(), request, deadline).await;
             (at, failure) = match self.conclude(attempt, request, dialled) {
                 Ok(reached) => return Ok(reached),
                 Err(failed) => failed,

@@ -19,6 +19,7 @@ mod policies;
 mod proxy_protocol;
 mod relay;
 mod reload;
+mod resolver;
 mod secrets;
 mod self_signed;
 mod soak;

@@ -216,7 +216,7 @@ fn report_circles(
                     by_port.get(&server.port())?.iter().find(is_own)?.0
                 }
                 UpstreamAddr::Unix(path) => by_path.get(path.as_path()).copied().filter(|name| is_here(name))?,
-                UpstreamAddr::Host(..) => return None,
+                UpstreamAddr::Host(..) | UpstreamAddr::FullHost(..) | UpstreamAddr::Srv(_) => return None,
             };
             Some((server, name))
         });

@@ -8,6 +8,7 @@ mod limits;
 mod listeners;
 mod origin;
 mod premature;
+pub(super) mod resolver;
 mod revocation;
 mod routes;
 mod self_signed;
@@ -139,6 +140,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
         let help = "write `access = false` if that is meant, or `level = \"info\"`".to_owned();
         report.warning(&section.span, "access lines are of level info, so this level leaves them out", help);
     }
+    let resolver = resolver::compile(&merged, diagnostics);
     let storage = storage(merged.storage.as_ref());
     let materials = tls::compile(&merged, &storage, files, diagnostics);
     let trusts = trust::compile(&merged, files, diagnostics);
@@ -152,6 +154,7 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
     Config {
         listeners,
         routes,
+        resolver,
         tls: policies.into_iter().map(|(name, policy)| (name, policy.shown)).collect(),
         certificates,
         storage,

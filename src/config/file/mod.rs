@@ -5,6 +5,7 @@
 mod bind;
 mod client_auth;
 mod limits;
+mod resolver;
 mod route;
 mod server;
 mod settings;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use bind::{Bind, BindTable, Binds};
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
 pub use limits::{ListenerTimeouts, RatePerSource};
+pub use resolver::{Resolver, ResolverMode, ResolverTable};
 pub use route::{AcceptProxy, Action, Listener, OnRemove, Route};
 pub use server::{Ejection, EjectionTable, Health, HealthKind, HealthTable, Server, ServerTable, Servers, Short};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
@@ -47,6 +49,9 @@ pub struct File {
     /// Servers, by the name that routes use.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub upstreams: Tables<Upstream>,
+    /// How the names of servers are looked up: a table, or its mode alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<At<Resolver>>,
     /// How TLS is terminated. A route that names none uses `default`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tls: Tables<Tls>,

@@ -14,6 +14,17 @@ use crate::config::file::At;
 /// A server: its address, or a table.
 pub type Server = Short<String, ServerTable>;
 
+impl At<Server> {
+    /// Its address, and where it stands.
+    #[must_use]
+    pub fn address(&self) -> Option<At<String>> {
+        match &self.value {
+            Short::Word(address) => Some(At { value: address.clone(), span: self.span.clone() }),
+            Short::Table(table) => table.address.clone(),
+        }
+    }
+}
+
 /// `true`, which is a table without keys, or `false`, which is none; or a table.
 pub type Health = Short<bool, HealthTable>;
 
@@ -28,7 +39,7 @@ pub struct Servers(pub Vec<At<Server>>);
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerTable {
-    /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`.
+    /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443`, `unix:/path` or `srv:_https._tcp.app.internal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<At<String>>,
     /// Its share of the connections beside the others: 1 to 1000, 1 unless given.

@@ -14,7 +14,8 @@ use crate::config::file::{At, Ejection, Health, List, Servers, TlsVersion};
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
-    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`; or tables with an `address`.
+    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`; or a service, whose hosts and ports
+    /// DNS knows: `srv:_https._tcp.app.internal`. Or tables with an `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<Servers>,
     /// Which server a connection tries first; `round_robin` unless given. Each that cannot be reached is followed by the

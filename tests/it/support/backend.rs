@@ -18,7 +18,11 @@ pub(crate) struct Backend {
 impl Backend {
     /// Serves each connection in a thread of its own.
     pub(crate) fn serve(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::serve_on(TcpListener::bind("127.0.0.1:0").expect("a port"), serve)
+    }
+
+    /// The same, at an address of the test's choice.
+    pub(crate) fn serve_on(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let addr = listener.local_addr().unwrap();
         let accepted = Arc::<AtomicUsize>::default();
         let (counter, serve) = (Arc::clone(&accepted), Arc::new(serve));
@@ -46,7 +50,12 @@ impl Backend {
 
     /// Says this to everybody, at once, and ends; then reads until the client ends.
     pub(crate) fn greet(greeting: &'static [u8]) -> Self {
-        Self::serve(move |mut stream| {
+        Self::greet_on(TcpListener::bind("127.0.0.1:0").expect("a port"), greeting)
+    }
+
+    /// The same, at an address of the test's choice.
+    pub(crate) fn greet_on(listener: TcpListener, greeting: &'static [u8]) -> Self {
+        Self::serve_on(listener, move |mut stream| {
             let _ = stream.write_all(greeting);
             let _ = stream.shutdown(Shutdown::Write);
             let _ = std::io::copy(&mut stream, &mut std::io::sink());

@@ -3,6 +3,7 @@
 //! Nothing here sleeps in place of an event. Every wait has a limit, past which the test fails and says what was missing.
 
 pub(crate) mod backend;
+pub(crate) mod dns;
 pub(crate) mod hello;
 pub(crate) mod openssl;
 pub(crate) mod proxy;

@@ -1,0 +1,189 @@
+//! Names as DNS servers know them.
+//!
+//! The library speaks the protocol; which server is asked is decided here, as resolv.conf(5) wants it: the first one, and
+//! the next one only if that fails. They need not know the same names.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::net::resolve::Target;
+use crate::net::resolve::cache::{Answer, Failure, Kind, Question, Records, Source};
+use crate::net::resolve::files::{Files, ResolvConf};
+
+/// Questions at a time. Each has a socket, and names whose servers are silent must not take all of them.
+const MAX_QUESTIONS: usize = 256;
+
+/// A server that did not answer is not the first one to be asked for so long.
+const DISTRUST: Duration = Duration::from_secs(30);
+
+/// The DNS servers of the configuration, or those of resolv.conf(5).
+pub(super) struct Dns {
+    files: Arc<Files>,
+    /// Instead of those of the file, if there are any.
+    own_servers: Vec<SocketAddr>,
+    timeout: Duration,
+    clients: Mutex<Option<Clients>>,
+    permits: Semaphore,
+}
+
+/// What was made of the file as it was.
+struct Clients {
+    of: Arc<ResolvConf>,
+    servers: Arc<[Server]>,
+}
+
+struct Server {
+    addr: SocketAddr,
+    client: TokioResolver,
+    failed: Mutex<Option<Instant>>,
+}
+
+impl Dns {
+    pub(super) fn new(files: Arc<Files>, own_servers: Vec<SocketAddr>, timeout: Duration) -> Self {
+        Self { files, own_servers, timeout, clients: Mutex::default(), permits: Semaphore::new(MAX_QUESTIONS) }
+    }
+
+    /// The servers to ask, the one to begin with first.
+    async fn servers(&self) -> Result<Vec<(Arc<[Server]>, usize)>, Failure> {
+        let files = self.files.read().await;
+        let servers = {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*clients {
+                Some(clients) if Arc::ptr_eq(&clients.of, &files.resolv) => Arc::clone(&clients.servers),
+                _ => {
+                    let servers = self.connect(&files.resolv)?;
+                    *clients = Some(Clients { of: Arc::clone(&files.resolv), servers: Arc::clone(&servers) });
+                    servers
+                }
+            }
+        };
+        let mut order: Vec<_> = (0..servers.len()).map(|at| (Arc::clone(&servers), at)).collect();
+        order.sort_by_key(|(servers, at)| servers[*at].is_distrusted());
+        Ok(order)
+    }
+
+    fn connect(&self, resolv: &ResolvConf) -> Result<Arc<[Server]>, Failure> {
+        let addresses = if self.own_servers.is_empty() { &resolv.servers } else { &self.own_servers };
+        let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let server = |addr: &SocketAddr| {
+            let connection = |mut connection: ConnectionConfig| {
+                connection.port = addr.port();
+                connection
+            };
+            let connections = vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
+            let config = ResolverConfig::from_name_servers(vec![NameServerConfig::new(addr.ip(), true, connections)]);
+            let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+            *builder.options_mut() = options(share, resolv.edns0);
+            let client = builder.build().map_err(|error| failure(*addr, &error))?;
+            Ok(Server { addr: *addr, client, failed: Mutex::default() })
+        };
+        addresses.iter().map(server).collect()
+    }
+}
+
+/// Nothing but one question and its answer: hosts(5), the search list, the cache and the order of servers are ours.
+fn options(timeout: Duration, edns0: bool) -> ResolverOpts {
+    let mut options = ResolverOpts::default();
+    options.timeout = timeout;
+    // A question over UDP is repeated within its time.
+    options.attempts = 0;
+    options.edns0 = edns0;
+    options.cache_size = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    options
+}
+
+impl Source for Dns {
+    async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
+        let _permit = self.permits.acquire().await.map_err(|_| Failure::Aborted)?;
+        let name = Name::from_ascii(format!("{}.", question.name));
+        // One that is too long when it has been completed is nobody's.
+        let Ok(name) = name else { return Ok(Answer { records: Records::Missing, ttl: None }) };
+        let mut last = Failure::Late;
+        for (servers, at) in self.servers().await? {
+            match servers[at].ask(&name, question.kind).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl Server {
+    async fn ask(&self, name: &Name, kind: Kind) -> Result<Answer, Failure> {
+        let record_type = match kind {
+            Kind::V4 | Kind::Both => RecordType::A,
+            Kind::V6 => RecordType::AAAA,
+            Kind::Services => RecordType::SRV,
+        };
+        let answer = match self.client.lookup(name.clone(), record_type).await {
+            Ok(found) => Ok(answer(found.answers(), kind)),
+            Err(NetError::Dns(DnsError::NoRecordsFound(none)))
+                if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
+            {
+                let ttl = none.negative_ttl.map(|ttl| Duration::from_secs(ttl.into()));
+                Ok(Answer { records: Records::Missing, ttl })
+            }
+            Err(error) => Err(failure(self.addr, &error)),
+        };
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = answer.is_err().then(Instant::now);
+        answer
+    }
+
+    fn is_distrusted(&self) -> bool {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < DISTRUST)
+    }
+}
+
+fn failure(addr: SocketAddr, error: &NetError) -> Failure {
+    match error {
+        NetError::Timeout => Failure::Late,
+        NetError::Dns(DnsError::ResponseCode(code)) => Failure::Server(addr, code.to_str().into()),
+        error => Failure::Server(addr, error.to_string().into()),
+    }
+}
+
+/// What the records say, of the aliases (CNAME) on the way only how long they hold.
+fn answer(records: &[Record], kind: Kind) -> Answer {
+    let ttl = records.iter().map(|record| Duration::from_secs(record.ttl.into())).min();
+    let records = match kind {
+        Kind::Services => Records::Services(records.iter().filter_map(target).collect()),
+        Kind::V4 | Kind::V6 | Kind::Both => Records::Addresses(records.iter().filter_map(address).collect()),
+    };
+    let is_empty = match &records {
+        Records::Addresses(addresses) => addresses.is_empty(),
+        Records::Services(targets) => targets.is_empty(),
+        Records::Missing => true,
+    };
+    Answer { records: if is_empty { Records::Missing } else { records }, ttl }
+}
+
+fn address(record: &Record) -> Option<IpAddr> {
+    match &record.data {
+        RData::A(ip) => Some(ip.0.into()),
+        RData::AAAA(ip) => Some(ip.0.into()),
+        _ => None,
+    }
+}
+
+fn target(record: &Record) -> Option<Target> {
+    let RData::SRV(srv) = &record.data else { return None };
+    // RFC 2782: the root as a target says that there is no such service. Nobody listens on port 0.
+    if srv.target.is_root() || srv.port == 0 {
+        return None;
+    }
+    let host = srv.target.to_ascii().trim_end_matches('.').to_ascii_lowercase().into();
+    Some(Target { host, port: srv.port, priority: srv.priority, weight: srv.weight })
+}
