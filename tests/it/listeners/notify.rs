@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
@@ -30,11 +31,13 @@ impl Manager {
 
     /// The next message that begins so.
     fn wait_for(&self, start: &str) -> String {
+        let limit = Instant::now() + PATIENCE;
         loop {
             let message = self.next();
             if message.starts_with(start) {
                 return message;
             }
+            assert!(Instant::now() < limit, "never: {start:?}, but {message:?}");
         }
     }
 }
