@@ -218,7 +218,7 @@ fn a_mixed_load_leaves_nothing_behind_and_every_connection_is_accounted_for() {
     let [servers, clients] = ["servers", "clients"].map(|name| tls::authority(dir.path(), name));
     tls::write(dir.path(), "site", &servers.server(&["mtls.example"], Validity::days(20)).unwrap());
     let member = clients.client("member", Validity::days(20)).unwrap();
-    let echo = Backend::echo();
+    let [echo, other] = [Backend::echo(), Backend::echo()];
     let resetting = Backend::serve(|mut stream| {
         read_exact(&mut stream, hello("reset.example").len());
         abort(stream);
@@ -238,7 +238,11 @@ fn a_mixed_load_leaves_nothing_behind_and_every_connection_is_accounted_for() {
             [routes.echo]
             sni = "echo.example"
             action = "passthrough"
-            upstream = "{echo}"
+            upstream = "echo"
+            [upstreams.echo]
+            servers = ["{echo}", {{ address = "{}", weight = 2, max_connections = 50 }}]
+            balance = "least_connections"
+            health = {{ interval = "100ms" }}
             [routes.reset]
             sni = "reset.example"
             action = "passthrough"
@@ -262,6 +266,7 @@ fn a_mixed_load_leaves_nothing_behind_and_every_connection_is_accounted_for() {
             key_file = "site-key.pem"
             {}
             "#,
+            other.addr,
             resetting.addr,
             others.collect::<String>(),
             echo = echo.addr,
@@ -313,6 +318,10 @@ fn a_mixed_load_leaves_nothing_behind_and_every_connection_is_accounted_for() {
     let stopped = events.iter().find(|event| event["message"] == "stopped").expect("the last line");
     assert_eq!(stopped["accepted"], load.opened.load(Ordering::SeqCst), "{stopped}");
     assert_eq!(stopped["silent"], load.silent.load(Ordering::SeqCst), "{stopped}");
+    let [accepted, silent, routed, refused] =
+        ["accepted", "silent", "routed", "refused"].map(|key| stopped[key].as_u64().expect("a number"));
+    assert_eq!(accepted, silent + routed + refused, "{stopped}");
+    assert_eq!((&stopped["open"], &stopped["pending"]), (&0.into(), &0.into()), "{stopped}");
     assert_eq!((&stopped["closed"], &stopped["log_lines_lost"]), (&0.into(), &0.into()), "{stopped}");
     let mut logged = Tally::new();
     for line in events.iter().filter(|event| event["message"] == "connection") {
