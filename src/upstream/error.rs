@@ -1,5 +1,6 @@
 //! Why no server was reached.
 
+use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
@@ -82,7 +83,9 @@ fn is_local(error: &io::Error) -> bool {
     if error.kind() == io::ErrorKind::Unsupported {
         return true;
     }
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    // Around that of a server that is known by name is where it was met.
+    let mut all = std::iter::successors(Some(error), |error| (**error).source()?.downcast_ref());
+    let errno = all.find_map(io::Error::raw_os_error).map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
 }
 
@@ -123,4 +126,22 @@ impl Failure {
             Self::Tls(error) => ConnectError::Tls { server, error, tried },
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_failure_of_a_server_however_that_is_known() {
+        let none_left = || io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
+        assert!(is_local(&none_left()));
+        let wrapped = io::Error::new(none_left().kind(), Placed(none_left()));
+        assert!(is_local(&io::Error::other(Placed(wrapped))));
+        assert!(!is_local(&io::Error::other(Placed(io::ErrorKind::ConnectionRefused.into()))));
+    }
+
+    #[derive(Debug, Error)]
+    #[error("192.0.2.1:443: {0}")]
+    struct Placed(#[source] io::Error);
 }
