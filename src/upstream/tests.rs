@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::tls::{Connector, ConnectorOptions, MinVersion, Verification};
 
 /// A server, and its address.
 async fn server() -> (TcpListener, UpstreamAddr) {
@@ -212,6 +213,34 @@ async fn no_client_can_eject_a_server_that_hangs_up_on_it() {
         assert!(connected.unwrap_err().to_string().starts_with(&a.to_string()), "no other server is sent it as well");
     }
     assert_eq!(upstream.known().next().unwrap().standing.judge(), Use::Well);
+}
+
+/// A connector that believes everybody, and offers these protocols.
+fn connector(alpn: &[Alpn]) -> Arc<Connector> {
+    let options = ConnectorOptions {
+        upstream: "u".into(),
+        server_name: Some("u.example".parse().unwrap()),
+        verification: Verification::Insecure,
+        pins: Vec::new(),
+        certificate: None,
+        min_version: MinVersion::Tls12,
+        alpn: alpn.to_vec(),
+    };
+    Arc::new(Connector::new(options).unwrap())
+}
+
+#[tokio::test]
+async fn checks_begin_anew_where_others_vouch_for_the_server() {
+    let (_a, a) = server().await;
+    let registry = Registry::default();
+    let check = |alpn: &str| {
+        let mut options = options([&a], Balance::First);
+        options.tls = Some(connector(&[alpn.parse().unwrap()]));
+        options.health = Some(Box::new(Health::of(HealthKind::Tcp)));
+        Upstream::new(options, &registry).checks().next().unwrap()
+    };
+    assert_eq!(check("h2").key(), check("h2").key());
+    assert_ne!(check("h2").key(), check("http/1.1").key(), "what the check finds would be kept for nobody");
 }
 
 /// An upstream whose only server takes one connection.
