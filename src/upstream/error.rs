@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::addr::UpstreamAddr;
 use crate::tls::SessionError;
+use crate::upstream::Request;
 use crate::wire::proxy_header::HeaderTooLong;
 
 /// No server could be reached.
@@ -114,6 +115,20 @@ impl Failure {
     pub(super) fn is_hang_up(&self) -> bool {
         let Self::Connect(error) = self else { return false };
         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether it may be what the server was sent on behalf of the client that it did not like.
+    pub(super) fn may_be_the_clients(&self, request: &Request<'_>) -> bool {
+        match self {
+            Self::Connect(_) => self.is_hang_up() && !(request.first.is_empty() && request.origin.is_plain()),
+            Self::Tls(error) => match **error {
+                // The client has chosen from what its route lists, and the server need not know all of that.
+                SessionError::NoProtocol(_) => request.agreed.is_some(),
+                SessionError::Refused(_) | SessionError::Io(_) => !request.origin.is_plain(),
+                _ => false,
+            },
+            Self::LateHandshake => false,
+        }
     }
 
     pub(super) fn of(self, server: UpstreamAddr, tried: usize) -> ConnectError {

@@ -216,10 +216,9 @@ impl Upstream {
                 Ok((stream, attempt.into_lease()))
             }
             Err(failure) => {
-                // A server that hung up on a client may have had its reason in what the client sent, and no client is to
+                // A server that hung up on a client may have had its reason in what it was sent of it, and no client is to
                 // choose which servers the others get.
-                let is_its_own = !failure.is_hang_up() || request.first.is_empty();
-                if is_its_own && !failure.is_local() {
+                if !failure.may_be_the_clients(request) && !failure.is_local() {
                     self.failed(server, attempt.end_trial(), &failure);
                 }
                 Err((server.at, failure))

@@ -229,6 +229,45 @@ fn connector(alpn: &[Alpn]) -> Arc<Connector> {
     Arc::new(Connector::new(options).unwrap())
 }
 
+/// What becomes of the first of two servers, which says this to four hellos and hangs up on them.
+async fn refused_by(answer: &[u8], request: Request<'_>, connector: Arc<Connector>) -> Use {
+    let ((listener, a), (_b, b)) = (server().await, closed());
+    let upstream =
+        Upstream::new(Options { tls: Some(connector), ..options([&a, &b], Balance::First) }, &Registry::default());
+    for _ in 0..4 {
+        let refuse = async {
+            let mut stream = listener.accept().await.unwrap().0;
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+        };
+        let (connected, ()) = tokio::join!(upstream.connect(&request), refuse);
+        connected.unwrap_err();
+    }
+    upstream.known().next().unwrap().standing.judge()
+}
+
+#[tokio::test]
+async fn no_client_can_eject_a_server_by_the_protocol_that_it_chooses() {
+    let no_application_protocol = [21, 3, 3, 0, 2, 2, 120];
+    let h2: Alpn = "h2".parse().unwrap();
+    let agreed = Request { agreed: Some(&h2), ..request() };
+    assert_eq!(refused_by(&no_application_protocol, agreed, connector(&[])).await, Use::Well);
+    // Where it is not the client who chooses, it is a server that nobody can use.
+    let offered = refused_by(&no_application_protocol, request(), connector(std::slice::from_ref(&h2))).await;
+    assert_eq!(offered, Use::Ejected);
+}
+
+#[tokio::test]
+async fn no_client_can_eject_a_server_that_refuses_it_for_what_it_is_told_of_it() {
+    let access_denied = [21, 3, 3, 0, 2, 2, 49];
+    for answer in [&access_denied[..], b""] {
+        let mut told = request();
+        told.origin.header = b"PROXY UNKNOWN\r\n";
+        assert_eq!(refused_by(answer, told, connector(&[])).await, Use::Well, "{answer:?}");
+        assert_eq!(refused_by(answer, request(), connector(&[])).await, Use::Ejected, "{answer:?}");
+    }
+}
+
 #[tokio::test]
 async fn checks_begin_anew_where_others_vouch_for_the_server() {
     let (_a, a) = server().await;
