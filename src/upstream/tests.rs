@@ -339,6 +339,24 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
     assert_eq!(waiting.await.unwrap().1.addr(), &a, "and who waits learns of it");
 }
 
+#[test]
+fn who_loses_the_race_for_a_trial_takes_what_is_left_and_waits_for_nobody() {
+    let [a, b] = ["127.0.0.1:1", "127.0.0.1:2"].map(|addr| addr.parse().unwrap());
+    let upstream = upstream([&a, &b], Balance::First);
+    // One is due, and the other one will not be.
+    for (known, time) in upstream.known().zip([Duration::from_nanos(1), Duration::from_secs(3600)]) {
+        let ejection = Ejection { failures: 1, time, max_time: time, ..Ejection::default() };
+        known.standing.failed(&ejection, false, || true);
+    }
+    // Each trial is given up at once, and then somebody else's.
+    let choose = || (0..20_000).filter(|_| upstream.choose(&request(), &[]).is_err()).count();
+    let in_vain: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(choose)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(in_vain, [0; 4]);
+}
+
 #[tokio::test]
 async fn what_is_known_of_a_server_outlives_its_upstream() {
     let ((_a, a), (_b, b), (_c, c)) = (server().await, server().await, server().await);
