@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
@@ -85,7 +86,7 @@ async fn host_of(
     let list: VecDeque<SocketAddr> = in_turn(addresses);
     // Most names have one address, and it need not wait for anybody else.
     if let (None, [addr]) = (&late, list.as_slices().0) {
-        return tcp(*addr, source, first, deadline).await.map_err(|error| at(*addr, &error));
+        return tcp(*addr, source, first, deadline).await.map_err(|error| at(addr.to_string(), error));
     }
     let late = late.map(|late| async { in_turn(late.await) });
     let connect = async {
@@ -106,7 +107,7 @@ async fn service(name: &str, via: &Via<'_>, first: &[u8], deadline: Instant) -> 
         {
             Ok(stream) => return Ok(stream),
             Err(error) if is_hang_up(&error) && !first.is_empty() => return Err(error),
-            Err(error) => last = io::Error::new(error.kind(), format!("{}:{}: {error}", target.host, target.port)),
+            Err(error) => last = at(format!("{}:{}", target.host, target.port), error),
         }
     }
     Err(last)
@@ -134,8 +135,17 @@ fn share(deadline: Instant, attempts: usize) -> Instant {
     Instant::now() + left / u32::try_from(attempts).unwrap_or(u32::MAX).max(1)
 }
 
-fn at(addr: SocketAddr, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{addr}: {error}"))
+fn at(place: impl Into<String>, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Placed { place: place.into(), error })
+}
+
+/// An error, and where it was met. The number that the system gave it is that of its source.
+#[derive(Debug, Error)]
+#[error("{place}: {error}")]
+struct Placed {
+    place: String,
+    #[source]
+    error: io::Error,
 }
 
 /// A server nearby has answered by the time that connect(2) returns, so sending is tried at once: it succeeds, or tells
@@ -176,7 +186,7 @@ pub(super) async fn open(addr: SocketAddr, source: Option<IpAddr>) -> io::Result
         settle(&mut stream, &[]).await?;
         Ok(stream)
     };
-    connect.await.map_err(|error| at(addr, &error))
+    connect.await.map_err(|error| at(addr.to_string(), error))
 }
 
 /// Waits until the server has answered and has been sent the rest.
@@ -199,6 +209,14 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+
+    #[test]
+    fn where_an_error_was_met_does_not_hide_what_it_is() {
+        let error = at("192.0.2.1:443", io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
+        let source = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(source.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
+        assert_eq!(error.to_string(), format!("192.0.2.1:443: {source}"));
+    }
 
     #[tokio::test]
     async fn every_address_of_a_host_is_tried() {

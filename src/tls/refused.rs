@@ -19,6 +19,9 @@ pub enum SessionError {
     /// The server refused the handshake, by an alert.
     #[error("the server refused the TLS handshake: {0}")]
     Refused(String),
+    /// The server refused it, because it speaks none of the protocols that were offered.
+    #[error("the server refused the TLS handshake: {0}")]
+    NoProtocol(String),
     /// The connection ended or broke.
     #[error("the connection ended during the TLS handshake: {0}")]
     Io(#[source] io::Error),
@@ -63,7 +66,13 @@ pub(super) fn explain(error: io::Error, met: &Met, name: &PeerName, options: &Co
     };
     match error {
         rustls::Error::InvalidCertificate(error) => SessionError::Certificate(certificate(&error, met, name, options)),
-        rustls::Error::AlertReceived(alert) => SessionError::Refused(refusal(alert, met, name, options)),
+        rustls::Error::AlertReceived(alert) => {
+            let refused = match alert {
+                AlertDescription::NoApplicationProtocol => SessionError::NoProtocol,
+                _ => SessionError::Refused,
+            };
+            refused(refusal(alert, met, name, options))
+        }
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             SessionError::NotTls(options.upstream.to_string())
         }

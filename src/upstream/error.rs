@@ -1,5 +1,6 @@
 //! Why no server was reached.
 
+use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use thiserror::Error;
 
 use crate::addr::UpstreamAddr;
 use crate::tls::SessionError;
+use crate::upstream::Request;
 use crate::wire::proxy_header::HeaderTooLong;
 
 /// No server could be reached.
@@ -82,7 +84,9 @@ fn is_local(error: &io::Error) -> bool {
     if error.kind() == io::ErrorKind::Unsupported {
         return true;
     }
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    // Around that of a server that is known by name is where it was met.
+    let mut all = std::iter::successors(Some(error), |error| (**error).source()?.downcast_ref());
+    let errno = all.find_map(io::Error::raw_os_error).map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
 }
 
@@ -113,6 +117,20 @@ impl Failure {
         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
     }
 
+    /// Whether it may be what the server was sent on behalf of the client that it did not like.
+    pub(super) fn may_be_the_clients(&self, request: &Request<'_>) -> bool {
+        match self {
+            Self::Connect(_) => self.is_hang_up() && !(request.first.is_empty() && request.origin.is_plain()),
+            Self::Tls(error) => match **error {
+                // The client has chosen from what its route lists, and the server need not know all of that.
+                SessionError::NoProtocol(_) => request.agreed.is_some(),
+                SessionError::Refused(_) | SessionError::Io(_) => !request.origin.is_plain(),
+                _ => false,
+            },
+            Self::LateHandshake => false,
+        }
+    }
+
     pub(super) fn of(self, server: UpstreamAddr, tried: usize) -> ConnectError {
         match self {
             Self::LateHandshake => ConnectError::TimedOut { server, connected: true, tried },
@@ -123,4 +141,22 @@ impl Failure {
             Self::Tls(error) => ConnectError::Tls { server, error, tried },
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_failure_of_a_server_however_that_is_known() {
+        let none_left = || io::Error::from_raw_os_error(Errno::MFILE.raw_os_error());
+        assert!(is_local(&none_left()));
+        let wrapped = io::Error::new(none_left().kind(), Placed(none_left()));
+        assert!(is_local(&io::Error::other(Placed(wrapped))));
+        assert!(!is_local(&io::Error::other(Placed(io::ErrorKind::ConnectionRefused.into()))));
+    }
+
+    #[derive(Debug, Error)]
+    #[error("192.0.2.1:443: {0}")]
+    struct Placed(#[source] io::Error);
 }

@@ -46,7 +46,8 @@ impl Upstream {
             key: CheckKey {
                 upstream: Arc::clone(&self.options.name),
                 addr,
-                tls: self.options.tls.clone().filter(|_| health.kind == HealthKind::Tls),
+                // Also where it is not made use of: what is known of a server is known of it as these authorities see it.
+                tls: self.options.tls.clone(),
                 proxy_protocol: self.options.proxy_protocol,
                 health: health.clone(),
             },
@@ -106,6 +107,7 @@ impl Check {
             Stream::Unix(unix) => return Ok(Some(Transport::Unix(unix))),
             Stream::Tls(_) | Stream::TlsUpstream(_) => return Ok(None),
         };
+        let tls = tls.as_ref().filter(|_| health.kind == HealthKind::Tls);
         let Some(tls) = tls else { return Ok(Some(Transport::Tcp(tcp))) };
         let session = async {
             let mut session = tls.connect(tcp, addr, None).await?;

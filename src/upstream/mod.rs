@@ -216,10 +216,9 @@ impl Upstream {
                 Ok((stream, attempt.into_lease()))
             }
             Err(failure) => {
-                // A server that hung up on a client may have had its reason in what the client sent, and no client is to
+                // A server that hung up on a client may have had its reason in what it was sent of it, and no client is to
                 // choose which servers the others get.
-                let is_its_own = !failure.is_hang_up() || request.first.is_empty();
-                if is_its_own && !failure.is_local() {
+                if !failure.may_be_the_clients(request) && !failure.is_local() {
                     self.failed(server, attempt.end_trial(), &failure);
                 }
                 Err((server.at, failure))
@@ -272,19 +271,27 @@ impl Upstream {
             return if tried.is_empty() { Ok(Attempt::at(server)) } else { Err(Nobody::Left) };
         }
         let known = |at: usize| self.servers[at].known.as_deref();
+        let has_rank = |at: usize, rank| !tried.contains(&at) && self.rank(&self.servers[at]) == Some(rank);
+        // Who waits does so for servers that are well. One that is due would never be tried if nobody else did.
+        let is_free = |Known { places, standing, line, .. }: &Known| {
+            !places.is_full() && (line.is_empty() || standing.judge() == Use::Due)
+        };
         loop {
             let left = self.servers.iter().filter(|server| !tried.contains(&server.at));
             let best = left.filter_map(|server| self.rank(server)).min().ok_or(Nobody::Left)?;
             let candidate = |at: usize| {
-                let Known { places, standing, line, .. } = known(at)?;
-                // Who waits does so for servers that are well. One that is due would never be tried if nobody else did.
-                let is_free = !places.is_full() && (line.is_empty() || standing.judge() == Use::Due);
-                let is_candidate = is_free && !tried.contains(&at) && self.rank(&self.servers[at]) == Some(best);
+                let known = known(at)?;
                 let weight = self.options.servers[at].weight;
-                is_candidate.then(|| Candidate { weight, connections: places.taken() })
+                let connections = known.places.taken();
+                (is_free(known) && has_rank(at, best)).then_some(Candidate { weight, connections })
             };
             let chosen = self.balance(request, candidate);
             let Some((at, Known { places, standing, .. })) = chosen.and_then(|at| Some((at, known(at)?))) else {
+                // If somebody else was faster to try one that was due, there is nothing to wait for.
+                let is_taken = |at: usize| has_rank(at, best) && known(at).is_some_and(|known| !is_free(known));
+                if !(0..self.servers.len()).any(is_taken) {
+                    continue;
+                }
                 return Err(Nobody::Free(best));
             };
             if !places.take() {

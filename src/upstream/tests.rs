@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::tls::{Connector, ConnectorOptions, MinVersion, Verification};
 
 /// A server, and its address.
 async fn server() -> (TcpListener, UpstreamAddr) {
@@ -214,6 +215,73 @@ async fn no_client_can_eject_a_server_that_hangs_up_on_it() {
     assert_eq!(upstream.known().next().unwrap().standing.judge(), Use::Well);
 }
 
+/// A connector that believes everybody, and offers these protocols.
+fn connector(alpn: &[Alpn]) -> Arc<Connector> {
+    let options = ConnectorOptions {
+        upstream: "u".into(),
+        server_name: Some("u.example".parse().unwrap()),
+        verification: Verification::Insecure,
+        pins: Vec::new(),
+        certificate: None,
+        min_version: MinVersion::Tls12,
+        alpn: alpn.to_vec(),
+    };
+    Arc::new(Connector::new(options).unwrap())
+}
+
+/// What becomes of the first of two servers, which says this to four hellos and hangs up on them.
+async fn refused_by(answer: &[u8], request: Request<'_>, connector: Arc<Connector>) -> Use {
+    let ((listener, a), (_b, b)) = (server().await, closed());
+    let upstream =
+        Upstream::new(Options { tls: Some(connector), ..options([&a, &b], Balance::First) }, &Registry::default());
+    for _ in 0..4 {
+        let refuse = async {
+            let mut stream = listener.accept().await.unwrap().0;
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+        };
+        let (connected, ()) = tokio::join!(upstream.connect(&request), refuse);
+        connected.unwrap_err();
+    }
+    upstream.known().next().unwrap().standing.judge()
+}
+
+#[tokio::test]
+async fn no_client_can_eject_a_server_by_the_protocol_that_it_chooses() {
+    let no_application_protocol = [21, 3, 3, 0, 2, 2, 120];
+    let h2: Alpn = "h2".parse().unwrap();
+    let agreed = Request { agreed: Some(&h2), ..request() };
+    assert_eq!(refused_by(&no_application_protocol, agreed, connector(&[])).await, Use::Well);
+    // Where it is not the client who chooses, it is a server that nobody can use.
+    let offered = refused_by(&no_application_protocol, request(), connector(std::slice::from_ref(&h2))).await;
+    assert_eq!(offered, Use::Ejected);
+}
+
+#[tokio::test]
+async fn no_client_can_eject_a_server_that_refuses_it_for_what_it_is_told_of_it() {
+    let access_denied = [21, 3, 3, 0, 2, 2, 49];
+    for answer in [&access_denied[..], b""] {
+        let mut told = request();
+        told.origin.header = b"PROXY UNKNOWN\r\n";
+        assert_eq!(refused_by(answer, told, connector(&[])).await, Use::Well, "{answer:?}");
+        assert_eq!(refused_by(answer, request(), connector(&[])).await, Use::Ejected, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn checks_begin_anew_where_others_vouch_for_the_server() {
+    let (_a, a) = server().await;
+    let registry = Registry::default();
+    let check = |alpn: &str| {
+        let mut options = options([&a], Balance::First);
+        options.tls = Some(connector(&[alpn.parse().unwrap()]));
+        options.health = Some(Box::new(Health::of(HealthKind::Tcp)));
+        Upstream::new(options, &registry).checks().next().unwrap()
+    };
+    assert_eq!(check("h2").key(), check("h2").key());
+    assert_ne!(check("h2").key(), check("http/1.1").key(), "what the check finds would be kept for nobody");
+}
+
 /// An upstream whose only server takes one connection.
 fn narrow(addr: &UpstreamAddr, registry: &Registry) -> Upstream {
     let mut options = options([addr], Balance::RoundRobin);
@@ -269,6 +337,24 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
     }
     assert!(picks(&upstream, 1).await.contains(&a));
     assert_eq!(waiting.await.unwrap().1.addr(), &a, "and who waits learns of it");
+}
+
+#[test]
+fn who_loses_the_race_for_a_trial_takes_what_is_left_and_waits_for_nobody() {
+    let [a, b] = ["127.0.0.1:1", "127.0.0.1:2"].map(|addr| addr.parse().unwrap());
+    let upstream = upstream([&a, &b], Balance::First);
+    // One is due, and the other one will not be.
+    for (known, time) in upstream.known().zip([Duration::from_nanos(1), Duration::from_secs(3600)]) {
+        let ejection = Ejection { failures: 1, time, max_time: time, ..Ejection::default() };
+        known.standing.failed(&ejection, false, || true);
+    }
+    // Each trial is given up at once, and then somebody else's.
+    let choose = || (0..20_000).filter(|_| upstream.choose(&request(), &[]).is_err()).count();
+    let in_vain: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(choose)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(in_vain, [0; 4]);
 }
 
 #[tokio::test]

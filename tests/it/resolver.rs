@@ -270,6 +270,26 @@ fn the_next_dns_server_is_asked_when_the_first_is_silent() {
 }
 
 #[test]
+fn a_name_that_the_first_dns_server_cannot_answer_for_leaves_it_the_first_for_the_others() {
+    let (_one, _two, port) = two_servers();
+    for mood in [Mood::Fails, Mood::Silent] {
+        // The second one denies every name.
+        let (knows, denies) = (Dns::start(), Dns::start());
+        for record in [A, AAAA] {
+            knows.be_to("broken.example", record, mood);
+        }
+        let servers = format!("[resolver]\nservers = [\"{}\", \"{}\"]\ntimeout = \"1s\"\n", knows.addr, denies.addr);
+        let config = |name| format!("{}{servers}", passthrough("a.example", format_args!("{name}:{port}")));
+        let proxy = Proxy::start(&config("broken.example"));
+        assert_eq!(ask(&proxy, "a.example"), alert(80));
+        assert!(denies.asked("broken.example") > 0);
+        knows.set(NAME, 60, &["127.0.0.1"]);
+        proxy.reload(&config(NAME));
+        assert_eq!(ask(&proxy, "a.example"), b"one", "{mood:?}: {}", proxy.log());
+    }
+}
+
+#[test]
 fn a_reload_can_change_who_is_asked_and_otherwise_keeps_what_is_known() {
     let (_one, _two, port) = two_servers();
     let (first, second) = (Dns::start(), Dns::start());

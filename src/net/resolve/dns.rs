@@ -14,7 +14,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::net::resolve::Target;
 use crate::net::resolve::cache::{Answer, Failure, Kind, Question, Records, Source};
@@ -23,8 +23,12 @@ use crate::net::resolve::files::{Files, ResolvConf};
 /// Questions at a time. Each has a socket, and names whose servers are silent must not take all of them.
 const MAX_QUESTIONS: usize = 256;
 
-/// A server that did not answer is not the first one to be asked for so long.
+/// A server that did not answer is waited for no longer than [`PROBE`] for so long.
 const DISTRUST: Duration = Duration::from_secs(30);
+
+/// What a server that did not answer has before the next one is asked. It keeps its turn: that it was silent may be one
+/// name's doing, and it may know names that the others deny.
+const PROBE: Duration = Duration::from_millis(200);
 
 /// The DNS servers of the configuration, or those of resolv.conf(5).
 pub(super) struct Dns {
@@ -45,7 +49,8 @@ struct Clients {
 struct Server {
     addr: SocketAddr,
     client: TokioResolver,
-    failed: Mutex<Option<Instant>>,
+    /// When it last did not answer, if that was the last that happened.
+    silent: Mutex<Option<Instant>>,
 }
 
 impl Dns {
@@ -53,23 +58,16 @@ impl Dns {
         Self { files, own_servers, timeout, clients: Mutex::default(), permits: Semaphore::new(MAX_QUESTIONS) }
     }
 
-    /// The servers to ask, the one to begin with first.
-    async fn servers(&self) -> Result<Vec<(Arc<[Server]>, usize)>, Failure> {
+    /// The servers to ask, in this order.
+    async fn servers(&self) -> Result<Arc<[Server]>, Failure> {
         let files = self.files.read().await;
-        let servers = {
-            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*clients {
-                Some(clients) if Arc::ptr_eq(&clients.of, &files.resolv) => Arc::clone(&clients.servers),
-                _ => {
-                    let servers = self.connect(&files.resolv)?;
-                    *clients = Some(Clients { of: Arc::clone(&files.resolv), servers: Arc::clone(&servers) });
-                    servers
-                }
-            }
-        };
-        let mut order: Vec<_> = (0..servers.len()).map(|at| (Arc::clone(&servers), at)).collect();
-        order.sort_by_key(|(servers, at)| servers[*at].is_distrusted());
-        Ok(order)
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clients) = clients.as_ref().filter(|clients| Arc::ptr_eq(&clients.of, &files.resolv)) {
+            return Ok(Arc::clone(&clients.servers));
+        }
+        let servers = self.connect(&files.resolv)?;
+        *clients = Some(Clients { of: Arc::clone(&files.resolv), servers: Arc::clone(&servers) });
+        Ok(servers)
     }
 
     fn connect(&self, resolv: &ResolvConf) -> Result<Arc<[Server]>, Failure> {
@@ -85,7 +83,7 @@ impl Dns {
             let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
             *builder.options_mut() = options(share, resolv.edns0);
             let client = builder.build().map_err(|error| failure(*addr, &error))?;
-            Ok(Server { addr: *addr, client, failed: Mutex::default() })
+            Ok(Server { addr: *addr, client, silent: Mutex::default() })
         };
         addresses.iter().map(server).collect()
     }
@@ -110,8 +108,15 @@ impl Source for Dns {
         // One that is too long when it has been completed is nobody's.
         let Ok(name) = name else { return Ok(Answer { records: Records::Missing, ttl: None }) };
         let mut last = Failure::Late;
-        for (servers, at) in self.servers().await? {
-            match servers[at].ask(&name, question.kind).await {
+        let servers = self.servers().await?;
+        let has_choice = servers.iter().any(|server| !server.is_distrusted());
+        for server in &*servers {
+            let answer = if has_choice && server.is_distrusted() {
+                timeout(PROBE, server.ask(&name, question.kind)).await.unwrap_or(Err(Failure::Late))
+            } else {
+                server.ask(&name, question.kind).await
+            };
+            match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => last = failure,
             }
@@ -127,7 +132,10 @@ impl Server {
             Kind::V6 => RecordType::AAAA,
             Kind::Services => RecordType::SRV,
         };
-        let answer = match self.client.lookup(name.clone(), record_type).await {
+        let found = self.client.lookup(name.clone(), record_type).await;
+        // One that says that it cannot answer is there.
+        let is_silent = matches!(&found, Err(error) if !matches!(error, NetError::Dns(_)));
+        let answer = match found {
             Ok(found) => Ok(answer(found.answers(), kind)),
             Err(NetError::Dns(DnsError::NoRecordsFound(none)))
                 if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
@@ -137,13 +145,13 @@ impl Server {
             }
             Err(error) => Err(failure(self.addr, &error)),
         };
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        *failed = answer.is_err().then(Instant::now);
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        *silent = is_silent.then(Instant::now);
         answer
     }
 
     fn is_distrusted(&self) -> bool {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < DISTRUST)
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < DISTRUST)
     }
 }
 

@@ -3,6 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+/// More servers than this are not tried for one client: the time would not be enough for any of them. Which of many these
+/// are is chance, as it is who comes first.
+const MAX_TARGETS: usize = 64;
+
 /// A server that provides a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -17,7 +21,7 @@ pub struct Target {
 }
 
 /// The targets as one client should try them: by priority, and those of the same priority by chance, in proportion to
-/// their weight.
+/// their weight. Of a great many some are left out.
 #[must_use]
 pub fn in_order(targets: &[Target]) -> Vec<Target> {
     order(targets, |sum| random() % (sum + 1))
@@ -34,8 +38,8 @@ fn order(targets: &[Target], choose: impl Fn(u64) -> u64) -> Vec<Target> {
     let mut left = targets.to_vec();
     // Those without a weight stand first, so that they have a small chance: it is theirs if 0 is chosen.
     left.sort_by_key(|target| (target.priority, target.weight != 0));
-    let mut ordered = Vec::with_capacity(left.len());
-    while let Some(first) = left.first() {
+    let mut ordered = Vec::with_capacity(left.len().min(MAX_TARGETS));
+    while let Some(first) = left.first().filter(|_| ordered.len() < MAX_TARGETS) {
         let same = left.iter().take_while(|target| target.priority == first.priority);
         let weights: Vec<u64> = same.map(|target| target.weight.into()).collect();
         let chosen = choose(weights.iter().sum());
@@ -68,6 +72,15 @@ mod tests {
         assert_eq!(hosts(&order(&targets, |_| 0)), ["z", "a", "b", "backup"]);
         assert_eq!(hosts(&order(&targets, |_| 1)), ["a", "b", "z", "backup"]);
         assert_eq!(hosts(&order(&targets, |sum| sum)), ["b", "a", "z", "backup"]);
+    }
+
+    #[test]
+    fn of_a_great_many_some_are_left_out_and_not_always_the_same() {
+        let targets: Vec<Target> = (0..2000).map(|at| target(&format!("{at}"), 10, at % 3)).collect();
+        let (one, other) = (in_order(&targets), in_order(&targets));
+        assert_eq!((one.len(), other.len()), (MAX_TARGETS, MAX_TARGETS));
+        assert_ne!(one, other);
+        assert_eq!(in_order(&targets[..MAX_TARGETS]).len(), MAX_TARGETS);
     }
 
     #[test]
