@@ -29,7 +29,7 @@ impl Loaded {
             "upstreams.{}: transparent = true needs the capability CAP_NET_ADMIN, which {user} has not ({error})",
             upstream.name
         );
-        let help = "write `AmbientCapabilities=CAP_NET_ADMIN` in its systemd unit, or run `setcap cap_net_admin=+ep` on the \
+        let help = "write `AmbientCapabilities=CAP_NET_ADMIN` in its systemd unit, and there the same in `CapabilityBoundingSet=`, or run `setcap cap_net_admin=+ep` on the \
                     program, beside CAP_NET_BIND_SERVICE where it has that";
         self.diagnostics.push(Diagnostic::new(severity, message).help(help.to_owned()));
         true

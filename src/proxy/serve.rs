@@ -105,7 +105,7 @@ async fn admit(
         hello::read(client, deadline, &mut session.record.received).await?
     };
     session.record.hello = Some(session.record.accepted.elapsed());
-    debug!(id = session.id(), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
+    debug!(id = format_args!("{:016x}", session.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &hello.alpn };
     // A name that is none (with a port in it, say) must not pass for no name: nobody configured a route for it.
     let routable = !matches!(hello.server_name, RequestedName::Unusable(_));

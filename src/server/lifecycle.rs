@@ -391,7 +391,9 @@ impl Running {
     fn refused_later(&mut self, text: &str, at_once: bool) {
         self.is_refused = true;
         let retry = self.retry.get_or_insert_with(|| {
-            info!(reason = text, "not reloaded yet, the configuration that runs goes on");
+            if !at_once {
+                info!(reason = text, "not reloaded yet, the configuration that runs goes on");
+            }
             Retry { since: Instant::now(), reported: false }
         });
         if !retry.reported && (at_once || retry.since.elapsed() >= GRACE) {

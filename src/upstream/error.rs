@@ -51,13 +51,15 @@ pub enum ConnectError {
     #[error("{0}: the client's certificate is too large to be passed on")]
     Header(#[source] HeaderTooLong),
     /// Every server that could be tried has as many connections as it may have, and none of them ended in time.
-    #[error("every server has as many connections as it may have, and none ended within {} ms", waited.as_millis())]
+    #[error("the servers that it may go to have as many connections as they may have, and none ended within {} ms", waited.as_millis())]
     Full {
         /// How long the connection waited.
         waited: Duration,
     },
     /// Every server that could be tried has as many connections as it may have, and enough clients wait already.
-    #[error("every server has as many connections as it may have, and {waiting} clients wait already")]
+    #[error(
+        "the servers that it may go to have as many connections as they may have, and {waiting} clients wait already"
+    )]
     Crowded {
         /// How many.
         waiting: usize,
@@ -120,6 +122,8 @@ impl Failure {
     /// Whether it may be what the server was sent on behalf of the client that it did not like.
     pub(super) fn may_be_the_clients(&self, request: &Request<'_>) -> bool {
         match self {
+            // The server may have been told not to talk to this address, or have no route to it. Checks come from another.
+            Self::Connect(_) | Self::LateHandshake if request.origin.transparent => true,
             Self::Connect(_) => self.is_hang_up() && !(request.first.is_empty() && request.origin.is_plain()),
             Self::Tls(error) => match **error {
                 // The client has chosen from what its route lists, and the server need not know all of that.

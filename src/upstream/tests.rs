@@ -269,6 +269,23 @@ async fn no_client_can_eject_a_server_that_refuses_it_for_what_it_is_told_of_it(
 }
 
 #[tokio::test]
+async fn no_client_can_eject_a_server_that_has_no_way_to_answer_it() {
+    let ((_a, a), (_b, b)) = (closed(), closed());
+    for transparent in [true, false] {
+        let upstream = upstream([&a, &b], Balance::First);
+        let mut seen = request();
+        // A client over a unix socket cannot even be connected for, so this one is from here.
+        (seen.origin.transparent, seen.origin.client) =
+            (transparent, "127.0.0.1:1".parse::<SocketAddr>().unwrap().into());
+        for _ in 0..4 {
+            upstream.connect(&seen).await.unwrap_err();
+        }
+        let expected = if transparent { Use::Well } else { Use::Ejected };
+        assert_eq!(upstream.known().next().unwrap().standing.judge(), expected, "transparent {transparent}");
+    }
+}
+
+#[tokio::test]
 async fn checks_begin_anew_where_others_vouch_for_the_server() {
     let (_a, a) = server().await;
     let registry = Registry::default();

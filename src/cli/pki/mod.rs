@@ -76,7 +76,8 @@ impl Ca {
         if self.certificate.is_none() && !certificate.exists() {
             if key.exists() {
                 bail!(
-                    "there is {} but no {}: `snigate pki init` was interrupted; run it again with --force",
+                    "there is {} but no {}: say with --ca where the CA's certificate is; without one the key is of no use, and \
+                     `snigate pki init --force` makes another CA in its place",
                     key.display(),
                     certificate.display()
                 );

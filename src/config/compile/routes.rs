@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::addr::UpstreamAddr;
+use crate::authz::AltName;
 use crate::config::compile::origin;
 use crate::config::compile::tls::{DEFAULT_TLS, Materials};
 use crate::config::compile::upstream_tls::{Context, is_shown_to_servers};
@@ -309,19 +310,24 @@ impl Compiler<'_> {
             };
             checked += 1;
             if !covered(&probe) {
-                uncovered.push((pattern, text));
+                let mut names = certificates.iter().flat_map(|certificate| certificate.names());
+                let some = names.any(|name| matches!(name, AltName::Dns(name) if is_one_of(name, pattern)));
+                uncovered.push((pattern, text, some));
             }
         }
-        let never = rule.strict_sni && checked > 0 && uncovered.len() == checked && checked == rule.names.len();
-        for (pattern, text) in uncovered {
+        let none = uncovered.len() == checked && uncovered.iter().all(|(_, _, some)| !some);
+        let never = rule.strict_sni && checked > 0 && none && checked == rule.names.len();
+        for (pattern, text, some) in uncovered {
             let fate = match (rule.strict_sni, never) {
+                (true, _) if some => "clients that ask for another one get the alert unrecognized_name",
                 (true, true) => "nor any other name of the route, so that it can never match",
                 (true, false) => "its clients get the alert unrecognized_name",
                 (false, _) => "its clients are shown the default certificate",
             };
             let names: Vec<String> =
                 certificates.iter().flat_map(|certificate| certificate.names()).map(ToString::to_string).collect();
-            let message = format!("sni: no certificate covers {pattern}; {fate}");
+            let all = if some { "every name of " } else { "" };
+            let message = format!("sni: no certificate covers {all}{pattern}; {fate}");
             let help = format!("the certificates of the route are for {}", names.join(", "));
             self.report.warning(&text.span, message, help);
         }
@@ -339,11 +345,6 @@ impl Compiler<'_> {
 
     fn on_remove(&mut self, action: &Action) -> OnRemove {
         match (&self.table.value.on_remove, action) {
-            (Some(given), Action::Reject) => {
-                let help = "remove it: nobody comes in".to_owned();
-                self.report.error(&given.span, "on_remove has no meaning with action = \"reject\"", help);
-                OnRemove::Keep
-            }
             (Some(given), _) => match given.value {
                 file::OnRemove::Keep => OnRemove::Keep,
                 file::OnRemove::Drain => OnRemove::Drain,
@@ -383,4 +384,9 @@ impl Compiler<'_> {
 
 fn first(list: Option<&List>) -> Option<&At<String>> {
     list.and_then(|list| list.0.first())
+}
+
+/// Whether this is the name of one server, and the pattern takes it.
+fn is_one_of(name: &str, pattern: &NamePattern) -> bool {
+    matches!(name.parse(), Ok(NamePattern::Exact(name)) if pattern.matches(&name))
 }
