@@ -235,6 +235,7 @@ fn limits_that_make_no_sense_are_refused() {
         ("rate_per_source = { connections = 5, burst = 0 }", "rate_per_source.burst: 0 would refuse"),
         ("rate_per_source = { connections = 5, per = \"x\" }", "rate_per_source.per: \"x\" is not a duration"),
         ("rate_per_source = { conections = 5 }", "conections"),
+        ("rate_per_source = [5, \"1s\"]", "listeners.edge.rate_per_source must be a table"),
         ("timeouts.hello = \"off\"", "timeouts.hello: \"off\" is not a duration"),
         ("timeouts.idle = \"1s\"", "idle"),
     ] {
