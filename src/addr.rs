@@ -162,8 +162,10 @@ impl fmt::Display for ListenAddr {
 
 /// A path that can be bound and connected to: `sockaddr_un` has room for 107 bytes (unix(7)).
 fn socket_path(path: &str) -> Result<PathBuf, AddrError> {
+    // One that ends in a slash is a directory, and the kernel reads up to a NUL.
+    let is_file = !path.ends_with('/') && !path.contains('\0');
     let path = Path::new(path);
-    if !path.is_absolute() || path.file_name().is_none() {
+    if !path.is_absolute() || path.file_name().is_none() || !is_file {
         return Err(AddrError::UnixPath);
     }
     if path.as_os_str().len() > MAX_SOCKET_PATH { Err(AddrError::LongPath) } else { Ok(path.to_owned()) }
@@ -191,8 +193,7 @@ impl FromStr for UpstreamAddr {
 
     fn from_str(text: &str) -> Result<Self, AddrError> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let absolute = Path::new(path).is_absolute();
-            return if absolute { Ok(Self::Unix(path.into())) } else { Err(AddrError::UnixPath) };
+            return socket_path(path).map(Self::Unix);
         }
         if let Some(name) = text.strip_prefix("srv:") {
             return service(name).map(Self::Srv);
@@ -377,6 +378,9 @@ mod tests {
             ("10.0.0.300:1", AddrError::Host("10.0.0.300".to_owned(), NameError::IpAddress)),
             (":443", AddrError::Host(String::new(), NameError::Empty)),
             ("unix:run/x", AddrError::UnixPath),
+            ("unix:/run/x/", AddrError::UnixPath),
+            ("unix:/run/x\0", AddrError::UnixPath),
+            (&format!("unix:/{}", "a".repeat(107)), AddrError::LongPath),
             ("srv:_https._tcp.app:443", AddrError::ServicePort("_https._tcp.app".to_owned())),
             ("srv:_https._udp.app", AddrError::Service),
             ("srv:https._tcp.app", AddrError::Service),
@@ -389,6 +393,7 @@ mod tests {
         assert_eq!("0.0.0.0".parse::<ListenAddr>(), Err(AddrError::NoPort));
         assert_eq!("unix:edge.sock".parse::<ListenAddr>(), Err(AddrError::UnixPath));
         assert_eq!("unix:/".parse::<ListenAddr>(), Err(AddrError::UnixPath));
+        assert_eq!("unix:/run/edge.sock/".parse::<ListenAddr>(), Err(AddrError::UnixPath));
         assert_eq!(format!("unix:/{}", "a".repeat(107)).parse::<ListenAddr>(), Err(AddrError::LongPath));
         assert_eq!("systemd:".parse::<ListenAddr>(), Err(AddrError::SocketName));
         assert_eq!("systemd:a:b".parse::<ListenAddr>(), Err(AddrError::SocketName));

@@ -251,10 +251,14 @@ fn only_tables(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<D
         for (name, table) in tables {
             let name = format!("{section}.{}", name.get_ref());
             require(&name, table);
-            for (key, inner) in entries(table, &["client_auth", "timeouts"]) {
+            let keys: &[&str] = match section {
+                "listeners" => &["proxy_protocol", "rate_per_source", "timeouts"],
+                _ => &["client_auth", "timeouts"],
+            };
+            for (key, inner) in entries(table, keys) {
                 let key = format!("{name}.{key}");
                 require(&key, inner);
-                for (list, inner) in entries(inner, &["allow", "deny"]) {
+                for (list, inner) in entries(inner, &["allow", "deny", "crl"]) {
                     require(&format!("{key}.{list}"), inner);
                 }
             }

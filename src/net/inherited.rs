@@ -68,12 +68,9 @@ impl Inherited {
         let text = count.unwrap_or_default();
         let count: u16 = text.parse().map_err(|_| wrong(format!("LISTEN_FDS is {text:?}, and not a number")))?;
         let names = names.unwrap_or_default();
-        let mut names = names.split(':').filter(|name| !name.is_empty());
         let mut sockets = Vec::new();
-        for fd in (FIRST..).take(count.into()) {
+        for (fd, name) in (FIRST..).zip(in_order(&names)).take(count.into()) {
             let passed = own(fd).map_err(|error| wrong(format!("LISTEN_FDS promises descriptor {fd}: {error}")))?;
-            // What has no name is called so by systemd, too.
-            let name = names.next().unwrap_or("unknown");
             sockets.push((name.to_owned(), judge(passed.into())));
         }
         Ok(Self { sockets })
@@ -107,6 +104,15 @@ impl Inherited {
         Ok(ListenSocket::inherited(socket.try_clone()?)?)
     }
 }
+
+/// The name of each descriptor. One without a name keeps its place: otherwise the next name would be that of another
+/// socket.
+fn in_order(names: &str) -> impl Iterator<Item = &str> {
+    // What has no name is called so by systemd, too.
+    names.split(':').map(|name| if name.is_empty() { UNNAMED } else { name }).chain(std::iter::repeat(UNNAMED))
+}
+
+const UNNAMED: &str = "unknown";
 
 #[expect(unsafe_code, reason = "descriptors come by number, from outside")]
 fn own(fd: RawFd) -> io::Result<OwnedFd> {
@@ -167,6 +173,14 @@ mod tests {
         assert_ne!(addrs[0], addrs[1]);
         let message = inherited.get("egde", 0).unwrap_err().to_string();
         assert!(message.contains("but edge, web"), "{message}");
+    }
+
+    #[test]
+    fn a_descriptor_without_a_name_leaves_the_others_theirs() {
+        let three = |names| in_order(names).take(3).collect::<Vec<_>>();
+        assert_eq!(three("edge:web:inside"), ["edge", "web", "inside"]);
+        assert_eq!(three(":edge"), ["unknown", "edge", "unknown"]);
+        assert_eq!(three(""), ["unknown"; 3]);
     }
 
     #[tokio::test]

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -85,12 +84,11 @@ impl ListenSocket {
                 if dual { ListenAddr::DualStack(addr.port()) } else { ListenAddr::Tcp(addr) }
             }
             Socket::Unix(unix) => {
-                ListenAddr::Unix(SockRef::from(unix).local_addr()?.as_unix().map_or_else(PathBuf::new, |addr| {
-                    match addr.as_abstract_name() {
-                        Some(name) => format!("@{}", String::from_utf8_lossy(name)).into(),
-                        None => addr.as_pathname().map_or_else(PathBuf::new, Path::to_owned),
-                    }
-                }))
+                let addr = SockRef::from(unix).local_addr()?;
+                ListenAddr::Unix(match addr.as_abstract_namespace() {
+                    Some(name) => format!("@{}", String::from_utf8_lossy(name)).into(),
+                    None => addr.as_pathname().map_or_else(PathBuf::new, Path::to_owned),
+                })
             }
         })
     }
@@ -277,6 +275,8 @@ mod tests {
     use std::io::Write;
     use std::net::TcpStream;
 
+    use socket2::SockAddr;
+
     use super::*;
 
     #[test]
@@ -288,6 +288,16 @@ mod tests {
         };
         let port = v6.local_addr().unwrap().port();
         listen_tcp(([0, 0, 0, 0], port).into(), true).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_inherited_unix_socket_without_a_file_is_called_by_its_name() {
+        let name = format!("snigate-test-{}", std::process::id());
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+        socket.bind(&SockAddr::unix(format!("\0{name}")).unwrap()).unwrap();
+        socket.listen(1).unwrap();
+        let socket = ListenSocket::inherited(socket).unwrap();
+        assert_eq!(socket.addr().unwrap().to_string(), format!("unix:@{name}"));
     }
 
     #[test]

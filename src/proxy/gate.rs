@@ -64,6 +64,11 @@ impl Ticket {
         evicted
     }
 
+    /// Who has to go as well for a connection that somebody has had to go for.
+    pub(super) fn excess(&self, limits: &Limits, source: Option<Source>) -> Option<Evicted> {
+        lock(&self.gate.waiting).excess(source, limits)
+    }
+
     /// Says where the connection comes from, if that was not known when it came: who has to go for it.
     ///
     /// # Errors

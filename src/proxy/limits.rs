@@ -188,6 +188,19 @@ impl Waiting {
         evicted
     }
 
+    /// Who has to go as well, where a reload has lowered a limit below what waits: with everybody who comes one more, so
+    /// that there are fewer of them also while somebody comes all the time.
+    pub(super) fn excess(&mut self, source: Option<Source>, limits: &Limits) -> Option<Evicted> {
+        let of_source = source.zip(limits.pending_per_source).and_then(|(source, most)| {
+            let list = self.sources.get(&source).filter(|list| list.len > most)?;
+            Some((list.head, Limit::PendingPerSource(most, source)))
+        });
+        let most = limits.max_pending;
+        let of_all = (self.all.len > most).then_some((self.all.head, Limit::MaxPending(most)));
+        let (at, limit) = of_source.or(of_all)?;
+        self.evict(at, limit)
+    }
+
     /// Gives a slot back. The limit, if the connection has been told to go.
     pub(super) fn remove(&mut self, at: u32) -> Option<Limit> {
         let lost = self.slots[at as usize].lost;
@@ -371,6 +384,24 @@ mod tests {
         assert_eq!(waiting.attach(slots[0], a, &limits), Some((2, Limit::PendingPerSource(1, a))));
         assert_eq!(waiting.attach(slots[1], a, &limits), None, "it is about to go");
         assert_eq!(waiting.len(), 2);
+    }
+
+    #[test]
+    fn a_limit_that_was_lowered_is_reached_although_somebody_comes_all_the_time() {
+        let (a, b) = (source("192.0.2.1"), source("192.0.2.2"));
+        let mut waiting = Waiting::default();
+        let before = limits(6, Some(4));
+        for (id, from) in [(1, a), (2, a), (3, a), (4, a), (5, b), (6, b)] {
+            assert_eq!(waiting.push(id, Some(from), &before).1, None);
+        }
+        assert_eq!(waiting.excess(Some(a), &before), None);
+        let now = limits(4, Some(2));
+        assert_eq!(waiting.push(7, Some(a), &now).1.map(|(id, _)| id), Some(1));
+        assert_eq!(waiting.excess(Some(a), &now), Some((2, Limit::PendingPerSource(2, a))));
+        assert_eq!(waiting.push(8, None, &now).1, Some((3, Limit::MaxPending(4))));
+        assert_eq!(waiting.excess(None, &now), Some((4, Limit::MaxPending(4))));
+        assert_eq!(waiting.excess(None, &now), None);
+        assert_eq!(waiting.len(), 4);
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use tracing::warn;
 use crate::addr::ClientAddr;
 use crate::proxy::connections::Place;
 use crate::proxy::gate::Ticket;
+use crate::proxy::limits::Evicted;
 use crate::proxy::{Connections, Limit, Limits, Listener, Route, Source};
 use crate::relay::Meter;
 use crate::telemetry::{Ending, Outcome, Party, Record};
@@ -55,7 +56,14 @@ impl Session {
 
     /// The connection waits to be routed, and another one may have to go for it.
     pub(super) fn wait(&mut self, limits: &Limits, source: Option<Source>) {
-        if let Some((id, limit)) = self.ticket.wait(self.place.id(), limits, source) {
+        let evicted = self.ticket.wait(self.place.id(), limits, source);
+        self.evict(evicted, limits, source);
+    }
+
+    /// Closes the connection that has to go for this one, and perhaps another one.
+    fn evict(&self, evicted: Option<Evicted>, limits: &Limits, source: Option<Source>) {
+        let Some(evicted) = evicted else { return };
+        for (id, limit) in [Some(evicted), self.ticket.excess(limits, source)].into_iter().flatten() {
             self.place.connections().cut(id, crate::proxy::error::limited(&limit));
         }
     }
@@ -67,9 +75,8 @@ impl Session {
     /// When that client connects too often.
     pub(super) fn speaks_for(&mut self, limits: &Limits) -> Result<(), Limit> {
         let Some(source) = Source::of(self.record.client) else { return Ok(()) };
-        if let Some((id, limit)) = self.ticket.source(limits, source)? {
-            self.place.connections().cut(id, crate::proxy::error::limited(&limit));
-        }
+        let evicted = self.ticket.source(limits, source)?;
+        self.evict(evicted, limits, Some(source));
         Ok(())
     }
 

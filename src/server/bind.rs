@@ -83,6 +83,10 @@ fn in_use(addr: &ListenAddr) -> String {
         let filter = addr.port().map_or_else(|| "-lxp".to_owned(), |port| format!("-ltnp 'sport = :{port}'"));
         return format!("; another program listens there, and `ss {filter}`, as root, says which one");
     };
+    if who.ends_with(&format!("(pid {})", std::process::id())) {
+        return "; that is snigate itself, which closes what a reload has removed within two seconds, and tries again"
+            .to_owned();
+    }
     format!("; another program listens there: {who}")
 }
 
@@ -92,6 +96,13 @@ mod tests {
 
     fn message(addr: &str, errno: Errno) -> String {
         BindError::new(&"edge".into(), &addr.parse().unwrap(), errno.into(), false).to_string()
+    }
+
+    #[test]
+    fn a_socket_that_snigate_has_not_closed_yet_is_no_other_programs() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let message = message(&taken.local_addr().unwrap().to_string(), Errno::ADDRINUSE);
+        assert!(message.contains("; that is snigate itself"), "{message}");
     }
 
     #[test]

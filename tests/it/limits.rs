@@ -174,6 +174,21 @@ fn a_reload_changes_the_limit_and_goes_on_counting() {
 }
 
 #[test]
+fn a_lower_limit_is_reached_although_somebody_comes_all_the_time() {
+    let backend = Backend::echo();
+    let proxy = start(&backend, "max_pending = 4");
+    let mut established = served(proxy.connect());
+    let mut slow: Vec<Begun> = (0..4).map(|_| begin(proxy.connect())).collect();
+    proxy.reload(&config(&backend, "max_pending = 2"));
+    let last: Vec<Begun> = (0..2).map(|_| begin(proxy.connect())).collect();
+    for begun in &mut slow {
+        assert_eq!(read_until_closed(&mut begun.stream), b"");
+    }
+    last.into_iter().for_each(|begun| drop(begun.finish()));
+    echo(&mut established, b"still here");
+}
+
+#[test]
 fn every_connection_is_counted_once_and_nothing_is_left_at_the_end() {
     let backend = Backend::echo();
     let mut proxy = start(&backend, "max_connections = 4\nmax_pending = 2");
@@ -235,6 +250,7 @@ fn limits_that_make_no_sense_are_refused() {
         ("rate_per_source = { connections = 5, burst = 0 }", "rate_per_source.burst: 0 would refuse"),
         ("rate_per_source = { connections = 5, per = \"x\" }", "rate_per_source.per: \"x\" is not a duration"),
         ("rate_per_source = { conections = 5 }", "conections"),
+        ("rate_per_source = [5, \"1s\"]", "listeners.edge.rate_per_source must be a table"),
         ("timeouts.hello = \"off\"", "timeouts.hello: \"off\" is not a duration"),
         ("timeouts.idle = \"1s\"", "idle"),
     ] {

@@ -57,6 +57,7 @@ fn a_policy_that_does_not_mean_what_it_seems_to_is_refused() {
         (verify("client_auth.allow = []"), "tls.m.client_auth.allow must be a table"),
         (verify("client_auth.deny = [[\"a\"]]"), "tls.m.client_auth.deny must be a table"),
         (verify("client_auth.allow = \"a\""), "tls.m.client_auth.allow must be a table"),
+        (verify("client_auth.crl = [\"leaf\", \"allow\"]"), "tls.m.client_auth.crl must be a table"),
         (verify("client_auth.allow.spki_sha265 = \"a\""), "did you mean \"spki_sha256\"?"),
         (verify("client_auth.allow.san = \"a\""), "tls.m.client_auth.allow.san: unknown key"),
         (verify("client_auth.alow.dns = \"a\""), "did you mean \"allow\"?"),

@@ -210,6 +210,7 @@ fn what_a_listener_cannot_mean_is_refused() {
         ("{ from = \"10.0.0.0/40\" }", "proxy_protocol.from: a range of addresses is written"),
         ("{ form = \"10.0.0.0/8\" }", "did you mean \"from\"?"),
         ("true", "listeners.edge.proxy_protocol"),
+        ("[\"10.0.0.1\", \"10.0.0.2\"]", "listeners.edge.proxy_protocol must be a table"),
         ("{ from = \"0.0.0.0/0\" }", "warning"),
         ("{ from = \"fd00::/8\" }", "is never met, since `bind` has no IPv6 address"),
     ] {
