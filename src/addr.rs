@@ -188,6 +188,14 @@ pub enum UpstreamAddr {
     Srv(ServerName),
 }
 
+impl UpstreamAddr {
+    /// Whether it has to be looked up, so that it says not yet where a connection goes.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        matches!(self, Self::Host(..) | Self::FullHost(..) | Self::Srv(_))
+    }
+}
+
 impl FromStr for UpstreamAddr {
     type Err = AddrError;
 
@@ -331,11 +339,18 @@ impl Sender {
     }
 }
 
-impl FromStr for Sender {
-    type Err = CidrError;
+/// The text says of nobody where they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "write a range of addresses, `192.0.2.0/24` or `2001:db8::/32`, one address, or `unix` for the listener's unix sockets"
+)]
+pub struct SenderError;
 
-    fn from_str(text: &str) -> Result<Self, CidrError> {
-        if text == "unix" { Ok(Self::Unix) } else { text.parse().map(Self::Range) }
+impl FromStr for Sender {
+    type Err = SenderError;
+
+    fn from_str(text: &str) -> Result<Self, SenderError> {
+        if text == "unix" { Ok(Self::Unix) } else { text.parse().map(Self::Range).map_err(|CidrError| SenderError) }
     }
 }
 

@@ -203,6 +203,8 @@ impl Connections {
         let live = lock(self.shard(id)).get(&id).cloned();
         if let Some(live) = live {
             let _ = live.abort.set(task.abort_handle());
+            // Whoever ends it sets his mark first and then looks for this handle: one of both sees the other's.
+            fence(Ordering::SeqCst);
             if self.closing.load(Ordering::SeqCst) || live.cut().is_some() {
                 task.abort();
             }
@@ -230,6 +232,7 @@ impl Live {
     /// Closes the connection: false if that has been done before.
     fn end(&self, ending: Ending) -> bool {
         let first = self.cut.set(Box::new(ending)).is_ok();
+        fence(Ordering::SeqCst);
         if let Some(abort) = self.abort.get() {
             abort.abort();
         }

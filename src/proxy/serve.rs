@@ -184,10 +184,13 @@ async fn connect<'a>(
     let start = Instant::now();
     let origin = Origin { client: session.record.client, header, transparent: upstream.options().transparent };
     let request = Request { first, agreed, origin, timeout: route.connect_timeout };
-    let connected = upstream.connect(&request).await;
+    let connected = upstream.connect(&request, &mut session.record.failed).await;
     session.record.connect = Some(start.elapsed());
     let (server, lease) = connected.map_err(|error| Error::Connect(Box::new(error)))?;
     session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(lease.addr().clone())));
+    if lease.addr().is_name() {
+        session.record.reached = server.tcp().and_then(|tcp| tcp.peer_addr().ok()).map(Box::new);
+    }
     Ok((server, lease))
 }
 

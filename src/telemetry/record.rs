@@ -39,6 +39,10 @@ pub struct Record {
     pub certificate: Option<Box<ClientCertificate>>,
     /// The upstream, and the server that was reached.
     pub upstream: Option<(Arc<str>, Option<UpstreamAddr>)>,
+    /// The address of that server, where its name does not say it. Boxed, like `failed`: few have it.
+    pub reached: Option<Box<SocketAddr>>,
+    /// The servers that were tried before, and why they were not reached.
+    pub failed: Option<Box<str>>,
     /// Bytes to the client.
     pub sent: u64,
     /// Bytes from the client.
@@ -80,6 +84,8 @@ impl Record {
             tls_version: None,
             certificate: None,
             upstream: None,
+            reached: None,
+            failed: None,
             sent: 0,
             received: 0,
             truncated: false,
@@ -112,6 +118,8 @@ impl Record {
             action = self.route.as_ref().map(|(_, action)| *action),
             upstream,
             server,
+            server_addr = self.reached.as_ref().map(display),
+            failed = self.failed.as_deref(),
             client_cert = identity.map(|identity| identity.subject.as_str()),
             client_cert_san = identity.filter(|identity| !identity.names.is_empty()).map(|identity| join(&identity.names)),
             client_cert_issuer = identity.map(|identity| identity.issuer.as_str()),

@@ -40,6 +40,9 @@ pub use registry::Registry;
 /// gone away, and three that do not answer are no accident.
 const PATIENCE: u32 = 3;
 
+/// Of more servers that failed before one was reached the log says nothing.
+const MAX_TOLD: usize = 4;
+
 /// Servers, and whose turn it is.
 #[derive(Debug)]
 pub struct Upstream {
@@ -177,12 +180,17 @@ impl Upstream {
     /// Connects to a server and sends it what it is to be sent first. Where the servers speak TLS the handshake is part of
     /// that, and what is sent goes into the session.
     ///
-    /// Each server is tried once, those that are known to fail last of all. Cancellation gives everything back.
+    /// Each server is tried once, those that are known to fail last of all. Cancellation gives everything back. `failed` is
+    /// told of each that another one was tried after, and why.
     ///
     /// # Errors
     ///
     /// That of the last server, when none could be reached; or that all have as many connections as they may have.
-    pub async fn connect(&self, request: &Request<'_>) -> Result<(Stream, Lease<'_>), ConnectError> {
+    pub async fn connect(
+        &self,
+        request: &Request<'_>,
+        failed: &mut Option<Box<str>>,
+    ) -> Result<(Stream, Lease<'_>), ConnectError> {
         let begun = Instant::now();
         let (attempt, deadline) = match self.choose(request, &[]) {
             Ok(attempt) => (attempt, begun + request.timeout),
@@ -198,7 +206,7 @@ impl Upstream {
             dial(&attempt.server().addr, &self.resolver, self.options.tls.as_deref(), request, deadline).await;
         match self.conclude(attempt, request, dialled) {
             Ok(reached) => Ok(reached),
-            Err(failed) => Box::pin(self.go_on(request, failed, is_hopeful, begun)).await,
+            Err(first) => Box::pin(self.go_on(request, first, is_hopeful, begun, failed)).await,
         }
     }
 
@@ -233,6 +241,7 @@ impl Upstream {
         (mut at, mut failure): (usize, Failure),
         mut is_hopeful: bool,
         begun: Instant,
+        failed: &mut Option<Box<str>>,
     ) -> Result<(Stream, Lease<'_>), ConnectError> {
         let mut end = begun + request.timeout * if is_hopeful { PATIENCE } else { 1 };
         let mut tried = Vec::new();
@@ -241,6 +250,7 @@ impl Upstream {
             // A server that was reached and then hung up may have read what it was sent. Sending that to another one as well
             // could do twice what was asked for once (RFC 8446 §8).
             let is_over = !request.first.is_empty() && failure.is_hang_up();
+            let told = format!("{}: {failure}", self.servers[at].addr);
             let error = failure.of(self.servers[at].addr.clone(), tried.len());
             if is_over || Instant::now() >= end {
                 return Err(error);
@@ -250,6 +260,10 @@ impl Upstream {
                 Err(Nobody::Left) => return Err(error),
                 Err(Nobody::Free(rank)) => self.wait(request, rank, &tried, begun).await?,
             };
+            if tried.len() <= MAX_TOLD {
+                let before = failed.take().map(|before| format!("{before}; ")).unwrap_or_default();
+                *failed = Some(format!("{before}{told}").into());
+            }
             // What is known to be down is given one more chance, not one for each.
             if is_hopeful && !attempt.is_hopeful() {
                 is_hopeful = false;

@@ -62,7 +62,7 @@ fn upstream<const N: usize>(servers: [&UpstreamAddr; N], balance: Balance) -> Up
 async fn picks(upstream: &Upstream, times: usize) -> Vec<UpstreamAddr> {
     let mut picks = Vec::new();
     for _ in 0..times {
-        picks.push(upstream.connect(&request()).await.unwrap().1.addr().clone());
+        picks.push(upstream.connect(&request(), &mut None).await.unwrap().1.addr().clone());
     }
     picks
 }
@@ -89,7 +89,7 @@ async fn a_server_that_refuses_is_passed_over() {
 #[tokio::test]
 async fn when_all_refuse_the_error_names_the_last_and_counts_them() {
     let ((_a, a), (_b, b)) = (closed(), closed());
-    let error = upstream([&a, &b], Balance::First).connect(&request()).await.unwrap_err().to_string();
+    let error = upstream([&a, &b], Balance::First).connect(&request(), &mut None).await.unwrap_err().to_string();
     assert!(error.starts_with(&b.to_string()) && error.ends_with("(the last of 2 servers tried)"), "{error}");
 }
 
@@ -97,11 +97,11 @@ async fn when_all_refuse_the_error_names_the_last_and_counts_them() {
 async fn a_connection_counts_until_its_lease_is_dropped() {
     let ((_a, a), (_b, b)) = (server().await, server().await);
     let upstream = upstream([&a, &b], Balance::LeastConnections);
-    let first = upstream.connect(&request()).await.unwrap();
-    let second = upstream.connect(&request()).await.unwrap();
+    let first = upstream.connect(&request(), &mut None).await.unwrap();
+    let second = upstream.connect(&request(), &mut None).await.unwrap();
     assert_eq!(taken(&upstream), [1, 1]);
     drop(first);
-    assert_eq!(upstream.connect(&request()).await.unwrap().1.addr(), &a, "it has fewer");
+    assert_eq!(upstream.connect(&request(), &mut None).await.unwrap().1.addr(), &a, "it has fewer");
     drop(second);
     assert_eq!(taken(&upstream), [0, 0]);
 }
@@ -115,7 +115,7 @@ async fn an_attempt_that_is_cancelled_gives_its_place_and_its_trial_back() {
     let at_once = Ejection { failures: 1, time: Duration::from_nanos(1), ..Ejection::default() };
     standing.failed(&at_once, false, || true);
     let request = request();
-    assert!(tokio::time::timeout(Duration::from_millis(20), upstream.connect(&request)).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(20), upstream.connect(&request, &mut None)).await.is_err());
     assert_eq!(taken(&upstream), [0, 0]);
     assert!(standing.begin_trial(), "nobody is trying");
 }
@@ -134,12 +134,24 @@ async fn a_backup_is_used_only_while_no_other_is() {
 }
 
 #[tokio::test]
+async fn what_failed_before_a_server_was_reached_is_told_in_order() {
+    let ((_a, a), (_b, b), (_c, c)) = (closed(), closed(), server().await);
+    let upstream = upstream([&a, &b, &c], Balance::First);
+    let mut failed = None;
+    upstream.connect(&request(), &mut failed).await.unwrap();
+    let told = failed.unwrap();
+    let (first, second) = told.split_once("; ").unwrap();
+    assert!(first.starts_with(&format!("{a}: ")) && second.starts_with(&format!("{b}: ")), "{told}");
+    assert!(!told.contains("of 2 servers"), "{told}");
+}
+
+#[tokio::test]
 async fn one_server_is_never_ejected_and_of_several_half() {
     let (sockets, addrs): (Vec<_>, Vec<_>) = (0..5).map(|_| closed()).unzip();
     for count in 1..=5 {
         let upstream = Upstream::new(Options::new("u", addrs[..count].iter().cloned()), &Registry::default());
         for _ in 0..20 {
-            upstream.connect(&request()).await.unwrap_err();
+            upstream.connect(&request(), &mut None).await.unwrap_err();
         }
         let out = upstream.known().filter(|known| known.standing.is_out()).count();
         assert_eq!(out, count / 2, "of {count}");
@@ -179,19 +191,19 @@ async fn servers_that_never_answer_take_no_longer_than_three_time_limits() {
         [silent().await, silent().await, silent().await, silent().await];
     let upstream = upstream([&a, &b, &c, &d], Balance::First);
     let begun = Instant::now();
-    let error = upstream.connect(&within(100)).await.unwrap_err().to_string();
+    let error = upstream.connect(&within(100), &mut None).await.unwrap_err().to_string();
     let took = begun.elapsed();
     assert!(error.ends_with("(the last of 3 servers tried)"), "{error}");
     assert!((300..600).contains(&took.as_millis()), "{took:?}");
     for _ in 0..3 {
-        let _ = upstream.connect(&within(20)).await;
+        let _ = upstream.connect(&within(20), &mut None).await;
     }
     let health = Health::of(HealthKind::Tcp);
     for known in upstream.known() {
         known.standing.checked(false, &health);
     }
     let begun = Instant::now();
-    upstream.connect(&within(100)).await.unwrap_err();
+    upstream.connect(&within(100), &mut None).await.unwrap_err();
     let took = begun.elapsed();
     assert!((100..200).contains(&took.as_millis()), "one time limit for all that are known to be down: {took:?}");
 }
@@ -209,7 +221,8 @@ async fn no_client_can_eject_a_server_that_hangs_up_on_it() {
             let stream = listener.accept().await.unwrap().0;
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         };
-        let (connected, ()) = tokio::join!(upstream.connect(&request), hang_up);
+        let mut failed = None;
+        let (connected, ()) = tokio::join!(upstream.connect(&request, &mut failed), hang_up);
         assert!(connected.unwrap_err().to_string().starts_with(&a.to_string()), "no other server is sent it as well");
     }
     assert_eq!(upstream.known().next().unwrap().standing.judge(), Use::Well);
@@ -240,7 +253,8 @@ async fn refused_by(answer: &[u8], request: Request<'_>, connector: Arc<Connecto
             tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4096]).await.unwrap();
             tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
         };
-        let (connected, ()) = tokio::join!(upstream.connect(&request), refuse);
+        let mut failed = None;
+        let (connected, ()) = tokio::join!(upstream.connect(&request, &mut failed), refuse);
         connected.unwrap_err();
     }
     upstream.known().next().unwrap().standing.judge()
@@ -278,7 +292,7 @@ async fn no_client_can_eject_a_server_that_has_no_way_to_answer_it() {
         (seen.origin.transparent, seen.origin.client) =
             (transparent, "127.0.0.1:1".parse::<SocketAddr>().unwrap().into());
         for _ in 0..4 {
-            upstream.connect(&seen).await.unwrap_err();
+            upstream.connect(&seen, &mut None).await.unwrap_err();
         }
         let expected = if transparent { Use::Well } else { Use::Ejected };
         assert_eq!(upstream.known().next().unwrap().standing.judge(), expected, "transparent {transparent}");
@@ -310,11 +324,12 @@ fn narrow(addr: &UpstreamAddr, registry: &Registry) -> Upstream {
 async fn a_connection_waits_for_a_place_or_is_refused_in_time() {
     let (_a, a) = server().await;
     let upstream = narrow(&a, &Registry::default());
-    let held = upstream.connect(&request()).await.unwrap();
-    let error = upstream.connect(&within(50)).await.unwrap_err();
+    let held = upstream.connect(&request(), &mut None).await.unwrap();
+    let error = upstream.connect(&within(50), &mut None).await.unwrap_err();
     assert!(matches!(error, ConnectError::Full { .. }), "{error}");
     let request = request();
-    let mut waiting = Box::pin(upstream.connect(&request));
+    let mut failed = None;
+    let mut waiting = Box::pin(upstream.connect(&request, &mut failed));
     assert!(tokio::time::timeout(Duration::from_millis(20), &mut waiting).await.is_err(), "the server is full");
     drop(held);
     drop(waiting.await.unwrap());
@@ -329,10 +344,10 @@ async fn a_full_server_is_passed_over_and_a_backup_is_not_for_that() {
     options.servers[1].max_connections = NonZeroU32::new(1);
     options.servers[2].backup = true;
     let upstream = Upstream::new(options, &Registry::default());
-    let one = upstream.connect(&request()).await.unwrap();
-    let two = upstream.connect(&request()).await.unwrap();
+    let one = upstream.connect(&request(), &mut None).await.unwrap();
+    let two = upstream.connect(&request(), &mut None).await.unwrap();
     assert_eq!((one.1.addr(), two.1.addr()), (&a, &b));
-    assert!(matches!(upstream.connect(&within(50)).await, Err(ConnectError::Full { .. })));
+    assert!(matches!(upstream.connect(&within(50), &mut None).await, Err(ConnectError::Full { .. })));
 }
 
 #[tokio::test]
@@ -344,10 +359,11 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
     let standing = &upstream.known().next().unwrap().standing;
     let soon = Ejection { failures: 1, time: Duration::from_millis(100), ..Ejection::default() };
     standing.failed(&soon, false, || true);
-    let held = upstream.connect(&request()).await.unwrap();
+    let held = upstream.connect(&request(), &mut None).await.unwrap();
     assert_eq!(held.1.addr(), &b);
     let request = request();
-    let mut waiting = Box::pin(upstream.connect(&request));
+    let mut failed = None;
+    let mut waiting = Box::pin(upstream.connect(&request, &mut failed));
     assert!(tokio::time::timeout(Duration::from_millis(10), &mut waiting).await.is_err(), "it waits for b");
     while standing.judge() != Use::Due {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -379,7 +395,7 @@ async fn what_is_known_of_a_server_outlives_its_upstream() {
     let ((_a, a), (_b, b), (_c, c)) = (server().await, server().await, server().await);
     let registry = Registry::default();
     let before = Upstream::new(options([&a, &b], Balance::First), &registry);
-    let held = before.connect(&request()).await.unwrap();
+    let held = before.connect(&request(), &mut None).await.unwrap();
     for _ in 0..3 {
         before.known().next().unwrap().standing.failed(&Ejection::default(), false, || true);
     }
@@ -401,9 +417,10 @@ async fn a_limit_that_is_raised_helps_who_waits() {
     let (_a, a) = server().await;
     let registry = Registry::default();
     let before = narrow(&a, &registry);
-    let _held = before.connect(&request()).await.unwrap();
+    let _held = before.connect(&request(), &mut None).await.unwrap();
     let request = request();
-    let mut waiting = Box::pin(before.connect(&request));
+    let mut failed = None;
+    let mut waiting = Box::pin(before.connect(&request, &mut failed));
     assert!(tokio::time::timeout(Duration::from_millis(20), &mut waiting).await.is_err());
     let after = Upstream::new(options([&a], Balance::RoundRobin), &registry);
     after.activate();
@@ -417,7 +434,7 @@ async fn a_client_without_an_address_gets_each_server_in_turn() {
     let upstream = upstream([&a, &b], Balance::SourceHash);
     let mut picks = Vec::new();
     for _ in 0..4 {
-        picks.push(upstream.connect(&from(ClientAddr::Unix)).await.unwrap().1.addr().clone());
+        picks.push(upstream.connect(&from(ClientAddr::Unix), &mut None).await.unwrap().1.addr().clone());
     }
     assert_eq!(picks, [a.clone(), b.clone(), a, b]);
 }

@@ -245,3 +245,23 @@ fn a_server_that_is_down_is_down_after_a_reload_and_its_checks_go_on() {
     let mut connections = socket.incoming().map(Result::unwrap);
     assert!(connections.any(|mut stream| stream.read(&mut [0; 5]).unwrap() > 0));
 }
+
+#[test]
+fn the_access_line_says_which_servers_were_tried_and_where_a_name_has_led() {
+    let (_socket, nowhere) = refusing();
+    let backend = Backend::greet(b"welcome");
+    let by_name = format!("localhost:{}", backend.addr.port());
+    let servers = [nowhere.to_string(), by_name.clone()];
+    let mut proxy = Proxy::start(&pool(&servers, "balance = \"first\""));
+    assert_eq!(ask(proxy.connect()), b"welcome");
+    let line = proxy.next_access();
+    assert_eq!((&line["outcome"], &line["server"]), (&"closed".into(), &by_name.into()), "{line}");
+    assert_eq!(line["server_addr"], backend.addr.to_string(), "{line}");
+    let failed = line["failed"].as_str().unwrap();
+    assert!(failed.starts_with(&format!("{nowhere}: ")), "{line}");
+
+    proxy.reload(&pool(&[backend.addr], ""));
+    assert_eq!(ask(proxy.connect()), b"welcome");
+    let line = proxy.next_access();
+    assert!(line["server_addr"].is_null() && line["failed"].is_null(), "nothing that is known already: {line}");
+}

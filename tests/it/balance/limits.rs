@@ -31,7 +31,7 @@ fn a_client_for_whom_there_is_no_place_waits_and_is_refused_in_time() {
     assert_eq!(ask(proxy.connect()), alert(80));
     let line = proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"limit".into(), &"proxy".into()), "{line}");
-    assert!(line["detail"].as_str().unwrap().contains("as many connections as it may have"), "{line}");
+    assert!(line["detail"].as_str().unwrap().contains("as many connections as they may have"), "{line}");
     assert!((300.0..1500.0).contains(&line["connect_ms"].as_f64().unwrap()), "{line}");
     assert_eq!(backend.accepted(), 1);
 }

@@ -94,7 +94,7 @@ fn half_of_a_pair_is_pointed_out() {
     let dir = dir.path();
     fs::remove_file(dir.join("ca.crt")).unwrap();
     has(&refused(dir, "init"), &["there is ./ca-key.pem but no ./ca.crt"]);
-    has(&refused(dir, "issue --name a.example"), &["run it again with --force"]);
+    has(&refused(dir, "issue --name a.example"), &["say with --ca where"]);
     done(dir, "init --force");
     done(dir, "issue --name a.example");
     fs::remove_file(dir.join("a.example.pem")).unwrap();

@@ -207,7 +207,7 @@ fn what_a_listener_cannot_mean_is_refused() {
     for (value, expected) in [
         ("{}", "listeners.edge: proxy_protocol.from is missing"),
         ("{ from = [] }", "listeners.edge: proxy_protocol.from is missing"),
-        ("{ from = \"10.0.0.0/40\" }", "proxy_protocol.from: a range of addresses is written"),
+        ("{ from = \"10.0.0.0/40\" }", "proxy_protocol.from: write a range of addresses"),
         ("{ form = \"10.0.0.0/8\" }", "did you mean \"from\"?"),
         ("true", "listeners.edge.proxy_protocol"),
         ("[\"10.0.0.1\", \"10.0.0.2\"]", "listeners.edge.proxy_protocol must be a table"),
