@@ -310,7 +310,7 @@ mod tests {
             (IsCa::NoCa, vec![], false),
         ] {
             let mut params = CertificateParams::default();
-            (params.is_ca, params.key_usages) = (is_ca.clone(), usages.clone());
+            (params.is_ca, params.key_usages) = (is_ca, usages.clone());
             let der: CertificateDer<'static> = params.self_signed(&key).unwrap().into();
             assert_eq!(may_issue(&pem::parse(&der).unwrap()), expected, "{is_ca:?} {usages:?}");
         }
