@@ -194,6 +194,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_passed_waits_for_nobody_delays_nothing_and_is_not_passed_on() {
+        let passed = TcpListener::bind("127.0.0.1:0").unwrap();
+        let fd = std::os::fd::IntoRawFd::into_raw_fd(rustix::io::dup(&passed).unwrap());
+        let socket = judge(own(fd).unwrap().into()).unwrap();
+        assert!(socket.nonblocking().unwrap() && socket.tcp_nodelay().unwrap());
+        assert!(fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
+    }
+
+    #[test]
     fn what_cannot_be_listened_on_is_called_by_its_name() {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         assert_eq!(judge(udp.into()).unwrap_err(), "no stream socket");

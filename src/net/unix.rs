@@ -187,6 +187,21 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_whose_queue_is_full_is_left_alone() {
+        let (_dir, path) = directory();
+        let socket = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+        let addr = SockAddr::unix(&path).unwrap();
+        let busy = socket();
+        busy.bind(&addr).unwrap();
+        busy.listen(0).unwrap();
+        let queued: Vec<Socket> =
+            std::iter::repeat_with(socket).take_while(|client| client.connect(&addr).is_ok()).collect();
+        assert!(!queued.is_empty());
+        assert_eq!(listen(&path, Access::default()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
+    }
+
+    #[test]
     fn what_is_no_socket_is_left_alone() {
         let (_dir, path) = directory();
         fs::write(&path, "precious").unwrap();

@@ -473,6 +473,17 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_the_place_of_another_source_begins_with_nothing_used() {
+        let rate = Rate { connections: 1, per: Duration::from_secs(3600), burst: 1 };
+        let mut rates = Rates::default();
+        for number in 0..50_000_u32 {
+            let ip = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + number));
+            let source = Source::of(ClientAddr::Socket((ip, 1).into())).unwrap();
+            assert!(rates.take(source, &rate, Duration::from_secs(1)), "{ip}");
+        }
+    }
+
+    #[test]
     fn sources_beyond_the_room_are_forgotten_and_the_busiest_last() {
         let rate = Rate { connections: 1, per: Duration::from_secs(3600), burst: 20 };
         let mut rates = Rates::default();

@@ -68,6 +68,8 @@ fn get<K: Eq + Hash, V>(known: &mut HashMap<K, Weak<V>>, key: K, new: impl FnOnc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::{ConnectorOptions, MinVersion, Verification};
+    use crate::upstream::options::ServerOptions;
 
     #[test]
     fn a_server_is_found_again_by_name_and_address_for_as_long_as_anybody_uses_it() {
@@ -82,5 +84,36 @@ mod tests {
         drop(places);
         registry.tidy_up();
         assert!(registry.known().places.is_empty());
+    }
+
+    #[test]
+    fn what_is_known_of_health_counts_for_the_same_authorities_alone_and_goes_with_the_last_user() {
+        let registry = Registry::default();
+        let identity = (Arc::from("u"), "10.0.0.1:1".parse().unwrap());
+        let options = |server_name: Option<&str>| {
+            let tls = server_name.map(|name| ConnectorOptions {
+                upstream: "u".into(),
+                server_name: Some(name.parse().unwrap()),
+                verification: Verification::Insecure,
+                pins: Vec::new(),
+                certificate: None,
+                min_version: MinVersion::Tls12,
+                alpn: Vec::new(),
+            });
+            let tls = tls.map(|tls| Arc::new(Connector::new(tls).unwrap()));
+            Options { tls, ..Options::new("u", Vec::<ServerOptions>::new()) }
+        };
+        let standing = registry.standing(&identity, &options(Some("a.example")));
+        let line = registry.line(&identity.0);
+        let found = |name| Arc::ptr_eq(&standing, &registry.standing(&identity, &options(name)));
+        assert!(found(Some("a.example")));
+        assert!(!found(Some("b.example")) && !found(None));
+        registry.tidy_up();
+        assert_eq!(registry.known().standings.len(), 1);
+        assert_eq!(registry.known().lines.len(), 1);
+        drop((standing, line));
+        registry.tidy_up();
+        assert!(registry.known().standings.is_empty());
+        assert!(registry.known().lines.is_empty());
     }
 }

@@ -291,6 +291,11 @@ mod tests {
         ] {
             assert_eq!(entry.names(&named(&[AltName::Email(address.to_owned())])), expected, "{address}");
         }
+        // Of several the last one counts (RFC 5321 §4.1.2: what precedes it may be a quoted string).
+        let entry: EmailAddress = "\"A@B\"@Example.net".parse().unwrap();
+        for (address, expected) in [("\"A@B\"@example.NET", true), ("\"A@b\"@example.net", false)] {
+            assert_eq!(entry.names(&named(&[AltName::Email(address.to_owned())])), expected, "{address}");
+        }
         for text in ["", "ann", "@example.net", "ann@"] {
             assert_eq!(text.parse::<EmailAddress>(), Err(EmailError::Form), "{text}");
         }

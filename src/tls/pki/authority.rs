@@ -273,3 +273,58 @@ fn serial_number() -> Result<SerialNumber, PkiError> {
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_serial_number_is_positive_and_has_its_full_length() {
+        for _ in 0..64 {
+            let serial = serial_number().unwrap();
+            assert_eq!((serial.as_ref().len(), serial.as_ref()[0] & 0xc0), (16, 0x40), "{serial}");
+        }
+    }
+
+    #[test]
+    fn what_is_issued_begins_shortly_before_now_and_not_before_its_authority() {
+        let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+        let since = |not_before| Authority::new("ca", Validity { not_before, ..Validity::days(9) }).unwrap();
+        let young = since(ago(1));
+        assert_eq!(young.within(None, 1).unwrap().not_before, young.validity().not_before);
+        assert!(since(ago(30 * 86400)).within(None, 1).unwrap().not_before > ago(2 * 86400));
+    }
+
+    #[test]
+    fn who_may_issue_is_a_ca_to_both_of_its_extensions() {
+        let key = Key::generate(KeyKind::P256).unwrap();
+        let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
+        for (is_ca, usages, expected) in [
+            (ca(), vec![KeyUsagePurpose::KeyCertSign], true),
+            (ca(), vec![], true),
+            (ca(), vec![KeyUsagePurpose::CrlSign], false),
+            (IsCa::ExplicitNoCa, vec![KeyUsagePurpose::KeyCertSign], false),
+            (IsCa::ExplicitNoCa, vec![], false),
+            (IsCa::NoCa, vec![], false),
+        ] {
+            let mut params = CertificateParams::default();
+            (params.is_ca, params.key_usages) = (is_ca, usages.clone());
+            let der: CertificateDer<'static> = params.self_signed(&key).unwrap().into();
+            assert_eq!(may_issue(&pem::parse(&der).unwrap()), expected, "{is_ca:?} {usages:?}");
+        }
+    }
+
+    #[test]
+    fn the_chain_of_authorities_that_have_issued_each_other_has_an_end() {
+        let [a, b] = ["a", "b"].map(|name| Authority::new(name, Validity::days(1)).unwrap());
+        let by = |issuer: &Authority, name: &str, own: &Authority| {
+            let params = authority(name, Validity::days(1), BasicConstraints::Unconstrained).unwrap();
+            params.signed_by(own.issuer.key(), &issuer.issuer).unwrap().pem()
+        };
+        let both = by(&b, "a", &a) + &by(&a, "b", &b);
+        let loaded = Authority::load(both.as_bytes(), a.key_pem().as_bytes()).unwrap();
+        assert_eq!(loaded.chain, both);
+    }
+}

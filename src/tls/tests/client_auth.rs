@@ -1,6 +1,9 @@
 //! Who comes in, and what the others are told.
 
+use rustls::server::danger::ClientCertVerifier;
+
 use super::*;
+use crate::tls::verifier::Verifier;
 
 /// What the operator's log says, in short.
 fn verdict(result: &Result<Accepted, Refusal>) -> &'static str {
@@ -147,6 +150,18 @@ async fn what_an_expired_authority_issued_is_still_believed() {
     let web = old.client("web", Validity::days(1)).unwrap();
     let (result, _) = meet(&mutual, &client(&own, &rustls::version::TLS13, Some(&web))).await;
     assert_eq!(verdict(&result), "accepted");
+}
+
+/// Clients with several certificates choose by it.
+#[test]
+fn clients_are_told_which_authorities_count() {
+    let [one, two] = ["one", "two"].map(authority);
+    let verifier = Verifier::new(&require(&[&one, &two])).unwrap().unwrap();
+    let hints = verifier.root_hint_subjects();
+    for (hint, name) in hints.iter().zip([&b"one"[..], b"two"]) {
+        assert!(hint.as_ref().ends_with(name), "{hint:?}");
+    }
+    assert_eq!(hints.len(), 2);
 }
 
 #[test]

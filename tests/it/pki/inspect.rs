@@ -72,7 +72,19 @@ fn what_does_not_match_or_has_expired_is_marked_and_makes_it_fail() {
     fs::write(path.join("empty"), "\n").unwrap();
     fs::write(path.join("broken"), "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n").unwrap();
     fs::write(path.join("cut"), "-----BEGIN CERTIFICATE-----\nMAA=\n").unwrap();
+    done(path, "csr --name d.example --out d");
+    for (kind, from, label) in [("req", "d.csr", "CERTIFICATE REQUEST"), ("crl", "ca.crl", "X509 CRL")] {
+        openssl(path, &format!("{kind} -in {from} -outform DER -out der"));
+        let mut der = fs::read(path.join("der")).unwrap();
+        der.push(0);
+        fs::write(path.join("der"), der).unwrap();
+        let base64 = openssl(path, "base64 -in der");
+        let text = format!("-----BEGIN {label}-----\n{base64}-----END {label}-----\n");
+        fs::write(path.join(format!("long-{kind}")), text).unwrap();
+    }
     for (files, expected) in [
+        ("long-req", "1 bytes follow it"),
+        ("long-crl", "1 bytes follow it"),
         ("a.pem b-key.pem", "the key b-key.pem belongs to none"),
         ("a.pem other/ca.crt", "was issued by none of the given certificates"),
         ("b.pem ca.crt ca.crl", "is revoked: ca.crl lists it"),
@@ -86,8 +98,13 @@ fn what_does_not_match_or_has_expired_is_marked_and_makes_it_fail() {
     ] {
         has(&refused(path, &format!("inspect {files}")), &[expected]);
     }
-    // A certificate that another list names is not revoked.
     done(path, "inspect a.pem ca.crt ca.crl");
+    // Another authority may have given the same number to somebody else.
+    done(path, "init --dir third --name third-CA");
+    done(path, "issue --dir third --name c.example --out c");
+    let serial = openssl(path, "x509 -in third/c.pem -noout -serial");
+    done(path, &format!("crl --revoke {}", serial.trim().trim_start_matches("serial=")));
+    done(path, "inspect third/c.pem third/ca.crt ca.crt ca.crl");
 }
 
 #[test]

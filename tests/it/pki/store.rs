@@ -51,6 +51,22 @@ fn openssl_reads_a_store_of_every_kind_of_key_with_its_password_alone() {
 }
 
 #[test]
+fn the_certificate_of_the_key_comes_first_and_is_the_only_one_that_is_said_to_be_its_own() {
+    let dir = with_clients();
+    let dir = dir.path();
+    let all: String = ["ca.crt", "ec.pem"].iter().map(|name| fs::read_to_string(dir.join(name)).unwrap()).collect();
+    fs::write(dir.join("all.pem"), all).unwrap();
+    done(dir, "p12 --cert all.pem --key ec-key.pem --ca ca.crt --out s.p12 --password-file password");
+    let read = openssl(dir, "pkcs12 -in s.p12 -nodes -passin file:password");
+    for (text, expected) in [("BEGIN CERTIFICATE", 2), ("localKeyID", 2), ("friendlyName: ec", 2)] {
+        assert_eq!(read.matches(text).count(), expected, "{text}: {read}");
+    }
+    fs::write(dir.join("own.pem"), openssl(dir, "pkcs12 -in s.p12 -nokeys -clcerts -passin file:password")).unwrap();
+    let [own, ec] = ["own.pem", "ec.pem"].map(|file| openssl(dir, &format!("x509 -in {file} -noout -fingerprint")));
+    assert_eq!(own, ec);
+}
+
+#[test]
 fn browsers_and_python_import_a_store() {
     let dir = with_clients();
     let dir = dir.path();
