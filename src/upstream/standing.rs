@@ -158,9 +158,10 @@ impl Standing {
         }
         history.verdict = Some(is_well);
         history.contradictions = 0;
-        drop(history);
+        // With the history still held, so that whoever forgets what checks have said forgets both.
         if is_well {
             self.flags.fetch_and(!DOWN, Ordering::AcqRel);
+            drop(history);
             self.forgive();
         } else {
             self.flags.fetch_or(DOWN, Ordering::AcqRel);

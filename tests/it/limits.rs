@@ -249,6 +249,7 @@ fn limits_that_make_no_sense_are_refused() {
         ("rate_per_source = { connections = 0 }", "rate_per_source.connections: 0 would refuse"),
         ("rate_per_source = { connections = 5, burst = 0 }", "rate_per_source.burst: 0 would refuse"),
         ("rate_per_source = { connections = 5, per = \"x\" }", "rate_per_source.per: \"x\" is not a duration"),
+        ("rate_per_source = { connections = 2, per = \"1ns\" }", "rate_per_source: the intervals between connections"),
         ("rate_per_source = { conections = 5 }", "conections"),
         ("rate_per_source = [5, \"1s\"]", "listeners.edge.rate_per_source must be a table"),
         ("timeouts.hello = \"off\"", "timeouts.hello: \"off\" is not a duration"),

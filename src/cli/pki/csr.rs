@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::files::{self, NewFile, Readers};
-use crate::cli::pki::issue::{described, purpose};
-use crate::cli::pki::key_kind;
+use crate::cli::pki::issue::described;
 use crate::cli::pki::names::{Names, stem};
+use crate::cli::pki::{Usage, key_kind};
 use crate::cli::print;
 use crate::tls::pki::{Key, Purpose, Request};
 
@@ -19,12 +19,8 @@ pub(in crate::cli) struct Options {
     dir: PathBuf,
     #[command(flatten)]
     names: Names,
-    /// For a client (clientAuth).
-    #[arg(long)]
-    client: bool,
-    /// For a server (serverAuth), which is the default; with --client, for both.
-    #[arg(long)]
-    server: bool,
+    #[command(flatten)]
+    usage: Usage,
     /// Make an RSA key (3072 bits), for peers that do not know ECDSA.
     #[arg(long)]
     rsa: bool,
@@ -37,7 +33,7 @@ pub(in crate::cli) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let purpose = purpose(options.client, options.server);
+    let purpose = options.usage.purpose();
     let subject = options.names.subject(purpose == Purpose::Client)?;
     let stem = match &options.out {
         Some(out) => out.clone(),

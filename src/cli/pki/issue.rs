@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::names::{Names, stem};
-use crate::cli::pki::{Ca, key_kind, read};
+use crate::cli::pki::{Ca, Usage, key_kind, read};
 use crate::cli::print;
 use crate::tls::pki::{Authority, Key, PublicKey, Purpose, Request, Subject, Validity, moment};
 
@@ -22,12 +22,8 @@ pub(in crate::cli) struct Options {
     ca: Ca,
     #[command(flatten)]
     names: Names,
-    /// For a client (clientAuth).
-    #[arg(long)]
-    client: bool,
-    /// For a server (serverAuth), which is the default; with --client, for both.
-    #[arg(long)]
-    server: bool,
+    #[command(flatten)]
+    usage: Usage,
     /// For how many days it is valid, which is never longer than the CA is; 365, or as many as are left, unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=36500))]
     days: Option<u64>,
@@ -49,7 +45,7 @@ pub(in crate::cli) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let authority = options.ca.load()?;
-    let purpose = purpose(options.client, options.server);
+    let purpose = options.usage.purpose();
     let validity = authority.within(options.days, DEFAULT_DAYS)?;
     match &options.csr {
         None => with_new_key(options, &authority, purpose, validity),
@@ -63,14 +59,6 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             let certificate = authority.issue(&subject, purpose, validity, &request.public_key()?)?;
             write(options, &subject, &certificate, None, validity)
         }
-    }
-}
-
-pub(super) fn purpose(client: bool, server: bool) -> Purpose {
-    match (client, server) {
-        (false, _) => Purpose::Server,
-        (true, false) => Purpose::Client,
-        (true, true) => Purpose::Both,
     }
 }
 

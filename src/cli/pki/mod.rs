@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
-use crate::tls::pki::{Authority, KeyKind};
+use crate::tls::pki::{Authority, KeyKind, Purpose};
 
 /// The CA's certificate.
 const CA_CERTIFICATE: &str = "ca.crt";
@@ -51,6 +51,27 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Crl(options) => crl::run(options),
         Command::Inspect(options) => inspect::run(options),
         Command::P12(options) => p12::run(options),
+    }
+}
+
+/// Whom a certificate is for.
+#[derive(Debug, Args)]
+struct Usage {
+    /// For a client (clientAuth).
+    #[arg(long)]
+    client: bool,
+    /// For a server (serverAuth), which is the default; with --client, for both.
+    #[arg(long)]
+    server: bool,
+}
+
+impl Usage {
+    fn purpose(&self) -> Purpose {
+        match (self.client, self.server) {
+            (false, _) => Purpose::Server,
+            (true, false) => Purpose::Client,
+            (true, true) => Purpose::Both,
+        }
     }
 }
 

@@ -1,8 +1,13 @@
 //! How many connections a listener takes.
 
+use std::time::Duration;
+
 use crate::config::compile::Report;
 use crate::config::file::{self, At};
 use crate::proxy::{Limits, Rate};
+
+/// Between two connections of one source.
+const MIN_INTERVAL: Duration = Duration::from_micros(1);
 
 pub(super) fn compile(listener: &file::Listener, report: &mut Report<'_>) -> Limits {
     let file::Listener { max_connections, max_pending, pending_per_source, rate_per_source, .. } = listener;
@@ -48,11 +53,18 @@ fn rate(rate: &At<file::RatePerSource>, report: &mut Report<'_>) -> Option<Rate>
     let connections = count("rate_per_source.connections", connections.as_ref(), report);
     let per = match per {
         Some(text) => report.duration("rate_per_source.per", text),
-        None => Some(std::time::Duration::from_secs(1)),
+        None => Some(Duration::from_secs(1)),
     };
     let burst = match burst {
         Some(burst) => count("rate_per_source.burst", Some(burst), report),
         None => connections,
     };
-    Some(Rate { connections: connections?, per: per?, burst: burst? })
+    let (connections, per) = (connections?, per?);
+    // Shorter intervals would be rounded to none, and none is no limit.
+    if per / connections < MIN_INTERVAL {
+        let help = "more than a million connections a second are no limit: leave `rate_per_source` out".to_owned();
+        report.error(&rate.span, "rate_per_source: the intervals between connections are below 1 \u{b5}s", help);
+        return None;
+    }
+    Some(Rate { connections, per, burst: burst? })
 }

@@ -4,18 +4,15 @@
 //! better than none (RFC 8767), but only then: that there is no such name is an answer, too.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::net::resolve::Target;
+use crate::net::resolve::question::{Answer, Failure, Question, Records, Source};
 
 /// No longer than this is a name believed not to exist: a server that was just added must be found.
 const MAX_NEGATIVE: Duration = Duration::from_secs(10);
@@ -33,70 +30,6 @@ const RETRY_STALE: Duration = Duration::from_secs(5);
 
 /// With fewer questions than this nothing is forgotten, however old.
 const MIN_SWEEP: usize = 1024;
-
-/// Where answers come from.
-pub(super) trait Source: Send + Sync + 'static {
-    fn ask(&self, question: &Question) -> impl Future<Output = Result<Answer, Failure>> + Send;
-}
-
-/// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Question {
-    pub(super) name: Arc<str>,
-    pub(super) kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    /// Addresses of IPv4.
-    V4,
-    /// Addresses of IPv6.
-    V6,
-    /// Addresses of both.
-    Both,
-    /// Who provides a service.
-    Services,
-}
-
-impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::V4 => "A",
-            Self::V6 => "AAAA",
-            Self::Both => "A and AAAA",
-            Self::Services => "SRV",
-        }
-    }
-}
-
-/// What was answered, and for how long that holds, if anybody said so.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) records: Records,
-    pub(super) ttl: Option<Duration>,
-}
-
-/// What a name stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Records {
-    Addresses(Arc<[IpAddr]>),
-    Services(Arc<[Target]>),
-    /// There is nothing of this kind.
-    Missing,
-}
-
-/// Why there is no answer: nothing is known then, not even that there is no such name.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum Failure {
-    #[error("no DNS server answered in time")]
-    Late,
-    #[error("the DNS server {0} cannot answer: {1}")]
-    Server(std::net::SocketAddr, Arc<str>),
-    #[error("{0}")]
-    System(Arc<str>),
-    #[error("looking it up came to no end")]
-    Aborted,
-}
 
 /// For how long answers hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,12 +133,7 @@ impl<S: Source> Cache<S> {
     fn find(&self, question: &Question) -> Found {
         let now = Instant::now();
         let mut slots = self.shared.lock();
-        // Most questions have been asked before.
-        if !slots.by_question.contains_key(question) {
-            slots.make_room(now);
-            slots.by_question.insert(question.clone(), Slot::default());
-        }
-        let slot = slots.by_question.entry(question.clone()).or_default();
+        let slot = slots.slot(question, now);
         if let Some(known) = slot.known.as_ref().filter(|known| now < known.fresh_until) {
             return Found::Answer(Ok(known.records.clone()));
         }
@@ -263,6 +191,15 @@ impl<S> Shared<S> {
 }
 
 impl Slots {
+    /// That of a question, which has most likely been asked before.
+    fn slot(&mut self, question: &Question, now: Instant) -> &mut Slot {
+        if !self.by_question.contains_key(question) {
+            self.make_room(now);
+            self.by_question.insert(question.clone(), Slot::default());
+        }
+        self.by_question.get_mut(question).expect("it is there, or was just put there")
+    }
+
     /// Forgets, from time to time, what nobody could use: the targets of a service may have other names every day.
     fn make_room(&mut self, now: Instant) {
         if self.by_question.len() < self.sweep_at.max(MIN_SWEEP) {
@@ -291,7 +228,7 @@ impl<S> Drop for Running<S> {
         let answer = std::mem::replace(&mut self.answer, Err(Failure::Aborted));
         let now = Instant::now();
         let mut slots = self.shared.lock();
-        let slot = slots.by_question.entry(self.question.clone()).or_default();
+        let slot = slots.slot(&self.question, now);
         slot.flight = None;
         let before = slot.failed.take();
         match answer {
@@ -326,11 +263,13 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::net::IpAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::time::{advance, pause, sleep};
 
     use super::*;
+    use crate::net::resolve::question::Kind;
 
     /// Gives these answers in turn, each after its time, and counts the questions.
     #[derive(Default)]

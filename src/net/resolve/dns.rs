@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::net::resolve::Target;
-use crate::net::resolve::cache::{Answer, Failure, Kind, Question, Records, Source};
 use crate::net::resolve::files::{Files, ResolvConf};
+use crate::net::resolve::question::{Answer, Failure, Kind, Question, Records, Source};
 
 /// Questions at a time. Each has a socket, and names whose servers are silent must not take all of them.
 const MAX_QUESTIONS: usize = 256;

@@ -6,6 +6,7 @@
 mod cache;
 mod dns;
 mod files;
+mod question;
 mod service;
 mod system;
 
@@ -23,9 +24,10 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::addr::UpstreamAddr;
-use crate::net::resolve::cache::{Cache, Failure, Kind, Question, Records, Terms};
+use crate::net::resolve::cache::{Cache, Terms};
 use crate::net::resolve::dns::Dns;
 use crate::net::resolve::files::{Files, ResolvConf, Snapshot};
+use crate::net::resolve::question::{Failure, Kind, Question, Records};
 use crate::net::resolve::service::random;
 use crate::net::resolve::system::System;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::net::resolve::cache::{Answer, Failure, Question, Records, Source};
+use crate::net::resolve::question::{Answer, Failure, Question, Records, Source};
 
 /// Look-ups at a time. Each occupies a thread while the resolver is silent, and the runtime has 512 of them for everything.
 const MAX_LOOKUPS: usize = 64;
@@ -58,7 +58,7 @@ fn is_missing(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::resolve::cache::Kind;
+    use crate::net::resolve::question::Kind;
 
     async fn ask(name: &str) -> Result<Records, Failure> {
         let question = Question { name: name.into(), kind: Kind::Both };

@@ -1,0 +1,74 @@
+//! What is asked of a source of names, and what it says.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::net::resolve::Target;
+
+/// Where answers come from.
+pub(super) trait Source: Send + Sync + 'static {
+    fn ask(&self, question: &Question) -> impl Future<Output = Result<Answer, Failure>> + Send;
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    pub(super) name: Arc<str>,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Addresses of IPv4.
+    V4,
+    /// Addresses of IPv6.
+    V6,
+    /// Addresses of both.
+    Both,
+    /// Who provides a service.
+    Services,
+}
+
+impl Kind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::V4 => "A",
+            Self::V6 => "AAAA",
+            Self::Both => "A and AAAA",
+            Self::Services => "SRV",
+        }
+    }
+}
+
+/// What was answered, and for how long that holds, if anybody said so.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) records: Records,
+    pub(super) ttl: Option<Duration>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Records {
+    Addresses(Arc<[IpAddr]>),
+    Services(Arc<[Target]>),
+    /// There is nothing of this kind.
+    Missing,
+}
+
+/// Why there is no answer: nothing is known then, not even that there is no such name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum Failure {
+    #[error("no DNS server answered in time")]
+    Late,
+    #[error("the DNS server {0} cannot answer: {1}")]
+    Server(std::net::SocketAddr, Arc<str>),
+    #[error("{0}")]
+    System(Arc<str>),
+    #[error("looking it up came to no end")]
+    Aborted,
+}
