@@ -176,6 +176,20 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_was_given_is_taken_back() {
+        let (_dir, path) = directory();
+        let (_socket, file) = listen(&path, Access::default()).unwrap();
+        let group = || fs::metadata(&path).unwrap().gid();
+        let own = group();
+        // Only root may give a file to any group.
+        if file.allow(Access { group: Some(own + 1), ..Access::default() }).is_ok() {
+            assert_eq!(group(), own + 1);
+        }
+        file.allow(Access::default()).unwrap();
+        assert_eq!(group(), own);
+    }
+
+    #[test]
     fn a_file_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
         let (_dir, path) = directory();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());

@@ -121,3 +121,36 @@ impl Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::upstream::options::{Options, ServerOptions};
+    use crate::upstream::places::{Turn, Wish};
+    use crate::upstream::registry::Registry;
+
+    #[tokio::test]
+    async fn who_waits_for_a_server_that_is_down_is_called_when_checks_find_it_up() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr: UpstreamAddr = server.local_addr().unwrap().to_string().parse().unwrap();
+        let health = Health { interval: Duration::from_millis(1), ..Health::of(HealthKind::Tcp) };
+        let server_options = ServerOptions { max_connections: std::num::NonZeroU32::new(1), ..addr.into() };
+        let options = Options { health: Some(Box::new(health.clone())), ..Options::new("u", [server_options]) };
+        let upstream = Upstream::new(options, &Registry::default());
+        let check = upstream.checks().next().expect("it is to be checked");
+        check.standing.checked(false, &health);
+        let (places, standing) = (Arc::clone(&check.places), Arc::clone(&check.standing));
+        let Turn::Later(ticket) = check.line.enter(vec![Wish { at: 0, places, standing, in_any_state: false }]) else {
+            panic!("nobody is sent to a server that is down");
+        };
+        let place = tokio::select! {
+            () = check.run() => unreachable!("it checks for ever"),
+            place = timeout_at(Instant::now() + Duration::from_secs(30), ticket.called()) => place,
+        };
+        assert_eq!(place.expect("a call").expect("a place").keep(), 0);
+    }
+}

@@ -264,6 +264,18 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_succeeds_between_checks_that_fail_is_none_of_them() {
+        let standing = Standing::default();
+        let health = Health::of(HealthKind::Tcp);
+        for is_well in [true, false, false] {
+            assert_eq!(standing.checked(is_well, &health), None);
+        }
+        standing.failed(&Ejection::default(), false, || true);
+        standing.succeeded();
+        assert_eq!(standing.checked(false, &health), Some(false));
+    }
+
+    #[test]
     fn a_server_that_checks_find_up_again_is_not_ejected_any_more() {
         let standing = Standing::default();
         let health = Health::of(HealthKind::Tcp);

@@ -101,6 +101,20 @@ fn it_is_told_of_the_start_of_each_reload_and_of_the_stop() {
 }
 
 #[test]
+fn the_watchdog_of_another_process_hears_nothing() {
+    let dir = directory();
+    let path = dir.path().join("notify");
+    let manager = Manager::new(&SocketAddr::from_pathname(&path).unwrap());
+    let backend = Backend::echo();
+    let _proxy = Proxy::start_as(directory(), &passthrough("a.example", backend.addr), |command| {
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_PID", "1").env("WATCHDOG_USEC", "20000");
+    });
+    assert!(manager.next().starts_with("READY=1\n"));
+    manager.0.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    assert!(manager.0.recv(&mut [0; 64]).is_err(), "thirty times what it would be told in");
+}
+
+#[test]
 fn the_watchdog_hears_from_it_as_long_as_it_runs_and_not_while_it_stands_still() {
     let name = format!("snigate-test-{}", std::process::id());
     let manager = Manager::new(&SocketAddr::from_abstract_name(&name).unwrap());
