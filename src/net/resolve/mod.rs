@@ -159,8 +159,7 @@ impl Resolver {
     /// Looks the names up in the background, so that they are known when they are needed, and logs which cannot be. What
     /// was still to be looked up of an earlier call is not any more.
     pub fn warm<'a>(&self, servers: impl IntoIterator<Item = &'a UpstreamAddr>) {
-        let is_name = |addr: &&UpstreamAddr| !matches!(addr, UpstreamAddr::Socket(_) | UpstreamAddr::Unix(_));
-        let names: Vec<UpstreamAddr> = servers.into_iter().filter(is_name).cloned().collect();
+        let names: Vec<UpstreamAddr> = servers.into_iter().filter(|addr| addr.is_name()).cloned().collect();
         let mut warmers = JoinSet::new();
         if !names.is_empty() {
             let count = names.len().min(WARMERS);
