@@ -6,6 +6,8 @@ mod files;
 mod lifecycle;
 mod loader;
 mod notify;
+mod reload;
+mod report;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};

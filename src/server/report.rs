@@ -1,0 +1,34 @@
+//! What the log says of a configuration that is served.
+
+use tracing::{error, info, warn};
+
+use crate::config::Made;
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::trust::Summary;
+
+/// Which CAs were read from where, of each store that is not as it was before.
+pub(super) fn log_trust(before: &[Summary], now: &[Summary]) {
+    for store in now.iter().filter(|store| !before.contains(store)) {
+        info!(trust = store.name(), certificates = store.certificates(), from = store.origins(), "trust");
+    }
+}
+
+/// Which self-signed certificates were made for it.
+pub(super) fn report_made(made: &[Made]) {
+    for Made { name, fingerprint: sha256, reason } in made {
+        match reason {
+            None => info!(certificate = %name, sha256, "self-signed certificate made"),
+            Some(reason) => warn!(certificate = %name, sha256, reason, "self-signed certificate made anew"),
+        }
+    }
+}
+
+/// What a configuration that runs was found to have: warnings, and what clients will refuse.
+pub(super) fn report(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            Severity::Warning => warn!(%diagnostic, "configuration"),
+            _ => error!(%diagnostic, "configuration"),
+        }
+    }
+}
