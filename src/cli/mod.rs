@@ -19,7 +19,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::{Diagnostic, Excerpt};
 
 /// A TLS-passthrough layer-4 reverse proxy.
 #[derive(Debug, Parser)]
@@ -106,9 +106,13 @@ fn load(config: &ConfigPath) -> anyhow::Result<(PathBuf, crate::config::Config)>
 }
 
 fn print_diagnostics(out: &mut impl Write, color: bool, diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics {
+    let excerpt = Excerpt::of(diagnostics);
+    for diagnostic in &excerpt.shown {
         // A reader that went away (`| head`) needs no more of it.
         let _ = writeln!(out, "{}\n", diagnostic.render(color));
+    }
+    if let Some(shown) = excerpt.left_out() {
+        let _ = writeln!(out, "{shown} are shown\n");
     }
 }
 

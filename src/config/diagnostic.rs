@@ -1,11 +1,11 @@
 //! What is wrong with a configuration, where, and what to write instead.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,15 +42,35 @@ pub struct Source {
     pub path: PathBuf,
     /// All of it.
     pub text: String,
+    /// Where each line begins: found once, when the first position is asked for.
+    lines: OnceLock<Box<[usize]>>,
 }
 
 impl Source {
-    /// Line and column of a byte, both from 1; the column counts characters.
+    /// The text of a file.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into(), lines: OnceLock::new() }
+    }
+
+    /// Line and column of a byte, both from 1; the column counts characters. Only the line itself is read.
     #[must_use]
     pub fn position(&self, byte: usize) -> (usize, usize) {
-        let before = self.text.get(..byte).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let (number, line) = self.line(byte);
+        let before = byte.min(self.text.len()) - line.start;
+        let line = &self.text[line];
+        (number, line.get(..before).unwrap_or(line).chars().count() + 1)
+    }
+
+    /// The line that a byte is in: its number from 1, and its bytes without the line break.
+    fn line(&self, byte: usize) -> (usize, Range<usize>) {
+        let begins = self.lines.get_or_init(|| {
+            let breaks = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect()
+        });
+        let number = begins.partition_point(|begin| *begin <= byte);
+        let end = begins.get(number).map_or(self.text.len(), |next| next - 1);
+        (number, begins[number - 1]..end)
     }
 }
 
@@ -113,10 +133,10 @@ impl Diagnostic {
         let title = level.primary_title(&self.message);
         let mut group = match &self.place {
             None => Group::with_title(title),
-            Some(place) => title.element(snippet(place).annotation(AnnotationKind::Primary.span(marked(place)))),
+            Some(place) => title.element(snippet(place, |marked| AnnotationKind::Primary.span(marked))),
         };
         if let Some((place, role)) = &self.other {
-            group = group.element(snippet(place).annotation(AnnotationKind::Context.span(marked(place)).label(role)));
+            group = group.element(snippet(place, |marked| AnnotationKind::Context.span(marked).label(role)));
         }
         let mut report = vec![group];
         if let Some(help) = &self.help {
@@ -142,17 +162,14 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-fn snippet<'a, T: Clone>(place: &'a Place) -> Snippet<'a, T> {
-    Snippet::source(&place.source.text).path(place.source.path.to_string_lossy().into_owned())
-}
-
-/// The place cut to its first line: a whole table would bury the message.
-fn marked(place: &Place) -> Range<usize> {
-    let text = &place.source.text;
-    let start = place.span.start.min(text.len());
-    let end = place.span.end.clamp(start, text.len());
-    let end = text.get(start..end).and_then(|marked| marked.find('\n')).map_or(end, |newline| start + newline);
-    start..end
+/// The line of a place with what is marked of it: a renderer reads all the text that it is given, and a whole table would
+/// bury the message.
+fn snippet<'a>(place: &'a Place, annotate: impl FnOnce(Range<usize>) -> Annotation<'a>) -> Snippet<'a, Annotation<'a>> {
+    let (number, line) = place.source.line(place.span.start);
+    let start = place.span.start.clamp(line.start, line.end) - line.start;
+    let end = place.span.end.clamp(line.start + start, line.end) - line.start;
+    let path = place.source.path.to_string_lossy().into_owned();
+    Snippet::source(&place.source.text[line]).line_start(number).path(path).annotation(annotate(start..end))
 }
 
 /// The worst first; then as they stand in their files.
@@ -161,13 +178,66 @@ pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by_cached_key(|diagnostic| (std::cmp::Reverse(diagnostic.severity), place(diagnostic)));
 }
 
-/// All diagnostics on one line.
+/// How many errors, and how many warnings, are shown. Whoever has more of them mends these first.
+pub const SHOWN: usize = 20;
+
+/// Diagnostics as somebody sees them: the first [`SHOWN`] errors and the first [`SHOWN`] warnings, and how many there are.
+#[derive(Debug)]
+pub struct Excerpt<'a> {
+    /// Those that are shown, in their order.
+    pub shown: Vec<&'a Diagnostic>,
+    /// How many there are of all that is not a warning.
+    pub errors: usize,
+    /// How many warnings there are.
+    pub warnings: usize,
+}
+
+impl<'a> Excerpt<'a> {
+    /// The first of `diagnostics`.
+    #[must_use]
+    pub fn of(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Self {
+        let mut excerpt = Self { shown: Vec::new(), errors: 0, warnings: 0 };
+        for diagnostic in diagnostics {
+            let is_warning = diagnostic.severity == Severity::Warning;
+            let count = if is_warning { &mut excerpt.warnings } else { &mut excerpt.errors };
+            *count += 1;
+            if *count <= SHOWN {
+                excerpt.shown.push(diagnostic);
+            }
+        }
+        excerpt
+    }
+
+    /// How many of how many are shown, as `20 of 100,000 errors`, if not all of them are.
+    #[must_use]
+    pub fn left_out(&self) -> Option<String> {
+        let parts: Vec<String> = [(self.errors, "errors"), (self.warnings, "warnings")]
+            .into_iter()
+            .filter(|(count, _)| *count > SHOWN)
+            .map(|(count, what)| format!("{SHOWN} of {} {what}", grouped(count)))
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// Those that are shown, and how many are not, on one line.
+    #[must_use]
+    pub fn on_one_line(&self) -> String {
+        let mut texts: Vec<String> = self.shown.iter().map(ToString::to_string).collect();
+        texts.extend(self.left_out());
+        texts.join("; ")
+    }
+}
+
+/// `100,000`
 #[must_use]
-pub fn on_one_line(diagnostics: &[Diagnostic]) -> String {
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
     let mut text = String::new();
-    for diagnostic in diagnostics {
-        let separator = if text.is_empty() { "" } else { "; " };
-        let _ = write!(text, "{separator}{diagnostic}");
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
     }
     text
 }
@@ -191,11 +261,51 @@ mod tests {
 
     #[test]
     fn a_position_counts_lines_and_characters_from_one() {
-        let source = Source { path: "x.toml".into(), text: "a = 1\nbü = \"c\"\n".to_owned() };
-        assert_eq!(source.position(0), (1, 1));
-        assert_eq!(source.position(6), (2, 1));
-        assert_eq!(source.position(12), (2, 6));
-        assert_eq!(source.position(999), (3, 1));
+        let source = Source::new("x.toml", "a = 1\nbü = \"c\"\n");
+        for (byte, position) in
+            [(0, (1, 1)), (5, (1, 6)), (6, (2, 1)), (12, (2, 6)), (15, (2, 9)), (16, (3, 1)), (999, (3, 1))]
+        {
+            assert_eq!(source.position(byte), position, "{byte}");
+        }
+        assert_eq!(Source::new("x.toml", "").position(7), (1, 1));
+        assert_eq!(Source::new("x.toml", "ab").position(7), (1, 3));
+    }
+
+    #[test]
+    fn a_diagnostic_reads_its_own_line_and_no_other() {
+        let text = "key = 1\n".repeat(20_000);
+        let source = Arc::new(Source::new("x.toml", text));
+        let read: usize = source.text.match_indices('k').map(|(at, _)| source.line(at).1.len()).sum();
+        assert_eq!(read, source.text.len() - 20_000, "each line once, without its break");
+        let place = Place { source: Arc::clone(&source), span: 8 * 12_345..8 * 12_347 };
+        assert_eq!(source.line(place.span.start), (12_346, 8 * 12_345..8 * 12_345 + 7));
+        let found = Diagnostic { place: Some(place), ..Diagnostic::new(Severity::Warning, "this") };
+        assert_eq!(
+            found.render(false),
+            "warning: this\n     --> x.toml:12346:1\n      |\n12346 | key = 1\n      | ^^^^^^^"
+        );
+    }
+
+    #[test]
+    fn an_excerpt_shows_twenty_of_each_kind_and_says_how_many_there_are() {
+        let of = |errors: usize, warnings: usize| -> Vec<Diagnostic> {
+            let several = |severity, count| std::iter::repeat_n(Diagnostic::new(severity, "this"), count);
+            several(Severity::Stale, errors).chain(several(Severity::Warning, warnings)).collect()
+        };
+        for (errors, warnings, shown, left_out) in [
+            (0, 0, 0, None),
+            (20, 20, 40, None),
+            (21, 1, 21, Some("20 of 21 errors")),
+            (100_000, 1_234, 40, Some("20 of 100,000 errors, 20 of 1,234 warnings")),
+        ] {
+            let diagnostics = of(errors, warnings);
+            let excerpt = Excerpt::of(&diagnostics);
+            assert_eq!((excerpt.errors, excerpt.warnings, excerpt.shown.len()), (errors, warnings, shown));
+            assert_eq!(excerpt.left_out().as_deref(), left_out);
+            let texts = shown + usize::from(left_out.is_some());
+            assert_eq!(excerpt.on_one_line().split("; ").filter(|text| !text.is_empty()).count(), texts);
+        }
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Reader<'_> {
             self.incomplete = true;
             return self.error(key_in_configuration(path, line), included_at);
         }
-        let source = Arc::new(Source { path: path.to_owned(), text });
+        let source = Arc::new(Source::new(path, text));
         match parse(&source, self.diagnostics) {
             Some(file) => self.merge(file, &source),
             None => self.incomplete = true,

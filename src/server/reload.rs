@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
-use crate::config::diagnostic::{Diagnostic, Severity, on_one_line};
+use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::{self, Config, Loaded, Made, Notice, Timeouts};
@@ -228,6 +228,8 @@ impl Reloads {
             self.loader.free(config);
             return self.refused_later(&RunError::Bind(errors).to_string(), true);
         }
+        // Before anything is said: whoever may not go on is not to wait for the log.
+        close(server.connections(), Connections::close_withdrawn);
         self.retry = None;
         self.is_refused = false;
         self.timeouts = config.timeouts;
@@ -245,14 +247,13 @@ impl Reloads {
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
-        close(server.connections(), Connections::close_withdrawn);
     }
 
     fn refused(&mut self, diagnostics: &[Diagnostic]) {
         self.is_refused = true;
         let refusing: Vec<Diagnostic> =
             diagnostics.iter().filter(|found| found.severity >= Severity::Premature).cloned().collect();
-        let text = on_one_line(&refusing);
+        let text = Excerpt::of(&refusing).on_one_line();
         if refusing.iter().all(|diagnostic| diagnostic.severity < Severity::Error) {
             return self.refused_later(&text, false);
         }

@@ -3,7 +3,7 @@
 use tracing::{error, info, warn};
 
 use crate::config::Made;
-use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::config::trust::Summary;
 
 /// Which CAs were read from where, of each store that is not as it was before.
@@ -25,10 +25,14 @@ pub(super) fn report_made(made: &[Made]) {
 
 /// What a configuration that runs was found to have: warnings, and what clients will refuse.
 pub(super) fn report(diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics {
+    let excerpt = Excerpt::of(diagnostics);
+    for diagnostic in &excerpt.shown {
         match diagnostic.severity {
             Severity::Warning => warn!(%diagnostic, "configuration"),
             _ => error!(%diagnostic, "configuration"),
         }
+    }
+    if let Some(shown) = excerpt.left_out() {
+        warn!(shown, "not every diagnostic is logged, `snigate check` counts them");
     }
 }

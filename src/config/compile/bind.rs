@@ -29,10 +29,10 @@ impl Report<'_> {
             return None;
         };
         let addr = self.parse::<ListenAddr>("bind", address)?;
-        let before = self.mistakes();
+        let begin = self.mark();
         let addr = self.families(addr, table);
         let access = self.access(&addr, table, files);
-        (self.mistakes() == before).then_some(Bind { addr, access })
+        self.is_sound_since(begin).then_some(Bind { addr, access })
     }
 
     fn families(&mut self, addr: ListenAddr, table: &BindTable) -> ListenAddr {

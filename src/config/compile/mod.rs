@@ -55,9 +55,14 @@ impl Report<'_> {
         self.push(Severity::Warning, span, message, help);
     }
 
-    /// How many of the diagnostics so far, of all tables, refuse the configuration.
-    fn mistakes(&self) -> usize {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity.refuses()).count()
+    /// A point to look back to with [`is_sound_since`](Self::is_sound_since).
+    fn mark(&self) -> usize {
+        self.diagnostics.len()
+    }
+
+    /// Whether nothing that was found since then refuses the configuration.
+    fn is_sound_since(&self, mark: usize) -> bool {
+        self.diagnostics.iter().skip(mark).all(|diagnostic| !diagnostic.severity.refuses())
     }
 
     fn push(

@@ -14,7 +14,7 @@ pub(super) struct Origin {
 
 /// Nothing after a mistake, which has been reported.
 pub(super) fn compile(table: &file::Upstream, servers: &[UpstreamAddr], report: &mut Report<'_>) -> Option<Origin> {
-    let before = report.mistakes();
+    let begin = report.mark();
     let tlvs = tlvs(table, report);
     let proxy_protocol = table.proxy_protocol.as_ref().map(|version| match version.value {
         file::ProxyProtocol::V1 => ProxyProtocol::V1,
@@ -26,7 +26,7 @@ pub(super) fn compile(table: &file::Upstream, servers: &[UpstreamAddr], report: 
         let message = format!("transparent: {unix} is a unix socket, which sees no address");
         report.error(&transparent.span, message, "tell it the address by `proxy_protocol` instead".to_owned());
     }
-    (report.mistakes() == before).then_some(Origin { proxy_protocol, transparent: transparent.is_some() })
+    report.is_sound_since(begin).then_some(Origin { proxy_protocol, transparent: transparent.is_some() })
 }
 
 fn tlvs(table: &file::Upstream, report: &mut Report<'_>) -> Tlvs {

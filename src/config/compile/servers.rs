@@ -18,7 +18,7 @@ pub(super) fn servers(
     balance: upstream::Balance,
     report: &mut Report<'_>,
 ) -> Option<Vec<ServerOptions>> {
-    let before = report.mistakes();
+    let begin = report.mark();
     let servers: Vec<ServerOptions> = list.0.iter().filter_map(|entry| server(entry, balance, report)).collect();
     refuse_twice(
         servers.iter().map(|server| &server.addr).zip(list.0.iter().map(|entry| &entry.span)),
@@ -29,7 +29,7 @@ pub(super) fn servers(
         let help = "remove `backup` from at least one".to_owned();
         report.error(&entry.span, "servers: every server is a backup, and there is nothing that they are for", help);
     }
-    (report.mistakes() == before).then_some(servers)
+    report.is_sound_since(begin).then_some(servers)
 }
 
 /// Refuses addresses that stand in a list more than once.

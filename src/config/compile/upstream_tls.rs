@@ -33,7 +33,7 @@ pub(super) fn compile(
         Some((tls, UpstreamTls::Switch(true))) => (tls, &empty),
         Some((tls, UpstreamTls::Table(table))) => (tls, &**table),
     };
-    let before = report.mistakes();
+    let begin = report.mark();
     let server_name = table.server_name.as_ref().and_then(|text| report.parse("tls.server_name", text));
     judge_servers(servers, server_name.as_ref(), tls, report);
     let verification = verification(table, context, report);
@@ -50,7 +50,7 @@ pub(super) fn compile(
         let help = "name a `[trust]` table in `tls.trust`, or the server's key in `tls.pin`".to_owned();
         report.warning(&insecure.span, message, help);
     }
-    if report.mistakes() > before {
+    if !report.is_sound_since(begin) {
         return None;
     }
     let options = ConnectorOptions {
