@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use snigate::tls::pki::{Authority, Validity};
 
 const INSTALLED: &str = "/usr/local/bin/snigate";
 
@@ -25,7 +28,7 @@ fn values<'a>(unit: &'a str, directive: &str) -> Vec<&'a str> {
 fn every_command_of_the_service_is_one_of_the_program() {
     let unit = unit("snigate.service");
     let commands = [values(&unit, "ExecStartPre"), values(&unit, "ExecStart")].concat();
-    assert_eq!(commands.len(), 2);
+    assert_eq!(commands.len(), 1);
     for command in commands {
         let arguments = command.strip_prefix(INSTALLED).unwrap_or_else(|| panic!("another program: {command}"));
         // Help is given where everything before it has been understood.
@@ -34,6 +37,46 @@ fn every_command_of_the_service_is_one_of_the_program() {
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(values(&unit, "ExecReload"), ["/bin/kill -HUP $MAINPID"]);
+}
+
+#[test]
+fn the_service_starts_with_an_expired_certificate() {
+    let unit = unit("snigate.service");
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new("ca", Validity::days(20)).unwrap();
+    let expired = authority.server(&["a.example"], Validity::days(0)).unwrap();
+    fs::write(dir.path().join("a.pem"), format!("{}{}", expired.certificate, expired.key.as_str())).unwrap();
+    let config = dir.path().join("snigate.toml");
+    fs::write(
+        &config,
+        "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[certificates.a]\ncert_file = \"a.pem\"\n[routes.a]\nsni = \"a.example\"\n\
+         action = \"terminate\"\nupstream = \"127.0.0.1:1\"\n",
+    )
+    .unwrap();
+    let runnable = |command: &str| {
+        let arguments = command.strip_prefix(INSTALLED).unwrap();
+        assert!(arguments.contains("/etc/snigate/snigate.toml"), "{command}");
+        let arguments = arguments.replace("/etc/snigate/snigate.toml", config.to_str().unwrap());
+        let mut program = Command::new(env!("CARGO_BIN_EXE_snigate"));
+        program.args(arguments.split_whitespace());
+        program
+    };
+    for command in values(&unit, "ExecStartPre") {
+        assert!(runnable(command).status().unwrap().success(), "systemd stops at {command}");
+    }
+    let [command] = values(&unit, "ExecStart")[..] else { panic!("one command") };
+    let mut program = runnable(command).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(program.stderr.take().unwrap()).lines().map_while(Result::ok);
+    // They end where the program does, or where it says that it serves.
+    let mut log: Vec<String> = Vec::new();
+    let serves = lines.into_iter().any(|line| {
+        log.push(line);
+        log.last().is_some_and(|line| line.contains("ready"))
+    });
+    let _ = program.kill();
+    let _ = program.wait();
+    assert!(serves, "{log:?}");
+    assert!(log.iter().any(|line| line.contains("has expired")), "it is not said: {log:?}");
 }
 
 #[test]

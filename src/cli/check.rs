@@ -1,25 +1,148 @@
 //! `snigate check`
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
 
-use crate::cli::{ConfigPath, print, print_diagnostics};
-use crate::config;
-use crate::config::diagnostic::Severity;
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
 
-pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
-    let path = config.find()?;
-    let mut loaded = config::load(&path);
-    loaded.mention_privileges();
-    print_diagnostics(&mut io::stdout(), io::stdout().is_terminal(), &loaded.diagnostics);
-    let is_warning = |severity: Severity| severity == Severity::Warning;
-    let warnings = loaded.diagnostics.iter().filter(|diagnostic| is_warning(diagnostic.severity)).count();
-    let errors = loaded.diagnostics.len() - warnings;
-    let verdict = if errors == 0 { "valid" } else { "not valid" };
-    print(&format!("{}: {verdict}: {}, {}\n", path.display(), count(errors, "error"), count(warnings, "warning")))?;
-    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+use crate::cli::{ConfigPath, colors, print, print_diagnostics};
+use crate::config;
+use crate::config::diagnostic::{Diagnostic, Place, Severity};
+
+/// It would start, and `--strict` was asked to say that there is something to look at.
+const NOTEWORTHY: u8 = 4;
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigPath,
+    /// Exit 4 if snigate would start, but there is a warning, or a certificate that clients refuse.
+    #[arg(long)]
+    strict: bool,
+    /// Print one JSON object per finding, each on a line of its own, and nothing else.
+    #[arg(long)]
+    json: bool,
 }
 
-fn count(number: usize, what: &str) -> String {
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let path = options.config.find()?;
+    let mut loaded = config::load(&path);
+    loaded.mention_privileges();
+    let found = Count::of(&loaded.diagnostics);
+    if options.json {
+        for diagnostic in &loaded.diagnostics {
+            let line = serde_json::to_string(&Finding::from(diagnostic)).context("cannot write a finding")?;
+            print(&format!("{line}\n"))?;
+        }
+    } else {
+        print_diagnostics(&mut io::stdout(), colors(&io::stdout()), &loaded.diagnostics);
+        print(&format!("{}: {}\n", path.display(), found.verdict()))?;
+    }
+    Ok(found.exit_code(options.strict))
+}
+
+/// How many findings there are of each weight.
+#[derive(Default)]
+struct Count {
+    errors: usize,
+    urgent: usize,
+    warnings: usize,
+}
+
+impl Count {
+    fn of(diagnostics: &[Diagnostic]) -> Self {
+        let mut count = Self::default();
+        for diagnostic in diagnostics {
+            *match diagnostic.severity {
+                Severity::Error | Severity::Unsettled => &mut count.errors,
+                Severity::Stale | Severity::Premature => &mut count.urgent,
+                Severity::Warning => &mut count.warnings,
+            } += 1;
+        }
+        count
+    }
+
+    fn verdict(&self) -> String {
+        let verdict = match self {
+            Self { errors: 1.., .. } => "not valid",
+            Self { urgent: 1.., .. } => "valid, but clients refuse part of what it serves",
+            _ => "valid",
+        };
+        let urgent = if self.urgent > 0 { format!(", {} urgent", self.urgent) } else { String::new() };
+        format!("{verdict}: {}, {}{urgent}", many(self.errors, "error"), many(self.warnings, "warning"))
+    }
+
+    fn exit_code(&self, strict: bool) -> ExitCode {
+        match self {
+            Self { errors: 1.., .. } => ExitCode::FAILURE,
+            Self { urgent: 0, warnings: 0, .. } => ExitCode::SUCCESS,
+            _ if strict => ExitCode::from(NOTEWORTHY),
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+fn many(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A finding as `--json` prints it. Keys are added at most; none is renamed or left out, and what is not there is `null`.
+#[derive(Serialize)]
+struct Finding<'a> {
+    severity: &'static str,
+    message: &'a str,
+    help: Option<&'a str>,
+    #[serde(flatten)]
+    place: Span<'a>,
+    related: Option<Related<'a>>,
+}
+
+/// Where something stands: lines and columns are counted from 1, columns in characters, and `end` is the first that is
+/// no longer meant.
+#[derive(Default, Serialize)]
+struct Span<'a> {
+    file: Option<std::borrow::Cow<'a, str>>,
+    line: Option<usize>,
+    column: Option<usize>,
+    end: Option<End>,
+}
+
+#[derive(Serialize)]
+struct End {
+    line: usize,
+    column: usize,
+}
+
+#[derive(Serialize)]
+struct Related<'a> {
+    message: &'a str,
+    #[serde(flatten)]
+    place: Span<'a>,
+}
+
+impl<'a> From<&'a Diagnostic> for Finding<'a> {
+    fn from(diagnostic: &'a Diagnostic) -> Self {
+        Self {
+            severity: diagnostic.severity.word(),
+            message: &diagnostic.message,
+            help: diagnostic.help.as_deref(),
+            place: diagnostic.place.as_ref().map(Span::from).unwrap_or_default(),
+            related: diagnostic.other.as_ref().map(|(place, role)| Related { message: role, place: Span::from(place) }),
+        }
+    }
+}
+
+impl<'a> From<&'a Place> for Span<'a> {
+    fn from(place: &'a Place) -> Self {
+        let (line, column) = place.source.position(place.span.start);
+        let (end_line, end_column) = place.source.position(place.span.end);
+        Self {
+            file: Some(place.source.path.to_string_lossy()),
+            line: Some(line),
+            column: Some(column),
+            end: Some(End { line: end_line, column: end_column }),
+        }
+    }
 }

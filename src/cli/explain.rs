@@ -21,6 +21,9 @@ use crate::route::{Key, Mismatch};
 use crate::tls::{Acceptor, ConnectorOptions, MinVersion, PeerName, Verification};
 use crate::upstream::{self, Balance, Ejection, Health, HealthKind, ProxyProtocol, ServerOptions};
 
+/// No route takes the client, on any listener.
+const NO_ROUTE: u8 = 3;
+
 /// Routes that nearly took the client: more of them would not help.
 const MAX_OTHERS: usize = 10;
 
@@ -37,7 +40,7 @@ pub(super) struct Options {
     /// The client's address.
     #[arg(long, value_name = "IP", default_value = "192.0.2.1")]
     from: IpAddr,
-    /// The listener; every one unless given.
+    /// The listener. Default: every one.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
 }
@@ -53,12 +56,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         })?),
     };
     let key = Key { name: name.as_ref(), client: Some(options.from.to_canonical()), alpn: &options.alpn };
-    let mut text = String::new();
+    let (mut text, mut is_taken) = (String::new(), false);
     for (listener_name, listener) in listeners(&config, options.listener.as_deref())? {
-        explain(&mut text, &config, listener_name, listener, &key);
+        is_taken |= explain(&mut text, &config, listener_name, listener, &key);
     }
     print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_taken { ExitCode::SUCCESS } else { ExitCode::from(NO_ROUTE) })
 }
 
 fn listeners<'a>(config: &'a Config, only: Option<&str>) -> anyhow::Result<Vec<(&'a Arc<str>, &'a Listener)>> {
@@ -71,7 +74,8 @@ fn listeners<'a>(config: &'a Config, only: Option<&str>) -> anyhow::Result<Vec<(
     Ok(vec![found])
 }
 
-fn explain(text: &mut String, config: &Config, name: &str, listener: &Listener, key: &Key<'_>) {
+/// Whether a route of the listener takes the client.
+fn explain(text: &mut String, config: &Config, name: &str, listener: &Listener, key: &Key<'_>) -> bool {
     let bind: Vec<String> = listener.bind.iter().map(|bind| bind.addr.to_string()).collect();
     line(text, "listener", format_args!("{name} ({})", bind.join(", ")));
     line(text, "client", client(key));
@@ -88,6 +92,7 @@ fn explain(text: &mut String, config: &Config, name: &str, listener: &Listener, 
     }
     others(text, config, name, found, key);
     text.push('\n');
+    found.is_some()
 }
 
 fn line(text: &mut String, label: &str, value: impl std::fmt::Display) {

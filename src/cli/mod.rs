@@ -21,9 +21,21 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::config::diagnostic::{Diagnostic, Excerpt};
 
+/// What stands at the end of `--help`: what scripts and units depend on.
+const EXIT_CODES: &str = "Exit codes:
+  0  it is done; `check`: snigate would start
+  1  it cannot be done; `check`: snigate would not start
+  2  the command line is not understood
+  3  `run`: connections were cut at the end of the drain; `explain`: no route takes the client
+  4  `check --strict`: snigate would start, and there is something to look at
+
+Environment:
+  SNIGATE_CONFIG  the configuration file where neither -c nor FILE names one
+  NO_COLOR        set to anything, output is without colours";
+
 /// A TLS-passthrough layer-4 reverse proxy.
 #[derive(Debug, Parser)]
-#[command(name = "snigate", version, about, arg_required_else_help = true)]
+#[command(name = "snigate", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,9 +45,9 @@ struct Cli {
 enum Command {
     /// Serve.
     Run(ConfigPath),
-    /// Say everything that is wrong with a configuration; exit 1 if anything is.
-    Check(ConfigPath),
-    /// Say which route a client gets, and why.
+    /// Say everything that is wrong with a configuration; exit 1 if snigate would not start with it.
+    Check(check::Options),
+    /// Say which route a client gets, and why; exit 3 if it gets none.
     Explain(explain::Options),
     /// Print the configuration with every default, inheritance and inclusion resolved.
     Show(show::Options),
@@ -50,15 +62,21 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ConfigPath {
-    /// The configuration file; snigate.toml here, or else /etc/snigate/snigate.toml, unless given.
+    /// The configuration file. Default: `$SNIGATE_CONFIG`, or else snigate.toml here, or else /etc/snigate/snigate.toml.
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     path: Option<PathBuf>,
+    /// The same as -c FILE.
+    #[arg(value_name = "FILE", conflicts_with = "path")]
+    file: Option<PathBuf>,
 }
 
 impl ConfigPath {
     fn find(&self) -> anyhow::Result<PathBuf> {
-        if let Some(path) = &self.path {
+        if let Some(path) = self.path.as_ref().or(self.file.as_ref()) {
             return Ok(path.clone());
+        }
+        if let Some(path) = std::env::var_os("SNIGATE_CONFIG").filter(|path| !path.is_empty()) {
+            return Ok(path.into());
         }
         let candidates = ["snigate.toml", "/etc/snigate/snigate.toml"].map(PathBuf::from);
         let found = candidates.iter().find(|path| path.exists());
@@ -81,7 +99,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match &cli.command {
         Command::Run(config) => run::run(config),
-        Command::Check(config) => check::run(config),
+        Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Show(options) => show::run(options),
         Command::Demo => demo::run(),
@@ -99,7 +117,7 @@ fn load(config: &ConfigPath) -> anyhow::Result<(PathBuf, crate::config::Config)>
     let path = config.find()?;
     let loaded = crate::config::load(&path);
     let Some(config) = loaded.config else {
-        print_diagnostics(&mut io::stderr(), io::stderr().is_terminal(), &loaded.diagnostics);
+        print_diagnostics(&mut io::stderr(), colors(&io::stderr()), &loaded.diagnostics);
         bail!("{} is not valid", path.display());
     };
     Ok((path, config))
@@ -114,6 +132,12 @@ fn print_diagnostics(out: &mut impl Write, color: bool, diagnostics: &[Diagnosti
     if let Some(shown) = excerpt.left_out() {
         let _ = writeln!(out, "{shown} are shown\n");
     }
+}
+
+/// Whether what goes to `stream` may have colours: a terminal is there to show them, and nobody has asked for none
+/// (<https://no-color.org>).
+fn colors(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Writes to standard output. A reader that went away is not an error.

@@ -1,11 +1,11 @@
 //! `snigate run`
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use crate::cli::{ConfigPath, print_diagnostics, runtime};
+use crate::cli::{ConfigPath, colors, print_diagnostics, runtime};
 use crate::net::Inherited;
 use crate::server::{self, RunError, Stopped};
 
@@ -24,7 +24,7 @@ pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
         Ok(Stopped::Drained) => Ok(ExitCode::SUCCESS),
         Ok(Stopped::Closed(_)) => Ok(ExitCode::from(CUT)),
         Err(RunError::Invalid(diagnostics)) => {
-            print_diagnostics(&mut io::stderr(), io::stderr().is_terminal(), &diagnostics);
+            print_diagnostics(&mut io::stderr(), colors(&io::stderr()), &diagnostics);
             bail!("not started: {} is not valid", shown.display())
         }
         Err(error) => Err(error.into()),

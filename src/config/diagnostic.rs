@@ -14,8 +14,7 @@ pub enum Severity {
     Warning,
     /// Clients will refuse what this serves (a certificate that is over), but no policy is weaker for it.
     ///
-    /// It is an error to `check`, but does not keep the rest of the configuration from running: the route that renews
-    /// the certificate may well be part of it.
+    /// It does not keep the configuration from running: the route that renews the certificate may well be part of it.
     Stale,
     /// A certificate whose time has not come, for a name that no other certificate covers. It is no reason not to start
     /// (the clock may be wrong, and the route that mends it may be here), but no reason to give up the certificate that
@@ -32,6 +31,17 @@ impl Severity {
     #[must_use]
     pub fn refuses(self) -> bool {
         self >= Self::Unsettled
+    }
+
+    /// What it is called in messages: an `error` keeps the configuration from running, an `urgent` one keeps clients from
+    /// being served.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Stale | Self::Premature => "urgent",
+            Self::Unsettled | Self::Error => "error",
+        }
     }
 }
 
@@ -130,6 +140,7 @@ impl Diagnostic {
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let level = if self.severity == Severity::Warning { Level::WARNING } else { Level::ERROR };
+        let level = level.with_name(self.severity.word());
         let title = level.primary_title(&self.message);
         let mut group = match &self.place {
             None => Group::with_title(title),

@@ -273,7 +273,7 @@ fn what_is_worth_knowing_of_certificates_is_said() {
     assert!(said.contains("it can never match") && said.contains("dns:a.example"), "{said}");
 
     let authority = Authority::new("ca", Validity::days(30)).unwrap();
-    for (days, expected, code) in [(13, "expires on", 0), (0, "has expired on", 1)] {
+    for (days, expected, code) in [(13, "expires on", 0), (0, "urgent: certificates.a", 0)] {
         let issued = authority.server(&["b.example"], Validity::days(days)).unwrap();
         tls::write(dir.path(), "a.example", &issued);
         let output = snigate(dir.path(), &["check"]);
@@ -373,10 +373,86 @@ fn explain_says_which_route_a_client_gets_and_why() {
     ] {
         let output = snigate(dir.path(), &[&["explain"], arguments].concat());
         let said = text(&output);
-        assert!(output.status.success() && said.contains(expected), "{expected:?} is not in {arguments:?}:\n{said}");
+        assert!(said.contains(expected), "{expected:?} is not in {arguments:?}:\n{said}");
+        let code = if said.contains("the log says no_route") { 3 } else { 0 };
+        assert_eq!(output.status.code(), Some(code), "{said}");
     }
     let unknown = snigate(dir.path(), &["explain", "--listener", "egde"]);
     assert!(!unknown.status.success() && text(&unknown).contains("did you mean \"edge\"?"));
+}
+
+#[test]
+fn check_tells_what_would_not_start_from_what_is_worth_a_look() {
+    let route = "[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"10.0.0.1:1\"\n";
+    let base = format!("{LISTENER}{CERTIFICATE}{route}");
+    let unused = format!("{base}[upstreams.u]\nservers = \"10.0.0.1:1\"\n");
+    let wrong = base.replace("10.0.0.1:1", "10.0.0.1");
+    let authority = Authority::new("ca", Validity::days(60)).unwrap();
+    let [sound, expired] = [40, 0].map(|days| authority.server(&["a.example"], Validity::days(days)).unwrap());
+    let urgent = ": valid, but clients refuse part of what it serves: 0 errors, 0 warnings, 1 urgent\n";
+    for (config, certificate, verdict, plain, strict) in [
+        (&base, &sound, ": valid: 0 errors, 0 warnings\n", 0, 0),
+        (&unused, &sound, ": valid: 0 errors, 1 warning\n", 0, 4),
+        (&base, &expired, urgent, 0, 4),
+        (&wrong, &sound, ": not valid: 1 error", 1, 1),
+        (&wrong, &expired, ": not valid: 1 error", 1, 1),
+    ] {
+        let dir = with_config(config);
+        tls::write(dir.path(), "a.example", certificate);
+        for (arguments, code) in [(&["check"][..], plain), (&["check", "--strict"], strict)] {
+            let output = snigate(dir.path(), arguments);
+            let said = text(&output);
+            assert!(said.contains(verdict), "{verdict:?} is not in:\n{said}");
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn check_prints_one_json_object_per_finding() {
+    let dir = with_config(&format!(
+        "include = \"more.toml\"\n{LISTENER}[routes.a]\nsni = \"a\"\naction = \"reject\"\n\
+         [upstreams.u]\nservers = \"10.0.0.1\"\n"
+    ));
+    fs::write(dir.path().join("more.toml"), "[routes.a]\nsni = \"b\"\naction = \"reject\"\n").unwrap();
+    let output = snigate(dir.path(), &["check", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let findings: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let keys = ["severity", "message", "file", "line", "column", "end", "help", "related"];
+    for finding in &findings {
+        let found: BTreeSet<&str> = finding.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(found, BTreeSet::from(keys));
+    }
+    let twice = findings.iter().find(|finding| finding["message"] == "routes.a is defined twice").unwrap();
+    let (first, second) = (&twice["related"], twice);
+    for (place, file, line, end) in [(second, "more.toml", 1, 10), (first, "snigate.toml", 4, 10)] {
+        assert_eq!(place["file"], file, "{twice}");
+        assert_eq!((&place["line"], &place["column"]), (&line.into(), &9.into()), "{twice}");
+        assert_eq!(place["end"], serde_json::json!({ "line": line, "column": end }), "{twice}");
+    }
+    assert_eq!((&twice["severity"], &first["message"]), (&"error".into(), &"first defined here".into()));
+}
+
+#[test]
+fn the_file_is_named_by_an_option_an_argument_or_the_environment_in_this_order() {
+    let dir = with_config("not TOML");
+    let right = format!("{LISTENER}[routes.a]\nsni = \"a\"\naction = \"reject\"\n");
+    fs::write(dir.path().join("other.toml"), right).unwrap();
+    let says = |arguments: &[&str], environment: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
+        let output = command.args(arguments).env("SNIGATE_CONFIG", environment).current_dir(dir.path()).output();
+        text(&output.unwrap())
+    };
+    for (arguments, environment) in [
+        (&["check", "-c", "other.toml"][..], "missing.toml"),
+        (&["check", "other.toml"], "missing.toml"),
+        (&["check"], "other.toml"),
+    ] {
+        assert!(says(arguments, environment).contains("other.toml: valid"), "{arguments:?}");
+    }
+    assert!(says(&["check"], "").contains("snigate.toml: not valid"), "an empty variable names no file");
+    assert!(says(&["check", "a", "-c", "b"], "").contains("cannot be used with"));
 }
 
 #[test]
