@@ -110,6 +110,9 @@ async fn admit(
     // A name that is none (with a port in it, say) must not pass for no name: nobody configured a route for it.
     let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
     let route = if routable { listener.routes.lookup(&key).cloned() } else { None };
+    if let Some(Action::Terminate(..)) = route.as_ref().map(|route| &route.action) {
+        session.signatures = Signatures::of(&hello);
+    }
     remember(hello, session);
     let route = route.ok_or(Error::NoRoute)?;
     session.matched(&route).map_err(Error::Limit)?;
@@ -134,7 +137,6 @@ async fn read_proxied(
 }
 
 fn remember(mut hello: ClientHello, session: &mut Session) {
-    session.signatures = Signatures::of(&hello);
     hello.alpn.truncate(MAX_LOGGED_ALPN);
     hello.alpn.shrink_to_fit();
     session.record.server_name = hello.server_name;

@@ -21,7 +21,7 @@ pub(super) struct Session {
     pub(super) meter: Meter,
     /// Nothing until it has ended. A session that is dropped before that was closed from outside, or panicked.
     ending: Option<Ending>,
-    /// What the client can verify: it decides between certificates.
+    /// What the client can verify: it decides between certificates. Empty where TLS does not end here.
     pub(super) signatures: Signatures,
     access_log: bool,
     silent: bool,

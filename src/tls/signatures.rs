@@ -21,17 +21,20 @@ impl Signatures {
         SCHEMES.iter().copied().collect()
     }
 
-    /// Those that can end the handshake which begins with `hello`.
+    /// Those that can end the handshake which begins with `hello`. The work is linear in the lists of the hello, either of
+    /// which may have tens of thousands of entries.
     #[must_use]
     pub fn of(hello: &ClientHello) -> Self {
-        let offered = hello.signature_schemes.iter().map(|scheme| SignatureScheme::from(*scheme));
-        if hello.versions.contains(&TLS13) {
+        let usable = if hello.versions.contains(&TLS13) {
             // RFC 8446 §4.2.3: the schemes of PKCS #1 v1.5 are for certificates only.
-            return offered.filter(|scheme| !PKCS1.contains(scheme)).collect();
-        }
-        let suites =
-            || provider().cipher_suites.iter().filter(|suite| hello.cipher_suites.contains(&suite.suite().into()));
-        offered.filter(|scheme| suites().any(|suite| signs_with(suite, *scheme))).collect()
+            Self::all().without(PKCS1.into_iter().collect())
+        } else {
+            let offered =
+                provider().cipher_suites.iter().filter(|suite| hello.cipher_suites.contains(&suite.suite().into()));
+            offered.flat_map(signs_with).copied().collect()
+        };
+        let schemes: Self = hello.signature_schemes.iter().map(|scheme| SignatureScheme::from(*scheme)).collect();
+        schemes.both(usable)
     }
 
     /// Those that `key` can make.
@@ -42,7 +45,16 @@ impl Signatures {
     /// Whether there is a scheme that is in both.
     #[must_use]
     pub fn meet(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+        self.both(other) != Self::default()
+    }
+
+    /// Those that are in both.
+    fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 
@@ -55,10 +67,10 @@ impl FromIterator<SignatureScheme> for Signatures {
 }
 
 /// In TLS 1.2 a cipher suite says by which kind of key the server is authenticated (RFC 5246 §7.4.2).
-fn signs_with(suite: &SupportedCipherSuite, scheme: SignatureScheme) -> bool {
+fn signs_with(suite: &SupportedCipherSuite) -> &'static [SignatureScheme] {
     match suite {
-        SupportedCipherSuite::Tls12(suite) => suite.sign.contains(&scheme),
-        SupportedCipherSuite::Tls13(_) => false,
+        SupportedCipherSuite::Tls12(suite) => suite.sign,
+        SupportedCipherSuite::Tls13(_) => &[],
     }
 }
 
