@@ -28,7 +28,7 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 pub struct Port {
     /// The address, with the port that the kernel chose where the configuration says 0.
     pub addr: ListenAddr,
-    /// What the next connection meets.
+    /// What the next hello meets, whenever its connection was accepted.
     pub listener: ArcSwap<Listener>,
 }
 
@@ -51,7 +51,7 @@ pub async fn accept(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, client)) => serve::start(&connections, port.listener.load_full(), stream, client),
+            Ok((stream, client)) => serve::start(&connections, &port, stream, client),
             Err(error) => match AcceptFailure::from(&error) {
                 AcceptFailure::Connection => debug!(%error, "accept failed"),
                 AcceptFailure::Resource => {
@@ -63,7 +63,7 @@ pub async fn accept(
     }
     // Clients in the backlog believe that they are connected, and so do those that the kernel keeps to itself because they
     // have sent nothing yet. Closing the socket now would reset them.
-    let start = |stream, client| serve::start(&connections, port.listener.load_full(), stream, client);
+    let start = |stream, client| serve::start(&connections, &port, stream, client);
     let end = Instant::now() + DEFERRED;
     let deferring = socket.deferring_port();
     if deferring.is_some() {

@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::proxy::Route;
 use crate::proxy::terms::{Terms, Tie, Verdict};
+use crate::proxy::{Route, error};
 use crate::telemetry::{AccessLog, Counters, Ending};
-use crate::tls::{Acceptor, Admission};
+use crate::tls::{Accepted, Acceptor};
 
 /// Two threads that open and close connections rarely want the same shard at the same time.
 const SHARDS: usize = 16;
@@ -274,16 +274,16 @@ impl Place {
         self.live.cut().is_none()
     }
 
-    /// Remembers by what the client came in. `acceptor` is who let it in: other terms may have begun to count meanwhile,
-    /// and false says that by these it is not let in.
-    pub(super) fn admit(&self, route: &Route, acceptor: &Arc<Acceptor>, admission: Admission) -> bool {
-        if let Some(tie) = self.live.tie.get() {
-            let _ = tie.admission.set(admission);
-            fence(Ordering::SeqCst);
-            let terms = self.connections().terms.load();
-            if terms.differ(&route.name, acceptor) {
-                self.live.judge(&terms);
-            }
+    /// Remembers by what the client came in, as far as a reload may ask for it. `acceptor` is who let it in: other terms may
+    /// have begun to count since the handshake began, and false says that by these it is not let in.
+    pub(super) fn admit(&self, route: &Arc<Route>, acceptor: &Arc<Acceptor>, accepted: &Accepted) -> bool {
+        if let Some(admission) = acceptor.remembers(accepted) {
+            let _ = self.live.tie.get_or_init(|| Box::new(Tie::new(route))).admission.set(admission);
+        }
+        fence(Ordering::SeqCst);
+        let terms = self.connections().terms.load();
+        if let Some(refusal) = terms.refuse(&route.name, acceptor, accepted) {
+            self.live.end(error::withdrawn(&refusal));
         }
         self.live.cut().is_none()
     }

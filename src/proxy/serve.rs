@@ -14,7 +14,7 @@ use crate::proxy::connections::Live;
 use crate::proxy::gate::Ticket;
 use crate::proxy::introduce::Client;
 use crate::proxy::session::Session;
-use crate::proxy::{Action, Connections, Error, Limit, Listener, Route, Source, header, hello, introduce};
+use crate::proxy::{Action, Connections, Error, Limit, Listener, Port, Route, Source, header, hello, introduce};
 use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party, Proxied, Record};
@@ -27,17 +27,20 @@ use crate::wire::{ClientHello, RequestedName, reframe};
 const MAX_LOGGED_ALPN: usize = 16;
 
 /// Serves a connection in a task of its own, or refuses it where it is one too many.
-pub(super) fn start(connections: &Arc<Connections>, listener: Arc<Listener>, client: Transport, addr: ClientAddr) {
+pub(super) fn start(connections: &Arc<Connections>, port: &Arc<Port>, client: Transport, addr: ClientAddr) {
+    let listener = port.listener.load();
+    let is_proxy = header::is_due(&listener.proxies, addr);
     // Another proxy speaks for many clients: which one it is is not known yet.
-    let source = if header::is_due(&listener.proxies, addr) { None } else { Source::of(addr) };
+    let source = if is_proxy { None } else { Source::of(addr) };
     let ticket = match Ticket::new(&listener.gate, &listener.limits, source) {
         Ok(ticket) => ticket,
         Err(limit) => return turn_away(connections, &listener, addr, &limit),
     };
     // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is used.
     let mut session = Box::new(Session::begin(connections, &listener, addr, ticket));
+    session.is_proxy = is_proxy;
     session.wait(&listener.limits, source);
-    connections.spawn(session.id(), serve(listener, client, session));
+    connections.spawn(session.id(), serve(Arc::clone(port), client, session));
 }
 
 /// Records a connection that is one too many, and is closed at once. It gets no alert: to send one, and to see to it that
@@ -53,12 +56,12 @@ fn turn_away(connections: &Connections, listener: &Listener, addr: ClientAddr, l
 
 #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice, once as they came")]
 fn serve(
-    listener: Arc<Listener>,
+    port: Arc<Port>,
     mut client: Transport,
     mut session: Box<Session>,
 ) -> impl Future<Output = ()> + Send + 'static {
     async move {
-        let (route, preface) = match admit(listener, &mut client, &mut session).await {
+        let (route, preface) = match admit(port, &mut client, &mut session).await {
             Ok(admitted) => admitted,
             Err(error) => return Box::pin(refuse(client, &error, &mut session)).await,
         };
@@ -90,20 +93,24 @@ fn serve(
     }
 }
 
-/// Reads the hello and looks up the route. The listener, and with it the whole table, is let go of here: a connection
-/// that lasts for days must not keep every table of those days in memory.
-async fn admit(
-    listener: Arc<Listener>,
-    client: &mut Transport,
-    session: &mut Session,
-) -> Result<(Arc<Route>, Vec<u8>), Error> {
-    let deadline = session.record.accepted + listener.hello_timeout;
-    let (hello, preface) = if header::is_due(&listener.proxies, session.record.client) {
+/// Reads the hello and looks up the route in the table of that moment: a reload counts for everybody whose hello it comes
+/// before, however long ago they connected.
+///
+/// No connection holds a listener while it waits, and so none keeps a whole table in memory.
+async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -> Result<(Arc<Route>, Vec<u8>), Error> {
+    let deadline = session.record.accepted + port.listener.load().hello_timeout;
+    let peer = session.record.client;
+    let (hello, preface) = if session.is_proxy {
         // Boxed, because few connections come through another proxy.
-        Box::pin(read_proxied(&listener, client, deadline, session)).await?
+        Box::pin(read_proxied(&port, client, deadline, session)).await?
     } else {
         hello::read(client, deadline, &mut session.record.received).await?
     };
+    let listener = port.listener.load();
+    if header::is_due(&listener.proxies, peer) != session.is_proxy {
+        // A reload has changed whom headers are believed of since this one was, or was not, asked for one.
+        return Err(if session.is_proxy { Error::UnexpectedProxyHeader } else { Error::NoProxyHeader });
+    }
     session.record.hello = Some(session.record.accepted.elapsed());
     debug!(id = format_args!("{:016x}", session.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &hello.alpn };
@@ -121,7 +128,7 @@ async fn admit(
 
 /// Reads a PROXY header, from which on the connection is that of the client it names, and then the hello.
 async fn read_proxied(
-    listener: &Listener,
+    port: &Port,
     client: &mut Transport,
     deadline: Instant,
     session: &mut Session,
@@ -131,7 +138,7 @@ async fn read_proxied(
         let destination = endpoints.destination();
         session.record.proxied = Some(Box::new(Proxied { peer: session.record.client, destination }));
         session.record.client = endpoints.source().into();
-        session.speaks_for(&listener.limits).map_err(Error::Limit)?;
+        session.speaks_for(&port.listener.load().limits).map_err(Error::Limit)?;
     }
     hello::read_behind(&behind, client, deadline, &mut session.record.received).await
 }
@@ -197,7 +204,7 @@ async fn connect<'a>(
 }
 
 async fn terminate(
-    route: &Route,
+    route: &Arc<Route>,
     acceptor: &Arc<Acceptor>,
     upstream: &Upstream,
     client: Transport,
@@ -218,7 +225,7 @@ async fn terminate(
 
 /// A session with a client that may come in; otherwise the client has been told why not, and is gone.
 async fn handshake(
-    route: &Route,
+    route: &Arc<Route>,
     acceptor: &Arc<Acceptor>,
     client: Transport,
     preface: &[u8],
@@ -242,12 +249,12 @@ async fn handshake(
     session.record.handshake = Some(start.elapsed());
     match accepted {
         Ok(Ok(accepted)) => {
+            // False where a reload took the permission back while the handshake was on its way.
+            let stays = session.place.admit(route, acceptor, &accepted);
             session.record.tls_version = Some(accepted.version);
             session.record.alpn = accepted.alpn.into_iter().collect();
             session.record.certificate = accepted.certificate.map(Box::new);
-            let admit = |admission| session.place.admit(route, acceptor, admission);
-            // False where a reload took the permission back while the handshake was on its way.
-            accepted.admission.is_none_or(admit).then_some(Stream::Tls(accepted.stream))
+            stays.then_some(Stream::Tls(accepted.stream))
         }
         Ok(Err(mut error)) => {
             session.record.certificate = error.shown.take();
@@ -326,7 +333,10 @@ async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut
 mod tests {
     use std::time::Duration;
 
+    use arc_swap::ArcSwap;
+
     use super::*;
+    use crate::addr::ListenAddr;
     use crate::proxy::Limits;
     use crate::route::Table;
 
@@ -347,11 +357,12 @@ mod tests {
         });
         let ticket = Ticket::new(&listener.gate, &listener.limits, None).unwrap();
         let session = Box::new(Session::begin(&Arc::default(), &listener, addr, ticket));
+        let port = Port { addr: ListenAddr::DualStack(443), listener: ArcSwap::new(listener) };
         // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is a kilobyte.
         let record = size_of_val(&*session);
         // The allocator has no size between 384 and 448.
         assert!(record <= 448, "{record} bytes");
-        let task = size_of_val(&serve(listener, client.into(), session));
+        let task = size_of_val(&serve(Arc::new(port), client.into(), session));
         assert!(task <= 900, "{task} bytes");
     }
 }

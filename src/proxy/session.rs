@@ -25,6 +25,8 @@ pub(super) struct Session {
     pub(super) signatures: Signatures,
     access_log: bool,
     silent: bool,
+    /// Whether the connection has to begin with a PROXY header.
+    pub(super) is_proxy: bool,
     ticket: Ticket,
     /// Last: whoever waits for the last connection finds nothing left of it.
     pub(super) place: Place,
@@ -45,6 +47,7 @@ impl Session {
             signatures: Signatures::default(),
             access_log: listener.access_log,
             silent: false,
+            is_proxy: false,
             ticket,
             place,
         }

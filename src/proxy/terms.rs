@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::proxy::{Action, OnRemove, Route, error};
 use crate::telemetry::{Ending, Outcome, Party};
-use crate::tls::{Acceptor, Admission};
+use crate::tls::{Accepted, Acceptor, Admission, Refusal};
 
 /// The routes there are, as far as open connections may depend on them.
 #[derive(Debug, Default)]
@@ -22,42 +22,44 @@ pub struct Terms {
 #[derive(Debug)]
 struct Term {
     action: &'static str,
-    /// On whose terms clients are in, where that can be taken back.
+    /// Who lets clients in, where TLS is terminated.
     acceptor: Option<Arc<Acceptor>>,
 }
 
 impl Terms {
     /// Those of these routes. `before` are the terms that they replace: a connection may be of a route that has been there
-    /// for long, and does not ask for anything any more.
+    /// for long, and does not ask for anything any more. A route that terminates TLS is always among them, because whoever
+    /// shakes hands during a reload is judged by it.
     #[must_use]
     pub fn new(routes: &[Arc<Route>], before: &Self, drain: Duration) -> Self {
-        let wanted = routes.iter().filter(|route| route.is_tied() || before.routes.contains_key(&route.name));
-        let terms = wanted.map(|route| {
-            let term = Term { action: route.action.word(), acceptor: route.recallable().cloned() };
-            (Arc::clone(&route.name), term)
+        let terms = routes.iter().filter_map(|route| {
+            let acceptor = route.acceptor().cloned();
+            let is_wanted = acceptor.is_some() || route.is_tied() || before.routes.contains_key(&route.name);
+            is_wanted.then(|| (Arc::clone(&route.name), Term { action: route.action.word(), acceptor }))
         });
         Self { routes: terms.collect(), drain }
     }
 
-    /// Whether clients come in by this route on other terms than those of `acceptor`.
-    pub(super) fn differ(&self, route: &str, acceptor: &Arc<Acceptor>) -> bool {
-        let current = self.routes.get(route).and_then(|term| term.acceptor.as_ref());
-        current.is_some_and(|current| !Arc::ptr_eq(current, acceptor))
+    /// Why a client that `acceptor` has just let in would not be let in by whoever has taken its place since the hello.
+    pub(super) fn refuse(&self, route: &str, acceptor: &Arc<Acceptor>, accepted: &Accepted) -> Option<Refusal> {
+        let current = self.routes.get(route)?.acceptor.as_ref()?;
+        if Arc::ptr_eq(current, acceptor) { None } else { current.admits(&Admission::of(accepted)).err() }
     }
 }
 
 impl Route {
-    /// Who lets clients in, where that can be taken back.
-    fn recallable(&self) -> Option<&Arc<Acceptor>> {
+    /// Who lets clients in, where TLS is terminated.
+    fn acceptor(&self) -> Option<&Arc<Acceptor>> {
         match &self.action {
-            Action::Terminate(acceptor, _) if acceptor.is_recallable() => Some(acceptor),
-            _ => None,
+            Action::Terminate(acceptor, _) => Some(acceptor),
+            Action::Passthrough(_) | Action::Reject => None,
         }
     }
 
-    /// Whether a reload can end its connections.
+    /// Whether a reload can end a connection of it from the moment that it is routed. One whose client has then shown no
+    /// certificate that was verified can be ended as well.
     pub(super) fn is_tied(&self) -> bool {
-        self.on_remove != OnRemove::Keep || self.recallable().is_some()
+        self.on_remove != OnRemove::Keep || self.acceptor().is_some_and(|acceptor| acceptor.is_recallable())
     }
 }
 
@@ -65,7 +67,7 @@ impl Route {
 #[derive(Debug)]
 pub(super) struct Tie {
     route: Arc<Route>,
-    /// What its client came in by.
+    /// What its client came in by, as far as a reload may ask for it.
     pub(super) admission: OnceLock<Admission>,
     /// When it is closed, its route being gone.
     pub(super) until: Mutex<Option<Instant>>,
@@ -97,7 +99,9 @@ impl Tie {
                 OnRemove::Close => Verdict::Ends(self.removed()),
             };
         };
-        let (Some(acceptor), Some(admission)) = (&term.acceptor, self.admission.get()) else { return Verdict::Stays };
+        // The terms of now decide whether what was given is taken back.
+        let recalling = term.acceptor.as_ref().filter(|acceptor| acceptor.is_recallable());
+        let (Some(acceptor), Some(admission)) = (recalling, self.admission.get()) else { return Verdict::Stays };
         acceptor.admits(admission).map_or_else(|refusal| Verdict::Ends(error::withdrawn(&refusal)), |()| Verdict::Stays)
     }
 

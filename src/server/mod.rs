@@ -63,7 +63,7 @@ pub(crate) struct Server {
     accepting: JoinSet<()>,
     inheritance: Inheritance,
     checks: Checks,
-    /// What new connections no longer meet. A connection that waits for its hello may still hold it, and would be the one
+    /// What new connections no longer meet. One that is just looking up its route may still hold it, and would be the one
     /// to free a table of 100,000 routes if nobody else held it as well.
     retired: Vec<Retired>,
     connections: Arc<Connections>,
@@ -209,7 +209,13 @@ impl Server {
         }
         for (_, gone) in before {
             info!(addr = %gone.port.addr, "no longer listening");
-            self.retire(gone.port.listener.load_full());
+            // Who is connected, or queued, is judged by what the listener is now, if it is still there.
+            let name = Arc::clone(&gone.port.listener.load().name);
+            let replaced = match parts.listeners.iter().find(|(listener, _)| listener.name == name) {
+                Some((listener, _)) => gone.port.listener.swap(Arc::clone(listener)),
+                None => gone.port.listener.load_full(),
+            };
+            self.retire(replaced);
         }
         // Servers that cannot be found now are looked for again when somebody wants them.
         let Inheritance { resolver, upstreams, .. } = &parts.inheritance;

@@ -1,9 +1,9 @@
 //! What a client came in by, for as long as somebody may want to take it back.
 
-use rustls::ServerConnection;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use crate::tls::handshake::{Refusal, refusal};
+use crate::authz::ClientCertificate;
+use crate::tls::handshake::{Accepted, Refusal, refusal};
 use crate::tls::server::Acceptor;
 use crate::tls::verifier::observed_now;
 
@@ -15,14 +15,33 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// What `session` was let in by.
-    pub(super) fn of(session: &ServerConnection) -> Self {
-        let shown = session.peer_certificates().unwrap_or_default();
+    /// Everything that a client has just shown.
+    #[must_use]
+    pub fn of(accepted: &Accepted) -> Self {
+        let shown = accepted.stream.get_ref().1.peer_certificates().unwrap_or_default();
         Self { chain: shown.iter().map(|certificate| certificate.clone().into_owned()).collect(), at: UnixTime::now() }
+    }
+
+    /// A client without a certificate that was verified, whatever it has shown.
+    fn without_certificate() -> Self {
+        Self { chain: Vec::new(), at: UnixTime::now() }
     }
 }
 
 impl Acceptor {
+    /// What is to be remembered of a client that this one has let in.
+    ///
+    /// Where nothing can be taken back that is nothing of a client whose certificate was verified. One that came in without
+    /// can be asked for it later, on other terms: it costs no certificate to remember that there was none.
+    pub(crate) fn remembers(&self, accepted: &Accepted) -> Option<Admission> {
+        let verified = accepted.certificate.as_ref().and_then(ClientCertificate::verified);
+        match verified {
+            _ if self.is_recallable() => Some(Admission::of(accepted)),
+            Some(_) => None,
+            None => Some(Admission::without_certificate()),
+        }
+    }
+
     /// Whether a client that came in by `admission` would be let in now.
     ///
     /// The time is that of its admission: a certificate that has run out since is no news, for nobody ends a connection

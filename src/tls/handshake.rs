@@ -15,7 +15,6 @@ use tokio_rustls::server::TlsStream;
 use crate::authz::{ClientCertificate, Denied};
 use crate::name::{Alpn, NameError, ServerName};
 use crate::net::Transport;
-use crate::tls::admission::Admission;
 use crate::tls::server::Choice;
 use crate::tls::verifier::{Fault, Shown, observed};
 
@@ -24,8 +23,6 @@ use crate::tls::verifier::{Fault, Shown, observed};
 pub struct Accepted {
     /// The plaintext side.
     pub stream: Box<TlsStream<Transport>>,
-    /// What the client came in by, where that may be taken back.
-    pub admission: Option<Admission>,
     /// The client's certificate, where it has shown one: verified if the acceptor verifies certificates.
     pub certificate: Option<ClientCertificate>,
     /// `1.2` or `1.3`.
@@ -107,8 +104,7 @@ impl Choice {
         match facts(stream.get_ref().1, routed) {
             Ok((version, alpn)) => {
                 let certificate = shown.and_then(|shown| shown.certificate());
-                let admission = self.recallable.then(|| Admission::of(stream.get_ref().1));
-                Ok(Accepted { stream: Box::new(stream), certificate, admission, version, alpn })
+                Ok(Accepted { stream: Box::new(stream), certificate, version, alpn })
             }
             Err(refusal) => Err(HandshakeError::new(refusal, shown, stream.into_inner().0)),
         }

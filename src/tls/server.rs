@@ -106,7 +106,6 @@ pub struct Acceptor {
 pub struct Choice {
     certificate: Arc<Certificate>,
     pub(super) config: Arc<ServerConfig>,
-    pub(super) recallable: bool,
 }
 
 impl Acceptor {
@@ -124,7 +123,7 @@ impl Acceptor {
         let terms = Terms::new(options)?;
         let choose = |certificate: Arc<Certificate>| {
             let config = Arc::new(terms.config(&certificate)?);
-            Ok(Choice { certificate, config, recallable: options.recallable })
+            Ok(Choice { certificate, config })
         };
         let choices = certificates.into_iter().map(choose).collect::<Result<_, AcceptorError>>()?;
         Ok(Self { choices, strict, verifier: terms.verifier, recallable: options.recallable })

@@ -182,7 +182,7 @@ async fn what_a_client_came_in_by_is_judged_again_by_other_terms_and_not_by_the_
     let start = UnixTime::now();
     let lasting = own.client("web", Validity::days(1)).unwrap();
     let (accepted, _) = meet(&before, &client(&own, VERSIONS[1], Some(&lasting))).await;
-    let admission = accepted.unwrap().admission.unwrap();
+    let admission = Admission::of(&accepted.unwrap());
     assert_eq!(admission.chain, [CertificateDer::from_pem_slice(lasting.certificate.as_bytes()).unwrap()]);
     assert!((start..=UnixTime::now()).contains(&admission.at), "{admission:?}");
 

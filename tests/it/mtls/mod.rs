@@ -2,6 +2,7 @@
 
 mod endings;
 mod matrix;
+mod races;
 mod resumption;
 mod revocation;
 mod rotation;

@@ -1,5 +1,6 @@
 //! What a new configuration may not disturb, what it must change, and what is refused.
 
+mod races;
 mod refused;
 mod removed;
 mod watched;
