@@ -1,6 +1,7 @@
 //! Connecting to a server.
 
 use std::collections::VecDeque;
+use std::future::{Future, ready};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -13,8 +14,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::addr::UpstreamAddr;
-use crate::net::eyeballs::race;
-use crate::net::resolve::{Addresses, Host, ResolveError, Resolver, in_order};
+use crate::net::eyeballs::{ASK_AGAIN_AFTER, Attempt, Contest, race};
+use crate::net::resolve::{Addresses, Host, HostName, ResolveError, Resolver, Target, in_order};
 use crate::net::{Stream, transparent};
 
 /// How a server is found, and from where it is connected to.
@@ -25,12 +26,15 @@ pub struct Via<'a> {
     /// The address that the server is to see, which may be one that this machine does not have: its answers must be routed
     /// back here, and the process needs the capability `CAP_NET_ADMIN`. The kernel chooses it unless given, and the port.
     pub source: Option<IpAddr>,
+    /// Where somebody else than the server was met. A server that is known by name is asked for again, and is not looked for
+    /// there.
+    pub instead_of: Option<SocketAddr>,
 }
 
 impl<'a> From<&'a Resolver> for Via<'a> {
     /// From an address of this machine.
     fn from(resolver: &'a Resolver) -> Self {
-        Self { resolver, source: None }
+        Self { resolver, source: None, instead_of: None }
     }
 }
 
@@ -39,6 +43,9 @@ impl<'a> From<&'a Resolver> for Via<'a> {
 /// Of a host's addresses the one that answers first is taken (RFC 8305), and only to that one is anything sent. Of the
 /// targets of a service each that is tried gets an equal share of the time that is left, so that one which does not answer
 /// leaves time for the next.
+///
+/// A host none of whose addresses answers is asked for again (no more often than once a second, whoever asks), and where it
+/// has moved meanwhile the new addresses are tried in the time that is left. So is a service.
 ///
 /// # Errors
 ///
@@ -52,12 +59,12 @@ pub async fn connect(addr: &UpstreamAddr, via: &Via<'_>, first: &[u8], deadline:
         // The configuration has refused it.
         UpstreamAddr::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         UpstreamAddr::Host(name, port) => {
-            let host = via.resolver.host(name.as_str());
-            Box::pin(host_of(host, name.as_str(), *port, via.source, first, deadline)).await.map(Stream::Tcp)
+            let name = HostName::Short(name.as_str());
+            Box::pin(host(name, *port, via, first, deadline)).await.map(Stream::Tcp)
         }
         UpstreamAddr::FullHost(name, port) => {
-            let host = via.resolver.full_name(name.as_str());
-            Box::pin(host_of(host, name.as_str(), *port, via.source, first, deadline)).await.map(Stream::Tcp)
+            let name = HostName::Full(name.as_str());
+            Box::pin(host(name, *port, via, first, deadline)).await.map(Stream::Tcp)
         }
         UpstreamAddr::Srv(name) => Box::pin(service(name.as_str(), via, first, deadline)).await.map(Stream::Tcp),
     }
@@ -73,42 +80,119 @@ async fn unix(path: &Path, first: &[u8], deadline: Instant) -> io::Result<Stream
 }
 
 /// Waits for the addresses of a host, and connects to one of them.
-async fn host_of(
-    host: impl Future<Output = Result<Host, ResolveError>>,
-    name: &str,
-    port: u16,
-    source: Option<IpAddr>,
-    first: &[u8],
-    deadline: Instant,
-) -> io::Result<TcpStream> {
-    let Host { addresses, late, turn } = resolved(host, name, deadline).await?;
-    let in_turn = |addresses: Addresses| addresses.interleaved(turn).map(|ip| SocketAddr::new(ip, port)).collect();
-    let list: VecDeque<SocketAddr> = in_turn(addresses);
+async fn host(name: HostName<'_>, port: u16, via: &Via<'_>, first: &[u8], deadline: Instant) -> io::Result<TcpStream> {
+    let found = async {
+        match via.instead_of {
+            None => via.resolver.host(name).await,
+            Some(_) => via.resolver.host_again(name, Instant::now()).await,
+        }
+    };
+    let Host { addresses, late, turn } = resolved(found, name.as_str(), deadline).await?;
+    let in_turn = |addresses: Addresses| {
+        let all = addresses.interleaved(turn).map(|ip| SocketAddr::new(ip, port));
+        all.filter(|addr| via.instead_of != Some(*addr)).collect()
+    };
+    let mut addresses: VecDeque<SocketAddr> = in_turn(addresses);
+    let mut begun: Option<(SocketAddr, Attempt)> = None;
     // Most names have one address, and it need not wait for anybody else.
-    if let (None, [addr]) = (&late, list.as_slices().0) {
-        return tcp(*addr, source, first, deadline).await.map_err(|error| at(addr.to_string(), error));
+    if let (None, [addr]) = (&late, addresses.as_slices().0) {
+        match single(*addr, via.source, first, deadline).await {
+            Single::Done(stream) => return Ok(stream),
+            Single::Over(error) => return Err(at(addr.to_string(), error)),
+            Single::Open(attempt) => begun = Some((*addr, attempt)),
+        }
+        addresses.clear();
     }
     let late = late.map(|late| async { in_turn(late.await) });
+    let again = async {
+        match via.resolver.host_again(name, Instant::now()).await {
+            Ok(Host { addresses, .. }) => in_turn(addresses),
+            // That it is not there says less than why its addresses could not be reached.
+            Err(_) => VecDeque::new(),
+        }
+    };
     let connect = async {
-        let mut stream = race(list, late, source, deadline).await?;
+        let mut stream = race(Contest { addresses, begun, late, again }, via.source, deadline).await?;
         stream.write_all(first).await?;
         Ok(stream)
     };
     timeout_at(deadline, connect).await.unwrap_or_else(|_| Err(too_late()))
 }
 
-/// Connects to one of the servers of a service. Those whose priority is lower are tried when the others cannot be reached.
-async fn service(name: &str, via: &Via<'_>, first: &[u8], deadline: Instant) -> io::Result<TcpStream> {
-    let targets = in_order(&resolved(via.resolver.services(name), name, deadline).await?);
-    let mut last = io::ErrorKind::NotFound.into();
-    for (index, target) in targets.iter().enumerate() {
-        let host = via.resolver.full_name(&target.host);
-        match host_of(host, &target.host, target.port, via.source, first, share(deadline, targets.len() - index)).await
-        {
-            Ok(stream) => return Ok(stream),
-            Err(error) if is_hang_up(&error) && !first.is_empty() => return Err(error),
-            Err(error) => last = at(format!("{}:{}", target.host, target.port), error),
+/// What has come of the one address that a host has.
+enum Single {
+    /// It was reached, and sent everything.
+    Done(TcpStream),
+    /// It was reached, and the connection then ended.
+    Over(io::Error),
+    /// It was not reached, or not yet: the host may have moved.
+    Open(Attempt),
+}
+
+/// Connects to the one address of a host, and sends it `first`, like [`tcp`]; but waits no longer for an answer than until
+/// the host is to be asked for again.
+async fn single(addr: SocketAddr, source: Option<IpAddr>, first: &[u8], deadline: Instant) -> Single {
+    let failed = |error| Single::Open(Box::pin(ready(Err(at(addr.to_string(), error)))));
+    let (mut stream, sent) = match start(addr, source, first) {
+        Ok(started) => started,
+        Err(error) if is_hang_up(&error) && !first.is_empty() => return Single::Over(error),
+        Err(error) => return failed(error),
+    };
+    if sent == 0 {
+        let now = Instant::now();
+        let ask_at = now + ASK_AGAIN_AFTER.min(deadline.saturating_duration_since(now) / 2);
+        let Ok(answered) = timeout_at(ask_at, stream.writable()).await else {
+            return Single::Open(Box::pin(async move {
+                settle(&mut stream, &[]).await.map_err(|error| at(addr.to_string(), error))?;
+                Ok(stream)
+            }));
+        };
+        match answered.and_then(|()| stream.take_error()) {
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => return failed(error),
         }
+    }
+    if sent < first.len() {
+        let rest = timeout_at(deadline, stream.write_all(&first[sent..])).await;
+        if let Err(error) = rest.unwrap_or_else(|_| Err(too_late())) {
+            return Single::Over(error);
+        }
+    }
+    Single::Done(stream)
+}
+
+/// Connects to one of the servers of a service. Those whose priority is lower are tried when the others cannot be reached,
+/// and those that the service has got meanwhile when none can.
+async fn service(name: &str, via: &Via<'_>, first: &[u8], deadline: Instant) -> io::Result<TcpStream> {
+    let found = async {
+        match via.instead_of {
+            None => via.resolver.services(name).await,
+            Some(_) => via.resolver.services_again(name, Instant::now()).await,
+        }
+    };
+    let mut targets = in_order(&resolved(found, name, deadline).await?);
+    let mut tried = Vec::new();
+    let mut last = io::ErrorKind::NotFound.into();
+    let mut is_last_round = false;
+    while !targets.is_empty() {
+        for (index, target) in targets.iter().enumerate() {
+            // Where there is a round to come, that is one more who needs time.
+            let left = targets.len() - index + usize::from(!is_last_round);
+            let name = HostName::Full(&target.host);
+            match host(name, target.port, via, first, share(deadline, left)).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if is_hang_up(&error) && !first.is_empty() => return Err(error),
+                Err(error) => last = at(format!("{}:{}", target.host, target.port), error),
+            }
+        }
+        if is_last_round {
+            break;
+        }
+        is_last_round = true;
+        tried.append(&mut targets);
+        let again = resolved(via.resolver.services_again(name, Instant::now()), name, deadline).await;
+        let is_new = |target: &Target| !tried.iter().any(|old| (&old.host, old.port) == (&target.host, target.port));
+        targets = again.map_or_else(|_| Vec::new(), |again| in_order(&again).into_iter().filter(is_new).collect());
     }
     Err(last)
 }
@@ -151,18 +235,23 @@ struct Placed {
 /// A server nearby has answered by the time that connect(2) returns, so sending is tried at once: it succeeds, or tells
 /// that the server has not answered yet. That saves a wait and asking for the outcome.
 async fn tcp(addr: SocketAddr, source: Option<IpAddr>, first: &[u8], deadline: Instant) -> io::Result<TcpStream> {
-    let socket = begin(addr, source)?;
-    let sent = match (&socket).write(first) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        sent => sent?,
-    };
-    let mut stream = TcpStream::from_std(socket.into())?;
+    let (mut stream, sent) = start(addr, source, first)?;
     if first.is_empty() || sent < first.len() {
         // Boxed, so that the timer of this short wait is not part of a connection for the rest of its life.
         let settle = Box::pin(timeout_at(deadline, settle(&mut stream, &first[sent..])));
         settle.await.unwrap_or_else(|_| Err(too_late()))?;
     }
     Ok(stream)
+}
+
+/// A connection that is being made, and how much of `first` was sent over it: nothing where it is still to be made.
+fn start(addr: SocketAddr, source: Option<IpAddr>, first: &[u8]) -> io::Result<(TcpStream, usize)> {
+    let socket = begin(addr, source)?;
+    let sent = match (&socket).write(first) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        sent => sent?,
+    };
+    Ok((TcpStream::from_std(socket.into())?, sent))
 }
 
 /// A connection that is being made.

@@ -11,6 +11,7 @@ mod keys;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod moved;
 mod mtls;
 mod names;
 mod orders;

@@ -1,7 +1,8 @@
 //! Answers, for as long as they hold, and each question on its way once.
 //!
 //! An answer whose time is over is asked for again before it is used. When that leads to nothing the old one is still
-//! better than none (RFC 8767), but only then: that there is no such name is an answer, too.
+//! better than none (RFC 8767), but only then: that there is no such name is an answer, too. An answer whose addresses lead
+//! nowhere is renewed before its time is over ([`Cache::renew`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,14 @@ const STALE_AFTER: Duration = Duration::from_millis(200);
 /// After a failure nobody asks again for so long (RFC 9520 §3.2), and for longer where an old answer is at hand.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_STALE: Duration = Duration::from_secs(5);
+
+/// An answer that leads nowhere is renewed no more often than this, whoever asks: a server that is down, and has not moved,
+/// costs the DNS server one question a second. A name that is denied since then is asked for as often, because a container
+/// that is made again has no address for a moment.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+
+/// A connection waits for a renewal no longer than this, so that DNS servers that are silent delay no failover for longer.
+const RENEWAL_WAIT: Duration = Duration::from_secs(1);
 
 /// With fewer questions than this nothing is forgotten, however old.
 const MIN_SWEEP: usize = 1024;
@@ -67,10 +76,16 @@ struct Slot {
     known: Option<Known>,
     flight: Option<Flight>,
     failed: Option<Failed>,
+    /// When it was last asked.
+    asked: Option<Instant>,
+    /// When it was last asked because the answer led nowhere.
+    renewed: Option<Instant>,
 }
 
 struct Known {
     records: Records,
+    /// The name had records before it was denied.
+    is_lost: bool,
     fresh_until: Instant,
     stale_until: Instant,
 }
@@ -119,11 +134,47 @@ impl<S: Source> Cache<S> {
         }
     }
 
+    /// Asks again although the answer may still hold, because since `failed_at` its addresses are known to lead nowhere.
+    /// Returns when there is a newer answer, when there is none in time, or at once if the question was asked since
+    /// then, or renewed within [`RENEW_EVERY`]. What was never asked is not asked.
+    pub(super) async fn renew(&self, question: &Question, failed_at: Instant) {
+        if let Some((mut over, until)) = self.renewal(question, failed_at) {
+            let _ = timeout_at(until, over.changed()).await;
+        }
+    }
+
+    /// What to wait for, and until when.
+    fn renewal(&self, question: &Question, failed_at: Instant) -> Option<(watch::Receiver<()>, Instant)> {
+        let now = Instant::now();
+        let mut slots = self.shared.lock();
+        let slot = slots.by_question.get_mut(question)?;
+        if let Some(flight) = &slot.flight {
+            return Some((flight.over.clone(), flight.since + RENEWAL_WAIT));
+        }
+        let is_renewed = slot.renewed.is_some_and(|at| now < at + RENEW_EVERY);
+        if is_renewed || slot.asked.is_some_and(|at| at >= failed_at) {
+            return None;
+        }
+        slot.renewed = Some(now);
+        let (flight, sender) = slot.depart(now);
+        let over = flight.over.clone();
+        drop(slots);
+        self.ask(question, sender);
+        Some((over, now + RENEWAL_WAIT))
+    }
+
+    /// Whether the last answer had any records, however old it is.
+    pub(super) fn has_records(&self, question: &Question) -> bool {
+        let slots = self.shared.lock();
+        let known = slots.by_question.get(question).and_then(|slot| slot.known.as_ref());
+        known.is_some_and(|known| known.records != Records::Missing || known.is_lost)
+    }
+
     /// Has every question asked again. The answers so far are old ones.
     pub(super) fn expire(&self) {
         let now = Instant::now();
         for slot in self.shared.lock().by_question.values_mut() {
-            slot.failed = None;
+            (slot.failed, slot.renewed) = (None, None);
             if let Some(known) = &mut slot.known {
                 known.fresh_until = known.fresh_until.min(now);
             }
@@ -144,20 +195,17 @@ impl<S: Source> Cache<S> {
         if let Some(failed) = slot.failed.as_ref().filter(|failed| now < failed.retry_at) {
             return Found::Answer(stale.ok_or_else(|| failed.failure.clone()));
         }
-        let (sender, over) = watch::channel(());
-        let flight = slot.flight.insert(Flight { since: now, over });
+        let (flight, sender) = slot.depart(now);
         let found = flight.or(stale, now);
         drop(slots);
-        self.ask(Running {
-            shared: Arc::clone(&self.shared),
-            question: question.clone(),
-            answer: Err(Failure::Aborted),
-            _over: sender,
-        });
+        self.ask(question, sender);
         found
     }
 
-    fn ask(&self, mut running: Running<S>) {
+    /// Not while the slots are held: a runtime that shuts down drops what is spawned, which writes that down.
+    fn ask(&self, question: &Question, over: watch::Sender<()>) {
+        let (shared, question) = (Arc::clone(&self.shared), question.clone());
+        let mut running = Running { shared, question, answer: Err(Failure::Aborted), _over: over };
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
@@ -171,6 +219,15 @@ impl<S: Source> Cache<S> {
     #[cfg(test)]
     fn source(&self) -> &S {
         &self.shared.source
+    }
+}
+
+impl Slot {
+    /// The question is on its way, for as long as the sender is there.
+    fn depart(&mut self, now: Instant) -> (&Flight, watch::Sender<()>) {
+        let (sender, over) = watch::channel(());
+        self.asked = Some(now);
+        (self.flight.insert(Flight { since: now, over }), sender)
     }
 }
 
@@ -233,9 +290,12 @@ impl<S> Drop for Running<S> {
         let before = slot.failed.take();
         match answer {
             Ok(answer) => {
-                let fresh_until = now + self.shared.terms.bounded(&answer);
+                let had_records = |known: &Known| known.is_lost || known.records != Records::Missing;
+                let is_lost = answer.records == Records::Missing && slot.known.as_ref().is_some_and(had_records);
+                let holds = self.shared.terms.bounded(&answer);
+                let fresh_until = now + if is_lost { holds.min(RENEW_EVERY) } else { holds };
                 let stale_until = fresh_until + self.shared.terms.stale;
-                slot.known = Some(Known { records: answer.records, fresh_until, stale_until });
+                slot.known = Some(Known { records: answer.records, is_lost, fresh_until, stale_until });
                 if before.is_some() {
                     info!(name = %self.question.name, record = self.question.kind.word(), "a name is resolved again");
                 }
@@ -434,6 +494,100 @@ mod tests {
     async fn a_question_that_panics_is_over() {
         let cache = cache([]);
         assert_eq!(cache.get(question()).await, Err(Failure::Aborted));
+    }
+
+    /// Has it renewed as whoever has just found that it leads nowhere, and then asks.
+    async fn renewed(cache: &Cache<Script>) -> Result<Records, Failure> {
+        cache.renew(&question(), Instant::now()).await;
+        cache.get(question()).await
+    }
+
+    fn missing() -> Result<Answer, Failure> {
+        Ok(Answer { records: Records::Missing, ttl: None })
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_leads_nowhere_is_asked_for_again_at_once_and_then_once_a_second() {
+        pause();
+        let cache = cache([(5, answer(1, 600)), (5, answer(1, 600)), (5, answer(2, 600))]);
+        let _ = cache.get(question()).await;
+        assert_eq!(renewed(&cache).await, Ok(address(1)), "it has not moved");
+        for _ in 0..100 {
+            advance(Duration::from_millis(9)).await;
+            assert_eq!(renewed(&cache).await, Ok(address(1)));
+        }
+        assert_eq!(asked(&cache), 2);
+        advance(RENEW_EVERY).await;
+        assert_eq!(renewed(&cache).await, Ok(address(2)));
+        assert_eq!(asked(&cache), 3);
+    }
+
+    #[tokio::test]
+    async fn a_hundred_whose_answer_leads_nowhere_make_one_question_and_all_get_the_new_answer() {
+        pause();
+        let cache = Arc::new(cache([(5, answer(1, 600)), (50, answer(2, 600))]));
+        let _ = cache.get(question()).await;
+        let mut askers = JoinSet::new();
+        for _ in 0..100 {
+            let cache = Arc::clone(&cache);
+            askers.spawn(async move { renewed(&cache).await });
+        }
+        assert!(askers.join_all().await.into_iter().all(|answer| answer == Ok(address(2))));
+        assert_eq!(asked(&cache), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_asked_for_since_the_failure_is_not_renewed() {
+        pause();
+        let cache = cache([(5, answer(1, 600)), (5, answer(2, 600))]);
+        let _ = cache.get(question()).await;
+        let failed_at = Instant::now();
+        advance(Duration::from_secs(700)).await;
+        assert_eq!(cache.get(question()).await, Ok(address(2)));
+        cache.renew(&question(), failed_at).await;
+        assert_eq!(asked(&cache), 2);
+    }
+
+    #[tokio::test]
+    async fn an_old_answer_that_leads_nowhere_is_renewed_although_dns_has_just_failed() {
+        pause();
+        let cache = cache([(5, answer(1, 30)), (5, Err(Failure::Late)), (5, answer(2, 30))]);
+        let _ = cache.get(question()).await;
+        advance(Duration::from_secs(31)).await;
+        assert_eq!(cache.get(question()).await, Ok(address(1)));
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(renewed(&cache).await, Ok(address(2)));
+        assert_eq!(asked(&cache), 3);
+    }
+
+    #[tokio::test]
+    async fn a_renewal_that_nobody_answers_is_not_waited_for_long_and_leaves_the_old_answer() {
+        pause();
+        let cache = cache([(5, answer(1, 600)), (NEVER, answer(9, 600))]);
+        let _ = cache.get(question()).await;
+        let start = Instant::now();
+        assert_eq!(renewed(&cache).await, Ok(address(1)));
+        assert!(is_about(start.elapsed(), RENEWAL_WAIT));
+        advance(TERMS.timeout).await;
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(cache.get(question()).await, Ok(address(1)), "it still holds");
+        assert_eq!(asked(&cache), 2);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_lost_is_asked_for_each_second_until_it_is_back() {
+        pause();
+        let cache = cache([(5, answer(1, 600)), (5, missing()), (5, missing()), (5, answer(2, 600))]);
+        let _ = cache.get(question()).await;
+        assert_eq!(renewed(&cache).await, Ok(Records::Missing));
+        advance(RENEW_EVERY - Duration::from_millis(1)).await;
+        assert_eq!(cache.get(question()).await, Ok(Records::Missing));
+        assert_eq!(asked(&cache), 2);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(cache.get(question()).await, Ok(Records::Missing));
+        advance(RENEW_EVERY).await;
+        assert_eq!(cache.get(question()).await, Ok(address(2)));
+        assert_eq!(asked(&cache), 4);
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use crate::addr::UpstreamAddr;
@@ -111,6 +111,15 @@ impl From<Reason> for ResolveError {
     }
 }
 
+/// The name of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HostName<'a> {
+    /// One that may be short for another, as resolv.conf(5) has it.
+    Short(&'a str),
+    /// One that is complete.
+    Full(&'a str),
+}
+
 /// The addresses of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Addresses {
@@ -177,15 +186,26 @@ impl Resolver {
         *self.warmers.lock().unwrap_or_else(PoisonError::into_inner) = warmers;
     }
 
+    /// What is known is old from now on: it is asked for again before it is used, and used only if nobody answers.
+    pub fn forget(&self) {
+        match &self.active.load().backend {
+            Backend::Dns { cache, .. } => cache.expire(),
+            Backend::System { cache } => cache.expire(),
+        }
+    }
+
     /// The addresses of a host: those of the hosts file, or of the first of the names that DNS has which it may be short
     /// for. There is no time limit but that of DNS: bound it from outside.
-    pub(super) async fn host(&self, name: &str) -> Result<Host, ResolveError> {
+    pub(super) async fn host(&self, name: HostName<'_>) -> Result<Host, ResolveError> {
         self.active.load_full().host(name).await
     }
 
-    /// The same for the name as it stands, which is not short for another.
-    pub(super) async fn full_name(&self, name: &str) -> Result<Host, ResolveError> {
-        self.active.load_full().full_name(name).await
+    /// The same after an answer has led nowhere since `failed_at`: the name is asked for again unless that has been done
+    /// since, or within the last second. The answer may be the same.
+    pub(super) async fn host_again(&self, name: HostName<'_>, failed_at: Instant) -> Result<Host, ResolveError> {
+        let active = self.active.load_full();
+        active.renew(name, failed_at).await;
+        active.host(name).await
     }
 
     /// The servers that provide a service (RFC 2782), in no order. The name is not short for another.
@@ -195,6 +215,23 @@ impl Resolver {
     /// When there are none, and when nobody answers.
     pub async fn services(&self, name: &str) -> Result<Arc<[Target]>, ResolveError> {
         self.active.load_full().services(name).await
+    }
+
+    /// The same after the answer has led nowhere since `failed_at`, like [`Self::host_again`].
+    pub(super) async fn services_again(&self, name: &str, failed_at: Instant) -> Result<Arc<[Target]>, ResolveError> {
+        let active = self.active.load_full();
+        if let Backend::Dns { cache, .. } = &active.backend {
+            cache.renew(&Question { name: name.into(), kind: Kind::Services }, failed_at).await;
+        }
+        active.services(name).await
+    }
+}
+
+impl<'a> HostName<'a> {
+    /// As it is asked for.
+    pub(super) fn as_str(self) -> &'a str {
+        let (Self::Short(name) | Self::Full(name)) = self;
+        name
     }
 }
 
@@ -231,14 +268,21 @@ impl Active {
         Self { options, backend }
     }
 
-    async fn host(&self, name: &str) -> Result<Host, ResolveError> {
-        let Backend::Dns { files, cache, resolv } = &self.backend else { return self.full_name(name).await };
+    async fn host(&self, name: HostName<'_>) -> Result<Host, ResolveError> {
+        let (files, cache, resolv) = match &self.backend {
+            Backend::Dns { files, cache, resolv } => (files, cache, resolv),
+            Backend::System { cache } => {
+                let question = Question { name: name.as_str().into(), kind: Kind::Both };
+                let addresses = addresses(Some(cache.get(question).await.map_err(Reason::from)?));
+                return if addresses.is_empty() { Err(Reason::NoHost.into()) } else { Ok(Host::new(addresses, None)) };
+            }
+        };
         let snapshot = look(files, cache, resolv).await;
-        if let Some(addresses) = snapshot.hosts.get(name).cloned().or_else(|| localhost(name)) {
+        if let Some(addresses) = snapshot.local(name) {
             return Ok(Host::new(addresses, None));
         }
         let mut failed = Reason::NoHost;
-        for candidate in snapshot.resolv.candidates(name) {
+        for candidate in snapshot.candidates(name) {
             match Self::ask(cache, &candidate).await {
                 Ok(Some(host)) => return Ok(host),
                 Ok(None) => {}
@@ -251,22 +295,26 @@ impl Active {
         Err(failed.into())
     }
 
-    async fn full_name(&self, name: &str) -> Result<Host, ResolveError> {
-        let found = match &self.backend {
-            Backend::Dns { files, cache, resolv } => {
-                let snapshot = look(files, cache, resolv).await;
-                if let Some(addresses) = snapshot.hosts.get(name).cloned().or_else(|| localhost(name)) {
-                    return Ok(Host::new(addresses, None));
-                }
-                Self::ask(cache, name).await.map_err(Reason::from)?
-            }
+    /// Asks again for the name that a host has been found by, and for both families.
+    async fn renew(&self, name: HostName<'_>, failed_at: Instant) {
+        let (files, cache, resolv) = match &self.backend {
+            Backend::Dns { files, cache, resolv } => (files, cache, resolv),
             Backend::System { cache } => {
-                let question = Question { name: name.into(), kind: Kind::Both };
-                let addresses = addresses(Some(cache.get(question).await.map_err(Reason::from)?));
-                (!addresses.is_empty()).then(|| Host::new(addresses, None))
+                return cache.renew(&Question { name: name.as_str().into(), kind: Kind::Both }, failed_at).await;
             }
         };
-        found.ok_or_else(|| Reason::NoHost.into())
+        let snapshot = look(files, cache, resolv).await;
+        if snapshot.local(name).is_some() {
+            return;
+        }
+        for candidate in snapshot.candidates(name) {
+            let questions = [Kind::V6, Kind::V4].map(|kind| Question { name: candidate.as_str().into(), kind });
+            if questions.iter().any(|question| cache.has_records(question)) {
+                let [v6, v4] = &questions;
+                tokio::join!(cache.renew(v6, failed_at), cache.renew(v4, failed_at));
+                return;
+            }
+        }
     }
 
     async fn services(&self, name: &str) -> Result<Arc<[Target]>, ResolveError> {
@@ -310,8 +358,8 @@ impl Active {
 
     async fn warm(&self, addr: &UpstreamAddr) {
         let failed = match addr {
-            UpstreamAddr::Host(name, _) => self.host(name.as_str()).await.err(),
-            UpstreamAddr::FullHost(name, _) => self.full_name(name.as_str()).await.err(),
+            UpstreamAddr::Host(name, _) => self.host(HostName::Short(name.as_str())).await.err(),
+            UpstreamAddr::FullHost(name, _) => self.host(HostName::Full(name.as_str())).await.err(),
             UpstreamAddr::Srv(name) => self.services(name.as_str()).await.err(),
             UpstreamAddr::Socket(_) | UpstreamAddr::Unix(_) => None,
         };
@@ -329,6 +377,22 @@ async fn look(files: &Files, cache: &Cache<Dns>, resolv: &ArcSwap<ResolvConf>) -
         cache.expire();
     }
     snapshot
+}
+
+impl Snapshot {
+    /// The addresses of a host that DNS is not asked for.
+    fn local(&self, name: HostName<'_>) -> Option<Addresses> {
+        self.hosts.get(name.as_str()).cloned().or_else(|| localhost(name.as_str()))
+    }
+
+    /// The names to ask DNS for, in this order.
+    fn candidates(&self, name: HostName<'_>) -> impl Iterator<Item = String> {
+        let (short, full) = match name {
+            HostName::Short(name) => (Some(name), None),
+            HostName::Full(name) => (None, Some(name.to_owned())),
+        };
+        short.into_iter().flat_map(|name| self.resolv.candidates(name)).chain(full)
+    }
 }
 
 /// RFC 6761 §6.3: these names never leave the machine.
@@ -422,7 +486,7 @@ mod tests {
         for (name, expected) in
             [("app", &["192.0.2.1"][..]), ("localhost", &["192.0.2.9"]), ("a.localhost", &["::1", "127.0.0.1"])]
         {
-            let found = active.host(name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            let found = active.host(HostName::Short(name)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(found.addresses, Addresses::of(&ips(expected)), "{name}");
         }
         silent.set_nonblocking(true).unwrap();
@@ -432,7 +496,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_silent_is_asked_for_both_families_and_no_longer_than_the_limit() {
         let (_dir, silent, active) = active("", Duration::from_millis(50));
-        let error = active.host("app.example").await.err().unwrap();
+        let error = active.host(HostName::Short("app.example")).await.err().unwrap();
         assert_eq!(error, Reason::Failed(Failure::Late).into());
         let mut types = [0; 2].map(|_| {
             let mut question = [0; 512];

@@ -97,8 +97,18 @@ impl Dns {
         zone.records.insert((name.to_owned(), AAAA), (v6, ttl));
     }
 
+    /// From now on there is no such name.
+    pub(crate) fn remove(&self, name: &str) {
+        self.shared.zone.lock().unwrap().records.retain(|(known, _), _| known != name);
+    }
+
     /// From now on these provide the service: priority, weight, port and host.
     pub(crate) fn set_services(&self, name: &str, targets: &[(u16, u16, u16, &str)]) {
+        self.set_services_for(name, 1, targets);
+    }
+
+    /// The same, for so many seconds.
+    pub(crate) fn set_services_for(&self, name: &str, ttl: u32, targets: &[(u16, u16, u16, &str)]) {
         let data = |(priority, weight, port, host): &(u16, u16, u16, &str)| {
             let mut data = [priority.to_be_bytes(), weight.to_be_bytes(), port.to_be_bytes()].concat();
             for label in host.split('.').filter(|label| !label.is_empty()) {
@@ -109,7 +119,7 @@ impl Dns {
             data
         };
         let data = targets.iter().map(data).collect();
-        self.shared.zone.lock().unwrap().records.insert((name.to_owned(), SRV), (data, 1));
+        self.shared.zone.lock().unwrap().records.insert((name.to_owned(), SRV), (data, ttl));
     }
 
     pub(crate) fn be(&self, mood: Mood) {
