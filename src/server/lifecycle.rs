@@ -149,6 +149,7 @@ impl Running {
                 () = signals.stop.recv() => break,
                 _ = signals.reload.recv() => {
                     info!("reload requested");
+                    self.server.forget_names();
                     self.notify.reloading();
                     self.reloads.request();
                 }

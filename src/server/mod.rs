@@ -230,6 +230,12 @@ impl Server {
         Ok(())
     }
 
+    /// From now on the names of servers are asked for again before they are used: whoever asks for a reload may know that
+    /// they have moved.
+    pub(crate) fn forget_names(&self) {
+        self.inheritance.resolver.forget();
+    }
+
     /// Keeps it once, though every address of a listener hands in the same one: otherwise the copies would be each
     /// other's users for ever.
     fn retire(&mut self, replaced: Retired) {

@@ -113,6 +113,11 @@ impl Failure {
         matches!(self, Self::Connect(error) if is_local(error))
     }
 
+    /// Whether whoever answered is not the server that was meant: its certificate is somebody else's, or it speaks no TLS.
+    pub(super) fn is_somebody_else(&self) -> bool {
+        matches!(self, Self::Tls(error) if matches!(**error, SessionError::Certificate(_) | SessionError::NotTls(_)))
+    }
+
     /// Whether the server ended the connection after it had been made.
     pub(super) fn is_hang_up(&self) -> bool {
         let Self::Connect(error) = self else { return false };

@@ -8,7 +8,8 @@ use tracing::{info, warn};
 
 use crate::addr::UpstreamAddr;
 use crate::net::{LINGER, Resolver, Stream, Transport, close_in_order, connect};
-use crate::tls::{Connector, SessionError};
+use crate::tls::Connector;
+use crate::upstream::dial::session;
 use crate::upstream::header::ProxyProtocol;
 use crate::upstream::options::{Health, HealthKind};
 use crate::upstream::places::{Line, Places};
@@ -100,24 +101,18 @@ impl Check {
         let CheckKey { addr, tls, health, proxy_protocol, .. } = &self.key;
         let deadline = Instant::now() + health.timeout;
         let header = proxy_protocol.map_or_else(Vec::new, ProxyProtocol::own_header);
-        let stream =
-            connect(addr, &(&*self.resolver).into(), &header, deadline).await.map_err(|error| error.to_string())?;
-        let tcp = match stream {
-            Stream::Tcp(tcp) => tcp,
-            Stream::Unix(unix) => return Ok(Some(Transport::Unix(unix))),
-            Stream::Tls(_) | Stream::TlsUpstream(_) => return Ok(None),
-        };
-        let tls = tls.as_ref().filter(|_| health.kind == HealthKind::Tls);
-        let Some(tls) = tls else { return Ok(Some(Transport::Tcp(tcp))) };
-        let session = async {
-            let mut session = tls.connect(tcp, addr, None).await?;
+        let via = (&*self.resolver).into();
+        if let Some(tls) = tls.as_ref().filter(|_| health.kind == HealthKind::Tls) {
+            let session = session(tls, addr, &via, &header, None, deadline).await;
+            let mut session = session.map_err(|failure| failure.to_string())?;
             // It ends with a close_notify.
-            let _ = session.shutdown().await;
-            Ok(Transport::Tcp(session.into_inner().0))
-        };
-        match timeout_at(deadline, session).await {
-            Ok(session) => session.map(Some).map_err(|error: SessionError| error.to_string()),
-            Err(_) => Err("the TLS handshake was not complete in time".to_owned()),
+            let _ = timeout_at(deadline, session.shutdown()).await;
+            return Ok(Some(Transport::Tcp(session.into_inner().0)));
+        }
+        match connect(addr, &via, &header, deadline).await.map_err(|error| error.to_string())? {
+            Stream::Tcp(tcp) => Ok(Some(Transport::Tcp(tcp))),
+            Stream::Unix(unix) => Ok(Some(Transport::Unix(unix))),
+            Stream::Tls(_) | Stream::TlsUpstream(_) => Ok(None),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod endings;
 mod foreign;
+mod moved;
 mod store;
 
 use std::io::{self, Read, Write};
