@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source, did_you_mean};
 use crate::config::file::{self, At, File, Tables};
 use crate::config::files::{Files, here};
+use crate::tls::Form;
 
 /// After this many mistakes in one file nobody reads on.
 const MAX_MISTAKES: usize = 20;
@@ -77,6 +78,10 @@ impl Reader<'_> {
             return self.error(format!("more than {MAX_FILES} files are included"), included_at);
         }
         let text = self.files.read(path).and_then(|mut bytes| {
+            // Zeros are UTF-8, so UTF-16 may well be.
+            if let Some(form) = Form::of(&bytes).filter(|form| form.is_wide()) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, form));
+            }
             String::from_utf8(std::mem::take(&mut *bytes))
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
         });

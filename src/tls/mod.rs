@@ -34,7 +34,7 @@ pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_ce
 pub use crl::{Crl, Depth, Expired, Revocation, Unknown};
 pub use facts::SessionFacts;
 pub use handshake::{Accepted, HandshakeError, Refusal};
-pub use pem::{BundleError, CrlFileError, Foreign, PemError};
+pub use pem::{BundleError, CrlFileError, Foreign, Form, PemError};
 pub use refused::SessionError;
 pub use self_signed::{SelfSigned, renew_at};
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options, Verify};

@@ -5,6 +5,7 @@
 mod support;
 
 mod balance;
+mod check;
 mod cli;
 mod hello;
 mod keys;

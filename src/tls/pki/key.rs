@@ -139,7 +139,8 @@ mod tests {
         let twice = format!("{}{}", key.as_str(), key.as_str());
         let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
         for (text, expected) in [
-            ("", "there is no private key"),
+            ("", "the file is empty"),
+            ("# none", "there is no private key"),
             (&*twice, "more than one private key"),
             (&*encrypted, "is encrypted"),
             ("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n", "cannot be used"),

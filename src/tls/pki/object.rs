@@ -9,8 +9,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use zeroize::Zeroizing;
 
-use crate::tls::base64;
-use crate::tls::pem::{self, PemError};
+use crate::tls::pem::{self, Block, Form, PemError};
 use crate::tls::pki::{Key, PkiError};
 
 /// One thing of a file. What has DER in it has been parsed once without an error.
@@ -29,53 +28,49 @@ pub(super) struct Der {
     pub(super) der: Vec<u8>,
 }
 
+/// A parser of DER knows at which byte it gave up, and not why.
+const DAMAGED: &str = "it is damaged, or something else";
+
 /// Everything in a file.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Object>, PkiError> {
-    let text = String::from_utf8_lossy(bytes);
-    if !text.contains("-----BEG") {
-        return Ok(of_der(bytes).into_iter().collect());
+    if let Some(form) = Form::of(bytes) {
+        return Err(PkiError::Pem(PemError::Form(form)));
     }
-    let mut objects = Vec::new();
-    let mut rest = &*text;
-    let mut number = 0;
-    while let Some((between, block)) = rest.split_once("-----BEGIN ") {
-        pem::whole(between, number).map_err(PkiError::Pem)?;
-        number += 1;
-        let (label, body, after) = pem::split_block(block).ok_or(PkiError::Pem(PemError::Unfinished(number)))?;
-        objects.push(of_block(number, label, body)?);
-        rest = after;
+    if pem::is_der(bytes) {
+        return Ok(vec![of_der(bytes)]);
     }
-    pem::whole(rest, number).map_err(PkiError::Pem)?;
-    Ok(objects)
+    let text = pem::text(bytes);
+    let blocks = pem::blocks(pem::as_str(&text)).map_err(PkiError::Pem)?;
+    blocks.iter().map(of_block).collect()
 }
 
-fn of_block(number: usize, label: &str, body: &str) -> Result<Object, PkiError> {
-    if body.contains("Proc-Type: 4,ENCRYPTED") {
+fn of_block(block: &Block<'_>) -> Result<Object, PkiError> {
+    if block.body.contains("Proc-Type: 4,ENCRYPTED") {
         return Ok(Object::Other("encrypted private key".to_owned()));
     }
     // It may be a key.
-    let decode = || base64::decode(body.as_bytes()).map(Zeroizing::new).ok_or(PkiError::Pem(PemError::Base64(number)));
-    Ok(match label {
+    let decode = || pem::decode(block).map(Zeroizing::new).map_err(PkiError::Pem);
+    Ok(match block.label {
         "CERTIFICATE" => certificate(&decode()?),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => request(&decode()?),
         "X509 CRL" => revocation_list(&decode()?),
         "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => key(&decode()?),
-        _ => Object::Other(label.to_lowercase()),
+        label => Object::Other(label.to_lowercase()),
     })
 }
 
-fn of_der(bytes: &[u8]) -> Option<Object> {
-    if bytes.first() != Some(&0x30) {
-        return None;
-    }
+fn of_der(bytes: &[u8]) -> Object {
     let kinds: [fn(&[u8]) -> Object; 3] = [certificate, request, revocation_list];
     if let Some(object) = kinds.iter().map(|kind| kind(bytes)).find(|object| !matches!(object, Object::Broken(..))) {
-        return Some(object);
+        return object;
     }
     if PrivateKeyDer::try_from(bytes).is_ok() {
-        return Some(key(bytes));
+        return key(bytes);
     }
-    Some(Object::Broken("DER".to_owned(), "it is neither a certificate, a request, a CRL nor a key".to_owned()))
+    if let Some(foreign) = pem::foreign_der(bytes) {
+        return Object::Broken("DER".to_owned(), format!("it is {foreign}"));
+    }
+    Object::Broken("DER".to_owned(), "it is neither a certificate, a request, a CRL nor a key, or damaged".to_owned())
 }
 
 fn certificate(der: &[u8]) -> Object {
@@ -88,16 +83,16 @@ fn certificate(der: &[u8]) -> Object {
 fn request(der: &[u8]) -> Object {
     match X509CertificationRequest::from_der(der) {
         Ok(([], _)) => Object::Request(Der { der: der.to_vec() }),
-        Ok((rest, _)) => Object::Broken("request".to_owned(), format!("{} bytes follow it", rest.len())),
-        Err(error) => Object::Broken("request".to_owned(), error.to_string()),
+        Ok((rest, _)) => Object::Broken("request".to_owned(), pem::after(rest)),
+        Err(_) => Object::Broken("request".to_owned(), DAMAGED.to_owned()),
     }
 }
 
 fn revocation_list(der: &[u8]) -> Object {
     match CertificateRevocationList::from_der(der) {
         Ok(([], _)) => Object::RevocationList(Der { der: der.to_vec() }),
-        Ok((rest, _)) => Object::Broken("CRL".to_owned(), format!("{} bytes follow it", rest.len())),
-        Err(error) => Object::Broken("CRL".to_owned(), error.to_string()),
+        Ok((rest, _)) => Object::Broken("CRL".to_owned(), pem::after(rest)),
+        Err(_) => Object::Broken("CRL".to_owned(), DAMAGED.to_owned()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::name::ServerName;
-use crate::tls::{BundleError, CertificateError, CertificateIssue, Foreign, PemError};
+use crate::tls::{BundleError, CertificateError, CertificateIssue, Foreign, Form, PemError};
 
 fn load(certificate: &str, key: &str) -> Result<Certificate, CertificateError> {
     Certificate::load(certificate.as_bytes(), key.as_bytes())
@@ -198,7 +198,7 @@ fn what_is_wrong_with_the_files_is_said_in_words_that_help() {
     for (what, certificate, key, expected) in [
         ("mismatch", certificate, stranger.key.as_bytes().to_vec(), CertificateError::Mismatch),
         ("no key", certificate, b"# nothing".to_vec(), CertificateError::NoKey),
-        ("empty key", certificate, Vec::new(), CertificateError::NoKey),
+        ("empty key", certificate, Vec::new(), CertificateError::KeyPem(PemError::Form(Form::Empty))),
         ("swapped", certificate, certificate.to_vec(), CertificateError::InsteadOfKey(Foreign::Certificate)),
         ("public key", certificate, read("public.pem"), CertificateError::InsteadOfKey(Foreign::PublicKey)),
         ("request for key", certificate, read("request.pem"), CertificateError::InsteadOfKey(Foreign::Request)),
@@ -218,9 +218,9 @@ fn what_is_wrong_with_the_files_is_said_in_words_that_help() {
             "half a key",
             certificate,
             issued.key.as_bytes()[..99].to_vec(),
-            CertificateError::KeyPem(PemError::Unfinished(1)),
+            CertificateError::KeyPem(PemError::Unfinished { line: 1, label: "PRIVATE KEY".to_owned() }),
         ),
-        ("no certificate", b"", issued.key.as_bytes().to_vec(), BundleError::NoCertificate.into()),
+        ("no certificate", b"#", issued.key.as_bytes().to_vec(), BundleError::NoCertificate.into()),
         (
             "request",
             &read("request.pem"),

@@ -210,11 +210,19 @@ fn a_list_that_cannot_be_used_refuses_the_whole_file() {
     assert_eq!(parse(&format!("{list}{list}")), Ok(2));
     let der = rustls::pki_types::CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
     assert_eq!(Crl::parse_bundle(&der).map(|found| found[0].issuer().to_owned()), Ok("CN=own".to_owned()));
+    let next = list.lines().count() + 1;
     for (text, expected) in [
-        (String::new(), "there is no certificate revocation list in the file"),
+        (String::new(), "the file is empty"),
+        ("# none".to_owned(), "there is no certificate revocation list in the file"),
         (own.certificate().to_owned(), "the file holds no certificate revocation list but a certificate"),
-        (format!("{list}{}", list.replace("X509 CRL", "X509 CRLS")), "block 2 of the file is a \"X509 CRLS\""),
-        (format!("{list}{}", &list[..list.len() / 2]), "block 2 of the file does not end"),
+        (
+            format!("{list}{}", list.replace("X509 CRL", "X509 CRLS")),
+            &*format!("line {next}: a \"X509 CRLS\" begins here"),
+        ),
+        (
+            format!("{list}{}", &list[..list.len() / 2]),
+            &*format!("line {next}: the X509 CRL that begins here does not end"),
+        ),
         (
             format!("{list}-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n"),
             "revocation list 2 of 2 in the file",

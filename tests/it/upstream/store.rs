@@ -123,7 +123,8 @@ fn a_trust_file_is_replaced_under_traffic_and_a_bad_one_changes_nothing() {
     proxy.reload_after(|| fs::write(&trust, format!("{}{}", next.certificate(), site.corp.certificate())).unwrap());
     probe(&proxy).unwrap();
     let half = &site.corp.certificate()[..200];
-    for (content, words) in [(half, "block 1 of the file does not end"), ("", "there is no certificate in the file")] {
+    for (content, words) in [(half, "line 1: the CERTIFICATE that begins here does not end"), ("", "the file is empty")]
+    {
         let said = proxy.refusal_after(|| fs::write(&trust, content).unwrap());
         assert!(said.contains(words), "{said}");
         probe(&proxy).unwrap();
