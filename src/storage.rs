@@ -1,13 +1,15 @@
 //! What is kept across restarts: files in one directory, each written whole or not at all, for nobody else to read.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+mod draft;
+
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand;
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+pub use draft::{Draft, make_directory};
 
 /// A directory of files that belong to snigate. It is made when something is first put into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct Storage {
 #[derive(Debug, Error)]
 #[error("storage: cannot {action} {}: {error}", .path.display())]
 pub struct StorageError {
-    /// `read`, `write` or `list`.
+    /// `read`, `write`, `list` or `tidy up`.
     pub action: &'static str,
     /// What.
     pub path: PathBuf,
@@ -60,15 +62,31 @@ impl Storage {
         }
     }
 
-    /// Keeps `content` under `key`, in place of what was there. Whoever reads meanwhile, or after a crash, finds the old
-    /// content or the new one. The file has the mode 0600 from its first byte on, and new directories have 0700.
+    /// Keeps `content` under `key`, in place of what was there, as [`Draft`] does. The file has the mode 0600 from its first
+    /// byte on, and new directories have 0700.
     ///
     /// # Errors
     ///
     /// When it cannot be written; nothing has changed then.
     pub fn put(&self, key: &str, content: &[u8]) -> Result<(), StorageError> {
         let path = self.checked("write", key)?;
-        replace(&path, content).map_err(|error| self.error("write", key, error))
+        let put = || {
+            let directory = path.parent().unwrap_or(Path::new("."));
+            make_directory(directory)?;
+            let _writing = draft::announce_writing(directory)?;
+            Draft::new(&path, content, 0o600, |_| Ok(()))?.publish()
+        };
+        put().map_err(|error| self.error("write", key, error))
+    }
+
+    /// Removes what a crash has left half-written in `prefix`, a directory, and returns how many files that were. What
+    /// somebody is writing at this moment stays.
+    ///
+    /// # Errors
+    ///
+    /// When the directory is there and cannot be read, or a file in it cannot be removed.
+    pub fn tidy_up(&self, prefix: &str) -> Result<usize, StorageError> {
+        draft::remove_left_over(&self.checked("tidy up", prefix)?).map_err(|error| self.error("tidy up", prefix, error))
     }
 
     /// The keys below `prefix`, a directory, sorted: only those directly in it.
@@ -108,28 +126,6 @@ impl Storage {
 pub fn is_name(text: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     !text.is_empty() && text.len() <= 128 && !text.starts_with('.') && text.chars().all(is_usual)
-}
-
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let mut random = [0; 8];
-    rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
-    let new = directory.join(format!(".{:016x}.new", u64::from_ne_bytes(random)));
-    let written = write(&new, content).and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        // It may never have been there.
-        let _ = fs::remove_file(&new);
-    }
-    // The name is on the disk only when the directory is.
-    written.and_then(|()| File::open(directory)?.sync_all())
-}
-
-fn write(new: &Path, content: &[u8]) -> io::Result<()> {
-    // With `create_new` it is neither a link nor a file that somebody else has open.
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
-    file.write_all(content)?;
-    file.sync_all()
 }
 
 #[cfg(test)]
@@ -194,6 +190,27 @@ mod tests {
         }
         assert_eq!(fs::read_dir(storage.dir()).unwrap().count(), 1);
         assert!(storage.get("a").is_err());
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_removed_and_nothing_else() {
+        let (_dir, storage) = storage();
+        assert_eq!(storage.tidy_up("a").unwrap(), 0, "there is no directory");
+        storage.put("a/b.key", b"key").unwrap();
+        let names = [
+            ".0123456789abcdef.new",
+            ".0123.new",
+            ".0123456789abcdeg.new",
+            ".0123456789abcdef",
+            "0123456789abcdef.new",
+        ];
+        for name in names {
+            fs::write(storage.path("a").join(name), "half of a key").unwrap();
+        }
+        assert_eq!(storage.tidy_up("a").unwrap(), 1);
+        let kept = names.map(|name| storage.path("a").join(name).exists());
+        assert_eq!(kept, [false, true, true, true, true], "only what has a name that this module gives");
+        assert_eq!(storage.get("a/b.key").unwrap().as_deref().map(Vec::as_slice), Some(&b"key"[..]));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! New files, of which some are secret. Nobody else can read those for a moment, nothing is replaced unless that was
 //! asked for, and nothing is ever half-written under its own name.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+
+use crate::storage::{Draft, make_directory};
 
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(super) struct NewFile<'a> {
 /// Without `replace` the names are taken first, with empty files. Every content is on disk under another name before
 /// the first of them gets its own.
 pub(super) fn write(files: &[NewFile<'_>], replace: bool) -> anyhow::Result<()> {
+    let cannot = |file: &NewFile<'_>| format!("cannot write {}", file.path.display());
     let mut undo = Undo(Vec::new());
     if !replace {
         for file in files {
@@ -36,25 +39,22 @@ pub(super) fn write(files: &[NewFile<'_>], replace: bool) -> anyhow::Result<()> 
             undo.0.push(file.path.to_owned());
         }
     }
-    let mut ready = Vec::new();
+    let mut drafts = Vec::new();
     for file in files {
-        let path = beside(file.path)?;
-        let written = write_new(&path, file).with_context(|| format!("cannot write {}", file.path.display()));
-        undo.0.push(path.clone());
-        written?;
-        ready.push((path, file.path));
+        file.path.file_name().with_context(|| format!("{} names no file", file.path.display()))?;
+        let draft = Draft::new(file.path, file.content, file.readers.mode(), |new| keep_owner(new, file));
+        drafts.push((file, draft.with_context(|| cannot(file))?));
     }
-    for (from, to) in ready {
-        fs::rename(&from, to).with_context(|| format!("cannot write {}", to.display()))?;
-        undo.0.retain(|path| *path != from && path != to);
+    for (file, draft) in drafts {
+        draft.publish().with_context(|| cannot(file))?;
+        undo.0.retain(|path| path != file.path);
     }
     Ok(())
 }
 
 /// Makes a directory and those above it, for its owner alone, where they are missing.
 pub(super) fn make_dir(path: &Path) -> anyhow::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("cannot make the directory {}", path.display()))
+    make_directory(path).with_context(|| format!("cannot make the directory {}", path.display()))
 }
 
 /// What is removed when not everything could be done.
@@ -87,21 +87,6 @@ fn reserve(file: &NewFile<'_>) -> anyhow::Result<()> {
         }
         Err(error) => Err(error).with_context(|| format!("cannot write {}", file.path.display())),
     }
-}
-
-/// A name in the same directory that nobody has.
-fn beside(path: &Path) -> anyhow::Result<PathBuf> {
-    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
-    let process = std::process::id();
-    Ok(path.with_file_name(format!(".{}.{process}.tmp", name.to_string_lossy())))
-}
-
-fn write_new(path: &Path, file: &NewFile<'_>) -> io::Result<()> {
-    let mode = file.readers.mode();
-    let mut new = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    keep_owner(&new, file)?;
-    new.write_all(file.content)?;
-    new.sync_all()
 }
 
 /// A service whose key is renewed by root must be able to read the new one, too: the owner of what is replaced becomes

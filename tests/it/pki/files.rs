@@ -63,6 +63,55 @@ fn keys_are_created_with_their_mode_and_only_under_names_that_did_not_exist() {
     for line in created {
         assert!(line.contains("O_EXCL") && line.contains("0600"), "{line}");
     }
+    // Under the names that the files have until they are whole.
+    let drafts: Vec<&str> = trace.lines().filter(|line| line.contains(".new\"") && line.contains("O_CREAT")).collect();
+    assert_eq!(drafts.iter().filter(|line| line.contains("0600")).count(), 1, "{trace}");
+    assert!(drafts.len() == 2 && drafts.iter().all(|line| line.contains("O_EXCL")), "{trace}");
+}
+
+/// A crash at any moment leaves each name with the old file or the new one, and the new directory with its name.
+#[test]
+fn what_is_written_is_on_the_disk_before_it_has_its_name_and_so_is_the_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-e", "trace=/^(mkdir|rename|fsync)", "-o"]).arg(&trace);
+    strace.arg(env!("CARGO_BIN_EXE_snigate")).args(["pki", "init", "--dir", "new/ca"]).current_dir(dir.path());
+    let Ok(output) = strace.output() else {
+        eprintln!("left out: there is no strace");
+        return;
+    };
+    assert!(output.status.success(), "{}", super::text(&output));
+    let trace = fs::read_to_string(trace).unwrap();
+    // PID CALL(ARGUMENTS) = RESULT
+    let calls: Vec<(&str, &str)> = trace
+        .lines()
+        .filter(|line| line.ends_with("= 0"))
+        .filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('))
+        .collect();
+    let below = |path: &str| format!("{}>", dir.path().join(path).canonicalize().unwrap().display());
+    let mut seen = (0, 0);
+    for (at, (call, arguments)) in calls.iter().enumerate() {
+        let is_synced_next = |directory: &str| {
+            calls.get(at + 1).is_some_and(|(call, file)| *call == "fsync" && file.contains(&below(directory)))
+        };
+        match *call {
+            "mkdir" => {
+                let directory = if arguments.contains("new/ca") { "new" } else { "." };
+                assert!(is_synced_next(directory), "{trace}");
+                seen.0 += 1;
+            }
+            "fsync" => {}
+            rename => {
+                assert!(is_synced_next("new/ca"), "{rename}: {trace}");
+                let draft = arguments.split('"').nth(1).unwrap();
+                let is_synced = |(call, file): &&(&str, &str)| *call == "fsync" && file.contains(&format!("{draft}>"));
+                assert!(calls[..at].iter().any(|call| is_synced(&call)), "{draft}: {trace}");
+                seen.1 += 1;
+            }
+        }
+    }
+    assert_eq!(seen, (2, 2), "{trace}");
 }
 
 #[test]
@@ -143,7 +192,7 @@ fn a_directory_that_cannot_be_written_to_is_an_error_without_remains() {
     fs::create_dir(dir.path().join("b.pem")).unwrap();
     has(&refused(dir.path(), "issue --name b.example --out b"), &["b.pem exists already"]);
     has(&refused(dir.path(), "issue --name b.example --out b --force"), &["cannot write ./b.pem"]);
-    assert_eq!(names(dir.path()).iter().filter(|name| name.ends_with(".tmp")).count(), 0);
+    assert_eq!(names(dir.path()).iter().filter(|name| name.starts_with('.')).count(), 0);
 }
 
 #[test]
