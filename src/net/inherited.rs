@@ -116,11 +116,15 @@ const UNNAMED: &str = "unknown";
 
 #[expect(unsafe_code, reason = "descriptors come by number, from outside")]
 fn own(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: the descriptor is only asked about until it is known to be open, and `take` comes here once for each.
-    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-    fcntl_setfd(borrowed, fcntl_getfd(borrowed)? | FdFlags::CLOEXEC)?;
-    // SAFETY: it is open, was opened by whoever started this process, and is nobody else's here (sd_listen_fds(3)).
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: F_GETFD takes any number and no pointer, and says whether a descriptor has it.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, was opened by whoever started this process, and is nobody else's here (sd_listen_fds(3));
+    // `take` comes here once for each.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    fcntl_setfd(&owned, fcntl_getfd(&owned)? | FdFlags::CLOEXEC)?;
+    Ok(owned)
 }
 
 #[expect(unsafe_code, reason = "the environment is the process's own as long as there is one thread")]
@@ -200,6 +204,12 @@ mod tests {
         let socket = judge(own(fd).unwrap().into()).unwrap();
         assert!(socket.nonblocking().unwrap() && socket.tcp_nodelay().unwrap());
         assert!(fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn a_number_that_no_descriptor_has_is_an_error() {
+        let free = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+        assert_eq!(own(RawFd::try_from(free).unwrap()).unwrap_err().raw_os_error(), Some(libc::EBADF));
     }
 
     #[test]
