@@ -102,10 +102,15 @@ pub(super) fn source_hash(
 ) -> Option<usize> {
     let score = |at: usize| {
         let Candidate { weight, .. } = candidate(at)?;
-        // The logarithm is at most 0, and at 0 there is nobody higher.
-        Some((at, f64::from(weight) / -fraction(mix(client ^ key(at))).ln()))
+        Some((at, score(weight, mix(client ^ key(at)))))
     };
     (0..count).filter_map(score).max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(at, _)| at)
+}
+
+/// How high a server of this weight stands for a client, by a number that is any number for the two of them. The logarithm
+/// is at most 0; at 0 it is infinity, and nobody stands higher.
+fn score(weight: u32, number: u64) -> f64 {
+    f64::from(weight) / fraction(number).ln().abs()
 }
 
 /// The number of a client: that of its address, whole.
@@ -287,6 +292,13 @@ mod tests {
                 assert!((share - f64::from(weight)).abs() < 0.15, "{shares:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_highest_number_of_all_is_the_highest_score() {
+        let scores = [u64::MAX, u64::MAX - (1 << 11), u64::MAX / 2, 1 << 11, 0].map(|number| score(1, number));
+        assert!(scores.is_sorted_by(|one, next| one > next), "{scores:?}");
+        assert!(scores.iter().all(|score| *score > 0.0), "{scores:?}");
     }
 
     #[test]
