@@ -254,12 +254,19 @@ pub struct Loaded {
 /// Reads the configuration at `path`, the files that it includes, and every certificate, key and CA that it names.
 #[must_use]
 pub fn load(path: &Path) -> Loaded {
+    load_at(path, SystemTime::now())
+}
+
+/// The same at a time of the caller's, which decides what becomes of self-signed certificates and of those that have not
+/// begun.
+#[must_use]
+pub fn load_at(path: &Path, now: SystemTime) -> Loaded {
     let (mut files, mut diagnostics) = (Files::default(), Vec::new());
     let Some(merged) = read::read(path, &mut files, &mut diagnostics) else {
         diagnostic::sort(&mut diagnostics);
         return Loaded { config: None, diagnostics, files };
     };
-    let config = compile::compile(merged, &mut files, &mut diagnostics);
+    let config = compile::compile(merged, &mut files, now, &mut diagnostics);
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses());
     diagnostic::sort(&mut diagnostics);
     Loaded { config: (!refused).then_some(config), diagnostics, files }

@@ -4,14 +4,12 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd,
 };
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use crate::tls::base64;
 use crate::tls::certificate::Certificate;
-use crate::tls::pki::PkiError;
+use crate::tls::pki::{Key, KeyKind, PkiError};
 
 /// The longest life that clients of Apple accept of any server's certificate.
 const LIFE: Duration = Duration::from_secs(825 * DAY);
@@ -21,42 +19,50 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30 * DAY);
 
 const DAY: u64 = 24 * 3600;
 
-/// A certificate that was just made, with its key. `Debug` shows the certificate, never the key.
+/// A certificate that was just made. `Debug` shows it, never the key.
 pub struct SelfSigned {
     /// PEM.
     pub certificate: String,
-    /// PEM: the private key, PKCS#8. It is overwritten when it is dropped.
-    pub key: Zeroizing<String>,
+    /// PEM: the private key, PKCS#8, if it is new. It is overwritten when it is dropped.
+    pub key: Option<Zeroizing<String>>,
 }
 
 impl SelfSigned {
-    /// A certificate for `names` (host names, wildcards and IP addresses) with an ECDSA key on P-256. It has begun an hour
-    /// ago, for clocks that are late, and is good for 825 days from now.
+    /// A certificate for `names` (host names, wildcards and IP addresses) with a new ECDSA key on P-256. It has begun an hour
+    /// before `now`, for clocks that are late, and is good for 825 days from then.
     ///
     /// # Errors
     ///
     /// When one of the names cannot stand in a certificate.
-    pub fn new(names: &[String]) -> Result<Self, PkiError> {
-        let now = SystemTime::now();
-        let date = |time: SystemTime| {
-            date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-        };
-        let mut params = CertificateParams::new(names)?;
-        params.not_before = date(now - Duration::from_secs(3600));
-        params.not_after = date(now + LIFE);
-        params.distinguished_name = DistinguishedName::new();
-        // RFC 5280 §A.1: a common name has at most 64 characters.
-        let subject = names.first().filter(|name| name.len() <= 64).map_or("snigate", String::as_str);
-        params.distinguished_name.push(DnType::CommonName, subject);
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages.push(KeyUsagePurpose::DigitalSignature);
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-        let mut pair = KeyPair::generate()?;
-        let certificate = params.self_signed(&pair).map(|certificate| certificate.pem());
-        let key = base64::pem("PRIVATE KEY", pair.serialized_der());
-        pair.zeroize();
-        Ok(Self { certificate: certificate?, key })
+    pub fn new(names: &[String], now: SystemTime) -> Result<Self, PkiError> {
+        let key = Key::generate(KeyKind::P256)?;
+        Ok(Self { certificate: certificate(names, &key, now)?, key: Some(key.pem()) })
     }
+
+    /// The same with the one key of a file, which goes on: whoever knows the certificate by its key sees no change.
+    ///
+    /// # Errors
+    ///
+    /// Also when the file has no such key, or one that cannot be used.
+    pub fn renew(names: &[String], key: &[u8], now: SystemTime) -> Result<Self, PkiError> {
+        Ok(Self { certificate: certificate(names, &Key::load(key)?, now)?, key: None })
+    }
+}
+
+fn certificate(names: &[String], key: &Key, now: SystemTime) -> Result<String, PkiError> {
+    let date =
+        |time: SystemTime| date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut params = CertificateParams::new(names)?;
+    params.not_before = date(now - Duration::from_secs(3600));
+    params.not_after = date(now + LIFE);
+    params.distinguished_name = DistinguishedName::new();
+    // RFC 5280 §A.1: a common name has at most 64 characters.
+    let subject = names.first().filter(|name| name.len() <= 64).map_or("snigate", String::as_str);
+    params.distinguished_name.push(DnType::CommonName, subject);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages.push(KeyUsagePurpose::DigitalSignature);
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    Ok(params.self_signed(key)?.pem())
 }
 
 impl fmt::Debug for SelfSigned {
@@ -78,30 +84,38 @@ mod tests {
     #[test]
     fn a_self_signed_certificate_is_for_its_names_now_and_until_long_after_it_is_replaced() {
         let names = ["a.example", "*.b.example", "192.0.2.1", "2001:db8::1"].map(str::to_owned);
-        let made = SelfSigned::new(&names).unwrap();
-        let certificate = Certificate::load(made.certificate.as_bytes(), made.key.as_bytes()).unwrap();
+        let now = SystemTime::now();
+        let made = SelfSigned::new(&names, now).unwrap();
+        let key = made.key.as_ref().unwrap();
+        let certificate = Certificate::load(made.certificate.as_bytes(), key.as_bytes()).unwrap();
         assert_eq!(certificate.issues(), []);
         assert!(certificate.covers(&"x.b.example".parse().unwrap()) && !certificate.is_rsa());
         assert!(certificate.covers_ip("2001:db8::1".parse().unwrap()));
-        let now = SystemTime::now();
         assert!(certificate.is_valid(now) && certificate.is_valid(now - Duration::from_secs(1800)));
         let renewed = renew_at(&certificate);
         assert!(now + Duration::from_secs(794 * DAY) < renewed && renewed < now + Duration::from_secs(796 * DAY));
         assert_eq!(certificate.not_after(), renewed + Duration::from_secs(30 * DAY));
 
-        let [one, two] = [(); 2].map(|()| SelfSigned::new(&names).unwrap());
-        assert!(*one.key != *two.key && one.certificate != two.certificate);
-        assert!(SelfSigned::new(&["ä".to_owned()]).is_err());
+        let [one, two] = [(); 2].map(|()| SelfSigned::new(&names, now).unwrap());
+        assert!(one.key != two.key && one.certificate != two.certificate);
+        assert!(SelfSigned::new(&["ä".to_owned()], now).is_err());
         let long = format!("{}.example", ["a".repeat(30).as_str(); 3].join("."));
-        assert!(SelfSigned::new(&[long]).is_ok());
+        assert!(SelfSigned::new(&[long], now).is_ok());
+
+        let later = now + Duration::from_secs(800 * DAY);
+        let renewed = SelfSigned::renew(&names, key.as_bytes(), later).unwrap();
+        assert!(renewed.key.is_none(), "the key goes on");
+        let renewed = Certificate::load(renewed.certificate.as_bytes(), key.as_bytes()).unwrap();
+        assert!(renewed.is_valid(later) && !renewed.has_begun(now));
+        assert!(SelfSigned::renew(&names, b"", later).is_err());
     }
 
     #[test]
     fn openssl_reads_both_and_verifies_the_certificate_against_itself() {
-        let made = SelfSigned::new(&["a.example".to_owned()]).unwrap();
+        let made = SelfSigned::new(&["a.example".to_owned()], SystemTime::now()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.pem"), &made.certificate).unwrap();
-        std::fs::write(dir.path().join("a.key"), made.key.as_bytes()).unwrap();
+        std::fs::write(dir.path().join("a.key"), made.key.unwrap().as_bytes()).unwrap();
         for (arguments, expected) in [
             ("verify -x509_strict -purpose sslserver -verify_hostname a.example -CAfile a.pem a.pem", "a.pem: OK"),
             ("pkey -in a.key -noout -check", "Key is valid"),

@@ -6,6 +6,7 @@ use std::mem;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use rustix::process::Signal;
 use rustls::pki_types::PrivateKeyDer;
@@ -81,8 +82,9 @@ fn nothing_that_holds_a_key_prints_it() {
     absent(format!("{:?}", loaded.files), "Files");
 
     // The same for a key that was made, and is nowhere but in there.
-    let made = SelfSigned::new(&["a.example".to_owned()]).unwrap();
-    assert_absent(&secret(&made.key), &made.key, &format!("{made:?} {made:#?}"), "SelfSigned");
+    let made = SelfSigned::new(&["a.example".to_owned()], SystemTime::now()).unwrap();
+    let key = made.key.as_ref().expect("it is new");
+    assert_absent(&secret(key), key, &format!("{made:?} {made:#?}"), "SelfSigned");
     let before = format!("{loaded:?}");
     let kept = format!("{:?}", loaded.keep().unwrap());
     let own = fs::read_to_string(dir.path().join("state/self-signed/b.key")).unwrap();

@@ -21,7 +21,7 @@ mod upstreams;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::SignedDuration;
 use tracing::Level;
@@ -137,7 +137,7 @@ impl Report<'_> {
     }
 }
 
-pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Config {
+pub(super) fn compile(merged: Merged, files: &mut Files, now: SystemTime, diagnostics: &mut Vec<Diagnostic>) -> Config {
     let timeouts = merged.timeouts.as_ref().map_or_else(Timeouts::default, |section| timeouts(section, diagnostics));
     let (log, access_log) = log(merged.log.as_ref().map(|log| &log.value));
     if let Some(section) = merged.log.as_ref().filter(|_| access_log && log.level < Level::INFO) {
@@ -147,11 +147,11 @@ pub(super) fn compile(merged: Merged, files: &mut Files, diagnostics: &mut Vec<D
     }
     let resolver = resolver::compile(&merged, diagnostics);
     let storage = storage(merged.storage.as_ref());
-    let materials = tls::compile(&merged, &storage, files, diagnostics);
+    let materials = tls::compile(&merged, &storage, files, now, diagnostics);
     let trusts = trust::compile(&merged, files, diagnostics);
     let mut listeners = listeners::compile(&merged, &timeouts, files, diagnostics);
     let routes = routes::compile(&merged, &materials, &trusts, &timeouts, diagnostics);
-    premature::judge(&routes, &merged, &materials, diagnostics);
+    premature::judge(&routes, &merged, &materials, now, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
     unused::judge(&merged, diagnostics);
     let tls::Materials { certificates, policies } = materials;

@@ -15,8 +15,13 @@ use crate::name::{NamePattern, ServerName};
 use crate::tls::Certificate;
 
 /// Reports each certificate that is not valid yet.
-pub(super) fn judge(routes: &[Route], merged: &Merged, materials: &Materials, diagnostics: &mut Vec<Diagnostic>) {
-    let now = SystemTime::now();
+pub(super) fn judge(
+    routes: &[Route],
+    merged: &Merged,
+    materials: &Materials,
+    now: SystemTime,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     for (name, named) in &materials.certificates {
         let certificate = &named.certificate;
         if certificate.has_begun(now) {
@@ -24,16 +29,18 @@ pub(super) fn judge(routes: &[Route], merged: &Merged, materials: &Materials, di
         }
         let missed = routes.iter().find_map(|route| missed(route, name, certificate, materials, now));
         let (severity, meanwhile) = match missed {
+            // There is no older one that a reload could go on with, and nobody else makes a newer one.
+            Some(_) if named.self_signed.is_some() => (Severity::Warning, "and is served all the same".to_owned()),
             None => (Severity::Warning, "until then it stands back".to_owned()),
             Some((route, missed)) => {
                 (Severity::Premature, format!("and no other certificate of routes.{route} covers {missed}"))
             }
         };
-        let (path, date) = (named.cert_file.display(), date(certificate.not_before()));
-        let message = format!("certificates.{name}: {path}: the certificate is not valid before {date}, {meanwhile}");
+        let (path, begin, now) = (named.cert_file.display(), date(certificate.not_before()), date(now));
+        let message = format!("certificates.{name}: {path}: the certificate is not valid before {begin}, {meanwhile}");
         let place = &merged.certificates[&**name];
         let diagnostic = Diagnostic::new(severity, message).at(&place.source, &place.span);
-        diagnostics.push(diagnostic.help("compare the clocks".to_owned()));
+        diagnostics.push(diagnostic.help(format!("compare the clocks: it is {now} here")));
     }
 }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use zeroize::Zeroizing;
 
 use crate::authz::AltName;
 use crate::config::NamedCertificate;
@@ -14,17 +16,18 @@ use crate::config::compile::tls::date;
 use crate::config::file::{self, Action, At, List};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged};
-use crate::config::self_signed::{SelfSignedCertificate, State, certificate_key, private_key_key};
+use crate::config::self_signed::{SelfSignedCertificate, State, certificate_key, private_key_key, replaced};
 use crate::name::NamePattern;
 use crate::storage::{Storage, is_name};
+use crate::tls::pki::PkiError;
 use crate::tls::{Certificate, SelfSigned, renew_at};
 
 pub(super) fn compile(
     name: &str,
     table: &In<file::Certificate>,
-    merged: &Merged,
-    storage: &Storage,
+    (merged, storage): (&Merged, &Storage),
     files: &mut Files,
+    now: SystemTime,
     report: &mut Report<'_>,
 ) -> Option<NamedCertificate> {
     if refuse_files(table, report) {
@@ -41,33 +44,78 @@ pub(super) fn compile(
     };
     let cert_file = storage.path(&certificate_key(name));
     let key_file = storage.path(&private_key_key(name));
-    let stored = match stored(&cert_file, &key_file, &names, files) {
-        Ok(stored) => stored,
-        Err(message) => {
-            report.error(&table.span, message, None);
-            return None;
-        }
-    };
-    let reason = match stored {
-        Stored::Good(certificate) => {
+    let chosen = choose(name, &names, storage, files, now);
+    let (kept, judgement, served) = chosen.map_err(|message| report.error(&table.span, message, None)).ok()?;
+    let reason = match judgement {
+        Judgement::Good(certificate) | Judgement::Early(certificate) => {
+            if served != cert_file {
+                let message = format!(
+                    "{}: the self-signed certificate is not valid yet, so the one that it has replaced is served",
+                    cert_file.display()
+                );
+                report.warning(&table.span, message, "compare the clocks".to_owned());
+            }
             let own = SelfSignedCertificate { names, state: State::Kept };
             let certificate = Arc::new(*certificate);
-            return Some(NamedCertificate { certificate, cert_file, key_file, self_signed: Some(own) });
+            return Some(NamedCertificate { certificate, cert_file: served, key_file, self_signed: Some(own) });
         }
-        Stored::Nothing => None,
-        Stored::Unfit(reason) => Some(reason),
+        Judgement::Nothing => None,
+        Judgement::Ended(reason) | Judgement::Unfit(reason) => Some(reason),
     };
+    let (new, certificate) =
+        make(&names, kept.key.as_deref(), now).map_err(|error| report.error(&table.span, error, None)).ok()?;
     if let Some(reason) = &reason {
         let message = format!("the self-signed certificate is replaced by a new one: {reason}");
-        report.warning(&table.span, message, "tell its clients the new fingerprint, which is logged".to_owned());
+        let help = match new.key {
+            Some(_) => "tell its clients the new fingerprint, which is logged",
+            None => "the key stays; clients that know the certificate need the new fingerprint, which is logged",
+        };
+        report.warning(&table.span, message, help.to_owned());
     }
-    let made = SelfSigned::new(&names).map_err(|error| error.to_string()).and_then(|new| {
-        let certificate = Certificate::load(new.certificate.as_bytes(), new.key.as_bytes());
-        certificate.map(|certificate| (new, certificate)).map_err(|error| error.to_string())
-    });
-    let (new, certificate) = made.map_err(|error| report.error(&table.span, error, None)).ok()?;
     let own = SelfSignedCertificate { names, state: State::New(new, reason) };
     Some(NamedCertificate { certificate: Arc::new(certificate), cert_file, key_file, self_signed: Some(own) })
+}
+
+/// What is kept and counts, what becomes of it, and the file of the certificate.
+fn choose(
+    name: &str,
+    names: &[String],
+    storage: &Storage,
+    files: &mut Files,
+    now: SystemTime,
+) -> Result<(Kept, Judgement, PathBuf), String> {
+    let cert_file = storage.path(&certificate_key(name));
+    let key_file = storage.path(&private_key_key(name));
+    let kept = Kept::read(&cert_file, &key_file, files)?;
+    let judgement = match kept.judge(&cert_file, &key_file, names, now) {
+        // It was made when the clock was ahead, or the clock is behind.
+        Judgement::Early(early) => {
+            let file = storage.path(&replaced(&certificate_key(name)));
+            let before = Kept::read(&file, &key_file, files)?;
+            match before.judge(&file, &key_file, names, now) {
+                good @ Judgement::Good(_) => return Ok((before, good, file)),
+                Judgement::Ended(_) => Judgement::Unfit(too_early(&early)),
+                _ => Judgement::Early(early),
+            }
+        }
+        other => other,
+    };
+    Ok((kept, judgement, cert_file))
+}
+
+/// A new certificate, with the key that is kept if it can go on.
+fn make(names: &[String], key: Option<&Vec<u8>>, now: SystemTime) -> Result<(SelfSigned, Certificate), PkiError> {
+    let load = |new: &SelfSigned, key: &[u8]| Certificate::load(new.certificate.as_bytes(), key);
+    if let Some(key) = key
+        && let Ok(new) = SelfSigned::renew(names, key, now)
+        && let Ok(certificate) = load(&new, key)
+    {
+        return Ok((new, certificate));
+    }
+    let new = SelfSigned::new(names, now)?;
+    let key = new.key.as_ref().map_or(&[][..], |key| key.as_bytes());
+    let certificate = load(&new, key).map_err(|_| PkiError::UnsupportedKey)?;
+    Ok((new, certificate))
 }
 
 /// A certificate is either read or made.
@@ -140,46 +188,65 @@ fn names_of_routes(
     Some(names.into_iter().collect())
 }
 
-/// What the storage has.
-enum Stored {
-    Good(Box<Certificate>),
-    Nothing,
-    /// Something that cannot go on, and why.
-    Unfit(String),
+/// What the storage has. The key is overwritten when it is dropped.
+struct Kept {
+    certificate: Option<Zeroizing<Vec<u8>>>,
+    key: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// An error if it cannot be known: a certificate that clients trust must not be replaced because of that.
-fn stored(cert_file: &Path, key_file: &Path, names: &[String], files: &mut Files) -> Result<Stored, String> {
-    let mut read = |path: &Path| match files.read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-    };
-    let (certificate, key) = match (read(cert_file)?, read(key_file)?) {
-        (Some(certificate), Some(key)) => (certificate, key),
-        (None, None) => return Ok(Stored::Nothing),
-        (None, Some(_)) => return Ok(Stored::Unfit(format!("{} is missing", cert_file.display()))),
-        (Some(_), None) => return Ok(Stored::Unfit(format!("{} is missing", key_file.display()))),
-    };
-    let certificate = match Certificate::load(&certificate, &key) {
-        Ok(certificate) => certificate,
-        Err(error) => return Ok(Stored::Unfit(format!("{}: {error}", cert_file.display()))),
-    };
-    let now = SystemTime::now();
-    let text = |name: &AltName| match name {
-        AltName::Dns(name) => name.to_ascii_lowercase(),
-        AltName::Ip(ip) => ip.to_string(),
-        other => other.to_string(),
-    };
-    let own: BTreeSet<String> = certificate.names().iter().map(text).collect();
-    Ok(if !own.iter().eq(names) {
-        let own = own.into_iter().collect::<Vec<_>>().join(", ");
-        Stored::Unfit(format!("it is for {own}, and not for {}", names.join(", ")))
-    } else if !certificate.has_begun(now) {
-        Stored::Unfit(format!("it is not valid before {}", date(certificate.not_before())))
-    } else if renew_at(&certificate) <= now {
-        Stored::Unfit(format!("it is valid until {} only", date(certificate.not_after())))
-    } else {
-        Stored::Good(Box::new(certificate))
-    })
+/// What becomes of it.
+enum Judgement {
+    Good(Box<Certificate>),
+    /// It has not begun, which is no reason to replace it: the clock may be wrong, now or when it was made.
+    Early(Box<Certificate>),
+    /// It is over, or soon will be.
+    Ended(String),
+    /// It cannot go on for another reason.
+    Unfit(String),
+    Nothing,
+}
+
+impl Kept {
+    /// An error if it cannot be known: a certificate that clients trust must not be replaced because of that.
+    fn read(cert_file: &Path, key_file: &Path, files: &mut Files) -> Result<Self, String> {
+        let mut read = |path: &Path| match files.read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        };
+        Ok(Self { certificate: read(cert_file)?, key: read(key_file)? })
+    }
+
+    fn judge(&self, cert_file: &Path, key_file: &Path, names: &[String], now: SystemTime) -> Judgement {
+        let (certificate, key) = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            (None, None) => return Judgement::Nothing,
+            (None, Some(_)) => return Judgement::Unfit(format!("{} is missing", cert_file.display())),
+            (Some(_), None) => return Judgement::Unfit(format!("{} is missing", key_file.display())),
+        };
+        let certificate = match Certificate::load(certificate, key) {
+            Ok(certificate) => Box::new(certificate),
+            Err(error) => return Judgement::Unfit(format!("{}: {error}", cert_file.display())),
+        };
+        let text = |name: &AltName| match name {
+            AltName::Dns(name) => name.to_ascii_lowercase(),
+            AltName::Ip(ip) => ip.to_string(),
+            other => other.to_string(),
+        };
+        let own: BTreeSet<String> = certificate.names().iter().map(text).collect();
+        if !own.iter().eq(names) {
+            let own = own.into_iter().collect::<Vec<_>>().join(", ");
+            Judgement::Unfit(format!("it is for {own}, and not for {}", names.join(", ")))
+        } else if renew_at(&certificate) <= now {
+            Judgement::Ended(format!("it is valid until {} only", date(certificate.not_after())))
+        } else if certificate.has_begun(now) {
+            Judgement::Good(certificate)
+        } else {
+            Judgement::Early(certificate)
+        }
+    }
+}
+
+fn too_early(certificate: &Certificate) -> String {
+    format!("it is not valid before {}, and the one before it has ended", date(certificate.not_before()))
 }

@@ -43,13 +43,14 @@ pub(super) fn compile(
     merged: &Merged,
     storage: &Storage,
     files: &mut Files,
+    now: SystemTime,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Materials {
     let mut certificates = BTreeMap::new();
     for (name, table) in &merged.certificates {
         let mut report = Report { diagnostics, source: &table.source, table: format!("certificates.{name}") };
         let certificate = if table.value.self_signed.as_ref().is_some_and(|own| own.value) {
-            self_signed::compile(name, table, merged, storage, files, &mut report)
+            self_signed::compile(name, table, (merged, storage), files, now, &mut report)
         } else {
             certificate(table, is_shown_to_servers(name, merged), files, &mut report)
         };
