@@ -90,7 +90,7 @@ impl<'a> Duplex<'a> {
     fn look(&mut self) {
         for side in [Side::Client, Side::Server] {
             if let Some(error) = ending::failure(self.stream(side)) {
-                let abort = self.begin_abort(side, Fault::Read(error));
+                let abort = self.begin_abort(side, Fault::Gone(error));
                 self.abort = Some(abort);
                 return;
             }
@@ -140,6 +140,11 @@ impl<'a> Duplex<'a> {
         let (by, error) = match fault {
             Fault::Read(error) => {
                 self.flow(from).cut();
+                (from, error)
+            }
+            // What it had sent before is still in its socket. The error is not: reading ends there as if in order.
+            Fault::Gone(error) => {
+                self.flow(from).doom();
                 (from, error)
             }
             Fault::Write(error) => {

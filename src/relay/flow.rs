@@ -35,7 +35,11 @@ pub(super) struct Ends<'a> {
 /// Which end of a flow failed, and how.
 #[derive(Debug)]
 pub(super) enum Fault {
+    /// Reading failed, so nothing is left to read.
     Read(io::Error),
+    /// The sender is gone, as its socket says without being read.
+    Gone(io::Error),
+    /// The receiver takes no more.
     Write(io::Error),
 }
 

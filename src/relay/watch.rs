@@ -95,4 +95,4 @@ impl Waits {
 const TICKS: u32 = 4;
 
 /// How soon it is noticed that a side is gone from which nothing is read, because the other takes nothing.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -6,12 +6,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, pause, resume, sleep};
 
-use super::support::{acknowledged, between, narrow_pair, pair, read_all, reset};
+use super::support::{acknowledged, between, narrow_pair, noise, pair, read_all, reset};
 use crate::net::Liveness;
 use crate::net::Stream;
-use crate::relay::watch::{Waits, Watch};
+use crate::relay::watch::{LOOK_EVERY, Waits, Watch};
 use crate::relay::{Error, Meter, Options, Side, relay};
 
 const SHORT: Duration = Duration::from_millis(40);
@@ -98,6 +98,31 @@ async fn reset_of_a_sender_is_noticed_while_its_receiver_takes_nothing() {
     })
     .await;
     assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+}
+
+/// The clock stands still, and leaps when everybody waits: the alarm that notices the reset comes before anybody reads.
+#[tokio::test(start_paused = true)]
+async fn what_a_sender_that_resets_had_sent_is_delivered_though_the_reset_was_noticed_first() {
+    for sender in [Side::Client, Side::Server] {
+        let ((from, inner), (to, outer)) = (pair().await, narrow_pair().await);
+        let sides = if sender == Side::Client { (inner, outer) } else { (outer, inner) };
+        let sent = noise(96 * 1024, 3);
+        let (result, _, received) = between(sides, NEVER, async {
+            let (mut from, mut to) = (from, to);
+            from.write_all(&sent).await.unwrap();
+            acknowledged(&from).await;
+            reset(from);
+            sleep(LOOK_EVERY * 2).await;
+            // From here on the kernel's timers count, which know nothing of the clock of the test.
+            resume();
+            let received = read_all(&mut to).await;
+            pause();
+            received
+        })
+        .await;
+        assert!(matches!(result, Err(Error::Reset(by)) if by == sender), "{sender}: {result:?}");
+        assert!(received == sent, "{sender}: {} of {} bytes", received.len(), sent.len());
+    }
 }
 
 #[tokio::test]
