@@ -22,7 +22,8 @@ pub(super) struct Duplex<'a> {
     pub(super) up: Flow,
     /// From the server to the client.
     pub(super) down: Flow,
-    abort: Option<Abort>,
+    /// Boxed: few relays end so, and none is to be larger for it.
+    abort: Option<Box<Abort>>,
     first_end: Option<Side>,
     watch: Watch,
     /// The relay has lasted for a while, and the kernel has been asked to look after its sides.
@@ -39,6 +40,10 @@ struct Abort {
     owed: bool,
     /// The other side has been sent everything, and is only given time to take it.
     delivered: bool,
+    /// What it had not acknowledged when that was last asked, in bytes.
+    queued: u64,
+    /// What it has acknowledged since it was sent everything, as far as that was asked.
+    acknowledged: u64,
     /// The other side has ended.
     heard: bool,
 }
@@ -65,10 +70,12 @@ impl<'a> Duplex<'a> {
             if let Poll::Ready(result) = self.poll_ends(cx) {
                 return Poll::Ready(result);
             }
-            let progress = self.meter.sent + self.meter.received;
+            let acknowledged = self.abort.as_ref().map_or(0, |abort| abort.acknowledged);
+            let progress = self.meter.sent + self.meter.received + acknowledged;
             let first = if self.lasts { None } else { self.options.liveness.due_after() };
             let waits = Waits { silence: self.patience(), look: self.is_deaf(), first };
             match ready!(self.watch.poll(cx, timer.as_mut(), waits, progress)) {
+                Alarm::Silence if self.is_taking_the_rest() => {}
                 Alarm::Silence => return Poll::Ready(Err(self.expire())),
                 Alarm::Look => self.look(),
                 Alarm::First => {
@@ -95,6 +102,18 @@ impl<'a> Duplex<'a> {
                 return;
             }
         }
+    }
+
+    /// Whether the peer of an aborted side has acknowledged anything since this was last asked. To close now would be a
+    /// reset if it still sends, and would take from it what it has not received.
+    fn is_taking_the_rest(&mut self) -> bool {
+        let Some(mut abort) = self.abort.take_if(|abort| abort.delivered) else { return false };
+        let queued = ending::queued(self.stream(abort.by.other()));
+        let taken = abort.queued.saturating_sub(queued);
+        abort.queued = queued;
+        abort.acknowledged += taken;
+        self.abort = Some(abort);
+        taken > 0
     }
 
     fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<Result<Side, Error>> {
@@ -136,7 +155,7 @@ impl<'a> Duplex<'a> {
     }
 
     /// Finds out who is gone, and what is under way to the one who is not.
-    fn begin_abort(&mut self, from: Side, fault: Fault) -> Abort {
+    fn begin_abort(&mut self, from: Side, fault: Fault) -> Box<Abort> {
         let (by, error) = match fault {
             Fault::Read(error) => {
                 self.flow(from).cut();
@@ -161,7 +180,8 @@ impl<'a> Duplex<'a> {
         let heard = self.flow(other).end().is_some();
         self.flow(other).abandon();
         let owed = self.flow(by).is_holding() || ending::is_queued(self.stream(other));
-        Abort { by, error: Error::new(by, error), mark: self.moved(by), owed, delivered: false, heard }
+        let (mark, error) = (self.moved(by), Error::new(by, error));
+        Box::new(Abort { by, error, mark, owed, delivered: false, queued: 0, acknowledged: 0, heard })
     }
 
     /// Delivers what is left of the side that is gone, and then ends the other side in the way it deserves.
@@ -177,6 +197,7 @@ impl<'a> Duplex<'a> {
                 self.flow(abort.by).cut();
             }
             abort.delivered = true;
+            abort.queued = ending::queued(self.stream(other));
             let owed = abort.owed || self.moved(abort.by) != abort.mark;
             if !self.flow(abort.by).is_finished() {
                 let end = if owed { ending::finish } else { ending::abort };
@@ -252,9 +273,9 @@ impl<'a> Duplex<'a> {
     }
 }
 
-/// How long a peer may take to receive the rest after the other side's abort. Most end by themselves much earlier; it
+/// How long a peer may acknowledge nothing of the rest after the other side's abort. Most end by themselves much earlier; it
 /// bounds what a peer that never stops sending can hold.
-const RECEIPT: Duration = Duration::from_secs(5);
+pub(super) const RECEIPT: Duration = Duration::from_secs(5);
 
 /// How long a peer may leave the rest untouched after the other side's abort, where no time limit is set.
 const AFTER_ABORT: Duration = Duration::from_secs(60);

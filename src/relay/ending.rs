@@ -45,12 +45,23 @@ pub(super) fn failure(stream: &Stream) -> Option<io::Error> {
 
 /// Whether bytes were written to `stream` that its peer has not acknowledged, or that did not even leave.
 pub(super) fn is_queued(stream: &Stream) -> bool {
-    match stream {
-        Stream::Tcp(tcp) => unacknowledged(tcp) > 0,
-        Stream::Unix(unix) => unacknowledged(unix) > 0,
-        Stream::Tls(tls) => tls.get_ref().1.wants_write() || unacknowledged(tls.get_ref().0) > 0,
-        Stream::TlsUpstream(tls) => tls.get_ref().1.wants_write() || unacknowledged(tls.get_ref().0) > 0,
-    }
+    let keeps_records = match stream {
+        Stream::Tcp(_) | Stream::Unix(_) => false,
+        Stream::Tls(tls) => tls.get_ref().1.wants_write(),
+        Stream::TlsUpstream(tls) => tls.get_ref().1.wants_write(),
+    };
+    keeps_records || queued(stream) > 0
+}
+
+/// How many bytes in the socket below `stream` its peer has not acknowledged.
+pub(super) fn queued(stream: &Stream) -> u64 {
+    let queued = match stream {
+        Stream::Tcp(tcp) => unacknowledged(tcp),
+        Stream::Unix(unix) => unacknowledged(unix),
+        Stream::Tls(tls) => unacknowledged(tls.get_ref().0),
+        Stream::TlsUpstream(tls) => unacknowledged(tls.get_ref().0),
+    };
+    u64::try_from(queued).unwrap_or_default()
 }
 
 /// Reads and drops what still arrives until the peer ends too. A close before that would be an abort, and an abort

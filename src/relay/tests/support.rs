@@ -50,6 +50,13 @@ pub(super) async fn narrow_pair() -> (TcpStream, TcpStream) {
     connect(near, listener).await
 }
 
+/// The same, with little room for the first end alone: its peer's kernel keeps the rest.
+pub(super) async fn slow_pair() -> (TcpStream, TcpStream) {
+    let near = TcpSocket::new_v4().unwrap();
+    near.set_recv_buffer_size(2048).unwrap();
+    connect(near, TcpSocket::new_v4().unwrap()).await
+}
+
 async fn connect(near: TcpSocket, listener: TcpSocket) -> (TcpStream, TcpStream) {
     listener.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let listener = listener.listen(1).unwrap();

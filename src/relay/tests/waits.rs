@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, pause, resume, sleep};
 
-use super::support::{acknowledged, between, narrow_pair, noise, pair, read_all, reset};
+use super::support::{acknowledged, between, narrow_pair, noise, pair, read_all, reset, slow_pair};
 use crate::net::Liveness;
 use crate::net::Stream;
+use crate::relay::duplex::RECEIPT;
 use crate::relay::watch::{LOOK_EVERY, Waits, Watch};
 use crate::relay::{Error, Meter, Options, Side, relay};
 
@@ -123,6 +124,31 @@ async fn what_a_sender_that_resets_had_sent_is_delivered_though_the_reset_was_no
         assert!(matches!(result, Err(Error::Reset(by)) if by == sender), "{sender}: {result:?}");
         assert!(received == sent, "{sender}: {} of {} bytes", received.len(), sent.len());
     }
+}
+
+/// As above. Each read is one for the kernel, and each sleep one for the relay.
+#[tokio::test(start_paused = true)]
+async fn receiver_that_still_sends_has_as_long_as_it_takes_something_of_the_rest() {
+    let ((from, inner), (to, outer)) = (pair().await, slow_pair().await);
+    let sent = noise(96 * 1024, 3);
+    let (result, _, received) = between((inner, outer), NEVER, async {
+        let (mut from, mut to) = (from, to);
+        from.write_all(&sent).await.unwrap();
+        acknowledged(&from).await;
+        reset(from);
+        let mut received = vec![0; sent.len()];
+        for part in received.chunks_mut(16 * 1024) {
+            sleep(RECEIPT / 2).await;
+            resume();
+            to.read_exact(part).await.unwrap();
+            to.write_all(b"more").await.unwrap();
+            pause();
+        }
+        received
+    })
+    .await;
+    assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+    assert!(received == sent);
 }
 
 #[tokio::test]
