@@ -160,7 +160,7 @@ pub(super) fn handshake(error: &HandshakeError) -> Ending {
     match &error.refusal {
         Refusal::NoCertificate => Ending::new(Outcome::NoCertificate, Party::Client),
         Refusal::Untrusted(_) | Refusal::Expired(_) => client(Outcome::UntrustedCertificate),
-        Refusal::Revoked => client(Outcome::RevokedCertificate),
+        Refusal::Revoked(_) => client(Outcome::RevokedCertificate),
         Refusal::NotAllowed(_) => client(Outcome::NotAllowed),
         Refusal::Client(_) | Refusal::Io(_) | Refusal::NameMismatch { .. } | Refusal::Protocol(_) => {
             client(Outcome::HandshakeFailed)

@@ -5,15 +5,16 @@
 
 use std::time::SystemTime;
 
-use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::X509Version;
 
-use crate::tls::certificate::system_time;
+use crate::tls::certificate::{subject_key_identifier, system_time};
+use crate::tls::dname::same_name;
 use crate::tls::identity::distinguished_name;
 use crate::tls::pem::{self, BundleError};
+use crate::tls::signed::{Signed, unsupported_key};
 
 /// The certificate of an authority (RFC 5280 §6.1.1 (d): what matters of it is its name and its key).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +24,10 @@ pub struct CaCertificate {
     subject: String,
     /// The subject in DER, as lists and leaves name their issuer.
     name: Vec<u8>,
-    /// The key alone, as signatures are verified with it.
-    public_key: Vec<u8>,
+    /// The identifier of its key (RFC 5280 §4.2.1.2), if it has one.
+    key_id: Option<Vec<u8>>,
+    /// How many authorities there may be below it (RFC 5280 §4.2.1.9).
+    path_len: Option<u32>,
     not_after: SystemTime,
     is_ca: bool,
 }
@@ -89,9 +92,26 @@ impl CaCertificate {
         &self.name
     }
 
-    /// The public key, without its algorithm.
-    pub(super) fn public_key(&self) -> &[u8] {
-        &self.public_key
+    /// The SubjectPublicKeyInfo, without its SEQUENCE.
+    pub(super) fn spki(&self) -> &[u8] {
+        self.anchor.subject_public_key_info.as_ref()
+    }
+
+    /// The identifier of the key, if it has one.
+    pub(super) fn key_id(&self) -> Option<&[u8]> {
+        self.key_id.as_deref()
+    }
+
+    /// How many authorities there may be below it, if that is limited.
+    pub(super) fn path_len(&self) -> Option<u32> {
+        self.path_len
+    }
+
+    /// The kind of its key, if no signature of such a key is ever verified: `an RSA key of 1024 bits`. Nobody comes in by
+    /// such an authority.
+    #[must_use]
+    pub fn unsupported_key(&self) -> Option<String> {
+        unsupported_key(self.spki())
     }
 
     /// The last moment at which the certificate is valid.
@@ -108,6 +128,14 @@ impl CaCertificate {
         not_ca.into_iter().chain(expired).collect()
     }
 
+    /// Whether `other` has issued it, by name and signature.
+    #[must_use]
+    pub fn is_issued_by(&self, other: &Self) -> bool {
+        let issuer = pem::parse(&self.der).map(|own| own.issuer().as_raw().to_vec()).unwrap_or_default();
+        same_name(&issuer, other.name())
+            && Signed::parse(&self.der).is_some_and(|signed| signed.verify(other.spki()).is_ok())
+    }
+
     /// The whole certificate.
     pub(super) fn der(&self) -> &[u8] {
         &self.der
@@ -120,7 +148,11 @@ impl CaCertificate {
             anchor: anchor.to_owned(),
             subject: distinguished_name(certificate.subject()),
             name: certificate.subject().as_raw().to_vec(),
-            public_key: certificate.public_key().subject_public_key.data.to_vec(),
+            key_id: subject_key_identifier(&certificate).map(<[u8]>::to_vec),
+            path_len: match certificate.basic_constraints() {
+                Ok(Some(constraints)) => constraints.value.path_len_constraint,
+                _ => None,
+            },
             not_after: system_time(certificate.validity().not_after),
             is_ca: is_ca(&certificate),
             der,
@@ -128,15 +160,50 @@ impl CaCertificate {
     }
 }
 
-/// The trust anchors of `authorities`, each one once.
-pub(super) fn root_store<'a>(authorities: impl IntoIterator<Item = &'a CaCertificate>) -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        if !roots.roots.contains(&authority.anchor) {
-            roots.roots.push(authority.anchor.clone());
+/// Authorities whose word counts, each of them once.
+#[derive(Debug)]
+pub(super) struct Anchors {
+    authorities: Vec<CaCertificate>,
+    /// Those of `authorities`, at the same places.
+    roots: Vec<TrustAnchor<'static>>,
+}
+
+impl Anchors {
+    pub(super) fn new<'a>(authorities: impl IntoIterator<Item = &'a CaCertificate>) -> Self {
+        let mut anchors = Self { authorities: Vec::new(), roots: Vec::new() };
+        for authority in authorities {
+            let known = anchors.authorities.iter().position(|known| known.anchor == authority.anchor);
+            match known {
+                None => {
+                    anchors.authorities.push(authority.clone());
+                    anchors.roots.push(authority.anchor.clone());
+                }
+                // Of two certificates of one key and name the one that allows more counts, as if it stood alone.
+                Some(at) if wider(authority, &anchors.authorities[at]) => anchors.authorities[at] = authority.clone(),
+                Some(_) => {}
+            }
         }
+        anchors
     }
-    roots
+
+    pub(super) fn authorities(&self) -> &[CaCertificate] {
+        &self.authorities
+    }
+
+    /// As the verifier takes them.
+    pub(super) fn roots(&self) -> &[TrustAnchor<'static>] {
+        &self.roots
+    }
+
+    /// The authority of one of [`roots`](Self::roots).
+    pub(super) fn authority(&self, root: &TrustAnchor<'_>) -> Option<&CaCertificate> {
+        self.roots.iter().position(|own| own == root).map(|at| &self.authorities[at])
+    }
+}
+
+/// Whether `one` has more authorities below it than `other` may have.
+fn wider(one: &CaCertificate, other: &CaCertificate) -> bool {
+    one.path_len.is_none_or(|own| other.path_len.is_some_and(|length| own > length))
 }
 
 /// RFC 5280 §4.2.1.9; versions before v3 have no way to say it, and are old roots.
@@ -159,7 +226,7 @@ mod tests {
         let second = CaCertificate::parse_bundle(two.certificate().as_bytes());
         let (first, second) = (first.unwrap(), second.unwrap());
         assert_eq!(first.iter().map(CaCertificate::subject).collect::<Vec<_>>(), ["CN=one", "CN=two"]);
-        assert_eq!(root_store(first.iter().chain(&second)).len(), 2);
+        assert_eq!(Anchors::new(first.iter().chain(&second)).roots().len(), 2);
     }
 
     #[test]
@@ -180,7 +247,7 @@ mod tests {
     fn two_authorities_of_one_name_are_both_kept() {
         let [one, two] = ["same"; 2].map(|name| Authority::new(name, Validity::days(1)).unwrap());
         let both = CaCertificate::parse_bundle(format!("{}{}", one.certificate(), two.certificate()).as_bytes());
-        assert_eq!(root_store(&both.unwrap()).len(), 2);
+        assert_eq!(Anchors::new(&both.unwrap()).roots().len(), 2);
     }
 
     #[test]

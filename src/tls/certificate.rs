@@ -287,7 +287,7 @@ fn authority_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -> Option<
 }
 
 /// RFC 5280 §4.2.1.2.
-fn subject_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
+pub(super) fn subject_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
     certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
         _ => None,

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName as PkiName, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -29,6 +29,7 @@ use crate::authz::SpkiDigest;
 use crate::name::{Alpn, NameError, ServerName};
 use crate::tls::certificate::Certificate;
 use crate::tls::identity::sha256;
+use crate::tls::path::{Paths, Purpose};
 use crate::tls::pem;
 use crate::tls::refused::{Met, SessionError, explain};
 use crate::tls::server::{MinVersion, versions};
@@ -125,11 +126,7 @@ impl Connector {
         let verifier = Verifier {
             trust: match &options.verification {
                 Verification::Insecure => None,
-                Verification::Trust(_, trust) => {
-                    let roots = Arc::clone(&trust.roots);
-                    let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider()));
-                    Some(builder.build().map_err(|error| rustls::Error::General(error.to_string()))?)
-                }
+                Verification::Trust(_, trust) => Some(Paths::new(Arc::clone(&trust.anchors), None, Purpose::Server)),
             },
             pins: options.pins.clone(),
         };
@@ -221,7 +218,7 @@ tokio::task_local! {
 #[derive(Debug)]
 struct Verifier {
     /// Nothing where any certificate will do.
-    trust: Option<Arc<WebPkiServerVerifier>>,
+    trust: Option<Paths>,
     pins: Vec<SpkiDigest>,
 }
 
@@ -231,13 +228,17 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &PkiName<'_>,
-        ocsp_response: &[u8],
+        _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         // There is none where nobody waits for an explanation.
         let _ = MET.try_with(|met| met.borrow_mut().shown(leaf, intermediates));
         if let Some(trust) = &self.trust {
-            trust.verify_server_cert(leaf, intermediates, name, ocsp_response, now)?;
+            trust.verify(leaf, intermediates, Some(name), now).map_err(|flaw| {
+                let error = flaw.error();
+                let _ = MET.try_with(|met| met.borrow_mut().flaw = Some(flaw));
+                error
+            })?;
         }
         if !self.pins.is_empty() {
             let leaf = pem::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;

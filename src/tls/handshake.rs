@@ -6,7 +6,7 @@
 
 use std::io;
 
-use rustls::{CertificateError, ProtocolVersion, ServerConnection};
+use rustls::{ProtocolVersion, ServerConnection};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
@@ -15,8 +15,10 @@ use tokio_rustls::server::TlsStream;
 use crate::authz::{ClientCertificate, Denied};
 use crate::name::{Alpn, NameError, ServerName};
 use crate::net::Transport;
+use crate::tls::path::{Flaw, Side, Who};
 use crate::tls::server::Choice;
 use crate::tls::verifier::{Fault, Shown, observed};
+use crate::tls::words;
 
 /// A session with a client.
 #[derive(Debug)]
@@ -53,12 +55,12 @@ pub enum Refusal {
     /// The client's certificate does not verify; why, in words for its owner.
     #[error("the client's certificate is not accepted: {0}")]
     Untrusted(String),
-    /// The client's certificate, or one that it depends on, is past its time (alert 45).
+    /// The client's certificate is past its time (alert 45).
     #[error("the client's certificate has expired{0}")]
     Expired(String),
-    /// The client's certificate, or one that it depends on, has been revoked by its issuer (alert 44).
-    #[error("the client's certificate has been revoked")]
-    Revoked,
+    /// The client's certificate, or one that it depends on, has been revoked by its issuer (alert 44): which.
+    #[error("{0} has been revoked")]
+    Revoked(String),
     /// The client's certificate verifies, and the policy refuses its owner (alert 49).
     #[error("the client's certificate is not allowed: {0}")]
     NotAllowed(Denied),
@@ -78,7 +80,7 @@ pub enum Refusal {
     },
     /// The two sides have nothing in common, or one of them broke the protocol.
     #[error("the handshake failed: {0}")]
-    Protocol(#[source] rustls::Error),
+    Protocol(String),
 }
 
 impl Choice {
@@ -149,6 +151,15 @@ impl Refusal {
             (Self::Untrusted(_), Some(Fault::Unproven)) => {
                 Self::Untrusted("the client has not proved that it has the certificate's key".to_owned())
             }
+            (Self::Untrusted(_), Some(Fault::Flawed(flaw))) => flawed(&flaw),
+            (Self::Untrusted(_), Some(Fault::Key(key))) => Self::Untrusted(format!(
+                "it has {key}, by which no client is known; issue it for a key of RSA (2048 to 8192 bits), P-256, P-384, \
+                 P-521 or Ed25519"
+            )),
+            (Self::Untrusted(_), Some(Fault::NotPinned(pin))) => Self::Untrusted(format!(
+                "neither it nor its key is among those of client_auth (the mode is `pinned`); to let it in, add its key to \
+                 `client_auth.spki_sha256`: {pin}"
+            )),
             (refusal, _) => refusal,
         }
     }
@@ -205,55 +216,30 @@ fn io_refusal(error: io::Error) -> Refusal {
 pub(super) fn refusal(error: rustls::Error) -> Refusal {
     match error {
         rustls::Error::NoCertificatesPresented => Refusal::NoCertificate,
-        rustls::Error::AlertReceived(alert) => Refusal::Client(format!("{alert:?}")),
-        rustls::Error::InvalidCertificate(error) => certificate_refusal(&error),
-        error => Refusal::Protocol(error),
+        rustls::Error::AlertReceived(alert) => Refusal::Client(words::alert(alert)),
+        // What is known of the certificate comes by `with`.
+        rustls::Error::InvalidCertificate(error) => Refusal::Untrusted(words::certificate(&error).to_owned()),
+        error => Refusal::Protocol(words::protocol(&error, "client")),
     }
 }
 
-fn certificate_refusal(error: &CertificateError) -> Refusal {
-    Refusal::Untrusted(match error {
-        CertificateError::Revoked => return Refusal::Revoked,
-        CertificateError::UnknownRevocationStatus => {
-            "no revocation list speaks for its issuer; add the issuer's list to crl_files".to_owned()
-        }
-        CertificateError::ExpiredRevocationList => no_longer_current(String::new()),
-        CertificateError::ExpiredRevocationListContext { time, next_update } => {
-            no_longer_current(format!(" {} ago", span(time.as_secs().saturating_sub(next_update.as_secs()))))
-        }
-        CertificateError::Expired => return Refusal::Expired(String::new()),
-        CertificateError::ExpiredContext { time, not_after } => {
-            return Refusal::Expired(format!(", {} ago", span(time.as_secs().saturating_sub(not_after.as_secs()))));
-        }
-        CertificateError::NotValidYetContext { time, not_before } => {
-            let wait = span(not_before.as_secs().saturating_sub(time.as_secs()));
-            format!("it is not valid before {wait} from now; compare the clocks")
-        }
-        CertificateError::UnknownIssuer => {
-            "it was issued by none of the trusted CAs, or an intermediate is missing".to_owned()
-        }
-        CertificateError::BadSignature => "a signature does not verify with the key of the trusted CA of that name; \
-            if two CAs have the same subject, both must be trusted"
-            .to_owned(),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "its extended key usage does not include clientAuth".to_owned()
-        }
-        CertificateError::BadEncoding => "it is not a well-formed certificate".to_owned(),
-        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
-            Some(webpki::Error::UnsupportedCertVersion) => {
-                "X.509 v1 certificate: issue it with extensions (v3)".to_owned()
-            }
-            Some(webpki::Error::CaUsedAsEndEntity) => {
-                "it is a CA's own certificate (CA:TRUE), which identifies no client: issue one with CA:FALSE".to_owned()
-            }
-            _ => error.to_string(),
-        },
-        _ => error.to_string(),
-    })
-}
+/// How clients' certificates are spoken of.
+const CLIENTS: Side<'static> = Side {
+    peer: "client",
+    trust: "client_auth.ca_files",
+    usage: "clientAuth",
+    pin: "list its key in `client_auth.spki_sha256` with `client_auth.mode = \"pinned\"`",
+};
 
-fn no_longer_current(ago: String) -> String {
-    format!("the revocation list of its issuer should have been replaced{ago}; fetch a newer one")
+fn flawed(flaw: &Flaw) -> Refusal {
+    match flaw {
+        Flaw::Revoked(Who::Peer) => Refusal::Revoked("the client's certificate".to_owned()),
+        Flaw::Revoked(Who::Intermediate(name) | Who::Root(name)) => {
+            Refusal::Revoked(format!("the intermediate {name}, which the client's certificate depends on,"))
+        }
+        Flaw::Expired(Who::Peer, ago) => Refusal::Expired(format!(", {} ago", span(ago.as_secs()))),
+        flaw => Refusal::Untrusted(flaw.words(&CLIENTS)),
+    }
 }
 
 /// A span of time in the largest unit that leaves a whole number above one.

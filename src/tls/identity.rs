@@ -75,7 +75,8 @@ fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) ->
     attributes.map(text).collect()
 }
 
-fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
+/// The text of an attribute, if it has a type of string that is known.
+pub(super) fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     if let Ok(text) = attribute.as_str() {
         return Some(text.to_owned());
     }

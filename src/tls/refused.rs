@@ -1,14 +1,17 @@
 //! Why there is no session with a server, in words that say what to change.
 
 use std::io;
+use std::net::IpAddr;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use thiserror::Error;
 
+use crate::authz::{AltName, printable};
 use crate::tls::client::{ConnectorOptions, NotPinned, PeerName, Verification};
 use crate::tls::identity::distinguished_name;
-use crate::tls::pem;
+use crate::tls::path::{Flaw, Side};
+use crate::tls::{pem, words};
 
 /// Why there is no session with a server. The texts name the keys of the upstream's table that are concerned.
 #[derive(Debug, Error)]
@@ -30,7 +33,7 @@ pub enum SessionError {
     NotTls(String),
     /// The two sides have nothing in common, or one of them broke the protocol.
     #[error("the TLS handshake failed: {0}")]
-    Protocol(#[source] rustls::Error),
+    Protocol(String),
     /// The server has no name that its certificate could be for.
     #[error("there is no name to verify the server by")]
     NoName,
@@ -45,6 +48,8 @@ pub(super) struct Met {
     self_signed: bool,
     /// The server has asked for a certificate.
     pub(super) asked: bool,
+    /// What is wrong with the server's certificate.
+    pub(super) flaw: Option<Flaw>,
 }
 
 impl Met {
@@ -76,57 +81,60 @@ pub(super) fn explain(error: io::Error, met: &Met, name: &PeerName, options: &Co
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             SessionError::NotTls(options.upstream.to_string())
         }
-        error => SessionError::Protocol(error),
+        error => SessionError::Protocol(words::protocol(&error, "server")),
     }
 }
 
 fn certificate(error: &CertificateError, met: &Met, name: &PeerName, options: &ConnectorOptions) -> String {
-    use CertificateError as E;
     let key = |key: &str| format!("`upstreams.{}.tls.{key}`", options.upstream);
-    match error {
-        E::UnknownIssuer => unknown_issuer(met, options),
-        E::BadSignature => format!(
-            "a signature in it does not verify with the key of the trusted CA of that name, {}; if two CAs have the same \
-             subject, both must be in {}",
-            met.issuer.as_deref().unwrap_or("?"),
-            trusted(options)
-        ),
-        E::NotValidForName => format!("it is not for {name}; set {} to a name that it has", key("server_name")),
-        E::NotValidForNameContext { presented, .. } => {
-            let names = if presented.is_empty() { "no name at all".to_owned() } else { names(presented) };
-            format!("it is for {names}, and not for {name}; set {} to a name that it has", key("server_name"))
-        }
-        E::Expired => "it has expired".to_owned(),
-        E::ExpiredContext { time, not_after } => {
-            let ago = crate::tls::handshake::span(time.as_secs().saturating_sub(not_after.as_secs()));
-            format!("it, or one that it depends on, has expired {ago} ago")
-        }
-        E::NotValidYetContext { time, not_before } => {
-            let wait = crate::tls::handshake::span(not_before.as_secs().saturating_sub(time.as_secs()));
-            format!("it is not valid before {wait} from now; compare the clocks")
-        }
-        E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
-            "its extended key usage does not include serverAuth".to_owned()
-        }
-        E::BadEncoding => "it is not a well-formed certificate".to_owned(),
-        E::Other(other) => {
-            if let Some(NotPinned(pin)) = other.0.downcast_ref::<NotPinned>() {
-                return format!("its key has the pin {pin}, which is not in {}", key("pin"));
-            }
-            match other.0.downcast_ref::<webpki::Error>() {
-                Some(webpki::Error::UnsupportedCertVersion) => {
-                    "it is an X.509 v1 certificate: issue it with extensions (v3)".to_owned()
-                }
-                Some(webpki::Error::CaUsedAsEndEntity) => format!(
-                    "it is a CA's own certificate (CA:TRUE), which is for no server: issue one with CA:FALSE, or name its \
-                     key in {} beside `insecure = true`",
-                    key("pin")
-                ),
-                _ => error.to_string(),
-            }
-        }
-        _ => error.to_string(),
+    if let CertificateError::Other(other) = error
+        && let Some(NotPinned(pin)) = other.0.downcast_ref::<NotPinned>()
+    {
+        return format!("its key has the pin {pin}, which is not in {}", key("pin"));
     }
+    match &met.flaw {
+        Some(Flaw::UnknownIssuer { .. }) => unknown_issuer(met, options),
+        Some(Flaw::Name(names)) => other_names(names, name, &key),
+        Some(flaw) => {
+            let pin = format!("name its key in {} beside `insecure = true`", key("pin"));
+            let trust = trusted(options);
+            flaw.words(&Side { peer: "server", trust: &trust, usage: "serverAuth", pin: &pin })
+        }
+        None => words::certificate(error).to_owned(),
+    }
+}
+
+/// That a certificate is for `presented`, and not for the name that the server must prove to be.
+fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> String) -> String {
+    let listed = |name: &AltName| match name {
+        AltName::Dns(text) | AltName::Uri(text) | AltName::Email(text) => printable(text),
+        AltName::Ip(ip) => ip.to_string(),
+    };
+    let usable = |name: &&AltName| matches!(name, AltName::Dns(name) if name.parse::<IpAddr>().is_err());
+    let wanted = name.to_string();
+    // An address among the DNS names is a common slip; nobody takes such a certificate for the address.
+    if presented.iter().any(|name| matches!(name, AltName::Dns(text) if *text == wanted)) {
+        return format!(
+            "{wanted} stands among its DNS names, where an address does not count; issue it with that as an IP address \
+             (subjectAltName=IP:{wanted})"
+        );
+    }
+    let all = names(&presented.iter().map(listed).collect::<Vec<_>>());
+    if presented.is_empty() {
+        return format!(
+            "it is for no name at all, and not for {name} (the subject does not count); issue it with a subjectAltName, or \
+             name its key in {} beside `insecure = true`",
+            key("pin")
+        );
+    }
+    if !presented.iter().any(|name| usable(&name) || matches!(name, AltName::Ip(_))) {
+        return format!(
+            "it is for {all}, and not for {name}: servers are verified by DNS names and IP addresses only; issue it with \
+             one, or name its key in {} beside `insecure = true`",
+            key("pin")
+        );
+    }
+    format!("it is for {all}, and not for {name}; set {} to a name that it has", key("server_name"))
 }
 
 fn unknown_issuer(met: &Met, options: &ConnectorOptions) -> String {
@@ -152,16 +160,12 @@ fn trusted(options: &ConnectorOptions) -> String {
     }
 }
 
-/// rustls writes them as `DnsName("a.example")` and `IpAddress(192.0.2.1)`.
+/// Some certificates have hundreds.
 fn names(presented: &[String]) -> String {
-    /// Some certificates have hundreds.
     const MOST: usize = 8;
-    let plain = |name: &String| {
-        let inner = name.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')')).unwrap_or(name);
-        crate::authz::printable(inner.trim_matches('"'))
-    };
+
     let more = if presented.len() > MOST { ", ..." } else { "" };
-    presented.iter().take(MOST).map(plain).collect::<Vec<_>>().join(", ") + more
+    presented.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ") + more
 }
 
 fn refusal(alert: AlertDescription, met: &Met, name: &PeerName, options: &ConnectorOptions) -> String {
@@ -180,11 +184,12 @@ fn refusal(alert: AlertDescription, met: &Met, name: &PeerName, options: &Connec
         // TLS 1.2 has no alert for this, and servers send what they like.
         AlertDescription::HandshakeFailure | AlertDescription::CertificateRequired if met.asked && !shown => {
             format!(
-                "it asked for a client certificate, and there is none ({alert:?}); name one in {}",
+                "it asked for a client certificate, and there is none ({}); name one in {}",
+                words::alert(alert),
                 key("certificate")
             )
         }
-        alert => certificate_alert(alert).unwrap_or_else(|| format!("{alert:?}")),
+        alert => certificate_alert(alert).unwrap_or_else(|| words::alert(alert)),
     }
 }
 
@@ -194,7 +199,7 @@ pub(super) fn certificate_alert(alert: AlertDescription) -> Option<String> {
     let because = match alert {
         A::CertificateRequired => {
             return Some(
-                "it requires a client certificate (CertificateRequired); name one in `tls.certificate` of the upstream"
+                "it requires a client certificate (certificate_required); name one in `tls.certificate` of the upstream"
                     .to_owned(),
             );
         }
@@ -204,5 +209,8 @@ pub(super) fn certificate_alert(alert: AlertDescription) -> Option<String> {
         A::UnknownCA => ": the server does not know the CA that issued it",
         _ => return None,
     };
-    Some(format!("it does not accept the certificate of `tls.certificate` of the upstream ({alert:?}){because}"))
+    Some(format!(
+        "it does not accept the certificate of `tls.certificate` of the upstream ({}){because}",
+        words::alert(alert)
+    ))
 }

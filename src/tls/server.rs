@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
-use rustls::{CertRevocationListError, ServerConfig, SupportedProtocolVersion};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use thiserror::Error;
 
 use crate::authz::Policy;
@@ -19,6 +19,7 @@ use crate::name::{Alpn, ServerName};
 use crate::tls::ca::CaCertificate;
 use crate::tls::certificate::Certificate;
 use crate::tls::crl::Revocation;
+use crate::tls::pinned::Pins;
 use crate::tls::provider;
 use crate::tls::signatures::Signatures;
 use crate::tls::verifier::Verifier;
@@ -62,6 +63,8 @@ pub enum ClientAuth {
     VerifyIfGiven(Verify),
     /// They must show one, and it must verify.
     RequireAndVerify(Verify),
+    /// They must show one that is known, whoever has issued it. The policy refuses some of them nevertheless.
+    Pinned(Pins, Policy),
 }
 
 /// What a certificate is verified against.
@@ -84,9 +87,9 @@ pub enum AcceptorError {
     /// Clients would have to verify, and nobody could.
     #[error("client certificates are to be verified, and there is no CA to verify them against")]
     NoAuthority,
-    /// A revocation list that the verifier cannot use.
-    #[error("a revocation list cannot be used: {0:?}")]
-    RevocationList(CertRevocationListError),
+    /// Clients would have to show a certificate that is known, and none is.
+    #[error("only certificates that are pinned are to come in, and there is none")]
+    NoPin,
     /// The TLS library does not take the options.
     #[error("these TLS options cannot be used: {0}")]
     Options(#[from] rustls::Error),

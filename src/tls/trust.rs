@@ -4,15 +4,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use rustls::RootCertStore;
 
-use crate::tls::ca::{CaCertificate, root_store};
+use crate::tls::ca::{Anchors, CaCertificate};
 
 /// The authorities whose certificates servers may show: at least one. Equal where the authorities are the same, whatever
 /// files they came from.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    pub(super) roots: Arc<RootCertStore>,
+    pub(super) anchors: Arc<Anchors>,
     digest: [u8; 32],
 }
 
@@ -33,7 +32,7 @@ impl Trust {
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());
-        Some(Self { roots: Arc::new(root_store(authorities)), digest })
+        Some(Self { anchors: Arc::new(Anchors::new(authorities)), digest })
     }
 }
 

@@ -14,15 +14,17 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
-use crate::authz::{ClientCertificate, Denied, Identity, Policy};
-use crate::tls::ca::root_store;
-use crate::tls::crl::{Depth, Expired, Revocation, Unknown};
+use crate::authz::{ClientCertificate, Denied, Identity, Policy, SpkiDigest};
+use crate::tls::ca::Anchors;
+use crate::tls::crl::Lists;
 use crate::tls::identity::identity;
-use crate::tls::server::{AcceptorError, ClientAuth, Verify};
-use crate::tls::{algorithms, provider};
+use crate::tls::path::{self, Flaw, Paths, Purpose};
+use crate::tls::pinned::{self, Pins};
+use crate::tls::server::{AcceptorError, ClientAuth};
+use crate::tls::signed::unsupported_key;
+use crate::tls::{algorithms, der, pem};
 
 /// Clients are told the names of the authorities that count (RFC 8446 §4.2.4), in a list whose length has 16 bits. A list
 /// near that would make every handshake larger than most, so it is left out: clients then choose by themselves.
@@ -61,6 +63,12 @@ pub(super) enum Fault {
     Unreadable(String),
     /// The client did not prove that it has the key (RFC 8446 §4.4.3, RFC 5246 §7.4.8): it may be somebody else's.
     Unproven,
+    /// Its key is of a kind or size by which nobody is known: which.
+    Key(String),
+    /// It does not verify.
+    Flawed(Flaw),
+    /// It is none of those that are pinned. The pin of its key.
+    NotPinned(SpkiDigest),
 }
 
 /// Runs a handshake; its output, and the certificate that the client has shown in it.
@@ -89,9 +97,18 @@ fn remember(change: impl FnOnce(&mut Option<Box<Shown>>)) {
 pub(super) struct Verifier {
     /// Whether there is a session without a certificate.
     mandatory: bool,
-    /// What verifies chains, and who comes in of those that it verifies. Without it every certificate is taken, and
-    /// none is believed.
-    chain: Option<(Arc<dyn ClientCertVerifier>, Policy)>,
+    /// Who is believed, and who comes in of those that are. Without it every certificate is taken, and none is believed.
+    belief: Option<(Belief, Policy)>,
+    /// What clients are told about that, so that they can choose a certificate.
+    hints: Vec<DistinguishedName>,
+}
+
+/// Whose certificates are believed.
+enum Belief {
+    /// Those that an authority vouches for.
+    Authorities(Paths),
+    /// Those that are known one by one.
+    Pins(Pins),
 }
 
 impl Verifier {
@@ -104,44 +121,61 @@ impl Verifier {
             // Who shows no certificate is on no list.
             ClientAuth::VerifyIfGiven(verify) => (verify.policy.allow.is_some(), Some(verify)),
             ClientAuth::RequireAndVerify(verify) => (true, Some(verify)),
+            ClientAuth::Pinned(pins, policy) => {
+                if pins.is_empty() {
+                    return Err(AcceptorError::NoPin);
+                }
+                let belief = Some((Belief::Pins(pins.clone()), policy.clone()));
+                return Ok(Some(Self { mandatory: true, belief, hints: Vec::new() }));
+            }
         };
-        let chain = verify.map(chain_verifier).transpose()?.zip(verify.map(|verify| verify.policy.clone()));
-        Ok(Some(Self { mandatory, chain }))
+        let Some(verify) = verify else { return Ok(Some(Self { mandatory, belief: None, hints: Vec::new() })) };
+        let anchors = Anchors::new(&verify.authorities);
+        if anchors.roots().is_empty() {
+            return Err(AcceptorError::NoAuthority);
+        }
+        let hints = hints(&anchors);
+        let lists = Lists::new(&verify.revocation, anchors.authorities());
+        let paths = Paths::new(Arc::new(anchors), Some(lists), Purpose::Client);
+        Ok(Some(Self { mandatory, belief: Some((Belief::Authorities(paths), verify.policy.clone())), hints }))
     }
 
-    /// Lets a client in whose chain has been verified, or not.
-    fn admit(policy: &Policy, identity: &Result<Identity, String>) -> Result<(), (Fault, CertificateError)> {
-        let identity =
-            identity.as_ref().map_err(|reason| (Fault::Unreadable(reason.clone()), CertificateError::BadEncoding))?;
-        // Inside of the verifier, because rustls answers this error with `access_denied`, and could not any more once
-        // the handshake is complete.
-        let refuse = |denied| (Fault::Denied(denied), CertificateError::ApplicationVerificationFailure);
-        policy.check(identity).map_err(refuse)
+    fn is_pinned(&self) -> bool {
+        matches!(self.belief, Some((Belief::Pins(_), _)))
+    }
+
+    /// Lets a client in who is believed, or not.
+    fn admit(policy: &Policy, identity: &Result<Identity, String>) -> Result<(), Fault> {
+        let identity = identity.as_ref().map_err(|reason| Fault::Unreadable(reason.clone()))?;
+        policy.check(identity).map_err(Fault::Denied)
     }
 }
 
-fn chain_verifier(verify: &Verify) -> Result<Arc<dyn ClientCertVerifier>, AcceptorError> {
-    let roots = Arc::new(root_store(&verify.authorities));
-    let hints: usize = roots.subjects().iter().map(|name| name.as_ref().len() + 2).sum();
-    let mut builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider()));
-    if hints > MAX_HINTS {
-        builder = builder.clear_root_hint_subjects();
+/// The names of the authorities, each of them once, if they are not too many.
+fn hints(anchors: &Anchors) -> Vec<DistinguishedName> {
+    let mut hints: Vec<DistinguishedName> = Vec::new();
+    for root in anchors.roots() {
+        let name = DistinguishedName::in_sequence(&root.subject);
+        if hints.iter().all(|known| known.as_ref() != name.as_ref()) {
+            hints.push(name);
+        }
     }
-    let Revocation { depth, unknown, expired, .. } = &verify.revocation;
-    builder = builder.with_crls(verify.revocation.ders());
-    if *depth == Depth::Leaf {
-        builder = builder.only_check_end_entity_revocation();
+    let size: usize = hints.iter().map(|name| name.as_ref().len() + 2).sum();
+    if size > MAX_HINTS { Vec::new() } else { hints }
+}
+
+impl Fault {
+    /// What rustls is told, which answers with an alert. Here, because once the handshake is complete it could not.
+    fn error(&self) -> CertificateError {
+        match self {
+            Self::Denied(_) => CertificateError::ApplicationVerificationFailure,
+            Self::Unreadable(_) => CertificateError::BadEncoding,
+            Self::Unproven => CertificateError::BadSignature,
+            Self::Key(_) => CertificateError::InvalidPurpose,
+            Self::NotPinned(_) => CertificateError::UnknownIssuer,
+            Self::Flawed(flaw) => flaw.error(),
+        }
     }
-    if *unknown == Unknown::Allow {
-        builder = builder.allow_unknown_revocation_status();
-    }
-    if *expired == Expired::Deny {
-        builder = builder.enforce_revocation_expiration();
-    }
-    builder.build().map_err(|error| match error {
-        VerifierBuilderError::InvalidCrl(error) => AcceptorError::RevocationList(error),
-        _ => AcceptorError::NoAuthority,
-    })
 }
 
 impl ClientCertVerifier for Verifier {
@@ -150,7 +184,7 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.as_ref().map_or(&[], |(chain, _)| chain.root_hint_subjects())
+        &self.hints
     }
 
     fn verify_client_cert(
@@ -160,20 +194,19 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let identity = identity(end_entity);
-        let mut fault = None;
-        let result = match &self.chain {
-            None => Ok(ClientCertVerified::assertion()),
-            Some((chain, policy)) => chain.verify_client_cert(end_entity, intermediates, now).and_then(|verified| {
-                Self::admit(policy, &identity).map_err(|(found, error)| {
-                    fault = Some(found);
-                    error
-                })?;
-                Ok(verified)
-            }),
-        };
-        let verified = self.chain.is_some() && result.is_ok();
-        remember(|shown| *shown = Some(Box::new(Shown { identity: identity.ok(), verified, fault })));
-        result
+        let result = self.belief.as_ref().map_or(Ok(()), |(belief, policy)| {
+            match belief {
+                Belief::Authorities(paths) => {
+                    paths.verify(end_entity, intermediates, None, now).map_err(Fault::Flawed)?;
+                }
+                Belief::Pins(pins) => pins.verify(end_entity, now)?,
+            }
+            Self::admit(policy, &identity)
+        });
+        let verified = self.belief.is_some() && result.is_ok();
+        let error = result.as_ref().err().map(Fault::error);
+        remember(|shown| *shown = Some(Box::new(Shown { identity: identity.ok(), verified, fault: result.err() })));
+        error.map_or_else(|| Ok(ClientCertVerified::assertion()), |error| Err(error.into()))
     }
 
     fn verify_tls12_signature(
@@ -182,7 +215,12 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        proven(verify_tls12_signature(message, certificate, signature, algorithms()))
+        let proof = if self.is_pinned() {
+            pinned::verify_tls12_signature(message, certificate, signature)
+        } else {
+            verify_tls12_signature(message, certificate, signature, algorithms())
+        };
+        proven(certificate, proof)
     }
 
     fn verify_tls13_signature(
@@ -191,7 +229,12 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        proven(verify_tls13_signature(message, certificate, signature, algorithms()))
+        let proof = if self.is_pinned() {
+            pinned::verify_tls13_signature(message, certificate, signature)
+        } else {
+            verify_tls13_signature(message, certificate, signature, algorithms())
+        };
+        proven(certificate, proof)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -200,20 +243,33 @@ impl ClientCertVerifier for Verifier {
 }
 
 /// The proof that the client has the key. In every mode there is no session without it.
-fn proven(proof: Result<HandshakeSignatureValid, rustls::Error>) -> Result<HandshakeSignatureValid, rustls::Error> {
-    if let Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) = proof {
-        remember(|shown| {
-            if let Some(shown) = shown {
-                (shown.verified, shown.fault) = (false, Some(Fault::Unproven));
-            }
-        });
-    }
-    proof
+fn proven(
+    certificate: &CertificateDer<'_>,
+    proof: Result<HandshakeSignatureValid, rustls::Error>,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let Err(rustls::Error::InvalidCertificate(_)) = proof else { return proof };
+    let parsed = pem::parse(certificate).ok();
+    let key = parsed.as_ref().and_then(|leaf| unsupported_key(der::only(leaf.public_key().raw, der::SEQUENCE)?));
+    let fault = match (key, &proof) {
+        (Some(key), _) => Fault::Key(key),
+        (None, Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature))) => Fault::Unproven,
+        _ => match path::unreadable(certificate) {
+            Some(flaw) => Fault::Flawed(flaw),
+            None => return proof,
+        },
+    };
+    let error = fault.error();
+    remember(|shown| {
+        if let Some(shown) = shown {
+            (shown.verified, shown.fault) = (false, Some(fault));
+        }
+    });
+    Err(error.into())
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verifies = self.chain.is_some();
+        let verifies = self.belief.is_some();
         f.debug_struct("Verifier").field("mandatory", &self.mandatory).field("verifies", &verifies).finish()
     }
 }

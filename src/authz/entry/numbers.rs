@@ -23,6 +23,14 @@ pub struct SpkiDigest([u8; 32]);
 )]
 pub struct SpkiError;
 
+impl SpkiDigest {
+    /// The digest.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 impl From<[u8; 32]> for SpkiDigest {
     fn from(digest: [u8; 32]) -> Self {
         Self(digest)

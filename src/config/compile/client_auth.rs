@@ -62,11 +62,12 @@ pub(super) fn compile(
     let mut reporter = Reporter { diagnostics, table: format!("tls.{name}") };
     let ca_files = nearest(chain, |auth| auth.ca_files.as_ref());
     let mut paths = Vec::new();
-    let mut cas = Vec::new();
+    let (mut cas, mut complete) = (Vec::new(), true);
     if let Some(Found { at, source, .. }) = &ca_files {
         for path in &at.value.0 {
             let (path, span) = (beside(&source.path, path), &path.span);
             let found = authorities::read(&path, span, CLIENT_CAS, files, &mut reporter.in_file(source));
+            complete &= found.is_some();
             cas.extend(found.unwrap_or_default().into_iter().flat_map(|file| file.authorities));
             paths.push(path);
         }
@@ -94,9 +95,9 @@ pub(super) fn compile(
     if let Some(allow) = &allow {
         judge_allow(allow, &mode, &mut reporter);
     }
-    let lists = revocation::compile(chain, &mode, &cas, files, &mut reporter);
+    let lists = revocation::compile(chain, &mode, complete.then_some(&*cas), files, &mut reporter);
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
-    let Lists { revocation, paths: crl_files, notices } = lists;
+    let Lists { revocation, paths: crl_files, notices, .. } = lists;
     let verify = Verify { authorities: cas, revocation: revocation.clone(), policy: policy.clone() };
     let client_auth = match mode.effective {
         ClientAuthMode::None => ClientAuth::None,

@@ -12,7 +12,7 @@ use crate::config::compile::tls::{date, read};
 use crate::config::file;
 use crate::config::files::Files;
 use crate::config::read::{In, beside};
-use crate::tls::{CaCertificate, Crl, Depth, Expired, Revocation, Unknown};
+use crate::tls::{CLOCK_SKEW, CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown};
 
 /// A list that is due within this share of its life is worth a warning, and at the latest a week before.
 const SHARE: u32 = 4;
@@ -24,13 +24,20 @@ pub(super) struct Lists {
     pub(super) revocation: Revocation,
     pub(super) paths: Vec<PathBuf>,
     pub(super) notices: Vec<Notice>,
+    intermediates: Intermediates,
 }
 
-/// Reads what the nearest tables of `chain` say. Nothing of it can be used if a mistake has been reported.
+/// Certificates of CAs that stand beside their lists, so that it is known whose these are. They are not trusted: a client
+/// has to send them.
+#[derive(Default)]
+struct Intermediates(Vec<CaCertificate>);
+
+/// Reads what the nearest tables of `chain` say. Nothing of it can be used if a mistake has been reported. `authorities` are
+/// those of ca_files, if all of them could be read.
 pub(super) fn compile(
     chain: &[&In<file::Tls>],
     mode: &Mode<'_>,
-    authorities: &[CaCertificate],
+    authorities: Option<&[CaCertificate]>,
     files: &mut Files,
     reporter: &mut Reporter<'_>,
 ) -> Lists {
@@ -54,9 +61,10 @@ pub(super) fn compile(
         let help = "name a file, or remove it".to_owned();
         report.error(&found.at.span, "client_auth.crl_files names no file", help);
     }
-    lists.judge(&found.at.span, authorities, &mut report);
-    // What a file that cannot be read would have held is not known.
-    if complete {
+    // What a file that cannot be read would have held is not known, be it of a list or of a CA.
+    if let Some(authorities) = authorities.filter(|authorities| complete && !authorities.is_empty())
+        && lists.judge(&found.at.span, authorities, &mut report)
+    {
         lists.miss(&found.at.span, authorities, &mut report);
     }
     lists
@@ -92,7 +100,10 @@ impl Lists {
                 continue;
             };
             match Crl::parse_bundle(&bytes) {
-                Ok(found) => self.revocation.lists.extend(found),
+                Ok(found) => {
+                    self.revocation.lists.extend(found);
+                    self.intermediates.read(&bytes);
+                }
                 Err(error) => {
                     report.error(span, format_args!("client_auth.crl_files: {}: {error}", path.display()), None);
                     complete = false;
@@ -102,26 +113,60 @@ impl Lists {
         complete
     }
 
-    /// Says which lists cannot be right, and by when the others have to be replaced.
-    fn judge(&mut self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) {
+    /// Says which lists cannot be right, and by when the others have to be replaced. Whether all of them can.
+    fn judge(&mut self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) -> bool {
         let now = SystemTime::now();
-        for list in self.revocation.newest() {
-            if list.is_signed_by(authorities) == Some(false) {
-                let issuer = list.issuer();
-                let message =
-                    format!("client_auth.crl_files: the list of {issuer} is not signed by the CA of that name");
-                let help = "every client of this CA would be refused; fetch its list again, or, if the CA has a new key, \
-                            make a list with that";
-                report.error(span, message, help.to_owned());
+        let covered = self.revocation.covered(authorities);
+        let every_ca_has_one = authorities.iter().all(|authority| covered.contains(&authority));
+        let mut sound = true;
+        for list in &self.revocation.lists {
+            let Err(reason) = list.speaks_for(authorities) else { continue };
+            let issuer = list.issuer();
+            if reason == NotSpoken::Stranger && self.intermediates.speaks(list, authorities) {
+                continue;
             }
-            let Some(due) = list.next_update() else { continue };
+            let message = format!("client_auth.crl_files: the list of {issuer} speaks for none of ca_files: {reason}");
+            if reason == NotSpoken::Stranger && every_ca_has_one {
+                // Each CA has its own, so this may be one of a CA below them.
+                let help = format!(
+                    "it counts only if {issuer} is an intermediate whose certificate comes with a client; {BESIDE}"
+                );
+                report.warning(span, message, help);
+                continue;
+            }
+            sound = false;
+            let help = match reason {
+                NotSpoken::Stranger => {
+                    format!("give the lists of the CAs in ca_files; if {issuer} is an intermediate, {BESIDE}")
+                }
+                NotSpoken::OtherName => "a list has the name of its CA; fetch it again, or issue it anew".to_owned(),
+                NotSpoken::OtherKey => {
+                    "fetch the list again; if the CA has a new key, add its new certificate to ca_files, \
+                    or make a list with the key that is there"
+                        .to_owned()
+                }
+                NotSpoken::Key(_) | NotSpoken::Signature(_) => {
+                    "sign by RSA (2048 to 8192 bits), ECDSA or Ed25519, with SHA-256 or more".to_owned()
+                }
+            };
+            report.error(span, message, help);
+        }
+        for list in self.revocation.newest(authorities) {
+            let issuer = list.issuer();
+            if list.this_update() > now + CLOCK_SKEW {
+                let message =
+                    format!("the revocation list of {issuer} is from the future, {}", date(list.this_update()));
+                let help =
+                    "compare the clocks of this machine and of the CA; until then the list before it counts, too";
+                report.warning(span, message, help.to_owned());
+            }
+            let due = list.next_update();
             let life = due.duration_since(list.this_update()).unwrap_or_default();
             let margin = WEEK.min(life / SHARE);
             let meaning = match self.revocation.expired {
                 Expired::Deny => "from then on every client it is asked about is refused",
                 Expired::Allow => "it counts all the same (expired = \"allow\")",
             };
-            let issuer = list.issuer();
             if due < now {
                 let message = format!("the revocation list of {issuer} should have been replaced by {}", date(due));
                 report.warning(span, message, format!("fetch a newer one; {meaning}"));
@@ -134,17 +179,39 @@ impl Lists {
                 self.notices.push(Notice { at: due - margin, message: format!("{message}; {meaning}") });
             }
         }
+        sound
     }
 
     /// Says of which authorities there is no list.
     fn miss(&self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) {
-        if self.revocation.unknown == Unknown::Deny {
-            for authority in authorities.iter().filter(|authority| !self.revocation.covers(authority)) {
-                let message = format!("client_auth.crl_files: there is no list of {}", authority.subject());
-                let help = "every client that this CA issued a certificate for is refused; add its list, or write \
-                            `crl = { unknown = \"allow\" }`";
-                report.warning(span, message, help.to_owned());
-            }
+        if self.revocation.unknown != Unknown::Deny {
+            return;
         }
+        let covered = self.revocation.covered(authorities);
+        for authority in authorities.iter().filter(|authority| !covered.contains(authority)) {
+            let message = format!("client_auth.crl_files: there is no list of {}", authority.subject());
+            let help = "every client that this CA issued a certificate for is refused; add its list, or write \
+                        `crl = { unknown = \"allow\" }`";
+            report.warning(span, message, help.to_owned());
+        }
+    }
+}
+
+const BESIDE: &str = "put its certificate into the file of its list";
+
+impl Intermediates {
+    /// The certificates beside lists. What else stands there has been judged with the lists.
+    fn read(&mut self, bytes: &[u8]) {
+        self.0.extend(CaCertificate::parse_store(bytes).0);
+    }
+
+    /// Whether one of them that one of `authorities` vouches for has issued `list`.
+    fn speaks(&self, list: &Crl, authorities: &[CaCertificate]) -> bool {
+        let mut known = authorities.to_vec();
+        let mut left: Vec<&CaCertificate> = self.0.iter().collect();
+        while let Some(at) = left.iter().position(|own| known.iter().any(|ca| own.is_issued_by(ca))) {
+            known.push(left.swap_remove(at).clone());
+        }
+        list.speaks_for(&known).is_ok()
     }
 }

@@ -12,6 +12,7 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::{FromDer, X509Extension};
 use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate};
 
+use crate::tls::der::significant;
 use crate::tls::pem;
 use crate::tls::pki::object::{self, Object};
 use crate::tls::pki::{Authority, PkiError, Validity, pem_block};
@@ -168,12 +169,6 @@ pub fn parse_serial(text: &str) -> Option<Vec<u8>> {
         (0..even.len()).step_by(2).map(|at| u8::from_str_radix(&even[at..at + 2], 16).ok()).collect();
     let bytes = significant(&bytes?).to_vec();
     (bytes.len() <= 20).then_some(bytes)
-}
-
-/// Without the zero bytes at the front, which say nothing; one remains of nothing but zeros.
-pub(super) fn significant(bytes: &[u8]) -> &[u8] {
-    let zeros = bytes.iter().take(bytes.len().saturating_sub(1)).take_while(|&&byte| byte == 0).count();
-    &bytes[zeros..]
 }
 
 fn entry(revoked: &RevokedCertificate<'_>) -> Result<RevokedCertParams, PkiError> {

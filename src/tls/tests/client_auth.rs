@@ -12,7 +12,7 @@ fn verdict(result: &Result<Accepted, Refusal>) -> &'static str {
         Err(Refusal::NoCertificate) => "no certificate",
         Err(Refusal::Untrusted(_)) => "untrusted",
         Err(Refusal::Expired(_)) => "expired",
-        Err(Refusal::Revoked) => "revoked",
+        Err(Refusal::Revoked(_)) => "revoked",
         Err(Refusal::NotAllowed(_)) => "not allowed",
         Err(Refusal::Client(_)) => "refused by the client",
         Err(Refusal::Io(_)) => "broken",

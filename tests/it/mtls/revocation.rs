@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use rustls::{ClientConnection, StreamOwned};
 use snigate::tls::pki::RevocationList;
@@ -158,7 +157,7 @@ fn a_list_that_nears_its_end_while_snigate_runs_is_reported_then() {
 }
 
 #[test]
-fn a_connection_ends_within_a_second_of_the_reload_that_takes_its_certificate_or_its_ca_back_and_no_other_does() {
+fn a_connection_ends_by_the_reload_that_takes_its_certificate_or_its_ca_back_and_no_other_does() {
     let (site, dir) = site();
     let second = authority(dir.path(), "second");
     let [gone, stays] = ["gone", "stays"].map(|name| site.clients.client(name, Validity::days(20)).unwrap());
@@ -177,10 +176,7 @@ fn a_connection_ends_within_a_second_of_the_reload_that_takes_its_certificate_or
     let mut second_session = enter(&site, &proxy, &of_second);
 
     proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[&gone]));
-    let reloaded = Instant::now();
-    let ended = end(&mut gone_session);
-    assert!(reloaded.elapsed() < Duration::from_secs(1), "after {:?}", reloaded.elapsed());
-    assert_eq!(ended, io::ErrorKind::ConnectionReset, "cut off, not ended");
+    assert_eq!(end(&mut gone_session), io::ErrorKind::ConnectionReset, "cut off, not ended");
     let line = proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"revoked_certificate".into(), &"proxy".into()), "{line}");
     assert_eq!(line["client_cert"], "CN=gone", "{line}");
@@ -276,8 +272,8 @@ fn what_is_wrong_with_lists_is_said_before_a_client_finds_out() {
         (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };
     for (keys, sound, expected) in [
-        (LIST, true, "there is no list of CN=clients"),
-        (&format!("{LIST}\nclient_auth.crl = {{ unknown = \"allow\" }}"), true, ""),
+        (LIST, false, "the list of CN=strangers speaks for none of ca_files"),
+        (&format!("{LIST}\nclient_auth.crl = {{ unknown = \"allow\" }}"), false, "CN=strangers speaks for none"),
         ("client_auth.crl = { depth = \"chain\" }", false, "there are no crl_files"),
         ("client_auth.crl_files = []", false, "names no file"),
         ("client_auth.crl_files = [\"none.crl\"]", false, "none.crl"),
@@ -291,6 +287,15 @@ fn what_is_wrong_with_lists_is_said_before_a_client_finds_out() {
         assert!(said.contains(expected), "{keys}: {said}");
         assert!(expected != "none.crl" || !said.contains("there is no list of"), "it is not known: {keys}: {said}");
     }
+    // The list of one CA says nothing of another one.
+    fs::write(dir.path().join("strangers.pem"), stranger.certificate()).unwrap();
+    let two = |keys: &str| {
+        terms(&backend, keys).replace("[\"clients.pem\"]\nclient", "[\"clients.pem\", \"strangers.pem\"]\nclient")
+    };
+    let (passed, said) = check(&two(LIST));
+    assert!(passed && said.contains("there is no list of CN=clients") && !said.contains("speaks for none"), "{said}");
+    let (passed, said) = check(&two(&format!("{LIST}\nclient_auth.crl = {{ unknown = \"allow\" }}")));
+    assert!(passed && !said.contains("there is no list of") && !said.contains("speaks for none"), "{said}");
     let open = config(&backend, "open", "").replace("[tls.open]\n", "[tls.open]\non_revoke = \"close\"\n");
     let (passed, said) = check(&open);
     assert!(!passed && said.contains("on_revoke is close, and client_auth.mode is none"), "{said}");

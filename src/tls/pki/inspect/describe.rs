@@ -14,12 +14,13 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::authz::printable;
 use crate::tls::certificate::system_time;
+use crate::tls::der::significant;
 use crate::tls::identity::{alt_names, distinguished_name, fingerprint, hex};
 use crate::tls::pem;
 use crate::tls::pki::Subject;
 use crate::tls::pki::inspect::Writer;
 use crate::tls::pki::request::add;
-use crate::tls::pki::revocation::{REASONS, significant};
+use crate::tls::pki::revocation::REASONS;
 
 impl Writer<'_> {
     /// A public key.

@@ -9,10 +9,10 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::tls::certificate::system_time;
+use crate::tls::der::significant;
 use crate::tls::identity::distinguished_name;
 use crate::tls::pki::inspect::Writer;
 use crate::tls::pki::object::Der;
-use crate::tls::pki::revocation::significant;
 use crate::tls::pki::{Key, is_issued_by, may_issue};
 use crate::tls::{algorithms, pem};
 

@@ -1,0 +1,124 @@
+//! Clients that are known one by one, without an authority: each by its key or by its certificate.
+//!
+//! A certificate that is pinned vouches for its owner and for nobody else. What it says of itself counts for nothing but
+//! its dates: neither who has issued it, nor whether it calls itself a CA's, nor what it is for. That its owner has the key
+//! is proved in the handshake.
+
+use std::collections::BTreeSet;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::verify_tls13_signature_with_raw_key;
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct};
+use webpki::RawPublicKeyEntity;
+
+use crate::authz::SpkiDigest;
+use crate::tls::algorithms;
+use crate::tls::certificate::system_time;
+use crate::tls::identity::sha256;
+use crate::tls::path::{self, Flaw, Who};
+use crate::tls::pem::{self, BundleError};
+use crate::tls::verifier::Fault;
+
+/// The keys and certificates that are known. Which of the two a client has is all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pins {
+    /// SHA-256 digests of SubjectPublicKeyInfos.
+    keys: BTreeSet<[u8; 32]>,
+    /// SHA-256 digests of certificates.
+    certificates: BTreeSet<[u8; 32]>,
+    dates: Dates,
+}
+
+/// The proof that a client has the key of `certificate`: of the key alone, since the library would read the rest, and
+/// refuses versions before 3.
+pub(super) fn verify_tls12_signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let spki = spki(certificate)?;
+    let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
+    let mut of_scheme = algorithms().mapping.iter().filter(|(scheme, _)| *scheme == signature.scheme);
+    let verifies = |by: &&dyn SignatureVerificationAlgorithm| key.verify_signature(*by, message, signature.signature());
+    // Here a scheme does not say on which curve a key is (RFC 5246 §7.4.1.4.1): one of several fits.
+    if of_scheme.any(|(_, all)| all.iter().any(|by| verifies(by).is_ok())) {
+        Ok(HandshakeSignatureValid::assertion())
+    } else {
+        Err(CertificateError::BadSignature.into())
+    }
+}
+
+/// The same in TLS 1.3.
+pub(super) fn verify_tls13_signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    verify_tls13_signature_with_raw_key(message, &spki(certificate)?, signature, algorithms())
+}
+
+fn spki(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, CertificateError> {
+    let parsed = pem::parse(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(SubjectPublicKeyInfoDer::from(parsed.public_key().raw.to_vec()))
+}
+
+/// What the dates of a certificate that is pinned say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dates {
+    /// Before and after them nobody comes in by it.
+    #[default]
+    Verify,
+    /// Nothing.
+    Ignore,
+}
+
+impl Pins {
+    /// No key and no certificate yet.
+    #[must_use]
+    pub fn new(dates: Dates) -> Self {
+        Self { dates, ..Self::default() }
+    }
+
+    /// Whoever has this key comes in, whatever certificate it is in.
+    pub fn add_key(&mut self, key: &SpkiDigest) {
+        self.keys.insert(*key.as_bytes());
+    }
+
+    /// Whoever has the key of one of the certificates in `bytes` comes in by that one: PEM with any number of them, or one
+    /// in DER, of any version of X.509. How many there are.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or when one block of the file cannot be read.
+    pub fn add_certificates(&mut self, bytes: &[u8]) -> Result<usize, BundleError> {
+        let found = pem::certificates(bytes)?;
+        self.certificates.extend(found.iter().map(|der| sha256(der)));
+        Ok(found.len())
+    }
+
+    /// Whether nobody comes in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.certificates.is_empty()
+    }
+
+    /// That the owner of `leaf` is known.
+    pub(super) fn verify(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Fault> {
+        let certificate = pem::parse(leaf).map_err(|_| Fault::Flawed(Flaw::Malformed(Who::Peer)))?;
+        let key = sha256(certificate.public_key().raw);
+        if !self.keys.contains(&key) && !self.certificates.contains(&sha256(leaf)) {
+            return Err(Fault::NotPinned(key.into()));
+        }
+        if self.dates == Dates::Ignore {
+            return Ok(());
+        }
+        let now = path::system_time(now);
+        let validity = certificate.validity();
+        let (begin, end) = (system_time(validity.not_before), system_time(validity.not_after));
+        if let Some(ago) = now.duration_since(end).ok().filter(|ago| !ago.is_zero()) {
+            return Err(Fault::Flawed(Flaw::Expired(Who::Peer, ago)));
+        }
+        begin.duration_since(now).map_or(Ok(()), |wait| Err(Fault::Flawed(Flaw::Early(Who::Peer, wait))))
+    }
+}
