@@ -192,6 +192,57 @@ impl fmt::Display for Alpn {
     }
 }
 
+/// The protocols that a client offers, in its order, as they stand in its hello (RFC 7301 §3.1): a list of tens of
+/// thousands costs no more than a copy of its bytes.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AlpnList(Box<[u8]>);
+
+impl AlpnList {
+    /// The protocols in `list`, each of which begins with its length in one byte.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, one is empty, or one is cut short.
+    pub fn new(list: &[u8]) -> Result<Self, AlpnError> {
+        let mut rest = list;
+        while let Some((&length, behind)) = rest.split_first() {
+            rest = behind.get(usize::from(length)..).filter(|_| length > 0).ok_or(AlpnError)?;
+        }
+        if list.is_empty() { Err(AlpnError) } else { Ok(Self(list.into())) }
+    }
+
+    /// Each protocol, as its bytes.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (&length, behind) = rest.split_first()?;
+            let (protocol, others) = behind.split_at_checked(length.into())?;
+            rest = others;
+            Some(protocol)
+        })
+    }
+
+    /// The first `most` of them.
+    #[must_use]
+    pub fn first(&self, most: usize) -> Vec<Alpn> {
+        let few: Vec<&[u8]> = self.iter().take(most).collect();
+        few.into_iter().map(|protocol| Alpn(protocol.into())).collect()
+    }
+
+    /// Whether `protocol` is offered, and nothing else is.
+    #[must_use]
+    pub fn is_only(&self, protocol: &[u8]) -> bool {
+        self.iter().eq([protocol])
+    }
+}
+
+impl fmt::Debug for AlpnList {
+    /// The first few, since a client may offer thousands.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.first(16)).finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,5 +311,26 @@ mod tests {
             assert_eq!(text.parse::<NamePattern>(), Err(NameError::Wildcard), "{text}");
         }
         assert_eq!("*.".parse::<NamePattern>(), Err(NameError::Empty));
+    }
+
+    #[test]
+    fn a_list_of_protocols_is_taken_if_its_lengths_agree() {
+        for (list, expected) in [
+            (&b""[..], None),
+            (b"\0", None),
+            (b"\x02h2\0", None),
+            (b"\x03h2", None),
+            (b"\x02h2\x08http/1.", None),
+            (b"\x02h2", Some(&["h2"][..])),
+            (b"\x02h2\x08http/1.1\x02h2", Some(&["h2", "http/1.1", "h2"])),
+        ] {
+            let read = AlpnList::new(list).ok().map(|list| list.first(9));
+            let expected = expected.map(|protocols| protocols.iter().map(|text| text.parse().unwrap()).collect());
+            assert_eq!(read, expected, "{}", list.escape_ascii());
+        }
+        let list = AlpnList::new(b"\x02h2\x01a").unwrap();
+        assert_eq!(list.first(1), ["h2".parse().unwrap()]);
+        assert!(!list.is_only(b"h2") && !AlpnList::default().is_only(b"h2"));
+        assert!(AlpnList::new(b"\x02h2").unwrap().is_only(b"h2"));
     }
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use snigate::proxy::Error;
 use snigate::telemetry::Outcome;
 use snigate::tls::pki::{Authority, RevocationList, Validity};
-use snigate::wire::HelloParser;
+use snigate::wire::{HelloParser, Preamble};
 
 fn readme() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -39,18 +39,29 @@ fn row(readme: &str, outcome: Outcome) -> String {
 #[test]
 fn the_table_of_outcomes_names_the_alerts_that_are_sent_before_tls_begins() {
     let readme = readme();
-    let malformed = HelloParser::new().feed(&[22, 3, 1, 0, 4, 2, 0, 0, 0]).unwrap_err();
+    let malformed = [
+        &[22, 3, 1, 0, 4, 2, 0, 0, 0][..],
+        &[23, 3, 3],
+        &[22, 3, 1, 0x40, 1],
+        &[22, 3, 1, 0, 0],
+        &[22, 3, 1, 0, 1, 1, 22, 2, 0],
+    ];
+    let malformed = malformed.map(|bytes| Error::Hello(HelloParser::new().feed(bytes).unwrap_err()));
     let not_tls = HelloParser::new().feed(b"GET / HTTP/1.1\r\n").unwrap_err();
     for error in [
         Error::NoRoute,
         Error::Rejected,
         Error::NameNotCovered("a.example".parse().unwrap()),
-        Error::Hello(malformed),
+        Error::NoValidationRoute(None),
         Error::Hello(not_tls),
+        Error::OtherProtocol(Preamble::of(b"GET / HTTP/1.1")),
         Error::NoProxyHeader,
         Error::HelloTimeout,
         Error::HandshakeTimeout,
-    ] {
+    ]
+    .into_iter()
+    .chain(malformed)
+    {
         let row = row(&readme, error.ending().outcome);
         match error.alert() {
             Some(alert) => assert!(row.contains(&format!("({})", alert.record()[6])), "{alert:?} is not in: {row}"),

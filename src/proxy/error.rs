@@ -11,7 +11,7 @@ use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::{HandshakeError, Refusal, refused_certificate};
 use crate::upstream::ConnectError;
 use crate::wire::proxy_header::HeaderError;
-use crate::wire::{Alert, HelloError};
+use crate::wire::{Alert, HelloError, Preamble};
 
 /// Why a connection failed.
 #[derive(Debug, Error)]
@@ -43,6 +43,9 @@ pub enum Error {
          a connection begins with one, and with no second one"
     )]
     UnexpectedProxyHeader,
+    /// The client speaks another protocol.
+    #[error("the first bytes are not those of a TLS handshake: {0}")]
+    OtherProtocol(Preamble),
     /// The client's first bytes are not an acceptable ClientHello.
     #[error(transparent)]
     Hello(HelloError),
@@ -52,6 +55,14 @@ pub enum Error {
     /// No route takes the client.
     #[error("no route takes this client")]
     NoRoute,
+    /// No route takes a client that validates a name by `tls-alpn-01` (RFC 8737).
+    #[error(
+        "a validation by tls-alpn-01, which offers acme-tls/1 only, and no route takes it; a route that does: \
+         [routes.validation] sni = \"{}\" alpn = \"acme-tls/1\" action = \"passthrough\" \
+         upstream = \"HOST:PORT of the ACME client\"",
+        validated(_0)
+    )]
+    NoValidationRoute(Option<ServerName>),
     /// The route rejects its clients.
     #[error("the route rejects its clients")]
     Rejected,
@@ -74,8 +85,8 @@ impl Error {
     #[must_use]
     pub fn alert(&self) -> Option<Alert> {
         match self {
-            Self::Hello(HelloError::Malformed(_)) => Some(Alert::DecodeError),
-            Self::NoRoute | Self::NameNotCovered(_) => Some(Alert::UnrecognizedName),
+            Self::Hello(HelloError::Malformed(fault)) => Some(fault.alert()),
+            Self::NoRoute | Self::NoValidationRoute(_) | Self::NameNotCovered(_) => Some(Alert::UnrecognizedName),
             Self::Rejected => Some(Alert::AccessDenied),
             Self::Connect(_) => Some(Alert::InternalError),
             _ => None,
@@ -96,12 +107,13 @@ impl Error {
             Self::NoProxyHeader | Self::IncompleteProxyHeader | Self::ProxyHeader(_) => {
                 Ending::because(O::BadProxyHeader, P::Client, self)
             }
-            Self::UnexpectedProxyHeader => Ending::because(O::NotTls, P::Client, self),
+            Self::UnexpectedProxyHeader | Self::OtherProtocol(_) => Ending::because(O::NotTls, P::Client, self),
             Self::Hello(HelloError::NotTls) => Ending::new(O::NotTls, P::Client),
             Self::Hello(error @ HelloError::TooLarge { .. }) => Ending::because(O::HelloTooLarge, P::Client, error),
             Self::Hello(error @ HelloError::Malformed(_)) => Ending::because(O::MalformedHello, P::Client, error),
             Self::Limit(limit) => limited(limit),
             Self::NoRoute => Ending::new(O::NoRoute, P::Proxy),
+            Self::NoValidationRoute(_) => Ending::because(O::NoRoute, P::Proxy, self),
             Self::Rejected => Ending::new(O::Rejected, P::Proxy),
             Self::NameNotCovered(_) => Ending::because(O::NameNotCovered, P::Proxy, self),
             Self::HandshakeTimeout => Ending::new(O::HandshakeTimeout, P::Client),
@@ -109,6 +121,11 @@ impl Error {
             Self::Relay(error) => relayed(error),
         }
     }
+}
+
+/// What a route for this name has as its `sni`.
+fn validated(name: &Option<ServerName>) -> &str {
+    name.as_ref().map_or("*", ServerName::as_str)
 }
 
 fn unreached(error: &ConnectError) -> Ending {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::net::{Transport, with_scratch};
 use crate::proxy::Error;
 use crate::wire::proxy_header::is_recognisable;
-use crate::wire::{ClientHello, HelloError, HelloParser};
+use crate::wire::{ClientHello, HelloError, HelloParser, Preamble};
 
 /// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all the way.
 pub(super) async fn read(
@@ -56,6 +56,7 @@ fn take(
         Some(Err(Error::Hello(HelloError::NotTls))) if is_recognisable(parser.received()) => {
             Err(Error::UnexpectedProxyHeader)
         }
+        Some(Err(Error::Hello(HelloError::NotTls))) => Err(Error::OtherProtocol(Preamble::of(parser.received()))),
         Some(Err(error)) => Err(error),
         None if parser.received().is_empty() => Err(Error::Silent),
         None => Err(Error::HelloTimeout),

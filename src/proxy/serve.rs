@@ -26,6 +26,9 @@ use crate::wire::{ClientHello, RequestedName, reframe};
 /// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
 const MAX_LOGGED_ALPN: usize = 16;
 
+/// The only protocol that a validation by `tls-alpn-01` offers (RFC 8737 §3).
+const ACME_TLS: &[u8] = b"acme-tls/1";
+
 /// Serves a connection in a task of its own, or refuses it where it is one too many.
 pub(super) fn start(connections: &Arc<Connections>, port: &Arc<Port>, client: Transport, addr: ClientAddr) {
     let listener = port.listener.load();
@@ -113,15 +116,20 @@ async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -
     }
     session.record.hello = Some(session.record.accepted.elapsed());
     debug!(id = format_args!("{:016x}", session.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
-    let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &hello.alpn };
+    let alpn = listener.routes.relevant(&hello.alpn);
+    let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &alpn };
     // A name that is none (with a port in it, say) must not pass for no name: nobody configured a route for it.
     let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
     let route = if routable { listener.routes.lookup(&key).cloned() } else { None };
     if let Some(Action::Terminate(..)) = route.as_ref().map(|route| &route.action) {
         session.signatures = Signatures::of(&hello);
     }
+    let is_validation = hello.alpn.is_only(ACME_TLS);
     remember(hello, session);
-    let route = route.ok_or(Error::NoRoute)?;
+    let Some(route) = route else {
+        let name = || session.record.server_name.name().cloned();
+        return Err(if is_validation { Error::NoValidationRoute(name()) } else { Error::NoRoute });
+    };
     session.matched(&route).map_err(Error::Limit)?;
     Ok((route, preface))
 }
@@ -143,11 +151,9 @@ async fn read_proxied(
     hello::read_behind(&behind, client, deadline, &mut session.record.received).await
 }
 
-fn remember(mut hello: ClientHello, session: &mut Session) {
-    hello.alpn.truncate(MAX_LOGGED_ALPN);
-    hello.alpn.shrink_to_fit();
+fn remember(hello: ClientHello, session: &mut Session) {
     session.record.server_name = hello.server_name;
-    session.record.alpn = hello.alpn;
+    session.record.alpn = hello.alpn.first(MAX_LOGGED_ALPN);
 }
 
 /// Tells the client why, where that can be told before TLS has begun, and closes.

@@ -3,6 +3,7 @@
 //! Of all rules that match a client the most specific one takes it. The order in which they were written never matters,
 //! and two rules that no client could tell apart are an [`Overlap`], not a choice.
 
+mod named;
 mod table;
 
 use std::cmp::Reverse;
@@ -37,7 +38,7 @@ pub struct Key<'a> {
     pub name: Option<&'a ServerName>,
     /// Its address, if it has one: a client over a unix socket is in no range.
     pub client: Option<IpAddr>,
-    /// The protocols it offers, the preferred one first.
+    /// The protocols it offers, the preferred one first. Of a list of the client's making, what [`Table::relevant`] leaves.
     pub alpn: &'a [Alpn],
 }
 

@@ -3,13 +3,14 @@
 //! A name is looked up whole, then without its first label, then as `*`. Under each name the sources are grouped by the
 //! length of their prefix, so that a client's address is looked up once per length in use, not once per range.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::addr::Cidr;
-use crate::name::{Alpn, NamePattern, ServerName};
+use crate::name::{Alpn, AlpnList, NamePattern, ServerName};
+use crate::route::named::Named;
 use crate::route::{Key, Rule};
 
 /// An immutable index over rules.
@@ -29,6 +30,8 @@ struct Index {
     /// Other rules that take clients without a name: only a client that just one of them takes is served.
     nameless: Sources,
     nameless_rivals: Option<(usize, usize)>,
+    /// The protocols that any rule is for.
+    named: Named,
 }
 
 /// Two rules that take the same clients with the same right. The numbers are their places in the list given to `build`.
@@ -78,7 +81,13 @@ impl<T> Table<T> {
         let mut index = Index::default();
         let mut overlaps = Vec::new();
         let mut nameless = Vec::new();
+        let mut named = BTreeSet::new();
         for (number, rule) in rules.into_iter().enumerate() {
+            for protocol in &rule.alpn {
+                if !named.contains(protocol) {
+                    named.insert(protocol.clone());
+                }
+            }
             for name in &rule.names {
                 let sources = match name {
                     NamePattern::Exact(exact) => index.exact.entry(exact.clone()).or_default(),
@@ -99,11 +108,19 @@ impl<T> Table<T> {
             }
             targets.push(rule.target);
         }
+        index.named = Named::new(named);
         index.nameless_rivals = if index.nameless_any.anywhere.any.is_some() { None } else { rivals(&nameless) };
         (Self { targets, index: Arc::new(index) }, overlaps)
     }
 
-    /// The target of the rule that takes this client, if there is one.
+    /// Of the protocols that a client offers, those that some rule is for, in the client's order and each once: no others
+    /// count for [`lookup`](Self::lookup). A client may offer tens of thousands, and they are gone through once.
+    #[must_use]
+    pub fn relevant(&self, offered: &AlpnList) -> Vec<Alpn> {
+        self.index.named.among(offered)
+    }
+
+    /// The target of the rule that takes this client, if there is one. The work grows with the protocols in `key`.
     ///
     /// A client without a name is taken by a rule that is not strict: by the most specific that names `*`, or else by
     /// the only one that takes it. Where several would, none does.
@@ -401,6 +418,7 @@ mod tests {
             alpn in subsequence(PROTOCOLS, 0..=3).prop_shuffle(),
         ) {
             let name = name.map(|n| n.parse().unwrap());
+            let offered: Vec<u8> = alpn.iter().flat_map(|n| [&[u8::try_from(n.len()).unwrap()], n.as_bytes()].concat()).collect();
             let alpn: Vec<Alpn> = alpn.iter().map(|n| n.parse().unwrap()).collect();
             let key = Key { name: name.as_ref(), client: Some(client.parse().unwrap()), alpn: &alpn };
             let (table, overlaps) = Table::build(rules.clone());
@@ -415,6 +433,8 @@ mod tests {
             if overlaps.is_empty() {
                 prop_assert_eq!(table.lookup(&key), naive(&rules, &key));
                 prop_assert_eq!(table.lookup(&key), other.lookup(&key));
+                let relevant = AlpnList::new(&offered).map_or_else(|_| Vec::new(), |offered| table.relevant(&offered));
+                prop_assert_eq!(table.lookup(&Key { alpn: &relevant, ..key }), table.lookup(&key));
                 prop_assert_eq!(table.nameless_rivals().is_some(), other.nameless_rivals().is_some());
                 if key.name.is_none() && table.lookup(&key).is_none() {
                     let takers = rules.iter().filter(|rule| rule.judge(&key).is_ok()).count();

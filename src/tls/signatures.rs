@@ -25,16 +25,16 @@ impl Signatures {
     /// which may have tens of thousands of entries.
     #[must_use]
     pub fn of(hello: &ClientHello) -> Self {
-        let usable = if hello.versions.contains(&TLS13) {
+        let usable = if hello.versions.contains(TLS13) {
             // RFC 8446 §4.2.3: the schemes of PKCS #1 v1.5 are for certificates only.
             Self::all().without(PKCS1.into_iter().collect())
         } else {
             let offered =
-                provider().cipher_suites.iter().filter(|suite| hello.cipher_suites.contains(&suite.suite().into()));
+                provider().cipher_suites.iter().filter(|suite| hello.cipher_suites.contains(suite.suite().into()));
             offered.flat_map(signs_with).copied().collect()
         };
-        let schemes: Self = hello.signature_schemes.iter().map(|scheme| SignatureScheme::from(*scheme)).collect();
-        schemes.both(usable)
+        let schemes = SCHEMES.into_iter().filter(|scheme| hello.signature_schemes.contains((*scheme).into()));
+        usable.both(schemes.collect())
     }
 
     /// Those that `key` can make.
@@ -96,16 +96,17 @@ const SCHEMES: [SignatureScheme; 10] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::RequestedName;
+    use crate::name::AlpnList;
+    use crate::wire::{Numbers, RequestedName};
 
     fn hello(versions: &[u16], cipher_suites: &[u16], signature_schemes: &[u16]) -> Signatures {
         Signatures::of(&ClientHello {
             server_name: RequestedName::Absent,
-            alpn: Vec::new(),
-            versions: versions.to_vec(),
-            cipher_suites: cipher_suites.to_vec(),
-            groups: Vec::new(),
-            signature_schemes: signature_schemes.to_vec(),
+            alpn: AlpnList::default(),
+            versions: versions.into(),
+            cipher_suites: cipher_suites.into(),
+            groups: Numbers::default(),
+            signature_schemes: signature_schemes.into(),
             ech: false,
         })
     }

@@ -2,7 +2,9 @@
 
 mod alert;
 mod client_hello;
+mod preamble;
 pub mod proxy_header;
 
-pub use alert::Alert;
-pub use client_hello::{ClientHello, HelloError, HelloParser, Malformed, RequestedName, reframe};
+pub use alert::{Alert, AlertDescription, FirstAlert};
+pub use client_hello::{ClientHello, HelloError, HelloParser, Malformed, Numbers, RequestedName, reframe};
+pub use preamble::Preamble;

@@ -3,32 +3,30 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use tls_parser::nom::error::ErrorKind;
-use tls_parser::{Err as NomError, TlsExtensionType, parse_tls_handshake_client_hello};
-
 use super::Malformed;
-use super::extensions::{number, numbers, protocols, server_name, short_vector, vector, whole, without_grease};
-use crate::name::{Alpn, ServerName};
+use super::extensions::{number, server_name, short_vector, vector, whole};
+use super::kinds::Kinds;
+use super::numbers::Numbers;
+use crate::name::{AlpnList, ServerName};
 
 /// What a client asks for before anything is encrypted (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2).
 ///
-/// Only what a route is chosen by or a log shows. The lists keep the client's order, and lack the reserved values that
-/// clients strew in to keep servers tolerant (GREASE, RFC 8701); the list of an absent extension is empty.
+/// Only what a route is chosen by or a log shows. The lists keep the client's order; that of an absent extension is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHello {
     /// The name of the server that the client wants.
     pub server_name: RequestedName,
     /// The application protocols offered (RFC 7301). GREASE, which looks like any protocol here, is kept.
-    pub alpn: Vec<Alpn>,
+    pub alpn: AlpnList,
     /// The versions offered, such as 0x0304 for TLS 1.3: `supported_versions`, or else only the legacy version.
-    pub versions: Vec<u16>,
+    pub versions: Numbers,
     /// The cipher suites offered (RFC 8446 §B.4), such as 0x1301 for TLS_AES_128_GCM_SHA256. In TLS 1.2 they also say
     /// which kinds of keys a server may have (RFC 5246 §7.4.2).
-    pub cipher_suites: Vec<u16>,
+    pub cipher_suites: Numbers,
     /// The groups offered for the key exchange (RFC 8446 §4.2.7), such as 0x11ec for X25519MLKEM768.
-    pub groups: Vec<u16>,
+    pub groups: Numbers,
     /// The signature schemes accepted (RFC 8446 §4.2.3).
-    pub signature_schemes: Vec<u16>,
+    pub signature_schemes: Numbers,
     /// Whether an encrypted hello is inside (RFC 9849). Browsers pretend so always, and nobody but the server with the
     /// key can tell; [`server_name`](Self::server_name) is that of the outer hello.
     pub ech: bool,
@@ -70,70 +68,58 @@ impl fmt::Display for RequestedName {
 impl ClientHello {
     /// Reads the message's `body`, which follows its four-byte header.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Malformed> {
-        let (rest, fixed) = parse_tls_handshake_client_hello(body).map_err(|error| match error {
-            NomError::Incomplete(_) => Malformed::Truncated,
-            NomError::Error(error) | NomError::Failure(error) => match error.code {
-                ErrorKind::Verify => Malformed::SessionId,
-                _ => Malformed::ListLength,
-            },
-        })?;
-        if fixed.ciphers.is_empty() {
-            return Err(Malformed::NoCipherSuite);
-        }
-        if fixed.comp.is_empty() {
-            return Err(Malformed::NoCompression);
-        }
-        if !rest.is_empty() {
-            return Err(if fixed.ext.is_some() { Malformed::TrailingBytes } else { Malformed::ExtensionsTruncated });
-        }
-
+        let Fixed { version, suites, compression, extensions } = Fixed::read(body)?;
         let mut hello = Self {
             server_name: RequestedName::Absent,
-            alpn: Vec::new(),
-            versions: vec![fixed.version.0],
-            cipher_suites: without_grease(fixed.ciphers.len(), fixed.ciphers.iter().map(|suite| suite.0)),
-            groups: Vec::new(),
-            signature_schemes: Vec::new(),
+            alpn: AlpnList::default(),
+            versions: Numbers::from(&[version][..]),
+            cipher_suites: Numbers::read(suites).ok_or(Malformed::NoCipherSuite)?,
+            groups: Numbers::default(),
+            signature_schemes: Numbers::default(),
             ech: false,
         };
-        hello.read_extensions(fixed.ext.unwrap_or_default())?;
+        hello.read_extensions(extensions)?;
+        // RFC 5246 §7.4.1.2 wants `null` among them, RFC 8446 §4.1.2 nothing else.
+        if !compression.contains(&NULL) || (hello.versions.contains(TLS13) && compression != [NULL]) {
+            return Err(Malformed::Compression);
+        }
         Ok(hello)
     }
 
-    // tls-parser's own loop over the extensions ends in silence at the first whose content it dislikes, which would hide
-    // a server_name behind it.
     fn read_extensions(&mut self, mut extensions: &[u8]) -> Result<(), Malformed> {
-        let mut kinds = Vec::with_capacity(USUAL_EXTENSIONS);
+        let mut kinds = Kinds::default();
         while !extensions.is_empty() {
             let (kind, rest) = number(extensions).ok_or(Malformed::ExtensionsTruncated)?;
             let (content, rest) = vector(rest).ok_or(Malformed::ExtensionsTruncated)?;
+            if !kinds.insert(kind) {
+                return Err(Malformed::DuplicateExtension(kind));
+            }
+            // RFC 8446 §4.2.11: what a server must check before anything else that it reads there.
+            if kind == PRE_SHARED_KEY && !rest.is_empty() {
+                return Err(Malformed::PreSharedKey);
+            }
             self.read_extension(kind, content)?;
-            kinds.push(kind);
             extensions = rest;
         }
-        // Sorted, because a hello has room for 16384 extensions, too many to compare each with each.
-        kinds.sort_unstable();
-        match kinds.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(Malformed::DuplicateExtension(pair[0])),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn read_extension(&mut self, kind: u16, content: &[u8]) -> Result<(), Malformed> {
-        match TlsExtensionType(kind) {
-            TlsExtensionType::ServerName => self.server_name = server_name(content)?,
-            TlsExtensionType::ApplicationLayerProtocolNegotiation => {
-                self.alpn = whole(vector(content)).and_then(protocols).ok_or(Malformed::Alpn)?;
+        match kind {
+            SERVER_NAME => self.server_name = server_name(content)?,
+            ALPN => {
+                self.alpn = whole(vector(content)).and_then(|list| AlpnList::new(list).ok()).ok_or(Malformed::Alpn)?;
             }
-            TlsExtensionType::SupportedVersions => {
-                self.versions = whole(short_vector(content)).and_then(numbers).ok_or(Malformed::SupportedVersions)?;
+            SUPPORTED_VERSIONS => {
+                self.versions =
+                    whole(short_vector(content)).and_then(Numbers::read).ok_or(Malformed::SupportedVersions)?;
             }
-            TlsExtensionType::SupportedGroups => {
-                self.groups = whole(vector(content)).and_then(numbers).ok_or(Malformed::SupportedGroups)?;
+            SUPPORTED_GROUPS => {
+                self.groups = whole(vector(content)).and_then(Numbers::read).ok_or(Malformed::SupportedGroups)?;
             }
-            TlsExtensionType::SignatureAlgorithms => {
+            SIGNATURE_ALGORITHMS => {
                 self.signature_schemes =
-                    whole(vector(content)).and_then(numbers).ok_or(Malformed::SignatureAlgorithms)?;
+                    whole(vector(content)).and_then(Numbers::read).ok_or(Malformed::SignatureAlgorithms)?;
             }
             ENCRYPTED_CLIENT_HELLO => self.ech = true,
             _ => {}
@@ -142,16 +128,63 @@ impl ClientHello {
     }
 }
 
-/// Browsers send about 18, other clients fewer.
-const USUAL_EXTENSIONS: usize = 24;
+/// What every hello begins with (RFC 8446 §4.1.2), without the random bytes and the session's identifier.
+struct Fixed<'a> {
+    version: u16,
+    suites: &'a [u8],
+    compression: &'a [u8],
+    extensions: &'a [u8],
+}
 
-/// The extension of encrypted hellos (RFC 9849), which tls-parser does not know yet.
-const ENCRYPTED_CLIENT_HELLO: TlsExtensionType = TlsExtensionType(0xfe0d);
+impl<'a> Fixed<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        let (version, rest) = number(body).ok_or(Malformed::Truncated)?;
+        let (_random, rest) = rest.split_at_checked(32).ok_or(Malformed::Truncated)?;
+        if rest.first().is_some_and(|length| *length > 32) {
+            return Err(Malformed::SessionId);
+        }
+        let (_session, rest) = short_vector(rest).ok_or(Malformed::Truncated)?;
+        let (length, behind) = number(rest).ok_or(Malformed::Truncated)?;
+        if length % 2 != 0 {
+            return Err(Malformed::ListLength);
+        }
+        let (suites, rest) = behind.split_at_checked(length.into()).ok_or(Malformed::ListLength)?;
+        let (&length, behind) = rest.split_first().ok_or(Malformed::Truncated)?;
+        let (compression, rest) = behind.split_at_checked(length.into()).ok_or(Malformed::ListLength)?;
+        if compression.is_empty() {
+            return Err(Malformed::NoCompression);
+        }
+        let (extensions, rest) = match rest {
+            [] => (rest, rest),
+            _ => vector(rest).ok_or(Malformed::ExtensionsTruncated)?,
+        };
+        if rest.is_empty() {
+            Ok(Self { version, suites, compression, extensions })
+        } else {
+            Err(Malformed::TrailingBytes)
+        }
+    }
+}
+
+const TLS13: u16 = 0x0304;
+
+/// The only compression method there is (RFC 5246 §6.1).
+const NULL: u8 = 0;
+
+// The types of the extensions that are read (RFC 8446 §4.2, RFC 9849 for the last).
+const SERVER_NAME: u16 = 0;
+const SUPPORTED_GROUPS: u16 = 10;
+const SIGNATURE_ALGORITHMS: u16 = 13;
+const ALPN: u16 = 16;
+const PRE_SHARED_KEY: u16 = 41;
+const SUPPORTED_VERSIONS: u16 = 43;
+const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
 #[cfg(test)]
 mod tests {
     use super::super::builder::{HelloBuilder, server_name, short_vector, vector};
     use super::*;
+    use crate::name::Alpn;
 
     #[test]
     fn a_hello_tells_what_the_client_offers_without_its_grease() {
@@ -164,16 +197,18 @@ mod tests {
             .extension(13, &vector(&[4, 3, 8, 4]))
             .extension(0xfe0d, &[0, 1, 2, 3])
             .extension(0xfafa, &[0]);
-        let expected = ClientHello {
-            server_name: RequestedName::Name("vault.example.net".parse().unwrap()),
-            alpn: [&b"h2"[..], b"http/1.1", b"\x1a\x1a"].map(|protocol| Alpn::new(protocol).unwrap()).to_vec(),
-            versions: vec![0x0304, 0x0303],
-            cipher_suites: vec![0x1301, 0xc02b],
-            groups: vec![0x11ec, 29],
-            signature_schemes: vec![0x0403, 0x0804],
-            ech: true,
-        };
-        assert_eq!(ClientHello::parse(&hello.body()), Ok(expected));
+        let hello = ClientHello::parse(&hello.body()).unwrap();
+        assert_eq!(hello.server_name, RequestedName::Name("vault.example.net".parse().unwrap()));
+        assert_eq!(
+            hello.alpn.first(9),
+            [&b"h2"[..], b"http/1.1", b"\x1a\x1a"].map(|protocol| Alpn::new(protocol).unwrap())
+        );
+        let numbers = |numbers: &Numbers| numbers.iter().collect::<Vec<_>>();
+        assert_eq!(numbers(&hello.versions), [0x0304, 0x0303]);
+        assert_eq!(numbers(&hello.cipher_suites), [0x1301, 0xc02b]);
+        assert_eq!(numbers(&hello.groups), [0x11ec, 29]);
+        assert_eq!(numbers(&hello.signature_schemes), [0x0403, 0x0804]);
+        assert!(hello.ech);
     }
 
     #[test]
@@ -182,11 +217,11 @@ mod tests {
         for hello in [HelloBuilder::new(), empty_block] {
             let expected = ClientHello {
                 server_name: RequestedName::Absent,
-                alpn: Vec::new(),
-                versions: vec![0x0303],
-                cipher_suites: vec![0x1301],
-                groups: Vec::new(),
-                signature_schemes: Vec::new(),
+                alpn: AlpnList::default(),
+                versions: Numbers::from(&[0x0303][..]),
+                cipher_suites: Numbers::from(&[0x1301][..]),
+                groups: Numbers::default(),
+                signature_schemes: Numbers::default(),
                 ech: false,
             };
             assert_eq!(ClientHello::parse(&hello.body()), Ok(expected), "{:?}", hello.extensions);
@@ -216,6 +251,29 @@ mod tests {
         ] {
             assert_eq!(ClientHello::parse(&body), Err(expected), "{what}");
         }
+    }
+
+    #[test]
+    fn null_is_among_the_compression_methods_and_alone_in_tls_1_3() {
+        let versions = short_vector(&[3, 4, 3, 3]);
+        for (methods, in_tls_1_2, in_tls_1_3) in
+            [(&[0][..], true, true), (&[1, 0], true, false), (&[0, 64], true, false), (&[1], false, false)]
+        {
+            let hello = HelloBuilder { compression: methods.to_vec(), ..HelloBuilder::named("a.example") };
+            let with_1_3 = hello.clone().extension(43, &versions);
+            for (hello, expected) in [(hello, in_tls_1_2), (with_1_3, in_tls_1_3)] {
+                let error = ClientHello::parse(&hello.body()).err();
+                assert_eq!(error, (!expected).then_some(Malformed::Compression), "{methods:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_follows_a_pre_shared_key() {
+        let hello = HelloBuilder::named("a.example").extension(41, b"whatever");
+        assert!(ClientHello::parse(&hello.body()).is_ok());
+        let hello = hello.extension(21, &[]);
+        assert_eq!(ClientHello::parse(&hello.body()), Err(Malformed::PreSharedKey));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use thiserror::Error;
 
 use super::MAX_HELLO;
+use crate::wire::Alert;
 
 /// Why a client's first bytes cannot be routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HelloError {
-    /// The client speaks something else (HTTP, SSH, a PROXY header, the SSLv2 format), or TLS but no handshake.
+    /// The client speaks something else (HTTP, SSH, a PROXY header, the SSLv2 format), or its first word is an alert.
     #[error("the first bytes are not those of a TLS handshake")]
     NotTls,
     /// The handshake header announces more than 64 KiB.
@@ -27,7 +28,11 @@ pub enum HelloError {
 /// than the one it was routed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
-    /// A record's version is not one of SSL 3.0 to TLS 1.3 (RFC 8446 §5.1, appendix D.5).
+    /// The first record is one of TLS, and of another content type than a handshake (RFC 8446 §5).
+    #[error("a record of type {0} comes before it")]
+    Preceded(u8),
+    /// The version of a record behind the first is none of TLS: its first byte is not 3. What the second one says means
+    /// nothing (RFC 8446 §5.1, RFC 5246 appendix E.1).
     #[error("a record has the version {0:#06x}")]
     RecordVersion(u16),
     /// A handshake record without content (RFC 8446 §5.1).
@@ -60,6 +65,9 @@ pub enum Malformed {
     /// No compression method is offered, not even `null`.
     #[error("it offers no compression method")]
     NoCompression,
+    /// `null` is not among the compression methods, or another one is in a hello of TLS 1.3 (RFC 8446 §4.1.2).
+    #[error("its compression methods are not `null` alone")]
+    Compression,
     /// The extensions' length goes beyond the message, or an extension's length beyond the extensions.
     #[error("its extensions are cut short")]
     ExtensionsTruncated,
@@ -69,6 +77,9 @@ pub enum Malformed {
     /// Two extensions of this type (RFC 8446 §4.2).
     #[error("it has two extensions of type {0}")]
     DuplicateExtension(u16),
+    /// Another extension follows `pre_shared_key` (RFC 8446 §4.2.11).
+    #[error("pre_shared_key is not its last extension")]
+    PreSharedKey,
     /// The lengths in `server_name` contradict each other.
     #[error("the lengths in server_name do not agree")]
     ServerNameLength,
@@ -99,4 +110,42 @@ pub enum Malformed {
     /// `signature_algorithms` is not a list of schemes (RFC 8446 §4.2.3).
     #[error("its signature_algorithms is not a list of schemes")]
     SignatureAlgorithms,
+}
+
+impl Malformed {
+    /// What the client is told (RFC 8446 §6.2).
+    ///
+    /// A length that is wrong, or a list with fewer entries than it must have, is an error of decoding. What can be
+    /// decoded, and must not be, is an illegal parameter.
+    #[must_use]
+    pub const fn alert(self) -> Alert {
+        match self {
+            Self::Preceded(_) | Self::Interrupted(_) | Self::NotClientHello(_) | Self::Followed => {
+                Alert::UnexpectedMessage
+            }
+            Self::RecordVersion(_) => Alert::ProtocolVersion,
+            Self::RecordTooLong(_) => Alert::RecordOverflow,
+            Self::Compression
+            | Self::DuplicateExtension(_)
+            | Self::PreSharedKey
+            | Self::ServerNameType(_)
+            | Self::ServerNameTooLong(_)
+            | Self::ServerNameByte(_) => Alert::IllegalParameter,
+            Self::EmptyRecord
+            | Self::Truncated
+            | Self::SessionId
+            | Self::ListLength
+            | Self::NoCipherSuite
+            | Self::NoCompression
+            | Self::ExtensionsTruncated
+            | Self::TrailingBytes
+            | Self::ServerNameLength
+            | Self::ServerNameEmpty
+            | Self::ServerNameSeveral
+            | Self::Alpn
+            | Self::SupportedVersions
+            | Self::SupportedGroups
+            | Self::SignatureAlgorithms => Alert::DecodeError,
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! What extensions contain: a name, lists, and the vectors that they are made of.
 
 use super::{Malformed, RequestedName};
-use crate::name::Alpn;
 
 /// The one name in a `server_name` extension (RFC 6066 §3).
 pub(super) fn server_name(content: &[u8]) -> Result<RequestedName, Malformed> {
@@ -34,40 +33,6 @@ fn requested(text: &str) -> RequestedName {
         Ok(name) => RequestedName::Name(name),
         Err(_) => RequestedName::Unusable(text.into()),
     }
-}
-
-/// The protocols in a list of them, of which each begins with its length.
-pub(super) fn protocols(mut list: &[u8]) -> Option<Vec<Alpn>> {
-    let mut protocols = Vec::new();
-    while !list.is_empty() {
-        let (protocol, rest) = short_vector(list)?;
-        protocols.push(Alpn::new(protocol).ok()?);
-        list = rest;
-    }
-    (!protocols.is_empty()).then_some(protocols)
-}
-
-/// The 16-bit numbers in a list of them, without GREASE.
-pub(super) fn numbers(list: &[u8]) -> Option<Vec<u16>> {
-    let (pairs, []) = list.as_chunks() else { return None };
-    if pairs.is_empty() {
-        return None;
-    }
-    Some(without_grease(pairs.len(), pairs.iter().map(|pair| u16::from_be_bytes(*pair))))
-}
-
-/// Of `count` numbers those that mean something.
-pub(super) fn without_grease(count: usize, numbers: impl Iterator<Item = u16>) -> Vec<u16> {
-    // At once: a list that is filtered does not tell how long it will be, and would grow in steps.
-    let mut meant = Vec::with_capacity(count);
-    meant.extend(numbers.filter(|number| !is_grease(*number)));
-    meant
-}
-
-/// Whether the value is reserved by RFC 8701 §2: 0x0a0a, 0x1a1a, and so on to 0xfafa.
-fn is_grease(value: u16) -> bool {
-    let [high, low] = value.to_be_bytes();
-    high == low && low & 0x0f == 0x0a
 }
 
 /// The 16-bit number at the start of `bytes`, and what follows it.

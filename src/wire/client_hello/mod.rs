@@ -6,12 +6,15 @@
 mod body;
 mod error;
 mod extensions;
+mod kinds;
+mod numbers;
 
 use std::borrow::Cow;
 use std::iter;
 
 pub use body::{ClientHello, RequestedName};
 pub use error::{HelloError, Malformed};
+pub use numbers::Numbers;
 
 /// Collects what a client sends until that holds a whole ClientHello.
 ///
@@ -83,8 +86,14 @@ impl HelloParser {
     }
 
     fn read(&mut self) -> Result<Option<ClientHello>, HelloError> {
-        if !matches!(self.received.as_slice(), [] | [HANDSHAKE] | [HANDSHAKE, 3, ..]) {
-            return Err(HelloError::NotTls);
+        match *self.received.as_slice() {
+            [] | [HANDSHAKE] | [HANDSHAKE, 3, ..] => {}
+            [CHANGE_CIPHER_SPEC | APPLICATION_DATA | HEARTBEAT] => return Ok(None),
+            [kind @ (CHANGE_CIPHER_SPEC | APPLICATION_DATA | HEARTBEAT), 3, ..] => {
+                return Err(Malformed::Preceded(kind).into());
+            }
+            // An alert is no more answered than another protocol (RFC 8446 §6.2).
+            _ => return Err(HelloError::NotTls),
         }
         let Some(end) = self.scan()? else { return Ok(None) };
         let message = join(self.received.get(..end).unwrap_or_default());
@@ -155,8 +164,8 @@ impl<'a> Record<'a> {
         }
         if let [_, major, minor, ..] = *bytes {
             let version = u16::from_be_bytes([major, minor]);
-            // RFC 8446 §5.1 wants the version ignored; what has never been one betrays that this is no record.
-            if !(0x0300..=0x0304).contains(&version) {
+            // RFC 8446 §5.1 wants the version ignored, and TLS 1.2 (RFC 5246 appendix E.1) any that begins so taken.
+            if major != 3 {
                 return Err(Malformed::RecordVersion(version));
             }
         }
@@ -184,8 +193,10 @@ impl Message {
 
     /// Counts the next `bytes` of the message: its whole length, once its header says so.
     fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, HelloError> {
-        for (field, byte) in self.header.iter_mut().skip(self.taken).zip(bytes) {
-            *field = *byte;
+        if self.taken < Self::HEADER {
+            for (field, byte) in self.header.iter_mut().skip(self.taken).zip(bytes) {
+                *field = *byte;
+            }
         }
         self.taken += bytes.len();
         let [kind, high, middle, low] = self.header;
@@ -217,8 +228,11 @@ fn join(records: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(message)
 }
 
-/// The content type of a handshake record (RFC 8446 §5.1).
+// The content types of records (RFC 8446 §5.1, RFC 6520 §3). That of an alert is 21.
+const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
+const HEARTBEAT: u8 = 24;
 
 /// The type of the handshake message (RFC 8446 §4).
 const CLIENT_HELLO: u8 = 1;

@@ -10,7 +10,7 @@ use snigate::wire::{HelloError, HelloParser};
 
 use super::{answer, echo};
 use crate::support::backend::read_to_end;
-use crate::support::hello::{Handmade, alert, hello, record, records, server_names};
+use crate::support::hello::{Handmade, alert, hello, hello_with, record, records, server_names};
 use crate::support::socket::read_until_closed;
 
 #[test]
@@ -51,7 +51,7 @@ fn a_hello_with_one_wrong_byte_reaches_the_server_only_if_its_name_is_right() {
             let expected = match HelloParser::new().feed(&bytes) {
                 Ok(Some(hello)) if hello.server_name.to_string() == "vault.example.net" => bytes.clone(),
                 Ok(Some(_)) => alert(112).to_vec(),
-                Err(HelloError::Malformed(_)) => alert(50).to_vec(),
+                Err(HelloError::Malformed(fault)) => alert(fault.alert().code()).to_vec(),
                 Ok(None) | Err(_) => Vec::new(),
             };
             assert_eq!(answer(&proxy, [bytes.as_slice()]), expected, "byte {at} of {}", hello.escape_ascii());
@@ -66,43 +66,46 @@ fn a_hello_with_one_wrong_byte_reaches_the_server_only_if_its_name_is_right() {
 }
 
 #[test]
-fn a_malformed_hello_gets_a_decode_error() {
+fn a_malformed_hello_gets_the_alert_for_its_fault() {
     let (backend, mut proxy) = echo("*");
     let good = Handmade::named(b"a.example");
     let half = record(22, &good.message()[..30]);
     let named = |content: &[u8]| Handmade::default().extension(0, content).bytes();
-    for (what, bytes) in [
-        ("two server names", named(&server_names(&[b"a.example", b"b.example"]))),
-        ("twice the same server name", named(&server_names(&[b"a.example", b"a.example"]))),
-        ("two server_name extensions", good.clone().extension(0, &server_names(&[b"b.example"])).bytes()),
-        ("an empty server_name", named(b"")),
-        ("an empty name", named(&server_names(&[b""]))),
-        ("a name of another type", named(b"\0\x0c\x01\0\x09a.example")),
-        ("a list longer than its extension", named(b"\0\x0d\0\0\x09a.example")),
-        ("a name longer than its list", named(b"\0\x0c\0\0\x0aa.example")),
-        ("NUL in the name", Handmade::named(b"a.example\0.evil").bytes()),
-        ("a line break in the name", Handmade::named(b"a.example\r\nx: y").bytes()),
-        ("an escape in the name", Handmade::named(b"\x1b[31ma.example").bytes()),
-        ("a name that is not ASCII", Handmade::named("bücher.example".as_bytes()).bytes()),
-        ("a name of 256 bytes", Handmade::named(&[b'a'; 256]).bytes()),
-        ("an empty list of protocols", good.clone().extension(16, &[0, 0]).bytes()),
-        ("the same extension twice", good.clone().extension(23, &[]).extension(23, &[]).bytes()),
-        ("an empty record first", vec![22, 3, 1, 0, 0]),
-        ("an empty record between", [half.clone(), record(22, &[])].concat()),
-        ("an alert between", [half.clone(), record(21, &[1, 0])].concat()),
-        ("data between", [half.clone(), record(23, b"data")].concat()),
-        ("a record of SSL 2 between", [&half[..], &[22, 2, 0, 0, 9]].concat()),
-        ("a record that announces too much", vec![22, 3, 1, 0x40, 1]),
-        ("another message in the same record", record(22, &[good.message(), vec![1]].concat())),
-        ("another message first", record(22, &[2, 0, 0, 0])),
-        ("an empty message", record(22, &[1, 0, 0, 0])),
-        ("bytes behind the extensions", {
+    for (code, what, bytes) in [
+        (10, "a change of ciphers first", record(20, &[1])),
+        (10, "data first", record(23, b"data")),
+        (47, "an extension behind the pre-shared key", good.clone().extension(41, &[0]).extension(21, &[]).bytes()),
+        (50, "two server names", named(&server_names(&[b"a.example", b"b.example"]))),
+        (50, "twice the same server name", named(&server_names(&[b"a.example", b"a.example"]))),
+        (47, "two server_name extensions", good.clone().extension(0, &server_names(&[b"b.example"])).bytes()),
+        (50, "an empty server_name", named(b"")),
+        (50, "an empty name", named(&server_names(&[b""]))),
+        (47, "a name of another type", named(b"\0\x0c\x01\0\x09a.example")),
+        (50, "a list longer than its extension", named(b"\0\x0d\0\0\x09a.example")),
+        (50, "a name longer than its list", named(b"\0\x0c\0\0\x0aa.example")),
+        (47, "NUL in the name", Handmade::named(b"a.example\0.evil").bytes()),
+        (47, "a line break in the name", Handmade::named(b"a.example\r\nx: y").bytes()),
+        (47, "an escape in the name", Handmade::named(b"\x1b[31ma.example").bytes()),
+        (47, "a name that is not ASCII", Handmade::named("bücher.example".as_bytes()).bytes()),
+        (47, "a name of 256 bytes", Handmade::named(&[b'a'; 256]).bytes()),
+        (50, "an empty list of protocols", good.clone().extension(16, &[0, 0]).bytes()),
+        (47, "the same extension twice", good.clone().extension(23, &[]).extension(23, &[]).bytes()),
+        (50, "an empty record first", vec![22, 3, 1, 0, 0]),
+        (50, "an empty record between", [half.clone(), record(22, &[])].concat()),
+        (10, "an alert between", [half.clone(), record(21, &[1, 0])].concat()),
+        (10, "data between", [half.clone(), record(23, b"data")].concat()),
+        (70, "a record of SSL 2 between", [&half[..], &[22, 2, 0, 0, 9]].concat()),
+        (22, "a record that announces too much", vec![22, 3, 1, 0x40, 1]),
+        (10, "another message in the same record", record(22, &[good.message(), vec![1]].concat())),
+        (10, "another message first", record(22, &[2, 0, 0, 0])),
+        (50, "an empty message", record(22, &[1, 0, 0, 0])),
+        (50, "bytes behind the extensions", {
             let mut message = [good.message(), vec![0]].concat();
             message[3] += 1;
             records(&message, 1 << 14)
         }),
     ] {
-        assert_eq!(answer(&proxy, [bytes.as_slice()]), alert(50), "{what}");
+        assert_eq!(answer(&proxy, [bytes.as_slice()]), alert(code), "{what}");
         let line = proxy.next_access();
         assert_eq!((&line["outcome"], &line["by"]), (&"malformed_hello".into(), &"client".into()), "{what}: {line}");
         assert!(line["detail"].as_str().is_some_and(|detail| detail.starts_with("malformed")), "{what}: {line}");
@@ -124,15 +127,17 @@ fn the_alert_reaches_a_client_that_has_more_to_say() {
 #[test]
 fn another_protocol_is_closed_at_once_and_without_an_alert() {
     let (backend, mut proxy) = echo("*");
-    for bytes in [
-        &b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n"[..],
-        b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
-        b"\x80\x2e\x01\x00\x02",
-        b"\x15\x03\x01\x00\x02\x02\x00",
-        b"\x16\x02\x00",
-        b"\n",
-        b"\0",
+    for (bytes, detail) in [
+        (&b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n"[..], "plain HTTP (method GET)"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
+        (b"\0\0\0\x08\x04\xd2\x16\x2f", "PostgreSQL's request for TLS (SSLRequest)"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "a PROXY header where the hello should begin"),
+        (b"\x80\x2e\x01\x00\x02", "SSL 2"),
+        (b"\x15\x03\x01\x00\x02\x02\x00", "a TLS alert"),
+        (b"\x16\x02\x00", "16 02 00"),
+        (b"\x1b[31m", "1b 5b 33 31 6d"),
+        (b"\n", "0a"),
+        (b"\0", "00"),
     ] {
         // The client goes on waiting for an answer.
         let mut client = proxy.connect();
@@ -141,7 +146,38 @@ fn another_protocol_is_closed_at_once_and_without_an_alert() {
         let line = proxy.next_access();
         assert_eq!((&line["outcome"], &line["by"]), (&"not_tls".into(), &"client".into()), "{line}");
         assert_eq!(line["received"], bytes.len());
+        assert!(line["detail"].as_str().unwrap().contains(detail), "{line}");
         assert!(line["duration_ms"].as_f64().unwrap() < 2000.0, "not by the deadline, which is 5 s: {line}");
+    }
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn a_validation_that_no_route_takes_is_told_which_route_would() {
+    let (backend, mut proxy) = echo("a.example");
+    for (name, alpn, expected) in [
+        ("b.example", &["acme-tls/1"][..], Some(r#"sni = "b.example" alpn = "acme-tls/1""#)),
+        ("192.0.2.1", &["acme-tls/1"], Some(r#"sni = "*" alpn = "acme-tls/1""#)),
+        ("b.example", &["acme-tls/1", "h2"], None),
+        ("b.example", &["h2"], None),
+        ("b.example", &[], None),
+    ] {
+        assert_eq!(answer(&proxy, [hello_with(name, alpn).as_slice()]), alert(112), "{name} {alpn:?}");
+        let line = proxy.next_access();
+        assert_eq!(line["outcome"], "no_route", "{line}");
+        match expected {
+            Some(route) => {
+                let detail = line["detail"].as_str().unwrap();
+                assert!(detail.contains(route) && !detail.contains('\n'), "{line}");
+                // What it says is what a configuration says.
+                let (_, lines) = detail.split_once(": ").unwrap();
+                let lines =
+                    lines.replace("] ", "]\n").replace("\" ", "\"\n").replace("HOST:PORT of the ACME client", "h:1");
+                let route: toml::Table = lines.parse().unwrap_or_else(|error| panic!("{lines}: {error}"));
+                assert_eq!(route["routes"]["validation"]["action"].as_str(), Some("passthrough"));
+            }
+            None => assert!(line["detail"].is_null(), "{line}"),
+        }
     }
     assert_eq!(backend.accepted(), 0);
 }
