@@ -121,7 +121,10 @@ impl Drop for Session {
             }
             self.place.live.cut().cloned().unwrap_or(Ending::new(Outcome::Drained, Party::Proxy))
         };
-        let ending = ending.unwrap_or_else(unfinished);
+        let mut ending = ending.unwrap_or_else(unfinished);
+        if let (None, Some(alert)) = (&ending.detail, self.meter.alert) {
+            ending.detail = Some(format!("the server answered alert {alert}").into());
+        }
         self.record.sent += self.meter.sent;
         self.record.received += self.meter.received;
         self.record.truncated = self.meter.client_truncated || self.meter.server_truncated;

@@ -11,6 +11,7 @@ use crate::net::Stream;
 use crate::relay::flow::{End, Ends, Fault, Flow};
 use crate::relay::watch::{Alarm, Waits, Watch};
 use crate::relay::{Error, Meter, Options, Side, ending};
+use crate::wire::FirstAlert;
 
 /// The state of a relay.
 pub(super) struct Duplex<'a> {
@@ -25,6 +26,8 @@ pub(super) struct Duplex<'a> {
     /// Boxed: few relays end so, and none is to be larger for it.
     abort: Option<Box<Abort>>,
     first_end: Option<Side>,
+    /// What the server's first bytes are.
+    answer: FirstAlert,
     watch: Watch,
     /// The relay has lasted for a while, and the kernel has been asked to look after its sides.
     lasts: bool,
@@ -57,7 +60,8 @@ impl<'a> Duplex<'a> {
     ) -> Self {
         let (up, down, watch) = (Flow::default(), Flow::default(), Watch::default());
         let lasts = options.liveness.due_after().is_none();
-        Self { client, upstream, meter, options, up, down, abort: None, first_end: None, watch, lasts }
+        let (first_end, answer) = (None, FirstAlert::default());
+        Self { client, upstream, meter, options, up, down, abort: None, first_end, answer, watch, lasts }
     }
 
     /// Moves bytes until both sides have ended or one has failed. `timer` must stay the same from poll to poll.
@@ -141,12 +145,18 @@ impl<'a> Duplex<'a> {
     /// Polls the flow that comes from this side.
     fn poll_flow(&mut self, cx: &mut Context<'_>, from: Side) -> Poll<Result<(), Fault>> {
         let side = from;
-        let Self { client, upstream, meter, up, down, first_end, .. } = self;
+        let Self { client, upstream, meter, up, down, first_end, answer, .. } = self;
+        // Where snigate ends TLS, what looks like an alert is the server's data.
+        let mut first = (side == Side::Server && !answer.is_decided() && !client.is_tls()).then_some(answer);
         let (flow, back, from, to, moved, truncated) = match side {
             Side::Client => (up, down, client, upstream, &mut meter.received, &mut meter.client_truncated),
             Side::Server => (down, up, upstream, client, &mut meter.sent, &mut meter.server_truncated),
         };
-        let polled = flow.poll(cx, &mut Ends { from, to, last: back.is_finished() }, moved);
+        let polled =
+            flow.poll(cx, &mut Ends { from, to, last: back.is_finished(), first: first.as_deref_mut() }, moved);
+        if let Some(answer) = first {
+            meter.alert = answer.alert();
+        }
         *truncated |= flow.end() == Some(End::Truncated);
         if flow.end().is_some() {
             first_end.get_or_insert(side);

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use crate::net::{SCRATCH, Stream, with_scratch};
 use crate::relay::ending;
 use crate::relay::pipe::{self, Lease};
+use crate::wire::FirstAlert;
 
 /// The bytes on their way from one stream to the other.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) struct Ends<'a> {
     pub(super) to: &'a mut Stream,
     /// Both streams are closed as soon as this flow is over, so that a FIN of its own would be a wasted system call.
     pub(super) last: bool,
+    /// Looks at the first bytes, as long as they may be an alert.
+    pub(super) first: Option<&'a mut FirstAlert>,
 }
 
 /// Which end of a flow failed, and how.
@@ -189,6 +192,9 @@ impl Flow {
                 return Poll::Ready(Ok(0));
             }
             self.pace.copied(read.len());
+            if let Some(first) = &mut ends.first {
+                first.see(read);
+            }
             let written = write(cx, ends.to, read, moved).map_err(Fault::Write)?;
             if written < read.len() {
                 self.held = Held::Bytes(read[written..].to_vec(), 0);

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::net::{Liveness, Stream};
 use crate::relay::duplex::Duplex;
+use crate::wire::AlertDescription;
 
 pub use ending::abort;
 
@@ -60,6 +61,8 @@ pub struct Meter {
     pub client_truncated: bool,
     /// The server ended its TLS stream without a `close_notify`.
     pub server_truncated: bool,
+    /// The alert that the server's answer began with, where the relay carries TLS that is not snigate's.
+    pub alert: Option<AlertDescription>,
 }
 
 /// How long a relay waits.

@@ -71,7 +71,7 @@ async fn tls_client_with_and_without_close_notify_still_receives_the_answer() {
             assert_eq!(read_all(&mut client).await, b"the answer");
         };
         within(async { tokio::join!(relay, peers) }).await.0.unwrap();
-        assert_eq!(meter, Meter { sent: 10, received: 8, client_truncated: truncated, server_truncated: false });
+        assert_eq!(meter, Meter { sent: 10, received: 8, client_truncated: truncated, ..Meter::default() });
     }
 }
 

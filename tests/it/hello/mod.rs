@@ -1,5 +1,6 @@
 //! How a client's first bytes are taken, whatever way they come.
 
+mod answered;
 mod cut;
 mod late;
 mod refused;
