@@ -14,11 +14,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::authz::{Policy, Rules};
 use crate::cli::{ConfigPath, load, print};
 use crate::config::diagnostic::did_you_mean;
-use crate::config::file::{ClientAuthMode, TlsVersion};
+use crate::config::file::{ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::{Action, Config, Listener, Route, Timeouts, Tls};
 use crate::name::{Alpn, NamePattern, ServerName};
+use crate::net::Liveness;
+use crate::proxy::OnRemove;
 use crate::route::{Key, Mismatch};
-use crate::tls::{Acceptor, ConnectorOptions, MinVersion, PeerName, Verification};
+use crate::tls::{Acceptor, ConnectorOptions, Depth, Expired, MinVersion, PeerName, Unknown, Verification};
 use crate::upstream::{self, Balance, Ejection, Health, HealthKind, ProxyProtocol, ServerOptions};
 
 /// No route takes the client, on any listener.
@@ -46,7 +48,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let (_, config) = load(&options.config)?;
+    let (config, variables) = load(&options.config)?;
     let name = match options.sni.as_deref() {
         None | Some("") => None,
         // As in a hello: an IP literal counts as no name.
@@ -60,7 +62,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     for (listener_name, listener) in listeners(&config, options.listener.as_deref())? {
         is_taken |= explain(&mut text, &config, listener_name, listener, &key);
     }
-    print(&text)?;
+    print(&variables.hide(&text))?;
     Ok(if is_taken { ExitCode::SUCCESS } else { ExitCode::from(NO_ROUTE) })
 }
 
@@ -168,7 +170,18 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
             session(text, tls.options(), &upstream.servers);
         }
     }
+    let Timeouts { max_lifetime, .. } = route.timeouts;
     line(text, "timeouts", timeouts(route));
+    line(text, "", format_args!("max_lifetime {}, {}", or_off(max_lifetime), liveness(&route.timeouts.liveness)));
+    line(
+        text,
+        "on_remove",
+        match route.on_remove {
+            OnRemove::Keep => "keep: connections go on without the route",
+            OnRemove::Drain => "drain: connections have the time of `timeouts.drain` to end",
+            OnRemove::Close => "close: connections end with the route",
+        },
+    );
 }
 
 /// What the servers learn of the client.
@@ -208,12 +221,14 @@ fn standing(text: &mut String, upstream: &upstream::Options) {
             format_args!("after {failures} failures in a row left out for {time:#}, up to {max_time:#}, {share}"),
         );
     }
-    if let Some(Health { kind, interval, .. }) = upstream.health.as_deref() {
+    if let Some(Health { kind, interval, timeout, rise, fall }) = upstream.health.as_deref() {
         let kind = match kind {
             HealthKind::Tcp => "a connection",
             HealthKind::Tls => "a TLS handshake",
         };
-        line(text, "", format_args!("checked by {kind} every {:#}", duration(*interval)));
+        let (interval, timeout) = (duration(*interval), duration(*timeout));
+        let times = format!("{timeout:#} each, up after {rise} that succeed, down after {fall} that fail");
+        line(text, "", format_args!("checked by {kind} every {interval:#}, {times}"));
     }
 }
 
@@ -251,7 +266,8 @@ fn session(text: &mut String, options: &ConnectorOptions, servers: &[ServerOptio
 fn terms(text: &mut String, config: &Config, name: &str) {
     // A route may use `default` without there being such a table.
     let Some(tls) = config.tls.get(name) else {
-        line(text, "tls", format_args!("{name}: TLS 1.2 or newer, no client certificate"));
+        line(text, "tls", format_args!("{name}: TLS 1.2 or newer"));
+        line(text, "client_auth", ClientAuthMode::None.word());
         return;
     };
     let version = match tls.min_version {
@@ -291,11 +307,36 @@ fn client_auth(text: &mut String, tls: &Tls) {
     if !tls.crl_files.is_empty() {
         let files: Vec<String> = tls.crl_files.iter().map(|path| path.display().to_string()).collect();
         line(text, "crl_files", files.join(", "));
+        let depth = match tls.crl_depth {
+            Depth::Leaf => "the client's own certificate",
+            Depth::Chain => "every certificate of the chain",
+        };
+        let (unknown, expired) = (tls.crl_unknown == Unknown::Deny, tls.crl_expired == Expired::Deny);
+        let word = |denied: bool| if denied { "is refused" } else { "comes in" };
+        line(
+            text,
+            "",
+            format_args!(
+                "looked up: {depth}; without a list it {}, with one that is too old it {}",
+                word(unknown),
+                word(expired)
+            ),
+        );
     }
     if let Some(allow) = &tls.policy.allow {
         list(text, "allow", allow);
     }
     list(text, "deny", &tls.policy.deny);
+    if tls.client_auth != ClientAuthMode::None {
+        line(
+            text,
+            "on_revoke",
+            match tls.on_revoke {
+                OnRevoke::Keep => "keep: open connections go on",
+                OnRevoke::Close => "close: a reload ends the connections of clients that would not come in any more",
+            },
+        );
+    }
 }
 
 fn list(text: &mut String, label: &str, rules: &Rules) {
@@ -322,11 +363,19 @@ fn certificate(text: &mut String, config: &Config, acceptor: &Acceptor, names: &
     line(text, "", format_args!("SHA-256 {}", named.certificate.fingerprint()));
 }
 
+fn text(duration: Duration) -> String {
+    SignedDuration::try_from(duration).map(|duration| format!("{duration:#}")).unwrap_or_default()
+}
+
+fn or_off(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "off".to_owned(), text)
+}
+
+fn liveness(liveness: &Liveness) -> String {
+    format!("keepalive {}, unacknowledged {}", or_off(liveness.keepalive), or_off(liveness.unacknowledged))
+}
+
 fn timeouts(route: &Route) -> String {
-    let text = |duration: Duration| {
-        SignedDuration::try_from(duration).map(|duration| format!("{duration:#}")).unwrap_or_default()
-    };
-    let or_off = |duration: Option<Duration>| duration.map_or_else(|| "off".to_owned(), text);
     let Timeouts { hello, handshake, connect, idle, half_close, .. } = route.timeouts;
     let handshake = match route.action {
         Action::Terminate { .. } => format!("handshake {}, ", text(handshake)),

@@ -16,10 +16,11 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::diagnostic::{Diagnostic, Excerpt};
+use crate::config::{Config, Variables};
 
 /// What stands at the end of `--help`: what scripts and units depend on.
 const EXIT_CODES: &str = "Exit codes:
@@ -63,10 +64,10 @@ enum Command {
 #[derive(Debug, Args)]
 struct ConfigPath {
     /// The configuration file. Default: `$SNIGATE_CONFIG`, or else snigate.toml here, or else /etc/snigate/snigate.toml.
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", value_name = "FILE", value_hint = ValueHint::FilePath)]
     path: Option<PathBuf>,
     /// The same as -c FILE.
-    #[arg(value_name = "FILE", conflicts_with = "path")]
+    #[arg(value_name = "FILE", conflicts_with = "path", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
 
@@ -113,14 +114,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Loads a configuration for a command that shows something of it.
-fn load(config: &ConfigPath) -> anyhow::Result<(PathBuf, crate::config::Config)> {
+fn load(config: &ConfigPath) -> anyhow::Result<(Config, Variables)> {
     let path = config.find()?;
     let loaded = crate::config::load(&path);
     let Some(config) = loaded.config else {
         print_diagnostics(&mut io::stderr(), colors(&io::stderr()), &loaded.diagnostics);
         bail!("{} is not valid", path.display());
     };
-    Ok((path, config))
+    Ok((config, loaded.variables))
 }
 
 fn print_diagnostics(out: &mut impl Write, color: bool, diagnostics: &[Diagnostic]) {

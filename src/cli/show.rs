@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::cli::{ConfigPath, load, print};
 use crate::config::trust::Trusts;
+use crate::config::{Config, Variables};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -20,13 +21,34 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let (_, config) = load(&options.config)?;
+    let (config, variables) = load(&options.config)?;
     if options.trust {
-        print(&trust(&config.trusts))?;
+        print(&variables.hide(&trust(&config.trusts)))?;
     } else {
-        print(&toml::to_string(&config.to_file()).context("cannot write the configuration")?)?;
+        print(&file(&config, &variables).context("cannot write the configuration")?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration as a file, in which variables stand where they stood, and `$${` where `${` is meant.
+fn file(config: &Config, variables: &Variables) -> Result<String, toml::ser::Error> {
+    let file = config.to_file();
+    let text = toml::to_string(&file)?;
+    if variables.is_empty() && !text.contains("${") {
+        return Ok(text);
+    }
+    let mut table = toml::Value::try_from(&file)?;
+    put_back(&mut table, variables);
+    toml::to_string(&table)
+}
+
+fn put_back(value: &mut toml::Value, variables: &Variables) {
+    match value {
+        toml::Value::String(text) => *text = variables.hide(&text.replace("${", "$${")),
+        toml::Value::Array(items) => items.iter_mut().for_each(|item| put_back(item, variables)),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(_, item)| put_back(item, variables)),
+        _ => {}
+    }
 }
 
 fn trust(trusts: &Trusts) -> String {

@@ -106,13 +106,15 @@ pub struct Diagnostic {
     pub other: Option<(Place, String)>,
     /// What to write instead.
     pub help: Option<String>,
+    /// The key that is missing, as `routes.api.action`, if that is what is wrong.
+    pub lacks: Option<String>,
 }
 
 impl Diagnostic {
     /// A finding of this severity, nowhere yet.
     #[must_use]
     pub fn new(severity: Severity, message: impl Into<String>) -> Self {
-        Self { severity, message: message.into(), place: None, other: None, help: None }
+        Self { severity, message: message.into(), place: None, other: None, help: None, lacks: None }
     }
 
     /// The same, at a place.
@@ -126,6 +128,13 @@ impl Diagnostic {
     #[must_use]
     pub fn and_at(mut self, source: &Arc<Source>, span: &Range<usize>, role: &str) -> Self {
         self.other = Some((Place { source: Arc::clone(source), span: span.clone() }, role.to_owned()));
+        self
+    }
+
+    /// The same, because of a key that is missing: where that was left out for another mistake, this is none.
+    #[must_use]
+    pub fn lacking(mut self, key: impl Into<String>) -> Self {
+        self.lacks = Some(key.into());
         self
     }
 

@@ -33,6 +33,7 @@ use crate::telemetry;
 use crate::tls::{Acceptor, Certificate, Depth, Expired, Unknown};
 use crate::upstream;
 
+pub use read::Variables;
 pub use self_signed::{Made, SelfSignedCertificate};
 
 /// A configuration that can run.
@@ -249,6 +250,8 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// Every file that it was made of.
     pub files: Files,
+    /// The variables of the environment that it uses.
+    pub variables: Variables,
 }
 
 /// Reads the configuration at `path`, the files that it includes, and every certificate, key and CA that it names.
@@ -262,12 +265,26 @@ pub fn load(path: &Path) -> Loaded {
 #[must_use]
 pub fn load_at(path: &Path, now: SystemTime) -> Loaded {
     let (mut files, mut diagnostics) = (Files::default(), Vec::new());
-    let Some(merged) = read::read(path, &mut files, &mut diagnostics) else {
-        diagnostic::sort(&mut diagnostics);
-        return Loaded { config: None, diagnostics, files };
-    };
-    let config = compile::compile(merged, &mut files, now, &mut diagnostics);
+    let mut read = read::read(path, &mut files, &mut diagnostics);
+    let mut config = read.merged.take().map(|merged| compile::compile(merged, &mut files, now, &mut diagnostics));
+    diagnostics.retain(|diagnostic| !read.explains(diagnostic));
+    let variables = read.variables;
+    hide(&variables, &mut diagnostics);
+    for notice in config.iter_mut().flat_map(|config| &mut config.notices) {
+        notice.message = variables.hide(&notice.message);
+    }
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses());
     diagnostic::sort(&mut diagnostics);
-    Loaded { config: (!refused).then_some(config), diagnostics, files }
+    Loaded { config: config.filter(|_| !refused), diagnostics, files, variables }
+}
+
+/// Takes the values of variables out of what is to be said.
+fn hide(variables: &Variables, diagnostics: &mut [Diagnostic]) {
+    if variables.is_empty() {
+        return;
+    }
+    for diagnostic in diagnostics {
+        diagnostic.message = variables.hide(&diagnostic.message);
+        diagnostic.help = diagnostic.help.as_deref().map(|help| variables.hide(help));
+    }
 }

@@ -1,6 +1,8 @@
 //! From files to one merged [`File`], with every mistake in their form.
-//!
-//! A mistake does not hide the next one: the key that holds it is reported, left out, and the rest is read again.
+
+mod form;
+mod paste;
+mod variables;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,16 +11,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use toml::de::{DeTable, DeValue, Deserializer};
-
-use crate::config::diagnostic::{Diagnostic, Place, Severity, Source, did_you_mean};
+use crate::config::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::config::file::{self, At, File, Tables};
 use crate::config::files::{Files, here};
 use crate::tls::Form;
 
-/// After this many mistakes in one file nobody reads on.
-const MAX_MISTAKES: usize = 20;
+pub(in crate::config) use paste::text as remedy;
+pub use variables::Variables;
+
+use form::{Found, LeftOut};
 
 /// More is a mistake, such as a pattern that takes in a whole disk.
 const MAX_FILES: usize = 10_000;
@@ -49,13 +50,36 @@ pub(super) struct Merged {
     pub(super) log: Option<In<file::Log>>,
 }
 
+/// What came of reading the files.
+pub(super) struct Read {
+    /// What they define; nothing if any of them cannot be read.
+    pub(super) merged: Option<Merged>,
+    pub(super) variables: Variables,
+    left_out: LeftOut,
+}
+
+impl Read {
+    /// Whether something that is missing is so because of another mistake, which has been reported.
+    pub(super) fn explains(&self, diagnostic: &Diagnostic) -> bool {
+        diagnostic.lacks.as_ref().is_some_and(|key| self.left_out.explains(key))
+    }
+}
+
 /// Reads `path` and every file that it includes. Nothing comes of files that cannot be read or are not TOML: what they
 /// would have defined would be missed everywhere.
-pub(super) fn read(path: &Path, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Option<Merged> {
-    let mut reader =
-        Reader { files, diagnostics, merged: Merged::default(), visited: BTreeSet::new(), incomplete: false };
+pub(super) fn read(path: &Path, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Read {
+    let mut reader = Reader {
+        files,
+        diagnostics,
+        merged: Merged::default(),
+        visited: BTreeSet::new(),
+        incomplete: false,
+        left_out: LeftOut::default(),
+        variables: Variables::default(),
+    };
     reader.file(path, None);
-    (!reader.incomplete).then_some(reader.merged)
+    let Reader { merged, incomplete, left_out, variables, .. } = reader;
+    Read { merged: (!incomplete).then_some(merged), variables, left_out }
 }
 
 struct Reader<'a> {
@@ -64,6 +88,8 @@ struct Reader<'a> {
     merged: Merged,
     visited: BTreeSet<PathBuf>,
     incomplete: bool,
+    left_out: LeftOut,
+    variables: Variables,
 }
 
 impl Reader<'_> {
@@ -98,7 +124,9 @@ impl Reader<'_> {
             return self.error(key_in_configuration(path, line), included_at);
         }
         let source = Arc::new(Source::new(path, text));
-        match parse(&source, self.diagnostics) {
+        let mut found =
+            Found { diagnostics: self.diagnostics, left_out: &mut self.left_out, variables: &mut self.variables };
+        match form::parse(&source, &mut found) {
             Some(file) => self.merge(file, &source),
             None => self.incomplete = true,
         }
@@ -201,129 +229,4 @@ fn twice<T>(key: &str, second: (&Arc<Source>, Range<usize>), first: &In<T>) -> D
         .at(second.0, &second.1)
         .and_at(&first.source, &first.span, "first defined here")
         .help("give one of them another name, or remove it".to_owned())
-}
-
-/// Reads one file; what is wrong with its form is reported and left out. Nothing if it is not TOML at all.
-fn parse(source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> Option<File> {
-    let (table, errors) = DeTable::parse_recoverable(&source.text);
-    if !errors.is_empty() {
-        diagnostics.extend(errors.iter().take(MAX_MISTAKES).map(|error| form_error(error, String::new(), source)));
-        return None;
-    }
-    if !only_tables(table.get_ref(), source, diagnostics) {
-        return None;
-    }
-    let mut mistakes = 0;
-    let mut attempt = table;
-    // Reading takes a table apart. Only a file with mistakes is parsed again.
-    let mut sound = None;
-    loop {
-        let error = match File::deserialize(Deserializer::from(attempt)) {
-            Ok(file) => return Some(file),
-            Err(error) => error,
-        };
-        let table = sound.get_or_insert_with(|| DeTable::parse_recoverable(&source.text).0);
-        let path = error.span().map(|span| path_to(table.get_ref(), &span)).unwrap_or_default();
-        diagnostics.push(form_error(&error, path.join("."), source));
-        mistakes += 1;
-        // Without a key to leave out the next attempt would end in the same place.
-        if path.is_empty() || mistakes >= MAX_MISTAKES {
-            return None;
-        }
-        remove(table.get_mut(), &path);
-        attempt = table.clone();
-    }
-}
-
-/// Whether everything that must be a table is one. A list in its place would be read as the values of its keys, in an
-/// order that nobody knows: `client_auth = []` would be a policy.
-fn only_tables(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> bool {
-    const SECTIONS: [&str; 6] = ["listeners", "routes", "upstreams", "tls", "certificates", "trust"];
-    let before = diagnostics.len();
-    let mut require = |key: &str, value: &toml::Spanned<DeValue<'_>>| {
-        if !value.get_ref().is_table() {
-            let message = format!("{key} must be a table");
-            let help = format!("write `[{key}]`, once, and its keys below it");
-            diagnostics.push(Diagnostic::new(Severity::Error, message).at(source, &value.span()).help(help));
-        }
-    };
-    for (section, value) in file {
-        let section = section.get_ref().as_ref();
-        if ["storage", "timeouts", "log"].contains(&section) || SECTIONS.contains(&section) {
-            require(section, value);
-        }
-        let Some(tables) = value.get_ref().as_table().filter(|_| SECTIONS.contains(&section)) else { continue };
-        for (name, table) in tables {
-            let name = format!("{section}.{}", name.get_ref());
-            require(&name, table);
-            let keys: &[&str] = match section {
-                "listeners" => &["proxy_protocol", "rate_per_source", "timeouts"],
-                _ => &["client_auth", "timeouts"],
-            };
-            for (key, inner) in entries(table, keys) {
-                let key = format!("{name}.{key}");
-                require(&key, inner);
-                for (list, inner) in entries(inner, &["allow", "deny", "crl"]) {
-                    require(&format!("{key}.{list}"), inner);
-                }
-            }
-        }
-    }
-    diagnostics.len() == before
-}
-
-/// Those of `keys` that `table` has, with their values; nothing if it is no table.
-fn entries<'a, 'b>(
-    table: &'a toml::Spanned<DeValue<'b>>,
-    keys: &'a [&'a str],
-) -> impl Iterator<Item = (&'a str, &'a toml::Spanned<DeValue<'b>>)> {
-    let table = table.get_ref().as_table();
-    keys.iter().filter_map(move |&key| Some((key, table?.get(key)?)))
-}
-
-fn form_error(error: &toml::de::Error, key: String, source: &Arc<Source>) -> Diagnostic {
-    let message = error.message().trim();
-    // serde's wording: unknown field `sin`, expected one of `sni`, `alpn`
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown =
-        (message.starts_with("unknown field") || message.starts_with("unknown variant")).then(|| quoted.next());
-    let help = unknown.flatten().and_then(|word| did_you_mean(word, quoted));
-    let message = message.replace("unknown field", "unknown key").replace("unknown variant", "unknown value");
-    let message = if key.is_empty() { message } else { format!("{key}: {message}") };
-    let place = error.span().map(|span| Place { source: Arc::clone(source), span });
-    Diagnostic { place, help, ..Diagnostic::new(Severity::Error, message) }
-}
-
-/// The keys on the way to the entry whose name is at `span`, or else to the innermost one that holds it.
-fn path_to(table: &DeTable<'_>, span: &Range<usize>) -> Vec<String> {
-    if let Some((key, _)) = table.iter().find(|(key, _)| key.span() == *span) {
-        return vec![key.get_ref().to_string()];
-    }
-    let holds = |outer: &Range<usize>| outer.start <= span.start && span.end <= outer.end;
-    for (key, value) in table {
-        let name = || key.get_ref().to_string();
-        if let DeValue::Table(inner) = value.get_ref() {
-            let mut path = path_to(inner, span);
-            if !path.is_empty() {
-                path.insert(0, name());
-                return path;
-            }
-        }
-        if holds(&key.span()) || holds(&value.span()) {
-            return vec![name()];
-        }
-    }
-    Vec::new()
-}
-
-fn remove(table: &mut DeTable<'_>, path: &[String]) {
-    match path {
-        [] => {}
-        [key] => _ = table.remove(key.as_str()),
-        [key, rest @ ..] => {
-            if let Some(DeValue::Table(inner)) = table.get_mut(key.as_str()).map(toml::Spanned::get_mut) {
-                remove(inner, rest);
-            }
-        }
-    }
 }

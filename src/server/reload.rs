@@ -214,7 +214,7 @@ impl Reloads {
             // The list of files is lost, so everything is loaded at the next look.
             Err(_) => return self.refused_later("a fault in snigate, please report it; the log has it above", true),
         };
-        let Loaded { config, diagnostics, files } = loaded;
+        let Loaded { config, diagnostics, files, variables: _ } = loaded;
         self.files = files;
         let (Some(config), Some(parts)) = (config, parts) else { return self.refused(&diagnostics) };
         if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Premature) {

@@ -70,7 +70,7 @@ fn a_policy_that_does_not_mean_what_it_seems_to_is_refused() {
         (verify("client_auth.allow.ou = \"a*\""), "client_auth.allow.ou: there is no `*` here"),
         (verify("client_auth.allow.spki_sha256 = \"abc\""), "is 64 hexadecimal digits"),
         (verify("client_auth.deny.serial = \"12x4\""), "a serial number is written in hexadecimal"),
-        (verify("client_auth.deny.serial = 12"), "tls.m.client_auth.deny.serial: invalid type: integer"),
+        (verify("client_auth.deny.serial = 12"), "tls.m.client_auth.deny.serial: this is a number"),
         ("extends = \"n\"\nclient_auth.mode = \"none\"\n[tls.n]\nclient_auth = { ca_files = \"ca.pem\", allow = { cn = \"a\" } }".to_owned(), "tls.m: client_auth.allow needs a mode that verifies, and the mode is none"),
         ("extends = \"n\"\nclient_auth.mode = \"require_any\"\n[tls.n]\nclient_auth = { ca_files = \"ca.pem\", deny = { cn = \"a\" } }".to_owned(), "tls.m: client_auth.deny needs a mode that verifies, and the mode is require_any"),
     ] {

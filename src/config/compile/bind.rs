@@ -25,7 +25,8 @@ impl Report<'_> {
             file::Bind::Table(table) => table,
         };
         let Some(address) = &table.address else {
-            self.error(&entry.span, "bind: address is missing", "add `address = \"[::]:443\"`".to_owned());
+            let help = "add `address = \"[::]:443\"`".to_owned();
+            self.missing(format!("{}.bind", self.table), &entry.span, "bind: address is missing", help);
             return None;
         };
         let addr = self.parse::<ListenAddr>("bind", address)?;

@@ -48,7 +48,8 @@ fn rate(rate: &At<file::RatePerSource>, report: &mut Report<'_>) -> Option<Rate>
     let file::RatePerSource { connections, per, burst } = &rate.value;
     if connections.is_none() {
         let help = "write `rate_per_source = { connections = 100, per = \"1s\" }`".to_owned();
-        report.error(&rate.span, "rate_per_source.connections is missing", help);
+        let key = format!("{}.rate_per_source.connections", report.table);
+        report.missing(key, &rate.span, "rate_per_source.connections is missing", help);
     }
     let connections = count("rate_per_source.connections", connections.as_ref(), report);
     let per = match per {

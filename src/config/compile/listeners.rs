@@ -28,7 +28,8 @@ pub(super) fn compile(
         let mut report = Report { diagnostics, source: &table.source, table: format!("listeners.{name}") };
         let list: &[At<file::Bind>] = table.value.bind.as_ref().map_or(&[], |list| &list.0);
         if list.is_empty() {
-            report.error(&table.span, "bind is missing", "add `bind = [\"0.0.0.0:443\", \"[::]:443\"]`".to_owned());
+            let help = "add `bind = [\"0.0.0.0:443\", \"[::]:443\"]`".to_owned();
+            report.missing(format!("listeners.{name}.bind"), &table.span, "bind is missing", help);
         }
         let mut bind = Vec::new();
         for entry in list {
@@ -57,7 +58,7 @@ pub(super) fn compile(
     if merged.listeners.is_empty() {
         let message = "there are no listeners, so nobody can connect";
         let help = "add a table `[listeners.edge]` with `bind = [\"0.0.0.0:443\"]`".to_owned();
-        diagnostics.push(Diagnostic::new(Severity::Error, message).help(help));
+        diagnostics.push(Diagnostic::new(Severity::Error, message).help(help).lacking("listeners"));
     }
     listeners
 }
@@ -67,7 +68,9 @@ fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec
     let list = key.from.clone().unwrap_or_default();
     if list.0.is_empty() {
         let help = "name the proxies in front, as in `proxy_protocol = { from = [\"10.0.0.0/8\"] }`, or leave it out";
-        report.error(
+        let lacks = format!("{}.proxy_protocol.from", report.table);
+        report.missing(
+            lacks,
             &key.span,
             "proxy_protocol.from is missing: from which addresses does a header come?",
             help.to_owned(),

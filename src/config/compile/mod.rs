@@ -29,7 +29,7 @@ use tracing::Level;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At};
 use crate::config::files::Files;
-use crate::config::read::{In, Merged, beside};
+use crate::config::read::{In, Merged, beside, remedy};
 use crate::config::{Config, Timeouts};
 use crate::net::Liveness;
 use crate::storage::Storage;
@@ -49,6 +49,18 @@ struct Report<'a> {
 impl Report<'_> {
     fn error(&mut self, span: &Range<usize>, message: impl std::fmt::Display, help: impl Into<Option<String>>) {
         self.push(Severity::Error, span, message, help);
+    }
+
+    /// A key of this table that must be there, or a table that a name stands for: `key` from the beginning.
+    fn missing(
+        &mut self,
+        key: impl Into<String>,
+        span: &Range<usize>,
+        message: impl std::fmt::Display,
+        help: impl Into<Option<String>>,
+    ) {
+        let diagnostic = Diagnostic::new(Severity::Error, format!("{}: {message}", self.table));
+        self.diagnostics.push(diagnostic.at(self.source, span).help(help).lacking(key));
     }
 
     fn warning(&mut self, span: &Range<usize>, message: impl std::fmt::Display, help: impl Into<Option<String>>) {
@@ -78,7 +90,10 @@ impl Report<'_> {
 
     /// A text as what it should be; a mistake names the key and says what to write.
     fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str, text: &At<String>) -> Option<T> {
-        text.parse().map_err(|error| self.error(&text.span, format_args!("{key}: {error}"), None)).ok()
+        // The parts of what comes from a variable are nobody's to read.
+        let is_written = self.source.text.get(text.span.clone()).is_some_and(|written| !written.contains("${"));
+        let help = || remedy(key, text).filter(|_| is_written);
+        text.parse().map_err(|error| self.error(&text.span, format_args!("{key}: {error}"), help())).ok()
     }
 
     /// Every text of a list, without those that are wrong.

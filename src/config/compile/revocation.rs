@@ -47,7 +47,8 @@ pub(super) fn compile(
         if let Some(crl) = options {
             let help = "add `client_auth.crl_files = [\"ca.crl\"]`, or remove `crl`".to_owned();
             let message = "client_auth.crl says how revocation lists are used, and there are no crl_files";
-            reporter.in_file(crl.source).error(&crl.at.span, message, help);
+            let mut report = reporter.in_file(crl.source);
+            report.missing(format!("{}.client_auth.crl_files", report.table), &crl.at.span, message, help);
         }
         return lists;
     };

@@ -117,7 +117,8 @@ impl Compiler<'_> {
         let list = self.table.value.sni.clone().unwrap_or_default();
         if list.0.is_empty() {
             let help = "add `sni = [\"app.example.net\"]`, or `sni = [\"*\"]` for every name";
-            self.report.error(&self.table.span, "sni is missing", help.to_owned());
+            let key = format!("{}.sni", self.report.table);
+            self.report.missing(key, &self.table.span, "sni is missing", help.to_owned());
         }
         self.report.parse_all("sni", &list)
     }
@@ -136,7 +137,8 @@ impl Compiler<'_> {
         let known = &self.merged.listeners;
         for name in list.0.iter().filter(|name| !known.contains_key(&name.value)) {
             let help = did_you_mean(name, known.keys().map(String::as_str));
-            self.report.error(&name.span, format_args!("listeners: listener {:?} is not defined", name.value), help);
+            let message = format_args!("listeners: listener {:?} is not defined", name.value);
+            self.report.missing(format!("listeners.{}", name.value), &name.span, message, help);
         }
         Some(list.0.iter().map(|name| name.as_str().into()).collect())
     }
@@ -145,7 +147,8 @@ impl Compiler<'_> {
         let route = &self.table.value;
         let Some(action) = &route.action else {
             let help = "add `action = \"passthrough\"`, `\"terminate\"` or `\"reject\"`";
-            self.report.error(&self.table.span, "action is missing", help.to_owned());
+            let key = format!("{}.action", self.report.table);
+            self.report.missing(key, &self.table.span, "action is missing", help.to_owned());
             return None;
         };
         match action.value {
@@ -208,7 +211,8 @@ impl Compiler<'_> {
         match list.0.as_slice() {
             [] => {
                 let help = "add `upstream = \"192.0.2.1:8443\"`, or the name of an upstream";
-                self.report.error(&self.table.span, "upstream is missing", help.to_owned());
+                let key = format!("{}.upstream", self.report.table);
+                self.report.missing(key, &self.table.span, "upstream is missing", help.to_owned());
                 None
             }
             [name] if !name.contains(':') => self.named_upstream(name, timeouts),
@@ -227,7 +231,8 @@ impl Compiler<'_> {
         let Some(upstream) = self.upstreams.get(&name.value) else {
             let help = did_you_mean(name, self.upstreams.keys().map(String::as_str))
                 .unwrap_or_else(|| "an address has a port, as in `192.0.2.1:8443`".to_owned());
-            self.report.error(&name.span, format_args!("upstream {:?} is not defined", name.value), help);
+            let message = format_args!("upstream {:?} is not defined", name.value);
+            self.report.missing(format!("upstreams.{}", name.value), &name.span, message, help);
             return None;
         };
         let upstream = upstream.as_ref()?;
@@ -246,7 +251,8 @@ impl Compiler<'_> {
             _ if self.merged.tls.contains_key(table) => None,
             Some(name) if table != DEFAULT_TLS => {
                 let help = did_you_mean(table, self.merged.tls.keys().map(String::as_str));
-                self.report.error(&name.span, format_args!("tls {table:?} is not defined"), help);
+                let message = format_args!("tls {table:?} is not defined");
+                self.report.missing(format!("tls.{table}"), &name.span, message, help);
                 None
             }
             _ => Some((table.into(), Options::default())),
@@ -265,7 +271,8 @@ impl Compiler<'_> {
         };
         if list.0.is_empty() {
             let help = "add a table `[certificates.NAME]` with `cert_file` and `key_file`";
-            self.report.error(&self.table.span, "there is no certificate to terminate TLS with", help.to_owned());
+            let message = "there is no certificate to terminate TLS with";
+            self.report.missing("certificates", &self.table.span, message, help.to_owned());
         }
         let (mut names, mut certificates) = (Vec::new(), Vec::new());
         for name in &list.0 {
@@ -278,7 +285,8 @@ impl Compiler<'_> {
                 None if defined.contains_key(&name.value) => {}
                 None => {
                     let help = did_you_mean(name, defined.keys().map(String::as_str));
-                    self.report.error(&name.span, format_args!("certificate {:?} is not defined", name.value), help);
+                    let message = format_args!("certificate {:?} is not defined", name.value);
+                    self.report.missing(format!("certificates.{}", name.value), &name.span, message, help);
                 }
             }
         }

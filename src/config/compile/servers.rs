@@ -58,7 +58,7 @@ fn server(entry: &At<file::Server>, balance: upstream::Balance, report: &mut Rep
     let file::ServerTable { address, weight, max_connections, backup } = &**table;
     let Some(address) = address else {
         let help = "add `address = \"192.0.2.1:8443\"` to the table".to_owned();
-        report.error(&entry.span, "servers: address is missing", help);
+        report.missing(format!("{}.servers", report.table), &entry.span, "servers: address is missing", help);
         return None;
     };
     let mut server: ServerOptions = report.parse::<UpstreamAddr>("servers: address", address)?.into();

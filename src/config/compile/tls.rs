@@ -94,13 +94,14 @@ fn certificate(
             (path.join("server.pem"), path.join("server-key.pem"), dir.span.clone())
         }
         (None, Some(_), None) => {
-            report.error(&table.span, "key_file without cert_file", "add `cert_file = \"...\"`".to_owned());
+            let help = "add `cert_file = \"...\"`".to_owned();
+            report.missing(report.table.clone(), &table.span, "key_file without cert_file", help);
             return None;
         }
         (None, None, None) => {
             let help =
                 "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem, or `self_signed = true`";
-            report.error(&table.span, "no certificate is named", help.to_owned());
+            report.missing(report.table.clone(), &table.span, "no certificate is named", help.to_owned());
             return None;
         }
         (_, _, Some(dir)) => {
@@ -130,7 +131,12 @@ fn certificate(
                         .to_owned()
                 })
             };
-            report.push(severity, if is_key { &key_span } else { &span }, format_args!("{pair}: {error}"), help);
+            let message = format_args!("{pair}: {error}");
+            if key_file == cert_file && is_key && !unsettled {
+                report.missing(format!("{}.key_file", report.table), &key_span, message, help);
+            } else {
+                report.push(severity, if is_key { &key_span } else { &span }, message, help);
+            }
             return None;
         }
     };
@@ -217,7 +223,8 @@ fn inherit<'a>(
             // Reported once, for the table that says so.
             if chain.len() == 1 {
                 let help = did_you_mean(parent, merged.tls.keys().map(String::as_str));
-                report.error(&parent.span, format_args!("extends: tls {:?} is not defined", parent.value), help);
+                let message = format_args!("extends: tls {:?} is not defined", parent.value);
+                report.missing(format!("tls.{}", parent.value), &parent.span, message, help);
             }
             return None;
         };

@@ -121,7 +121,8 @@ fn build(
     let all: Vec<CaCertificate> = sources.iter().flat_map(|source| source.authorities.iter().cloned()).collect();
     let trust = tls::Trust::new(&all);
     if trust.is_none() {
-        report.error(span, "there is no CA to verify servers against, so that none would be believed", help);
+        let message = "there is no CA to verify servers against, so that none would be believed";
+        report.missing(report.table.clone(), span, message, help);
     }
     Some((sources, trust?))
 }

@@ -105,7 +105,8 @@ fn verification(table: &UpstreamTlsTable, context: &Context<'_>, report: &mut Re
                     let leave_out = "; without `trust` the system's store is believed";
                     Some(format!("add a table `[trust.{}]` with `ca_files`{leave_out}", name.value))
                 });
-                report.error(&name.span, format_args!("tls.trust: trust {:?} is not defined", name.value), help);
+                let message = format_args!("tls.trust: trust {:?} is not defined", name.value);
+                report.missing(format!("trust.{}", name.value), &name.span, message, help);
             }
             let (name, trust) = context.trusts.named.get_key_value(name.as_str())?;
             Some(Verification::Trust(Some(Arc::clone(name)), trust.trust.clone()))
@@ -122,11 +123,8 @@ fn certificate(
         // One that is defined and yet not there has been reported.
         if !context.merged.certificates.contains_key(&name.value) {
             let help = did_you_mean(name, context.merged.certificates.keys().map(String::as_str));
-            report.error(
-                &name.span,
-                format_args!("tls.certificate: certificate {:?} is not defined", name.value),
-                help,
-            );
+            let message = format_args!("tls.certificate: certificate {:?} is not defined", name.value);
+            report.missing(format!("certificates.{}", name.value), &name.span, message, help);
         }
         return None;
     };

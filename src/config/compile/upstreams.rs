@@ -44,7 +44,8 @@ fn upstream(
     let empty = file::Servers::default();
     let list = servers.as_ref().unwrap_or(&empty);
     if list.0.is_empty() {
-        report.error(&table.span, "servers is missing", "add `servers = [\"192.0.2.1:8443\"]`".to_owned());
+        let help = "add `servers = [\"192.0.2.1:8443\"]`".to_owned();
+        report.missing(format!("{}.servers", report.table), &table.span, "servers is missing", help);
     }
     let balance = match balance.as_ref().map(|balance| balance.value) {
         Some(file::Balance::RoundRobin) | None => upstream::Balance::RoundRobin,

@@ -1,0 +1,215 @@
+//! What people bring along from elsewhere, and what they slip on: one mistake is one error, which says where it is and
+//! what to write instead.
+
+use std::fs;
+
+use crate::cli::{snigate, with_config};
+
+const EDGE: &str = "[listeners.edge]\nbind = \"127.0.0.1:8443\"\n";
+const CERTIFICATE: &str = "[certificates.a]\ncert_file = \"a.example.pem\"\nkey_file = \"a.example-key.pem\"\n";
+
+/// A route with each of its lines, but for the one whose key is that of `line`, which is in its place.
+fn route(line: &str) -> String {
+    let key = |line: &str| line.split([' ', '=', ':', '\t']).next().unwrap_or_default().trim().to_owned();
+    let mut text = format!("{EDGE}[routes.a]\n");
+    let lines = ["sni = \"a.example\"", "action = \"passthrough\"", "upstream = \"10.0.0.1:443\""];
+    lines.iter().filter(|own| key(own) != key(line)).for_each(|own| text += &format!("{own}\n"));
+    text + line + "\n"
+}
+
+/// The same without its name, upstream or action.
+fn route_without(missing: &str, line: &str) -> String {
+    let lines: Vec<String> = route(line).lines().filter(|own| !own.starts_with(missing)).map(str::to_owned).collect();
+    lines.join("\n") + "\n"
+}
+
+fn upstream(line: &str) -> String {
+    let servers = if line.starts_with("server") || line.starts_with("url") { "" } else { "servers = \"10.0.0.1:1\"\n" };
+    format!("{}[upstreams.u]\n{servers}{line}\n", route("upstream = \"u\""))
+}
+
+fn listener(line: &str) -> String {
+    format!("[listeners.edge]\n{line}\n[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n")
+}
+
+fn terminated(more: &str) -> String {
+    format!("{}{more}\n", route("action = \"terminate\"") + CERTIFICATE)
+}
+
+/// A configuration, the line and column of its mistake, and what the error says of it.
+fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
+    let traefik = "[tcp.routers.a]\nrule = \"HostSNI(`a.example`)\"\nservice = \"u\"\n";
+    let yaml = "listeners:\n  edge:\n    bind: 0.0.0.0:443\nroutes:\n  a:\n    sni: a.example\n";
+    let nginx = "stream {\n    server {\n        listen 443;\n        proxy_pass 10.0.0.1:443;\n    }\n}\n";
+    let haproxy = "frontend edge\n    bind *:443\n    mode tcp\n    default_backend ca\n";
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----";
+    vec![
+        // Other languages.
+        (yaml.into(), "1:1", vec!["this is YAML", "write `[routes.NAME]`"]),
+        (format!("# mine\n---\n{yaml}"), "2:1", vec!["this is YAML"]),
+        ("{\n  \"routes\": { \"a\": { \"sni\": \"a.example\" } }\n}\n".into(), "1:1", vec!["this is JSON"]),
+        ("a.example {\n\treverse_proxy 10.0.0.1:443\n}\n".into(), "1:1", vec!["a Caddyfile"]),
+        (nginx.into(), "1:1", vec!["a configuration of nginx"]),
+        (haproxy.into(), "1:1", vec!["a configuration of HAProxy"]),
+        (format!("{EDGE}{traefik}"), "3:2", vec!["unknown key `tcp`", "`[routes.NAME]` for each router"]),
+        // Lines that are not TOML.
+        (route("action = terminate"), "6:1", vec!["a text stands in quotes", "write `action = \"terminate\"`"]),
+        (route("sni = HostSNI(`b.example`)"), "6:1", vec!["write `sni = \"b.example\"`"]),
+        (route("sni = a.example, b.example"), "6:1", vec!["write `sni = [\"a.example\", \"b.example\"]`"]),
+        (route("sni = [a.example, b.example]"), "6:1", vec!["write `sni = [\"a.example\", \"b.example\"]`"]),
+        (route("sni: \"a.example\""), "6:1", vec!["joined by `=`, not by `:`", "write `sni = \"a.example\"`"]),
+        (route("sni => \"a.example\""), "6:1", vec!["write `sni = \"a.example\"`"]),
+        (route("sni a.example"), "6:1", vec!["not by a blank", "write `sni = \"a.example\"`"]),
+        (route("sni = \u{201c}a.example\u{201d}"), "6:1", vec!["typographic", "`sni = \"a.example\"`"]),
+        (route("sni = \"a.example\";"), "6:1", vec!["does not end in `;`", "write `sni = \"a.example\"`"]),
+        (route("sni = \"a.example\","), "6:1", vec!["does not end in `,`"]),
+        (route("// sni"), "7:1", vec!["a comment begins with `#`"]),
+        (route("strict_sni = True"), "7:1", vec!["write `strict_sni = true`"]),
+        (route("strict_sni = yes"), "7:1", vec!["write `strict_sni = true`"]),
+        (route("strict_sni = off"), "7:1", vec!["write `strict_sni = \"off\"`"]),
+        (route("upstream = 10.0.0.1:443"), "6:1", vec!["write `upstream = \"10.0.0.1:443\"`"]),
+        (route("from = 10.0.0.0/8"), "7:1", vec!["write `from = \"10.0.0.0/8\"`"]),
+        (route("sni = \"a.example"), "6:1", vec!["the quotes are not closed"]),
+        (route("sni = [\"a.example\", \"b.example\"\nstrict_sni = true"), "6:1", vec!["the list is not closed"]),
+        (format!("{EDGE}[routes.*.example]\nsni = \"a\"\n"), "3:1", vec!["write `[routes.\"*.example\"]`"]),
+        (format!("{EDGE}[routes.a\nsni = \"a\"\n"), "3:1", vec!["write `[routes.a]`"]),
+        (listener("bind = :443"), "2:1", vec!["write `bind = \":443\"`"]),
+        (format!("{}[timeouts]\nidle = 60s\n", route("")), "9:1", vec!["write `idle = \"60s\"`"]),
+        (format!("{}[certificates.b]\ncert_file = {pem}\n", route("")), "9:1", vec!["the name of its file is due"]),
+        (
+            format!("{}[certificates.b]\ncert_file = \"C:\\certs\\b.pem\"\n", route("")),
+            "9:1",
+            vec!["write single quotes: `cert_file = 'C:\\certs\\b.pem'`"],
+        ),
+        // Keys of others.
+        (route_without("sni", "rule = \"HostSNI(`a.example`)\""), "6:1", vec!["unknown key `rule`", "`sni = "]),
+        (route_without("sni", "server_name = \"a.example\""), "6:1", vec!["`sni = "]),
+        (route_without("upstream", "service = \"u\""), "6:1", vec!["unknown key `service`", "`upstream = "]),
+        (route_without("upstream", "proxy_pass = \"10.0.0.1:443\""), "6:1", vec!["`upstream = "]),
+        (route("entryPoints = [\"edge\"]"), "7:1", vec!["`listeners = "]),
+        (route("sniStrict = true"), "7:1", vec!["`strict_sni = true`"]),
+        (route("priority = 10"), "7:1", vec!["the most specific one takes the client"]),
+        (listener("listen = \"0.0.0.0:443\""), "2:1", vec!["`bind = "]),
+        (listener("bind = \"127.0.0.1:8443\"\nmaxconn = 10"), "3:1", vec!["`max_connections = "]),
+        (upstream("server = \"10.0.0.1:1\""), "8:1", vec!["`servers = "]),
+        (upstream("url = \"https://10.0.0.1:1\""), "8:1", vec!["`servers = "]),
+        (upstream("lb_policy = \"random\""), "9:1", vec!["`balance = "]),
+        (upstream("send-proxy-v2 = true"), "9:1", vec!["`proxy_protocol = \"v2\"`"]),
+        (upstream("max_fails = 3"), "9:1", vec!["`ejection = { failures = 3 }`"]),
+        (upstream("insecureSkipVerify = true"), "9:1", vec!["`tls = { insecure = true }`"]),
+        (terminated("[tls.default]\nssl_verify_client = \"on\""), "11:1", vec!["`client_auth.mode = "]),
+        (terminated("[tls.default]\nclientAuth.caFiles = \"ca.pem\""), "11:1", vec!["did you mean \"client_auth\""]),
+        (
+            route("action = \"terminate\"") + "[certificates.a]\nssl_certificate = \"a.example.pem\"\n",
+            "8:1",
+            vec!["`cert_file = "],
+        ),
+        (
+            route("action = \"terminate\"") + "[certificates.a]\ncert_file = \"a.example.pem\"\nprivkey = \"k\"\n",
+            "9:1",
+            vec!["`key_file = "],
+        ),
+        // Tables.
+        (route("").replace("[routes.a]", "[route.a]"), "3:2", vec!["did you mean \"routes\""]),
+        (route("").replace("[listeners.", "[listener."), "1:2", vec!["did you mean \"listeners\""]),
+        (route("").replace("[listeners.", "[entryPoints."), "1:2", vec!["`[listeners.NAME]`"]),
+        (route("").replace("[routes.a]", "[[routes]]"), "3:1", vec!["write `[routes.NAME]`"]),
+        (route("").replace("[routes.a]", "[[routes.a]]"), "3:1", vec!["write `[routes.a]`, once"]),
+        (route("").replace("[routes.a]", "[routes]"), "4:7", vec!["write `[routes.NAME]`, and `sni` below it"]),
+        (listener("bind = \"127.0.0.1:8443\"\nproxy_protocol = true"), "3:18", vec!["proxy_protocol = { from ="]),
+        // Words of others.
+        (route("action = \"pass\""), "6:10", vec!["unknown value `pass`", "write `action = \"passthrough\"`"]),
+        (route("action = \"deny\""), "6:10", vec!["write `action = \"reject\"`"]),
+        (upstream("balance = \"leastconn\""), "9:11", vec!["write `balance = \"least_connections\"`"]),
+        (upstream("balance = \"least_conn\""), "9:11", vec!["write `balance = \"least_connections\"`"]),
+        (upstream("balance = \"roundrobin\""), "9:11", vec!["write `balance = \"round_robin\"`"]),
+        (upstream("balance = \"source\""), "9:11", vec!["write `balance = \"source_hash\"`"]),
+        (upstream("balance = \"ip_hash\""), "9:11", vec!["write `balance = \"source_hash\"`"]),
+        (terminated("[tls.default]\nmin_version = \"TLSv1.3\""), "11:15", vec!["write `min_version = \"1.3\"`"]),
+        (
+            terminated("[tls.default]\nclient_auth.mode = \"optional\"\nclient_auth.ca_files = \"ca.pem\""),
+            "11:20",
+            vec!["write `mode = \"verify_if_given\"`"],
+        ),
+        // Values of another type.
+        (format!("{}[timeouts]\nidle = 60\n", route("")), "9:8", vec!["this is a number", "write `idle = \"60s\"`"]),
+        (format!("{}[timeouts]\nidle = false\n", route("")), "9:8", vec!["write `idle = \"off\"`"]),
+        (route("strict_sni = \"true\""), "7:14", vec!["this is a text", "write `strict_sni = true`"]),
+        (upstream("health = \"true\""), "9:10", vec!["write `health = true`"]),
+        (listener("bind = 443"), "2:8", vec!["write `bind = \"0.0.0.0:443\"`"]),
+        (
+            listener("bind = \"127.0.0.1:8443\"\nmax_connections = \"100\""),
+            "3:19",
+            vec!["write `max_connections = 100`"],
+        ),
+        (listener("bind = \"127.0.0.1:8443\"\nmax_connections = -1"), "3:19", vec!["a whole number"]),
+        (route("sni = 7"), "6:7", vec!["write `sni = \"7\"`"]),
+        (route("sni = { name = \"a\" }"), "6:7", vec!["this is a table"]),
+        (route("action = [\"passthrough\"]"), "6:10", vec!["write `action = \"passthrough\"`"]),
+        (route("tls = { passthrough = true }"), "7:7", vec!["write `action = \"passthrough\"`"]),
+        (terminated("[tls.default]\nmin_version = 1.2"), "11:15", vec!["write `min_version = \"1.2\"`"]),
+        (
+            terminated("[tls.default]\nclient_auth = \"require_and_verify\""),
+            "11:15",
+            vec!["write `client_auth.mode = \"require_and_verify\"`"],
+        ),
+        (
+            format!("{}[certificates.b]\ncert_file = '''{pem}'''\n", route("")),
+            "9:13",
+            vec!["certificates.b.cert_file: this is the certificate itself"],
+        ),
+        // Values that mean nothing.
+        (route("sni = \"HostSNI(`b.example`)\""), "6:7", vec!["write `sni = \"b.example\"`"]),
+        (route("sni = \"a.example, b.example\""), "6:7", vec!["`sni = [\"a.example\", \"b.example\"]`"]),
+        (route("sni = \"https://a.example/\""), "6:7", vec!["`sni = \"a.example\"`"]),
+        (route("upstream = \"https://10.0.0.1:443/\""), "6:12", vec!["`upstream = \"10.0.0.1:443\"`"]),
+        (format!("{}[timeouts]\nidle = \"60\"\n", route("")), "9:8", vec!["is not a duration", "`5s`"]),
+    ]
+}
+
+#[test]
+fn what_is_pasted_gets_one_error_with_its_place_and_what_to_write() {
+    let mut wrong = Vec::new();
+    let pastes = pastes();
+    assert!(pastes.len() >= 40);
+    for (config, place, expected) in pastes {
+        let dir = with_config(&config);
+        let output = snigate(dir.path(), &["check", "--json"]);
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let findings: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let said = |finding: &serde_json::Value| {
+            let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+            format!("{}:{} {} ({})", finding["line"], finding["column"], text("message"), text("help"))
+        };
+        let all: Vec<String> = findings.iter().map(said).collect();
+        let [one] = &all[..] else {
+            wrong.push(format!("{config}\n  {} findings: {all:#?}", all.len()));
+            continue;
+        };
+        let is_said = one.starts_with(&format!("{place} ")) && expected.iter().all(|text| one.contains(text));
+        if !is_said || output.status.code() != Some(1) {
+            wrong.push(format!("{config}\n  {place} {expected:?} is due, and this is said: {one}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of them:\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+#[test]
+fn what_other_editors_leave_is_no_mistake() {
+    let right = route("sni = [\"a.example\"]");
+    for (name, text) in [
+        ("a byte order mark", format!("\u{feff}{right}")),
+        ("carriage returns", right.replace('\n', "\r\n")),
+        ("tabs", right.replace(" = ", "\t=\t")),
+        ("one text for a list", route("listeners = \"edge\"")),
+    ] {
+        let dir = with_config(&text);
+        let output = snigate(dir.path(), &["check", "--strict"]);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    let dir = with_config("");
+    let utf16: Vec<u8> = std::iter::once(0xfeff).chain(right.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    fs::write(dir.path().join("snigate.toml"), utf16).unwrap();
+    let output = snigate(dir.path(), &["check"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("it is UTF-16: save it as UTF-8"));
+}
