@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod check;
+mod complete;
 mod demo;
 mod explain;
 mod files;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::diagnostic::{Diagnostic, Excerpt};
@@ -36,7 +37,7 @@ Environment:
 
 /// A TLS-passthrough layer-4 reverse proxy.
 #[derive(Debug, Parser)]
-#[command(name = "snigate", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "snigate", version = env!("SNIGATE_VERSION"), about, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -59,6 +60,10 @@ enum Command {
     Pki(pki::Command),
     /// Print a JSON schema of the configuration file, for editors.
     Schema,
+    /// Print a script with which a shell completes commands, options and files.
+    Completions(complete::Options),
+    /// Print the manual page.
+    Man,
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +111,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo => demo::run(),
         Command::Pki(command) => pki::run(command),
         Command::Schema => schema::run(),
+        Command::Completions(options) => complete::completions(options, Cli::command()),
+        Command::Man => complete::man(Cli::command()),
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "snigate: {error:#}");

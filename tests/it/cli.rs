@@ -456,6 +456,78 @@ fn the_file_is_named_by_an_option_an_argument_or_the_environment_in_this_order()
 }
 
 #[test]
+fn explain_shows_every_default_of_a_route() {
+    let dir = with_config(&format!(
+        "{LISTENER}{CERTIFICATE}[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"u\"\n\
+         [upstreams.u]\nservers = [\"10.0.0.1:1\", \"10.0.0.2:1\"]\nhealth = true\n"
+    ));
+    let show = String::from_utf8(snigate(dir.path(), &["show"]).stdout).unwrap();
+    let shown: toml::Table = show.parse().unwrap();
+    let said = text(&snigate(dir.path(), &["explain", "--sni", "a.example"]));
+    // What `show` has of the route and its upstream, with the name of the key where it is one of several durations.
+    for (key, value) in shown["routes"]["a"]["timeouts"].as_table().unwrap() {
+        let expected = format!("{key} {}", value.as_str().unwrap());
+        assert!(said.contains(&expected), "{expected:?} is not in:\n{said}");
+    }
+    let health = &shown["upstreams"]["u"]["health"];
+    for expected in [
+        format!("every {}, {} each", health["interval"].as_str().unwrap(), health["timeout"].as_str().unwrap()),
+        format!("up after {} that succeed, down after {}", health["rise"], health["fall"]),
+        format!("on_remove    {}:", shown["routes"]["a"]["on_remove"].as_str().unwrap()),
+        format!("strict_sni   {}", shown["routes"]["a"]["strict_sni"]),
+        "client_auth  none".to_owned(),
+        " in turn".to_owned(),
+    ] {
+        assert!(said.contains(&expected), "{expected:?} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = snigate(dir.path(), &["completions", "bash"]);
+    assert!(script.status.success());
+    fs::write(dir.path().join("snigate.bash"), &script.stdout).unwrap();
+    for (words, expected) in [
+        ("snigate ch", "check"),
+        ("snigate check --st", "--strict"),
+        ("snigate explain --sn", "--sni"),
+        ("snigate pki is", "issue"),
+    ] {
+        // As bash calls it: the program, the word that is completed, and the one before.
+        let list: Vec<&str> = words.split(' ').collect();
+        let [.., before, last] = list[..] else { panic!("two words") };
+        let ask = format!(
+            "source snigate.bash && complete -p snigate && COMP_WORDS=({words}) COMP_CWORD={} && \
+             _snigate snigate {last} {before} && echo \"${{COMPREPLY[@]}}\"",
+            list.len() - 1
+        );
+        let output = Command::new("bash").args(["--norc", "-c", &ask]).current_dir(dir.path()).output().unwrap();
+        let said = text(&output);
+        assert!(
+            said.lines().last().is_some_and(|line| line.split(' ').any(|word| word == expected)),
+            "{words}: {said}"
+        );
+    }
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let output = snigate(dir.path(), &["completions", shell]);
+        assert!(output.status.success() && text(&output).contains("snigate"), "{shell}");
+    }
+    assert_eq!(snigate(dir.path(), &["completions", "tcsh"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_manual_page_has_every_command_option_and_exit_code() {
+    let page = text(&snigate(Path::new("/"), &["man"])).replace('\\', "");
+    assert!(page.contains(".TH snigate 8"), "{page}");
+    for expected in
+        [".SH \"snigate check\"", "fB--strict", ".SH \"snigate pki issue\"", "fB--json", "Exit codes:", "NO_COLOR"]
+    {
+        assert!(page.contains(expected), "{expected:?} is not in:\n{page}");
+    }
+}
+
+#[test]
 fn without_a_configuration_the_commands_say_where_they_looked() {
     let dir = tempfile::tempdir().unwrap();
     for command in ["run", "check", "show"] {
