@@ -13,6 +13,7 @@ use crate::support::PATIENCE;
 use crate::support::backend::{Backend, read_to_end};
 use crate::support::dns::{A, AAAA, Dns, Mood, SRV};
 use crate::support::hello::{alert, hello};
+use crate::support::left_out::{lacks, left_out};
 use crate::support::proxy::{Proxy, directory, passthrough};
 use crate::support::socket::refusing;
 
@@ -189,8 +190,7 @@ fn where_ipv6_leads_nowhere_the_server_is_reached_by_ipv4_a_moment_later_and_onl
     });
     let hole = unanswering_at(SocketAddr::from((Ipv6Addr::LOCALHOST, backend.addr.port())));
     let Some((listener, queued)) = hole else {
-        eprintln!("LEFT OUT: this machine has no IPv6");
-        return;
+        return left_out("this machine has no IPv6");
     };
     let dns = Dns::start();
     dns.set(NAME, 60, &["::1", "127.0.0.1"]);
@@ -366,8 +366,7 @@ impl Drop for Running {
 
 #[test]
 fn dnsmasq_is_understood() {
-    if Command::new("dnsmasq").arg("--version").stdout(Stdio::null()).status().is_err() {
-        eprintln!("LEFT OUT: dnsmasq is not installed");
+    if lacks(&["dnsmasq"]) {
         return;
     }
     let (_one, _two, port) = two_servers();

@@ -17,6 +17,7 @@ use super::{connect, echo};
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, pattern, read_exact, read_to_end};
 use crate::support::hello::{alert, hello};
+use crate::support::left_out::lacks;
 use crate::support::proxy::{Proxy, directory, passthrough};
 use crate::support::tls::{authority, write};
 
@@ -223,10 +224,10 @@ fn haproxy_hands_its_clients_over() {
     fs::write(dir.path().join("haproxy.cfg"), text).unwrap();
     let mut haproxy = Command::new("haproxy");
     haproxy.arg("-db").arg("-f").arg(dir.path().join("haproxy.cfg")).stdout(Stdio::null()).stderr(Stdio::null());
-    let Ok(mut haproxy) = haproxy.spawn() else {
-        eprintln!("left out: haproxy is not installed");
+    if lacks(&["haproxy"]) {
         return;
-    };
+    }
+    let mut haproxy = haproxy.spawn().unwrap();
     let mut proxy =
         Proxy::start_in(dir, &(listener(&path, ", mode = \"0666\"") + &passthrough("a.example", backend.addr)));
     proxy.poll_until("haproxy listens", |_| UnixStream::connect(&front).is_ok());

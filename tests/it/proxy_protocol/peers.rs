@@ -16,6 +16,7 @@ use snigate::tls::pki::Validity;
 use super::*;
 use crate::support::backend::read_exact;
 use crate::support::hello::hello;
+use crate::support::left_out::lacks;
 use crate::support::proxy::directory;
 use crate::support::tls::{self, authority, write};
 
@@ -66,15 +67,6 @@ impl Drop for Program {
 
 const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
-/// `tests/run` installs them, or says that they are left out.
-fn has_haproxy() -> bool {
-    Command::new("haproxy").arg("-v").stdout(Stdio::null()).status().is_ok()
-}
-
-fn has_nginx() -> bool {
-    Path::new(STREAM).exists() && Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok()
-}
-
 /// An address that nobody else uses: these programs cannot say which port the kernel has given them.
 fn address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
@@ -104,7 +96,7 @@ fn assert_known(proxy: &mut Proxy, front: SocketAddr, what: &str) {
 
 #[test]
 fn clients_behind_haproxy_are_known_and_its_health_checks_are_no_clients() {
-    if !has_haproxy() {
+    if lacks(&["haproxy"]) {
         return;
     }
     let (backend, dir) = (Backend::echo(), directory());
@@ -156,7 +148,7 @@ fn clients_behind_haproxy_are_known_and_its_health_checks_are_no_clients() {
 
 #[test]
 fn clients_behind_nginx_are_known() {
-    if !has_nginx() {
+    if lacks(&["nginx", STREAM]) {
         return;
     }
     let (backend, dir, front) = (Backend::echo(), directory(), address());
@@ -196,7 +188,7 @@ const ALL: &str = "proxy_protocol = \"v2\"\nproxy_protocol_tlvs = [\"authority\"
 
 #[test]
 fn haproxy_understands_what_it_is_told_and_verifies_the_checksum() {
-    if !has_haproxy() {
+    if lacks(&["haproxy"]) {
         return;
     }
     let (dir, server) = (directory(), address());
@@ -226,7 +218,7 @@ fn haproxy_understands_what_it_is_told_and_verifies_the_checksum() {
 
 #[test]
 fn nginx_understands_what_it_is_told() {
-    if !has_nginx() {
+    if lacks(&["nginx", STREAM]) {
         return;
     }
     let (dir, server) = (directory(), address());

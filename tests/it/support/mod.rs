@@ -5,6 +5,7 @@
 pub(crate) mod backend;
 pub(crate) mod dns;
 pub(crate) mod hello;
+pub(crate) mod left_out;
 pub(crate) mod openssl;
 pub(crate) mod proxy;
 pub(crate) mod socket;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::support::PATIENCE;
+use crate::support::left_out::lacks;
 
 /// A server in a process of its own, killed when dropped.
 struct Server {
@@ -82,11 +83,6 @@ fn mutual() -> (String, String) {
     (tls, format!("{TRUST}{tables}"))
 }
 
-/// `tests/run` installs it, or says that it is left out.
-fn has_nginx() -> bool {
-    Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok()
-}
-
 /// A request of HTTP/1.0, and the whole answer. Servers answer before the client ends, and some take its end for a cancel.
 fn get(site: &Site, proxy: &Proxy, path: &str) -> io::Result<String> {
     let mut session = tls::session(&client(&site.edge, None, rustls::ALL_VERSIONS), NAME, proxy.connect());
@@ -139,7 +135,7 @@ fn openssl_is_verified_by_name_and_by_address() {
 
 #[test]
 fn nginx_serves_a_large_file_to_who_shows_its_certificate() {
-    if !has_nginx() {
+    if lacks(&["nginx"]) {
         return;
     }
     let (site, dir) = site_with_client();
@@ -168,7 +164,7 @@ fn nginx_serves_a_large_file_to_who_shows_its_certificate() {
 
 #[test]
 fn nginx_agrees_on_the_protocol_that_was_agreed_on_with_the_client() {
-    if !has_nginx() {
+    if lacks(&["nginx"]) {
         return;
     }
     let (site, dir) = site_with_client();
