@@ -53,9 +53,9 @@ pub enum AddrError {
     /// No `:port` at the end.
     #[error("an address ends in a port, as in `192.0.2.1:443`, `[2001:db8::1]:443` or `ca.internal:8443`")]
     NoPort,
-    /// A URL.
-    #[error("write `host:port`, not a URL")]
-    Url,
+    /// A URL, and what to write in its place.
+    #[error("write `{0}`, not a URL")]
+    Url(String),
     /// What follows the last colon is not a port.
     #[error("{0:?} is not a port (1 to 65535)")]
     Port(String),
@@ -247,12 +247,28 @@ fn split_port(text: &str) -> Result<(&str, u16), AddrError> {
     if let Ok(addr) = text.parse::<Ipv6Addr>() {
         return Err(AddrError::Brackets(addr));
     }
-    if text.contains("://") {
-        return Err(AddrError::Url);
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return Err(AddrError::Url(without_scheme(scheme, rest)));
     }
     let (host, port) = text.rsplit_once(':').ok_or(AddrError::NoPort)?;
     let port = port.parse().map_err(|_| AddrError::Port(port.to_owned()))?;
     Ok((host, port))
+}
+
+/// The address that a URL means.
+fn without_scheme(scheme: &str, rest: &str) -> String {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if has_port && !host.ends_with(']') {
+        return host.to_owned();
+    }
+    let port = match scheme {
+        "https" => "443",
+        "http" => "80",
+        _ => "PORT",
+    };
+    format!("{}:{port}", if host.is_empty() { "HOST" } else { host })
 }
 
 /// A range of IP addresses in CIDR notation (RFC 4632), or one address.
@@ -385,6 +401,14 @@ mod tests {
     fn a_bad_address_says_what_to_write() {
         for (text, expected) in [
             ("ca", AddrError::NoPort),
+            ("https://app.example:8443", AddrError::Url("app.example:8443".to_owned())),
+            ("https://app.example/login?a=b:1", AddrError::Url("app.example:443".to_owned())),
+            ("http://[2001:db8::1]", AddrError::Url("[2001:db8::1]:80".to_owned())),
+            ("http://[2001:db8::1]:8080/", AddrError::Url("[2001:db8::1]:8080".to_owned())),
+            ("tcp://10.0.0.5:8443", AddrError::Url("10.0.0.5:8443".to_owned())),
+            ("tcp://app.example", AddrError::Url("app.example:PORT".to_owned())),
+            ("https://user:1@app.example", AddrError::Url("app.example:443".to_owned())),
+            ("://", AddrError::Url("HOST:PORT".to_owned())),
             ("ca:https", AddrError::Port("https".to_owned())),
             ("ca:0", AddrError::Port("0".to_owned())),
             ("10.0.0.1:0", AddrError::Port("0".to_owned())),
