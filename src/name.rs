@@ -54,6 +54,12 @@ impl ServerName {
     pub fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, parent)| parent)
     }
+
+    /// How many labels it has: 3 for `www.example.net`.
+    #[must_use]
+    pub fn labels(&self) -> usize {
+        self.0.split('.').count()
+    }
 }
 
 impl std::borrow::Borrow<str> for ServerName {
@@ -94,18 +100,24 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// Which server names a route takes.
-///
-/// The order is that of precedence: an exact name is less than (comes before) a wildcard, a wildcard before `*`.
+/// Which server names are meant: by a certificate, or by a route, which alone can have [`Self::Below`] (see [`SniPattern`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NamePattern {
     /// One name.
     Exact(ServerName),
     /// `*.suffix`: exactly one label before the suffix, as in certificates (RFC 6125 §6.4.3).
     Wildcard(ServerName),
+    /// `**.suffix`: one label or more before the suffix. No certificate has such a name.
+    Below(ServerName),
     /// `*`: every name.
     Any,
 }
+
+/// How closely a pattern stands for a name; of two that match the greater one counts.
+///
+/// An exact name beats a wildcard beats `**.suffix` beats `*`. Of two suffixes the longer one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Closeness(u8, usize);
 
 impl NamePattern {
     /// Whether a client that sends `name` is meant.
@@ -114,7 +126,22 @@ impl NamePattern {
         match self {
             Self::Exact(exact) => exact == name,
             Self::Wildcard(suffix) => name.parent() == Some(suffix.as_str()),
+            Self::Below(suffix) => {
+                let before = name.as_str().strip_suffix(suffix.as_str());
+                before.is_some_and(|before| before.ends_with('.'))
+            }
             Self::Any => true,
+        }
+    }
+
+    /// How closely it stands for the names that it matches.
+    #[must_use]
+    pub fn closeness(&self) -> Closeness {
+        match self {
+            Self::Exact(_) => Closeness(3, 0),
+            Self::Wildcard(_) => Closeness(2, 0),
+            Self::Below(suffix) => Closeness(1, suffix.labels()),
+            Self::Any => Closeness(0, 0),
         }
     }
 }
@@ -140,7 +167,54 @@ impl fmt::Display for NamePattern {
         match self {
             Self::Exact(name) => name.fmt(f),
             Self::Wildcard(suffix) => write!(f, "*.{suffix}"),
+            Self::Below(suffix) => write!(f, "**.{suffix}"),
             Self::Any => f.write_str("*"),
+        }
+    }
+}
+
+/// The names that a route lists in `sni`: what a certificate can have, `*`, and `**.suffix`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SniPattern(pub NamePattern);
+
+/// Why a text is no pattern of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SniError {
+    /// A suffix alone, or with a wildcard for each of several labels.
+    #[error("{0:?} is no pattern: write `**.{1}` for every name below {1}, `*.{1}` for those with one label more")]
+    Suffix(String, ServerName),
+    /// `**` alone.
+    #[error("write `*` for every name")]
+    Every,
+    /// A `*` somewhere else.
+    #[error(
+        "a wildcard is `*` alone, or stands before a suffix: `*.example.net` for one label, `**.example.net` for any number"
+    )]
+    Wildcard,
+    /// What is left is not a server name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+impl FromStr for SniPattern {
+    type Err = SniError;
+
+    fn from_str(text: &str) -> Result<Self, SniError> {
+        if text == "**" {
+            return Err(SniError::Every);
+        }
+        if let Some(suffix) = text.strip_prefix("**.").filter(|suffix| !suffix.contains('*')) {
+            return Ok(Self(NamePattern::Below(suffix.parse()?)));
+        }
+        // What others write for it: `.suffix`, and a wildcard for each label.
+        let suffix = text.strip_prefix('.').or_else(|| Some(text.strip_prefix("*.*.")?.trim_start_matches("*.")));
+        if let Some(suffix) = suffix.and_then(|suffix| suffix.parse().ok()) {
+            return Err(SniError::Suffix(text.to_owned(), suffix));
+        }
+        match text.parse() {
+            Ok(pattern) => Ok(Self(pattern)),
+            Err(NameError::Wildcard) => Err(SniError::Wildcard),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -303,6 +377,56 @@ mod tests {
             let (pattern, name): (NamePattern, ServerName) = (pattern.parse().unwrap(), name.parse().unwrap());
             assert_eq!(pattern.matches(&name), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn a_suffix_stands_for_every_name_below_it_and_not_for_itself() {
+        for (pattern, name, expected) in [
+            ("**.apps.example.net", "a.apps.example.net", true),
+            ("**.Apps.example.net", "mail.b.APPS.example.net.", true),
+            ("**.apps.example.net", "apps.example.net", false),
+            ("**.apps.example.net", "aapps.example.net", false),
+            ("**.apps.example.net", "a.b.example.net", false),
+            ("**.net", "a.apps.example.net", true),
+        ] {
+            let (SniPattern(pattern), name): (_, ServerName) = (pattern.parse().unwrap(), name.parse().unwrap());
+            assert_eq!(pattern.matches(&name), expected, "{pattern} {name}");
+            assert_eq!(pattern.to_string().parse(), Ok(SniPattern(pattern)));
+        }
+    }
+
+    #[test]
+    fn of_two_patterns_the_closer_one_counts() {
+        let in_order = ["a.b.example", "*.b.example", "**.b.example", "**.example", "*"];
+        let closeness = in_order.map(|text| text.parse::<SniPattern>().unwrap().0.closeness());
+        assert!(closeness.is_sorted_by(|closer, other| closer > other), "{closeness:?}");
+    }
+
+    #[test]
+    fn a_pattern_that_others_know_says_how_it_is_written_here() {
+        let suffix = |text: &str| SniError::Suffix(text.to_owned(), "apps.example.net".parse().unwrap());
+        for text in [".apps.example.net", "*.*.apps.example.net", "*.*.*.apps.example.net"] {
+            assert_eq!(text.parse::<SniPattern>(), Err(suffix(text)));
+            assert!(suffix(text).to_string().contains("`**.apps.example.net`"));
+        }
+        for (text, expected) in [
+            ("**", SniError::Every),
+            ("**.", SniError::Name(NameError::Empty)),
+            ("**.*.example", SniError::Wildcard),
+            ("*.**.example", SniError::Wildcard),
+            ("a.**.example", SniError::Wildcard),
+            ("***.example", SniError::Wildcard),
+            ("**a.example", SniError::Wildcard),
+            ("..example", SniError::Name(NameError::Label)),
+            ("**.192.0.2.1", SniError::Name(NameError::IpAddress)),
+        ] {
+            assert_eq!(text.parse::<SniPattern>(), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_never_for_every_name_below_a_suffix() {
+        assert_eq!("**.example.net".parse::<NamePattern>(), Err(NameError::Wildcard));
     }
 
     #[test]

@@ -115,7 +115,8 @@ fn reason(route: &Route, key: &Key<'_>) -> String {
     let mut reasons = Vec::new();
     match key.name {
         Some(name) => {
-            let pattern = rule.names.iter().filter(|pattern| pattern.matches(name)).min();
+            let pattern = rule.names.iter().filter(|pattern| pattern.matches(name));
+            let pattern = pattern.max_by_key(|pattern| pattern.closeness());
             reasons.extend(pattern.map(|pattern| match pattern {
                 NamePattern::Exact(_) => "it names the server exactly".to_owned(),
                 other => format!("its pattern {other} matches"),
@@ -234,7 +235,7 @@ fn standing(text: &mut String, upstream: &upstream::Options) {
 
 /// How snigate is a client of these servers.
 fn session(text: &mut String, options: &ConnectorOptions, servers: &[ServerOptions]) {
-    let ConnectorOptions { server_name, verification, pins, certificate, min_version, alpn, .. } = options;
+    let ConnectorOptions { server_name, verification, pins, certificate, min_version, alpn, groups, .. } = options;
     let names: BTreeSet<String> = match server_name {
         Some(name) => BTreeSet::from([name.to_string()]),
         None => servers.iter().filter_map(|server| PeerName::of(&server.addr)).map(|name| name.to_string()).collect(),
@@ -260,7 +261,9 @@ fn session(text: &mut String, options: &ConnectorOptions, servers: &[ServerOptio
         || "no client certificate".to_owned(),
         |(name, _)| format!("certificates.{name} for a server that asks for one"),
     );
-    line(text, "", format_args!("{oldest}, {alpn}, {shown}"));
+    let groups = groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let groups = if groups.is_empty() { groups } else { format!(", key exchange in {groups}") };
+    line(text, "", format_args!("{oldest}, {alpn}, {shown}{groups}"));
 }
 
 fn terms(text: &mut String, config: &Config, name: &str) {

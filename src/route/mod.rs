@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use crate::addr::Cidr;
-use crate::name::{Alpn, NamePattern, ServerName};
+use crate::name::{Alpn, Closeness, NamePattern, ServerName};
 
 pub use table::{Overlap, Table};
 
@@ -44,11 +44,11 @@ pub struct Key<'a> {
 
 /// How closely a rule matches a client; the greatest takes it.
 ///
-/// An exact name beats a wildcard beats `*`; then a longer source prefix beats a shorter one beats none; then the
+/// An exact name beats a wildcard beats a longer suffix beats a shorter one beats `*`; then a longer source prefix beats a shorter one beats none; then the
 /// protocol that the client prefers beats a later one beats none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity {
-    name: Reverse<u8>,
+    name: Closeness,
     prefix_len: Option<u8>,
     alpn: Option<Reverse<usize>>,
 }
@@ -78,11 +78,11 @@ impl<T> Rule<T> {
     /// The first reason for which the rule does not take the client.
     pub fn judge(&self, key: &Key<'_>) -> Result<Specificity, Mismatch> {
         let name = match key.name {
-            Some(name) => self.names.iter().filter(|pattern| pattern.matches(name)).map(rank).min(),
+            Some(name) => self.names.iter().filter(|pattern| pattern.matches(name)).map(NamePattern::closeness).max(),
             None if self.strict_sni => return Err(Mismatch::NoName),
-            None => self.names.iter().map(rank).max(),
+            None => self.names.iter().map(NamePattern::closeness).min(),
         };
-        let name = Reverse(name.ok_or(Mismatch::Name)?);
+        let name = name.ok_or(Mismatch::Name)?;
         let prefix_len = self.from.iter().filter(|range| key.client.is_some_and(|ip| range.contains(ip)));
         let prefix_len = prefix_len.map(Cidr::prefix_len).max();
         if prefix_len.is_none() && !self.from.is_empty() {
@@ -97,13 +97,5 @@ impl<T> Rule<T> {
 
     fn takes_any_name(&self) -> bool {
         self.names.contains(&NamePattern::Any)
-    }
-}
-
-fn rank(pattern: &NamePattern) -> u8 {
-    match pattern {
-        NamePattern::Exact(_) => 0,
-        NamePattern::Wildcard(_) => 1,
-        NamePattern::Any => 2,
     }
 }

@@ -1,6 +1,7 @@
 //! The table: a few hash look-ups per client, however many routes there are.
 //!
-//! A name is looked up whole, then without its first label, then as `*`. Under each name the sources are grouped by the
+//! A name is looked up whole, then without its first label, then, where there are rules for every name below a suffix, by
+//! each of its suffixes that is no longer than the longest of theirs, then as `*`. Under each name the sources are grouped by the
 //! length of their prefix, so that a client's address is looked up once per length in use, not once per range.
 
 use std::collections::hash_map::Entry;
@@ -24,6 +25,9 @@ pub struct Table<T> {
 struct Index {
     exact: HashMap<ServerName, Sources>,
     wildcard: HashMap<ServerName, Sources>,
+    below: HashMap<ServerName, Sources>,
+    /// How many labels the longest suffix in `below` has: a client decides how many its name has.
+    longest_below: usize,
     any: Sources,
     /// Rules that take clients without a name and name `*`: the most specific one wins.
     nameless_any: Sources,
@@ -92,6 +96,10 @@ impl<T> Table<T> {
                 let sources = match name {
                     NamePattern::Exact(exact) => index.exact.entry(exact.clone()).or_default(),
                     NamePattern::Wildcard(suffix) => index.wildcard.entry(suffix.clone()).or_default(),
+                    NamePattern::Below(suffix) => {
+                        index.longest_below = index.longest_below.max(suffix.labels());
+                        index.below.entry(suffix.clone()).or_default()
+                    }
                     NamePattern::Any => &mut index.any,
                 };
                 sources.insert(&rule, number, |first, from, alpn| {
@@ -151,7 +159,18 @@ impl Index {
         let exact = self.exact.get(name).and_then(|sources| sources.most_specific(key));
         exact
             .or_else(|| self.wildcard.get(name.parent()?).and_then(|sources| sources.most_specific(key)))
+            .or_else(|| self.below(name, key))
             .or_else(|| self.any.most_specific(key))
+    }
+
+    /// By the longest suffix under which there is a rule that takes the client.
+    fn below(&self, name: &ServerName, key: &Key<'_>) -> Option<u32> {
+        if self.below.is_empty() {
+            return None;
+        }
+        let suffixes = std::iter::successors(name.parent(), |suffix| suffix.split_once('.').map(|(_, rest)| rest));
+        let too_long = (name.labels() - 1).saturating_sub(self.longest_below);
+        suffixes.skip(too_long).find_map(|suffix| self.below.get(suffix)?.most_specific(key))
     }
 }
 
@@ -259,6 +278,7 @@ mod tests {
     use proptest::sample::{select, subsequence};
 
     use super::*;
+    use crate::name::SniPattern;
 
     fn rule(
         names: &[&str],
@@ -268,7 +288,7 @@ mod tests {
         target: &'static str,
     ) -> Rule<&'static str> {
         Rule {
-            names: names.iter().map(|n| n.parse().unwrap()).collect(),
+            names: names.iter().map(|n| n.parse::<SniPattern>().unwrap().0).collect(),
             from: from.iter().map(|n| n.parse().unwrap()).collect(),
             alpn: alpn.iter().map(|n| n.parse().unwrap()).collect(),
             strict_sni,
@@ -310,6 +330,34 @@ mod tests {
             assert_eq!(lookup(&table, Some(name), client, alpn), Some(expected), "{name} {client} {alpn:?}");
         }
         assert_eq!(lookup(&table, None, "192.0.2.1", &[]), None);
+    }
+
+    #[test]
+    fn a_route_for_every_name_below_a_suffix_takes_what_no_closer_one_does() {
+        let (table, overlaps) = Table::build([
+            rule(&["*"], &[], &[], true, "any"),
+            rule(&["**.example.net"], &[], &[], true, "example.net"),
+            rule(&["**.apps.example.net"], &[], &[], true, "apps"),
+            rule(&["*.apps.example.net"], &[], &[], true, "one label"),
+            rule(&["a.b.apps.example.net"], &["10.0.0.0/8"], &[], true, "exact"),
+        ]);
+        assert_eq!(overlaps, []);
+        let deep = format!("{}apps.example.net", "a.".repeat(118));
+        for (name, expected) in [
+            ("example.net", "any"),
+            ("www.example.net", "example.net"),
+            ("apps.example.net", "example.net"),
+            ("a.apps.example.net", "one label"),
+            ("mail.b.apps.example.net", "apps"),
+            ("a.b.apps.example.net", "apps"),
+            (&deep, "apps"),
+            ("net", "any"),
+        ] {
+            assert_eq!(lookup(&table, Some(name), "192.0.2.1", &[]), Some(expected), "{name}");
+        }
+        assert_eq!(lookup(&table, Some("a.b.apps.example.net"), "10.0.0.1", &[]), Some("exact"));
+        let tied = Table::build([rule(&["**.a.b"], &[], &[], true, "1"), rule(&["**.A.b"], &[], &[], true, "2")]).1;
+        assert_eq!(tied.len(), 1);
     }
 
     #[test]
@@ -386,7 +434,10 @@ mod tests {
         best.map(|(_, rule)| &rule.target)
     }
 
-    const NAMES: &[&str] = &["a.example", "b.example", "c.b.example", "*.example", "*.b.example", "*"];
+    const NAMES: &[&str] =
+        &["a.example", "b.example", "c.b.example", "*.example", "*.b.example", "**.example", "**.b.example", "*"];
+    const SENT: &[&str] =
+        &["a.example", "b.example", "c.b.example", "d.example", "x.b.example", "y.x.b.example", "y.d.example", "q"];
     const RANGES: &[&str] = &["10.0.0.0/8", "10.1.0.0/16", "10.1.1.1", "::/0", "2001:db8::/32"];
     const PROTOCOLS: &[&str] = &["h2", "http/1.1", "acme-tls/1"];
 
@@ -397,7 +448,7 @@ mod tests {
             let rules = rules.into_iter().enumerate();
             rules
                 .map(|(target, (names, from, alpn, strict_sni))| Rule {
-                    names: names.iter().map(|n| n.parse().unwrap()).collect(),
+                    names: names.iter().map(|n| n.parse::<SniPattern>().unwrap().0).collect(),
                     from: from.iter().map(|n| n.parse().unwrap()).collect(),
                     alpn: alpn.iter().map(|n| n.parse().unwrap()).collect(),
                     strict_sni,
@@ -413,7 +464,7 @@ mod tests {
         fn the_table_agrees_with_reading_every_rule_in_any_order(
             rules in rules(),
             shuffled in any::<prop::sample::Index>(),
-            name in prop::option::of(select(&["a.example", "b.example", "c.b.example", "d.example", "x.b.example", "q"][..])),
+            name in prop::option::of(select(SENT)),
             client in select(&["10.0.0.1", "10.1.0.1", "10.1.1.1", "192.0.2.1", "2001:db8::1", "fe80::1"][..]),
             alpn in subsequence(PROTOCOLS, 0..=3).prop_shuffle(),
         ) {

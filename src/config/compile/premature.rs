@@ -79,6 +79,6 @@ pub(super) fn probe(name: &str) -> Option<ServerName> {
     match name.parse().ok()? {
         NamePattern::Exact(name) => Some(name),
         NamePattern::Wildcard(suffix) => format!("any-name-at-all.{suffix}").parse().ok(),
-        NamePattern::Any => None,
+        NamePattern::Below(_) | NamePattern::Any => None,
     }
 }

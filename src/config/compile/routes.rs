@@ -15,7 +15,7 @@ use crate::config::file::{self, At, List};
 use crate::config::read::{In, Merged};
 use crate::config::trust::Trusts;
 use crate::config::{Action, Route, Timeouts};
-use crate::name::{NamePattern, ServerName};
+use crate::name::{NamePattern, ServerName, SniPattern};
 use crate::proxy::OnRemove;
 use crate::route::Rule;
 use crate::tls::{Acceptor, Certificate, Options};
@@ -120,7 +120,21 @@ impl Compiler<'_> {
             let key = format!("{}.sni", self.report.table);
             self.report.missing(key, &self.table.span, "sni is missing", help.to_owned());
         }
-        self.report.parse_all("sni", &list)
+        let is_terminated = matches!(&self.table.value.action, Some(action) if action.value == file::Action::Terminate);
+        let mut names = Vec::new();
+        for text in &list.0 {
+            match self.report.parse("sni", text) {
+                Some(SniPattern(NamePattern::Below(suffix))) if is_terminated => {
+                    let message =
+                        "no certificate is for names of any number of labels, so that TLS cannot be terminated";
+                    let help =
+                        format!("write `*.{suffix}` for names with one label more, or `action = \"passthrough\"`");
+                    self.report.error(&text.span, format_args!("sni: **.{suffix}: {message}"), help);
+                }
+                name => names.extend(name.map(|SniPattern(pattern)| pattern)),
+            }
+        }
+        names
     }
 
     /// A filter that lists nothing would be read as no filter at all by some and as nobody by others.
@@ -314,7 +328,7 @@ impl Compiler<'_> {
                     Ok(probe) => probe,
                     Err(_) => continue,
                 },
-                NamePattern::Any => continue,
+                NamePattern::Below(_) | NamePattern::Any => continue,
             };
             checked += 1;
             if !covered(&probe) {

@@ -51,7 +51,7 @@ pub struct AcceptProxy {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Route {
-    /// Server names: `a.example`, `*.example` (one label) or `*`.
+    /// Server names: `a.example`, `*.example` (one label), `**.example` (every name below it; not with `terminate`) or `*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<List>,
     /// Only clients that offer one of these protocols.

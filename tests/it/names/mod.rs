@@ -1,6 +1,7 @@
 //! Which route and which certificate a client gets by the name that it sends, or does not send.
 
 mod certificates;
+mod suffix;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
