@@ -216,7 +216,8 @@ fn health(health: &Health) -> file::Health {
 }
 
 fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
-    let ConnectorOptions { upstream: _, server_name, verification, pins, certificate, min_version, alpn } = options;
+    let ConnectorOptions { upstream: _, server_name, verification, pins, certificate, min_version, alpn, groups } =
+        options;
     let trust = match verification {
         Verification::Trust(name, _) => name.as_ref(),
         Verification::Insecure => None,
@@ -230,6 +231,7 @@ fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
             MinVersion::Tls13 => file::TlsVersion::Tls13,
         }),
         alpn: some_list(alpn),
+        groups: some_list(groups),
         pin: some_list(pins),
         insecure: Some(At::from(*verification == Verification::Insecure)),
     }))

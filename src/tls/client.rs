@@ -28,10 +28,11 @@ use crate::addr::UpstreamAddr;
 use crate::authz::SpkiDigest;
 use crate::name::{Alpn, NameError, ServerName};
 use crate::tls::certificate::Certificate;
+use crate::tls::groups::{Group, limited_to};
 use crate::tls::identity::sha256;
 use crate::tls::path::{Paths, Purpose};
 use crate::tls::pem;
-use crate::tls::refused::{Met, SessionError, explain};
+use crate::tls::refused::{Met, SessionError, explain, large_hello};
 use crate::tls::server::{MinVersion, versions};
 use crate::tls::trust::Trust;
 use crate::tls::{algorithms, provider};
@@ -98,6 +99,16 @@ pub struct ConnectorOptions {
     pub min_version: MinVersion,
     /// The protocols that are offered, the preferred one first. If there are none, what was agreed on with the client is.
     pub alpn: Vec<Alpn>,
+    /// The groups that are offered for the key exchange, the preferred one first; those of the TLS library if there are
+    /// none.
+    pub groups: Vec<Group>,
+}
+
+impl ConnectorOptions {
+    /// Whether the hello has a key share that makes it longer than one segment.
+    pub(super) fn has_large_hello(&self) -> bool {
+        self.groups.is_empty() || self.groups.contains(&Group::X25519MlKem768)
+    }
 }
 
 /// Whose word counts for a server's certificate.
@@ -131,7 +142,9 @@ impl Connector {
             pins: options.pins.clone(),
         };
         let own = options.certificate.as_ref().map(|(_, certificate)| Arc::clone(certificate.certified()));
-        let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+        let provider =
+            if options.groups.is_empty() { Arc::clone(provider()) } else { Arc::new(limited_to(&options.groups)) };
+        let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions(options.min_version))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
@@ -143,6 +156,12 @@ impl Connector {
     #[must_use]
     pub fn options(&self) -> &ConnectorOptions {
         &self.options
+    }
+
+    /// What to try where a server does not answer a hello, or ends the connection: nothing where it is a small one.
+    #[must_use]
+    pub fn advice_on_silence(&self) -> Option<String> {
+        large_hello(&self.options)
     }
 
     /// What the server at `addr` must prove to be. Nothing where that can only be told.
@@ -181,10 +200,10 @@ impl Connector {
 
     /// All that makes a difference between two connectors.
     fn identity(&self) -> impl Eq + Hash + '_ {
-        let ConnectorOptions { upstream, server_name, verification, pins, certificate, min_version, alpn } =
+        let ConnectorOptions { upstream, server_name, verification, pins, certificate, min_version, alpn, groups } =
             &self.options;
         let certificate = certificate.as_ref().map(|(name, certificate)| (name, &certificate.certified().cert));
-        (upstream, server_name, verification, pins, certificate, min_version, alpn)
+        (upstream, server_name, verification, pins, certificate, min_version, alpn, groups)
     }
 }
 

@@ -12,6 +12,7 @@ mod crl;
 mod der;
 mod dname;
 mod facts;
+mod groups;
 mod handshake;
 mod identity;
 mod path;
@@ -39,6 +40,7 @@ pub use certificate::{CLOCK_SKEW, Certificate, CertificateError, CertificateIssu
 pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_certificate};
 pub use crl::{Crl, Depth, Expired, NotSpoken, Revocation, Unknown};
 pub use facts::SessionFacts;
+pub use groups::{Group, GroupError};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use path::MAX_AUTHORITIES_OF_ONE_NAME;
 pub use pem::{BundleError, CrlFileError, Foreign, Form, PemError};

@@ -28,6 +28,18 @@ pub enum SessionError {
     /// The connection ended or broke.
     #[error("the connection ended during the TLS handshake: {0}")]
     Io(#[source] io::Error),
+    /// The connection ended or broke before the server had shown a certificate.
+    #[error(
+        "the connection ended during the TLS handshake, before the server had shown a certificate: {error}{}",
+        advice.as_ref().map_or_else(String::new, |advice| format!("; {advice}"))
+    )]
+    Hello {
+        /// How it ended.
+        #[source]
+        error: io::Error,
+        /// What to try.
+        advice: Option<String>,
+    },
     /// What the server sent is not TLS.
     #[error("the server does not speak TLS; remove `upstreams.{0}.tls`, or name another port")]
     NotTls(String),
@@ -50,11 +62,14 @@ pub(super) struct Met {
     pub(super) asked: bool,
     /// What is wrong with the server's certificate.
     pub(super) flaw: Option<Flaw>,
+    /// The server has shown a certificate.
+    has_shown: bool,
 }
 
 impl Met {
     /// The server has shown these.
     pub(super) fn shown(&mut self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+        self.has_shown = true;
         let last = intermediates.last().unwrap_or(leaf);
         if let Ok(last) = pem::parse(last) {
             self.issuer = Some(distinguished_name(last.issuer()));
@@ -67,7 +82,8 @@ impl Met {
 pub(super) fn explain(error: io::Error, met: &Met, name: &PeerName, options: &ConnectorOptions) -> SessionError {
     let error = match error.downcast::<rustls::Error>() {
         Ok(error) => error,
-        Err(error) => return SessionError::Io(error),
+        Err(error) if met.has_shown => return SessionError::Io(error),
+        Err(error) => return SessionError::Hello { error, advice: large_hello(options) },
     };
     match error {
         rustls::Error::InvalidCertificate(error) => SessionError::Certificate(certificate(&error, met, name, options)),
@@ -83,6 +99,17 @@ pub(super) fn explain(error: io::Error, met: &Met, name: &PeerName, options: &Co
         }
         error => SessionError::Protocol(words::protocol(&error, "server")),
     }
+}
+
+/// What may be wrong where a server does not answer a hello of two segments, and what to write.
+pub(super) fn large_hello(options: &ConnectorOptions) -> Option<String> {
+    options.has_large_hello().then(|| {
+        format!(
+            "if it does not answer a ClientHello of more than one segment, `upstreams.{}.tls.groups = [\"x25519\", \
+             \"secp256r1\"]` leaves the post-quantum key share out",
+            options.upstream
+        )
+    })
 }
 
 fn certificate(error: &CertificateError, met: &Met, name: &PeerName, options: &ConnectorOptions) -> String {

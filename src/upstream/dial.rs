@@ -116,5 +116,6 @@ async fn session_at(
     };
     let addr = tcp.peer_addr().ok();
     let session = async { tls.connect(tcp, server, agreed).await.map_err(|error| Failure::Tls(Box::new(error))) };
-    timeout_at(deadline, session).await.unwrap_or(Err(Failure::LateHandshake)).map_err(|failure| (addr, failure))
+    let late = |_| Err(Failure::LateHandshake(tls.advice_on_silence()));
+    timeout_at(deadline, session).await.unwrap_or_else(late).map_err(|failure| (addr, failure))
 }

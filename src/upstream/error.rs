@@ -38,12 +38,14 @@ pub enum ConnectError {
         tried: usize,
     },
     /// The last server that was tried did not answer in time.
-    #[error("{server}: {}{}", if *.connected { "the TLS handshake was not complete in time" } else { "no answer in time" }, others(*.tried))]
+    #[error("{server}: {}{}{}", if *.connected { "the TLS handshake was not complete in time" } else { "no answer in time" }, others(*.tried), after(.advice.as_deref()))]
     TimedOut {
         /// The server.
         server: UpstreamAddr,
         /// Whether it was reached, and only the handshake took too long.
         connected: bool,
+        /// What to try.
+        advice: Option<String>,
         /// How many servers were tried.
         tried: usize,
     },
@@ -96,6 +98,10 @@ fn others(tried: usize) -> String {
     if tried > 1 { format!(" (the last of {tried} servers tried)") } else { String::new() }
 }
 
+fn after(advice: Option<&str>) -> String {
+    advice.map_or_else(String::new, |advice| format!("; {advice}"))
+}
+
 /// Why one server was not reached.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
@@ -103,8 +109,8 @@ pub(super) enum Failure {
     Connect(io::Error),
     #[error("{0}")]
     Tls(Box<SessionError>),
-    #[error("the TLS handshake was not complete in time")]
-    LateHandshake,
+    #[error("the TLS handshake was not complete in time{}", after(.0.as_deref()))]
+    LateHandshake(Option<String>),
 }
 
 impl Failure {
@@ -128,23 +134,25 @@ impl Failure {
     pub(super) fn may_be_the_clients(&self, request: &Request<'_>) -> bool {
         match self {
             // The server may have been told not to talk to this address, or have no route to it. Checks come from another.
-            Self::Connect(_) | Self::LateHandshake if request.origin.transparent => true,
+            Self::Connect(_) | Self::LateHandshake(_) if request.origin.transparent => true,
             Self::Connect(_) => self.is_hang_up() && !(request.first.is_empty() && request.origin.is_plain()),
             Self::Tls(error) => match **error {
                 // The client has chosen from what its route lists, and the server need not know all of that.
                 SessionError::NoProtocol(_) => request.agreed.is_some(),
-                SessionError::Refused(_) | SessionError::Io(_) => !request.origin.is_plain(),
+                SessionError::Refused(_) | SessionError::Io(_) | SessionError::Hello { .. } => {
+                    !request.origin.is_plain()
+                }
                 _ => false,
             },
-            Self::LateHandshake => false,
+            Self::LateHandshake(_) => false,
         }
     }
 
     pub(super) fn of(self, server: UpstreamAddr, tried: usize) -> ConnectError {
         match self {
-            Self::LateHandshake => ConnectError::TimedOut { server, connected: true, tried },
+            Self::LateHandshake(advice) => ConnectError::TimedOut { server, connected: true, advice, tried },
             Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
-                ConnectError::TimedOut { server, connected: false, tried }
+                ConnectError::TimedOut { server, connected: false, advice: None, tried }
             }
             Self::Connect(error) => ConnectError::Failed { server, error, tried },
             Self::Tls(error) => ConnectError::Tls { server, error, tried },

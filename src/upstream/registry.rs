@@ -98,6 +98,7 @@ mod tests {
                 pins: Vec::new(),
                 certificate: None,
                 min_version: MinVersion::Tls12,
+                groups: Vec::new(),
                 alpn: Vec::new(),
             });
             let tls = tls.map(|tls| Arc::new(Connector::new(tls).unwrap()));

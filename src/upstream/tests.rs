@@ -237,6 +237,7 @@ fn connector(alpn: &[Alpn]) -> Arc<Connector> {
         pins: Vec::new(),
         certificate: None,
         min_version: MinVersion::Tls12,
+        groups: Vec::new(),
         alpn: alpn.to_vec(),
     };
     Arc::new(Connector::new(options).unwrap())

@@ -40,7 +40,8 @@ pub(super) fn compile(
     let certificate = table.certificate.as_ref().and_then(|name| certificate(name, context, report));
     let pins = table.pin.as_ref().map_or_else(Vec::new, |list| report.parse_all("tls.pin", list));
     let alpn = table.alpn.as_ref().map_or_else(Vec::new, |list| report.parse_all("tls.alpn", list));
-    for (key, list) in [("tls.pin", &table.pin), ("tls.alpn", &table.alpn)] {
+    let groups = table.groups.as_ref().map_or_else(Vec::new, |list| report.parse_all("tls.groups", list));
+    for (key, list) in [("tls.pin", &table.pin), ("tls.alpn", &table.alpn), ("tls.groups", &table.groups)] {
         if list.as_ref().is_some_and(|list| list.0.is_empty()) {
             report.error(&tls.span, format_args!("{key} is empty"), "leave it out".to_owned());
         }
@@ -64,6 +65,7 @@ pub(super) fn compile(
             Some(TlsVersion::Tls12) | None => MinVersion::Tls12,
         },
         alpn,
+        groups,
     };
     let connector =
         Connector::new(options).map_err(|error| report.error(&tls.span, format_args!("tls: {error}"), None));

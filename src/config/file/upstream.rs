@@ -101,6 +101,10 @@ pub struct UpstreamTlsTable {
     /// Protocols to offer, the preferred one first; that which was agreed on with the client unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<List>,
+    /// Key exchange groups to offer, the preferred one first: `X25519MLKEM768`, `x25519`, `secp256r1`, `secp384r1`. All of
+    /// them unless given. A hello without `X25519MLKEM768` fits into one segment, which some servers need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<List>,
     /// SHA-256 of public keys, of which the server must have one: 64 hexadecimal digits, or base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin: Option<List>,

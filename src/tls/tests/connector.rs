@@ -49,6 +49,7 @@ fn options(verification: Verification) -> ConnectorOptions {
         pins: Vec::new(),
         certificate: None,
         min_version: MinVersion::Tls12,
+        groups: Vec::new(),
         alpn: Vec::new(),
     }
 }
@@ -356,6 +357,7 @@ fn connectors_are_equal_when_their_contents_are() {
         ConnectorOptions { min_version: MinVersion::Tls13, ..with(&one) },
         ConnectorOptions { pins: vec![pin_of(&one)], ..with(&one) },
         ConnectorOptions { alpn: vec!["h2".parse().unwrap()], ..with(&one) },
+        ConnectorOptions { groups: vec![Group::X25519], ..with(&one) },
         ConnectorOptions { certificate: None, ..with(&one) },
     ] {
         assert_ne!(connector(with(&one)), connector(other.clone()), "{other:?}");

@@ -3,6 +3,7 @@
 mod commands;
 mod endings;
 mod foreign;
+mod groups;
 mod moved;
 mod store;
 
