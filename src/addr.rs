@@ -19,15 +19,17 @@ pub enum ClientAddr {
     Socket(SocketAddr),
     /// A unix socket of this machine.
     Unix,
+    /// Another proxy speaks for the client, and does not say where it is. No range of addresses has it.
+    Unknown,
 }
 
 impl ClientAddr {
-    /// The client's IP address, if it came over a network.
+    /// The client's IP address, if it has one that is known.
     #[must_use]
     pub fn ip(self) -> Option<IpAddr> {
         match self {
             Self::Socket(addr) => Some(addr.ip()),
-            Self::Unix => None,
+            Self::Unix | Self::Unknown => None,
         }
     }
 }
@@ -43,6 +45,7 @@ impl fmt::Display for ClientAddr {
         match self {
             Self::Socket(addr) => addr.fmt(f),
             Self::Unix => f.write_str("unix"),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }

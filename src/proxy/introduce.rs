@@ -38,7 +38,7 @@ impl Client<'_> {
 pub(super) fn header(upstream: &Upstream, client: &Client<'_>, session: &Session) -> Result<Vec<u8>, Error> {
     let Some(proxy_protocol) = upstream.options().proxy_protocol else { return Ok(Vec::new()) };
     let record = &session.record;
-    let proxied = record.proxied.as_deref().map(|proxied| proxied.destination);
+    let proxied = record.proxied.as_deref().and_then(|proxied| proxied.destination);
     let facts = Facts {
         client: record.client,
         destination: proxied.or_else(|| client.tcp()?.local_addr().ok()),

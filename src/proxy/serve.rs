@@ -142,11 +142,14 @@ async fn read_proxied(
     session: &mut Session,
 ) -> Result<(ClientHello, Vec<u8>), Error> {
     let (header, behind) = header::read(client, deadline).await?;
-    if let ProxyHeader::Tcp(endpoints) = header {
-        let destination = endpoints.destination();
-        session.record.proxied = Some(Box::new(Proxied { peer: session.record.client, destination }));
-        session.record.client = endpoints.source().into();
-        session.speaks_for(&port.listener.load().limits).map_err(Error::Limit)?;
+    match header {
+        ProxyHeader::Local => {}
+        ProxyHeader::Client(ends) => {
+            let destination = ends.map(|ends| ends.destination());
+            session.record.proxied = Some(Box::new(Proxied { peer: session.record.client, destination }));
+            session.record.client = ends.map_or(ClientAddr::Unknown, |ends| ends.source().into());
+            session.speaks_for(&port.listener.load().limits).map_err(Error::Limit)?;
+        }
     }
     hello::read_behind(&behind, client, deadline, &mut session.record.received).await
 }
@@ -239,8 +242,8 @@ async fn handshake(
 ) -> Option<Stream> {
     let name: Option<ServerName> = session.record.server_name.name().cloned();
     let proxied = session.record.proxied.as_deref();
-    let local_ip = || match proxied {
-        Some(proxied) => Some(proxied.destination.ip().to_canonical()),
+    let local_ip = || match proxied.and_then(|proxied| proxied.destination) {
+        Some(destination) => Some(destination.ip().to_canonical()),
         None => client.local_ip(),
     };
     let Some(choice) = acceptor.select_for(session.signatures, name.as_ref(), local_ip) else {

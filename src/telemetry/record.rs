@@ -64,8 +64,8 @@ pub struct Record {
 pub struct Proxied {
     /// The other proxy.
     pub peer: ClientAddr,
-    /// What the client connected to there.
-    pub destination: SocketAddr,
+    /// What the client connected to there, where the proxy says it.
+    pub destination: Option<SocketAddr>,
 }
 
 impl Record {

@@ -20,14 +20,12 @@ pub use v2::MAX_LENGTH;
 pub enum ProxyHeader {
     /// The sender connects on its own behalf, as for a health check (`LOCAL`). It stands for nobody else.
     Local,
-    /// The sender stands for a client whose address it does not know, or which has none that snigate could use:
-    /// `UNKNOWN`, `UNSPEC`, a unix socket, datagrams.
-    Unknown,
-    /// The sender stands for this client.
-    Tcp(Endpoints),
+    /// The sender stands for a client, which is not the sender, wherever it may be.
+    Client(Option<Endpoints>),
 }
 
-/// The two ends of a client's connection, of one family.
+/// The two ends of a client's connection, of one family. There are none where the sender does not know them, or they are no
+/// IP addresses: `UNKNOWN`, `UNSPEC`, a unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoints {
     /// Over IPv4.

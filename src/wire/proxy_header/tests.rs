@@ -26,7 +26,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 fn tcp(source: &str, destination: &str) -> ProxyHeader {
-    ProxyHeader::Tcp(Endpoints::new(source.parse().unwrap(), destination.parse().unwrap()))
+    ProxyHeader::Client(Some(Endpoints::new(source.parse().unwrap(), destination.parse().unwrap())))
 }
 
 fn whole(header: ProxyHeader, bytes: &[u8]) -> Parsed {
@@ -58,7 +58,7 @@ fn the_headers_of_haproxy_are_read_as_it_means_them() {
 fn the_examples_of_the_specification_are_read_and_written() {
     let line = b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n";
     let ends = Endpoints::new("192.168.0.1:56324".parse().unwrap(), "192.168.0.11:443".parse().unwrap());
-    assert_eq!(parse(&[line, &b"GET / HTTP/1.1\r\n"[..]].concat()), whole(ProxyHeader::Tcp(ends), line));
+    assert_eq!(parse(&[line, &b"GET / HTTP/1.1\r\n"[..]].concat()), whole(ProxyHeader::Client(Some(ends)), line));
     assert_eq!(v1_line(Some(ends)), line);
     assert_eq!(v1_line(None), b"PROXY UNKNOWN\r\n");
     assert_eq!(V2Header::local(), unhex("0d0a0d0a000d0a515549540a 20 00 0000"));
@@ -110,7 +110,7 @@ fn what_breaks_the_rules_of_version_1_is_refused() {
     let address = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     let longest = format!("PROXY UNKNOWN {address} {address} 65535 65535\r\n");
     assert_eq!(longest.len(), 107);
-    assert_eq!(parse(longest.as_bytes()), whole(ProxyHeader::Unknown, longest.as_bytes()));
+    assert_eq!(parse(longest.as_bytes()), whole(ProxyHeader::Client(None), longest.as_bytes()));
     assert_eq!(parse(&long.as_bytes()[..106]), Parsed::Incomplete);
     for (line, error) in [
         (long.as_str(), HeaderError::Line),
@@ -141,7 +141,7 @@ fn what_breaks_the_rules_of_version_1_is_refused() {
         assert_eq!(parse(line.as_bytes()), Parsed::Malformed(error), "{line:?}");
     }
     for line in ["PROXY UNKNOWN\r\n", "PROXY UNKNOWN \r\n", "PROXY UNKNOWN 1.1.1.1 what you will\r\n"] {
-        assert_eq!(parse(line.as_bytes()), whole(ProxyHeader::Unknown, line.as_bytes()), "{line:?}");
+        assert_eq!(parse(line.as_bytes()), whole(ProxyHeader::Client(None), line.as_bytes()), "{line:?}");
     }
     let zero = "PROXY TCP4 0.0.0.0 255.255.255.255 0 65535\r\n";
     assert_eq!(parse(zero.as_bytes()), whole(tcp("0.0.0.0:0", "255.255.255.255:65535"), zero.as_bytes()));
@@ -190,12 +190,21 @@ fn a_local_header_is_skipped_whatever_it_claims() {
 #[test]
 fn families_without_an_address_for_snigate_are_skipped_with_their_tlvs() {
     let noop = [4, 0, 2, 7, 7, 0xee, 0, 0];
-    for (family, length) in [(0x00, 0), (0x01, 0), (0x10, 12), (0x12, 12), (0x22, 36), (0x31, 216), (0x32, 216)] {
+    for (family, length) in [(0x00, 0), (0x01, 0), (0x02, 0), (0x30, 216), (0x31, 216), (0x32, 216)] {
         let bytes = v2(0x21, family, &[&vec![1; length], &noop[..]].concat());
-        assert_eq!(parse(&bytes), whole(ProxyHeader::Unknown, &bytes), "{family:#x}");
+        assert_eq!(parse(&bytes), whole(ProxyHeader::Client(None), &bytes), "{family:#x}");
     }
-    let tcp4 = v2(0x21, 0x11, &[&IPV4, &noop[..]].concat());
-    assert_eq!(parse(&tcp4), whole(tcp("192.0.2.1:56324", "198.51.100.7:443"), &tcp4));
+    // Whatever the transport is.
+    for family in [0x10, 0x11, 0x12] {
+        let inet = v2(0x21, family, &[&IPV4, &noop[..]].concat());
+        assert_eq!(parse(&inet), whole(tcp("192.0.2.1:56324", "198.51.100.7:443"), &inet), "{family:#x}");
+    }
+    let v6 = V2Header::new(Some(Endpoints::new("[2001:db8::5]:1".parse().unwrap(), "[::1]:2".parse().unwrap())));
+    for family in [0x20, 0x21, 0x22] {
+        let mut inet6 = v6.clone().finish(false).unwrap();
+        inet6[13] = family;
+        assert_eq!(parse(&inet6), whole(tcp("[2001:db8::5]:1", "[::1]:2"), &inet6), "{family:#x}");
+    }
 }
 
 #[test]
@@ -248,7 +257,7 @@ fn endpoints() -> impl Strategy<Value = Endpoints> {
 
 /// A header, and what it says.
 fn header() -> impl Strategy<Value = (Vec<u8>, ProxyHeader)> {
-    let said = |ends: Option<Endpoints>| ends.map_or(ProxyHeader::Unknown, ProxyHeader::Tcp);
+    let said = ProxyHeader::Client;
     let ends = || proptest::option::of(endpoints());
     let v1 = ends().prop_map(move |ends| (v1_line(ends), said(ends)));
     let v2 = (ends(), any::<bool>(), "[a-z.]{0,40}", proptest::collection::vec(any::<u8>(), 0..50)).prop_map(

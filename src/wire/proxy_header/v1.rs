@@ -34,7 +34,7 @@ fn header(line: &[u8]) -> Result<ProxyHeader, HeaderError> {
     };
     let is_v4 = match protocol {
         // Whatever follows is ignored.
-        b"UNKNOWN" => return Ok(ProxyHeader::Unknown),
+        b"UNKNOWN" => return Ok(ProxyHeader::Client(None)),
         b"TCP4" => true,
         b"TCP6" => false,
         _ => return Err(HeaderError::Protocol),
@@ -48,7 +48,7 @@ fn header(line: &[u8]) -> Result<ProxyHeader, HeaderError> {
     }
     let source = SocketAddr::new(ip(source, is_v4)?, port(source_port)?);
     let destination = SocketAddr::new(ip(destination, is_v4)?, port(destination_port)?);
-    Ok(ProxyHeader::Tcp(Endpoints::new(source, destination)))
+    Ok(ProxyHeader::Client(Some(Endpoints::new(source, destination))))
 }
 
 fn ip(text: &str, is_v4: bool) -> Result<IpAddr, HeaderError> {

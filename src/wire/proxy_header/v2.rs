@@ -1,6 +1,6 @@
 //! Version 2: a binary header, whose length stands in it.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::wire::proxy_header::crc32c::Crc32c;
 use crate::wire::proxy_header::{Endpoints, HeaderError, Progress, ProxyHeader};
@@ -16,6 +16,10 @@ pub(super) const COMMAND_PROXY: u8 = 0x1;
 pub(super) const UNSPEC: u8 = 0x00;
 pub(super) const TCP4: u8 = 0x11;
 pub(super) const TCP6: u8 = 0x21;
+
+/// The upper half of the family and the transport: IPv4, IPv6.
+const INET: usize = 1;
+const INET6: usize = 2;
 
 /// The type of the TLV that has the checksum.
 pub(super) const TYPE_CRC32C: u8 = 0x03;
@@ -46,40 +50,38 @@ pub(super) fn parse(bytes: &[u8]) -> Progress {
     if is_local {
         return Ok(Some((ProxyHeader::Local, end)));
     }
-    let (header, addresses) = addresses(family, block)?;
+    let (client, addresses) = addresses(family, block)?;
     check_tlvs(bytes.get(..end).unwrap_or_default(), FIXED + addresses)?;
-    Ok(Some((header, end)))
+    Ok(Some((ProxyHeader::Client(client), end)))
 }
 
-/// What a block says that begins with addresses of this family, and their length in bytes.
-fn addresses(family: u8, block: &[u8]) -> Result<(ProxyHeader, usize), HeaderError> {
+/// The ends in a block that begins with addresses of this family, and their length in bytes.
+///
+/// The transport does not count: a proxy that takes datagrams (QUIC) knows where its client is as well as any other.
+fn addresses(family: u8, block: &[u8]) -> Result<(Option<Endpoints>, usize), HeaderError> {
     const LENGTHS: [usize; 4] = [0, 2 * 4 + 4, 2 * 16 + 4, 2 * 108];
     let (address, transport) = (usize::from(family >> 4), family & 0x0f);
     let length = *LENGTHS.get(address).filter(|_| transport <= 2).ok_or(HeaderError::Family(family))?;
     #[expect(clippy::cast_possible_truncation, reason = "a block has at most 2^16 bytes")]
     let block = block.get(..length).ok_or(HeaderError::TooShort(block.len() as u16))?;
     let port = |at: usize| u16::from_be_bytes([block[at], block[at + 1]]);
-    let header = match family {
-        TCP4 => {
+    let ends = match address {
+        INET => {
             let ip = |at: usize| Ipv4Addr::new(block[at], block[at + 1], block[at + 2], block[at + 3]);
-            tcp((ip(0), port(8)).into(), (ip(4), port(10)).into())
+            Some(Endpoints::new((ip(0), port(8)).into(), (ip(4), port(10)).into()))
         }
-        TCP6 => {
+        INET6 => {
             let ip = |at: usize| {
                 let mut octets = [0; 16];
                 octets.copy_from_slice(&block[at..at + 16]);
                 Ipv6Addr::from(octets)
             };
-            tcp((ip(0), port(32)).into(), (ip(16), port(34)).into())
+            Some(Endpoints::new((ip(0), port(32)).into(), (ip(16), port(34)).into()))
         }
         // Of which a receiver may say that it does not support them, and must not refuse them.
-        _ => ProxyHeader::Unknown,
+        _ => None,
     };
-    Ok((header, length))
-}
-
-fn tcp(source: SocketAddr, destination: SocketAddr) -> ProxyHeader {
-    ProxyHeader::Tcp(Endpoints::new(source, destination))
+    Ok((ends, length))
 }
 
 /// Goes through the TLVs of a whole header, which begin at `start`, and verifies the checksum if it has one.

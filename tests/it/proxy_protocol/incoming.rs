@@ -53,24 +53,71 @@ fn what_is_sent_behind_the_hello_is_sent_on() {
     assert_eq!(answer(&proxy, FRONT, [&*[v2(), bytes.clone()].concat()]), bytes);
 }
 
+/// Names `a.example` to an echo for the proxy's own range, `b.example` to one for the clients', and `c.example` to one for
+/// everybody.
+fn by_address(backend: &Backend, keys: &str) -> Proxy {
+    let route = |name: &str, from: &str| {
+        passthrough(&format!("{name}.example"), backend.addr).replace("[routes.a]", &format!("[routes.{name}]")) + from
+    };
+    let routes =
+        [route("a", "from = [\"127.0.0.0/8\", \"::/0\"]\n"), route("b", "from = \"192.0.2.0/24\"\n"), route("c", "")];
+    Proxy::start(&format!("{LISTENER}{keys}{}", routes.concat()))
+}
+
+/// The addresses of a client at 192.0.2.1, as an IPv4 block of version 2.
+const BLOCK: [u8; 12] = [192, 0, 2, 1, 198, 51, 100, 7, 0, 1, 0, 2];
+
 #[test]
-fn a_header_that_names_nobody_leaves_the_client_where_it_is() {
-    let (_backend, mut proxy) = echo();
-    let hello = hello("a.example");
+fn a_header_of_the_proxys_own_leaves_its_address() {
+    let backend = Backend::echo();
+    let mut proxy = by_address(&backend, "");
+    let [a, b, c] = ["a.example", "b.example", "c.example"].map(hello);
+    for header in [V2Header::local(), v2_with(0, 0x11, &BLOCK), v2_with(0, 0xff, &[7; 33])] {
+        for (hello, answered) in [(&a, a.clone()), (&b, alert(112).to_vec()), (&c, c.clone())] {
+            assert_eq!(answer(&proxy, FRONT, [&*[&header[..], hello].concat()]), answered, "{header:02x?}");
+            let line = proxy.next_access();
+            assert!(line["client"].as_str().unwrap().starts_with("127.0.0.9:"), "{line}");
+            assert!(line["peer"].is_null(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_a_header_does_not_name_has_no_address_and_least_of_all_the_proxys() {
+    let backend = Backend::echo();
+    let limits = "pending_per_source = 1\nrate_per_source = { connections = 1, per = \"1h\", burst = 1 }\n";
+    let mut proxy = by_address(&backend, limits);
+    let [a, b, c] = ["a.example", "b.example", "c.example"].map(hello);
     for header in [
         b"PROXY UNKNOWN\r\n".to_vec(),
-        b"PROXY UNKNOWN 192.0.2.1 198.51.100.7 1 2\r\n".to_vec(),
-        V2Header::local(),
-        v2_with(0, 0x11, &[192, 0, 2, 1, 198, 51, 100, 7, 0, 1, 0, 2]),
-        v2_with(0, 0xff, &[7; 33]),
+        b"PROXY UNKNOWN 127.0.0.1 198.51.100.7 1 2\r\n".to_vec(),
         v2_with(1, 0x00, &[]),
+        v2_with(1, 0x01, &[]),
+        // TLVs alone.
+        v2_with(1, 0x00, &[4, 0, 2, 7, 7]),
         v2_with(1, 0x31, &[b'/'; 216]),
-        v2_with(1, 0x12, &[192, 0, 2, 1, 198, 51, 100, 7, 0, 1, 0, 2]),
+        v2_with(1, 0x32, &[b'/'; 216]),
     ] {
-        assert_eq!(answer(&proxy, FRONT, [&*[header.clone(), hello.clone()].concat()]), hello, "{header:02x?}");
-        let line = proxy.next_access();
-        assert!(line["client"].as_str().unwrap().starts_with("127.0.0.9:"), "{line}");
-        assert!(line["peer"].is_null(), "{line}");
+        for (hello, answered) in [(&a, alert(112).to_vec()), (&b, alert(112).to_vec()), (&c, c.clone())] {
+            assert_eq!(answer(&proxy, FRONT, [&*[&header[..], hello].concat()]), answered, "{header:02x?}");
+            let line = proxy.next_access();
+            assert_eq!(line["client"], "unknown", "{line}");
+            assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.9:"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_client_is_where_the_header_says_whatever_the_transport_is() {
+    let backend = Backend::echo();
+    let mut proxy = by_address(&backend, "");
+    let [a, b] = ["a.example", "b.example"].map(hello);
+    for transport in [0x10, 0x11, 0x12] {
+        for (hello, answered) in [(&a, alert(112).to_vec()), (&b, b.clone())] {
+            let header = v2_with(1, transport, &BLOCK);
+            assert_eq!(answer(&proxy, FRONT, [&*[&header[..], hello].concat()]), answered, "{transport:#x}");
+            assert_line(&proxy.next_access(), &[("client", "192.0.2.1:1")]);
+        }
     }
 }
 

@@ -267,7 +267,10 @@ fn the_header_comes_before_the_session_with_a_server() {
         let ends = Endpoints::new(stream.local_addr().unwrap(), stream.peer_addr().unwrap());
         let answer = tls::exchange(&client(&site, None, &TLS13), NAME, stream, b"the question").unwrap();
         let (header, rest) = split(&answer);
-        assert_eq!(parse(&header), Parsed::Complete { header: ProxyHeader::Tcp(ends), consumed: header.len() });
+        assert_eq!(
+            parse(&header),
+            Parsed::Complete { header: ProxyHeader::Client(Some(ends)), consumed: header.len() }
+        );
         assert_eq!(rest, b"the question");
     }
 }
