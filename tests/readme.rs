@@ -74,6 +74,7 @@ fn the_table_of_outcomes_names_the_alerts_that_are_sent_before_tls_begins() {
 fn the_outcomes_whose_lines_are_limited_are_those_that_the_text_says() {
     let readme = readme();
     let sentence = readme.lines().find(|line| line.starts_with("Of each outcome from `")).expect("the sentence");
+    assert!(readme.contains("and of every outcome of a connection that no route has taken"), "see `telemetry::access`");
     let mut quoted = sentence.split('`').skip(1).step_by(2);
     let mut place = || {
         let word = quoted.next().expect("an outcome");

@@ -11,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::addr::ClientAddr;
+use crate::rate::{Pace, Used};
 
 /// What a listener takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +40,18 @@ impl Default for Limits {
 /// How often a source may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// So many times,
+    /// Sustained rate: `connections` per `per`.
     pub connections: u32,
-    /// in this time, in the long run;
+    /// See `connections`.
     pub per: Duration,
-    /// and at once after a pause.
+    /// How many may come back to back.
     pub burst: u32,
+}
+
+impl Rate {
+    fn pace(&self) -> Pace {
+        Pace { interval: self.per / self.connections, burst: self.burst }
+    }
 }
 
 /// Where connections come from that count as one client's: an IPv4 address, or the 64 leading bits of an IPv6 address,
@@ -279,15 +286,16 @@ impl Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     sets: Vec<[Usage; WAYS]>,
+    /// What they are counted at.
+    pace: Option<Pace>,
     hasher: RandomState,
 }
 
-/// Until when the connections so far have used up a source's intervals (the "theoretical arrival time" of the generic
-/// cell rate algorithm), since the table was made.
+/// What a source has used of its rate.
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
     source: u64,
-    until: Duration,
+    used: Used,
 }
 
 /// Places among which a source has to find one.
@@ -302,20 +310,19 @@ impl Rates {
         if self.sets.is_empty() {
             self.sets = vec![[Usage::default(); WAYS]; SETS];
         }
+        let pace = rate.pace();
+        if let Some(before) = self.pace.replace(pace).filter(|before| *before != pace) {
+            // A reload: everybody goes on with as many connections as they have had, at the rate that counts from now on.
+            self.sets.as_flattened_mut().iter_mut().for_each(|usage| usage.used.change(&before, &pace, now));
+        }
         let set = &mut self.sets[(self.hasher.hash_one(source.0) % SETS as u64) as usize];
         let at = set.iter().position(|usage| usage.source == source.0);
         let at = at.unwrap_or_else(|| {
-            let at = (0..WAYS).min_by_key(|&at| set[at].until).unwrap_or(0);
-            set[at] = Usage { source: source.0, until: Duration::ZERO };
+            let at = (0..WAYS).min_by_key(|&at| set[at].used).unwrap_or(0);
+            set[at] = Usage { source: source.0, used: Used::default() };
             at
         });
-        let interval = rate.per / rate.connections;
-        let until = set[at].until.max(now);
-        let allowed = until - now <= interval * (rate.burst - 1);
-        if allowed {
-            set[at].until = until + interval;
-        }
-        allowed
+        set[at].used.take(&pace, now)
     }
 }
 
@@ -470,6 +477,30 @@ mod tests {
         assert_eq!(taken(a, 10, 900_000), 3);
         // Another thread may have read its clock earlier.
         assert_eq!(taken(a, 1, 899_000), 0);
+    }
+
+    #[test]
+    fn a_rate_that_is_loosened_frees_at_once_and_one_that_is_tightened_does_not() {
+        let rate = |connections, secs, burst| Rate { connections, per: Duration::from_secs(secs), burst };
+        let hourly = rate(1, 3600, 5);
+        let now = Duration::from_secs(100);
+        for (after, allowed) in [
+            (rate(1000, 1, 1000), true),
+            (rate(10, 60, 10), true),
+            (rate(1, 3600, 6), true),
+            (hourly, false),
+            (rate(1, 3600, 2), false),
+            (rate(1, 86400, 5), false),
+            (rate(1, 1, 5), false),
+        ] {
+            let mut rates = Rates::default();
+            let a = source("192.0.2.1");
+            assert_eq!((0..9).filter(|_| rates.take(a, &hourly, now)).count(), 5);
+            assert_eq!(rates.take(a, &after, now), allowed, "{after:?}");
+            // In no case longer than it takes at the rate that counts.
+            assert!(rates.take(a, &after, now + after.per / after.connections), "{after:?}");
+            assert!(rates.take(source("192.0.2.2"), &after, now), "{after:?}: who was not held back");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Access lines, of which nobody can make too many.
 //!
-//! Whoever is refused costs little and may come back a hundred thousand times a second. Lines of refusals are written as
-//! long as they are few; of the others their number is logged, so that no connection is missing from the log.
+//! Whoever is refused costs little and may come back a hundred thousand times a second. Lines of connections that no route
+//! has taken, however they ended, and of refusals are written as long as they are few, and while the log has room for others;
+//! of the rest their number is logged, so that no connection is missing from the log.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,47 +10,55 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
 
+use crate::rate::{Pace, Used};
+use crate::telemetry::log::QUEUE;
 use crate::telemetry::{Ending, Outcome, Record};
 
-/// In the long run each outcome may have a line as often as this: a hundred per second tell all there is to know.
-const INTERVAL: Duration = Duration::from_millis(10);
-
-/// Five thousand lines at once, such as those of clients that all come back after a restart, are still worth having.
-const BURST: Duration = Duration::from_secs(50);
+/// In the long run each outcome may have a line as often as this: a hundred per second tell all there is to know. Five
+/// thousand lines at once, such as those of clients that all come back after a restart, are still worth having.
+const PACE: Pace = Pace { interval: Duration::from_millis(10), burst: 5000 };
 
 /// Writes access lines.
 #[derive(Debug)]
 pub struct AccessLog {
-    /// By the place of the outcome in [`Outcome::ALL`].
-    quotas: Mutex<Vec<Quota>>,
+    /// By how far the connections came, and by the place of the outcome in [`Outcome::ALL`].
+    quotas: Mutex<[Vec<Quota>; 2]>,
+    /// What time is counted from.
+    start: Instant,
 }
 
-/// The lines of one outcome.
+/// How far a connection came whose line may be left out. One that no route has taken costs no line of one that was routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No route took it. That alone decides, so that no outcome is a way around the quota.
+    NotRouted,
+    /// A route took it, and refused the client.
+    Refused,
+}
+
+/// The lines of one phase and outcome.
 #[derive(Clone, Debug, Default)]
 struct Quota {
-    /// Until when the lines written so far have used up the intervals.
-    used_until: Option<Instant>,
+    used: Used,
     /// Lines that were not written, since the last report.
     withheld: u64,
 }
 
-impl Quota {
-    /// Whether there is a line left at the time `now`, which is then used; it is counted if there is none.
-    fn take(&mut self, now: Instant) -> bool {
-        let used_until = self.used_until.map_or(now, |until| until.max(now));
-        let admitted = used_until - now < BURST;
-        if admitted {
-            self.used_until = Some(used_until + INTERVAL);
-        } else {
-            self.withheld += 1;
+impl Phase {
+    /// That of a connection which may be left out; nothing for one whose line is always written.
+    fn of(record: &Record, ending: &Ending) -> Option<Self> {
+        match &record.route {
+            None => Some(Self::NotRouted),
+            Some(_) if ending.is_refusal() => Some(Self::Refused),
+            Some(_) => None,
         }
-        admitted
     }
 }
 
 impl Default for AccessLog {
     fn default() -> Self {
-        Self { quotas: Mutex::new(vec![Quota::default(); Outcome::ALL.len()]) }
+        let quotas = || vec![Quota::default(); Outcome::ALL.len()];
+        Self { quotas: Mutex::new([quotas(), quotas()]), start: Instant::now() }
     }
 }
 
@@ -57,9 +66,12 @@ impl AccessLog {
     /// How often [`report`](Self::report) is to be called.
     pub const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-    /// Writes the line of a connection that has ended, or counts it: see [`Ending::is_refusal`].
+    /// Writes the line of a connection that has ended, or counts it where no route took the client, or one refused it: see
+    /// [`Ending::is_refusal`].
     pub fn write(&self, record: &Record, ending: &Ending) {
-        if !ending.is_refusal() || self.admit(ending.outcome, Instant::now()) {
+        let is_written = Phase::of(record, ending)
+            .is_none_or(|phase| self.admit(phase, ending.outcome, self.start.elapsed(), QUEUE.has_room_to_spare()));
+        if is_written {
             record.log(ending);
         }
     }
@@ -71,20 +83,28 @@ impl AccessLog {
         }
     }
 
-    fn admit(&self, outcome: Outcome, now: Instant) -> bool {
-        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)[outcome as usize].take(now)
+    fn admit(&self, phase: Phase, outcome: Outcome, now: Duration, has_room: bool) -> bool {
+        let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let quota = &mut quotas[phase as usize][outcome as usize];
+        let admitted = has_room && quota.used.take(&PACE, now);
+        quota.withheld += u64::from(!admitted);
+        admitted
     }
 
     fn take_withheld(&self) -> Vec<(Outcome, u64)> {
         let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = Outcome::ALL.iter().zip(quotas.iter_mut().map(|quota| std::mem::take(&mut quota.withheld)));
-        counts.map(|(&outcome, count)| (outcome, count)).filter(|(_, count)| *count > 0).collect()
+        let mut count = |outcome: Outcome| -> u64 {
+            quotas.iter_mut().map(|phase| std::mem::take(&mut phase[outcome as usize].withheld)).sum()
+        };
+        let counts = Outcome::ALL.iter().map(|&outcome| (outcome, count(outcome)));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::ClientAddr;
     use crate::telemetry::Party;
 
     #[test]
@@ -97,9 +117,9 @@ mod tests {
     #[test]
     fn what_exceeds_the_limit_is_counted_and_nothing_is_counted_twice() {
         let log = AccessLog::default();
-        let start = Instant::now() + Duration::from_secs(60);
         let written = |outcome, attempts, second| {
-            (0..attempts).filter(|_| log.admit(outcome, start + Duration::from_secs(second))).count()
+            let now = Duration::from_secs(60_u64 + second);
+            (0..attempts).filter(|_| log.admit(Phase::NotRouted, outcome, now, true)).count()
         };
         assert_eq!(written(Outcome::NoRoute, 5500, 0), 5000);
         assert_eq!(written(Outcome::NotAllowed, 5100, 0), 5000, "outcomes do not count for each other");
@@ -116,8 +136,45 @@ mod tests {
         assert_eq!(log.take_withheld(), [(Outcome::NoRoute, 2001)]);
     }
 
+    fn record(route: Option<&str>) -> Record {
+        let mut record = Record::new(1, "edge".into(), ClientAddr::Unix);
+        record.route = route.map(|route| (route.into(), "passthrough"));
+        record
+    }
+
     #[test]
-    fn only_who_was_refused_can_lose_a_line() {
+    fn before_a_route_is_found_no_outcome_is_a_way_around_the_quota() {
+        for &outcome in Outcome::ALL {
+            for by in [Party::Client, Party::Server, Party::Proxy] {
+                let phase = Phase::of(&record(None), &Ending::new(outcome, by));
+                assert_eq!(phase, Some(Phase::NotRouted), "{outcome:?} {by:?}");
+            }
+        }
+        assert_eq!(Phase::of(&record(Some("a")), &Ending::new(Outcome::Reset, Party::Client)), None);
+        let denied = Ending::new(Outcome::NotAllowed, Party::Client);
+        assert_eq!(Phase::of(&record(Some("a")), &denied), Some(Phase::Refused));
+    }
+
+    #[test]
+    fn connections_that_no_route_takes_use_up_nothing_of_those_that_one_refuses() {
+        let log = AccessLog::default();
+        let admit = |phase| log.admit(phase, Outcome::Limit, Duration::ZERO, true);
+        assert_eq!((0..6000).filter(|_| admit(Phase::NotRouted)).count(), 5000);
+        assert!(admit(Phase::Refused));
+        assert_eq!(log.take_withheld(), [(Outcome::Limit, 1000)]);
+    }
+
+    #[test]
+    fn what_may_be_left_out_is_counted_while_the_log_has_no_room_to_spare() {
+        let log = AccessLog::default();
+        assert!(!log.admit(Phase::NotRouted, Outcome::Reset, Duration::ZERO, false));
+        assert_eq!(log.take_withheld(), [(Outcome::Reset, 1)]);
+        let admitted = (0..6000).filter(|_| log.admit(Phase::NotRouted, Outcome::Reset, Duration::ZERO, true));
+        assert_eq!(admitted.count(), 5000, "the quota is still whole");
+    }
+
+    #[test]
+    fn only_who_was_refused_can_lose_a_line_once_a_route_was_found() {
         for outcome in
             [Outcome::Closed, Outcome::Reset, Outcome::ConnectFailed, Outcome::Drained, Outcome::InternalError]
         {

@@ -84,8 +84,8 @@ outcomes! {
 }
 
 impl Outcome {
-    /// Whether a connection that ended so by its client's doing had not let anything in: no server was looked for, and no
-    /// session of TLS begun.
+    /// Whether a routed connection that ended so by its client's doing had not let anything in: no server was looked for, and
+    /// no session of TLS begun.
     #[must_use]
     pub fn is_refusal(self) -> bool {
         match self {

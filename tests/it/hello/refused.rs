@@ -1,7 +1,7 @@
 //! First bytes that lead nowhere: what the client is told, what the log says, and that no server hears of it.
 
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -11,7 +11,7 @@ use snigate::wire::{HelloError, HelloParser};
 use super::{answer, echo};
 use crate::support::backend::read_to_end;
 use crate::support::hello::{Handmade, alert, hello, hello_with, record, records, server_names};
-use crate::support::socket::read_until_closed;
+use crate::support::socket::{abort, read_until_closed, wait_until_read};
 
 #[test]
 fn a_hello_that_ends_too_early_is_incomplete_wherever_it_ends() {
@@ -184,12 +184,27 @@ fn a_validation_that_no_route_takes_is_told_which_route_would() {
 
 #[test]
 fn connections_that_are_refused_too_often_for_a_line_each_are_counted() {
+    // Gone before it knows the answer: what the proxy does is not waited for.
+    count_lines("not_tls", |streams| {
+        streams.into_iter().for_each(|mut stream| stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap());
+    });
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_hello_is_no_way_around_that() {
+    let hello = hello("a.example");
+    count_lines("reset", |mut streams| {
+        streams.iter_mut().for_each(|stream| stream.write_all(&hello[..3]).unwrap());
+        wait_until_read(&streams);
+        streams.into_iter().for_each(abort);
+    });
+}
+
+/// Lets 7,000 connections end in this way, and looks whether as many lines are written of this outcome as may be.
+fn count_lines(outcome: &str, end: impl Fn(Vec<TcpStream>)) {
     let (_backend, proxy) = echo("a.example");
     let start = Instant::now();
-    for _ in 0..7000 {
-        // Gone before it knows the answer: what the proxy does is not waited for.
-        proxy.connect().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    }
+    (0..70).for_each(|_| end((0..100).map(|_| proxy.connect()).collect()));
     proxy.signal(Signal::TERM);
     let (_, log) = proxy.wait_for_exit();
     let longest = start.elapsed().as_secs() + 1;
@@ -201,7 +216,8 @@ fn connections_that_are_refused_too_often_for_a_line_each_are_counted() {
     // The kernel may have forgotten what a client that is gone had sent: that one was silent, or was reset.
     let silent = of("stopped")[0]["silent"].as_u64().unwrap();
     assert_eq!(lines.len() as u64 + withheld + silent, 7000, "{log}");
-    let refused = lines.iter().filter(|line| line["outcome"] == "not_tls").count() as u64;
+    let refused = lines.iter().filter(|line| line["outcome"] == outcome).count() as u64;
+    assert!(refused >= 5000, "{refused} lines");
     assert!(refused <= 5000 + 100 * longest, "{refused} lines in {longest} s");
-    assert!(withheld == 0 || counted.iter().all(|event| event["outcome"] == "not_tls"), "{counted:?}");
+    assert!(withheld == 0 || counted.iter().all(|event| event["outcome"] == outcome), "{counted:?}");
 }
