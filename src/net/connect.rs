@@ -38,7 +38,45 @@ impl<'a> From<&'a Resolver> for Via<'a> {
     }
 }
 
-/// Connects to `addr` and sends it `first`, both before `deadline`.
+/// A server that has answered. Of the bytes that go first some may have been sent by then, so whatever fails from here on is
+/// no reason to send them to another server (RFC 8446 §8).
+#[derive(Debug)]
+pub struct Connected<'a> {
+    stream: Stream,
+    /// What has yet to be sent, or why no more can be.
+    rest: io::Result<&'a [u8]>,
+}
+
+impl<'a> Connected<'a> {
+    fn tcp(stream: TcpStream, rest: io::Result<&'a [u8]>) -> Self {
+        Self { stream: Stream::Tcp(stream), rest }
+    }
+
+    /// The connection, and what has yet to be sent over it, or why no more can be.
+    ///
+    /// # Errors
+    ///
+    /// The inner one: when the server has ended the connection already.
+    pub fn into_parts(self) -> (Stream, io::Result<&'a [u8]>) {
+        (self.stream, self.rest)
+    }
+
+    /// Sends the rest, before `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// When the server has ended the connection, or does not take the rest in time (`TimedOut`).
+    pub async fn send(self, deadline: Instant) -> io::Result<Stream> {
+        let (mut stream, rest) = self.into_parts();
+        let rest = rest?;
+        if !rest.is_empty() {
+            timeout_at(deadline, stream.write_all(rest)).await.unwrap_or_else(|_| Err(too_late()))?;
+        }
+        Ok(stream)
+    }
+}
+
+/// Connects to `addr` before `deadline`, and begins to send it `first`.
 ///
 /// Of a host's addresses the one that answers first is taken (RFC 8305), and only to that one is anything sent. Of the
 /// targets of a service each that is tried gets an equal share of the time that is left, so that one which does not answer
@@ -51,36 +89,41 @@ impl<'a> From<&'a Resolver> for Via<'a> {
 ///
 /// `TimedOut` when the deadline has passed; `Unsupported` where there is a source and the server has no address of its
 /// family; otherwise the error of the last address.
-pub async fn connect(addr: &UpstreamAddr, via: &Via<'_>, first: &[u8], deadline: Instant) -> io::Result<Stream> {
+pub async fn connect<'a>(
+    addr: &UpstreamAddr,
+    via: &Via<'_>,
+    first: &'a [u8],
+    deadline: Instant,
+) -> io::Result<Connected<'a>> {
     match addr {
-        UpstreamAddr::Socket(addr) => tcp(*addr, via.source, first, deadline).await.map(Stream::Tcp),
+        UpstreamAddr::Socket(addr) => tcp(*addr, via.source, first, deadline).await,
         // Boxed, like the other ways that most connections do not take: their state must not be in every connection.
         UpstreamAddr::Unix(path) if via.source.is_none() => Box::pin(unix(path, first, deadline)).await,
         // The configuration has refused it.
         UpstreamAddr::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         UpstreamAddr::Host(name, port) => {
-            let name = HostName::Short(name.as_str());
-            Box::pin(host(name, *port, via, first, deadline)).await.map(Stream::Tcp)
+            Box::pin(host(HostName::Short(name.as_str()), *port, via, first, deadline)).await
         }
         UpstreamAddr::FullHost(name, port) => {
-            let name = HostName::Full(name.as_str());
-            Box::pin(host(name, *port, via, first, deadline)).await.map(Stream::Tcp)
+            Box::pin(host(HostName::Full(name.as_str()), *port, via, first, deadline)).await
         }
-        UpstreamAddr::Srv(name) => Box::pin(service(name.as_str(), via, first, deadline)).await.map(Stream::Tcp),
+        UpstreamAddr::Srv(name) => Box::pin(service(name.as_str(), via, first, deadline)).await,
     }
 }
 
-async fn unix(path: &Path, first: &[u8], deadline: Instant) -> io::Result<Stream> {
-    let connect = async {
-        let mut stream = UnixStream::connect(path).await?;
-        stream.write_all(first).await?;
-        Ok(Stream::Unix(stream))
-    };
-    timeout_at(deadline, connect).await.unwrap_or_else(|_| Err(too_late()))
+async fn unix<'a>(path: &Path, first: &'a [u8], deadline: Instant) -> io::Result<Connected<'a>> {
+    let stream = timeout_at(deadline, UnixStream::connect(path)).await.unwrap_or_else(|_| Err(too_late()))?;
+    Ok(Connected { stream: Stream::Unix(stream), rest: Ok(first) })
 }
 
 /// Waits for the addresses of a host, and connects to one of them.
-async fn host(name: HostName<'_>, port: u16, via: &Via<'_>, first: &[u8], deadline: Instant) -> io::Result<TcpStream> {
+async fn host<'a>(
+    name: HostName<'_>,
+    port: u16,
+    via: &Via<'_>,
+    first: &'a [u8],
+    deadline: Instant,
+) -> io::Result<Connected<'a>> {
     let found = async {
         match via.instead_of {
             None => via.resolver.host(name).await,
@@ -97,9 +140,8 @@ async fn host(name: HostName<'_>, port: u16, via: &Via<'_>, first: &[u8], deadli
     // Most names have one address, and it need not wait for anybody else.
     if let (None, [addr]) = (&late, addresses.as_slices().0) {
         match single(*addr, via.source, first, deadline).await {
-            Single::Done(stream) => return Ok(stream),
-            Single::Over(error) => return Err(at(addr.to_string(), error)),
-            Single::Open(attempt) => begun = Some((*addr, attempt)),
+            Ok(connected) => return Ok(connected),
+            Err(attempt) => begun = Some((*addr, attempt)),
         }
         addresses.clear();
     }
@@ -111,59 +153,41 @@ async fn host(name: HostName<'_>, port: u16, via: &Via<'_>, first: &[u8], deadli
             Err(_) => VecDeque::new(),
         }
     };
-    let connect = async {
-        let mut stream = race(Contest { addresses, begun, late, again }, via.source, deadline).await?;
-        stream.write_all(first).await?;
-        Ok(stream)
-    };
-    timeout_at(deadline, connect).await.unwrap_or_else(|_| Err(too_late()))
+    let race = race(Contest { addresses, begun, late, again }, via.source, deadline);
+    let stream = timeout_at(deadline, race).await.unwrap_or_else(|_| Err(too_late()))?;
+    Ok(Connected::tcp(stream, Ok(first)))
 }
 
-/// What has come of the one address that a host has.
-enum Single {
-    /// It was reached, and sent everything.
-    Done(TcpStream),
-    /// It was reached, and the connection then ended.
-    Over(io::Error),
-    /// It was not reached, or not yet: the host may have moved.
-    Open(Attempt),
-}
-
-/// Connects to the one address of a host, and sends it `first`, like [`tcp`]; but waits no longer for an answer than until
-/// the host is to be asked for again.
-async fn single(addr: SocketAddr, source: Option<IpAddr>, first: &[u8], deadline: Instant) -> Single {
-    let failed = |error| Single::Open(Box::pin(ready(Err(at(addr.to_string(), error)))));
-    let (mut stream, sent) = match start(addr, source, first) {
-        Ok(started) => started,
-        Err(error) if is_hang_up(&error) && !first.is_empty() => return Single::Over(error),
-        Err(error) => return failed(error),
+/// Connects to the one address of a host, like [`tcp`]; but waits no longer for an answer than until the host is to be asked
+/// for again. An error is an attempt that has failed or goes on: the host may have moved.
+async fn single(
+    addr: SocketAddr,
+    source: Option<IpAddr>,
+    first: &[u8],
+    deadline: Instant,
+) -> Result<Connected<'_>, Attempt> {
+    let failed = |error| -> Attempt { Box::pin(ready(Err(at(addr.to_string(), error)))) };
+    let (mut stream, rest) = start(addr, source, first).map_err(failed)?;
+    if let Some(rest) = rest {
+        return Ok(Connected::tcp(stream, rest.map_err(|error| at(addr.to_string(), error))));
+    }
+    let now = Instant::now();
+    let ask_at = now + ASK_AGAIN_AFTER.min(deadline.saturating_duration_since(now) / 2);
+    let Ok(answered) = timeout_at(ask_at, stream.writable()).await else {
+        return Err(Box::pin(async move {
+            settle(&mut stream).await.map_err(|error| at(addr.to_string(), error))?;
+            Ok(stream)
+        }));
     };
-    if sent == 0 {
-        let now = Instant::now();
-        let ask_at = now + ASK_AGAIN_AFTER.min(deadline.saturating_duration_since(now) / 2);
-        let Ok(answered) = timeout_at(ask_at, stream.writable()).await else {
-            return Single::Open(Box::pin(async move {
-                settle(&mut stream, &[]).await.map_err(|error| at(addr.to_string(), error))?;
-                Ok(stream)
-            }));
-        };
-        match answered.and_then(|()| stream.take_error()) {
-            Ok(None) => {}
-            Ok(Some(error)) | Err(error) => return failed(error),
-        }
+    match answered.and_then(|()| stream.take_error()) {
+        Ok(None) => Ok(Connected::tcp(stream, Ok(first))),
+        Ok(Some(error)) | Err(error) => Err(failed(error)),
     }
-    if sent < first.len() {
-        let rest = timeout_at(deadline, stream.write_all(&first[sent..])).await;
-        if let Err(error) = rest.unwrap_or_else(|_| Err(too_late())) {
-            return Single::Over(error);
-        }
-    }
-    Single::Done(stream)
 }
 
 /// Connects to one of the servers of a service. Those whose priority is lower are tried when the others cannot be reached,
 /// and those that the service has got meanwhile when none can.
-async fn service(name: &str, via: &Via<'_>, first: &[u8], deadline: Instant) -> io::Result<TcpStream> {
+async fn service<'a>(name: &str, via: &Via<'_>, first: &'a [u8], deadline: Instant) -> io::Result<Connected<'a>> {
     let found = async {
         match via.instead_of {
             None => via.resolver.services(name).await,
@@ -180,8 +204,7 @@ async fn service(name: &str, via: &Via<'_>, first: &[u8], deadline: Instant) -> 
             let left = targets.len() - index + usize::from(!is_last_round);
             let name = HostName::Full(&target.host);
             match host(name, target.port, via, first, share(deadline, left)).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) if is_hang_up(&error) && !first.is_empty() => return Err(error),
+                Ok(connected) => return Ok(connected),
                 Err(error) => last = at(format!("{}:{}", target.host, target.port), error),
             }
         }
@@ -208,8 +231,7 @@ async fn resolved<T>(
     }
 }
 
-/// Whether a server that was reached ended the connection. It may have read what it was sent, which nobody else must get
-/// then.
+/// Whether a server ended a connection that had been made: one that refuses is `ConnectionRefused`.
 fn is_hang_up(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
@@ -234,24 +256,29 @@ struct Placed {
 
 /// A server nearby has answered by the time that connect(2) returns, so sending is tried at once: it succeeds, or tells
 /// that the server has not answered yet. That saves a wait and asking for the outcome.
-async fn tcp(addr: SocketAddr, source: Option<IpAddr>, first: &[u8], deadline: Instant) -> io::Result<TcpStream> {
-    let (mut stream, sent) = start(addr, source, first)?;
-    if first.is_empty() || sent < first.len() {
-        // Boxed, so that the timer of this short wait is not part of a connection for the rest of its life.
-        let settle = Box::pin(timeout_at(deadline, settle(&mut stream, &first[sent..])));
-        settle.await.unwrap_or_else(|_| Err(too_late()))?;
+async fn tcp(addr: SocketAddr, source: Option<IpAddr>, first: &[u8], deadline: Instant) -> io::Result<Connected<'_>> {
+    let (mut stream, rest) = start(addr, source, first)?;
+    if let Some(rest) = rest {
+        return Ok(Connected::tcp(stream, rest));
     }
-    Ok(stream)
+    // Boxed, so that the timer of this short wait is not part of a connection for the rest of its life.
+    let settle = Box::pin(timeout_at(deadline, settle(&mut stream)));
+    settle.await.unwrap_or_else(|_| Err(too_late()))?;
+    Ok(Connected::tcp(stream, Ok(first)))
 }
 
-/// A connection that is being made, and how much of `first` was sent over it: nothing where it is still to be made.
-fn start(addr: SocketAddr, source: Option<IpAddr>, first: &[u8]) -> io::Result<(TcpStream, usize)> {
+/// A connection that is being made, and what has yet to be sent over it, or why no more can be; nothing where the server has
+/// not answered yet.
+fn start(addr: SocketAddr, source: Option<IpAddr>, first: &[u8]) -> io::Result<(TcpStream, Option<io::Result<&[u8]>>)> {
     let socket = begin(addr, source)?;
-    let sent = match (&socket).write(first) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        sent => sent?,
+    let rest = match (&socket).write(first) {
+        Ok(0) => None,
+        Ok(sent) => Some(Ok(&first[sent..])),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) if is_hang_up(&error) && !first.is_empty() => Some(Err(error)),
+        Err(error) => return Err(error),
     };
-    Ok((TcpStream::from_std(socket.into())?, sent))
+    Ok((TcpStream::from_std(socket.into())?, rest))
 }
 
 /// A connection that is being made.
@@ -272,19 +299,16 @@ fn begin(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
 pub(super) async fn open(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let connect = async {
         let mut stream = TcpStream::from_std(begin(addr, source)?.into())?;
-        settle(&mut stream, &[]).await?;
+        settle(&mut stream).await?;
         Ok(stream)
     };
     connect.await.map_err(|error| at(addr.to_string(), error))
 }
 
-/// Waits until the server has answered and has been sent the rest.
-async fn settle(stream: &mut TcpStream, rest: &[u8]) -> io::Result<()> {
+/// Waits until the server has answered.
+async fn settle(stream: &mut TcpStream) -> io::Result<()> {
     stream.writable().await?;
-    match stream.take_error()? {
-        Some(error) => Err(error),
-        None => stream.write_all(rest).await,
-    }
+    stream.take_error()?.map_or(Ok(()), Err)
 }
 
 pub(super) fn too_late() -> io::Error {
@@ -314,7 +338,8 @@ mod tests {
         let port = server.local_addr().unwrap().port();
         let addr = UpstreamAddr::Host("localhost".parse().unwrap(), port);
         let deadline = Instant::now() + Duration::from_secs(5);
-        connect(&addr, &(&Resolver::default()).into(), b"hello", deadline).await.unwrap();
+        let connected = connect(&addr, &(&Resolver::default()).into(), b"hello", deadline).await.unwrap();
+        let _stream = connected.send(deadline).await.unwrap();
         let mut first = [0; 5];
         server.accept().await.unwrap().0.read_exact(&mut first).await.unwrap();
         assert_eq!(&first, b"hello");
@@ -326,8 +351,9 @@ mod tests {
         let path = dir.path().join("s");
         let server = tokio::net::UnixListener::bind(&path).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
-        let stream =
+        let connected =
             connect(&UpstreamAddr::Unix(path), &(&Resolver::default()).into(), b"hello", deadline).await.unwrap();
+        let stream = connected.send(deadline).await.unwrap();
         assert!(matches!(stream, Stream::Unix(_)));
         let mut first = [0; 5];
         server.accept().await.unwrap().0.read_exact(&mut first).await.unwrap();

@@ -9,7 +9,7 @@ use crate::proxy::Limit;
 use crate::relay::{self, Side};
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::{HandshakeError, Refusal, refused_certificate};
-use crate::upstream::ConnectError;
+use crate::upstream::{ConnectError, Unsent};
 use crate::wire::proxy_header::HeaderError;
 use crate::wire::{Alert, HelloError, Preamble};
 
@@ -130,7 +130,9 @@ fn validated(name: &Option<ServerName>) -> &str {
 
 fn unreached(error: &ConnectError) -> Ending {
     let (outcome, by) = match error {
-        ConnectError::TimedOut { .. } => (Outcome::ConnectTimeout, Party::Server),
+        ConnectError::TimedOut { .. } | ConnectError::Unsent { error: Unsent::Late, .. } => {
+            (Outcome::ConnectTimeout, Party::Server)
+        }
         ConnectError::Tls { .. } => (Outcome::UpstreamTlsFailed, Party::Server),
         ConnectError::Full { .. } | ConnectError::Crowded { .. } => (Outcome::Limit, Party::Proxy),
         _ if error.is_local() => (Outcome::ConnectFailed, Party::Proxy),

@@ -1,5 +1,6 @@
 //! One attempt to reach one server.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 
@@ -12,20 +13,50 @@ use crate::addr::UpstreamAddr;
 use crate::name::Alpn;
 use crate::net::{Resolver, Stream, Via, connect};
 use crate::tls::Connector;
-use crate::upstream::error::Failure;
+use crate::upstream::error::{Failure, Unsent};
 use crate::upstream::{Origin, Request};
 
-/// Connects to a server and sends it what it is to be sent first, into a session of TLS if it speaks it.
-pub(super) async fn dial(
+/// A server that was reached: connected to, with a session of TLS if it speaks that. That is all it takes to be well; what
+/// becomes of the connection from here on may be its client's doing.
+pub(super) struct Reached<'a> {
+    stream: Stream,
+    /// What has yet to be sent of what goes first, or why no more can be.
+    rest: io::Result<Cow<'a, [u8]>>,
+    deadline: Instant,
+}
+
+impl Reached<'_> {
+    /// The connection, if there is nothing more to send.
+    pub(super) fn ready(self) -> Result<Stream, Self> {
+        match &self.rest {
+            Ok(rest) if rest.is_empty() => Ok(self.stream),
+            _ => Err(self),
+        }
+    }
+
+    /// Sends what has yet to be sent.
+    pub(super) async fn send(self) -> Result<Stream, Unsent> {
+        let mut stream = self.stream;
+        let rest = self.rest.map_err(Unsent::Ended)?;
+        let sent = async { stream.write_all(&rest).await.and(stream.flush().await) };
+        timeout_at(self.deadline, sent).await.map_err(|_| Unsent::Late)?.map_err(Unsent::Ended)?;
+        Ok(stream)
+    }
+}
+
+/// Connects to a server, and makes a session of TLS with it if it speaks that.
+pub(super) async fn dial<'a>(
     server: &UpstreamAddr,
     resolver: &Resolver,
     tls: Option<&Connector>,
-    request: &Request<'_>,
+    request: &Request<'a>,
     deadline: Instant,
-) -> Result<Stream, Failure> {
+) -> Result<Reached<'a>, Failure> {
     match tls {
         None if request.origin.is_plain() => {
-            connect(server, &resolver.into(), request.first, deadline).await.map_err(Failure::Connect)
+            let connected = connect(server, &resolver.into(), request.first, deadline).await;
+            let (stream, rest) = connected.map_err(Failure::Connect)?.into_parts();
+            Ok(Reached { stream, rest: rest.map(Cow::Borrowed), deadline })
         }
         // Boxed, because a connection that is not told of must not carry what telling takes.
         None => Box::pin(dial_introduced(server, resolver, request, deadline)).await.map_err(Failure::Connect),
@@ -34,15 +65,16 @@ pub(super) async fn dial(
     }
 }
 
-/// Connects to a server and sends it the PROXY header and `first`, in one segment if they fit into it.
-async fn dial_introduced(
+/// Connects to a server, which is sent the PROXY header and `first`, in one segment if they fit into it.
+async fn dial_introduced<'a>(
     server: &UpstreamAddr,
     resolver: &Resolver,
     request: &Request<'_>,
     deadline: Instant,
-) -> io::Result<Stream> {
+) -> io::Result<Reached<'a>> {
     let first = [request.origin.header, request.first].concat();
-    connect(server, &via(resolver, &request.origin)?, &first, deadline).await
+    let (stream, rest) = connect(server, &via(resolver, &request.origin)?, &first, deadline).await?.into_parts();
+    Ok(Reached { stream, rest: rest.map(|rest| Cow::Owned(rest.to_vec())), deadline })
 }
 
 /// From where the connection is to come.
@@ -51,29 +83,23 @@ fn via<'a>(resolver: &'a Resolver, origin: &Origin<'_>) -> io::Result<Via<'a>> {
         (false, _) => Ok(resolver.into()),
         (true, source @ Some(_)) => Ok(Via { source, ..resolver.into() }),
         (true, None) => {
-            let message = "the client came over a unix socket: `transparent = true` has no address to connect from";
+            let message = "the client has no IP address that is known: `transparent = true` has none to connect from";
             Err(io::Error::new(io::ErrorKind::Unsupported, message))
         }
     }
 }
 
-/// Connects to a server, makes a session, and sends `first` into it. Nothing but the PROXY header is sent before there is
-/// one.
-async fn dial_tls(
+/// Connects to a server, sends it the PROXY header, and makes a session. Nothing else is sent before there is one.
+async fn dial_tls<'a>(
     tls: &Connector,
     server: &UpstreamAddr,
     resolver: &Resolver,
-    request: &Request<'_>,
+    request: &Request<'a>,
     deadline: Instant,
-) -> Result<Stream, Failure> {
+) -> Result<Reached<'a>, Failure> {
     let via = via(resolver, &request.origin).map_err(Failure::Connect)?;
-    let mut session = session(tls, server, &via, request.origin.header, request.agreed, deadline).await?;
-    if !request.first.is_empty() {
-        let sent = async { session.write_all(request.first).await.and(session.flush().await) };
-        let sent = timeout_at(deadline, sent).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
-        sent.map_err(Failure::Connect)?;
-    }
-    Ok(Stream::TlsUpstream(session))
+    let session = session(tls, server, &via, request.origin.header, request.agreed, deadline).await?;
+    Ok(Reached { stream: Stream::TlsUpstream(session), rest: Ok(Cow::Borrowed(request.first)), deadline })
 }
 
 /// Connects to a server and makes a session, before `deadline`. `header` is sent ahead of it.
@@ -109,7 +135,8 @@ async fn session_at(
     agreed: Option<&Alpn>,
     deadline: Instant,
 ) -> Result<Box<TlsStream<TcpStream>>, (Option<SocketAddr>, Failure)> {
-    let stream = connect(server, via, header, deadline).await.map_err(|error| (None, Failure::Connect(error)))?;
+    let connected = connect(server, via, header, deadline).await.map_err(|error| (None, Failure::Connect(error)))?;
+    let stream = connected.send(deadline).await.map_err(|error| (None, Failure::Header(error)))?;
     let Stream::Tcp(tcp) = stream else {
         // The configuration knows no TLS over unix sockets.
         return Err((None, Failure::Connect(io::ErrorKind::Unsupported.into())));

@@ -49,6 +49,15 @@ pub enum ConnectError {
         /// How many servers were tried.
         tried: usize,
     },
+    /// A server was connected to, and did not take what the client had sent.
+    #[error("{server}: {error}")]
+    Unsent {
+        /// The server.
+        server: UpstreamAddr,
+        /// What became of the connection.
+        #[source]
+        error: Unsent,
+    },
     /// What the server was to be told of the client does not fit into a PROXY header.
     #[error("{0}: the client's certificate is too large to be passed on")]
     Header(#[source] HeaderTooLong),
@@ -102,11 +111,26 @@ fn after(advice: Option<&str>) -> String {
     advice.map_or_else(String::new, |advice| format!("; {advice}"))
 }
 
-/// Why one server was not reached.
+/// What became of a connection to a server before the server had all that it was to be sent first. No other server is sent it,
+/// because this one may have read it (RFC 8446 §8), and it is nobody's failure: a client chooses what it sends.
+#[derive(Debug, Error)]
+pub enum Unsent {
+    /// The server ended it.
+    #[error("it was connected to, and hung up: {0}")]
+    Ended(#[source] io::Error),
+    /// The server did not take it in time.
+    #[error("it was connected to, and did not take in time what it was sent")]
+    Late,
+}
+
+/// Why one server was not reached. Nothing that a client has sent has been sent to it.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
     #[error("{0}")]
     Connect(io::Error),
+    /// It did not take the PROXY header that goes before the handshake.
+    #[error("{0}")]
+    Header(io::Error),
     #[error("{0}")]
     Tls(Box<SessionError>),
     #[error("the TLS handshake was not complete in time{}", after(.0.as_deref()))]
@@ -124,27 +148,22 @@ impl Failure {
         matches!(self, Self::Tls(error) if matches!(**error, SessionError::Certificate(_) | SessionError::NotTls(_)))
     }
 
-    /// Whether the server ended the connection after it had been made.
-    pub(super) fn is_hang_up(&self) -> bool {
-        let Self::Connect(error) = self else { return false };
-        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-    }
-
-    /// Whether it may be what the server was sent on behalf of the client that it did not like.
+    /// Whether it may be what the server was told of the client, or the client's choice, that it did not like.
     pub(super) fn may_be_the_clients(&self, request: &Request<'_>) -> bool {
         match self {
             // The server may have been told not to talk to this address, or have no route to it. Checks come from another.
-            Self::Connect(_) | Self::LateHandshake(_) if request.origin.transparent => true,
-            Self::Connect(_) => self.is_hang_up() && !(request.first.is_empty() && request.origin.is_plain()),
+            Self::Connect(_) => request.origin.transparent,
+            Self::Header(_) => true,
+            Self::LateHandshake(_) => !request.origin.is_plain(),
             Self::Tls(error) => match **error {
-                // The client has chosen from what its route lists, and the server need not know all of that.
+                // The client has chosen from what its route lists. The server need not know all of that, and may say so by
+                // another alert than the one for it, or by none.
                 SessionError::NoProtocol(_) => request.agreed.is_some(),
                 SessionError::Refused(_) | SessionError::Io(_) | SessionError::Hello { .. } => {
-                    !request.origin.is_plain()
+                    request.agreed.is_some() || !request.origin.is_plain()
                 }
                 _ => false,
             },
-            Self::LateHandshake(_) => false,
         }
     }
 
@@ -154,7 +173,10 @@ impl Failure {
             Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
                 ConnectError::TimedOut { server, connected: false, advice: None, tried }
             }
-            Self::Connect(error) => ConnectError::Failed { server, error, tried },
+            Self::Header(error) if error.kind() == io::ErrorKind::TimedOut => {
+                ConnectError::Unsent { server, error: Unsent::Late }
+            }
+            Self::Connect(error) | Self::Header(error) => ConnectError::Failed { server, error, tried },
             Self::Tls(error) => ConnectError::Tls { server, error, tried },
         }
     }

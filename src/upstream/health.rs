@@ -109,7 +109,8 @@ impl Check {
             let _ = timeout_at(deadline, session.shutdown()).await;
             return Ok(Some(Transport::Tcp(session.into_inner().0)));
         }
-        match connect(addr, &via, &header, deadline).await.map_err(|error| error.to_string())? {
+        let connected = connect(addr, &via, &header, deadline).await.map_err(|error| error.to_string())?;
+        match connected.send(deadline).await.map_err(|error| error.to_string())? {
             Stream::Tcp(tcp) => Ok(Some(Transport::Tcp(tcp))),
             Stream::Unix(unix) => Ok(Some(Transport::Unix(unix))),
             Stream::Tls(_) | Stream::TlsUpstream(_) => Ok(None),

@@ -22,14 +22,14 @@ use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::name::Alpn;
 use crate::net::{Resolver, Stream};
 use crate::upstream::balance::Candidate;
-use crate::upstream::dial::dial;
+use crate::upstream::dial::{Reached, dial};
 use crate::upstream::error::Failure;
 use crate::upstream::lease::Attempt;
 use crate::upstream::places::{Line, Places, Turn, Wish};
 use crate::upstream::registry::Identity;
 use crate::upstream::standing::{Standing, Use};
 
-pub use error::ConnectError;
+pub use error::{ConnectError, Unsent};
 pub use header::{Facts, ProxyProtocol, TerminatedSession, Tlvs};
 pub use health::{Check, CheckKey};
 pub use lease::Lease;
@@ -162,8 +162,9 @@ impl Upstream {
     pub fn activate(&self) {
         for (known, options) in self.known().zip(&self.options.servers) {
             known.places.set_limit(options.max_connections);
-            if self.options.ejection.is_none() {
-                known.standing.forgive();
+            match &self.options.ejection {
+                Some(ejection) => known.standing.shorten(ejection),
+                None => _ = known.standing.forgive(),
             }
             if self.options.health.is_none() {
                 known.standing.forget_checks();
@@ -178,14 +179,16 @@ impl Upstream {
     }
 
     /// Connects to a server and sends it what it is to be sent first. Where the servers speak TLS the handshake is part of
-    /// that, and what is sent goes into the session.
+    /// connecting, and what is sent goes into the session.
     ///
-    /// Each server is tried once, those that are known to fail last of all. Cancellation gives everything back. `failed` is
-    /// told of each that another one was tried after, and why.
+    /// Each server is tried once, those that are known to fail last of all, until one is reached: what comes after that is
+    /// neither tried again with another one nor held against this one. Cancellation gives everything back. `failed` is told of
+    /// each that another one was tried after, and why.
     ///
     /// # Errors
     ///
-    /// That of the last server, when none could be reached; or that all have as many connections as they may have.
+    /// That of the last server, when none could be reached; that all have as many connections as they may have; or that the
+    /// one which was reached did not take what it was sent.
     pub async fn connect(
         &self,
         request: &Request<'_>,
@@ -204,28 +207,35 @@ impl Upstream {
         let is_hopeful = attempt.is_hopeful();
         let dialled =
             dial(&attempt.server().addr, &self.resolver, self.options.tls.as_deref(), request, deadline).await;
-        match self.conclude(attempt, request, dialled) {
-            Ok(reached) => Ok(reached),
-            Err(first) => Box::pin(self.go_on(request, first, is_hopeful, begun, failed)).await,
+        let (reached, lease) = match self.conclude(attempt, request, dialled) {
+            Ok(reached) => reached,
+            Err(first) => Box::pin(self.go_on(request, first, is_hopeful, begun, failed)).await?,
+        };
+        match reached.ready() {
+            Ok(stream) => Ok((stream, lease)),
+            Err(reached) => match Box::pin(reached.send()).await {
+                Ok(stream) => Ok((stream, lease)),
+                Err(error) => Err(ConnectError::Unsent { server: lease.addr().clone(), error }),
+            },
         }
     }
 
-    /// Remembers what came of an attempt: a connection, or which server failed and why.
-    fn conclude<'a>(
+    /// Remembers what came of an attempt: a server that was reached, or which one failed and why.
+    fn conclude<'a, 'r>(
         &self,
         mut attempt: Attempt<'a>,
         request: &Request<'_>,
-        dialled: Result<Stream, Failure>,
-    ) -> Result<(Stream, Lease<'a>), (usize, Failure)> {
+        dialled: Result<Reached<'r>, Failure>,
+    ) -> Result<(Reached<'r>, Lease<'a>), (usize, Failure)> {
         let server = attempt.server();
         match dialled {
-            Ok(stream) => {
+            Ok(reached) => {
                 self.succeeded(server);
-                Ok((stream, attempt.into_lease()))
+                Ok((reached, attempt.into_lease()))
             }
             Err(failure) => {
-                // A server that hung up on a client may have had its reason in what it was sent of it, and no client is to
-                // choose which servers the others get.
+                // A server may have had its reason in what it was told of a client, and no client is to choose which servers
+                // the others get.
                 if !failure.may_be_the_clients(request) && !failure.is_local() {
                     self.failed(server, attempt.end_trial(), &failure);
                 }
@@ -235,24 +245,21 @@ impl Upstream {
     }
 
     /// Tries the other servers after the first one.
-    async fn go_on(
+    async fn go_on<'r>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'r>,
         (mut at, mut failure): (usize, Failure),
         mut is_hopeful: bool,
         begun: Instant,
         failed: &mut Option<Box<str>>,
-    ) -> Result<(Stream, Lease<'_>), ConnectError> {
+    ) -> Result<(Reached<'r>, Lease<'_>), ConnectError> {
         let mut end = begun + request.timeout * if is_hopeful { PATIENCE } else { 1 };
         let mut tried = Vec::new();
         loop {
             tried.push(at);
-            // A server that was reached and then hung up may have read what it was sent. Sending that to another one as well
-            // could do twice what was asked for once (RFC 8446 §8).
-            let is_over = !request.first.is_empty() && failure.is_hang_up();
             let told = format!("{}: {failure}", self.servers[at].addr);
             let error = failure.of(self.servers[at].addr.clone(), tried.len());
-            if is_over || Instant::now() >= end {
+            if Instant::now() >= end {
                 return Err(error);
             }
             let attempt = match self.choose(request, &tried) {

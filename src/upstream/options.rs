@@ -118,6 +118,11 @@ impl Default for Ejection {
 }
 
 impl Ejection {
+    /// For how long a server is ejected after so many times before it, without a success in between.
+    pub(super) fn nth_time(&self, before: u32) -> Duration {
+        self.time.saturating_mul(2_u32.saturating_pow(before)).min(self.max_time)
+    }
+
     /// How many of so many servers may be left out at the same time: of one, none.
     #[must_use]
     pub fn at_once(&self, servers: usize) -> usize {

@@ -109,6 +109,13 @@ impl Standing {
         self.flags.fetch_and(!(FAILING | OUT), Ordering::AcqRel) & OUT != 0
     }
 
+    /// Other options count from now on. One that is ejected stays so for no longer than they would have it.
+    pub(super) fn shorten(&self, ejection: &Ejection) {
+        let mut history = self.history();
+        let most = Instant::now() + ejection.nth_time(history.ejections.saturating_sub(1));
+        history.due = history.due.map(|due| due.min(most));
+    }
+
     /// It was not reached. For how long it is ejected, if it is ejected by that: `may_eject` is asked when it is to be.
     pub(super) fn failed(
         &self,
@@ -127,8 +134,7 @@ impl Standing {
         if !is_out && (history.failures < ejection.failures || !may_eject()) {
             return None;
         }
-        let doubled = ejection.time.saturating_mul(2_u32.saturating_pow(history.ejections));
-        let time = random::about(doubled.min(ejection.max_time), 0.2).min(ejection.max_time);
+        let time = random::about(ejection.nth_time(history.ejections), 0.2).min(ejection.max_time);
         history.ejections = history.ejections.saturating_add(1);
         history.due = Some(Instant::now() + time);
         history.on_trial = false;
@@ -234,6 +240,28 @@ mod tests {
         }
         assert!(standing.begin_trial_at(Instant::now() + time) && standing.succeeded());
         assert!(eject(&standing) < Duration::from_millis(1200), "from the beginning");
+    }
+
+    #[test]
+    fn a_shorter_time_counts_for_who_is_ejected_and_a_longer_one_does_not() {
+        let hour = Duration::from_secs(3600);
+        let long = Ejection { failures: 1, time: hour, max_time: 4 * hour, ..Ejection::default() };
+        let [short, shorter_limit] = [Duration::from_secs(10), Duration::from_secs(20)];
+        for (after, due_within) in [
+            (Ejection { time: short, ..long.clone() }, 2 * short),
+            (Ejection { time: short, max_time: short, ..long.clone() }, short),
+            (Ejection { max_time: shorter_limit, time: shorter_limit, ..long.clone() }, shorter_limit),
+            (Ejection { time: 4 * hour, ..long.clone() }, 4 * hour),
+        ] {
+            let standing = Standing::default();
+            let first = standing.failed(&long, false, || true).expect("it is ejected");
+            assert!(standing.begin_trial_at(Instant::now() + first));
+            let second = standing.failed(&long, true, || true).expect("it is ejected for longer");
+            standing.shorten(&after);
+            let now = Instant::now();
+            assert_eq!(standing.judge_at(|| now), Use::Ejected, "{after:?}");
+            assert_eq!(standing.judge_at(|| now + due_within.min(second)), Use::Due, "{after:?}");
+        }
     }
 
     #[test]
