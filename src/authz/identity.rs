@@ -18,6 +18,10 @@ pub struct Identity {
     pub common_names: Vec<String>,
     /// The organizational units in the subject, as they are.
     pub organizational_units: Vec<String>,
+    /// The organizations in the subject, as they are.
+    pub organizations: Vec<String>,
+    /// The mail addresses in the subject, as they are.
+    pub subject_emails: Vec<String>,
     /// The subjectAltNames (RFC 5280 §4.2.1.6), in the certificate's order. Kinds that [`AltName`] lacks are left out.
     pub names: Vec<AltName>,
     /// The serial number in lower-case hexadecimal, two digits a byte, without leading zero bytes.
@@ -67,6 +71,8 @@ pub enum AltName {
     Email(String),
     /// An IP address.
     Ip(IpAddr),
+    /// A Microsoft principal name.
+    Principal(String),
 }
 
 impl fmt::Display for Identity {
@@ -89,6 +95,7 @@ impl fmt::Display for AltName {
             Self::Uri(uri) => write!(f, "uri:{}", printable(uri)),
             Self::Email(address) => write!(f, "email:{}", printable(address)),
             Self::Ip(ip) => write!(f, "ip:{ip}"),
+            Self::Principal(name) => write!(f, "upn:{}", printable(name)),
         }
     }
 }

@@ -5,8 +5,10 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::addr::Cidr;
 use crate::authz::entry::{
-    CommonName, DnsPattern, EmailAddress, Entry, OrganizationalUnit, Serial, SpkiDigest, UriPattern,
+    CommonName, DnsPattern, EmailAddress, Entry, IssuerName, Organization, OrganizationalUnit, PrincipalName, Serial,
+    SpkiDigest, SubjectName, UriPattern,
 };
 use crate::authz::identity::{Identity, printable};
 
@@ -33,6 +35,16 @@ pub struct Rules {
     pub cn: Vec<CommonName>,
     /// Organizational units of the subject.
     pub ou: Vec<OrganizationalUnit>,
+    /// IP addresses among the subjectAltNames.
+    pub ip: Vec<Cidr>,
+    /// Microsoft principal names among the subjectAltNames.
+    pub upn: Vec<PrincipalName>,
+    /// Organizations of the subject.
+    pub o: Vec<Organization>,
+    /// Whole subjects.
+    pub subject: Vec<SubjectName>,
+    /// Issuers, by their whole names.
+    pub issuer: Vec<IssuerName>,
     /// Public keys.
     pub spki_sha256: Vec<SpkiDigest>,
     /// Serial numbers. Two authorities may use the same one.
@@ -62,7 +74,10 @@ impl Policy {
     ///
     /// When it does not, with the reason.
     pub fn check(&self, identity: &Identity) -> Result<(), Denied> {
-        if let Some((key, entry)) = self.deny.find(identity) {
+        // A list of who must not come in errs on that side: an address in the subject counts, too.
+        let in_subject = || self.deny.email.iter().find(|entry| entry.is_in_subject(identity));
+        let by_subject = || in_subject().map(|entry| ("email", entry as &dyn fmt::Display));
+        if let Some((key, entry)) = self.deny.find(identity).or_else(by_subject) {
             return Err(Denied::Listed { key, entry: printable(&entry.to_string()) });
         }
         match &self.allow {
@@ -79,13 +94,18 @@ impl Rules {
         fn texts<T: fmt::Display>(entries: &[T]) -> Vec<String> {
             entries.iter().map(|entry| printable(&entry.to_string())).collect()
         }
-        let Self { dns, uri, email, cn, ou, spki_sha256, serial } = self;
+        let Self { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = self;
         let all = [
             ("dns", texts(dns)),
             ("uri", texts(uri)),
             ("email", texts(email)),
             ("cn", texts(cn)),
+            ("ip", texts(ip)),
+            ("upn", texts(upn)),
             ("ou", texts(ou)),
+            ("o", texts(o)),
+            ("subject", texts(subject)),
+            ("issuer", texts(issuer)),
             ("spki_sha256", texts(spki_sha256)),
             ("serial", texts(serial)),
         ];
@@ -100,12 +120,17 @@ impl Rules {
 
     /// The first entry that names `identity`, and the list that it stands in.
     fn find(&self, identity: &Identity) -> Option<(&'static str, &dyn fmt::Display)> {
-        let Self { dns, uri, email, cn, ou, spki_sha256, serial } = self;
+        let Self { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = self;
         first("dns", dns, identity)
             .or_else(|| first("uri", uri, identity))
             .or_else(|| first("email", email, identity))
             .or_else(|| first("cn", cn, identity))
+            .or_else(|| first("ip", ip, identity))
+            .or_else(|| first("upn", upn, identity))
             .or_else(|| first("ou", ou, identity))
+            .or_else(|| first("o", o, identity))
+            .or_else(|| first("subject", subject, identity))
+            .or_else(|| first("issuer", issuer, identity))
             .or_else(|| first("spki_sha256", spki_sha256, identity))
             .or_else(|| first("serial", serial, identity))
     }
@@ -127,7 +152,7 @@ mod tests {
     use super::*;
     use crate::authz::identity::AltName;
 
-    /// Somebody who can be named in seven ways.
+    /// Somebody who can be named in every way.
     fn web() -> Identity {
         Identity {
             common_names: vec!["web".to_owned()],
@@ -136,7 +161,12 @@ mod tests {
                 AltName::Dns("web.example".to_owned()),
                 AltName::Uri("spiffe://example.net/web".to_owned()),
                 AltName::Email("web@example.net".to_owned()),
+                AltName::Ip("192.0.2.7".parse().unwrap()),
+                AltName::Principal("Web@example.net".to_owned()),
             ],
+            organizations: vec!["Example".to_owned()],
+            subject: "CN=web,O=Example".to_owned(),
+            issuer: "CN=ca".to_owned(),
             serial: "0a".to_owned(),
             spki_sha256: [0x11; 32],
             ..Identity::default()
@@ -160,6 +190,11 @@ mod tests {
             ("email", Rules { email: vec![pick("web@example.net", "x@example.net").parse().unwrap()], ..none() }),
             ("cn", Rules { cn: vec![pick("web", "shop").parse().unwrap()], ..none() }),
             ("ou", Rules { ou: vec![pick("shop", "web").parse().unwrap()], ..none() }),
+            ("ip", Rules { ip: vec![pick("192.0.2.0/24", "192.0.2.8").parse().unwrap()], ..none() }),
+            ("upn", Rules { upn: vec![pick("web@EXAMPLE.net", "we@example.net").parse().unwrap()], ..none() }),
+            ("o", Rules { o: vec![pick("Example", "example").parse().unwrap()], ..none() }),
+            ("subject", Rules { subject: vec![pick("CN=web,O=Example", "CN=web").parse().unwrap()], ..none() }),
+            ("issuer", Rules { issuer: vec![pick("CN=ca", "CN=ca,O=Example").parse().unwrap()], ..none() }),
             ("spki_sha256", Rules { spki_sha256: vec![digest.parse().unwrap()], ..none() }),
             ("serial", Rules { serial: vec![pick("A", "0B").parse().unwrap()], ..none() }),
         ]
@@ -185,6 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_the_subject_denies_and_does_not_allow() {
+        let identity = Identity { subject_emails: vec!["web@EXAMPLE.net".to_owned()], ..Identity::default() };
+        let rules = Rules { email: vec!["web@example.net".parse().unwrap()], ..Rules::default() };
+        let deny = Policy { deny: rules.clone(), ..Policy::default() };
+        assert!(matches!(deny.check(&identity), Err(Denied::Listed { key: "email", .. })));
+        let allow = Policy { allow: Some(rules), ..Policy::default() };
+        assert_eq!(allow.check(&identity), Err(Denied::NotAllowed));
+    }
+
+    #[test]
     fn an_allow_list_without_an_entry_takes_nobody_and_no_allow_list_everybody() {
         let nobody = Policy { allow: Some(Rules::default()), ..Policy::default() };
         assert_eq!(nobody.check(&web()), Err(Denied::NotAllowed));
@@ -204,7 +249,13 @@ mod tests {
     fn together(chosen: &[(bool, usize)]) -> Rules {
         let mut all = Rules::default();
         for &(right, at) in chosen {
-            let Rules { dns, uri, email, cn, ou, spki_sha256, serial } = entries(right).swap_remove(at).1;
+            let Rules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } =
+                entries(right).swap_remove(at).1;
+            all.ip.extend(ip);
+            all.upn.extend(upn);
+            all.o.extend(o);
+            all.subject.extend(subject);
+            all.issuer.extend(issuer);
             all.dns.extend(dns);
             all.uri.extend(uri);
             all.email.extend(email);
@@ -219,8 +270,8 @@ mod tests {
     proptest! {
         #[test]
         fn whoever_is_denied_stays_out_and_of_the_others_those_come_in_who_are_allowed(
-            allow in prop::option::of(prop::collection::vec((any::<bool>(), 0..7_usize), 0..5)),
-            deny in prop::collection::vec((any::<bool>(), 0..7_usize), 0..5),
+            allow in prop::option::of(prop::collection::vec((any::<bool>(), 0..12_usize), 0..5)),
+            deny in prop::collection::vec((any::<bool>(), 0..12_usize), 0..5),
         ) {
             let policy = Policy { allow: allow.as_deref().map(together), deny: together(&deny) };
             let named = |list: &[(bool, usize)]| list.iter().any(|(right, _)| *right);

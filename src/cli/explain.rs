@@ -274,6 +274,7 @@ fn terms(text: &mut String, config: &Config, name: &str) {
         return;
     };
     let version = match tls.min_version {
+        TlsVersion::Tls12 if tls.max_version == TlsVersion::Tls12 => "TLS 1.2",
         TlsVersion::Tls12 => "TLS 1.2 or newer",
         TlsVersion::Tls13 => "TLS 1.3",
     };
@@ -294,11 +295,18 @@ fn client_auth(text: &mut String, tls: &Tls) {
         ClientAuthMode::VerifyIfGiven | ClientAuthMode::RequireAndVerify => {
             line(text, "client_auth", format_args!("{word} against {}", files.join(", ")));
         }
+        ClientAuthMode::Pinned => {
+            let keys = tls.spki_sha256.iter().map(ToString::to_string);
+            let files = tls.cert_files.iter().map(|path| path.display().to_string());
+            line(text, "client_auth", format_args!("{word}: {}", keys.chain(files).collect::<Vec<_>>().join(", ")));
+        }
     }
     if tls.client_auth == ClientAuthMode::RequireAny || tls.requires_identity() {
         line(text, "", "without a certificate: alert certificate_required (116), no_certificate");
     }
-    if tls.client_auth.verifies() {
+    if tls.client_auth == ClientAuthMode::Pinned {
+        line(text, "", "with one that is not pinned: alert unknown_ca (48), untrusted_certificate");
+    } else if tls.client_auth.verifies() {
         line(text, "", "with one of another CA: alert unknown_ca (48), untrusted_certificate");
     }
     if !tls.crl_files.is_empty() {

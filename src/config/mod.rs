@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::addr::{ListenAddr, Sender};
-use crate::authz::Policy;
+use crate::authz::{Policy, SpkiDigest};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::Files;
@@ -30,7 +30,7 @@ use crate::relay;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
 use crate::telemetry;
-use crate::tls::{Acceptor, Certificate, Depth, Expired, Unknown};
+use crate::tls::{Acceptor, Certificate, Dates, Depth, Expired, Unknown};
 use crate::upstream;
 
 pub use read::Variables;
@@ -150,12 +150,20 @@ impl Action {
 pub struct Tls {
     /// The oldest version of TLS.
     pub min_version: TlsVersion,
+    /// The newest version of TLS.
+    pub max_version: TlsVersion,
     /// Protocols, the preferred one first.
     pub alpn: Vec<String>,
     /// Whether clients authenticate.
     pub client_auth: ClientAuthMode,
     /// The CAs that they are verified against.
     pub ca_files: Vec<PathBuf>,
+    /// The keys that are pinned.
+    pub spki_sha256: Vec<SpkiDigest>,
+    /// The files of certificates that are pinned.
+    pub cert_files: Vec<PathBuf>,
+    /// What the dates of a certificate that is pinned say.
+    pub dates: Dates,
     /// The lists that revoked certificates are on.
     pub crl_files: Vec<PathBuf>,
     /// Which certificates of a chain are looked up in them.
@@ -177,7 +185,7 @@ impl Tls {
         match self.client_auth {
             ClientAuthMode::None | ClientAuthMode::Request | ClientAuthMode::RequireAny => false,
             ClientAuthMode::VerifyIfGiven => self.policy.allow.is_some(),
-            ClientAuthMode::RequireAndVerify => true,
+            ClientAuthMode::RequireAndVerify | ClientAuthMode::Pinned => true,
         }
     }
 }

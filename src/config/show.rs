@@ -13,7 +13,7 @@ use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::net::Access;
 use crate::proxy::OnRemove;
 use crate::telemetry::Format;
-use crate::tls::{ConnectorOptions, Depth, Expired, MinVersion, Unknown, Verification};
+use crate::tls::{ConnectorOptions, Dates, Depth, Expired, MinVersion, Unknown, Verification};
 use crate::upstream::{self, Ejection, Health, HealthKind, ServerOptions};
 
 impl Config {
@@ -265,9 +265,18 @@ impl From<&crate::config::Tls> for file::Tls {
     fn from(tls: &crate::config::Tls) -> Self {
         let ca_files: Vec<String> = tls.ca_files.iter().map(|path| absolute(path)).collect();
         let crl_files: Vec<String> = tls.crl_files.iter().map(|path| absolute(path)).collect();
+        let cert_files: Vec<String> = tls.cert_files.iter().map(|path| absolute(path)).collect();
         let Policy { allow, deny } = &tls.policy;
         let client_auth = file::ClientAuth {
             mode: Some(At::from(tls.client_auth)),
+            spki_sha256: some_list(&tls.spki_sha256).map(At::from),
+            cert_files: some_list(&cert_files).map(At::from),
+            dates: (tls.client_auth == file::ClientAuthMode::Pinned).then(|| {
+                At::from(match tls.dates {
+                    Dates::Verify => file::Dates::Verify,
+                    Dates::Ignore => file::Dates::Ignore,
+                })
+            }),
             ca_files: some_list(&ca_files).map(At::from),
             allow: allow.as_ref().map(|allow| At::from(rules(allow))),
             deny: (!deny.is_empty()).then(|| At::from(rules(deny))),
@@ -277,6 +286,7 @@ impl From<&crate::config::Tls> for file::Tls {
         Self {
             extends: None,
             min_version: Some(tls.min_version),
+            max_version: Some(At::from(tls.max_version)),
             alpn: some_list(&tls.alpn),
             client_auth: Some(client_auth),
             on_revoke: Some(At::from(tls.on_revoke)),
@@ -285,13 +295,18 @@ impl From<&crate::config::Tls> for file::Tls {
 }
 
 fn rules(rules: &Rules) -> file::ClientRules {
-    let Rules { dns, uri, email, cn, ou, spki_sha256, serial } = rules;
+    let Rules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = rules;
     file::ClientRules {
         dns: some_list(dns),
         uri: some_list(uri),
         email: some_list(email),
         cn: some_list(cn),
+        ip: some_list(ip),
+        upn: some_list(upn),
         ou: some_list(ou),
+        o: some_list(o),
+        subject: some_list(subject),
+        issuer: some_list(issuer),
         spki_sha256: some_list(spki_sha256),
         serial: some_list(serial),
     }

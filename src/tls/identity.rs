@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::digest;
-use x509_parser::asn1_rs::{Tag, ToDer};
+use x509_parser::asn1_rs::{Oid, Tag, ToDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::authz::{AltName, Identity, push_printable};
+use crate::tls::der;
 
 /// What the certificate `der` says. A certificate that cannot be read in whole identifies nobody: what was not
 /// understood might be the very name that a policy denies. The error is the reason.
@@ -20,6 +22,11 @@ pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
     if names.as_ref().is_some_and(|names| names.value.general_names.iter().any(is_unreadable)) {
         return Err(unreadable());
     }
+    // The library stops at the end of the sequence; whatever stands behind it would be seen by nobody.
+    let san = certificate.extensions().iter().find(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME);
+    if san.is_some_and(|extension| der::only(extension.value, der::SEQUENCE).is_none()) {
+        return Err(unreadable());
+    }
     let subject = certificate.subject();
     let serial = certificate.raw_serial();
     let leading_zeros = serial.iter().take(serial.len().saturating_sub(1)).take_while(|&&byte| byte == 0).count();
@@ -28,6 +35,8 @@ pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
         issuer: distinguished_name(certificate.issuer()),
         common_names: texts(subject.iter_common_name())?,
         organizational_units: texts(subject.iter_organizational_unit())?,
+        organizations: texts(subject.iter_organization())?,
+        subject_emails: texts(subject.iter_email())?,
         names: names.map_or_else(Vec::new, |names| known_names(&names.value.general_names)),
         serial: hex(&serial[leading_zeros..]),
         fingerprint: fingerprint(der),
@@ -47,6 +56,7 @@ fn known_names(names: &[GeneralName<'_>]) -> Vec<AltName> {
         GeneralName::URI(uri) => Some(AltName::Uri((*uri).to_owned())),
         GeneralName::RFC822Name(address) => Some(AltName::Email((*address).to_owned())),
         GeneralName::IPAddress(bytes) => ip_address(bytes).map(AltName::Ip),
+        GeneralName::OtherName(oid, value) if is_principal(oid) => principal(value).map(AltName::Principal),
         _ => None,
     };
     names.iter().filter_map(name).collect()
@@ -55,7 +65,25 @@ fn known_names(names: &[GeneralName<'_>]) -> Vec<AltName> {
 /// A name of a kind that policies speak of, in an encoding that none of them has: a mail address in ISO 8859-1, say.
 fn is_unreadable(name: &GeneralName<'_>) -> bool {
     const EMAIL_DNS_URI: [Tag; 3] = [Tag(1), Tag(2), Tag(6)];
-    matches!(name, GeneralName::Invalid(tag, _) if EMAIL_DNS_URI.contains(tag))
+    match name {
+        GeneralName::Invalid(tag, _) => EMAIL_DNS_URI.contains(tag),
+        GeneralName::IPAddress(bytes) => ip_address(bytes).is_none(),
+        GeneralName::OtherName(oid, value) => is_principal(oid) && principal(value).is_none(),
+        _ => false,
+    }
+}
+
+/// szOID_NT_PRINCIPAL_NAME.
+fn is_principal(oid: &Oid<'_>) -> bool {
+    oid.to_id_string() == "1.3.6.1.4.1.311.20.2.3"
+}
+
+/// The text of a principal name: a UTF8String in `[0] EXPLICIT`.
+fn principal(value: &[u8]) -> Option<String> {
+    const UTF8_STRING: u8 = 0x0c;
+
+    let value = der::only(value, 0xa0).unwrap_or(value);
+    String::from_utf8(der::only(value, UTF8_STRING)?.to_vec()).ok()
 }
 
 /// The SHA-256 digest of a certificate in lower-case hexadecimal.
@@ -222,6 +250,9 @@ mod tests {
             (&[0x30, 0x03, 0x81, 0x01, 0xfc], false),
             (&[0x30, 0x06, 0x82, 0x01, b'a', 0x82, 0x01, 0xfc], false),
             (&[0x30, 0x03, 0x86, 0x01, 0xfc], false),
+            // An address of five bytes, and a name behind the sequence.
+            (&[0x30, 0x07, 0x87, 0x05, 1, 2, 3, 4, 5], false),
+            (&[0x30, 0x03, 0x82, 0x01, b'a', 0x82, 0x01, b'b'], false),
         ] {
             let mut params = CertificateParams::default();
             let names = || CustomExtension::from_oid_content(&[2, 5, 29, 17], content.to_vec());

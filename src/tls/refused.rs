@@ -134,7 +134,7 @@ fn certificate(error: &CertificateError, met: &Met, name: &PeerName, options: &C
 /// That a certificate is for `presented`, and not for the name that the server must prove to be.
 fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> String) -> String {
     let listed = |name: &AltName| match name {
-        AltName::Dns(text) | AltName::Uri(text) | AltName::Email(text) => printable(text),
+        AltName::Dns(text) | AltName::Uri(text) | AltName::Email(text) | AltName::Principal(text) => printable(text),
         AltName::Ip(ip) => ip.to_string(),
     };
     let usable = |name: &&AltName| matches!(name, AltName::Dns(name) if name.parse::<IpAddr>().is_err());

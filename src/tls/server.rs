@@ -29,6 +29,8 @@ use crate::tls::verifier::Verifier;
 pub struct Options {
     /// The oldest version of TLS that is spoken.
     pub min_version: MinVersion,
+    /// Whether no newer version than TLS 1.2 is spoken.
+    pub only_tls12: bool,
     /// The protocols that are offered, the preferred one first. If there are any, a client that offers others only is
     /// refused (RFC 7301 §3.2); if there are none, the extension is not answered.
     pub alpn: Vec<Alpn>,
@@ -223,7 +225,7 @@ impl Terms {
             None => ServerSessionMemoryCache::new(SESSIONS),
         };
         Ok(Self {
-            versions: versions(options.min_version),
+            versions: if options.only_tls12 { TLS12_ONLY } else { versions(options.min_version) },
             alpn: options.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
             verifier,
             sessions,
@@ -259,6 +261,8 @@ pub(super) fn versions(oldest: MinVersion) -> &'static [&'static SupportedProtoc
         MinVersion::Tls13 => TLS13_ONLY,
     }
 }
+
+static TLS12_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 
 static TLS13_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 

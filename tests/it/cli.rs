@@ -575,6 +575,7 @@ fn explain_says_what_a_revoked_client_sees() {
     ));
     let authority = Authority::new("another", Validity::days(20)).unwrap();
     let list = RevocationList::default().sign(&authority, Validity::days(30)).unwrap();
+    fs::write(dir.path().join("ca.pem"), authority.certificate()).unwrap();
     fs::write(dir.path().join("ca.crl"), list).unwrap();
     let said = text(&snigate(dir.path(), &["explain", "--sni", "a.example"]));
     for expected in

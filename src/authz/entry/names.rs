@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::addr::Cidr;
 use crate::authz::entry::Entry;
 use crate::authz::identity::{AltName, Identity};
 use crate::name::{NameError, NamePattern};
@@ -164,7 +165,44 @@ impl Entry for EmailAddress {
     }
 }
 
+impl Entry for Cidr {
+    fn names(&self, identity: &Identity) -> bool {
+        identity.names.iter().any(|name| matches!(name, AltName::Ip(ip) if self.contains(ip.to_canonical())))
+    }
+}
+
+/// A Microsoft principal name (UPN, an otherName). Case does not count, as it does not to whoever hands them out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrincipalName(String);
+
+impl Entry for PrincipalName {
+    fn names(&self, identity: &Identity) -> bool {
+        let own = self.0.to_lowercase();
+        identity.names.iter().any(|name| matches!(name, AltName::Principal(name) if name.to_lowercase() == own))
+    }
+}
+
+impl FromStr for PrincipalName {
+    type Err = EmailError;
+
+    fn from_str(text: &str) -> Result<Self, EmailError> {
+        // They are written as mail addresses are.
+        text.parse::<EmailAddress>().map(|_| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for PrincipalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl EmailAddress {
+    /// Whether the subject of the certificate has it, which is no place for it any more (RFC 5280 §4.1.2.6).
+    pub(in crate::authz) fn is_in_subject(&self, identity: &Identity) -> bool {
+        identity.subject_emails.iter().any(|address| self.matches(address))
+    }
+
     fn matches(&self, address: &str) -> bool {
         let parts = address.rsplit_once('@');
         parts.is_some_and(|(local, domain)| local == self.local && domain.eq_ignore_ascii_case(&self.domain))

@@ -16,6 +16,18 @@ pub struct CommonName(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganizationalUnit(String);
 
+/// An organization in the subject, in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organization(String);
+
+/// A whole subject in the manner of RFC 4514, as [`Identity::subject`] has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectName(String);
+
+/// An issuer's whole name in the same form. It is a name only: several authorities may have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerName(String);
+
 /// Why a text is none that is looked for in a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SubjectError {
@@ -25,6 +37,12 @@ pub enum SubjectError {
     /// A `*`, which is no pattern here.
     #[error("there is no `*` here, the whole text is compared: for patterns use `dns` or `uri`")]
     Wildcard,
+    /// It is to be a whole name, and is none.
+    #[error(
+        "a whole name is written as the access line has it (`client_cert`, `client_cert_issuer`), the most specific part \
+         first: `CN=web,OU=shop,O=Example`"
+    )]
+    Form,
 }
 
 fn subject_text(text: &str) -> Result<String, SubjectError> {
@@ -32,6 +50,74 @@ fn subject_text(text: &str) -> Result<String, SubjectError> {
         "" => Err(SubjectError::Empty),
         text if text.contains('*') => Err(SubjectError::Wildcard),
         text => Ok(text.to_owned()),
+    }
+}
+
+/// A whole name begins with the kind of its first part.
+fn whole_name(text: &str) -> Result<String, SubjectError> {
+    let text = subject_text(text)?;
+    let kind = text.split_once('=').map(|(kind, _)| kind);
+    let is_kind = |kind: &str| !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+    if kind.is_some_and(is_kind) { Ok(text) } else { Err(SubjectError::Form) }
+}
+
+impl Entry for Organization {
+    fn names(&self, identity: &Identity) -> bool {
+        identity.organizations.contains(&self.0)
+    }
+}
+
+impl Entry for SubjectName {
+    fn names(&self, identity: &Identity) -> bool {
+        identity.subject == self.0
+    }
+}
+
+impl Entry for IssuerName {
+    fn names(&self, identity: &Identity) -> bool {
+        identity.issuer == self.0
+    }
+}
+
+impl FromStr for Organization {
+    type Err = SubjectError;
+
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        subject_text(text).map(Self)
+    }
+}
+
+impl FromStr for SubjectName {
+    type Err = SubjectError;
+
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        whole_name(text).map(Self)
+    }
+}
+
+impl FromStr for IssuerName {
+    type Err = SubjectError;
+
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        whole_name(text).map(Self)
+    }
+}
+
+impl fmt::Display for Organization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for IssuerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -96,6 +182,20 @@ mod tests {
         ] {
             assert_eq!(text.parse::<CommonName>().unwrap().names(&identity), cn, "{text:?}");
             assert_eq!(text.parse::<OrganizationalUnit>().unwrap().names(&identity), ou, "{text:?}");
+        }
+        for (text, subject, issuer) in [
+            ("CN=web,O=Shop", true, false),
+            ("CN=ca", false, true),
+            ("O=Shop", false, false),
+            ("CN=WEB,O=Shop", false, false),
+        ] {
+            let identity =
+                Identity { subject: "CN=web,O=Shop".to_owned(), issuer: "CN=ca".to_owned(), ..identity.clone() };
+            assert_eq!(text.parse::<SubjectName>().unwrap().names(&identity), subject, "{text:?}");
+            assert_eq!(text.parse::<IssuerName>().unwrap().names(&identity), issuer, "{text:?}");
+        }
+        for text in ["web", "=web", "C N=web", "/CN=web"] {
+            assert_eq!(text.parse::<SubjectName>(), Err(SubjectError::Form), "{text}");
         }
         assert_eq!("".parse::<CommonName>(), Err(SubjectError::Empty));
         assert_eq!("a*".parse::<OrganizationalUnit>(), Err(SubjectError::Wildcard));

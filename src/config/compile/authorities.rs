@@ -96,7 +96,13 @@ pub(super) fn judge(
                 CaIssue::NotCa => usage.not_ca,
                 CaIssue::Expired => Severity::Warning,
             };
-            report.push(severity, span, format_args!("{place}: {} {issue}", ca.subject()), None);
+            // Others let its owner in, and nobody else, when it stands among the CAs.
+            let help = (severity == Severity::Error).then(|| PIN.to_owned());
+            report.push(severity, span, format_args!("{place}: {} {issue}", ca.subject()), help);
         }
     }
 }
+
+const PIN: &str = "to let in exactly the owner of this certificate, write `client_auth.mode = \"pinned\"` and \
+    `client_auth.cert_files` in place of ca_files; for a CA, `snigate pki init --dir certs --name \"Example CA\"` and \
+    `snigate pki issue --dir certs --client --name NAME`";

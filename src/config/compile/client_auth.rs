@@ -1,6 +1,7 @@
 //! Client authentication of a `[tls]` table: whoever reads the file must not believe that clients are verified where
 //! they are not.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -11,12 +12,13 @@ use crate::authz::{Policy, Rules};
 use crate::config::Notice;
 use crate::config::compile::Report;
 use crate::config::compile::authorities::{self, Usage};
+use crate::config::compile::pinned::{self, Pinned};
 use crate::config::compile::revocation::{self, Lists};
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
 use crate::config::files::Files;
 use crate::config::read::{In, beside};
-use crate::tls::{ClientAuth, Revocation, Verify};
+use crate::tls::{CaCertificate, ClientAuth, MAX_AUTHORITIES_OF_ONE_NAME, Revocation, Verify};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
 const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity::Error };
@@ -25,6 +27,7 @@ const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity:
 pub(super) struct Compiled {
     pub(super) mode: ClientAuthMode,
     pub(super) ca_files: Vec<PathBuf>,
+    pub(super) pins: Pinned,
     pub(super) crl_files: Vec<PathBuf>,
     pub(super) revocation: Revocation,
     pub(super) notices: Vec<Notice>,
@@ -37,7 +40,7 @@ pub(super) struct Compiled {
 pub(super) struct Found<'a, T> {
     pub(super) at: &'a At<T>,
     /// 0 is the table itself, 1 the one that it extends, and so on.
-    depth: usize,
+    pub(super) depth: usize,
     pub(super) source: &'a Arc<Source>,
 }
 
@@ -84,8 +87,18 @@ pub(super) fn compile(
         span: written.as_ref().map_or(&chain[0].span, |mode| &mode.at.span),
         source: written.as_ref().map_or(&chain[0].source, |mode| mode.source),
         beside_files: written.as_ref().is_some_and(|mode| mode.depth == files_depth),
+        depth: written.as_ref().map_or(usize::MAX, |mode| mode.depth),
     };
-    judge_files(&mode, paths.is_empty(), &mut reporter);
+    let pins = pinned::compile(chain, &mode, files, &mut reporter);
+    if mode.effective == ClientAuthMode::Pinned {
+        // What was meant for another mode and is inherited by this one has no meaning in it.
+        pinned::judge_beside(&ca_files, "ca_files", &mode, &mut reporter);
+        pinned::judge_beside(&nearest(chain, |auth| auth.crl_files.as_ref()), "crl_files", &mode, &mut reporter);
+        pinned::judge_beside(&nearest(chain, |auth| auth.crl.as_ref()), "crl", &mode, &mut reporter);
+        paths.clear();
+    } else {
+        judge_files(&mode, paths.is_empty(), &mut reporter);
+    }
     let allow = nearest(chain, |auth| auth.allow.as_ref());
     let deny = nearest(chain, |auth| auth.deny.as_ref());
     let policy = Policy {
@@ -95,7 +108,12 @@ pub(super) fn compile(
     if let Some(allow) = &allow {
         judge_allow(allow, &mode, &mut reporter);
     }
-    let lists = revocation::compile(chain, &mode, complete.then_some(&*cas), files, &mut reporter);
+    judge_namesakes(&cas, ca_files.as_ref(), &mut reporter);
+    let lists = if mode.effective == ClientAuthMode::Pinned {
+        Lists::default()
+    } else {
+        revocation::compile(chain, &mode, complete.then_some(&*cas), files, &mut reporter)
+    };
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
     let Lists { revocation, paths: crl_files, notices, .. } = lists;
     let verify = Verify { authorities: cas, revocation: revocation.clone(), policy: policy.clone() };
@@ -105,8 +123,19 @@ pub(super) fn compile(
         ClientAuthMode::RequireAny => ClientAuth::RequireAny,
         ClientAuthMode::VerifyIfGiven => ClientAuth::VerifyIfGiven(verify),
         ClientAuthMode::RequireAndVerify => ClientAuth::RequireAndVerify(verify),
+        ClientAuthMode::Pinned => ClientAuth::Pinned(pins.pins.clone(), policy.clone()),
     };
-    Compiled { mode: mode.effective, ca_files: paths, crl_files, revocation, notices, on_revoke, policy, client_auth }
+    Compiled {
+        mode: mode.effective,
+        ca_files: paths,
+        pins,
+        crl_files,
+        revocation,
+        notices,
+        on_revoke,
+        policy,
+        client_auth,
+    }
 }
 
 /// Whether connections are closed when what their client came in by is taken back.
@@ -123,11 +152,13 @@ fn on_revoke(chain: &[&In<file::Tls>], mode: &Mode<'_>, reporter: &mut Reporter<
 
 /// The mode that is in effect, and where it was written.
 pub(super) struct Mode<'a> {
-    effective: ClientAuthMode,
-    span: &'a Range<usize>,
-    source: &'a Arc<Source>,
+    pub(super) effective: ClientAuthMode,
+    pub(super) span: &'a Range<usize>,
+    pub(super) source: &'a Arc<Source>,
     /// Whether it stands in the table that names the CA files.
     beside_files: bool,
+    /// How far away the table is that it stands in; the furthest where it stands in none.
+    pub(super) depth: usize,
 }
 
 /// Where mistakes of one `[tls]` table go. What it inherits may stand in other files.
@@ -161,6 +192,20 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
     }
 }
 
+/// Every authority of a name has to be tried, for each client that names it.
+fn judge_namesakes(cas: &[CaCertificate], files: Option<&Found<'_, file::List>>, reporter: &mut Reporter<'_>) {
+    let Some(files) = files else { return };
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for ca in cas {
+        *counts.entry(ca.subject()).or_default() += 1;
+    }
+    for (name, count) in counts.into_iter().filter(|(_, count)| *count > MAX_AUTHORITIES_OF_ONE_NAME) {
+        let message = format!("client_auth.ca_files: {count} CAs have the subject {name}");
+        let help = format!("{MAX_AUTHORITIES_OF_ONE_NAME} may have one; remove those that are not used any more");
+        reporter.in_file(files.source).error(&files.at.span, message, help);
+    }
+}
+
 /// What is particular to an allow list.
 fn judge_allow(allow: &Found<'_, file::ClientRules>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
     if lists(&allow.at.value).iter().all(|list| list.0.is_empty()) {
@@ -178,13 +223,19 @@ fn judge_allow(allow: &Found<'_, file::ClientRules>, mode: &Mode<'_>, reporter: 
 fn rules(key: &str, found: &Found<'_, file::ClientRules>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> Rules {
     needs_verification(key, found, mode, reporter);
     let mut report = reporter.in_file(found.source);
-    let file::ClientRules { dns, uri, email, cn, ou, spki_sha256, serial } = &found.at.value;
+    let file::ClientRules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } =
+        &found.at.value;
     Rules {
         dns: values(key, "dns", dns.as_ref(), &mut report),
         uri: values(key, "uri", uri.as_ref(), &mut report),
         email: values(key, "email", email.as_ref(), &mut report),
         cn: values(key, "cn", cn.as_ref(), &mut report),
+        ip: values(key, "ip", ip.as_ref(), &mut report),
+        upn: values(key, "upn", upn.as_ref(), &mut report),
         ou: values(key, "ou", ou.as_ref(), &mut report),
+        o: values(key, "o", o.as_ref(), &mut report),
+        subject: values(key, "subject", subject.as_ref(), &mut report),
+        issuer: values(key, "issuer", issuer.as_ref(), &mut report),
         spki_sha256: values(key, "spki_sha256", spki_sha256.as_ref(), &mut report),
         serial: values(key, "serial", serial.as_ref(), &mut report),
     }
@@ -213,6 +264,6 @@ fn values<T: FromStr<Err: Display>>(
 }
 
 fn lists(rules: &file::ClientRules) -> Vec<&file::List> {
-    let file::ClientRules { dns, uri, email, cn, ou, spki_sha256, serial } = rules;
-    [dns, uri, email, cn, ou, spki_sha256, serial].into_iter().flatten().collect()
+    let file::ClientRules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = rules;
+    [dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial].into_iter().flatten().collect()
 }

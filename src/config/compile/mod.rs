@@ -7,6 +7,7 @@ mod client_auth;
 mod limits;
 mod listeners;
 mod origin;
+mod pinned;
 mod premature;
 pub(super) mod resolver;
 mod revocation;

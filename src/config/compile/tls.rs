@@ -248,6 +248,19 @@ fn policy(
     let mistakes = diagnostics.len();
     let table = format!("tls.{name}");
     let min_version = chain.iter().find_map(|tls| tls.value.min_version).unwrap_or(TlsVersion::Tls12);
+    let newest = chain.iter().find_map(|tls| tls.value.max_version.as_ref().map(|at| (at, &tls.source)));
+    if let Some((at, source)) = newest.as_ref().filter(|(at, _)| at.value == TlsVersion::Tls12) {
+        let mut report = Report { diagnostics, source, table: table.clone() };
+        if min_version == TlsVersion::Tls13 {
+            let help = "remove one of them".to_owned();
+            report.error(&at.span, "max_version is 1.2 and min_version 1.3: there is no version between them", help);
+        } else if chain[0].value.max_version.is_some() {
+            let help = "that is a weakening for every client of the table: name it by those routes only whose clients need \
+                it (RSA keys in smartcards and TPMs that cannot sign with RSA-PSS), or remove it";
+            report.warning(&at.span, "max_version keeps clients from TLS 1.3", help.to_owned());
+        }
+    }
+    let max_version = newest.map_or(TlsVersion::Tls13, |(at, _)| at.value);
     let alpn = chain.iter().find_map(|tls| tls.value.alpn.as_ref().map(|alpn| (alpn, &tls.source)));
     let alpn: Vec<Alpn> =
         alpn.map_or_else(Vec::new, |(alpn, source)| Report { diagnostics, source, table }.parse_all("alpn", alpn));
@@ -256,11 +269,15 @@ fn policy(
     if diagnostics[mistakes..].iter().any(|diagnostic| diagnostic.severity.refuses()) {
         return None;
     }
-    let client_auth::Compiled { mode, ca_files, crl_files, revocation, notices, on_revoke, policy, client_auth } =
+    let client_auth::Compiled { mode, ca_files, pins, crl_files, revocation, notices, on_revoke, policy, client_auth } =
         client_auth;
     let alpn_shown = alpn.iter().map(Alpn::to_string).collect();
     let shown = Tls {
         min_version,
+        max_version,
+        spki_sha256: pins.keys,
+        cert_files: pins.files,
+        dates: pins.dates,
         alpn: alpn_shown,
         client_auth: mode,
         ca_files,
@@ -276,5 +293,9 @@ fn policy(
         TlsVersion::Tls12 => MinVersion::Tls12,
         TlsVersion::Tls13 => MinVersion::Tls13,
     };
-    Some(Policy { shown, options: Options { min_version, alpn, client_auth, recallable }, notices })
+    Some(Policy {
+        shown,
+        options: Options { min_version, only_tls12: max_version == TlsVersion::Tls12, alpn, client_auth, recallable },
+        notices,
+    })
 }

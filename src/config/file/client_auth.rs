@@ -21,6 +21,16 @@ pub struct ClientAuth {
     /// How the lists are used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl: Option<At<Crl>>,
+    /// The clients that come in where the mode is `pinned`, by their keys: SHA-256 digests of public keys
+    /// (SubjectPublicKeyInfo), in hexadecimal or base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spki_sha256: Option<At<List>>,
+    /// The same by their certificates: files, or directories of files, PEM or DER.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_files: Option<At<List>>,
+    /// What the dates of such a certificate say. Default: `verify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dates: Option<At<Dates>>,
     /// Of the clients whose certificate verifies, only those that one of these entries names. Everybody unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<At<ClientRules>>,
@@ -42,6 +52,16 @@ pub struct Crl {
     /// What becomes of a certificate whose issuer's list is older than it may be. `deny` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<Verdict>,
+}
+
+/// What the dates of a pinned certificate say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dates {
+    /// Before and after them nobody comes in by it.
+    Verify,
+    /// Nothing.
+    Ignore,
 }
 
 /// Which certificates of a chain are looked up.
@@ -83,15 +103,17 @@ pub enum ClientAuthMode {
     /// One must be shown, and must verify against the CA files.
     #[serde(alias = "RequireAndVerifyClientCert")]
     RequireAndVerify,
+    /// One must be shown whose key or certificate is listed, whoever has issued it.
+    Pinned,
 }
 
 impl ClientAuthMode {
-    /// Whether a certificate that is shown must verify.
+    /// Whether a certificate that is shown says who its owner is.
     #[must_use]
     pub fn verifies(self) -> bool {
         match self {
             Self::None | Self::Request | Self::RequireAny => false,
-            Self::VerifyIfGiven | Self::RequireAndVerify => true,
+            Self::VerifyIfGiven | Self::RequireAndVerify | Self::Pinned => true,
         }
     }
 
@@ -104,6 +126,7 @@ impl ClientAuthMode {
             Self::RequireAny => "require_any",
             Self::VerifyIfGiven => "verify_if_given",
             Self::RequireAndVerify => "require_and_verify",
+            Self::Pinned => "pinned",
         }
     }
 }
@@ -118,7 +141,13 @@ pub struct ClientRules {
     /// URIs (subjectAltName), or the beginning of one and `*`: `spiffe://example.net/web/*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<List>,
-    /// Mail addresses (subjectAltName).
+    /// IP addresses (subjectAltName), or ranges of them: `192.0.2.1`, `192.0.2.0/24`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<List>,
+    /// Microsoft principal names (subjectAltName, otherName): `ann@example.net`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upn: Option<List>,
+    /// Mail addresses (subjectAltName). In `deny` those of the subject count, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<List>,
     /// Common names of the subject, in full.
@@ -127,6 +156,15 @@ pub struct ClientRules {
     /// Organizational units of the subject, in full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ou: Option<List>,
+    /// Organizations of the subject, in full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub o: Option<List>,
+    /// Whole subjects in the manner of RFC 4514, as the access line has them: `CN=web,OU=shop,O=Example`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<List>,
+    /// The names of issuers in the same form: of the CA that has issued the certificate itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<List>,
     /// SHA-256 digests of public keys (SubjectPublicKeyInfo), in hexadecimal or base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spki_sha256: Option<List>,

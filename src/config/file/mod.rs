@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use bind::{Bind, BindTable, Binds};
-pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Verdict};
+pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Dates, Verdict};
 pub use limits::{ListenerTimeouts, RatePerSource};
 pub use resolver::{Resolver, ResolverMode, ResolverTable};
 pub use route::{AcceptProxy, Action, Listener, OnRemove, Route};

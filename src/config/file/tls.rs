@@ -15,6 +15,10 @@ pub struct Tls {
     /// The oldest version of TLS to accept. 1.2 unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
+    /// The newest version of TLS to accept, for clients whose keys cannot sign in a newer one (RSA in smartcards and TPMs
+    /// without RSA-PSS). `1.2` weakens all clients of the table. Default: `1.3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_version: Option<At<TlsVersion>>,
     /// Protocols to agree on, the preferred one first. None unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<List>,

@@ -5,6 +5,7 @@ mod choice;
 mod client_auth;
 mod connector;
 mod handshake;
+mod keys;
 mod resumption;
 mod revocation;
 

@@ -89,6 +89,12 @@ fn scoped(
     list.signed_by(&issuer).unwrap().pem().unwrap()
 }
 
+/// A list about the certificates of one distribution point.
+pub(super) fn partition(authority: &Authority, revoked: &[&Issued]) -> String {
+    let scope = Some(rcgen::CrlScope::UserCertsOnly);
+    scoped(authority, revoked, (2020, &[1]), scope, rcgen::KeyIdMethod::Sha256)
+}
+
 #[tokio::test]
 async fn the_newest_list_counts_whatever_it_says_of_its_scope() {
     let own = authority("own");
