@@ -4,6 +4,8 @@
 //! Counted by valgrind's callgrind, in which this program runs again for each case; where there is no valgrind it says so.
 
 mod inputs;
+#[path = "inputs/worst.rs"]
+mod worst;
 
 use std::hint::black_box;
 use std::io::{self, Write};
@@ -16,6 +18,7 @@ use snigate::route::Key;
 use snigate::wire::HelloParser;
 
 use crate::inputs::{Kind, ROUTES, hellos, table};
+use crate::worst::{KINDS, judge, table_by_protocol, worst_hello};
 
 /// The hash maps' keys are random, and with them the way to each name: this many names are looked up, and the mean counts.
 const NAMES: u32 = 64;
@@ -49,6 +52,12 @@ fn count_all() -> anyhow::Result<()> {
             writeln!(out, "| {} in {routes} routes | {count} |", kind.label())?;
         }
     }
+    let padding = count("worst - 0")?;
+    for (at, kind) in KINDS.iter().enumerate() {
+        let count = count(&format!("worst - {at}"))?;
+        let tenths = count * 10 / padding;
+        writeln!(out, "| hello of 64 KB: {kind} | {count}, {}.{} times padding |", tenths / 10, tenths % 10)?;
+    }
     Ok(())
 }
 
@@ -79,6 +88,9 @@ fn run(case: &str) -> anyhow::Result<()> {
             let pieces = hello.chunks(piece).map(|piece| parser.feed(black_box(piece)).expect("it is right"));
             black_box(pieces.last().flatten().expect("the last byte completes it"));
         });
+    } else if what == "worst" {
+        let (table, hello) = (table_by_protocol(), worst_hello(KINDS[at], 64_000));
+        measured(&mut || judge(&hello, &table));
     } else {
         let (routes, kind) = (ROUTES[at], Kind::ALL[how.parse::<usize>()?]);
         let table = table(routes);

@@ -11,12 +11,16 @@ pub(super) struct Named {
     protocols: Vec<Alpn>,
     /// The first bytes of each: most of what is offered differs there.
     heads: Vec<u64>,
+    /// Whether any has this length.
+    lengths: Lengths,
 }
 
 impl Named {
     pub(super) fn new(protocols: BTreeSet<Alpn>) -> Self {
         let heads = protocols.iter().map(|protocol| head(protocol.as_bytes())).collect();
-        Self { protocols: protocols.into_iter().collect(), heads }
+        let mut lengths = Lengths::default();
+        protocols.iter().for_each(|protocol| lengths.insert(protocol.as_bytes().len()));
+        Self { protocols: protocols.into_iter().collect(), heads, lengths }
     }
 
     /// Of what is `offered`, in that order, each protocol that a rule names, once.
@@ -26,7 +30,7 @@ impl Named {
             return among;
         }
         let mut met = vec![false; self.protocols.len()];
-        for protocol in offered.iter() {
+        for protocol in offered.iter().filter(|protocol| self.lengths.contains(protocol.len())) {
             let Some(at) = self.find(protocol) else { continue };
             if !std::mem::replace(&mut met[at], true) {
                 among.push(self.protocols[at].clone());
@@ -46,11 +50,27 @@ impl Named {
     }
 }
 
+/// A set of lengths below 256.
+#[derive(Debug, Default)]
+struct Lengths([u64; 4]);
+
+impl Lengths {
+    fn insert(&mut self, length: usize) {
+        self.0[length / 64 % 4] |= 1 << (length % 64);
+    }
+
+    fn contains(&self, length: usize) -> bool {
+        self.0[length / 64 % 4] & 1 << (length % 64) != 0
+    }
+}
+
 /// The first eight bytes as a number, which sorts as they do.
 fn head(protocol: &[u8]) -> u64 {
-    let mut head = [0; 8];
-    head.iter_mut().zip(protocol).for_each(|(place, byte)| *place = *byte);
-    u64::from_be_bytes(head)
+    if let Some(head) = protocol.first_chunk() {
+        return u64::from_be_bytes(*head);
+    }
+    let head = protocol.iter().fold(0, |head, byte| head << 8 | u64::from(*byte));
+    head.checked_shl(8 * (8 - u32::try_from(protocol.len()).unwrap_or(8))).unwrap_or(0)
 }
 
 #[cfg(test)]
