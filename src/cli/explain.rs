@@ -204,7 +204,10 @@ fn told(text: &mut String, upstream: &upstream::Options) {
 /// A server, and what it has that others have not.
 fn server(server: &ServerOptions, is_choice: bool) -> String {
     let ServerOptions { addr, weight, max_connections, backup } = server;
-    let weight = (is_choice && *weight > 1).then(|| format!("weight {weight}"));
+    let weight = match weight {
+        0 => Some("weight 0: no new connections".to_owned()),
+        _ => (is_choice && *weight > 1).then(|| format!("weight {weight}")),
+    };
     let limit = max_connections.map(|limit| format!("at most {limit} connections"));
     let notes: Vec<String> = [backup.then(|| "backup".to_owned()), weight, limit].into_iter().flatten().collect();
     if notes.is_empty() { addr.to_string() } else { format!("{addr} ({})", notes.join(", ")) }

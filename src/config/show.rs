@@ -185,7 +185,7 @@ fn server(server: &ServerOptions, balance: upstream::Balance) -> file::Server {
     let ServerOptions { addr, weight, max_connections, backup } = server;
     Short::Table(Box::new(ServerTable {
         address: Some(At::from(addr.to_string())),
-        weight: (balance != upstream::Balance::First).then(|| At::from(u64::from(*weight))),
+        weight: (balance != upstream::Balance::First || *weight == 0).then(|| At::from(u64::from(*weight))),
         max_connections: max_connections.map(|limit| At::from(u64::from(limit.get()))),
         backup: Some(*backup),
     }))

@@ -81,6 +81,7 @@ impl Check {
                 Some(false) => {
                     let reason = error.unwrap_or_default();
                     warn!(upstream = &**upstream, server = %addr, reason, "server is down");
+                    self.line.let_go();
                 }
                 Some(true) => {
                     info!(upstream = &**upstream, server = %addr, "server is up");

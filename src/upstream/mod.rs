@@ -166,8 +166,9 @@ impl Upstream {
                 Some(ejection) => known.standing.shorten(ejection),
                 None => _ = known.standing.forgive(),
             }
-            if self.options.health.is_none() {
-                known.standing.forget_checks();
+            match self.options.health {
+                Some(_) => known.standing.expect_checks(),
+                None => _ = known.standing.forget_checks(),
             }
             known.line.offer(&known.places);
         }
@@ -292,13 +293,18 @@ impl Upstream {
             return if tried.is_empty() { Ok(Attempt::at(server)) } else { Err(Nobody::Left) };
         }
         let known = |at: usize| self.servers[at].known.as_deref();
-        let has_rank = |at: usize, rank| !tried.contains(&at) && self.rank(&self.servers[at]) == Some(rank);
+        let has_rank = |at: usize, rank| {
+            let is_used = !tried.contains(&at) && self.options.servers[at].weight > 0;
+            is_used && self.rank(&self.servers[at]) == Some(rank)
+        };
         // Who waits does so for servers that are well. One that is due would never be tried if nobody else did.
         let is_free = |Known { places, standing, line, .. }: &Known| {
             !places.is_full() && (line.is_empty() || standing.judge() == Use::Due)
         };
         loop {
-            let left = self.servers.iter().filter(|server| !tried.contains(&server.at));
+            // A server of weight 0 takes no new connection.
+            let is_left = |server: &&Server| !tried.contains(&server.at) && self.options.servers[server.at].weight > 0;
+            let left = self.servers.iter().filter(is_left);
             let best = left.filter_map(|server| self.rank(server)).min().ok_or(Nobody::Left)?;
             let candidate = |at: usize| {
                 let known = known(at)?;
@@ -359,33 +365,51 @@ impl Upstream {
         }
     }
 
-    /// Waits for a place at a server of this rank.
+    /// Waits for a place at a server of this rank, or of another one once those of this one are gone.
     async fn wait(
         &self,
         request: &Request<'_>,
-        rank: Rank,
+        mut rank: Rank,
         tried: &[usize],
         begun: Instant,
     ) -> Result<Attempt<'_>, ConnectError> {
         let Some(line) = self.known().next().map(|known| &known.line) else { return Err(ConnectError::Empty) };
-        let wishes = self.known().enumerate().filter(|(at, _)| !tried.contains(at));
-        let wishes = wishes.filter(|(at, _)| self.options.servers[*at].backup <= rank.1);
-        let wishes = wishes.map(|(at, Known { places, standing, .. })| Wish {
+        let deadline = (Instant::now() + request.timeout).min(begun + request.timeout * PATIENCE);
+        let full = || ConnectError::Full { waited: begun.elapsed() };
+        loop {
+            let place = match line.enter(self.wishes(rank, tried)) {
+                Turn::Now(place) => place,
+                Turn::Never => return Err(ConnectError::Crowded { waiting: places::MAX_WAITING }),
+                Turn::Later(ticket) => match timeout_at(deadline, ticket.called()).await.map_err(|_| full())? {
+                    Some(place) => place,
+                    // None of them is well any more.
+                    None => match self.choose(request, tried) {
+                        Ok(attempt) => return Ok(attempt),
+                        Err(Nobody::Left) => return Err(full()),
+                        Err(Nobody::Free(now)) => {
+                            rank = now;
+                            continue;
+                        }
+                    },
+                },
+            };
+            return Ok(Attempt::at(&self.servers[place.keep()]));
+        }
+    }
+
+    /// The servers of this rank, as somebody waits for them.
+    fn wishes(&self, rank: Rank, tried: &[usize]) -> Vec<Wish> {
+        let is_wanted = |(at, _): &(usize, &Known)| {
+            let options = &self.options.servers[*at];
+            !tried.contains(at) && options.weight > 0 && options.backup <= rank.1
+        };
+        let wish = |(at, Known { places, standing, .. }): (usize, &Known)| Wish {
             at,
             places: Arc::clone(places),
             standing: Arc::clone(standing),
             in_any_state: rank.0 != Use::Well,
-        });
-        let place = match line.enter(wishes.collect()) {
-            Turn::Now(place) => place,
-            Turn::Never => return Err(ConnectError::Crowded { waiting: places::MAX_WAITING }),
-            Turn::Later(ticket) => {
-                let deadline = (Instant::now() + request.timeout).min(begun + request.timeout * PATIENCE);
-                let called = timeout_at(deadline, ticket.called()).await.ok().flatten();
-                called.ok_or_else(|| ConnectError::Full { waited: begun.elapsed() })?
-            }
         };
-        Ok(Attempt::at(&self.servers[place.keep()]))
+        self.known().enumerate().filter(is_wanted).map(wish).collect()
     }
 
     /// A server was not reached. Ejects it if that is one time too often.
@@ -397,6 +421,7 @@ impl Upstream {
         let Some(time) = known.standing.failed(ejection, was_trial, may_eject) else { return };
         let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         warn!(upstream = &*self.options.name, server = %server.addr, time_ms, reason = %failure, "server is left out");
+        known.line.let_go();
     }
 
     fn succeeded(&self, server: &Server) {

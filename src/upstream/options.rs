@@ -66,7 +66,7 @@ impl Options {
 pub struct ServerOptions {
     /// Where it listens.
     pub addr: UpstreamAddr,
-    /// Its share of the connections, beside those of the others. Above zero.
+    /// Its share of the connections, beside those of the others. With 0 it takes no new ones.
     pub weight: u32,
     /// How many connections it has at a time; any number unless given.
     pub max_connections: Option<NonZeroU32>,

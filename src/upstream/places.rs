@@ -181,6 +181,17 @@ impl Line {
         drop(place);
     }
 
+    /// Lets those go who wait for servers of which none is offered any more: they look for another way. To be called
+    /// whenever a server has become one that is not.
+    pub(super) fn let_go(&self) {
+        if self.is_empty() {
+            return;
+        }
+        let mut queue = self.queue();
+        queue.clients.retain(|client| client.wishes.iter().any(Wish::is_offered));
+        self.waiting.store(queue.clients.len(), Ordering::SeqCst);
+    }
+
     /// Nothing that may panic happens while it is held.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -218,7 +229,7 @@ impl Drop for Place {
 }
 
 impl Ticket {
-    /// Waits for the call. Who is called after they stopped waiting has not lost the place: it goes to the next one.
+    /// Waits for the call; nothing once none of the servers is offered any more. Who is called after they stopped waiting has not lost the place: it goes to the next one.
     pub(super) async fn called(mut self) -> Option<Place> {
         (&mut self.call).await.ok()
     }
@@ -322,6 +333,25 @@ mod tests {
         a.1.checked(true, &health);
         line.offer(&a.0);
         choosy.called().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_servers_that_go_down_is_told_and_who_has_another_one_waits_on() {
+        let line = Arc::<Line>::default();
+        let (a, b) = (server(1), server(1));
+        assert!(a.0.take() && b.0.take());
+        let health = crate::upstream::options::Health::of(crate::upstream::options::HealthKind::Tcp);
+        let for_a = later(line.enter(vec![wish(0, &a)]));
+        let any = later(line.enter(vec![wish(0, &a), wish(1, &b)]));
+        let desperate = later(line.enter(vec![Wish { in_any_state: true, ..wish(0, &a) }]));
+        a.1.checked(false, &health);
+        line.let_go();
+        assert!(for_a.called().await.is_none());
+        line.give_back(&a.0);
+        assert_eq!(desperate.called().await.unwrap().keep(), 0);
+        line.give_back(&b.0);
+        assert_eq!(any.called().await.unwrap().keep(), 1);
+        assert!(line.is_empty());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

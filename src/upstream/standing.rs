@@ -54,6 +54,8 @@ struct History {
     verdict: Option<bool>,
     /// Checks in a row that contradict the verdict.
     contradictions: u32,
+    /// Nothing that they say counts. One may still be on its way when a reload has removed them.
+    ignores_checks: bool,
 }
 
 impl Standing {
@@ -105,7 +107,8 @@ impl Standing {
     /// Forgets every failure. Whether that ended an ejection.
     pub(super) fn forgive(&self) -> bool {
         let mut history = self.history();
-        *history = History { verdict: history.verdict, contradictions: history.contradictions, ..History::default() };
+        let History { verdict, contradictions, ignores_checks, .. } = *history;
+        *history = History { verdict, contradictions, ignores_checks, ..History::default() };
         self.flags.fetch_and(!(FAILING | OUT), Ordering::AcqRel) & OUT != 0
     }
 
@@ -147,6 +150,9 @@ impl Standing {
     /// The first check decides alone: nothing was known before it, and a server is used until something is.
     pub(super) fn checked(&self, is_well: bool, health: &Health) -> Option<bool> {
         let mut history = self.history();
+        if history.ignores_checks {
+            return None;
+        }
         let changed = match history.verdict {
             None => !is_well,
             Some(verdict) if verdict == is_well => {
@@ -175,9 +181,15 @@ impl Standing {
         Some(is_well)
     }
 
-    /// There are no checks any more, and nothing that they said counts. Whether it was down.
+    /// What checks say counts from now on.
+    pub(super) fn expect_checks(&self) {
+        self.history().ignores_checks = false;
+    }
+
+    /// There are no checks any more, and nothing that they said or say counts. Whether it was down.
     pub(super) fn forget_checks(&self) -> bool {
         let mut history = self.history();
+        history.ignores_checks = true;
         (history.verdict, history.contradictions) = (None, 0);
         self.flags.fetch_and(!DOWN, Ordering::AcqRel) & DOWN != 0
     }
@@ -289,6 +301,13 @@ mod tests {
         assert_eq!(standing.judge(), Use::Down);
         assert!(standing.forget_checks());
         assert_eq!(standing.judge(), Use::Well);
+        // One that was on its way.
+        assert_eq!(check(&[false]), [None]);
+        standing.forgive();
+        assert_eq!(check(&[false]), [None]);
+        assert_eq!(standing.judge(), Use::Well);
+        standing.expect_checks();
+        assert_eq!(check(&[false]), [Some(false)]);
     }
 
     #[test]

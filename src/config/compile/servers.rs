@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
@@ -11,6 +12,9 @@ use crate::upstream::{self, Ejection, Health, HealthKind, ServerOptions};
 
 /// More say nothing that fewer do not: 1000 to 1 is a server that hardly takes part.
 const MAX_WEIGHT: u32 = 1000;
+
+/// More often is a load for the servers and tells nothing more: a check takes a round trip or two.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The servers, if there is no mistake in any of them; mistakes have been reported.
 pub(super) fn servers(
@@ -28,6 +32,12 @@ pub(super) fn servers(
     if let Some(entry) = list.0.first().filter(|_| !servers.is_empty() && servers.iter().all(|server| server.backup)) {
         let help = "remove `backup` from at least one".to_owned();
         report.error(&entry.span, "servers: every server is a backup, and there is nothing that they are for", help);
+    }
+    if let Some(entry) =
+        list.0.first().filter(|_| !servers.is_empty() && servers.iter().all(|server| server.weight == 0))
+    {
+        let help = "write a weight of 1 or more for at least one".to_owned();
+        report.error(&entry.span, "servers: every server has weight 0, so that none takes a connection", help);
     }
     report.is_sound_since(begin).then_some(servers)
 }
@@ -63,8 +73,8 @@ fn server(entry: &At<file::Server>, balance: upstream::Balance, report: &mut Rep
     };
     let mut server: ServerOptions = report.parse::<UpstreamAddr>("servers: address", address)?.into();
     if let Some(weight) = weight {
-        server.weight = number("servers: weight", weight, MAX_WEIGHT, report)?;
-        if balance == upstream::Balance::First {
+        server.weight = number_from(0, "servers: weight", weight, MAX_WEIGHT, report)?;
+        if balance == upstream::Balance::First && server.weight > 0 {
             let help = "remove it, or choose another `balance`".to_owned();
             report.error(&weight.span, "servers: weight has no meaning with balance = \"first\"", help);
         }
@@ -78,9 +88,14 @@ fn server(entry: &At<file::Server>, balance: upstream::Balance, report: &mut Rep
 
 /// A whole number from 1 to `most`.
 fn number(key: &str, number: &At<u64>, most: u32, report: &mut Report<'_>) -> Option<u32> {
-    let fitting = u32::try_from(number.value).ok().filter(|number| (1..=most).contains(number));
+    number_from(1, key, number, most, report)
+}
+
+/// A whole number from `least` to `most`.
+fn number_from(least: u32, key: &str, number: &At<u64>, most: u32, report: &mut Report<'_>) -> Option<u32> {
+    let fitting = u32::try_from(number.value).ok().filter(|number| (least..=most).contains(number));
     if fitting.is_none() {
-        let message = format!("{key}: {} is not a whole number from 1 to {most}", number.value);
+        let message = format!("{key}: {} is not a whole number from {least} to {most}", number.value);
         report.error(&number.span, message, "leave it out to have the default".to_owned());
     }
     fitting
@@ -151,6 +166,10 @@ pub(super) fn health(key: Option<&At<file::Health>>, has_tls: bool, report: &mut
     }
     if let Some(interval) = interval {
         health.interval = report.duration("health.interval", interval)?;
+        if health.interval < MIN_INTERVAL {
+            let message = format!("health.interval: {:?} is shorter than 10ms", interval.value);
+            report.error(&interval.span, message, "write `10ms` or more, such as `1s`".to_owned());
+        }
     }
     if let Some(timeout) = timeout {
         health.timeout = report.duration("health.timeout", timeout)?;

@@ -42,7 +42,8 @@ pub struct ServerTable {
     /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443`, `unix:/path` or `srv:_https._tcp.app.internal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<At<String>>,
-    /// Its share of the connections beside the others: 1 to 1000, 1 unless given.
+    /// Its share of the connections beside the others, up to 1000. With 0 it takes no new ones, and those that are open go
+    /// on. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<At<u64>>,
     /// How many connections it has at a time. Further ones go to other servers, or wait, for as long as `connect` of the

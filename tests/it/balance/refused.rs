@@ -11,9 +11,10 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
         ("servers = [{ address = \"10.0.0.1:1\", wieght = 2 }]", "unknown key `wieght`", "did you mean"),
         ("servers = [7]", "expected a string or a table", ""),
         ("servers = \"10.0.0.1\"", "servers: an address ends in a port", ""),
+        ("servers = [{ address = \"10.0.0.1:1\", weight = 0 }]", "every server has weight 0", "a weight of 1 or more"),
         (
-            "servers = [{ address = \"10.0.0.1:1\", weight = 0 }]",
-            "weight: 0 is not a whole number from 1 to 1000",
+            "servers = [{ address = \"10.0.0.1:1\", weight = 1001 }]",
+            "weight: 1001 is not a whole number from 0 to 1000",
             "leave it out",
         ),
         ("servers = [{ address = \"10.0.0.1:1\", max_connections = 0 }]", "max_connections: 0 is not", "leave it out"),
@@ -37,6 +38,7 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
         ("servers = \"10.0.0.1:1\"\nhealth.kind = \"http\"", "unknown value `http`", "`tls`"),
         ("servers = \"10.0.0.1:1\"\nhealth.kind = \"tls\"", "nothing says whom to believe", "write `kind = \"tcp\"`"),
         ("servers = \"10.0.0.1:1\"\nhealth.interval = \"0s\"", "is not a duration above zero", ""),
+        ("servers = \"10.0.0.1:1\"\nhealth.interval = \"1ms\"", "\"1ms\" is shorter than 10ms", "write `10ms` or more"),
         ("servers = \"10.0.0.1:1\"\nhealth.fall = 0", "health.fall: 0 is not a whole number", ""),
     ] {
         let dir = with_config(&format!("{LISTENER}{}[upstreams.u]\n{keys}\n", passthrough("a.example", "u")));
