@@ -11,13 +11,16 @@ mod schema;
 mod show;
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::diagnostic::{Diagnostic, Excerpt};
@@ -84,17 +87,41 @@ impl ConfigPath {
         if let Some(path) = std::env::var_os("SNIGATE_CONFIG").filter(|path| !path.is_empty()) {
             return Ok(path.into());
         }
-        let candidates = ["snigate.toml", "/etc/snigate/snigate.toml"].map(PathBuf::from);
-        let found = candidates.iter().find(|path| path.exists());
-        found
-            .cloned()
+        let here = Path::new("snigate.toml");
+        if here.exists() {
+            if geteuid().is_root()
+                && let Some(who) = [Path::new("."), here].into_iter().find_map(who_else_writes)
+            {
+                bail!("root does not read ./snigate.toml by itself where {who}; name it with -c ./snigate.toml");
+            }
+            return Ok(here.to_owned());
+        }
+        let installed = Path::new("/etc/snigate/snigate.toml");
+        installed
+            .exists()
+            .then(|| installed.to_owned())
             .context("there is no snigate.toml here and no /etc/snigate/snigate.toml; name a file with -c FILE")
+    }
+}
+
+/// Who beside root can change what is at this path.
+fn who_else_writes(path: &Path) -> Option<String> {
+    let found = fs::metadata(path).ok()?;
+    let path = if path == Path::new(".") { "the directory".to_owned() } else { format!("./{}", path.display()) };
+    match (found.uid(), found.gid(), found.mode()) {
+        (user, ..) if user != 0 => Some(format!("{path} belongs to user {user}")),
+        (_, _, mode) if mode & 0o002 != 0 => Some(format!("everybody can write to {path}")),
+        (_, group, mode) if mode & 0o020 != 0 && group != 0 => Some(format!("group {group} can write to {path}")),
+        _ => None,
     }
 }
 
 /// Runs the command that `arguments`, the program's name first, ask for.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Before a key is read: no core dump, and no other process of this user looks into the memory. Where the kernel does not
+    // know it (seccomp), LimitCORE=0 is left.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -582,5 +583,41 @@ fn explain_says_what_a_revoked_client_sees() {
         ["with one that is revoked: alert certificate_revoked (44), revoked_certificate", "crl_files    ca.crl\n"]
     {
         assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn root_reads_no_file_by_itself_that_somebody_else_can_change() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("LEFT OUT: only root can give files away");
+        return;
+    }
+    let dir = with_config(&format!("{LISTENER}[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n"));
+    let (directory, file) = (dir.path(), dir.path().join("snigate.toml"));
+    let set = |path: &Path, user: u32, group: u32, mode: u32| {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, user, group, mode, expected) in [
+        (directory, 0, 0, 0o755, None),
+        (directory, 1234, 0, 0o755, Some("the directory belongs to user 1234")),
+        (directory, 0, 0, 0o1777, Some("everybody can write to the directory")),
+        (directory, 0, 1234, 0o775, Some("group 1234 can write to the directory")),
+        (directory, 0, 1234, 0o755, None),
+        (&file, 1234, 0, 0o644, Some("./snigate.toml belongs to user 1234")),
+        (&file, 0, 0, 0o646, Some("everybody can write to ./snigate.toml")),
+        (&file, 0, 0, 0o664, None),
+    ] {
+        set(path, user, group, mode);
+        for command in ["check", "show"] {
+            let output = snigate(directory, &[command]);
+            assert_eq!(output.status.success(), expected.is_none(), "{expected:?}: {}", text(&output));
+            if let Some(expected) = expected {
+                let said = text(&output);
+                assert!(said.contains(expected) && said.contains("name it with -c ./snigate.toml"), "{said}");
+            }
+        }
+        assert!(snigate(directory, &["check", "-c", "./snigate.toml"]).status.success(), "{expected:?}");
+        set(path, 0, 0, if path == directory { 0o755 } else { 0o644 });
     }
 }

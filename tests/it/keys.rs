@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::mem;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use rustix::process::Signal;
@@ -199,4 +200,24 @@ fn sec1(key: &str) -> String {
     let text = String::from_utf8(output.expect("openssl").stdout).unwrap();
     assert!(text.starts_with("-----BEGIN EC PRIVATE KEY-----"), "{text}");
     text
+}
+
+/// proc(5): what is in /proc/PID of a process that is not dumpable belongs to root.
+#[test]
+fn no_other_process_of_its_user_can_look_into_the_memory() {
+    let dir = directory();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // Where the other user finds it, whoever may look into the directory of the build.
+    let program = dir.path().join("program");
+    fs::copy(env!("CARGO_BIN_EXE_snigate"), &program).unwrap();
+    let proxy = Proxy::start_as(dir, "[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n", |command| {
+        let mut started = Command::new(&program);
+        started.args(command.get_args()).stderr(Stdio::piped()).stdout(Stdio::null());
+        if rustix::process::geteuid().is_root() {
+            started.uid(65534).gid(65534);
+        }
+        *command = started;
+    });
+    let memory = fs::metadata(format!("/proc/{}/mem", proxy.pid().as_raw_nonzero())).unwrap();
+    assert_eq!((memory.uid(), memory.mode() & 0o077), (0, 0));
 }
