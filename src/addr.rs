@@ -128,6 +128,15 @@ impl ListenAddr {
         };
         own.into_iter().chain(other)
     }
+
+    /// Whether a socket for this takes every connection that one for `other` takes.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        let is_in =
+            |ip: IpAddr| self.ips().any(|own| own == ip || (own.is_unspecified() && own.is_ipv4() == ip.is_ipv4()));
+        let port = self.port().filter(|port| *port != 0);
+        port.is_some() && port == other.port() && other.ips().all(is_in)
+    }
 }
 
 impl FromStr for ListenAddr {
@@ -385,6 +394,30 @@ impl fmt::Display for Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_includes_those_whose_clients_it_takes() {
+        let addr = |text: &str| -> ListenAddr { text.parse().unwrap() };
+        let dual = ListenAddr::DualStack(443);
+        for (wide, narrow, expected) in [
+            (addr("0.0.0.0:443"), addr("127.0.0.1:443"), true),
+            (addr("0.0.0.0:443"), addr("127.0.0.1:444"), false),
+            (addr("127.0.0.1:443"), addr("0.0.0.0:443"), false),
+            (addr("127.0.0.1:443"), addr("127.0.0.2:443"), false),
+            (addr("127.0.0.1:443"), addr("127.0.0.1:443"), true),
+            (addr("[::]:443"), addr("[::1]:443"), true),
+            (addr("[::]:443"), addr("127.0.0.1:443"), false),
+            (dual.clone(), addr("127.0.0.1:443"), true),
+            (dual.clone(), addr("0.0.0.0:443"), true),
+            (dual.clone(), addr("[::]:443"), true),
+            (addr("0.0.0.0:443"), dual.clone(), false),
+            (addr("[::]:443"), dual, false),
+            (addr("0.0.0.0:0"), addr("127.0.0.1:0"), false),
+            (addr("unix:/s"), addr("unix:/t"), false),
+        ] {
+            assert_eq!(wide.includes(&narrow), expected, "{wide} {narrow}");
+        }
+    }
 
     #[test]
     fn an_ipv4_client_on_a_dual_stack_socket_is_an_ipv4_client() {

@@ -192,7 +192,7 @@ mod tests {
         let inherited = named(&["edge"]);
         let socket = inherited.get("edge", 0).unwrap();
         let Ok(crate::addr::ListenAddr::Tcp(addr)) = socket.addr() else { panic!("an address") };
-        socket.close(|_, _| ()).unwrap();
+        socket.close(|_, _| ()).await.unwrap();
         let _queued = std::net::TcpStream::connect(addr).unwrap();
         inherited.get("edge", 0).unwrap().accept().await.unwrap();
     }

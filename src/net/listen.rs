@@ -4,7 +4,8 @@ use std::ffi::c_int;
 use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
 
 use crate::addr::{ClientAddr, ListenAddr};
 use crate::net::Transport;
@@ -49,10 +52,8 @@ impl ListenSocket {
     /// Those of socket(2), bind(2) and listen(2), and of what a unix socket's file takes. Sockets of systemd's cannot be
     /// opened, see [`Inherited`](crate::net::Inherited).
     pub fn open(addr: &ListenAddr, access: Access) -> io::Result<Self> {
-        let every = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let (socket, file) = match addr {
-            ListenAddr::Tcp(addr) => (tcp(listen_tcp(*addr, true)?)?, None),
-            ListenAddr::DualStack(port) => (tcp(listen_tcp(every(*port), false)?)?, None),
+            ListenAddr::Tcp(_) | ListenAddr::DualStack(_) => return BoundSocket::new(addr, false)?.listen(),
             ListenAddr::Unix(path) => {
                 let (listener, file) = unix::listen(path, access)?;
                 (Socket::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file))
@@ -116,6 +117,18 @@ impl ListenSocket {
         }
     }
 
+    /// What lets another socket of this process overlap with this one; nothing for sockets that cannot.
+    ///
+    /// # Errors
+    ///
+    /// When there are no descriptors left.
+    pub fn overlap(&self) -> io::Result<Option<Overlap>> {
+        match &self.socket {
+            Socket::Tcp(tcp) if !self.inherited => Ok(Some(Overlap(tcp.as_fd().try_clone_to_owned()?))),
+            _ => Ok(None),
+        }
+    }
+
     /// The port of a socket whose connections the kernel keeps to itself until they have sent something.
     #[must_use]
     pub fn deferring_port(&self) -> Option<u16> {
@@ -138,29 +151,118 @@ impl ListenSocket {
         }
     }
 
-    /// Closes the socket when everybody who is queued has been given to `serve`.
+    /// Closes the socket when everybody who is queued has been given to `serve`. One that cannot be accepted takes nobody
+    /// with them, and while there are no descriptors left they wait, for ten seconds at most. Nobody is taken from a socket
+    /// that somebody else has opened: who is queued stays for the next process.
     ///
     /// # Errors
     ///
-    /// When one of them cannot be given to it.
-    pub fn close(self, mut serve: impl FnMut(Transport, ClientAddr)) -> io::Result<()> {
-        match self.socket {
-            Socket::Tcp(tcp) => {
-                let tcp = tcp.into_std()?;
-                while let Ok((stream, addr)) = tcp.accept() {
-                    stream.set_nonblocking(true)?;
-                    serve(Transport::Tcp(TcpStream::from_std(stream)?), addr.into());
-                }
+    /// When there were no descriptors for so long; the others are reset.
+    pub async fn close(self, mut serve: impl FnMut(Transport, ClientAddr)) -> io::Result<()> {
+        if self.inherited {
+            return Ok(());
+        }
+        // The runtime hears of a connection later than the kernel has it, so the kernel is asked.
+        let queue = match self.socket {
+            Socket::Tcp(tcp) => Queue::Tcp(tcp.into_std()?),
+            Socket::Unix(unix) => Queue::Unix(unix.into_std()?),
+        };
+        drain(|| queue.next(), |(stream, addr)| serve(stream, addr)).await
+    }
+}
+
+/// A listening socket that is not the runtime's any more.
+enum Queue {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Queue {
+    fn next(&self) -> io::Result<(Transport, ClientAddr)> {
+        match self {
+            Self::Tcp(tcp) => {
+                let (stream, addr) = tcp.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Transport::Tcp(TcpStream::from_std(stream)?), addr.into()))
             }
-            Socket::Unix(unix) => {
-                let unix = unix.into_std()?;
-                while let Ok((stream, _)) = unix.accept() {
-                    stream.set_nonblocking(true)?;
-                    serve(Transport::Unix(UnixStream::from_std(stream)?), ClientAddr::Unix);
-                }
+            Self::Unix(unix) => {
+                let (stream, _) = unix.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Transport::Unix(UnixStream::from_std(stream)?), ClientAddr::Unix))
             }
         }
-        Ok(())
+    }
+}
+
+/// Hellos that do not come have been given up by then, and their descriptors are free.
+const PERSISTENCE: Duration = Duration::from_secs(10);
+
+/// Between two attempts without descriptors.
+const BACK_OFF: Duration = Duration::from_millis(20);
+
+/// Gives all that `next` has to `serve`, until it would have to wait.
+async fn drain<T>(mut next: impl FnMut() -> io::Result<T>, mut serve: impl FnMut(T)) -> io::Result<()> {
+    let end = Instant::now() + PERSISTENCE;
+    loop {
+        match next() {
+            Ok(connection) => serve(connection),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => match AcceptFailure::from(&error) {
+                AcceptFailure::Connection => {}
+                AcceptFailure::Resource if Instant::now() >= end => return Err(error),
+                AcceptFailure::Resource => sleep(BACK_OFF).await,
+            },
+        }
+        // Those who were served want their turn, too.
+        yield_now().await;
+    }
+}
+
+/// What lets another socket of this process listen where this one does. A second descriptor of it: drop it before the
+/// socket is to be closed.
+#[derive(Debug)]
+pub struct Overlap(OwnedFd);
+
+impl Overlap {
+    /// Whether [`BoundSocket`]s may overlap with it. Those of other users may not in any case, nor those that do not ask
+    /// for it; of those of the same user that do, the kernel may go on to let in some.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub fn allow(&self, allowed: bool) -> io::Result<()> {
+        SockRef::from(&self.0).set_reuse_port(allowed)
+    }
+}
+
+/// A TCP socket that has its address, and on which nobody can be queued yet.
+#[derive(Debug)]
+pub struct BoundSocket(socket2::Socket);
+
+impl BoundSocket {
+    /// Binds a socket. With `overlaps` it may overlap with those that [allow](Overlap::allow) it.
+    ///
+    /// # Errors
+    ///
+    /// Those of socket(2) and bind(2), and when `addr` is none of TCP.
+    pub fn new(addr: &ListenAddr, overlaps: bool) -> io::Result<Self> {
+        let (addr, only_v6) = match addr {
+            ListenAddr::Tcp(addr) => (*addr, true),
+            ListenAddr::DualStack(port) => ((Ipv6Addr::UNSPECIFIED, *port).into(), false),
+            ListenAddr::Unix(_) | ListenAddr::Systemd(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        bind_tcp(addr, only_v6, overlaps).map(Self)
+    }
+
+    /// Listens, in a runtime. From now on it lets nobody overlap with it.
+    ///
+    /// # Errors
+    ///
+    /// Those of listen(2).
+    pub fn listen(self) -> io::Result<ListenSocket> {
+        self.0.listen(BACKLOG)?;
+        self.0.set_reuse_port(false)?;
+        Ok(ListenSocket { socket: tcp(self.0.into())?, inherited: false, file: None })
     }
 }
 
@@ -179,17 +281,25 @@ fn tcp(listener: TcpListener) -> io::Result<Socket> {
 ///
 /// Those of socket(2), bind(2) and listen(2).
 pub fn listen_tcp(addr: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = bind_tcp(addr, only_v6, false)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind_tcp(addr: SocketAddr, only_v6: bool, overlaps: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
     // Otherwise connections in TIME_WAIT would keep a restarted process from its own port.
     socket.set_reuse_address(true)?;
+    if overlaps {
+        socket.set_reuse_port(true)?;
+    }
     socket.set_tcp_nodelay(true)?;
     defer_accept(&socket, DEFER)?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 #[expect(unsafe_code, reason = "no safe call sets this option")]
@@ -309,6 +419,53 @@ mod tests {
         listener.set_nonblocking(false).unwrap();
         assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
         assert_eq!(listener.accept().unwrap().1, silent.local_addr().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_cannot_be_accepted_takes_nobody_with_them() {
+        let error = |errno: Errno| Err(io::Error::from(errno));
+        let wait = || error(Errno::WOULDBLOCK);
+        let accept = async |script: Vec<io::Result<u8>>| {
+            let (mut script, mut served) = (script.into_iter(), Vec::new());
+            let ended = drain(|| script.next().unwrap_or_else(|| error(Errno::MFILE)), |one| served.push(one)).await;
+            (served, ended.err().and_then(|error| error.raw_os_error()))
+        };
+        let gone =
+            [Ok(1), error(Errno::CONNABORTED), Ok(2), error(Errno::MFILE), error(Errno::NFILE), Ok(3), wait(), Ok(4)];
+        assert_eq!(accept(gone.into()).await, (vec![1, 2, 3], None), "until nobody is left");
+        let begun = Instant::now();
+        assert_eq!(accept(vec![Ok(1)]).await, (vec![1], Some(Errno::MFILE.raw_os_error())));
+        assert!(begun.elapsed() >= PERSISTENCE);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_taken_from_a_socket_that_somebody_else_has_opened() {
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), true).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"hello").unwrap();
+        let socket = ListenSocket::inherited(listener.try_clone().unwrap().into()).unwrap();
+        socket.close(|_, _| panic!("it stays queued")).await.unwrap();
+        listener.set_nonblocking(false).unwrap();
+        assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn sockets_of_one_process_overlap_where_both_want_to() {
+        for is_dual in [false, true] {
+            let narrow = ListenSocket::open(&"127.0.0.1:0".parse().unwrap(), Access::default()).unwrap();
+            let port = narrow.addr().unwrap().port().unwrap();
+            let wide = if is_dual { ListenAddr::DualStack(port) } else { ListenAddr::Tcp(([0, 0, 0, 0], port).into()) };
+            let overlap = narrow.overlap().unwrap().unwrap();
+            let error = |overlaps| BoundSocket::new(&wide, overlaps).err().and_then(|error| error.raw_os_error());
+            let in_use = Some(Errno::ADDRINUSE.raw_os_error());
+            assert_eq!([error(false), error(true)], [in_use; 2], "{wide}");
+            overlap.allow(true).unwrap();
+            assert_eq!(error(false), in_use, "{wide}: only one of them wants to");
+            let socket = BoundSocket::new(&wide, true).unwrap().listen().unwrap();
+            overlap.allow(false).unwrap();
+            assert_eq!(socket.addr().unwrap(), wide);
+            assert_eq!(error(false), in_use, "{wide}: others never do");
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod unix;
 pub use close::{LINGER, close_in_order};
 pub use connect::{Via, connect};
 pub use inherited::{Inherited, InheritedError};
-pub use listen::{AcceptFailure, DEFERRED, ListenSocket, has_unready, listen_tcp, raise_open_files};
+pub use listen::{
+    AcceptFailure, BoundSocket, DEFERRED, ListenSocket, Overlap, has_unready, listen_tcp, raise_open_files,
+};
 pub use liveness::Liveness;
 pub use resolve::Resolver;
 pub use scratch::{SCRATCH, with_scratch};

@@ -36,7 +36,7 @@ pub struct Port {
 ///
 /// # Errors
 ///
-/// When a connection that was still queued cannot be served.
+/// When connections that were still queued cannot be served, for want of descriptors.
 pub async fn accept(
     socket: ListenSocket,
     port: Arc<Port>,
@@ -66,8 +66,10 @@ pub async fn accept(
     let start = |stream, client| serve::start(&connections, &port, stream, client);
     let end = Instant::now() + DEFERRED;
     let deferring = socket.deferring_port();
-    if deferring.is_some() {
-        socket.stop_deferring()?;
+    if deferring.is_some()
+        && let Err(error) = socket.stop_deferring()
+    {
+        debug!(%error, "the kernel goes on keeping connections that send nothing");
     }
     while let Some(number) = deferring
         && Instant::now() < end
@@ -81,7 +83,7 @@ pub async fn accept(
             }
         }
     }
-    socket.close(start)
+    socket.close(start).await
 }
 
 /// Whether somebody is connected, or about to be, who cannot be accepted yet.

@@ -22,13 +22,22 @@ pub struct BindError {
     pub error: io::Error,
     /// What to do about it.
     advice: String,
+    /// Who has the address instead is worth asking.
+    is_taken: bool,
 }
 
 impl BindError {
     /// `own` says that snigate itself listens on this port, on another address.
     pub(super) fn new(listener: &Arc<str>, addr: &ListenAddr, error: io::Error, own: bool) -> Self {
+        let is_taken = error.kind() == io::ErrorKind::AddrInUse && !own;
         let advice = advice(addr, &error, own);
-        Self { listener: Arc::clone(listener), addr: addr.clone(), error, advice }
+        Self { listener: Arc::clone(listener), addr: addr.clone(), error, advice, is_taken }
+    }
+
+    /// The same, with who has the address. It looks at every process of the machine, so nobody should wait for it.
+    pub(super) fn explained(self) -> Self {
+        let advice = if self.is_taken { in_use(&self.addr) } else { self.advice };
+        Self { advice, ..self }
     }
 
     pub(super) fn inherited(listener: &Arc<str>, addr: &ListenAddr, error: InheritedError) -> Self {
@@ -36,7 +45,7 @@ impl BindError {
             InheritedError::System(error) => error,
             error => io::Error::new(io::ErrorKind::NotFound, error),
         };
-        Self { listener: Arc::clone(listener), addr: addr.clone(), error, advice: String::new() }
+        Self { listener: Arc::clone(listener), addr: addr.clone(), error, advice: String::new(), is_taken: false }
     }
 }
 
@@ -48,7 +57,7 @@ fn advice(addr: &ListenAddr, error: &io::Error, own: bool) -> String {
         (io::ErrorKind::AddrInUse, _) if own => {
             "; snigate itself still listens on this port: remove that address first, or restart".to_owned()
         }
-        (io::ErrorKind::AddrInUse, _) => in_use(addr),
+        (io::ErrorKind::AddrInUse, _) => "; another program listens there".to_owned(),
         (io::ErrorKind::PermissionDenied, _) if addr.port().is_some_and(|port| port < UNPRIVILEGED) => {
             "; below port 1024 a program needs a permission: AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit \
              (or `setcap cap_net_bind_service=+ep` on its file), or a lower sysctl net.ipv4.ip_unprivileged_port_start, \
@@ -95,7 +104,7 @@ mod tests {
     use super::*;
 
     fn message(addr: &str, errno: Errno) -> String {
-        BindError::new(&"edge".into(), &addr.parse().unwrap(), errno.into(), false).to_string()
+        BindError::new(&"edge".into(), &addr.parse().unwrap(), errno.into(), false).explained().to_string()
     }
 
     #[test]

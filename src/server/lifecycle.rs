@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, Interval, interval, timeout};
+use tokio::time::{Instant, Interval, interval, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Loaded;
@@ -79,7 +80,8 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
     }
     let mut server = Server::new(inherited);
-    server.apply(parts).map_err(RunError::Bind)?;
+    let explained = |errors: Vec<BindError>| errors.into_iter().map(BindError::explained).collect();
+    server.apply(parts).map_err(|errors| RunError::Bind(explained(errors)))?;
     server.report_unused();
     report(&diagnostics);
     report_made(&made);
@@ -164,39 +166,50 @@ impl Running {
                 }
             }
         }
-        self.drain(&mut signals.stop, reports).await
+        self.drain(signals, reports).await
     }
 
-    /// Stops listening, then waits for connections to end, until the deadline or another signal.
-    async fn drain(mut self, stop: &mut Stop, mut reports: Interval) -> Stopped {
-        let connections = Arc::clone(self.server.connections());
-        let limit = self.reloads.timeouts().drain;
+    /// Stops listening, then waits for connections to end, until the deadline or another signal. Until then what a reload
+    /// withdraws ends them as ever; nothing else of it counts any more.
+    async fn drain(self, mut signals: Signals, mut reports: Interval) -> Stopped {
+        let Self { mut server, mut reloads, mut notify } = self;
+        let connections = Arc::clone(server.connections());
+        let limit = reloads.timeouts().drain;
         info!(open = connections.open(), timeout_s = limit.as_secs_f64(), "draining");
         let end = Instant::now() + limit;
         let status = format!("draining, {} open connections, {:?} at most", connections.open(), limit);
-        self.notify.stopping(&status, limit);
+        notify.stopping(&status, limit);
+        let closed = server.stop_listening();
         let drained = async {
-            self.server.stop_listening().await;
+            closed.await;
             connections.wait_until_empty().await;
         };
-        let reporting = async {
-            loop {
-                reports.tick().await;
-                connections.access_log.report();
+        let mut drained = pin!(timeout_at(end, drained));
+        loop {
+            tokio::select! {
+                _ = &mut drained => break,
+                () = signals.stop.recv() => {
+                    info!("stopping at once");
+                    break;
+                }
+                _ = signals.reload.recv() => {
+                    info!("reload requested");
+                    server.forget_names();
+                    reloads.request();
+                }
+                looked = reloads.next(&server) => reloads.take(looked, &mut server, &mut notify),
+                () = connections.wait_for_drained() => close(&connections, Connections::close_drained),
+                _ = reports.tick() => connections.access_log.report(),
+                () = notify.keep_stopping(end) => {}
             }
-        };
-        tokio::select! {
-            _ = timeout(limit, drained) => {}
-            () = stop.recv() => info!("stopping at once"),
-            () = reporting => {}
-            () = self.notify.keep_stopping(end) => {}
         }
-        let closed = connections.open();
+        // Who has not been routed has nothing to lose.
+        let closed = connections.open().saturating_sub(server.pending());
         connections.close_all();
         let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
         connections.access_log.report();
         let Counts { accepted, silent, routed, refused, limited } = connections.counters.read();
-        let (open, pending, log_lines_lost) = (connections.open(), self.server.pending(), self.reloads.log().lost());
+        let (open, pending, log_lines_lost) = (connections.open(), server.pending(), reloads.log().lost());
         info!(accepted, silent, routed, refused, limited, closed, open, pending, log_lines_lost, "stopped");
         if closed == 0 { Stopped::Drained } else { Stopped::Closed(closed) }
     }

@@ -10,17 +10,18 @@ mod reload;
 mod report;
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::addr::ListenAddr;
 use crate::config::{Action, Bind, Config, Route};
-use crate::net::{Access, Inherited, ListenSocket, Resolver, SocketFile, resolve};
+use crate::net::{Access, BoundSocket, Inherited, ListenSocket, Overlap, Resolver, SocketFile, resolve};
 use crate::proxy::{self, Connections, Gate, Port, Terms, accept};
 use crate::relay;
 use crate::server::checks::Checks;
@@ -60,6 +61,9 @@ pub(crate) struct Server {
     /// Copies of these are listened on; they themselves are kept to the end.
     inherited: Inherited,
     ports: BTreeMap<PortKey, RunningPort>,
+    /// What is not listened on any more, from the moment at which nothing is. Connections that have not been routed may
+    /// still look at these.
+    closed: Option<Vec<Arc<Port>>>,
     accepting: JoinSet<()>,
     inheritance: Inheritance,
     checks: Checks,
@@ -74,6 +78,8 @@ struct RunningPort {
     port: Arc<Port>,
     /// Of a unix socket. Dropped before the loop ends, so that nobody comes after the last one who is accepted.
     file: Option<SocketFile>,
+    /// Of a TCP socket.
+    overlap: Option<Overlap>,
     access: Access,
     /// Dropping it ends the accept loop.
     _stop: oneshot::Sender<()>,
@@ -188,16 +194,20 @@ impl Server {
     ///
     /// Every address that could not be bound. Nothing has changed then.
     pub(crate) fn apply(&mut self, parts: Parts) -> Result<(), Vec<BindError>> {
+        if self.closed.is_some() {
+            self.judge_by(parts);
+            return Ok(());
+        }
         let wanted = self.wanted(&parts.listeners)?;
         let mut sockets = self.bind(&wanted)?;
         self.allow(&wanted)?;
         // First: who is let in by the listeners of before looks here afterwards.
         self.connections.set_terms(Arc::clone(&parts.inheritance.terms));
         let mut before = std::mem::take(&mut self.ports);
-        for Wanted { listener, key, access } in wanted {
-            let running = match (sockets.remove(&key), before.remove(&key)) {
+        for Wanted { listener, key, access } in &wanted {
+            let running = match (sockets.remove(key), before.remove(key)) {
                 // One that was there nevertheless has lost its file.
-                (Some(socket), _) => self.start(socket, listener, access),
+                (Some(socket), _) => self.start(socket, listener, *access),
                 (None, Some(running)) => {
                     let replaced = running.port.listener.swap(Arc::clone(listener));
                     self.retire(replaced);
@@ -205,16 +215,19 @@ impl Server {
                 }
                 (None, None) => unreachable!("every key was bound or is kept"),
             };
-            self.ports.insert(key, running);
+            self.ports.insert(key.clone(), running);
         }
-        for (_, gone) in before {
+        for (key, gone) in before {
+            // The kernel gives its clients to it as long as it is there. Closing it could reset one, and gains nothing.
+            if let Some(wider) = wanted.iter().find(|wanted| wanted.key.0.includes(&gone.port.addr)) {
+                debug!(addr = %gone.port.addr, now = %wider.key.0, "listening, as a part of another address");
+                let replaced = gone.port.listener.swap(Arc::clone(wider.listener));
+                self.retire(replaced);
+                self.ports.insert(key, gone);
+                continue;
+            }
             info!(addr = %gone.port.addr, "no longer listening");
-            // Who is connected, or queued, is judged by what the listener is now, if it is still there.
-            let name = Arc::clone(&gone.port.listener.load().name);
-            let replaced = match parts.listeners.iter().find(|(listener, _)| listener.name == name) {
-                Some((listener, _)) => gone.port.listener.swap(Arc::clone(listener)),
-                None => gone.port.listener.load_full(),
-            };
+            let replaced = replace_by_name(&gone.port, &parts.listeners);
             self.retire(replaced);
         }
         // Servers that cannot be found now are looked for again when somebody wants them.
@@ -228,6 +241,22 @@ impl Server {
         let before = std::mem::replace(&mut self.inheritance, parts.inheritance);
         self.retire(before.upstreams);
         Ok(())
+    }
+
+    /// The same once nothing is listened on any more. Nothing is opened, and no server is asked again whether it is there;
+    /// but open connections are judged anew, and those that have not been routed are by these routes.
+    fn judge_by(&mut self, parts: Parts) {
+        self.connections.set_terms(Arc::clone(&parts.inheritance.terms));
+        let replaced = self.closed.iter().flatten().map(|port| replace_by_name(port, &parts.listeners));
+        for replaced in replaced.collect::<Vec<_>>() {
+            self.retire(replaced);
+        }
+        parts.inheritance.resolver.configure(&parts.resolving);
+        for upstream in &parts.to_activate {
+            upstream.activate();
+        }
+        let before = std::mem::replace(&mut self.inheritance, parts.inheritance);
+        self.retire(before.upstreams);
     }
 
     /// From now on the names of servers are asked for again before they are used: whoever asks for a reload may know that
@@ -276,8 +305,12 @@ impl Server {
     }
 
     /// Opens the sockets that are not open yet: all of them, or none.
+    ///
+    /// One that overlaps with a socket that is about to go is opened beside it, so that no connection is refused in between;
+    /// and after all others, so that nobody is queued on it if one of them fails.
     fn bind(&self, wanted: &[Wanted<'_>]) -> Result<HashMap<PortKey, ListenSocket>, Vec<BindError>> {
-        let (mut sockets, mut errors) = (HashMap::new(), Vec::new());
+        let (mut sockets, mut overlapping, mut errors) = (HashMap::new(), Vec::new(), Vec::new());
+        let keys: HashSet<&PortKey> = wanted.iter().map(|wanted| &wanted.key).collect();
         for Wanted { listener, key, access } in wanted {
             if self.ports.get(key).is_some_and(RunningPort::is_reachable) {
                 continue;
@@ -287,18 +320,64 @@ impl Server {
                 (ListenAddr::Systemd(name), Some((_, nth))) => {
                     self.inherited.get(name, *nth).map_err(|error| BindError::inherited(&listener.name, addr, error))
                 }
-                _ => ListenSocket::open(addr, *access).map_err(|error| {
-                    let is_same =
-                        |running: &RunningPort| addr.port().is_some() && running.port.addr.port() == addr.port();
-                    BindError::new(&listener.name, addr, error, self.ports.values().any(is_same))
-                }),
+                _ => match ListenSocket::open(addr, *access) {
+                    Err(error)
+                        if error.kind() == io::ErrorKind::AddrInUse && self.leaves(addr, &keys).next().is_some() =>
+                    {
+                        overlapping.push((*listener, key));
+                        continue;
+                    }
+                    opened => opened.map_err(|error| self.bind_error(listener, addr, error)),
+                },
             };
             match socket {
                 Ok(socket) => _ = sockets.insert(key.clone(), socket),
                 Err(error) => errors.push(error),
             }
         }
+        if errors.is_empty() && !overlapping.is_empty() {
+            match self.bind_beside(&overlapping, &keys) {
+                Ok(opened) => sockets.extend(opened),
+                Err(error) => errors.push(error),
+            }
+        }
         if errors.is_empty() { Ok(sockets) } else { Err(errors) }
+    }
+
+    /// Opens sockets that overlap with those that are about to go: all of them, or none.
+    fn bind_beside(
+        &self,
+        overlapping: &[(&Arc<proxy::Listener>, &PortKey)],
+        keys: &HashSet<&PortKey>,
+    ) -> Result<Vec<(PortKey, ListenSocket)>, BindError> {
+        let leaving = || overlapping.iter().flat_map(|(_, (addr, _))| self.leaves(addr, keys));
+        let allow = |allowed| leaving().try_for_each(|overlap| overlap.allow(allowed));
+        let open = |(listener, key): &(&Arc<proxy::Listener>, &PortKey)| {
+            let bound = allow(true).and_then(|()| BoundSocket::new(&key.0, true));
+            bound.map_err(|error| self.bind_error(listener, &key.0, error))
+        };
+        let listen = |((listener, key), bound): (&(&Arc<proxy::Listener>, &PortKey), BoundSocket)| {
+            let socket = bound.listen().map_err(|error| self.bind_error(listener, &key.0, error))?;
+            Ok(((*key).clone(), socket))
+        };
+        let bound: Result<Vec<BoundSocket>, BindError> = overlapping.iter().map(open).collect();
+        let opened = bound.and_then(|bound| overlapping.iter().zip(bound).map(listen).collect());
+        // Another program of this user could overlap with it as well.
+        let _ = allow(false);
+        opened
+    }
+
+    /// The sockets on the port of this address that are not wanted any more.
+    fn leaves(&self, addr: &ListenAddr, keys: &HashSet<&PortKey>) -> impl Iterator<Item = &Overlap> {
+        let port = addr.port();
+        let is_on = move |running: &RunningPort| port.is_some() && running.port.addr.port() == port;
+        let leaving = self.ports.iter().filter(move |(_, running)| is_on(running));
+        leaving.filter(|(key, _)| !keys.contains(key)).filter_map(|(_, running)| running.overlap.as_ref())
+    }
+
+    fn bind_error(&self, listener: &proxy::Listener, addr: &ListenAddr, error: io::Error) -> BindError {
+        let is_same = |running: &RunningPort| addr.port().is_some() && running.port.addr.port() == addr.port();
+        BindError::new(&listener.name, addr, error, self.ports.values().any(is_same))
     }
 
     /// Changes who may connect to the unix sockets that stay: to all of them, or none.
@@ -325,6 +404,8 @@ impl Server {
     fn start(&mut self, mut socket: ListenSocket, listener: &Arc<proxy::Listener>, access: Access) -> RunningPort {
         let addr = socket.addr().expect("a bound socket has an address");
         let file = socket.take_file();
+        // Without it this address can only be left for one that does not overlap with it.
+        let overlap = socket.overlap().ok().flatten();
         let port = Arc::new(Port { addr: addr.clone(), listener: ArcSwap::new(Arc::clone(listener)) });
         let (stop, stopped) = oneshot::channel();
         let accepting = accept(socket, Arc::clone(&port), Arc::clone(&self.connections), stopped);
@@ -334,11 +415,14 @@ impl Server {
                 error!(%addr, %error, "the listener failed");
             }
         });
-        RunningPort { port, file, access, _stop: stop }
+        RunningPort { port, file, overlap, access, _stop: stop }
     }
 
     /// Says which sockets nobody listens on, though systemd has passed them: their clients would wait in vain.
     pub(crate) fn report_unused(&self) {
+        if self.closed.is_some() {
+            return;
+        }
         let is_used =
             |name: &String| self.ports.keys().any(|(addr, _)| matches!(addr, ListenAddr::Systemd(own) if own == name));
         for name in self.inherited.names().iter().filter(|name| !is_used(name)) {
@@ -346,11 +430,24 @@ impl Server {
         }
     }
 
-    /// Stops listening. Connections that were queued have been accepted when this returns.
-    pub(crate) async fn stop_listening(&mut self) {
-        self.ports.clear();
-        while self.accepting.join_next().await.is_some() {}
-        self.checks.stop().await;
+    /// Stops listening, for good. Connections that were queued have been accepted when what is returned is done.
+    pub(crate) fn stop_listening(&mut self) -> impl Future<Output = ()> + use<> {
+        self.closed = Some(std::mem::take(&mut self.ports).into_values().map(|running| running.port).collect());
+        let (mut accepting, mut checks) = (std::mem::take(&mut self.accepting), std::mem::take(&mut self.checks));
+        async move {
+            while accepting.join_next().await.is_some() {}
+            checks.stop().await;
+        }
+    }
+}
+
+/// Gives a port that nobody listens on any more what its listener is now, if it is still there: who is connected, or queued,
+/// is judged by that. What was replaced.
+fn replace_by_name(port: &Port, listeners: &[(Arc<proxy::Listener>, Vec<Bind>)]) -> Arc<proxy::Listener> {
+    let before = port.listener.load_full();
+    match listeners.iter().find(|(listener, _)| listener.name == before.name) {
+        Some((listener, _)) => port.listener.swap(Arc::clone(listener)),
+        None => before,
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Notify {
     extend: Interval,
     /// A reload was announced, and its end was not.
     reloading: bool,
+    /// Nothing but the end is to come: a reload is no news any more.
+    stopping: bool,
     status: String,
 }
 
@@ -50,6 +52,7 @@ impl Notify {
             watchdog: watchdog.map(|usec| every(Duration::from_micros(usec) / 2)),
             extend: every(EXTEND_EVERY),
             reloading: false,
+            stopping: false,
             status: String::new(),
         }
     }
@@ -57,12 +60,18 @@ impl Notify {
     /// Connections are served, as `status` says.
     pub(super) fn ready(&mut self, status: String) {
         self.reloading = false;
+        if self.stopping {
+            return;
+        }
         self.send(&format!("READY=1\nSTATUS={status}"));
         self.status = status;
     }
 
     /// Somebody has asked for a reload; [`ready`](Self::ready) ends it.
     pub(super) fn reloading(&mut self) {
+        if self.stopping {
+            return;
+        }
         self.reloading = true;
         // It tells systemd that this is the answer to its signal (Type=notify-reload), and not one to an earlier one.
         let now = clock_gettime(ClockId::Monotonic);
@@ -88,6 +97,7 @@ impl Notify {
 
     /// Open connections are waited for, for this long at most.
     pub(super) fn stopping(&mut self, status: &str, at_most: Duration) {
+        self.stopping = true;
         self.send(&format!("STOPPING=1\nSTATUS={status}\n{}", extension(at_most)));
         self.extend = every(EXTEND_EVERY);
     }

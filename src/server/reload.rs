@@ -19,7 +19,7 @@ use crate::server::lifecycle::RunError;
 use crate::server::loader::Loader;
 use crate::server::notify::Notify;
 use crate::server::report::{log_trust, report, report_made};
-use crate::server::{Inheritance, Parts, Server};
+use crate::server::{BindError, Inheritance, Parts, Server};
 use crate::storage::StorageError;
 use crate::telemetry::{self, Log};
 
@@ -226,7 +226,7 @@ impl Reloads {
         }
         if let Err(errors) = server.apply(parts) {
             self.loader.free(config);
-            return self.refused_later(&RunError::Bind(errors).to_string(), true);
+            return self.not_bound(errors);
         }
         // Before anything is said: whoever may not go on is not to wait for the log.
         close(server.connections(), Connections::close_withdrawn);
@@ -247,6 +247,20 @@ impl Reloads {
         info!(routes = config.routes.len(), listeners = config.listeners.len(), "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
+    }
+
+    /// Tried again and again, and reported once: with who has the address, which is asked where nobody waits for it.
+    fn not_bound(&mut self, errors: Vec<BindError>) {
+        self.is_refused = true;
+        let retry = self.retry.get_or_insert_with(|| Retry { since: Instant::now(), reported: false });
+        if std::mem::replace(&mut retry.reported, true) {
+            return;
+        }
+        drop(spawn_blocking(move || {
+            let errors = errors.into_iter().map(BindError::explained).collect();
+            let text = RunError::Bind(errors).to_string();
+            error!(diagnostics = text, "reload refused, the configuration that runs goes on");
+        }));
     }
 
     fn refused(&mut self, diagnostics: &[Diagnostic]) {

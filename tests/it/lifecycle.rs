@@ -187,6 +187,74 @@ fn what_has_not_ended_by_the_drain_deadline_is_closed() {
 }
 
 #[test]
+fn without_descriptors_a_stop_resets_nobody_who_waits_to_be_accepted() {
+    let proxy = Proxy::start_as(directory(), "[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n", |command| {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+        *command = limited;
+        command.stderr(Stdio::piped()).stdout(Stdio::null());
+    });
+    proxy.signal(Signal::STOP);
+    let hello = hello("a.example");
+    let waiting: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = proxy.connect();
+            stream.write_all(&hello).unwrap();
+            stream
+        })
+        .collect();
+    proxy.signal(Signal::TERM);
+    proxy.signal(Signal::CONT);
+    for mut stream in waiting {
+        assert_eq!(read_exact(&mut stream, 7), alert(49));
+    }
+    assert_stopped(proxy.wait_for_exit(), 0);
+}
+
+#[test]
+fn who_has_not_been_routed_is_not_counted_as_closed() {
+    let backend = Backend::echo();
+    let config = passthrough("a.example", backend.addr) + "[timeouts]\ndrain = \"300ms\"\nhello = \"1h\"\n";
+    for routed in [0, 1] {
+        let proxy = Proxy::start(&config);
+        let mut half = proxy.connect();
+        half.write_all(&hello("a.example")[..20]).unwrap();
+        let _open: Vec<TcpStream> = (0..routed).map(|_| open(&proxy)).collect();
+        proxy.signal(Signal::TERM);
+        assert_stopped(proxy.wait_for_exit(), routed);
+    }
+}
+
+#[test]
+fn a_reload_while_connections_end_closes_those_whose_route_is_gone_and_listens_on_nothing() {
+    let backend = Backend::echo();
+    let route = |name: &str, on_remove: &str| {
+        let route =
+            passthrough(&format!("{name}.example"), backend.addr).replace("[routes.a]", &format!("[routes.{name}]"));
+        format!("{route}on_remove = \"{on_remove}\"\n")
+    };
+    let times = "[timeouts]\ndrain = \"1h\"\n";
+    let both = [route("a", "keep"), route("b", "close")].concat() + times;
+    let mut proxy = Proxy::start(&both);
+    let (addr, mut kept) = (proxy.addr(), open(&proxy));
+    let mut removed = proxy.connect();
+    echo(&mut removed, &hello("b.example"));
+    proxy.signal(Signal::TERM);
+    proxy.wait_for("draining");
+    wait_until_refused(&proxy);
+    proxy.reload(&(route("a", "keep") + times));
+    assert_eq!(proxy.next_access()["outcome"], "route_removed");
+    assert!(removed.read(&mut [0]).map_or(true, |read| read == 0));
+    assert!(TcpStream::connect(addr).is_err(), "it listens again");
+    proxy.reload_after(|| proxy.signal(Signal::HUP));
+    assert!(TcpStream::connect(addr).is_err(), "it listens again");
+    echo(&mut kept, b"still here");
+    proxy.signal(Signal::TERM);
+    proxy.wait_for("stopping at once");
+    assert_stopped(proxy.wait_for_exit(), 1);
+}
+
+#[test]
 fn a_second_signal_stops_at_once() {
     for [first, second] in [[Signal::TERM; 2], [Signal::INT; 2], [Signal::TERM, Signal::INT]] {
         let backend = Backend::echo();

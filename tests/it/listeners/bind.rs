@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, read_to_end};
@@ -113,4 +115,83 @@ fn an_address_that_no_interface_has_is_explained() {
     let (code, text) = snigate(&["run"], "[listeners.edge]\nbind = \"192.0.2.77:4433\"\n");
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("net.ipv4.ip_nonlocal_bind"), "{text}");
+}
+
+/// Connects until it is told to stop; each time the answer must come.
+fn hammer(addr: SocketAddr, stop: &AtomicBool) -> usize {
+    let hello = hello("a.example");
+    let mut served = 0;
+    while served == 0 || !stop.load(Ordering::Relaxed) {
+        let mut client = TcpStream::connect(addr).unwrap_or_else(|error| panic!("after {served}: {error}"));
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(&hello).unwrap();
+        assert_eq!(read_to_end(&mut client), b"welcome", "after {served}");
+        served += 1;
+    }
+    served
+}
+
+/// Also where the test fails: otherwise the clients would go on for ever.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_listener_goes_from_every_address_to_one_and_back_and_nobody_is_refused() {
+    let backend = Backend::greet(b"welcome");
+    let config = |bind: &str| format!("[listeners.edge]\nbind = {bind}\n{}", passthrough("a.example", backend.addr));
+    let proxy = Proxy::start(&config("\"127.0.0.1:0\""));
+    let addr = proxy.addr();
+    let port = addr.port();
+    let (v4, v6) = (format!("\"0.0.0.0:{port}\""), format!("\"[::]:{port}\""));
+    let dual = format!("{{ address = \"[::]:{port}\", v6only = false }}");
+    let one = format!("\"127.0.0.1:{port}\"");
+    let both = format!("[{v4}, {v6}]");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..2).map(|_| scope.spawn(|| hammer(addr, &stop))).collect();
+        let _end = StopAtEnd(&stop);
+        for (number, bind) in [&v4, &one, &dual, &both, &dual, &v4].into_iter().enumerate() {
+            // One that overlaps with what the reload before has just left may be refused, and comes up a little later.
+            proxy.reload(&config(bind));
+            assert!(number > 1 || !proxy.log().contains("reload refused"), "{}", proxy.log());
+            // Others than the clients that go on meet the new address.
+            let others = TcpStream::connect(("127.0.0.2", port)).is_ok();
+            let takes_v6 = TcpStream::connect(("::1", port)).is_ok();
+            if bind != &one {
+                assert!(others, "{bind}");
+            }
+            if [&dual, &both].contains(&bind) {
+                assert!(takes_v6, "{bind}");
+            }
+        }
+        proxy.reload(&config(&one));
+        proxy.poll_until("the others are refused", |_| TcpStream::connect(("127.0.0.2", port)).is_err());
+        stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            assert!(client.join().unwrap() > 0);
+        }
+    });
+}
+
+#[test]
+fn an_address_that_another_program_has_refuses_the_move_and_the_old_one_goes_on() {
+    let backend = Backend::greet(b"welcome");
+    let config =
+        |bind: &str| format!("[listeners.edge]\nbind = \"{bind}\"\n{}", passthrough("a.example", backend.addr));
+    let proxy = Proxy::start(&config("127.0.0.1:0"));
+    let port = proxy.addr().port();
+    let taken = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    let refused = proxy.reload_refused(&config(&format!("0.0.0.0:{port}")));
+    assert!(refused.contains(&format!("cannot listen on 0.0.0.0:{port}")), "{refused}");
+    let mut client = proxy.connect();
+    client.write_all(&hello("a.example")).unwrap();
+    assert_eq!(read_to_end(&mut client), b"welcome");
+    drop(taken);
+    proxy.wait_for("reloaded");
+    TcpStream::connect(("127.0.0.3", port)).expect("it listens there");
 }

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::Signal;
 use rustls::{ClientConnection, StreamOwned};
 use snigate::tls::pki::RevocationList;
 
@@ -327,4 +328,25 @@ fn who_can_be_recalled_does_not_outlive_the_route_that_let_them_in() {
     let mut session = enter(&site, &proxy, &site.member());
     proxy.reload(&keep.replace("[routes.app]", "[routes.other]"));
     echo(&mut session).unwrap();
+}
+
+#[test]
+fn who_is_denied_while_connections_end_is_cut_off_as_ever() {
+    let (site, dir) = site();
+    let [member, other] = ["member", "other"].map(|name| site.clients.client(name, Validity::days(20)).unwrap());
+    let backend = Backend::echo();
+    let with = |keys: &str| terms(&backend, &format!("on_revoke = \"close\"\n{keys}")) + "[timeouts]\ndrain = \"1h\"\n";
+    let mut proxy = Proxy::start_in(dir, &with(""));
+    let [mut denied, mut kept] = [&member, &other].map(|identity| enter(&site, &proxy, identity));
+    proxy.signal(Signal::TERM);
+    proxy.wait_for("draining");
+    echo(&mut denied).unwrap();
+    proxy.reload(&with("client_auth.deny.cn = [\"member\"]\n"));
+    end(&mut denied);
+    let line = proxy.next_access();
+    assert_eq!((&line["outcome"], &line["by"]), (&"not_allowed".into(), &"proxy".into()), "{line}");
+    echo(&mut kept).unwrap();
+    drop(kept);
+    let (status, log) = proxy.wait_for_exit();
+    assert_eq!(status.code(), Some(0), "nobody was cut off by the stop: {log}");
 }
