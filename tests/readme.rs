@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
 
+#[path = "it/support/left_out.rs"]
+mod left_out;
+
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +16,8 @@ use snigate::proxy::Error;
 use snigate::telemetry::Outcome;
 use snigate::tls::pki::{Authority, RevocationList, Validity};
 use snigate::wire::{HelloParser, Preamble};
+
+use left_out::lacks;
 
 fn readme() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -101,6 +108,7 @@ fn every_configuration_in_the_text_is_valid() {
     fs::write(dir.path().join("corp-ca.pem"), authority.certificate()).unwrap();
     for (name, text) in [
         ("ca.pem", authority.certificate()),
+        ("ca.crt", authority.certificate()),
         ("ca.crl", &RevocationList::default().sign(&authority, Validity::days(30)).unwrap()),
         ("vault.pem", &issued.certificate),
         ("vault-key.pem", &issued.key),
@@ -118,6 +126,93 @@ fn every_configuration_in_the_text_is_valid() {
         let output = check.arg("check").current_dir(dir.path()).output().unwrap();
         assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+/// The blocks of a language in the section with this title, in order.
+fn blocks(title: &str, language: &str) -> Vec<String> {
+    let readme = readme();
+    let (_, section) = readme.split_once(&format!("\n## {title}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let begin = format!("```{language}\n");
+    let blocks = section.split(&begin).skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_recipe_for_a_private_ca_leads_its_challenges_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let [config, challenge] = &blocks("Recipe: a private CA behind port 443", "toml")[..] else { panic!("two blocks") };
+    let path = dir.path().join("snigate.toml");
+    let explain = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
+        let output = command.arg("explain").args(arguments).current_dir(dir.path()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    fs::write(&path, config).unwrap();
+    let challenged = ["--sni", "www.example.org", "--alpn", "acme-tls/1"];
+    assert_eq!(explain(&challenged).0, Some(3), "no route of the first block takes it");
+    fs::write(&path, format!("{config}{challenge}")).unwrap();
+    for (arguments, route) in [
+        (&challenged[..], "acme-challenge,"),
+        (&["--sni", "ca.example.net", "--alpn", "acme-tls/1"], "ca,"),
+        (&["--sni", "ca.example.net"], "ca,"),
+        (&[], "ca,"),
+    ] {
+        let (code, said) = explain(arguments);
+        assert!(code == Some(0) && said.contains(&format!("route        {route}")), "{arguments:?}: {said}");
+    }
+    assert_eq!(explain(&["--sni", "www.example.org"]).0, Some(3), "others are not taken for a challenge");
+}
+
+#[test]
+fn the_recipe_for_mutual_tls_works_as_it_is_written() {
+    if lacks(&["curl"]) {
+        return;
+    }
+    let title = "Recipe: mutual TLS in front of a service";
+    let (config, script) = (blocks(title, "toml").remove(0), blocks(title, "sh").remove(0));
+    let dir = tempfile::tempdir().unwrap();
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = service.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in service.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            if lines.any(|line| line.is_empty()) {
+                let _ = (&stream).write_all(b"HTTP/1.0 200 OK\r\n\r\nthe vault is open\n");
+            }
+        }
+    });
+    // The ports are this machine's affair; curl is told where the name leads, and waits until somebody is there.
+    let edge = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let all = "[\"0.0.0.0:443\", \"[::]:443\"]";
+    assert!(config.contains(all) && config.contains("127.0.0.1:8200"), "{config}");
+    let config = config.replace(all, &format!("\"{edge}\"")).replace("127.0.0.1:8200", &upstream.to_string());
+    fs::write(dir.path().join("snigate.toml"), config).unwrap();
+    let curl =
+        format!("connect-to = \"vault.example.net:443:{edge}\"\nretry = 30\nretry-connrefused\nretry-delay = 1\n");
+    fs::write(dir.path().join(".curlrc"), format!("{curl}max-time = 60\nnoproxy = \"*\"\n")).unwrap();
+
+    let program = Path::new(env!("CARGO_BIN_EXE_snigate")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let script = format!("trap 'kill $!' EXIT\n{script}");
+    let run = |script: &str| {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-euc", script])
+            .env("PATH", &path)
+            .env("HOME", dir.path())
+            .current_dir(dir.path())
+            .output()
+            .unwrap()
+    };
+    let output = run(&script);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("the vault is open"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // The files are there by now; without the certificate nobody comes in.
+    let lines: Vec<&str> = script.lines().filter(|line| !line.contains(" pki ")).collect();
+    let refused = run(&lines.join("\n").replace("--cert client.pem --key client-key.pem ", ""));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("certificate required"), "{said}");
 }
 
 #[test]
