@@ -87,7 +87,7 @@ impl fmt::Display for PeerName {
 pub struct ConnectorOptions {
     /// The upstream, for messages that name a key of its table.
     pub upstream: Arc<str>,
-    /// What every server must prove to be; what it is known by at its address, unless given.
+    /// What every server must prove to be. Default: what it is known by at its address.
     pub server_name: Option<PeerName>,
     /// Whose word counts.
     pub verification: Verification,

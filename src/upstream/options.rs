@@ -68,7 +68,7 @@ pub struct ServerOptions {
     pub addr: UpstreamAddr,
     /// Its share of the connections, beside those of the others. With 0 it takes no new ones.
     pub weight: u32,
-    /// How many connections it has at a time; any number unless given.
+    /// How many connections it has at a time. Default: any number.
     pub max_connections: Option<NonZeroU32>,
     /// Whether it is used only when no other can be.
     pub backup: bool,

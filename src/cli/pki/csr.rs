@@ -24,7 +24,7 @@ pub(in crate::cli) struct Options {
     /// Make an RSA key (3072 bits), for peers that do not know ECDSA.
     #[arg(long)]
     rsa: bool,
-    /// How the files are called in the directory: NAME.csr, NAME-key.pem; the first name unless given.
+    /// How the files are called in the directory: NAME.csr, NAME-key.pem. Default: the first name.
     #[arg(long, value_name = "NAME")]
     out: Option<String>,
     /// Replace files that are there.

@@ -17,7 +17,7 @@ pub(in crate::cli) struct Options {
     /// The directory of the CA; it is made, for its owner alone, if it is missing.
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// The CA's name, which its certificates carry; "snigate CA" and a random number unless given.
+    /// The CA's name, which its certificates carry. Default: "snigate CA" and a random number.
     #[arg(long, value_name = "CN")]
     name: Option<String>,
     /// For how many days it is valid.

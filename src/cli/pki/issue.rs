@@ -24,7 +24,7 @@ pub(in crate::cli) struct Options {
     names: Names,
     #[command(flatten)]
     usage: Usage,
-    /// For how many days it is valid, which is never longer than the CA is; 365, or as many as are left, unless given.
+    /// For how many days it is valid, which is never longer than the CA is. Default: 365, or as many as are left.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=36500))]
     days: Option<u64>,
     /// Make an RSA key (3072 bits), for peers that do not know ECDSA.
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Options {
     /// common name is taken over.
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
-    /// How the files are called in the directory: NAME.pem, NAME-key.pem; the first name unless given. `server` is what
+    /// How the files are called in the directory: NAME.pem, NAME-key.pem. Default: the first name. `server` is what
     /// `dir` of a [certificates] table reads.
     #[arg(long, value_name = "NAME")]
     out: Option<String>,

@@ -81,10 +81,10 @@ struct Ca {
     /// The directory of the CA, into which files are written, too.
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// The CA's certificate, perhaps with those of its own issuers; ca.crt of the directory unless given.
+    /// The CA's certificate, perhaps with those of its own issuers. Default: ca.crt of the directory.
     #[arg(long = "ca", value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// The CA's key; ca-key.pem of the directory unless given.
+    /// The CA's key. Default: ca-key.pem of the directory.
     #[arg(long = "ca-key", value_name = "FILE")]
     key: Option<PathBuf>,
 }

@@ -94,7 +94,7 @@ fn refuse_services(merged: &Merged, section: &In<Resolver>, diagnostics: &mut Ve
     }
 }
 
-/// The address of a DNS server, whose port is 53 unless given.
+/// The address of a DNS server, whose default port is 53.
 struct DnsServer(SocketAddr);
 
 struct NoDnsServer(String);

@@ -30,13 +30,13 @@ pub struct BindTable {
     /// As it stands in a list of addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<At<String>>,
-    /// Of a unix socket: who may connect, in octal, such as `0660`. `0600` unless given.
+    /// Of a unix socket: who may connect, in octal, such as `0660`. Default: `0600`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<At<String>>,
-    /// Of a unix socket: whose it is, `USER`, `USER:GROUP` or `:GROUP`, by name or number. Those of the process unless given.
+    /// Of a unix socket: whose it is, `USER`, `USER:GROUP` or `:GROUP`, by name or number. Default: those of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<At<String>>,
-    /// Of `[::]`: false if it is to take IPv4 clients, too. True unless given.
+    /// Of `[::]`: false if it is to take IPv4 clients, too. Default: `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub v6only: Option<At<bool>>,
 }

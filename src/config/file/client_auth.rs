@@ -31,7 +31,7 @@ pub struct ClientAuth {
     /// What the dates of such a certificate say. Default: `verify`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dates: Option<At<Dates>>,
-    /// Of the clients whose certificate verifies, only those that one of these entries names. Everybody unless given.
+    /// Of the clients whose certificate verifies, only those that one of these entries names. Default: everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<At<ClientRules>>,
     /// No client that one of these entries names, allowed or not.
@@ -43,13 +43,13 @@ pub struct ClientAuth {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Crl {
-    /// Which certificates of a chain are looked up. `leaf` unless given.
+    /// Which certificates of a chain are looked up. Default: `leaf`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<CrlDepth>,
-    /// What becomes of a certificate of whose issuer there is no list. `deny` unless given.
+    /// What becomes of a certificate of whose issuer there is no list. Default: `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<Verdict>,
-    /// What becomes of a certificate whose issuer's list is older than it may be. `deny` unless given.
+    /// What becomes of a certificate whose issuer's list is older than it may be. Default: `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<Verdict>,
 }

@@ -12,10 +12,10 @@ pub struct RatePerSource {
     /// So many connections,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<At<u32>>,
-    /// in this time, in the long run. `1s` unless given.
+    /// in this time, in the long run. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per: Option<At<String>>,
-    /// So many at once after a pause. As many as `connections` unless given.
+    /// So many at once after a pause. Default: as many as `connections`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<At<u32>>,
 }

@@ -16,20 +16,20 @@ pub struct Listener {
     /// From which addresses connections come through another proxy, which says in a PROXY header whom it speaks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<At<AcceptProxy>>,
-    /// How many connections may be open. At this many a new one is closed at once, and no other is harmed. No limit unless
-    /// given.
+    /// How many connections may be open. At this many a new one is closed at once, and no other is harmed.
+    /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<At<u32>>,
     /// How many connections may wait to be routed, which is from accept to the whole ClientHello. At this many the oldest of
-    /// them gives way to a new one. 10000, or half of `max_connections` if that is less, unless given.
+    /// them gives way to a new one. Default: 10000, or half of `max_connections` if that is less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pending: Option<At<u32>>,
     /// How many of them may be of one source, an IPv4 address or a /64 of IPv6. At this many the oldest one of the same source
-    /// gives way to a new one. No limit unless given.
+    /// gives way to a new one. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_per_source: Option<At<u32>>,
-    /// How often one source, an IPv4 address or a /64 of IPv6, may connect. What exceeds it is closed at once. No limit
-    /// unless given.
+    /// How often one source, an IPv4 address or a /64 of IPv6, may connect. What exceeds it is closed at once.
+    /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_source: Option<At<RatePerSource>>,
     /// Time limits of this listener, where they differ from the global ones.
@@ -63,7 +63,7 @@ pub struct Route {
     /// Only on these listeners; on all of them otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listeners: Option<List>,
-    /// Whether the client must send a name that the route lists, and a certificate must cover it. True unless given.
+    /// Whether the client must send a name that the route lists, and a certificate must cover it. Default: `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict_sni: Option<bool>,
     /// `passthrough`, `terminate` or `reject`.
@@ -78,8 +78,8 @@ pub struct Route {
     /// The certificates of a route that terminates, the default one first; all of them otherwise, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificates: Option<List>,
-    /// What becomes of open connections when a reload removes the route, renames it or changes its action. `keep` unless
-    /// given; `close` where the `[tls]` table has `on_revoke = "close"`, because nothing lets their clients in any more.
+    /// What becomes of open connections when a reload removes the route, renames it or changes its action. Default:
+    /// `keep`; `close` where the `[tls]` table has `on_revoke = "close"`, because nothing lets their clients in any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_remove: Option<At<OnRemove>>,
     /// Time limits of this route, where they differ from the global ones.

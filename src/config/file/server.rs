@@ -47,10 +47,10 @@ pub struct ServerTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<At<u64>>,
     /// How many connections it has at a time. Further ones go to other servers, or wait, for as long as `connect` of the
-    /// timeouts says, until one ends. No limit unless given.
+    /// timeouts says, until one ends. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<At<u64>>,
-    /// Whether it is used only while no other server is. False unless given.
+    /// Whether it is used only while no other server is. Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<bool>,
 }
@@ -59,19 +59,19 @@ pub struct ServerTable {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthTable {
-    /// What a server must do; `tls` unless given where the upstream has `tls`, otherwise `tcp`.
+    /// What a server must do. Default: `tls` where the upstream has `tls`, otherwise `tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<At<HealthKind>>,
-    /// From one check to the next, give or take a tenth. 5s unless given.
+    /// From one check to the next, give or take a tenth. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<At<String>>,
-    /// For one check. 2s unless given.
+    /// For one check. Default: `2s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<At<String>>,
-    /// How many checks in a row must succeed before a server that is down is up. 2 unless given.
+    /// How many checks in a row must succeed before a server that is down is up. Default: 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rise: Option<At<u64>>,
-    /// How many checks in a row must fail before a server that is up is down. 3 unless given. The very first one counts alone.
+    /// How many checks in a row must fail before a server that is up is down. Default: 3. The very first one counts alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fall: Option<At<u64>>,
 }
@@ -90,17 +90,17 @@ pub enum HealthKind {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EjectionTable {
-    /// How many attempts to connect must fail, with none that succeeds in between. 3 unless given.
+    /// How many attempts to connect must fail, with none that succeeds in between. Default: 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<At<u64>>,
     /// For how long it is left out the first time; then one connection tries it, and as long as that fails the time is
-    /// doubled. 1s unless given.
+    /// doubled. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<At<String>>,
-    /// The longest that it is left out. 60s unless given.
+    /// The longest that it is left out. Default: `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<At<String>>,
-    /// How much of the servers, in percent and rounded down, may be left out at the same time. 50 unless given.
+    /// How much of the servers, in percent and rounded down, may be left out at the same time. Default: 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_percent: Option<At<u64>>,
 }

@@ -9,34 +9,34 @@ use crate::config::file::At;
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// From accept to the whole ClientHello. `5s` unless given.
+    /// From accept to the whole ClientHello. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello: Option<At<String>>,
-    /// For the TLS handshake. `10s` unless given.
+    /// For the TLS handshake. Default: `10s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake: Option<At<String>>,
-    /// For each server that is tried. `5s` unless given.
+    /// For each server that is tried. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<At<String>>,
-    /// Without a byte either way. `1h` unless given; may be `off`.
+    /// Without a byte either way. Default: `1h`; may be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<At<String>>,
-    /// With one side finished and the other silent. `60s` unless given; may be `off`.
+    /// With one side finished and the other silent. Default: `60s`; may be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_close: Option<At<String>>,
-    /// For connections to end by themselves when snigate stops. `30s` unless given.
+    /// For connections to end by themselves when snigate stops. Default: `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<At<String>>,
-    /// From accept to the end of the connection, whatever goes on. `off` unless given.
+    /// From accept to the end of the connection, whatever goes on. Default: `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<At<String>>,
     /// After this silence the kernel asks a peer for a sign of life, four times in the same time again, and gives it up
-    /// then. Of clients and servers on TCP, of connections that last for 10 s. Whole seconds up to `9h`; `60s` unless given;
+    /// then. Of clients and servers on TCP, of connections that last for 10 s. Whole seconds up to `9h`. Default: `60s`;
     /// may be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<At<String>>,
     /// How long a peer may leave unacknowledged, or not take, what was sent to it (TCP_USER_TIMEOUT); also, where it is
-    /// given, how long a silent one has to answer. `1s` to `500h`; `off` unless given, which is some 15 minutes for what is
+    /// given, how long a silent one has to answer. `1s` to `500h`. Default: `off`, which is some 15 minutes for what is
     /// not acknowledged, and any time for a peer that answers and takes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unacknowledged: Option<At<String>>,
@@ -73,13 +73,13 @@ pub struct RouteTimeouts {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// The least important events to log. `info` unless given.
+    /// The least important events to log. Default: `info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
-    /// `text` unless given.
+    /// Default: `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// Whether each connection is logged when it ends. True unless given.
+    /// Whether each connection is logged when it ends. Default: `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<bool>,
 }
@@ -114,7 +114,7 @@ pub enum Format {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
-    /// A directory that belongs to snigate; it is made if need be. `/var/lib/snigate` unless given.
+    /// A directory that belongs to snigate; it is made if need be. Default: `/var/lib/snigate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<At<String>>,
 }

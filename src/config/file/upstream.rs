@@ -18,14 +18,14 @@ pub struct Upstream {
     /// DNS knows: `srv:_https._tcp.app.internal`. Or tables with an `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<Servers>,
-    /// Which server a connection tries first; `round_robin` unless given. Each that cannot be reached is followed by the
+    /// Which server a connection tries first. Default: `round_robin`. Each that cannot be reached is followed by the
     /// next choice among the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<At<Balance>>,
-    /// When a server that fails is left out for a while: a table, or `"off"`. Three failures in a row unless given.
+    /// When a server that fails is left out for a while: a table, or `"off"`. Default: three failures in a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ejection: Option<At<Ejection>>,
-    /// Asks servers again and again whether they are there: a table, or `true` for one without keys. Off unless given.
+    /// Asks servers again and again whether they are there: a table, or `true` for one without keys. Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<At<Health>>,
     /// How long to wait for each server, and for a place at one; `timeouts.connect` of the route otherwise.
@@ -34,14 +34,14 @@ pub struct Upstream {
     /// The servers speak TLS, and how they are verified: a table, or `true` for one without keys. For routes that terminate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<At<UpstreamTls>>,
-    /// The PROXY header that each server is sent first, before TLS where it speaks TLS: `v1` or `v2`. None unless given.
+    /// The PROXY header that each server is sent first, before TLS where it speaks TLS: `v1` or `v2`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<At<ProxyProtocol>>,
     /// What a header of version 2 says beyond the addresses: `authority`, `alpn`, `ssl`, `client_certificate`, `unique_id`,
-    /// `crc32c`. Nothing unless given.
+    /// `crc32c`. Default: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol_tlvs: Option<At<List>>,
-    /// Whether servers see the client's address as that which a connection comes from. False unless given. It needs the
+    /// Whether servers see the client's address as that which a connection comes from. Default: `false`. It needs the
     /// capability `CAP_NET_ADMIN`, and routes by which the servers' answers come back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transparent: Option<At<bool>>,
@@ -86,29 +86,29 @@ pub enum UpstreamTls {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTlsTable {
-    /// The host name or IP address that every server must have a certificate for. That of the server's address unless given.
+    /// The host name or IP address that every server must have a certificate for. Default: that of the server's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<At<String>>,
-    /// The `[trust]` table whose CAs are believed; the system's store unless given.
+    /// The `[trust]` table whose CAs are believed. Default: the system's store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<At<String>>,
-    /// The `[certificates]` table whose certificate is shown to a server that asks for one. None unless given.
+    /// The `[certificates]` table whose certificate is shown to a server that asks for one. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<At<String>>,
-    /// The oldest version of TLS to speak. 1.2 unless given.
+    /// The oldest version of TLS to speak. Default: `1.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
-    /// Protocols to offer, the preferred one first; that which was agreed on with the client unless given.
+    /// Protocols to offer, the preferred one first. Default: that which was agreed on with the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<List>,
-    /// Key exchange groups to offer, the preferred one first: `X25519MLKEM768`, `x25519`, `secp256r1`, `secp384r1`. All of
-    /// them unless given. A hello without `X25519MLKEM768` fits into one segment, which some servers need.
+    /// Key exchange groups to offer, the preferred one first: `X25519MLKEM768`, `x25519`, `secp256r1`, `secp384r1`.
+    /// Default: all of them. A hello without `X25519MLKEM768` fits into one segment, which some servers need.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<List>,
     /// SHA-256 of public keys, of which the server must have one: 64 hexadecimal digits, or base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin: Option<List>,
-    /// Whether any certificate will do, whoever issued it and for whatever name. False unless given.
+    /// Whether any certificate will do, whoever issued it and for whatever name. Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure: Option<At<bool>>,
 }
