@@ -51,6 +51,10 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
         ("a.example {\n\treverse_proxy 10.0.0.1:443\n}\n".into(), "1:1", vec!["a Caddyfile"]),
         (nginx.into(), "1:1", vec!["a configuration of nginx"]),
         (haproxy.into(), "1:1", vec!["a configuration of HAProxy"]),
+        ("traefik.tcp.routers.a.rule=HostSNI(`a.example`)\n".into(), "1:1", vec!["labels for Traefik"]),
+        ("<config>\n<a/>\n</config>\n".into(), "1:1", vec!["this is XML"]),
+        (route("sni = `a.example`"), "6:1", vec!["write `sni = \"a.example\"`"]),
+        (upstream("servers = [\n  \"10.0.0.1:1\"\n  \"10.0.0.2:1\"\n]"), "10:3", vec!["a list are apart by commas"]),
         (format!("{EDGE}{traefik}"), "3:2", vec!["unknown key `tcp`", "`[routes.NAME]` for each router"]),
         // Lines that are not TOML.
         (route("action = terminate"), "6:1", vec!["a text stands in quotes", "write `action = \"terminate\"`"]),

@@ -198,7 +198,9 @@ fn not_toml(source: &Arc<Source>, errors: &[toml::de::Error], diagnostics: &mut 
             None => {
                 let message = error.message().trim().to_owned();
                 let below = if message.contains("array") { Below::Unknown } else { Below::Known };
-                (Diagnostic::new(Severity::Error, message).at(source, &span), below)
+                let help =
+                    error.message().contains("comma").then(|| "the entries of a list are apart by commas".to_owned());
+                (Diagnostic::new(Severity::Error, message).at(source, &span).help(help), below)
             }
         };
         // The same mistake all over the file is one: whoever sees it once knows the rest.

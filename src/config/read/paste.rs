@@ -244,6 +244,12 @@ pub(super) fn language(text: &str) -> Option<Remedy> {
     if first.starts_with('{') {
         return found("JSON", tables);
     }
+    if first.starts_with('<') {
+        return found("XML", tables);
+    }
+    if first.starts_with("traefik.") {
+        return found("a list of labels for Traefik", tables);
+    }
     // Of a file that has a table the rest is TOML, too.
     if has(|line| line.starts_with('[') && line.contains(']')) || has(|line| line.contains(" = ")) {
         return None;
@@ -361,7 +367,10 @@ enum Joined<'a> {
 
 fn joined(line: &str) -> Option<Joined<'_>> {
     let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '"')))?;
-    let (key, rest) = (line[..end].trim_matches('"'), line[end..].trim_start());
+    let (key, rest) = (&line[..end], line[end..].trim_start());
+    // An entry of a list begins with quotes, too.
+    let is_quoted = key.len() > 2 && key.starts_with('"') && key.ends_with('"');
+    let key = if is_quoted { &key[1..key.len() - 1] } else { key };
     if !is_key(key) {
         return None;
     }
@@ -437,5 +446,5 @@ fn written(key: &str, value: &str) -> String {
     if inner.is_some() || items.len() > 1 && key != "pem" {
         return list(&items);
     }
-    format!("{:?}", value.trim_matches(['"', '\'']))
+    format!("{:?}", value.trim_matches(['"', '\'', '`']))
 }
