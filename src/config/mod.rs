@@ -204,6 +204,8 @@ pub struct Notice {
 pub struct NamedCertificate {
     /// The certificate with its key.
     pub certificate: Arc<Certificate>,
+    /// What takes its place when its time is over: other certificates of its key and its issuers in the same file.
+    pub later: Vec<Arc<Certificate>>,
     /// The file of the certificate.
     pub cert_file: PathBuf,
     /// The file of the key.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::SignatureAlgorithm;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{PrivateKeyDer, UnixTime};
 use rustls::sign::{CertifiedKey, SigningKey};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
@@ -21,7 +21,9 @@ use crate::authz::AltName;
 use crate::name::{NamePattern, ServerName};
 use crate::tls::algorithms;
 use crate::tls::ca::CaCertificate;
-use crate::tls::identity::{alt_names, distinguished_name, fingerprint};
+use crate::tls::chain::Given;
+use crate::tls::identity::{alt_names, fingerprint};
+use crate::tls::issues::{CertificateIssue, issues};
 use crate::tls::pem::{self, BundleError, Foreign, PemError, Section};
 use crate::tls::signatures::Signatures;
 
@@ -33,6 +35,10 @@ pub struct Certificate {
     patterns: Vec<NamePattern>,
     not_before: SystemTime,
     not_after: SystemTime,
+    /// When all of the chain has begun.
+    chain_not_before: SystemTime,
+    /// When the first of the chain ends.
+    chain_not_after: SystemTime,
     fingerprint: String,
     issues: Vec<CertificateIssue>,
 }
@@ -59,66 +65,69 @@ pub enum CertificateError {
     #[error("the private key is encrypted; decrypt it with `openssl pkey -in KEY -out PLAIN-KEY`")]
     EncryptedKey,
     /// The key is damaged, or of a kind that TLS servers do not use.
-    #[error(
-        "the private key cannot be used; it must be ECDSA (P-256, P-384, P-521), Ed25519 or RSA (2048 bits or more)"
-    )]
-    UnsupportedKey,
+    #[error("the private key {0}; it must be ECDSA (P-256, P-384, P-521), Ed25519 or RSA (2048 to 8192 bits)")]
+    UnsupportedKey(String),
     /// The key belongs to none of the certificates. If the files are just being replaced, reading again helps.
     #[error("the private key belongs to no certificate of the file")]
     Mismatch,
 }
 
-/// Something about a certificate that its owner should know, although it is used as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CertificateIssue {
-    /// The certificates stood in another order than they are sent in (RFC 8446 §4.4.2: the leaf, then its issuers).
-    #[error(
-        "the file does not begin with the server's certificate and go on with its issuers; the order was put right"
-    )]
-    Reordered,
-    /// Certificates that do not belong to the chain, or repeat one, are not sent.
-    #[error("{0} of the file's certificates do not belong to the server's chain and are not sent")]
-    Unrelated(usize),
-    /// The leaf stands alone and says where its issuer's certificate can be fetched, as those of public CAs do, whose
-    /// issuers are no roots.
-    #[error("the chain is incomplete: the certificate of {0} is not in the file, and clients may not know it")]
-    Incomplete(String),
-    /// Clients of our days look at no other name (RFC 9110 §4.3.4), so they will refuse the certificate.
-    #[error("the certificate has no subjectAltName, so it is good for no name")]
-    NoNames,
-}
-
 impl Certificate {
     /// Reads a certificate, its chain, and its private key, each from PEM or DER. Both may be the same PEM file.
     ///
-    /// The leaf may stand anywhere: it is the certificate that has the key's public half.
+    /// The leaf may stand anywhere: it is the certificate that has the key's public half. Of several the valid one counts,
+    /// then one that a CA has issued, then the one that ends last.
     ///
     /// # Errors
     ///
     /// When anything in either file cannot be read, is missing, or does not belong together.
     pub fn load(certificate: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
+        Self::load_all(certificate, key, SystemTime::now()).map(|mut all| all.swap_remove(0))
+    }
+
+    /// The same, with what takes its place at a later moment: another certificate of the key that is in the file and not
+    /// valid yet, or another of an issuer. The one that counts at `now` is the first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub fn load_all(certificate: &[u8], key: &[u8], now: SystemTime) -> Result<Vec<Self>, CertificateError> {
         let ders = pem::certificates(certificate)?;
         let parsed: Vec<X509Certificate<'_>> =
             ders.iter().map(|der| pem::parse(der).expect("it was parsed when the file was read")).collect();
         let mut pair = None;
         for key in private_keys(key)? {
             // The provider's own function takes the key, and frees it as it is.
-            let key = any_supported_type(&key).map_err(|_| CertificateError::UnsupportedKey)?;
-            pair = pair.or_else(|| leaf_of(&parsed, &*key).map(|leaf| (leaf, key)));
+            let signing = any_supported_type(&key).map_err(|_| CertificateError::UnsupportedKey(kind_of(&key)))?;
+            let leaves = leaves_of(&parsed, &*signing);
+            if pair.is_none() && !leaves.is_empty() {
+                pair = Some((leaves, signing));
+            }
         }
-        let (leaf, key) = pair.ok_or(CertificateError::Mismatch)?;
-        let chain = chain(leaf, &parsed);
-        let names = alt_names(&parsed[leaf]);
-        Ok(Self {
-            issues: issues(&chain, &parsed, &names),
-            signatures: Signatures::of_key(&*key),
-            certified: Arc::new(CertifiedKey::new(chain.iter().map(|&at| ders[at].clone()).collect(), key)),
-            patterns: names.iter().filter_map(pattern).collect(),
-            names,
-            not_before: system_time(parsed[leaf].validity().not_before),
-            not_after: system_time(parsed[leaf].validity().not_after),
-            fingerprint: fingerprint(&ders[leaf]),
-        })
+        let (leaves, key) = pair.ok_or(CertificateError::Mismatch)?;
+        let given = Given { ders: &ders, parsed: &parsed };
+        let signatures = Signatures::of_key(&*key);
+        let build = |chain: Vec<usize>| {
+            let leaf = &parsed[chain[0]];
+            let names = alt_names(leaf);
+            let sent = chain.iter().map(|&at| ders[at].clone()).collect();
+            let validity = |at: &usize| parsed[*at].validity();
+            let begins = chain.iter().map(|at| system_time(validity(at).not_before)).max();
+            let ends = chain.iter().map(|at| system_time(validity(at).not_after)).min();
+            Self {
+                issues: issues(&chain, &leaves, given, now),
+                signatures,
+                certified: Arc::new(CertifiedKey::new(sent, Arc::clone(&key))),
+                patterns: names.iter().filter_map(pattern).collect(),
+                names,
+                not_before: system_time(leaf.validity().not_before),
+                not_after: system_time(leaf.validity().not_after),
+                chain_not_before: begins.unwrap_or(UNIX_EPOCH),
+                chain_not_after: ends.unwrap_or(UNIX_EPOCH),
+                fingerprint: fingerprint(&ders[chain[0]]),
+            }
+        };
+        Ok(given.chains(&leaves, now).into_iter().map(build).collect())
     }
 
     /// The names that [`covers`](Self::covers) goes by.
@@ -183,10 +192,10 @@ impl Certificate {
         self.not_before <= now + CLOCK_SKEW
     }
 
-    /// Whether the certificate has begun and not ended.
+    /// Whether the certificate and all of its chain have begun and not ended.
     #[must_use]
     pub fn is_valid(&self, now: SystemTime) -> bool {
-        self.has_begun(now) && now <= self.not_after
+        self.chain_not_before <= now + CLOCK_SKEW && now <= self.chain_not_after
     }
 
     /// The signatures that its key can make.
@@ -244,42 +253,25 @@ fn private_keys(bytes: &[u8]) -> Result<Vec<pem::Key>, CertificateError> {
     if keys.is_empty() { Err(instead) } else { Ok(keys) }
 }
 
-/// Which certificate has the public half of `key`.
-fn leaf_of(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> Option<usize> {
-    let public_key = key.public_key()?;
-    certificates.iter().position(|certificate| certificate.public_key().raw == public_key.as_ref())
-}
-
-/// The leaf and, one after the other, the certificates of its issuers, as positions in `certificates`.
-fn chain(leaf: usize, certificates: &[X509Certificate<'_>]) -> Vec<usize> {
-    let mut chain = vec![leaf];
-    while let Some(issuer) = issuer_of(&chain, certificates) {
-        chain.push(issuer);
+/// Which certificates have the public half of `key`, each of them once.
+fn leaves_of(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> Vec<usize> {
+    let Some(public_key) = key.public_key() else { return Vec::new() };
+    let of_key = |certificate: &X509Certificate<'_>| is_same_key(certificate, public_key.as_ref());
+    let mut leaves: Vec<usize> = Vec::new();
+    for (at, certificate) in certificates.iter().enumerate().filter(|(_, certificate)| of_key(certificate)) {
+        if !leaves.iter().any(|leaf| certificates[*leaf].as_raw() == certificate.as_raw()) {
+            leaves.push(at);
+        }
     }
-    chain
+    leaves
 }
 
-/// The next link. Of several certificates of the issuer's name the one whose key identifier is asked for is taken.
-fn issuer_of(chain: &[usize], certificates: &[X509Certificate<'_>]) -> Option<usize> {
-    let last = &certificates[*chain.last()?];
-    let used = |subject: &[u8], key: &[u8]| {
-        let same =
-            |&at: &usize| certificates[at].subject().as_raw() == subject && certificates[at].public_key().raw == key;
-        chain.iter().any(same)
-    };
-    let is_candidate = |candidate: &X509Certificate<'_>| {
-        let subject = candidate.subject().as_raw();
-        subject == last.issuer().as_raw() && !used(subject, candidate.public_key().raw)
-    };
-    let mut candidates = (0..certificates.len()).filter(|&at| is_candidate(&certificates[at]));
-    let first = candidates.next()?;
-    let wanted = authority_key_identifier(last);
-    let is_wanted = |&at: &usize| wanted.is_some() && subject_key_identifier(&certificates[at]) == wanted;
-    Some(if is_wanted(&first) { first } else { candidates.find(is_wanted).unwrap_or(first) })
+fn is_same_key(certificate: &X509Certificate<'_>, spki: &[u8]) -> bool {
+    certificate.public_key().raw == spki
 }
 
 /// RFC 5280 §4.2.1.1.
-fn authority_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
+pub(super) fn authority_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
     certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::AuthorityKeyIdentifier(identifier) => identifier.key_identifier.as_ref().map(|id| id.0),
         _ => None,
@@ -294,35 +286,67 @@ pub(super) fn subject_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -
     })
 }
 
-fn issues(chain: &[usize], certificates: &[X509Certificate<'_>], names: &[AltName]) -> Vec<CertificateIssue> {
-    let mut issues = Vec::new();
-    if !chain.is_sorted() || chain[0] != 0 {
-        issues.push(CertificateIssue::Reordered);
+/// What kind of key is not taken, in words, as far as its first bytes say. Nothing of the key itself is said.
+fn kind_of(key: &pem::Key) -> String {
+    /// Identifiers in DER (RFC 4055, RFC 8410, RFC 5480, RFC 5639, RFC 3279).
+    const KINDS: [(&[u8], &str); 9] = [
+        (
+            &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a],
+            "is bound to RSA-PSS, with which few clients can do anything",
+        ),
+        (&[0x2b, 0x65, 0x71], "is an Ed448 key"),
+        (&[0x2b, 0x65, 0x6e], "is an X25519 key, which signs nothing"),
+        (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "is a DSA key"),
+        (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "is an ECDSA key on secp256k1"),
+        (&[0x2b, 0x81, 0x04, 0x00, 0x21], "is an ECDSA key on P-224"),
+        (&[0x2b, 0x24, 0x03, 0x03, 0x02, 0x08], "is an ECDSA key on a Brainpool curve"),
+        (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x01, 0x01], "is an ECDSA key whose curve is written out and not named"),
+        (&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03], "is an ML-DSA or SLH-DSA key"),
+    ];
+    /// rsaEncryption (RFC 8017 §A.1).
+    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+
+    let der = key.secret_der();
+    let has = |oid: &[u8], within: usize| {
+        der[..der.len().min(within)]
+            .windows(oid.len() + 2)
+            .any(|window| window[0] == 6 && usize::from(window[1]) >= oid.len() && window[2..].starts_with(oid))
+    };
+    // An older form names its curve at the end, and holds nothing else that begins like an identifier.
+    let known =
+        KINDS.iter().find(|(oid, _)| has(oid, 64) || (matches!(**key, PrivateKeyDer::Sec1(_)) && has(oid, der.len())));
+    if let Some((_, kind)) = known {
+        return (*kind).to_owned();
     }
-    if chain.len() < certificates.len() {
-        issues.push(CertificateIssue::Unrelated(certificates.len() - chain.len()));
+    if matches!(**key, PrivateKeyDer::Pkcs1(_)) || has(RSA, 64) {
+        return match modulus_bits(der) {
+            Some(bits) if !(2048..=8192).contains(&bits) => format!("is an RSA key of {bits} bits"),
+            _ => "is an RSA key that is damaged".to_owned(),
+        };
     }
-    // Only of a leaf alone: intermediates name an address too, and what it leads to is the root.
-    let leaf = &certificates[chain[0]];
-    if chain.len() == 1 && leaf.issuer() != leaf.subject() && names_its_issuers_address(leaf) {
-        issues.push(CertificateIssue::Incomplete(distinguished_name(leaf.issuer())));
-    }
-    if names.is_empty() {
-        issues.push(CertificateIssue::NoNames);
-    }
-    issues
+    "is damaged, or of an unknown kind".to_owned()
 }
 
-/// RFC 5280 §4.2.2.1: where the issuer's certificate can be fetched. Public CAs say so, and few private ones do.
-fn names_its_issuers_address(certificate: &X509Certificate<'_>) -> bool {
-    /// id-ad-caIssuers
-    const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
-    certificate.iter_extensions().any(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityInfoAccess(access) => {
-            access.iter().any(|access| access.access_method.to_id_string() == CA_ISSUERS)
-        }
-        _ => false,
-    })
+/// The size of an RSA key (RFC 8017 §A.1.2), which may stand in PKCS#8 (RFC 5208 §5).
+fn modulus_bits(der: &[u8]) -> Option<usize> {
+    let (_, key, _) = element(der)?;
+    let (_, _, rest) = element(key)?;
+    match element(rest)? {
+        // An INTEGER that is positive begins with a zero where its first bit is set.
+        (0x02, modulus, _) => Some((modulus.len() - modulus.len() % 2) * 8),
+        (_, _, rest) => modulus_bits(element(rest)?.1),
+    }
+}
+
+/// The tag of the first DER element, its content, and what follows it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let digits = if *first < 0x80 { 0 } else { usize::from(first & 0x7f) };
+    let (digits, rest) = rest.split_at_checked(digits.min(8))?;
+    let length = digits.iter().fold(0, |length: usize, digit| length << 8 | usize::from(*digit));
+    let (content, rest) = rest.split_at_checked(if *first < 0x80 { usize::from(*first) } else { length })?;
+    Some((*tag, content, rest))
 }
 
 /// The server names that a DNS name of a certificate stands for; `*` alone stands for none.

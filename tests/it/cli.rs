@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 use snigate::tls::pki::{Authority, RevocationList, Validity};
 use tempfile::TempDir;
@@ -274,13 +275,27 @@ fn what_is_worth_knowing_of_certificates_is_said() {
     assert!(said.contains("it can never match") && said.contains("dns:a.example"), "{said}");
 
     let authority = Authority::new("ca", Validity::days(30)).unwrap();
-    for (days, expected, code) in [(13, "expires on", 0), (0, "urgent: certificates.a", 0)] {
-        let issued = authority.server(&["b.example"], Validity::days(days)).unwrap();
+    let now = SystemTime::now();
+    let hours = |hours| Duration::from_secs(hours * 3600);
+    fs::write(dir.path().join("snigate.toml"), format!("{}{CERTIFICATE}", base.replace("b.example", "*.example")))
+        .unwrap();
+    // The last quarter of its life, and at most thirty days. The first warning is that no certificate covers *.example.
+    for (before, after, expected) in [
+        (1, 24, "0 errors, 1 warning"),
+        (19, 5, "expires on"),
+        (50 * 24, 31 * 24, "0 errors, 1 warning"),
+        (67 * 24, 22 * 24, "expires on"),
+        (300 * 24, 65 * 24, "0 errors, 1 warning"),
+        (337 * 24, 28 * 24, "expires on"),
+        (24, 0, "urgent: certificates.a"),
+    ] {
+        let validity = Validity { not_before: now - hours(before), not_after: now + hours(after) };
+        let issued = authority.server(&["b.example"], validity).unwrap();
         tls::write(dir.path(), "a.example", &issued);
         let output = snigate(dir.path(), &["check"]);
         let said = text(&output);
-        assert!(said.contains(expected), "{said}");
-        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(expected), "{before} {after}: {said}");
+        assert_eq!(output.status.code(), Some(0), "{said}");
     }
 
     let [one, two] = [1, 2].map(|_| authority.server(&["b.example"], Validity::days(30)).unwrap());

@@ -147,7 +147,7 @@ fn what_is_kept_and_does_not_serve_is_replaced() {
     for (what, certificate, key, reason) in [
         ("another key", good.0.as_str(), other.1.as_str(), "belongs to no certificate"),
         ("half a certificate", &good.0[..100], &good.1, "does not end"),
-        ("an empty key", &good.0, "", "there is no private key"),
+        ("an empty key", &good.0, "", "the key: the file is empty"),
     ] {
         let storage = directory();
         keep(storage.path(), certificate, key);

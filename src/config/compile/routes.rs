@@ -294,6 +294,7 @@ impl Compiler<'_> {
                 Some((name, named)) => {
                     names.push(Arc::clone(name));
                     certificates.push(Arc::clone(&named.certificate));
+                    certificates.extend(named.later.iter().map(Arc::clone));
                 }
                 // Reported where it is defined.
                 None if defined.contains_key(&name.value) => {}

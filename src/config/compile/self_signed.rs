@@ -57,7 +57,13 @@ pub(super) fn compile(
             }
             let own = SelfSignedCertificate { names, state: State::Kept };
             let certificate = Arc::new(*certificate);
-            return Some(NamedCertificate { certificate, cert_file: served, key_file, self_signed: Some(own) });
+            return Some(NamedCertificate {
+                certificate,
+                later: Vec::new(),
+                cert_file: served,
+                key_file,
+                self_signed: Some(own),
+            });
         }
         Judgement::Nothing => None,
         Judgement::Ended(reason) | Judgement::Unfit(reason) => Some(reason),
@@ -73,7 +79,13 @@ pub(super) fn compile(
         report.warning(&table.span, message, help.to_owned());
     }
     let own = SelfSignedCertificate { names, state: State::New(new, reason) };
-    Some(NamedCertificate { certificate: Arc::new(certificate), cert_file, key_file, self_signed: Some(own) })
+    Some(NamedCertificate {
+        certificate: Arc::new(certificate),
+        later: Vec::new(),
+        cert_file,
+        key_file,
+        self_signed: Some(own),
+    })
 }
 
 /// What is kept and counts, what becomes of it, and the file of the certificate.

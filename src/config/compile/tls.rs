@@ -18,10 +18,12 @@ use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
 use crate::storage::Storage;
-use crate::tls::{CaCertificate, Certificate, CertificateError, CertificateIssue, MinVersion, Options};
+use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Options};
 
-/// A certificate that ends sooner than this is worth a warning.
-const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// A certificate that ends within this share of its life is worth a warning, and at the earliest this long before its end:
+/// what renews certificates has done so by then.
+const SHARE: u32 = 4;
+const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The `[tls]` table of a route that names none. It need not be defined.
 pub(super) const DEFAULT_TLS: &str = "default";
@@ -111,8 +113,9 @@ fn certificate(
     };
     let key_span = key_span.unwrap_or_else(|| span.clone());
     let (cert, key) = (read(&cert_file, &span, files, report), read(&key_file, &key_span, files, report));
-    let certificate = match Certificate::load(&cert?, &key?) {
-        Ok(certificate) => certificate,
+    let now = SystemTime::now();
+    let mut certificates = match Certificate::load_all(&cert?, &key?, now) {
+        Ok(certificates) => certificates.into_iter(),
         Err(error) => {
             let pair = if cert_file == key_file {
                 cert_file.display().to_string()
@@ -140,33 +143,38 @@ fn certificate(
             return None;
         }
     };
-    for issue in certificate.issues() {
-        // Servers know a client by any part of its certificate.
-        if shown_to_servers && *issue == CertificateIssue::NoNames {
-            continue;
-        }
-        report.warning(&span, format_args!("{}: {issue}", cert_file.display()), None);
+    let certificate = certificates.next()?;
+    // Servers know a client by any part of its certificate.
+    for issue in certificate.issues().iter().filter(|issue| !(shown_to_servers && issue.is_of_servers())) {
+        let severity = if issue.is_fatal() { Severity::Stale } else { Severity::Warning };
+        report.push(severity, &span, format_args!("{}: {issue}", cert_file.display()), None);
     }
-    judge_dates(&certificate, &cert_file, &span, report);
+    judge_dates(&certificate, now, &cert_file, &span, report);
     if let Some(dir) = dir {
         judge_issuer(&beside(base, dir).join("ca.crt"), &certificate, &span, files, report);
     }
-    Some(NamedCertificate { certificate: Arc::new(certificate), cert_file, key_file, self_signed: None })
+    let later = certificates.map(Arc::new).collect();
+    Some(NamedCertificate { certificate: Arc::new(certificate), later, cert_file, key_file, self_signed: None })
 }
 
-fn judge_dates(certificate: &Certificate, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
-    let now = SystemTime::now();
+fn judge_dates(certificate: &Certificate, now: SystemTime, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
     let path = path.display();
     if certificate.not_after() < now {
         let message = format!("{path}: the certificate has expired on {}", date(certificate.not_after()));
         report.push(Severity::Stale, span, message, "renew it; clients refuse it".to_owned());
-    } else if certificate.not_after() < now + ENDS_SOON {
+    } else if certificate.has_begun(now) && certificate.not_after() < now + margin(certificate) {
         report.warning(
             span,
             format_args!("{path}: the certificate expires on {}", date(certificate.not_after())),
             None,
         );
     }
+}
+
+/// How long before its end a certificate is worth a warning: the last quarter of its life, and at most thirty days.
+fn margin(certificate: &Certificate) -> Duration {
+    let life = certificate.not_after().duration_since(certificate.not_before()).unwrap_or_default();
+    ENDS_SOON.min(life / SHARE)
 }
 
 pub(super) fn date(time: SystemTime) -> String {

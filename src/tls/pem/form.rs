@@ -36,8 +36,7 @@ pub enum Form {
     EncodedPem,
     /// base64 of DER, and no marks around it.
     #[error(
-        "the file is base64 without the marks of PEM; decode it with `base64 -d FILE > NEW`, which leaves DER, or put \
-         `-----BEGIN CERTIFICATE-----` before it and `-----END CERTIFICATE-----` behind it"
+        "the file is base64 without the BEGIN and END lines of PEM; decode it with `base64 -d FILE > NEW`, which leaves DER"
     )]
     BareBase64,
     /// A store of Java.

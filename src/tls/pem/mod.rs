@@ -71,8 +71,7 @@ pub enum PemError {
     Form(Form),
     /// A block has no END mark of its own: the file was cut off, or two files were joined in the middle of one.
     #[error(
-        "line {line}: the {label} that begins here does not end: `-----END {label}-----` is missing, damaged, or names \
-         something else"
+        "line {line}: the {label} that begins here does not end: its END line is missing, damaged, or names something else"
     )]
     Unfinished {
         /// The line of its BEGIN mark.
@@ -82,8 +81,8 @@ pub enum PemError {
     },
     /// A damaged mark, or a mark without the other one.
     #[error(
-        "line {0}: this looks like the mark of a block and is none, so that what it belongs to would not count; marks are \
-         written `-----BEGIN CERTIFICATE-----` and `-----END CERTIFICATE-----`, with five dashes and nothing beside them"
+        "line {0}: this looks like the BEGIN or END line of a block and is none, so that the block would not count; such \
+         a line has five dashes on either side, its words in capitals, and nothing beside that; each BEGIN has its END"
     )]
     Mark(usize),
     /// base64 between blocks.

@@ -27,12 +27,23 @@ fn the_leaf_may_stand_anywhere_and_the_chain_is_put_in_order() {
     let in_order = load(&issued.certificate, &issued.key).unwrap();
     for (what, file, sent, expected) in [
         ("in order", [leaf, first, second].concat(), 3, vec![]),
-        ("with its root", [leaf, first, second, top].concat(), 4, vec![]),
+        ("with its root", [leaf, first, second, top].concat(), 4, vec![CertificateIssue::Root("CN=root".to_owned())]),
+        (
+            "with a gap below the root",
+            [leaf, first, top].concat(),
+            2,
+            vec![CertificateIssue::Unrelated(1), CertificateIssue::Incomplete("CN=middle".to_owned())],
+        ),
         ("leaf last", [second, first, leaf].concat(), 3, vec![CertificateIssue::Reordered]),
         ("intermediates swapped", [leaf, second, first].concat(), 3, vec![CertificateIssue::Reordered]),
         ("leaf twice", [leaf, first, leaf, second].concat(), 3, vec![CertificateIssue::Unrelated(1)]),
         ("an unrelated one", [leaf, unrelated, first, second].concat(), 3, vec![CertificateIssue::Unrelated(1)]),
-        ("a gap", [leaf, second].concat(), 1, vec![CertificateIssue::Unrelated(1)]),
+        (
+            "a gap",
+            [leaf, second].concat(),
+            1,
+            vec![CertificateIssue::Unrelated(1), CertificateIssue::Incomplete("CN=issuing".to_owned())],
+        ),
         ("alone", leaf.to_owned(), 1, vec![]),
     ] {
         let certificate = load(&file, &issued.key).unwrap();
@@ -155,7 +166,7 @@ fn a_leaf_without_key_usages_and_constraints_loads() {
     assert_eq!(leaf.issues(), []);
     // Without any extension at all it loads too, and is good for no name: a common name is none.
     let v1 = load(&read("v1.pem"), &read("leaf.key")).unwrap();
-    assert_eq!(v1.issues(), [CertificateIssue::NoNames]);
+    assert_eq!(v1.issues(), [CertificateIssue::Version(1), CertificateIssue::NoNames(Some("cn.example".to_owned()))]);
     assert!(!v1.covers(&"cn.example".parse().unwrap()));
 }
 
@@ -173,7 +184,8 @@ fn a_leaf_whose_issuer_can_be_fetched_should_not_stand_alone() {
     let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
     let (leaf, key) = (read("leaf.pem"), read("leaf.key"));
     assert_eq!(issues(&leaf, &key), [CertificateIssue::Incomplete("CN=own".to_owned())]);
-    assert_eq!(issues(&format!("{leaf}{}", own.certificate()), &key), []);
+    let root = CertificateIssue::Root("CN=own".to_owned());
+    assert_eq!(issues(&format!("{leaf}{}", own.certificate()), &key), [root]);
 }
 
 #[test]
@@ -212,8 +224,18 @@ fn what_is_wrong_with_the_files_is_said_in_words_that_help() {
             [certificate, &read("encrypted.pem")].concat(),
             CertificateError::EncryptedKey,
         ),
-        ("small RSA", certificate, read("small.pem"), CertificateError::UnsupportedKey),
-        ("odd curve", certificate, read("odd.pem"), CertificateError::UnsupportedKey),
+        (
+            "small RSA",
+            certificate,
+            read("small.pem"),
+            CertificateError::UnsupportedKey("is an RSA key of 1024 bits".to_owned()),
+        ),
+        (
+            "odd curve",
+            certificate,
+            read("odd.pem"),
+            CertificateError::UnsupportedKey("is an ECDSA key on secp256k1".to_owned()),
+        ),
         (
             "half a key",
             certificate,

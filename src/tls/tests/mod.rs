@@ -1,6 +1,7 @@
 //! What the tests of this module share: an authority, an acceptor, and clients over real sockets.
 
 mod certificate;
+mod chains;
 mod choice;
 mod client_auth;
 mod connector;

@@ -62,7 +62,7 @@ fn what_is_no_certificate_key_or_list_is_named_with_its_remedy_and_stops_a_start
                     String::from_utf8_lossy(bytes).replace("-----BEGIN", "----BEGIN").replace("-----END", "----END");
                 [bytes, damaged.as_bytes()].concat()
             },
-            "looks like the mark of a block and is none",
+            "looks like the BEGIN or END line of a block and is none",
         ),
     ];
     for file in MATERIAL {

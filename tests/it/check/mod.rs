@@ -1,6 +1,7 @@
 //! What `check` says before a client finds out: files as they are found, and what cannot work.
 
 mod files;
+mod renewal;
 
 use std::fs;
 use std::path::Path;

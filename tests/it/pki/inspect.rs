@@ -70,6 +70,7 @@ fn what_does_not_match_or_has_expired_is_marked_and_makes_it_fail() {
     fs::write(path.join("expired.pem"), ca.client("x", past).unwrap().certificate).unwrap();
     fs::write(path.join("early.pem"), ca.client("x", future).unwrap().certificate).unwrap();
     fs::write(path.join("empty"), "\n").unwrap();
+    fs::write(path.join("comment"), "# none\n").unwrap();
     fs::write(path.join("broken"), "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n").unwrap();
     fs::write(path.join("cut"), "-----BEGIN CERTIFICATE-----\nMAA=\n").unwrap();
     done(path, "csr --name d.example --out d");
@@ -91,7 +92,8 @@ fn what_does_not_match_or_has_expired_is_marked_and_makes_it_fail() {
         ("other/ca.crt ca.crl", "ca.crl was not signed by CN=test-CA (other/ca.crt), although it says so"),
         ("expired.pem", "it has expired"),
         ("early.pem", "it is not valid yet"),
-        ("empty", "there is no certificate, key, request or CRL in it"),
+        ("empty", "the file is empty"),
+        ("comment", "there is no certificate, key, request or CRL in it"),
         ("broken", "broken: certificate"),
         ("cut", "does not end"),
         ("nowhere.pem", "cannot read nowhere.pem"),
@@ -129,6 +131,7 @@ fn what_a_file_says_cannot_disturb_the_terminal() {
     let ca = Authority::new("e\u{202e}vil", Validity::days(1)).unwrap();
     fs::write(dir.path().join("a.pem"), ca.client("x", Validity::days(1)).unwrap().certificate).unwrap();
     fs::write(dir.path().join("b.pem"), "-----BEGIN \x1b[31mX-----\nMAA=\n-----END \x1b[31mX-----\n").unwrap();
-    let said = done(dir.path(), "inspect a.pem b.pem");
-    assert!(!said.contains('\x1b') && !said.contains('\u{202e}'), "{said:?}");
+    for said in [done(dir.path(), "inspect a.pem"), refused(dir.path(), "inspect b.pem")] {
+        assert!(!said.contains('\x1b') && !said.contains('\u{202e}'), "{said:?}");
+    }
 }
