@@ -276,7 +276,7 @@ fn what_is_worth_knowing_of_certificates_is_said() {
 
     let authority = Authority::new("ca", Validity::days(30)).unwrap();
     let now = SystemTime::now();
-    let hours = |hours| Duration::from_secs(hours * 3600);
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
     fs::write(dir.path().join("snigate.toml"), format!("{}{CERTIFICATE}", base.replace("b.example", "*.example")))
         .unwrap();
     // The last quarter of its life, and at most thirty days. The first warning is that no certificate covers *.example.
