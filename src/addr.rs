@@ -301,6 +301,13 @@ impl Cidr {
         IpNet::new(ip, prefix_len).ok().map(|net| Self(net.trunc()))
     }
 
+    /// The range that `text` is, if it has bits behind the prefix, which do not count: `10.1.2.3/8`.
+    #[must_use]
+    pub fn behind(text: &str) -> Option<Self> {
+        let net: IpNet = text.parse().ok()?;
+        if net.addr() == net.network() { None } else { text.parse().ok() }
+    }
+
     /// Whether `ip` lies in the range. Addresses of the other family do not.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
@@ -478,6 +485,23 @@ mod tests {
     fn a_listener_is_on_an_address_a_path_or_a_socket_of_systemds() {
         for text in ["192.0.2.1:443", "[::]:0", "unix:/run/edge.sock", "systemd:edge"] {
             assert_eq!(text.parse::<ListenAddr>().map(|a| a.to_string()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn bits_behind_a_prefix_are_told_from_a_network_and_from_an_address() {
+        for (text, expected) in [
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            ("10.0.0.1/31", Some("10.0.0.0/31")),
+            ("2001:db8::1/32", Some("2001:db8::/32")),
+            ("::ffff:10.1.2.3/104", Some("10.0.0.0/8")),
+            ("10.0.0.0/8", None),
+            ("10.1.2.3/32", None),
+            ("10.1.2.3", None),
+            ("0.0.0.0/0", None),
+            ("unix", None),
+        ] {
+            assert_eq!(Cidr::behind(text).map(|net| net.to_string()).as_deref(), expected, "{text}");
         }
     }
 

@@ -11,6 +11,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::compile::access::writable;
+use crate::config::compile::left_out::{is_left_over, names};
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::config::file::{self, At, File, Tables};
 use crate::config::files::{Files, here};
@@ -123,6 +125,10 @@ impl Reader<'_> {
             self.incomplete = true;
             return self.error(key_in_configuration(path, line), included_at);
         }
+        if let Some((message, help)) = writable(path) {
+            let diagnostic = Diagnostic::new(Severity::Warning, message).help(help);
+            self.diagnostics.push(Diagnostic { place: included_at, ..diagnostic });
+        }
         let source = Arc::new(Source::new(path, text));
         let mut found =
             Found { diagnostics: self.diagnostics, left_out: &mut self.left_out, variables: &mut self.variables };
@@ -165,7 +171,19 @@ impl Reader<'_> {
             Ok(paths) => {
                 let is_meant =
                     |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| name.matches(n));
-                for path in paths.iter().filter(|path| is_meant(path)) {
+                let meant = paths.iter().filter(|path| is_meant(path)).cloned();
+                let (left_out, meant): (Vec<_>, Vec<_>) = meant.partition(|path| is_left_over(path));
+                if !left_out.is_empty() {
+                    let message = format!(
+                        "include: in {} there is what does not count: {}",
+                        directory.display(),
+                        names(&left_out)
+                    );
+                    let diagnostic = Diagnostic::new(Severity::Warning, message).at(&place.source, &place.span);
+                    let help = "its name is one of a backup; rename it if it is to count, or remove it".to_owned();
+                    self.diagnostics.push(diagnostic.help(help));
+                }
+                for path in &meant {
                     self.file(path, Some(place.clone()));
                 }
             }

@@ -10,8 +10,10 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 
-use crate::tls::algorithms;
 use crate::tls::certificate::{CLOCK_SKEW, authority_key_identifier, subject_key_identifier, system_time};
+use crate::tls::dname::same_name;
+use crate::tls::signed::{self, SignatureFault, Signed};
+use crate::tls::{algorithms, der};
 
 /// A clock that passes more moments than this at which a file has something else to send finds the last of them sent.
 const MAX_CHOICES: usize = 8;
@@ -97,7 +99,7 @@ impl<'a> Given<'a> {
         };
         let named = (0..self.parsed.len()).filter(|at| {
             let candidate = self.at(*at);
-            candidate.subject().as_raw() == last.issuer().as_raw() && !is_used(candidate)
+            is_named(candidate, last) && !is_used(candidate)
         });
         named.filter_map(rank).min().map(|(_, at)| at)
     }
@@ -110,7 +112,7 @@ impl<'a> Given<'a> {
         }
         (0..self.parsed.len()).find(|at| {
             let candidate = self.at(*at);
-            !chain.contains(at) && candidate.subject().as_raw() == last.issuer().as_raw()
+            !chain.contains(at) && is_named(candidate, last)
         })
     }
 
@@ -134,6 +136,11 @@ impl<'a> Given<'a> {
 /// The same name and the same key: one authority, whichever of its certificates.
 pub(super) fn same_authority(one: &X509Certificate<'_>, other: &X509Certificate<'_>) -> bool {
     one.subject().as_raw() == other.subject().as_raw() && one.public_key().raw == other.public_key().raw
+}
+
+/// Whether `issuer` has the name that `certificate` says its issuer has.
+fn is_named(issuer: &X509Certificate<'_>, certificate: &X509Certificate<'_>) -> bool {
+    same_name(issuer.subject().as_raw(), certificate.issuer().as_raw())
 }
 
 pub(super) fn is_self_issued(certificate: &X509Certificate<'_>) -> bool {
@@ -166,16 +173,15 @@ pub(super) fn lacks_cert_sign(certificate: &X509Certificate<'_>) -> bool {
 
 /// Whether `issuer` has signed `certificate`.
 pub(super) fn signature(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Signature {
-    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
-    let key = &issuer.public_key().subject_public_key.data;
-    let (message, signature) = (certificate.tbs_certificate.as_ref(), &certificate.signature_value.data);
-    let verifies = algorithms().all.iter().any(|by| by.verify_signature(key, message, signature).is_ok());
-    if verifies {
-        Signature::Right
-    } else if VERIFIED.contains(&&*algorithm) && unsupported_key(issuer).is_none() {
-        Signature::Wrong
-    } else {
-        Signature::Unknown
+    let signed = Signed::parse(certificate.as_raw());
+    let spki = der::only(issuer.public_key().raw, der::SEQUENCE);
+    match (signed, spki) {
+        (Some(signed), Some(spki)) => match signed.verify(spki) {
+            Ok(()) => Signature::Right,
+            Err(SignatureFault::Wrong | SignatureFault::OtherKind) => Signature::Wrong,
+            Err(SignatureFault::Key(_) | SignatureFault::Kind(_)) => Signature::Unknown,
+        },
+        _ => Signature::Unknown,
     }
 }
 
@@ -207,29 +213,9 @@ pub(super) fn weak_signature(certificate: &X509Certificate<'_>) -> Option<String
     Some(name.to_owned())
 }
 
-/// The kind of a certificate's key, if no signature of such a key is verified.
+/// The kind of a certificate's key, if no signature of such a key is verified: `an RSA key of 1024 bits`.
 pub(super) fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
-    use x509_parser::public_key::PublicKey;
-
-    let spki = certificate.public_key();
-    let curve =
-        || spki.algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok()).map(|oid| oid.to_id_string());
-    let kind = match (&*spki.algorithm.algorithm.to_id_string(), spki.parsed()) {
-        ("1.2.840.113549.1.1.1", Ok(PublicKey::RSA(key))) if (2048..=8192).contains(&key.key_size()) => return None,
-        ("1.2.840.113549.1.1.1", Ok(PublicKey::RSA(key))) => format!("an RSA key of {} bits", key.key_size()),
-        ("1.2.840.113549.1.1.10", _) => "an RSA key that is bound to PSS".to_owned(),
-        ("1.2.840.10045.2.1", _) => match curve().as_deref() {
-            Some("1.2.840.10045.3.1.7" | "1.3.132.0.34" | "1.3.132.0.35") => return None,
-            Some("1.3.132.0.10") => "an EC key on secp256k1".to_owned(),
-            Some(oid) => format!("an EC key on the curve {oid}"),
-            None => "an EC key whose curve is written out and not named".to_owned(),
-        },
-        ("1.3.101.112", _) => return None,
-        ("1.3.101.113", _) => "an Ed448 key".to_owned(),
-        ("1.2.840.10040.4.1", _) => "a DSA key".to_owned(),
-        (oid, _) => format!("a key of the algorithm {oid}"),
-    };
-    Some(kind)
+    der::only(certificate.public_key().raw, der::SEQUENCE).and_then(signed::unsupported_key)
 }
 
 /// RFC 5280 §4.2.2.1: where the issuer's certificate can be fetched. Public CAs say so, and few private ones do.

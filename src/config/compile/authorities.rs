@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::compile::Report;
+use crate::config::compile::{Report, left_out};
 use crate::config::diagnostic::Severity;
 use crate::config::files::Files;
 use crate::tls::{CaCertificate, CaIssue};
@@ -50,11 +50,15 @@ pub(super) fn entries(
         return Some(vec![path.to_owned()]);
     }
     match files.list(path) {
-        Ok(entries) if entries.is_empty() => {
-            report.error(span, format_args!("{key}: there is no file in {}", path.display()), None);
-            None
+        Ok(entries) => {
+            let counted = left_out::of_directory(key, path, entries, span, report);
+            if counted.is_empty() {
+                let help = left_out::RULE.to_owned();
+                report.error(span, format_args!("{key}: there is no file in {}", path.display()), help);
+                return None;
+            }
+            Some(counted)
         }
-        Ok(entries) => Some(entries),
         Err(error) => {
             report.error(span, format_args!("{key}: cannot list {}: {error}", path.display()), None);
             None
@@ -90,8 +94,9 @@ pub(super) fn judge(
     usage: Usage,
     report: &mut Report<'_>,
 ) {
+    let now = SystemTime::now();
     for ca in authorities {
-        for issue in ca.issues(SystemTime::now()) {
+        for issue in ca.issues(now) {
             let severity = match issue {
                 CaIssue::NotCa => usage.not_ca,
                 CaIssue::Expired => Severity::Warning,
@@ -99,6 +104,10 @@ pub(super) fn judge(
             // Others let its owner in, and nobody else, when it stands among the CAs.
             let help = (severity == Severity::Error).then(|| PIN.to_owned());
             report.push(severity, span, format_args!("{place}: {} {issue}", ca.subject()), help);
+        }
+        for fault in ca.faults(now) {
+            let severity = if fault.is_fatal() { Severity::Stale } else { Severity::Warning };
+            report.push(severity, span, format_args!("{place}: {} {fault}", ca.subject()), None);
         }
     }
 }

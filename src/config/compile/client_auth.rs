@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use crate::authz::{Policy, Rules};
 use crate::config::Notice;
-use crate::config::compile::Report;
 use crate::config::compile::authorities::{self, Usage};
 use crate::config::compile::pinned::{self, Pinned};
 use crate::config::compile::revocation::{self, Lists};
+use crate::config::compile::{Report, strangers};
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
 use crate::config::files::Files;
@@ -107,6 +107,13 @@ pub(super) fn compile(
     };
     if let Some(allow) = &allow {
         judge_allow(allow, &mode, &mut reporter);
+    }
+    if let Some(Found { at, source, .. }) = ca_files.as_ref().filter(|_| mode.effective.verifies() && allow.is_none()) {
+        strangers::judge_public(&cas, &at.span, &mut reporter.in_file(source));
+    }
+    for (key, found) in [("allow", &allow), ("deny", &deny)] {
+        let Some(Found { at, source, .. }) = found else { continue };
+        strangers::judge_serials(key, &at.value, &cas, &mut reporter.in_file(source));
     }
     judge_namesakes(&cas, ca_files.as_ref(), &mut reporter);
     let lists = if mode.effective == ClientAuthMode::Pinned {
@@ -230,7 +237,7 @@ fn rules(key: &str, found: &Found<'_, file::ClientRules>, mode: &Mode<'_>, repor
         uri: values(key, "uri", uri.as_ref(), &mut report),
         email: values(key, "email", email.as_ref(), &mut report),
         cn: values(key, "cn", cn.as_ref(), &mut report),
-        ip: values(key, "ip", ip.as_ref(), &mut report),
+        ip: ip.as_ref().map(|list| report.ranges(&format!("client_auth.{key}.ip"), list)).unwrap_or_default(),
         upn: values(key, "upn", upn.as_ref(), &mut report),
         ou: values(key, "ou", ou.as_ref(), &mut report),
         o: values(key, "o", o.as_ref(), &mut report),

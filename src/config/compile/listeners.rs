@@ -78,7 +78,7 @@ fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec
     }
     let mut proxies = Vec::new();
     for text in &list.0 {
-        let Some(sender) = report.parse::<Sender>("proxy_protocol.from", text) else { continue };
+        let Some(sender) = report.range::<Sender>("proxy_protocol.from", text) else { continue };
         // What systemd passes is not known here.
         let is_met = |bind: &Bind| match (sender, &bind.addr) {
             (_, ListenAddr::Systemd(_)) => true,

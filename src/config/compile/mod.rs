@@ -1,9 +1,11 @@
 //! From what was written to what it means. Every rule that a configuration must keep is checked here, and every breach
 //! of one is reported, not only the first.
 
+pub(super) mod access;
 mod authorities;
 mod bind;
 mod client_auth;
+pub(super) mod left_out;
 mod limits;
 mod listeners;
 mod origin;
@@ -14,6 +16,7 @@ mod revocation;
 mod routes;
 mod self_signed;
 mod servers;
+mod strangers;
 mod tls;
 mod trust;
 mod unused;
@@ -27,6 +30,7 @@ use std::time::{Duration, SystemTime};
 use jiff::SignedDuration;
 use tracing::Level;
 
+use crate::addr::Cidr;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At};
 use crate::config::files::Files;
@@ -95,6 +99,23 @@ impl Report<'_> {
         let is_written = self.source.text.get(text.span.clone()).is_some_and(|written| !written.contains("${"));
         let help = || remedy(key, text).filter(|_| is_written);
         text.parse().map_err(|error| self.error(&text.span, format_args!("{key}: {error}"), help())).ok()
+    }
+
+    /// Every range of addresses of a list, without those that are wrong. The one door for them: bits behind a prefix are
+    /// pointed out, because the range is larger than it looks.
+    fn ranges<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str, list: &file::List) -> Vec<T> {
+        list.0.iter().filter_map(|text| self.range(key, text)).collect()
+    }
+
+    /// One range of addresses.
+    fn range<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str, text: &At<String>) -> Option<T> {
+        let range = self.parse(key, text)?;
+        if let Some(network) = Cidr::behind(text) {
+            let address = text.split('/').next().unwrap_or_default();
+            let message = format!("{key}: {} is the whole network {network}", text.value);
+            self.warning(&text.span, message, format!("write `{network}`, or `{address}` for this one address"));
+        }
+        Some(range)
     }
 
     /// Every text of a list, without those that are wrong.

@@ -99,7 +99,7 @@ impl Compiler<'_> {
     fn route(&mut self, name: &str, timeouts: &Timeouts) -> Option<Route> {
         let route = &self.table.value;
         let names = self.names();
-        let from = route.from.as_ref().map_or_else(Vec::new, |list| self.report.parse_all("from", list));
+        let from = route.from.as_ref().map_or_else(Vec::new, |list| self.report.ranges("from", list));
         let alpn = route.alpn.as_ref().map_or_else(Vec::new, |list| self.report.parse_all("alpn", list));
         self.refuse_empty("from", route.from.as_ref());
         self.refuse_empty("alpn", route.alpn.as_ref());

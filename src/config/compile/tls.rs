@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::config::compile::upstream_tls::is_shown_to_servers;
-use crate::config::compile::{Report, client_auth, self_signed};
+use crate::config::compile::{Report, access, client_auth, self_signed};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::config::file::{self, TlsVersion};
 use crate::config::files::Files;
@@ -111,8 +111,9 @@ fn certificate(
             return None;
         }
     };
+    let own_key = key_file != cert_file;
     let key_span = key_span.unwrap_or_else(|| span.clone());
-    let (cert, key) = (read(&cert_file, &span, files, report), read(&key_file, &key_span, files, report));
+    let (cert, key) = (read(&cert_file, &span, files, report), read_key(&key_file, &key_span, files, report));
     let now = SystemTime::now();
     let mut certificates = match Certificate::load_all(&cert?, &key?, now) {
         Ok(certificates) => certificates.into_iter(),
@@ -143,6 +144,9 @@ fn certificate(
             return None;
         }
     };
+    if own_key {
+        access::judge(&key_file, &key_span, report);
+    }
     let certificate = certificates.next()?;
     // Servers know a client by any part of its certificate.
     for issue in certificate.issues().iter().filter(|issue| !(shown_to_servers && issue.is_of_servers())) {
@@ -200,16 +204,34 @@ fn judge_issuer(
     }
 }
 
+/// Reads a file of certificates, CAs or lists, which nobody else should be able to change.
 pub(super) fn read(
     path: &Path,
     span: &Range<usize>,
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Zeroizing<Vec<u8>>> {
-    files
+    let bytes = files
         .read(path)
         .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))
-        .ok()
+        .ok()?;
+    access::judge(path, span, report);
+    Some(bytes)
+}
+
+/// Reads a file of a private key, which nobody else should be able to read.
+fn read_key(
+    path: &Path,
+    span: &Range<usize>,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes = files
+        .read(path)
+        .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))
+        .ok()?;
+    access::judge_key(path, span, report);
+    Some(bytes)
 }
 
 /// The tables that a `[tls]` table is made of: itself, what it extends, and so on.

@@ -7,8 +7,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::config::compile::Report;
 use crate::config::compile::authorities::{self, Usage};
+use crate::config::compile::{Report, left_out};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file;
 use crate::config::files::Files;
@@ -174,7 +174,9 @@ impl StoreReader<'_, '_> {
     fn directory(&mut self, path: &Path) {
         match self.files.list(path) {
             Ok(entries) => {
-                for entry in entries.iter().filter(|entry| !is_alias(entry) && !entry.is_dir()) {
+                for entry in
+                    entries.iter().filter(|entry| left_out::counts(entry) && !is_alias(entry) && !entry.is_dir())
+                {
                     self.file(entry, true);
                 }
             }

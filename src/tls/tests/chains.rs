@@ -277,6 +277,16 @@ fn what_is_wrong_with_a_chain_is_said_in_one_sentence() {
         assert_eq!(said.len(), usize::from(expected.is_some()), "{what}: {said:?}");
         assert!(expected.is_none_or(|expected| said[0].contains(expected)), "{what}: {said:?}");
         assert_eq!(found[0].issues().iter().any(Issue::is_fatal), is_fatal, "{what}: {said:?}");
+        let mut inspection = pki::Inspection::default();
+        inspection.read("file", text.as_bytes(), now).unwrap();
+        let report = inspection.finish(now);
+        let lines: Vec<_> = report.parts.iter().flat_map(|part| &part.lines).collect();
+        let agrees = said.iter().all(|said| lines.iter().any(|(_, line)| line == said));
+        // Who has no key beside it takes a leaf that says that it is a CA for one, and a client's for a client's.
+        if !["a CA's", "a client's"].contains(&what) {
+            assert!(agrees, "{what}: {lines:?}");
+            assert_eq!(report.problems > 0, is_fatal, "{what}: {lines:?}");
+        }
     }
 }
 

@@ -74,6 +74,9 @@ fn what_is_no_certificate_key_or_list_is_named_with_its_remedy_and_stops_a_start
             assert_eq!(errors, 1, "{file}, {what}: {said}");
             assert!(said.contains(words) && said.contains(file), "{file}, {what}: {said}");
             assert_eq!(snigate(site.dir.path(), &["run"]).status.code(), Some(1), "{file}, {what}");
+            let inspected = snigate(site.dir.path(), &["pki", "inspect", file]);
+            assert_eq!(inspected.status.code(), Some(1), "{file}, {what}");
+            assert!(text(&inspected).contains(words), "{file}, {what}: {}", text(&inspected));
         }
     }
 }
@@ -95,6 +98,8 @@ fn habits_of_other_writers_are_no_mistake() {
             site.write(file, change(&sound));
             let (errors, warnings, said) = site.check();
             assert_eq!((errors, warnings), (0, 0), "{file}, {what}: {said}");
+            let inspected = snigate(site.dir.path(), &["pki", "inspect", file]);
+            assert!(inspected.status.success(), "{file}, {what}: {}", text(&inspected));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What `check` says before a client finds out: files as they are found, and what cannot work.
 
+mod around;
+mod authorities;
 mod files;
 mod renewal;
 

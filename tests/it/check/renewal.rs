@@ -8,7 +8,7 @@ use snigate::tls::pki::Authority;
 use super::*;
 use crate::support::openssl::s_client;
 use crate::support::proxy::{Proxy, directory};
-use crate::support::tls::der;
+use crate::support::tls::{der, write_key};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -31,7 +31,7 @@ fn the_certificate_that_is_valid_is_served_wherever_it_stands_and_check_says_whi
     let key = KeyPair::generate().unwrap();
     let old = leaf(&ca, &key, now - 90 * DAY, now - DAY);
     let new = leaf(&ca, &key, now - DAY, now + 90 * DAY);
-    fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
+    write_key(&dir.path().join("key.pem"), &key.serialize_pem());
     fs::write(dir.path().join("both.pem"), format!("{old}{new}")).unwrap();
     let config = "[certificates.a]\ncert_file = \"both.pem\"\nkey_file = \"key.pem\"\n\
         [routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"127.0.0.1:1\"\n";

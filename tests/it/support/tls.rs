@@ -1,8 +1,9 @@
 //! Certificates made for one test, and TLS clients.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +21,13 @@ use snigate::tls::pki::{Authority, Issued, Validity};
 /// Writes a certificate and its key as `NAME.pem` and `NAME-key.pem`.
 pub(crate) fn write(dir: &Path, name: &str, issued: &Issued) {
     fs::write(dir.join(format!("{name}.pem")), &issued.certificate).unwrap();
-    fs::write(dir.join(format!("{name}-key.pem")), &issued.key).unwrap();
+    write_key(&dir.join(format!("{name}-key.pem")), &issued.key);
+}
+
+/// Writes a private key as keys are kept, for its owner alone.
+pub(crate) fn write_key(path: &Path, key: &str) {
+    fs::write(path, key).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 /// An authority whose certificate is in `NAME.pem`.

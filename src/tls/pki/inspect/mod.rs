@@ -1,12 +1,14 @@
 //! What files of certificates, keys, requests and revocation lists say, and whether they belong together.
 
 mod describe;
+mod judge;
 mod together;
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 
 use crate::authz::printable;
 use crate::tls::pki::inspect::describe::{certificate, request, revocation_list};
@@ -86,6 +88,11 @@ impl Inspection {
     #[must_use]
     pub fn finish(mut self, now: SystemTime) -> Report {
         let certificates = std::mem::take(&mut self.certificates);
+        for placed in certificates.chunk_by(|one, other| one.file == other.file) {
+            let ders: Vec<CertificateDer<'static>> = placed.iter().map(|one| one.der.der.clone().into()).collect();
+            judge::file(&mut self.describe(&placed[0].file, "as check sees it"), &ders, now);
+        }
+        self.report.parts.retain(|part| !part.lines.is_empty());
         let parsed: Vec<Given<'_>> = certificates.iter().map(Given::of).collect();
         if self.keys.len() + self.lists.len() > 0 || parsed.len() > 1 {
             let (keys, requests, lists) =

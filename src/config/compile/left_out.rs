@@ -1,0 +1,130 @@
+//! Which files of a directory count: what editors and package managers leave beside a file has its content, and not its
+//! meaning.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::compile::Report;
+
+/// The ends of names of certificates, keys and lists.
+const ENDINGS: [&str; 5] = ["pem", "crt", "cer", "der", "crl"];
+
+/// How the rule is told.
+pub(super) const RULE: &str =
+    "files count whose names end in .pem, .crt, .cer, .der or .crl, or are hashes as `openssl rehash` makes them";
+
+/// Most names in one message.
+const MOST: usize = 5;
+
+/// Whether a file of a directory of certificates or lists counts.
+pub(super) fn counts(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let Some((stem, ending)) = name.rsplit_once('.') else { return false };
+    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) || is_hash(stem, ending)
+}
+
+/// `0a1b2c3d.0` for a certificate, `0a1b2c3d.r0` for a list (openssl-rehash(1)).
+fn is_hash(stem: &str, ending: &str) -> bool {
+    let number = ending.strip_prefix('r').unwrap_or(ending);
+    let is_hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    stem.len() == 8
+        && stem.bytes().all(is_hexadecimal)
+        && !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Those of `entries` that count. The others are named, all in one warning.
+pub(super) fn of_directory(
+    key: &str,
+    directory: &Path,
+    entries: Vec<PathBuf>,
+    span: &std::ops::Range<usize>,
+    report: &mut Report<'_>,
+) -> Vec<PathBuf> {
+    let (counted, left_out): (Vec<PathBuf>, Vec<PathBuf>) = entries.into_iter().partition(|entry| counts(entry));
+    if !left_out.is_empty() {
+        let message = format!("{key}: in {} there is what does not count: {}", directory.display(), names(&left_out));
+        report.warning(span, message, format!("{RULE}; rename it if it is to count, or remove it"));
+    }
+    counted
+}
+
+/// The first names of a list, for a message.
+pub(in crate::config) fn names(paths: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().display().to_string();
+    let shown = paths.iter().take(MOST).map(name).collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Whether a name is one that editors and package managers give to what was, or is not yet, in a file.
+pub(in crate::config) fn is_left_over(path: &Path) -> bool {
+    const ENDINGS: [&str; 20] = [
+        "bak", "backup", "old", "orig", "save", "saved", "swp", "swo", "swx", "tmp", "temp", "part", "rej", "disabled",
+        "rpmsave", "rpmnew", "rpmorig", "ucf-old", "ucf-new", "ucf-dist",
+    ];
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    name.ends_with('~')
+        || (name.starts_with('#') && name.ends_with('#'))
+        || ending.starts_with("dpkg-")
+        || ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_counts_by_its_end_or_as_a_hash_and_no_copy_does() {
+        for (name, expected) in [
+            ("ca.pem", true),
+            ("CA.CRT", true),
+            ("ca.cer", true),
+            ("ca.der", true),
+            ("ca.crl", true),
+            ("our ca.pem", true),
+            ("0a1b2c3d.0", true),
+            ("0a1b2c3d.12", true),
+            ("0a1b2c3d.r0", true),
+            ("0a1b2c3d.r", false),
+            ("0A1b2c3d.0", false),
+            ("0a1b2c3.0", false),
+            ("ca.0", false),
+            ("ca.pem~", false),
+            ("ca.pem.bak", false),
+            ("ca.pem.dpkg-old", false),
+            ("ca.pem.rpmsave", false),
+            ("ca.pem.swp", false),
+            ("#ca.pem#", false),
+            ("ca.pem.orig", false),
+            ("ca.pem.old", false),
+            ("ca.pem.1", false),
+            ("ca", false),
+            ("pem", false),
+            ("README", false),
+        ] {
+            assert_eq!(counts(Path::new(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_editors_and_package_managers_leave_is_known() {
+        for (name, expected) in [
+            ("a.toml", false),
+            ("app", false),
+            ("10-app.conf", false),
+            ("a.toml~", true),
+            ("#a.toml#", true),
+            ("a.toml.bak", true),
+            ("a.toml.BAK", true),
+            ("a.toml.dpkg-new", true),
+            ("a.toml.rpmnew", true),
+            ("a.toml.swp", true),
+            ("a.toml.tmp", true),
+        ] {
+            assert_eq!(is_left_over(Path::new(name)), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! CAs that nothing can be verified by, and CAs of strangers.
+
+use std::process::{Command, Stdio};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
+
+use super::*;
+
+fn openssl(site: &Site, arguments: &str) {
+    let mut openssl = Command::new("openssl");
+    let output = openssl.args(arguments.split(' ')).current_dir(site.dir.path()).stdin(Stdio::null()).output();
+    let output = output.expect("openssl");
+    assert!(output.status.success(), "{arguments}: {}", text(&output));
+}
+
+/// A CA of this organisation.
+fn of_organisation(name: &str, usages: &[KeyUsagePurpose]) -> String {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = usages.to_vec();
+    params.distinguished_name.push(DnType::OrganizationName, name);
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+#[test]
+fn a_ca_whose_key_verifies_nothing_is_named_with_its_kind_and_size() {
+    for (kind, words) in [
+        ("rsa:1024", "an RSA key of 1024 bits"),
+        ("rsa:512", "an RSA key of 512 bits"),
+        ("ed448", "an Ed448 key"),
+        ("ec -pkeyopt ec_paramgen_curve:secp256k1", "an EC key on secp256k1"),
+        ("ec -pkeyopt ec_paramgen_curve:P-224", "an EC key on P-224"),
+        (
+            "ec -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit",
+            "an EC key on a curve that is written out in the certificate",
+        ),
+        ("rsa-pss -pkeyopt rsa_keygen_bits:2048", "a key that is bound to RSA-PSS"),
+    ] {
+        for role in ["clients.pem", "inside.pem"] {
+            let site = Site::new();
+            openssl(
+                &site,
+                &format!("req -x509 -newkey {kind} -nodes -keyout ca.key -out ca.pem -subj /CN=weak -days 90"),
+            );
+            let both = [site.read(role), site.read("ca.pem")].concat();
+            site.write(role, both);
+            let (_, _, said) = site.check();
+            let expected = format!("{role}: CN=weak has {words}, by which no signature is verified");
+            assert!(said.contains(&expected), "{kind}: {said}");
+            let inspected = snigate(site.dir.path(), &["pki", "inspect", "ca.pem"]);
+            assert!(!inspected.status.success() && text(&inspected).contains(words), "{kind}: {}", text(&inspected));
+        }
+    }
+    // These are as good as any.
+    for kind in [
+        "rsa:2048",
+        "rsa:4096",
+        "ed25519",
+        "ec -pkeyopt ec_paramgen_curve:P-384",
+        "ec -pkeyopt ec_paramgen_curve:P-521",
+    ] {
+        let site = Site::new();
+        openssl(
+            &site,
+            &format!("req -x509 -newkey {kind} -nodes -keyout ca.key -out inside.pem -subj /CN=good -days 90"),
+        );
+        let (errors, warnings, said) = site.check();
+        assert_eq!((errors, warnings), (0, 0), "{kind}: {said}");
+    }
+}
+
+#[test]
+fn a_ca_that_is_damaged_may_not_issue_or_is_everybodys_is_pointed_out() {
+    let site = Site::new();
+    let sign = [KeyUsagePurpose::KeyCertSign];
+    site.write("inside.pem", of_organisation("Shop", &[KeyUsagePurpose::CrlSign]));
+    let (errors, warnings, said) = site.check();
+    assert_eq!((errors, warnings), (0, 1), "{said}");
+    assert!(said.contains("has a key usage without keyCertSign"), "{said}");
+
+    // A few bits of what is signed.
+    openssl(&site, "req -x509 -newkey ed25519 -nodes -keyout ca.key -out ca.pem -subj /CN=inside -days 90");
+    openssl(&site, "x509 -in ca.pem -outform DER -out inside.pem");
+    let mut der = site.read("inside.pem");
+    let places: Vec<usize> = (0..der.len()).filter(|at| der[*at..].starts_with(b"inside")).collect();
+    places.iter().for_each(|at| der[*at] = b'I');
+    site.write("inside.pem", der);
+    let (_, _, said) = site.check();
+    assert!(said.contains("is damaged: its own signature does not verify"), "{said}");
+    site.write("inside.pem", of_organisation("Shop", &sign));
+
+    // Of public CAs every customer comes in, unless a list says who.
+    let own = site.read("clients.pem");
+    let public: String = ["DigiCert Inc", "Let's Encrypt"].map(|name| of_organisation(name, &sign)).concat();
+    let config = String::from_utf8(site.read("snigate.toml")).unwrap();
+    let without_lists = config.replace("client_auth.crl_files = \"clients.crl\"\n", "");
+    site.write("clients.pem", [&own, public.as_bytes()].concat());
+    site.write("snigate.toml", &without_lists);
+    let (errors, warnings, said) = site.check();
+    assert_eq!((errors, warnings), (0, 1), "{said}");
+    assert!(said.contains("2 of the 3 CAs are public ones (DigiCert Inc; Let's Encrypt)"), "{said}");
+    site.write(
+        "snigate.toml",
+        without_lists.replace("[upstreams", "client_auth.allow.dns = \"a.example\"\n[upstreams"),
+    );
+    let (errors, warnings, said) = site.check();
+    assert_eq!((errors, warnings), (0, 0), "{said}");
+
+    // A number is one of a single CA.
+    for key in ["allow", "deny"] {
+        let rules = format!("client_auth.allow.dns = \"a.example\"\nclient_auth.{key}.serial = \"4a\"\n[upstreams");
+        site.write("snigate.toml", without_lists.replace("[upstreams", &rules));
+        let (errors, warnings, said) = site.check();
+        assert_eq!((errors, warnings), (0, 1), "{said}");
+        assert!(said.contains(&format!("client_auth.{key}.serial: a serial number is one of a single CA")), "{said}");
+    }
+    site.write("clients.pem", own);
+    let (errors, warnings, said) = site.check();
+    assert_eq!((errors, warnings), (0, 0), "{said}");
+}
