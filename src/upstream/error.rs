@@ -143,6 +143,11 @@ impl Failure {
         matches!(self, Self::Connect(error) if is_local(error))
     }
 
+    /// Whether neither the client nor this machine may have caused it.
+    pub(super) fn is_the_servers(&self, request: &Request<'_>) -> bool {
+        !self.may_be_the_clients(request) && !self.is_local()
+    }
+
     /// Whether whoever answered is not the server that was meant: its certificate is somebody else's, or it speaks no TLS.
     pub(super) fn is_somebody_else(&self) -> bool {
         matches!(self, Self::Tls(error) if matches!(**error, SessionError::Certificate(_) | SessionError::NotTls(_)))

@@ -12,6 +12,7 @@ use crate::tls::Connector;
 use crate::upstream::dial::session;
 use crate::upstream::header::ProxyProtocol;
 use crate::upstream::options::{Health, HealthKind};
+use crate::upstream::outage::Together;
 use crate::upstream::places::{Line, Places};
 use crate::upstream::standing::Standing;
 use crate::upstream::{Upstream, random};
@@ -33,6 +34,7 @@ pub struct Check {
     standing: Arc<Standing>,
     places: Arc<Places>,
     line: Arc<Line>,
+    together: Option<Arc<Together>>,
     resolver: Arc<Resolver>,
 }
 
@@ -55,6 +57,7 @@ impl Upstream {
             standing: Arc::clone(&known.standing),
             places: Arc::clone(&known.places),
             line: Arc::clone(&known.line),
+            together: self.together.clone(),
             resolver: Arc::clone(&self.resolver),
         })
     }
@@ -82,9 +85,15 @@ impl Check {
                     let reason = error.unwrap_or_default();
                     warn!(upstream = &**upstream, server = %addr, reason, "server is down");
                     self.line.let_go();
+                    if let Some(together) = self.together.as_ref().filter(|together| together.are_failing()) {
+                        together.outage.begin(upstream, &format_args!("{addr}: {reason}"));
+                    }
                 }
                 Some(true) => {
                     info!(upstream = &**upstream, server = %addr, "server is up");
+                    if let Some(together) = &self.together {
+                        together.outage.end(upstream);
+                    }
                     self.line.offer(&self.places);
                 }
                 None => {}

@@ -7,6 +7,7 @@ mod header;
 mod health;
 mod lease;
 mod options;
+mod outage;
 mod places;
 mod random;
 mod registry;
@@ -25,6 +26,7 @@ use crate::upstream::balance::Candidate;
 use crate::upstream::dial::{Reached, dial};
 use crate::upstream::error::Failure;
 use crate::upstream::lease::Attempt;
+use crate::upstream::outage::{Outage, Together};
 use crate::upstream::places::{Line, Places, Turn, Wish};
 use crate::upstream::registry::Identity;
 use crate::upstream::standing::{Standing, Use};
@@ -55,6 +57,9 @@ pub struct Upstream {
     credit: Mutex<Box<[i64]>>,
     /// Held while somebody is ejected, so that no two are who together are too many.
     ejecting: Mutex<()>,
+    /// Where the upstream has no name, so that nobody finds it again after a reload.
+    outage: Outage,
+    together: Option<Arc<Together>>,
 }
 
 /// A server.
@@ -143,7 +148,9 @@ impl Upstream {
         };
         let servers: Box<[Server]> = options.servers.iter().enumerate().map(server).collect();
         let credit = Mutex::new(vec![0; if is_shared { servers.len() } else { 0 }].into());
-        Self { options, resolver: Arc::default(), servers, credit, ejecting: Mutex::default() }
+        let together = options.is_named().then(|| registry.together(&options.name));
+        let (resolver, ejecting, outage) = (Arc::default(), Mutex::default(), Outage::default());
+        Self { options, resolver, servers, credit, ejecting, outage, together }
     }
 
     /// The same, whose servers' names are looked up by `resolver`, which others use, too.
@@ -171,6 +178,20 @@ impl Upstream {
                 None => _ = known.standing.forget_checks(),
             }
             known.line.offer(&known.places);
+        }
+        if let Some(together) = &self.together {
+            together.set(self.known().map(|known| Arc::clone(&known.standing)).collect());
+        }
+    }
+
+    fn outage(&self) -> &Outage {
+        self.together.as_ref().map_or(&self.outage, |together| &together.outage)
+    }
+
+    /// A connection ends here that has tried so many servers. Tells if there was none that could be reached.
+    fn give_up(&self, tried: usize, error: &ConnectError) {
+        if tried == self.servers.len() || self.known().all(|known| known.standing.is_failing()) {
+            self.outage().begin(&self.options.name, error);
         }
     }
 
@@ -231,13 +252,14 @@ impl Upstream {
         let server = attempt.server();
         match dialled {
             Ok(reached) => {
+                self.outage().end(&self.options.name);
                 self.succeeded(server);
                 Ok((reached, attempt.into_lease()))
             }
             Err(failure) => {
                 // A server may have had its reason in what it was told of a client, and no client is to choose which servers
                 // the others get.
-                if !failure.may_be_the_clients(request) && !failure.is_local() {
+                if failure.is_the_servers(request) {
                     self.failed(server, attempt.end_trial(), &failure);
                 }
                 Err((server.at, failure))
@@ -255,17 +277,21 @@ impl Upstream {
         failed: &mut Option<Box<str>>,
     ) -> Result<(Reached<'r>, Lease<'_>), ConnectError> {
         let mut end = begun + request.timeout * if is_hopeful { PATIENCE } else { 1 };
-        let mut tried = Vec::new();
+        let (mut tried, mut is_the_servers) = (Vec::new(), true);
         loop {
             tried.push(at);
+            is_the_servers &= failure.is_the_servers(request);
             let told = format!("{}: {failure}", self.servers[at].addr);
             let error = failure.of(self.servers[at].addr.clone(), tried.len());
-            if Instant::now() >= end {
-                return Err(error);
-            }
-            let attempt = match self.choose(request, &tried) {
+            let is_over = Instant::now() >= end;
+            let attempt = match if is_over { Err(Nobody::Left) } else { self.choose(request, &tried) } {
                 Ok(attempt) => attempt,
-                Err(Nobody::Left) => return Err(error),
+                Err(Nobody::Left) => {
+                    if is_the_servers {
+                        self.give_up(tried.len(), &error);
+                    }
+                    return Err(error);
+                }
                 Err(Nobody::Free(rank)) => self.wait(request, rank, &tried, begun).await?,
             };
             if tried.len() <= MAX_TOLD {

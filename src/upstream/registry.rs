@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::addr::UpstreamAddr;
 use crate::tls::Connector;
 use crate::upstream::options::Options;
+use crate::upstream::outage::Together;
 use crate::upstream::places::{Line, Places};
 use crate::upstream::standing::Standing;
 
@@ -28,6 +29,7 @@ struct Known {
     /// A server that other authorities vouch for has yet to show that it is well.
     standings: HashMap<(Identity, Option<Arc<Connector>>), Weak<Standing>>,
     lines: HashMap<Arc<str>, Weak<Line>>,
+    together: HashMap<Arc<str>, Weak<Together>>,
 }
 
 impl Registry {
@@ -43,12 +45,17 @@ impl Registry {
         get(&mut self.known().lines, Arc::clone(name), Line::default)
     }
 
+    pub(super) fn together(&self, name: &Arc<str>) -> Arc<Together> {
+        get(&mut self.known().together, Arc::clone(name), Together::default)
+    }
+
     /// Lets go of the keys of what is not there any more.
     pub fn tidy_up(&self) {
         let mut known = self.known();
         known.places.retain(|_, places| places.strong_count() > 0);
         known.standings.retain(|_, standing| standing.strong_count() > 0);
         known.lines.retain(|_, line| line.strong_count() > 0);
+        known.together.retain(|_, together| together.strong_count() > 0);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -78,6 +78,11 @@ impl Standing {
         }
     }
 
+    /// Whether the last that is known of it is bad.
+    pub(super) fn is_failing(&self) -> bool {
+        self.flags.load(Ordering::Acquire) != 0
+    }
+
     pub(super) fn is_out(&self) -> bool {
         self.flags.load(Ordering::Acquire) & OUT != 0
     }

@@ -2,6 +2,7 @@
 
 mod failure;
 mod limits;
+mod outage;
 mod refused;
 mod sources;
 
