@@ -2,6 +2,8 @@
 //!
 //! A client that arrives over a dual-stack socket as `::ffff:192.0.2.1` is the IPv4 client `192.0.2.1`, everywhere.
 
+mod zone;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,7 +12,10 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use thiserror::Error;
 
+use crate::addr::zone::{Literal, literal};
 use crate::name::{NameError, ServerName};
+
+pub use zone::{DnsServer, DnsServerError, Zone, ZonedAddr};
 
 /// Where a client connected from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +69,16 @@ pub enum AddrError {
     Port(String),
     /// An IPv6 address without brackets.
     #[error("an IPv6 address stands in brackets, as in `[{0}]:443`")]
-    Brackets(Ipv6Addr),
+    Brackets(String),
+    /// A link-local address alone.
+    #[error("{0} is of one link alone, and cannot be reached without its interface: write it, as in `[{0}%eth0]:443`")]
+    NoZone(Ipv6Addr),
+    /// Another address with an interface.
+    #[error("{0} is no link-local address (fe80::/10), and only such a one has an interface: write it without `%`")]
+    NoLink(IpAddr),
+    /// What follows the `%` is no interface.
+    #[error("{0:?} is no network interface: write its name or number, as in `[fe80::1%eth0]:443`")]
+    Interface(String),
     /// An address to listen on must be an IP address.
     #[error("{0:?} is not an IP address; to listen on every address write `0.0.0.0:PORT` and `[::]:PORT`")]
     NotIp(String),
@@ -96,6 +110,8 @@ pub enum AddrError {
 pub enum ListenAddr {
     /// An IP address and a port, for clients of its family alone. Port 0 lets the kernel choose one.
     Tcp(SocketAddr),
+    /// A link-local address, on its interface.
+    Zoned(Box<ZonedAddr>),
     /// Every address of both families (`[::]`) and this port, in one socket.
     DualStack(u16),
     /// The path of a unix stream socket.
@@ -113,6 +129,7 @@ impl ListenAddr {
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Tcp(addr) => Some(addr.port()),
+            Self::Zoned(addr) => Some(addr.port),
             Self::DualStack(port) => Some(*port),
             Self::Unix(_) | Self::Systemd(_) => None,
         }
@@ -123,6 +140,7 @@ impl ListenAddr {
     pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
         let (own, other): (Option<IpAddr>, Option<IpAddr>) = match self {
             Self::Tcp(addr) => (Some(addr.ip()), None),
+            Self::Zoned(addr) => (Some(addr.ip.into()), None),
             Self::DualStack(_) => (Some(Ipv6Addr::UNSPECIFIED.into()), Some(Ipv4Addr::UNSPECIFIED.into())),
             Self::Unix(_) | Self::Systemd(_) => (None, None),
         };
@@ -152,9 +170,13 @@ impl FromStr for ListenAddr {
                 && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
             return if is_name { Ok(Self::Systemd(name.to_owned())) } else { Err(AddrError::SocketName) };
         }
-        if let Ok(addr) = text.parse::<SocketAddr>() {
-            let canonical = addr.ip().to_canonical();
-            return if canonical == addr.ip() { Ok(Self::Tcp(addr)) } else { Err(AddrError::Mapped(canonical)) };
+        match literal(text)? {
+            Some(Literal::Plain(addr)) => {
+                let canonical = addr.ip().to_canonical();
+                return if canonical == addr.ip() { Ok(Self::Tcp(addr)) } else { Err(AddrError::Mapped(canonical)) };
+            }
+            Some(Literal::Zoned(addr)) => return Ok(Self::Zoned(addr.into())),
+            None => {}
         }
         let (host, _) = split_port(text)?;
         Err(AddrError::NotIp(host.to_owned()))
@@ -165,6 +187,7 @@ impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
+            Self::Zoned(addr) => addr.fmt(f),
             Self::DualStack(port) => write!(f, "[::]:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Systemd(name) => write!(f, "systemd:{name}"),
@@ -190,6 +213,8 @@ const MAX_SOCKET_PATH: usize = 107;
 pub enum UpstreamAddr {
     /// An IP address and a port.
     Socket(SocketAddr),
+    /// A link-local address, on its interface.
+    Zoned(Box<ZonedAddr>),
     /// A host name and a port.
     Host(ServerName, u16),
     /// A host name with a dot at its end, which is not short for another, and a port.
@@ -218,8 +243,13 @@ impl FromStr for UpstreamAddr {
         if let Some(name) = text.strip_prefix("srv:") {
             return service(name).map(Self::Srv);
         }
-        if let Ok(addr) = text.parse::<SocketAddr>() {
-            return if addr.port() == 0 { Err(AddrError::Port("0".to_owned())) } else { Ok(Self::Socket(addr)) };
+        let server = match literal(text)? {
+            Some(Literal::Plain(addr)) => Some((addr.port(), Self::Socket(addr))),
+            Some(Literal::Zoned(addr)) => Some((addr.port, Self::Zoned(addr.into()))),
+            None => None,
+        };
+        if let Some((port, server)) = server {
+            return if port == 0 { Err(AddrError::Port("0".to_owned())) } else { Ok(server) };
         }
         let (host, port) = split_port(text)?;
         if port == 0 {
@@ -234,6 +264,7 @@ impl fmt::Display for UpstreamAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(addr) => addr.fmt(f),
+            Self::Zoned(addr) => addr.fmt(f),
             Self::Host(host, port) => write!(f, "{host}:{port}"),
             Self::FullHost(host, port) => write!(f, "{host}.:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -257,7 +288,7 @@ fn service(text: &str) -> Result<ServerName, AddrError> {
 
 fn split_port(text: &str) -> Result<(&str, u16), AddrError> {
     if let Ok(addr) = text.parse::<Ipv6Addr>() {
-        return Err(AddrError::Brackets(addr));
+        return Err(AddrError::Brackets(addr.to_string()));
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(AddrError::Url(without_scheme(scheme, rest)));
@@ -291,8 +322,14 @@ pub struct Cidr(IpNet);
 
 /// The text is not a range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a range of addresses is written `192.0.2.0/24`, `2001:db8::/32`, or is one address")]
-pub struct CidrError;
+pub enum CidrError {
+    /// It is none.
+    #[error("a range of addresses is written `192.0.2.0/24`, `2001:db8::/32`, or is one address")]
+    Form,
+    /// It has an interface.
+    #[error("a range of addresses is the same on every interface: write it without `%` and what follows")]
+    Zone,
+}
 
 impl Cidr {
     /// The range of `prefix_len` bits that `ip` lies in; nothing when its family has fewer bits.
@@ -331,9 +368,12 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, CidrError> {
+        if text.contains('%') {
+            return Err(CidrError::Zone);
+        }
         let net = match text.parse::<IpNet>() {
             Ok(net) => net.trunc(),
-            Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| CidrError)?),
+            Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| CidrError::Form)?),
         };
         let mapped = match net {
             IpNet::V6(v6) if v6.prefix_len() >= 96 => {
@@ -342,7 +382,7 @@ impl FromStr for Cidr {
             _ => None,
         };
         match mapped {
-            Some((ip, prefix_len)) => Self::of(ip.into(), prefix_len).ok_or(CidrError),
+            Some((ip, prefix_len)) => Self::of(ip.into(), prefix_len).ok_or(CidrError::Form),
             None => Ok(Self(net)),
         }
     }
@@ -376,16 +416,28 @@ impl Sender {
 
 /// The text says of nobody where they come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "write a range of addresses, `192.0.2.0/24` or `2001:db8::/32`, one address, or `unix` for the listener's unix sockets"
-)]
-pub struct SenderError;
+pub enum SenderError {
+    /// It is none of what can be written.
+    #[error(
+        "write a range of addresses, `192.0.2.0/24` or `2001:db8::/32`, one address, or `unix` for the listener's unix sockets"
+    )]
+    Form,
+    /// It has an interface.
+    #[error(transparent)]
+    Range(CidrError),
+}
 
 impl FromStr for Sender {
     type Err = SenderError;
 
     fn from_str(text: &str) -> Result<Self, SenderError> {
-        if text == "unix" { Ok(Self::Unix) } else { text.parse().map(Self::Range).map_err(|CidrError| SenderError) }
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        text.parse().map(Self::Range).map_err(|error| match error {
+            CidrError::Form => SenderError::Form,
+            CidrError::Zone => SenderError::Range(error),
+        })
     }
 }
 
@@ -455,7 +507,7 @@ mod tests {
             ("ca:https", AddrError::Port("https".to_owned())),
             ("ca:0", AddrError::Port("0".to_owned())),
             ("10.0.0.1:0", AddrError::Port("0".to_owned())),
-            ("::1", AddrError::Brackets(Ipv6Addr::LOCALHOST)),
+            ("::1", AddrError::Brackets("::1".to_owned())),
             ("a b:1", AddrError::Host("a b".to_owned(), NameError::Character(' '))),
             ("10.0.0.300:1", AddrError::Host("10.0.0.300".to_owned(), NameError::IpAddress)),
             (":443", AddrError::Host(String::new(), NameError::Empty)),
@@ -515,6 +567,10 @@ mod tests {
             ("::/0", "::/0"),
         ] {
             assert_eq!(text.parse::<Cidr>().map(|c| c.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+        for text in ["fe80::1%eth0", "fe80::/10%2"] {
+            assert_eq!(text.parse::<Cidr>(), Err(CidrError::Zone));
+            assert_eq!(text.parse::<Sender>().unwrap_err().to_string(), CidrError::Zone.to_string());
         }
         assert!("10.0.0.0/33".parse::<Cidr>().is_err());
         assert!("10.0.0.0/8".parse::<Cidr>().unwrap().contains("10.9.9.9".parse().unwrap()));

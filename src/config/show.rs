@@ -120,7 +120,9 @@ fn binds(all: &[Bind]) -> file::Binds {
             ListenAddr::DualStack(_) => {
                 file::BindTable { address, v6only: Some(At::from(false)), ..file::BindTable::default() }
             }
-            ListenAddr::Tcp(_) | ListenAddr::Systemd(_) => return At::from(file::Bind::Address(addr.to_string())),
+            ListenAddr::Tcp(_) | ListenAddr::Zoned(_) | ListenAddr::Systemd(_) => {
+                return At::from(file::Bind::Address(addr.to_string()));
+            }
         };
         At::from(file::Bind::Table(Box::new(table)))
     };

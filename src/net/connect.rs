@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::addr::UpstreamAddr;
 use crate::net::eyeballs::{ASK_AGAIN_AFTER, Attempt, Contest, race};
 use crate::net::resolve::{Addresses, Host, HostName, ResolveError, Resolver, Target, in_order};
-use crate::net::{Stream, transparent};
+use crate::net::{Stream, locate, transparent};
 
 /// How a server is found, and from where it is connected to.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +97,10 @@ pub async fn connect<'a>(
 ) -> io::Result<Connected<'a>> {
     match addr {
         UpstreamAddr::Socket(addr) => tcp(*addr, via.source, first, deadline).await,
+        UpstreamAddr::Zoned(addr) => {
+            let connect = async { tcp(locate(addr)?, via.source, first, deadline).await };
+            Box::pin(connect).await
+        }
         // Boxed, like the other ways that most connections do not take: their state must not be in every connection.
         UpstreamAddr::Unix(path) if via.source.is_none() => Box::pin(unix(path, first, deadline)).await,
         // The configuration has refused it.

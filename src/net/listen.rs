@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
-use crate::addr::{ClientAddr, ListenAddr};
+use crate::addr::{ClientAddr, ListenAddr, Zone, ZonedAddr};
 use crate::net::Transport;
 use crate::net::unix::{self, Access, SocketFile};
+use crate::net::zone::locate;
 
 /// Connections that the kernel completes while nobody accepts. The kernel cuts it to `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 4096;
@@ -36,6 +38,8 @@ pub struct ListenSocket {
     /// Another process may accept from it later: what nobody takes stays in it.
     inherited: bool,
     file: Option<SocketFile>,
+    /// The interface of a link-local address, as it was asked for.
+    zone: Option<Zone>,
 }
 
 #[derive(Debug)]
@@ -53,14 +57,16 @@ impl ListenSocket {
     /// opened, see [`Inherited`](crate::net::Inherited).
     pub fn open(addr: &ListenAddr, access: Access) -> io::Result<Self> {
         let (socket, file) = match addr {
-            ListenAddr::Tcp(_) | ListenAddr::DualStack(_) => return BoundSocket::new(addr, false)?.listen(),
+            ListenAddr::Tcp(_) | ListenAddr::Zoned(_) | ListenAddr::DualStack(_) => {
+                return BoundSocket::new(addr, false)?.listen();
+            }
             ListenAddr::Unix(path) => {
                 let (listener, file) = unix::listen(path, access)?;
                 (Socket::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file))
             }
             ListenAddr::Systemd(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
-        Ok(Self { socket, inherited: false, file })
+        Ok(Self { socket, inherited: false, file, zone: None })
     }
 
     /// A socket that somebody else has opened, and that outlives this one.
@@ -69,7 +75,7 @@ impl ListenSocket {
             Domain::UNIX => Socket::Unix(tokio::net::UnixListener::from_std(OwnedFd::from(socket).into())?),
             _ => tcp(socket.into())?,
         };
-        Ok(Self { socket, inherited: true, file: None })
+        Ok(Self { socket, inherited: true, file: None, zone: None })
     }
 
     /// Where it listens, with the port that the kernel chose where 0 was asked for.
@@ -82,7 +88,14 @@ impl ListenSocket {
             Socket::Tcp(tcp) => {
                 let addr = tcp.local_addr()?;
                 let dual = addr.is_ipv6() && addr.ip().is_unspecified() && !SockRef::from(tcp).only_v6()?;
-                if dual { ListenAddr::DualStack(addr.port()) } else { ListenAddr::Tcp(addr) }
+                match (addr, interface(addr)) {
+                    _ if dual => ListenAddr::DualStack(addr.port()),
+                    (SocketAddr::V6(addr), Some(number)) => {
+                        let zone = self.zone.clone().unwrap_or(Zone::Number(number));
+                        ListenAddr::Zoned(Box::new(ZonedAddr { ip: *addr.ip(), zone, port: addr.port() }))
+                    }
+                    _ => ListenAddr::Tcp(addr),
+                }
             }
             Socket::Unix(unix) => {
                 let addr = SockRef::from(unix).local_addr()?;
@@ -92,6 +105,15 @@ impl ListenSocket {
                 })
             }
         })
+    }
+
+    /// The number of the interface that it is bound to, which is that of a link-local address.
+    #[must_use]
+    pub fn interface(&self) -> Option<NonZeroU32> {
+        match &self.socket {
+            Socket::Tcp(tcp) => tcp.local_addr().ok().and_then(interface),
+            Socket::Unix(_) => None,
+        }
     }
 
     /// Gives away the file of a unix socket, which this process has made.
@@ -237,7 +259,11 @@ impl Overlap {
 
 /// A TCP socket that has its address, and on which nobody can be queued yet.
 #[derive(Debug)]
-pub struct BoundSocket(socket2::Socket);
+pub struct BoundSocket {
+    socket: socket2::Socket,
+    /// The interface of a link-local address.
+    zone: Option<Zone>,
+}
 
 impl BoundSocket {
     /// Binds a socket. With `overlaps` it may overlap with those that [allow](Overlap::allow) it.
@@ -246,12 +272,13 @@ impl BoundSocket {
     ///
     /// Those of socket(2) and bind(2), and when `addr` is none of TCP.
     pub fn new(addr: &ListenAddr, overlaps: bool) -> io::Result<Self> {
-        let (addr, only_v6) = match addr {
-            ListenAddr::Tcp(addr) => (*addr, true),
-            ListenAddr::DualStack(port) => ((Ipv6Addr::UNSPECIFIED, *port).into(), false),
+        let (addr, only_v6, zone) = match addr {
+            ListenAddr::Tcp(addr) => (*addr, true, None),
+            ListenAddr::Zoned(addr) => (locate(addr)?, true, Some(addr.zone.clone())),
+            ListenAddr::DualStack(port) => ((Ipv6Addr::UNSPECIFIED, *port).into(), false, None),
             ListenAddr::Unix(_) | ListenAddr::Systemd(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
-        bind_tcp(addr, only_v6, overlaps).map(Self)
+        bind_tcp(addr, only_v6, overlaps).map(|socket| Self { socket, zone })
     }
 
     /// Listens, in a runtime. From now on it lets nobody overlap with it.
@@ -260,9 +287,19 @@ impl BoundSocket {
     ///
     /// Those of listen(2).
     pub fn listen(self) -> io::Result<ListenSocket> {
-        self.0.listen(BACKLOG)?;
-        self.0.set_reuse_port(false)?;
-        Ok(ListenSocket { socket: tcp(self.0.into())?, inherited: false, file: None })
+        let Self { socket, zone } = self;
+        socket.listen(BACKLOG)?;
+        socket.set_reuse_port(false)?;
+        Ok(ListenSocket { socket: tcp(socket.into())?, inherited: false, file: None, zone })
+    }
+}
+
+/// The number of the interface that an address has with it.
+#[must_use]
+pub fn interface(addr: SocketAddr) -> Option<NonZeroU32> {
+    match addr {
+        SocketAddr::V6(addr) => NonZeroU32::new(addr.scope_id()),
+        SocketAddr::V4(_) => None,
     }
 }
 

@@ -13,12 +13,13 @@ mod taken;
 mod transparent;
 mod transport;
 mod unix;
+mod zone;
 
 pub use close::{LINGER, close_in_order};
 pub use connect::{Via, connect};
 pub use inherited::{Inherited, InheritedError};
 pub use listen::{
-    AcceptFailure, BoundSocket, DEFERRED, ListenSocket, Overlap, has_unready, listen_tcp, raise_open_files,
+    AcceptFailure, BoundSocket, DEFERRED, ListenSocket, Overlap, has_unready, interface, listen_tcp, raise_open_files,
 };
 pub use liveness::Liveness;
 pub use resolve::Resolver;
@@ -28,3 +29,4 @@ pub use taken::listens_on;
 pub use transparent::probe_transparent;
 pub use transport::Transport;
 pub use unix::{Access, SocketFile};
+pub use zone::locate;

@@ -12,6 +12,7 @@ mod report;
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -21,7 +22,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::addr::ListenAddr;
 use crate::config::{Action, Bind, Config, Route};
-use crate::net::{Access, BoundSocket, Inherited, ListenSocket, Overlap, Resolver, SocketFile, resolve};
+use crate::net::{
+    Access, BoundSocket, Inherited, ListenSocket, Overlap, Resolver, SocketFile, interface, locate, resolve,
+};
 use crate::proxy::{self, Connections, Gate, Port, Terms, accept};
 use crate::relay;
 use crate::server::checks::Checks;
@@ -80,6 +83,8 @@ struct RunningPort {
     file: Option<SocketFile>,
     /// Of a TCP socket.
     overlap: Option<Overlap>,
+    /// The number of the interface, where the address is link-local.
+    interface: Option<NonZeroU32>,
     access: Access,
     /// Dropping it ends the accept loop.
     _stop: oneshot::Sender<()>,
@@ -403,7 +408,7 @@ impl Server {
 
     fn start(&mut self, mut socket: ListenSocket, listener: &Arc<proxy::Listener>, access: Access) -> RunningPort {
         let addr = socket.addr().expect("a bound socket has an address");
-        let file = socket.take_file();
+        let (file, interface) = (socket.take_file(), socket.interface());
         // Without it this address can only be left for one that does not overlap with it.
         let overlap = socket.overlap().ok().flatten();
         let port = Arc::new(Port { addr: addr.clone(), listener: ArcSwap::new(Arc::clone(listener)) });
@@ -415,7 +420,7 @@ impl Server {
                 error!(%addr, %error, "the listener failed");
             }
         });
-        RunningPort { port, file, overlap, access, _stop: stop }
+        RunningPort { port, file, overlap, interface, access, _stop: stop }
     }
 
     /// Says which sockets nobody listens on, though systemd has passed them: their clients would wait in vain.
@@ -459,9 +464,14 @@ struct Wanted<'a> {
 }
 
 impl RunningPort {
-    /// Whether clients still find it: the file of a unix socket can be removed, or replaced.
+    /// Whether clients still find it: the file of a unix socket can be removed, or replaced, and an interface that was
+    /// made again has another number.
     fn is_reachable(&self) -> bool {
-        self.file.as_ref().is_none_or(SocketFile::is_in_place)
+        let is_on_its_interface = match &self.port.addr {
+            ListenAddr::Zoned(addr) => locate(addr).is_ok_and(|now| self.interface == interface(now)),
+            _ => true,
+        };
+        is_on_its_interface && self.file.as_ref().is_none_or(SocketFile::is_in_place)
     }
 }
 

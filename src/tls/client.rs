@@ -48,6 +48,7 @@ impl PeerName {
     pub fn of(addr: &UpstreamAddr) -> Option<Self> {
         match addr {
             UpstreamAddr::Socket(addr) => Some(addr.ip().into()),
+            UpstreamAddr::Zoned(addr) => Some(IpAddr::V6(addr.ip).into()),
             UpstreamAddr::Host(name, _) | UpstreamAddr::FullHost(name, _) => Self::named(name),
             UpstreamAddr::Unix(_) | UpstreamAddr::Srv(_) => None,
         }

@@ -28,3 +28,4 @@ mod self_signed;
 mod soak;
 mod upstream;
 mod variables;
+mod zones;

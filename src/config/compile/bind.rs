@@ -40,6 +40,7 @@ impl Report<'_> {
         let Some(only) = &table.v6only else { return addr };
         match addr {
             ListenAddr::Tcp(socket) if socket.is_ipv6() && only.value => ListenAddr::Tcp(socket),
+            ListenAddr::Zoned(_) if only.value => addr,
             ListenAddr::Tcp(socket) if socket.is_ipv6() && socket.ip().is_unspecified() => {
                 ListenAddr::DualStack(socket.port())
             }

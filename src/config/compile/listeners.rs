@@ -110,6 +110,9 @@ fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec
 /// Whether one socket on each cannot be: the same port, and the same address or every address; the same path or name.
 fn conflict(a: &ListenAddr, b: &ListenAddr) -> bool {
     let (Some(port), Some(other)) = (a.port(), b.port()) else { return a == b };
+    if let (ListenAddr::Zoned(a), ListenAddr::Zoned(b)) = (a, b) {
+        return port != 0 && a == b;
+    }
     let meet =
         |a: IpAddr, b: IpAddr| a.is_ipv4() == b.is_ipv4() && (a == b || a.is_unspecified() || b.is_unspecified());
     port != 0 && port == other && a.ips().any(|a| b.ips().any(|b| meet(a, b)))
@@ -219,6 +222,13 @@ fn report_circles(
                     by_port.get(&server.port())?.iter().find(is_own)?.0
                 }
                 UpstreamAddr::Unix(path) => by_path.get(path.as_path()).copied().filter(|name| is_here(name))?,
+                UpstreamAddr::Zoned(server) => {
+                    let binds =
+                        listeners.iter().flat_map(|(name, listener)| listener.bind.iter().map(move |at| (name, at)));
+                    let mut own =
+                        binds.filter(|(name, at)| is_here(name) && at.addr == ListenAddr::Zoned(server.clone()));
+                    &**own.next()?.0
+                }
                 UpstreamAddr::Host(..) | UpstreamAddr::FullHost(..) | UpstreamAddr::Srv(_) => return None,
             };
             Some((server, name))

@@ -1,8 +1,5 @@
 //! `resolver`: how the names of servers are looked up.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::config::compile::Report;
@@ -53,7 +50,7 @@ fn compile_table(table: &ResolverTable, mode: ResolverMode, report: &mut Report<
             let help = "leave it out for those of /etc/resolv.conf".to_owned();
             report.error(&span(list), "servers names no DNS server", help);
         }
-        *servers = report.parse_all("servers", list).into_iter().map(|DnsServer(addr)| addr).collect();
+        *servers = report.parse_all("servers", list);
     }
     for (key, text, ttl) in [("min_ttl", min, &mut *min_ttl), ("max_ttl", max, &mut *max_ttl)] {
         if let Some(duration) = text.as_ref().and_then(|text| report.duration(key, text)) {
@@ -91,30 +88,6 @@ fn refuse_services(merged: &Merged, section: &In<Resolver>, diagnostics: &mut Ve
         let diagnostic = Diagnostic::new(crate::config::diagnostic::Severity::Error, message).at(source, &text.span);
         let diagnostic = diagnostic.and_at(&section.source, &section.span, "the system's resolver is wanted here");
         diagnostics.push(diagnostic.help("write `host:port`, or `resolver = \"dns\"`".to_owned()));
-    }
-}
-
-/// The address of a DNS server, whose default port is 53.
-struct DnsServer(SocketAddr);
-
-struct NoDnsServer(String);
-
-impl FromStr for DnsServer {
-    type Err = NoDnsServer;
-
-    fn from_str(text: &str) -> Result<Self, NoDnsServer> {
-        let addr = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53)));
-        addr.ok().filter(|addr| addr.port() != 0).map(Self).ok_or_else(|| NoDnsServer(text.to_owned()))
-    }
-}
-
-impl fmt::Display for NoDnsServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is not the address of a DNS server: write `10.0.0.53`, `10.0.0.53:5353` or `[2001:db8::53]:53`",
-            self.0
-        )
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Servers(pub Vec<At<Server>>);
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerTable {
-    /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443`, `unix:/path` or `srv:_https._tcp.app.internal`.
+    /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `[fe80::1%eth0]:8443`, `host:8443`, `unix:/path` or `srv:_https._tcp.app.internal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<At<String>>,
     /// Its share of the connections beside the others, up to 1000. With 0 it takes no new ones, and those that are open go

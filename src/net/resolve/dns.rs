@@ -7,18 +7,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use crate::addr::DnsServer;
 use crate::net::resolve::Target;
 use crate::net::resolve::files::{Files, ResolvConf};
 use crate::net::resolve::question::{Answer, Failure, Kind, Question, Records, Source};
+use crate::net::resolve::runtime::Runtime;
 
 /// Questions at a time. Each has a socket, and names whose servers are silent must not take all of them.
 const MAX_QUESTIONS: usize = 256;
@@ -34,7 +35,7 @@ const PROBE: Duration = Duration::from_millis(200);
 pub(super) struct Dns {
     files: Arc<Files>,
     /// Instead of those of the file, if there are any.
-    own_servers: Vec<SocketAddr>,
+    own_servers: Vec<DnsServer>,
     timeout: Duration,
     clients: Mutex<Option<Clients>>,
     permits: Semaphore,
@@ -48,13 +49,13 @@ struct Clients {
 
 struct Server {
     addr: SocketAddr,
-    client: TokioResolver,
+    client: Resolver<Runtime>,
     /// When it last did not answer, if that was the last that happened.
     silent: Mutex<Option<Instant>>,
 }
 
 impl Dns {
-    pub(super) fn new(files: Arc<Files>, own_servers: Vec<SocketAddr>, timeout: Duration) -> Self {
+    pub(super) fn new(files: Arc<Files>, own_servers: Vec<DnsServer>, timeout: Duration) -> Self {
         Self { files, own_servers, timeout, clients: Mutex::default(), permits: Semaphore::new(MAX_QUESTIONS) }
     }
 
@@ -73,14 +74,14 @@ impl Dns {
     fn connect(&self, resolv: &ResolvConf) -> Result<Arc<[Server]>, Failure> {
         let addresses = if self.own_servers.is_empty() { &resolv.servers } else { &self.own_servers };
         let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-        let server = |addr: &SocketAddr| {
+        let server = |DnsServer { addr, zone }: &DnsServer| {
             let connection = |mut connection: ConnectionConfig| {
                 connection.port = addr.port();
                 connection
             };
             let connections = vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
             let config = ResolverConfig::from_name_servers(vec![NameServerConfig::new(addr.ip(), true, connections)]);
-            let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+            let mut builder = Resolver::builder_with_config(config, Runtime::new(zone.clone()));
             *builder.options_mut() = options(share, resolv.edns0);
             let client = builder.build().map_err(|error| failure(*addr, &error))?;
             Ok(Server { addr: *addr, client, silent: Mutex::default() })

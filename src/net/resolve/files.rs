@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use hickory_resolver::config::NameServerConfig;
 use hickory_resolver::system_conf::parse_resolv_conf;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
+use crate::addr::DnsServer;
 use crate::net::resolve::Addresses;
 
 /// How long what was read is believed without looking.
@@ -67,7 +69,7 @@ pub(super) struct Hosts(HashMap<Box<str>, Addresses>);
 /// How to ask.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ResolvConf {
-    pub(super) servers: Vec<SocketAddr>,
+    pub(super) servers: Vec<DnsServer>,
     /// In lower case, without a dot at the end.
     pub(super) search: Vec<String>,
     pub(super) ndots: usize,
@@ -191,7 +193,7 @@ impl Hosts {
 
 impl Default for ResolvConf {
     fn default() -> Self {
-        let servers = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))];
+        let servers = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into()];
         Self { servers, search: Vec::new(), ndots: 1, edns0: false }
     }
 }
@@ -205,12 +207,18 @@ impl ResolvConf {
         else {
             return Self::default();
         };
+        // The library drops the interface of a link-local address.
+        let zoned: Vec<DnsServer> = zoned_servers(bytes).collect();
+        let server = |server: &NameServerConfig| {
+            let addr = SocketAddr::new(server.ip, PORT);
+            zoned.iter().find(|zoned| zoned.addr == addr).cloned().unwrap_or_else(|| addr.into())
+        };
         let domains = if config.search().is_empty() { config.domain().map(std::slice::from_ref) } else { None };
         let domains = domains.unwrap_or_else(|| config.search());
         let text =
             |domain: &hickory_resolver::proto::rr::Name| domain.to_ascii().trim_matches('.').to_ascii_lowercase();
         Self {
-            servers: config.name_servers().iter().map(|server| SocketAddr::new(server.ip, PORT)).collect(),
+            servers: config.name_servers().iter().map(server).collect(),
             search: domains.iter().map(text).filter(|domain| !domain.is_empty()).collect(),
             ndots: options.ndots,
             edns0: options.edns0,
@@ -224,6 +232,15 @@ impl ResolvConf {
         let itself = |wanted| (wanted == is_first).then(|| name.to_owned()).into_iter();
         itself(true).chain(qualified).chain(itself(false))
     }
+}
+
+/// The lines `nameserver fe80::1%eth0`.
+fn zoned_servers(bytes: &[u8]) -> impl Iterator<Item = DnsServer> {
+    let words = bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+        (words.next()? == "nameserver").then(|| words.next())?
+    });
+    words.filter_map(|word| word.parse().ok()).filter(|server: &DnsServer| server.zone.is_some())
 }
 
 #[cfg(test)]
@@ -265,9 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_one_link_keeps_its_interface() {
+        let text = "nameserver fe80::1%eth0\nnameserver 192.0.2.53\nnameserver\tfe80::1%3 # router\n";
+        let servers = ResolvConf::parse(text.as_bytes()).servers;
+        let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown[..2], ["[fe80::1%eth0]:53", "192.0.2.53:53"]);
+    }
+
+    #[test]
     fn a_file_without_servers_means_the_server_of_this_machine() {
         for text in ["", "search lan\n", "nonsense\n"] {
-            assert_eq!(ResolvConf::parse(text.as_bytes()).servers, ["127.0.0.1:53".parse().unwrap()], "{text:?}");
+            assert_eq!(ResolvConf::parse(text.as_bytes()).servers, ["127.0.0.1".parse().unwrap()], "{text:?}");
         }
         assert_eq!(candidates("search lan\n", "app"), ["app.lan", "app"]);
     }

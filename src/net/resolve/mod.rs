@@ -7,11 +7,12 @@ mod cache;
 mod dns;
 mod files;
 mod question;
+mod runtime;
 mod service;
 mod system;
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use crate::addr::UpstreamAddr;
+use crate::addr::{DnsServer, UpstreamAddr};
 use crate::net::resolve::cache::{Cache, Terms};
 use crate::net::resolve::dns::Dns;
 use crate::net::resolve::files::{Files, ResolvConf, Snapshot};
@@ -59,7 +60,7 @@ pub enum Mode {
     /// hosts(5), and then DNS.
     Dns {
         /// DNS servers, in the order in which they are tried. Those of resolv.conf(5) if there are none.
-        servers: Vec<SocketAddr>,
+        servers: Vec<DnsServer>,
         /// How long an answer holds at least.
         min_ttl: Duration,
         /// And at most.
@@ -361,7 +362,7 @@ impl Active {
             UpstreamAddr::Host(name, _) => self.host(HostName::Short(name.as_str())).await.err(),
             UpstreamAddr::FullHost(name, _) => self.host(HostName::Full(name.as_str())).await.err(),
             UpstreamAddr::Srv(name) => self.services(name.as_str()).await.err(),
-            UpstreamAddr::Socket(_) | UpstreamAddr::Unix(_) => None,
+            UpstreamAddr::Socket(_) | UpstreamAddr::Zoned(_) | UpstreamAddr::Unix(_) => None,
         };
         if let Some(error) = failed {
             warn!(server = %addr, %error, "a server's name cannot be resolved now");
@@ -464,7 +465,7 @@ mod tests {
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut options = Options { timeout, ..Options::default() };
         if let Mode::Dns { servers, .. } = &mut options.mode {
-            servers.push(silent.local_addr().unwrap());
+            servers.push(silent.local_addr().unwrap().into());
         }
         let active = Active::new(options, &dir.path().join("hosts"), &dir.path().join("resolv.conf"));
         (dir, silent, active)

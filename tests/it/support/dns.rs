@@ -52,8 +52,13 @@ type Records = (Vec<Vec<u8>>, u32);
 
 impl Dns {
     pub(crate) fn start() -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The same, at an address of the test's choice.
+    pub(crate) fn start_at(addr: SocketAddr) -> Self {
         let (udp, tcp) = loop {
-            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let udp = UdpSocket::bind(addr).unwrap();
             // Somebody else may have the same port for TCP.
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
                 break (udp, tcp);
