@@ -73,11 +73,11 @@ fn a_server_that_has_moved_is_found_by_the_first_connection_that_misses_it() {
         dns.set(NAME, LONG, &["127.0.0.2"]);
         assert_eq!(ask(&proxy), b"two", "{}", proxy.log());
         assert_eq!(proxy.next_access()["outcome"], "closed");
-        let asked = dns.asked(NAME);
+        let asked = dns.asked_for(NAME, A);
         for _ in 0..10 {
             assert_eq!(ask(&proxy), b"two");
         }
-        assert_eq!(dns.asked(NAME), asked, "the new answer holds");
+        assert_eq!(dns.asked_for(NAME, A), asked, "the new answer holds");
     }
 }
 
@@ -91,7 +91,7 @@ fn of_many_connections_that_miss_a_server_at_once_all_find_it_and_one_asks() {
     assert_eq!(ask(&proxy), b"one");
     one.join().unwrap();
     let _two = Backend::greet_on(two, b"two");
-    let asked = dns.asked(NAME);
+    let asked = dns.asked_for(NAME, A);
     dns.set(NAME, LONG, &["127.0.0.2"]);
     let clients: Vec<TcpStream> = (0..50).map(|_| proxy.connect()).collect();
     for mut client in &clients {
@@ -100,7 +100,7 @@ fn of_many_connections_that_miss_a_server_at_once_all_find_it_and_one_asks() {
     for mut client in clients {
         assert_eq!(read_to_end(&mut client), b"two");
     }
-    assert_eq!(dns.asked(NAME), asked + 2, "one question for each family");
+    assert_eq!(dns.asked_for(NAME, A), asked + 1, "one question");
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn a_server_that_is_down_and_has_not_moved_is_asked_for_once_a_second() {
     for _ in 0..50 {
         assert_eq!(ask(&proxy), alert(80));
     }
-    // Both families at first, and once for each second that has begun since.
-    let most = 2 * (2 + usize::try_from(start.elapsed().as_secs()).unwrap());
-    assert!((4..=most).contains(&dns.asked(NAME)), "{} of {most}", dns.asked(NAME));
+    // At first, and once for each second that has begun since.
+    let most = 2 + usize::try_from(start.elapsed().as_secs()).unwrap();
+    assert!((2..=most).contains(&dns.asked_for(NAME, A)), "{} of {most}", dns.asked_for(NAME, A));
     let log = proxy.log();
     assert!(log.contains("refused") && !log.contains("cannot resolve"), "{log}");
 }
@@ -149,10 +149,10 @@ fn while_dns_is_silent_the_addresses_stay_what_they_were() {
     assert_eq!(ask(&proxy), alert(80));
     proxy.next_access();
     dns.be(Mood::Silent);
-    let asked = dns.asked(NAME);
+    let asked = dns.asked_for(NAME, A);
     proxy.poll_until("it is asked for again", |proxy| {
         assert_eq!(ask(proxy), alert(80));
-        dns.asked(NAME) > asked
+        dns.asked_for(NAME, A) > asked
     });
     let log = proxy.log();
     assert!(!log.contains("cannot resolve"), "{log}");

@@ -141,6 +141,12 @@ impl Dns {
         self.shared.zone.lock().unwrap().questions.iter().filter(|(asked, _)| asked == name).count()
     }
 
+    /// The same for records of one type. Of a name without them that is known for a few seconds only.
+    pub(crate) fn asked_for(&self, name: &str, record: u16) -> usize {
+        let is_it = |(asked, kind): &&(String, u16)| asked == name && *kind == record;
+        self.shared.zone.lock().unwrap().questions.iter().filter(is_it).count()
+    }
+
     /// Waits until it has been asked for this.
     pub(crate) fn wait_until_asked(&self, name: &str, record: u16) {
         let limit = Instant::now() + PATIENCE;

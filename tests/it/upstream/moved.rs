@@ -8,7 +8,7 @@ use snigate::tls::pki::Validity;
 
 use super::{INSIDE, TRUST, assert_no_session, config, copy, corp, site};
 use crate::support::backend::Backend;
-use crate::support::dns::Dns;
+use crate::support::dns::{A, Dns};
 use crate::support::proxy::Proxy;
 use crate::support::tls::server;
 
@@ -51,7 +51,7 @@ fn a_server_whose_address_is_somebody_elses_now_is_found_by_the_connection_that_
         let servers = format!("{INSIDE}:{port}");
         let config = config(&[&servers], &corp(), &format!("{TRUST}{}", dns.table()));
         let mut proxy = Proxy::start_in(copy(&dir), &config);
-        dns.wait_until_asked(INSIDE, crate::support::dns::A);
+        dns.wait_until_asked(INSIDE, A);
         // The answer of that time may be on its way still; the clients of this upstream wait for it.
         let before = site.ask(&proxy, b"the question");
         assert!(before.is_err() && somebody_else.accepted() > 0, "nobody has moved yet");
@@ -61,9 +61,9 @@ fn a_server_whose_address_is_somebody_elses_now_is_found_by_the_connection_that_
         proxy.poll_until("it is found", |proxy| {
             site.ask(proxy, b"the question").is_ok_and(|answer| answer == b"the question")
         });
-        let (met, asked) = (somebody_else.accepted(), dns.asked(INSIDE));
+        let (met, asked) = (somebody_else.accepted(), dns.asked_for(INSIDE, A));
         assert_eq!(site.ask(&proxy, b"the question").unwrap(), b"the question");
-        assert_eq!((somebody_else.accepted(), dns.asked(INSIDE)), (met, asked), "the new answer holds");
+        assert_eq!((somebody_else.accepted(), dns.asked_for(INSIDE, A)), (met, asked), "the new answer holds");
         assert!(right.accepted() >= 2);
     }
 }
