@@ -8,6 +8,7 @@ mod error;
 mod extensions;
 mod kinds;
 mod numbers;
+mod packed;
 
 use std::borrow::Cow;
 use std::iter;
@@ -15,16 +16,22 @@ use std::iter;
 pub use body::{ClientHello, RequestedName};
 pub use error::{HelloError, Malformed};
 pub use numbers::Numbers;
+use packed::Packed;
 
 /// Collects what a client sends until that holds a whole ClientHello.
 ///
-/// Every byte is kept as it came, to be sent on to whoever answers the client. A hello has at most 64 KiB, which are
-/// 384 KiB on the wire if each byte comes in a record of its own.
+/// Every byte is kept, to be sent on as it came to whoever answers the client. A hello has at most 64 KiB, which are
+/// 384 KiB on the wire if each byte comes in a record of its own; until it is whole it takes no more memory than three times
+/// what there is of it, and some kilobytes.
 #[derive(Debug, Default)]
 pub struct HelloParser {
+    /// Records that came before `received`.
+    packed: Packed,
     received: Vec<u8>,
     /// Where the header of the record that is being read begins in `received`.
     record: usize,
+    /// How many records are whole in `received`.
+    records: usize,
     /// How many bytes of that record's content were counted already.
     counted: usize,
     message: Message,
@@ -60,6 +67,10 @@ impl HelloParser {
         if let State::Refused(error) = self.state {
             return Err(error);
         }
+        // By a quarter, where a vector would take twice as much.
+        if self.received.capacity() - self.received.len() < bytes.len() {
+            self.received.reserve_exact(bytes.len().max(self.received.len() / 4));
+        }
         self.received.extend_from_slice(bytes);
         if let State::Complete = self.state {
             return Ok(None);
@@ -67,27 +78,51 @@ impl HelloParser {
         let verdict = self.read();
         match verdict {
             Ok(Some(_)) => self.state = State::Complete,
-            Ok(None) => {}
+            Ok(None) => self.pack(),
             Err(error) => self.state = State::Refused(error),
         }
         verdict
     }
 
-    /// Every byte fed so far, in order, up to and including the call that returned an error.
+    /// The bytes fed so far that are kept as they came: all of them, unless there are thousands in tiny records.
     #[must_use]
     pub fn received(&self) -> &[u8] {
         &self.received
     }
 
-    /// What [`received`](Self::received) shows, for replay.
+    /// How many bytes were fed so far, up to and including the call that returned an error.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.packed.length() + self.received.len()
+    }
+
+    /// How much memory the bytes take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.packed.size() + self.received.capacity()
+    }
+
+    /// Every byte fed so far, in order, for replay.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        self.received
+        self.packed.unpack(self.received)
+    }
+
+    /// Puts away the records that are whole, where their headers are most of them.
+    fn pack(&mut self) {
+        if packed::is_worth_it(self.record, self.records) {
+            self.packed.push(self.received.get(..self.record).unwrap_or_default(), self.records);
+            self.received.drain(..self.record);
+            self.received.shrink_to_fit();
+            (self.record, self.records) = (0, 0);
+        }
     }
 
     fn read(&mut self) -> Result<Option<ClientHello>, HelloError> {
         match *self.received.as_slice() {
             [] | [HANDSHAKE] | [HANDSHAKE, 3, ..] => {}
+            // It has begun like a hello.
+            _ if !self.packed.is_empty() => {}
             [CHANGE_CIPHER_SPEC | APPLICATION_DATA | HEARTBEAT] => return Ok(None),
             [kind @ (CHANGE_CIPHER_SPEC | APPLICATION_DATA | HEARTBEAT), 3, ..] => {
                 return Err(Malformed::Preceded(kind).into());
@@ -96,7 +131,7 @@ impl HelloParser {
             _ => return Err(HelloError::NotTls),
         }
         let Some(end) = self.scan()? else { return Ok(None) };
-        let message = join(self.received.get(..end).unwrap_or_default());
+        let message = self.packed.join(join(self.received.get(..end).unwrap_or_default()));
         let body = message.get(Message::HEADER..).unwrap_or_default();
         Ok(Some(ClientHello::parse(body)?))
     }
@@ -116,6 +151,7 @@ impl HelloParser {
                 return Ok(None);
             }
             self.record += Record::HEADER + record.length;
+            self.records += 1;
             self.counted = 0;
             if length == Some(self.message.taken) {
                 return Ok(Some(self.record));

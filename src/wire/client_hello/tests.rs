@@ -375,3 +375,47 @@ fn a_hello_in_many_records_is_reframed_and_what_follows_it_stays() {
     assert_eq!(reframe(whole.clone()), whole);
     assert_eq!(reframe(b"GET / HTTP/1.1".to_vec()), b"GET / HTTP/1.1");
 }
+
+#[test]
+fn a_hello_takes_no_more_memory_than_three_times_what_there_is_of_it_however_it_is_cut() {
+    let message = HelloBuilder::named("a.example").extension(21, &[0; 60_000]).message();
+    let by_turns = |at: usize| if at.is_multiple_of(2) { 1 } else { 3 };
+    for (size, version) in [(1, by_turns as fn(usize) -> u8), (1, |_| 3), (2, by_turns), (4, by_turns), (9, |_| 1)] {
+        let record = |(at, content): (usize, &[u8])| {
+            [&[22, 3, version(at), 0, u8::try_from(content.len()).unwrap()], content].concat()
+        };
+        let wire: Vec<u8> = message.chunks(size).enumerate().flat_map(record).collect();
+        for piece in [1000, 40_000] {
+            let mut parser = HelloParser::new();
+            let mut fed = 0;
+            let (last, pieces) = {
+                let mut all: Vec<&[u8]> = wire.chunks(piece).collect();
+                (all.pop().unwrap(), all)
+            };
+            for bytes in pieces {
+                assert_eq!(parser.feed(bytes), Ok(None));
+                fed += bytes.len();
+                let most = 3 * (fed * size / (size + 5)) + 8192;
+                assert!(parser.size() <= most, "{} of {fed} bytes by {size} take {}", most, parser.size());
+                assert_eq!(parser.length(), fed);
+            }
+            assert!(parser.feed(last).unwrap().is_some(), "by {size}");
+            assert!(parser.into_bytes() == wire, "by {size} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn what_breaks_the_rules_behind_thousands_of_records_is_what_it_is_anywhere() {
+    let message = HelloBuilder::named("a.example").extension(21, &[0; 20_000]).message();
+    for (wrong, expected) in [
+        (&[23][..], Malformed::Interrupted(23)),
+        (b"GET", Malformed::Interrupted(b'G')),
+        (&[22, 2, 0], Malformed::RecordVersion(0x0200)),
+        (&[22, 3, 1, 0, 0], Malformed::EmptyRecord),
+    ] {
+        let mut parser = HelloParser::new();
+        assert_eq!(parser.feed(&in_records(&message[..10_000], 1)), Ok(None));
+        assert_eq!(parser.feed(wrong), Err(expected.into()), "{wrong:?}");
+    }
+}
