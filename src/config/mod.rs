@@ -27,6 +27,7 @@ use crate::config::trust::Trusts;
 use crate::net::{Access, Liveness, resolve};
 use crate::proxy::{Limits, OnRemove};
 use crate::relay;
+use crate::relay::OnTruncation;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
 use crate::telemetry;
@@ -102,6 +103,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What becomes of its connections when a reload removes it.
     pub on_remove: OnRemove,
+    /// What a server without TLS learns of a client whose TLS ends without `close_notify`.
+    pub on_truncation: OnTruncation,
 }
 
 /// What a route does.

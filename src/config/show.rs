@@ -12,6 +12,7 @@ use crate::config::trust::Trust;
 use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::net::Access;
 use crate::proxy::OnRemove;
+use crate::relay::OnTruncation;
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Dates, Depth, Expired, MinVersion, Unknown, Verification};
 use crate::upstream::{self, Ejection, Health, HealthKind, ServerOptions};
@@ -66,6 +67,10 @@ impl Config {
         if let Action::Terminate { tls, certificates, .. } = &route.action {
             shown.tls = Some(At::from(tls.to_string()));
             shown.certificates = Some(list(certificates));
+            shown.on_truncation = Some(At::from(match route.on_truncation {
+                OnTruncation::Close => file::OnTruncation::Close,
+                OnTruncation::Reset => file::OnTruncation::Reset,
+            }));
         }
         if !matches!(route.action, Action::Reject) {
             shown.on_remove = Some(At::from(match route.on_remove {
@@ -143,6 +148,9 @@ impl From<&Listener> for file::Listener {
             max_connections: limits.max_connections.map(At::from),
             max_pending: Some(At::from(limits.max_pending)),
             pending_per_source: limits.pending_per_source.map(At::from),
+            max_pending_bytes: Some(At::from(limits.max_pending_bytes)),
+            connections_per_source: limits.connections_per_source.map(At::from),
+            max_handshakes: Some(At::from(limits.max_handshakes)),
             rate_per_source: rate.map(At::from),
             timeouts: Some(file::ListenerTimeouts { hello: duration(*hello_timeout) }),
         }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::proxy::limits::{Evicted, Limit, Limits, Rates, Source, Waiting};
+use crate::proxy::handshakes::Handshakes;
+use crate::proxy::limits::{Evicted, Limit, Limits, Open, Rates, Source, Waiting};
 
 /// What is counted of one listener. It outlives reloads.
 #[derive(Debug)]
@@ -13,13 +14,23 @@ pub struct Gate {
     open: AtomicU32,
     waiting: Mutex<Waiting>,
     rates: Mutex<Rates>,
+    sources: Mutex<Open>,
+    /// TLS handshakes that are under way.
+    pub(super) handshakes: Handshakes,
     /// What [`Rates`] counts time from.
     start: Instant,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { open: AtomicU32::new(0), waiting: Mutex::default(), rates: Mutex::default(), start: Instant::now() }
+        Self {
+            open: AtomicU32::new(0),
+            waiting: Mutex::default(),
+            rates: Mutex::default(),
+            sources: Mutex::default(),
+            handshakes: Handshakes::default(),
+            start: Instant::now(),
+        }
     }
 }
 
@@ -43,6 +54,8 @@ pub(super) struct Ticket {
     gate: Arc<Gate>,
     /// Its slot among those that have not been routed.
     slot: Option<u32>,
+    /// Whose connections it is counted among, where those are limited. Boxed, like all that few listeners have.
+    source: Option<Box<Source>>,
 }
 
 impl Ticket {
@@ -50,11 +63,30 @@ impl Ticket {
     pub(super) fn new(gate: &Arc<Gate>, limits: &Limits, source: Option<Source>) -> Result<Self, Limit> {
         gate.judge_rate(limits, source)?;
         let open = gate.open.fetch_add(1, Ordering::Relaxed);
-        let ticket = Self { gate: Arc::clone(gate), slot: None };
+        let mut ticket = Self { gate: Arc::clone(gate), slot: None, source: None };
         match limits.max_connections {
-            Some(most) if open >= most => Err(Limit::MaxConnections(most)),
-            _ => Ok(ticket),
+            Some(most) if open >= most => return Err(Limit::MaxConnections(most)),
+            _ => ticket.count(limits, source)?,
         }
+        Ok(ticket)
+    }
+
+    /// Counts the connection among those of its source, if they are limited.
+    fn count(&mut self, limits: &Limits, source: Option<Source>) -> Result<(), Limit> {
+        let (Some(most), Some(source)) = (limits.connections_per_source, source) else { return Ok(()) };
+        lock(&self.gate.sources).enter(source, most)?;
+        self.source = Some(Box::new(source));
+        Ok(())
+    }
+
+    /// The connection holds so many bytes of a hello that is not whole: who has to go for them.
+    pub(super) fn hold(&self, bytes: u32, limits: &Limits) -> Vec<Evicted> {
+        self.slot.map_or_else(Vec::new, |slot| lock(&self.gate.waiting).hold(slot, bytes, limits))
+    }
+
+    /// What counts the handshakes of the listener.
+    pub(super) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// From now on the connection waits to be routed: who has to go for it.
@@ -73,9 +105,12 @@ impl Ticket {
     ///
     /// # Errors
     ///
-    /// When the source connects too often.
+    /// When the source connects too often, or has too many connections.
     pub(super) fn source(&mut self, limits: &Limits, source: Source) -> Result<Option<Evicted>, Limit> {
         self.gate.judge_rate(limits, Some(source))?;
+        if self.source.is_none() {
+            self.count(limits, Some(source))?;
+        }
         Ok(self.slot.and_then(|slot| lock(&self.gate.waiting).attach(slot, source, limits)))
     }
 
@@ -94,6 +129,9 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // It has no say any more.
         let _ = self.routed();
+        if let Some(source) = self.source.take() {
+            lock(&self.gate.sources).leave(*source);
+        }
         self.gate.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

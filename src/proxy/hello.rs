@@ -16,14 +16,19 @@ use crate::proxy::Error;
 use crate::wire::proxy_header::is_recognisable;
 use crate::wire::{ClientHello, HelloError, HelloParser, Preamble};
 
-/// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all the way.
+/// The first bytes of a hello that is not whole do not count: as many connections as may wait may have these.
+const FREE: usize = 4096;
+
+/// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all the way, and `hold` is told
+/// of the memory that they take meanwhile, as far as it counts.
 pub(super) async fn read(
     stream: &mut Transport,
     deadline: Instant,
     received: &mut u64,
+    hold: impl Fn(usize),
 ) -> Result<(ClientHello, Vec<u8>), Error> {
     let mut parser = HelloParser::new();
-    let hello = timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, cx))).await;
+    let hello = timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, &hold, cx))).await;
     take(hello.ok(), parser, received)
 }
 
@@ -33,11 +38,12 @@ pub(super) async fn read_behind(
     stream: &mut Transport,
     deadline: Instant,
     received: &mut u64,
+    hold: impl Fn(usize),
 ) -> Result<(ClientHello, Vec<u8>), Error> {
     let mut parser = HelloParser::new();
     let fed = if behind.is_empty() { Ok(None) } else { parser.feed(behind).map_err(Error::Hello) };
     let hello = match fed {
-        Ok(None) => timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, cx))).await.ok(),
+        Ok(None) => timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, &hold, cx))).await.ok(),
         Ok(Some(hello)) => Some(Ok(hello)),
         Err(error) => Some(Err(error)),
     };
@@ -50,7 +56,7 @@ fn take(
     parser: HelloParser,
     received: &mut u64,
 ) -> Result<(ClientHello, Vec<u8>), Error> {
-    *received = parser.received().len() as u64;
+    *received = parser.length() as u64;
     match hello {
         Some(Ok(hello)) => Ok((hello, parser.into_bytes())),
         Some(Err(Error::Hello(HelloError::NotTls))) if is_recognisable(parser.received()) => {
@@ -58,7 +64,7 @@ fn take(
         }
         Some(Err(Error::Hello(HelloError::NotTls))) => Err(Error::OtherProtocol(Preamble::of(parser.received()))),
         Some(Err(error)) => Err(error),
-        None if parser.received().is_empty() => Err(Error::Silent),
+        None if parser.length() == 0 => Err(Error::Silent),
         None => Err(Error::HelloTimeout),
     }
 }
@@ -66,12 +72,15 @@ fn take(
 fn poll_hello(
     stream: &mut Transport,
     parser: &mut HelloParser,
+    hold: &impl Fn(usize),
     cx: &mut Context<'_>,
 ) -> Poll<Result<ClientHello, Error>> {
     loop {
+        let held = parser.size();
         let fed = ready!(with_scratch(|scratch| poll_feed(stream, parser, scratch, cx)));
         match fed {
             Ok(Some(hello)) => return Poll::Ready(Ok(hello)),
+            Ok(None) if parser.size() > FREE && parser.size() != held => hold(parser.size()),
             Ok(None) => {}
             Err(error) => return Poll::Ready(Err(error)),
         }
@@ -87,7 +96,7 @@ fn poll_feed(
     let mut scratch = ReadBuf::new(scratch);
     let read: io::Result<()> = ready!(Pin::new(stream).poll_read(cx, &mut scratch));
     Poll::Ready(match read {
-        Err(_) | Ok(()) if scratch.filled().is_empty() && parser.received().is_empty() => Err(Error::Silent),
+        Err(_) | Ok(()) if scratch.filled().is_empty() && parser.length() == 0 => Err(Error::Silent),
         Err(error) => Err(Error::HelloRead(error)),
         Ok(()) if scratch.filled().is_empty() => Err(Error::IncompleteHello),
         Ok(()) => parser.feed(scratch.filled()).map_err(Error::Hello),

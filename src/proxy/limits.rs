@@ -3,9 +3,11 @@
 //! Here is the logic alone: no clock, no lock, no task. All of it takes the same time however many connections wait.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -24,16 +26,45 @@ pub struct Limits {
     pub pending_per_source: Option<u32>,
     /// New connections of one source. What exceeds it is refused.
     pub rate_per_source: Option<Rate>,
+    /// Open connections of one source. At this many a new one of it is refused.
+    pub connections_per_source: Option<u32>,
+    /// Bytes that connections hold together whose hello is not whole and takes more than a few kilobytes. At this many the
+    /// oldest of them gives way.
+    pub max_pending_bytes: u32,
+    /// TLS handshakes that are under way. At this many a new one waits for its turn.
+    pub max_handshakes: u32,
 }
 
 impl Limits {
     /// Connections that have not been routed, where nothing is said about them. They take some 30 MiB then.
     pub const MAX_PENDING: u32 = 10_000;
+
+    /// The bytes that they may hold of large hellos, where nothing is said about them.
+    pub const MAX_PENDING_BYTES: u32 = 64 << 20;
+
+    /// TLS handshakes for each processor, where nothing is said about them. They take some 20 MiB, and a processor some
+    /// hundred milliseconds.
+    pub const HANDSHAKES_PER_PROCESSOR: u32 = 1024;
+
+    /// TLS handshakes, where nothing is said about them.
+    #[must_use]
+    pub fn usual_handshakes() -> u32 {
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::HANDSHAKES_PER_PROCESSOR.saturating_mul(u32::try_from(processors).unwrap_or(u32::MAX))
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: None, max_pending: Self::MAX_PENDING, pending_per_source: None, rate_per_source: None }
+        Self {
+            max_connections: None,
+            max_pending: Self::MAX_PENDING,
+            pending_per_source: None,
+            rate_per_source: None,
+            connections_per_source: None,
+            max_pending_bytes: Self::MAX_PENDING_BYTES,
+            max_handshakes: Self::HANDSHAKES_PER_PROCESSOR,
+        }
     }
 }
 
@@ -98,6 +129,18 @@ pub enum Limit {
     /// See [`Limits::rate_per_source`].
     #[error("rate_per_source: {0} connects too often")]
     RatePerSource(Source),
+    /// See [`Limits::connections_per_source`].
+    #[error("connections_per_source = {0}: {1} has as many")]
+    ConnectionsPerSource(u32, Source),
+    /// See [`Limits::max_pending_bytes`].
+    #[error("max_pending_bytes = {0}: the oldest of those that hold any gave way")]
+    MaxPendingBytes(u32),
+    /// See [`Limits::max_handshakes`]: it waited for its turn until its time was over.
+    #[error("max_handshakes = {0}: none of them ended in time")]
+    MaxHandshakes(u32),
+    /// See [`Limits::max_handshakes`]: it did not get on.
+    #[error("max_handshakes = {0}: it took longer than a second, and others waited")]
+    SlowHandshake(u32),
 }
 
 /// A connection that has to go, and why.
@@ -111,6 +154,10 @@ pub(super) struct Waiting {
     slots: Vec<Slot>,
     free: Vec<u32>,
     all: List,
+    /// Those that hold bytes which count, the one that began to first.
+    holding: List,
+    /// How many these are.
+    bytes: u64,
     /// Those whose source is counted.
     sources: HashMap<Source, List>,
 }
@@ -119,13 +166,16 @@ pub(super) struct Waiting {
 struct Slot {
     id: u64,
     source: Option<Source>,
-    /// In the list of all, and in that of the source.
-    links: [Link; 2],
+    /// In the list of all, in that of the source, and in that of those that hold bytes.
+    links: [Link; 3],
+    /// The bytes it holds, as far as they count.
+    bytes: u32,
     lost: Option<Limit>,
 }
 
 const ALL: usize = 0;
 const SOURCE: usize = 1;
+const HOLDING: usize = 2;
 
 /// Slots, the oldest first.
 #[derive(Clone, Copy, Debug)]
@@ -165,7 +215,7 @@ impl Waiting {
         if evicted.is_none() && self.all.len >= limits.max_pending {
             evicted = self.evict(self.all.head, Limit::MaxPending(limits.max_pending));
         }
-        let new = Slot { id, source: None, links: [Link { before: NONE, after: NONE }; 2], lost: None };
+        let new = Slot { id, source: None, links: [Link { before: NONE, after: NONE }; 3], bytes: 0, lost: None };
         let at = match self.free.pop() {
             Some(at) => {
                 self.slots[at as usize] = new;
@@ -192,6 +242,26 @@ impl Waiting {
         limits.pending_per_source?;
         let evicted = self.make_room(source, limits);
         self.count(at, source);
+        evicted
+    }
+
+    /// A connection holds so many bytes, which count: who has to go for them.
+    pub(super) fn hold(&mut self, at: u32, bytes: u32, limits: &Limits) -> Vec<Evicted> {
+        let Slot { bytes: before, lost: None, .. } = self.slots[at as usize] else { return Vec::new() };
+        self.slots[at as usize].bytes = bytes;
+        self.bytes = self.bytes - u64::from(before) + u64::from(bytes);
+        if before == 0 && bytes > 0 {
+            let mut holding = self.holding;
+            self.append(HOLDING, &mut holding, at);
+            self.holding = holding;
+        }
+        let most = limits.max_pending_bytes;
+        let mut evicted = Vec::new();
+        while self.bytes > u64::from(most)
+            && let Some(oldest) = self.evict(self.holding.head, Limit::MaxPendingBytes(most))
+        {
+            evicted.push(oldest);
+        }
         evicted
     }
 
@@ -245,6 +315,13 @@ impl Waiting {
         let mut all = self.all;
         self.take_out(ALL, &mut all, at);
         self.all = all;
+        let bytes = std::mem::take(&mut self.slots[at as usize].bytes);
+        if bytes > 0 {
+            self.bytes -= u64::from(bytes);
+            let mut holding = self.holding;
+            self.take_out(HOLDING, &mut holding, at);
+            self.holding = holding;
+        }
         let Some(source) = self.slots[at as usize].source.take() else { return };
         let Some(mut list) = self.sources.get(&source).copied() else { return };
         self.take_out(SOURCE, &mut list, at);
@@ -276,6 +353,35 @@ impl Waiting {
             None => list.tail = before,
         }
         list.len -= 1;
+    }
+}
+
+/// How many connections sources have open, of those that have any.
+#[derive(Debug, Default)]
+pub(super) struct Open(HashMap<Source, u32>);
+
+impl Open {
+    /// Counts one more, unless there are `most` already.
+    pub(super) fn enter(&mut self, source: Source, most: u32) -> Result<(), Limit> {
+        let count = self.0.entry(source).or_default();
+        if *count >= most {
+            return Err(Limit::ConnectionsPerSource(most, source));
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// One that was counted has ended.
+    pub(super) fn leave(&mut self, source: Source) {
+        if let Entry::Occupied(mut count) = self.0.entry(source) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        if self.0.is_empty() && self.0.capacity() > KEPT {
+            self.0 = HashMap::new();
+        }
     }
 }
 
@@ -391,6 +497,55 @@ mod tests {
         assert_eq!(waiting.attach(slots[0], a, &limits), Some((2, Limit::PendingPerSource(1, a))));
         assert_eq!(waiting.attach(slots[1], a, &limits), None, "it is about to go");
         assert_eq!(waiting.len(), 2);
+    }
+
+    #[test]
+    fn the_oldest_that_hold_bytes_give_way_to_bytes_and_nobody_else_does() {
+        let mut waiting = Waiting::default();
+        let limits = Limits { max_pending_bytes: 100, ..limits(9, None) };
+        let slots: Vec<u32> = (1..=5).map(|id| waiting.push(id, None, &limits).0).collect();
+        for (at, bytes, gone) in [
+            (1, 30, &[][..]),
+            (3, 40, &[]),
+            (1, 60, &[]),
+            // 2 and 4 hold any, 1, 3 and 5 do not.
+            (2, 1, &[2]),
+            (4, 99, &[4]),
+            (1, 1000, &[]),
+            (4, 101, &[3, 5]),
+        ] {
+            let evicted = waiting.hold(slots[at], bytes, &limits);
+            assert_eq!(evicted.iter().map(|(id, _)| *id).collect::<Vec<_>>(), gone, "{bytes} of {at}");
+            assert!(evicted.iter().all(|(_, limit)| *limit == Limit::MaxPendingBytes(100)));
+        }
+        assert_eq!((waiting.len(), waiting.bytes), (1, 0));
+        assert_eq!(waiting.remove(slots[1]), Some(Limit::MaxPendingBytes(100)));
+        assert_eq!(waiting.remove(slots[0]), None);
+    }
+
+    #[test]
+    fn who_is_routed_holds_nothing_any_more() {
+        let mut waiting = Waiting::default();
+        let limits = Limits { max_pending_bytes: 100, ..limits(9, None) };
+        for id in 0..20 {
+            let slot = waiting.push(id, None, &limits).0;
+            assert_eq!(waiting.hold(slot, 60, &limits), []);
+            assert_eq!(waiting.remove(slot), None);
+        }
+        assert_eq!(waiting.bytes, 0);
+    }
+
+    #[test]
+    fn a_source_has_as_many_connections_as_it_may_and_leaves_nothing_behind() {
+        let (a, b) = (source("192.0.2.1"), source("2001:db8::1"));
+        let mut open = Open::default();
+        assert_eq!((open.enter(a, 2), open.enter(a, 2)), (Ok(()), Ok(())));
+        assert_eq!(open.enter(a, 2), Err(Limit::ConnectionsPerSource(2, a)));
+        assert_eq!(open.enter(b, 2), Ok(()));
+        open.leave(a);
+        assert_eq!(open.enter(a, 2), Ok(()));
+        [a, a, b].into_iter().for_each(|source| open.leave(source));
+        assert!(open.0.is_empty());
     }
 
     #[test]

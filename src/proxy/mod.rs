@@ -4,6 +4,7 @@ mod accept;
 mod connections;
 mod error;
 mod gate;
+mod handshakes;
 mod header;
 mod hello;
 mod introduce;

@@ -107,7 +107,11 @@ async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -
         // Boxed, because few connections come through another proxy.
         Box::pin(read_proxied(&port, client, deadline, session)).await?
     } else {
-        hello::read(client, deadline, &mut session.record.received).await?
+        let mut received = 0;
+        let hold = |bytes| session.hold(bytes, &port.listener.load().limits);
+        let read = hello::read(client, deadline, &mut received, hold).await;
+        session.record.received = received;
+        read?
     };
     let listener = port.listener.load();
     if header::is_due(&listener.proxies, peer) != session.is_proxy {
@@ -131,6 +135,9 @@ async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -
         return Err(if is_validation { Error::NoValidationRoute(name()) } else { Error::NoRoute });
     };
     session.matched(&route).map_err(Error::Limit)?;
+    if let Action::Terminate(..) = route.action {
+        session.gate().handshakes.limit(listener.limits.max_handshakes);
+    }
     Ok((route, preface))
 }
 
@@ -151,7 +158,11 @@ async fn read_proxied(
             session.speaks_for(&port.listener.load().limits).map_err(Error::Limit)?;
         }
     }
-    hello::read_behind(&behind, client, deadline, &mut session.record.received).await
+    let mut received = 0;
+    let hold = |bytes| session.hold(bytes, &port.listener.load().limits);
+    let read = hello::read_behind(&behind, client, deadline, &mut received, hold).await;
+    session.record.received = received;
+    read
 }
 
 fn remember(hello: ClientHello, session: &mut Session) {
@@ -253,8 +264,17 @@ async fn handshake(
         return None;
     };
     let start = Instant::now();
-    let handshake = choice.accept(client, preface, name.as_ref());
-    let accepted = timeout_at(Instant::now() + route.handshake_timeout, handshake).await;
+    let deadline = start + route.handshake_timeout;
+    let handshakes = &session.gate().handshakes;
+    let limit = |limit: fn(u32) -> Limit| limit(u32::try_from(handshakes.most()).unwrap_or(u32::MAX));
+    let slow = |id| session.place.connections().cut(id, crate::proxy::error::limited(&limit(Limit::SlowHandshake)));
+    let Some(underway) = handshakes.begin(session.id(), deadline, slow).await else {
+        let limit = limit(Limit::MaxHandshakes);
+        session.end(Error::Limit(limit).ending());
+        return None;
+    };
+    let accepted = timeout_at(deadline, choice.accept(client, preface, name.as_ref())).await;
+    drop(underway);
     session.record.handshake = Some(start.elapsed());
     match accepted {
         Ok(Ok(accepted)) => {

@@ -8,7 +8,7 @@ use crate::addr::ClientAddr;
 use crate::proxy::connections::Place;
 use crate::proxy::gate::Ticket;
 use crate::proxy::limits::Evicted;
-use crate::proxy::{Connections, Limit, Limits, Listener, Route, Source};
+use crate::proxy::{Connections, Gate, Limit, Limits, Listener, Route, Source};
 use crate::relay::Meter;
 use crate::telemetry::{Ending, Outcome, Party, Record};
 use crate::tls::Signatures;
@@ -71,11 +71,23 @@ impl Session {
         }
     }
 
+    /// The connection holds so many bytes of a hello that is not whole, and others may have to go for them.
+    pub(super) fn hold(&self, bytes: usize, limits: &Limits) {
+        for (id, limit) in self.ticket.hold(u32::try_from(bytes).unwrap_or(u32::MAX), limits) {
+            self.place.connections().cut(id, crate::proxy::error::limited(&limit));
+        }
+    }
+
+    /// What counts the handshakes of the listener.
+    pub(super) fn gate(&self) -> &Arc<Gate> {
+        self.ticket.gate()
+    }
+
     /// A header has told whose the connection is: it counts as that client's from now on, and another one may have to go.
     ///
     /// # Errors
     ///
-    /// When that client connects too often.
+    /// When that client connects too often, or has too many connections.
     pub(super) fn speaks_for(&mut self, limits: &Limits) -> Result<(), Limit> {
         let Some(source) = Source::of(self.record.client) else { return Ok(()) };
         let evicted = self.ticket.source(limits, source)?;

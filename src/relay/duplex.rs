@@ -10,7 +10,7 @@ use tokio::time::Sleep;
 use crate::net::Stream;
 use crate::relay::flow::{End, Ends, Fault, Flow};
 use crate::relay::watch::{Alarm, Waits, Watch};
-use crate::relay::{Error, Meter, Options, Side, ending};
+use crate::relay::{Error, Meter, OnTruncation, Options, Side, ending};
 use crate::wire::FirstAlert;
 
 /// The state of a relay.
@@ -145,15 +145,17 @@ impl<'a> Duplex<'a> {
     /// Polls the flow that comes from this side.
     fn poll_flow(&mut self, cx: &mut Context<'_>, from: Side) -> Poll<Result<(), Fault>> {
         let side = from;
-        let Self { client, upstream, meter, up, down, first_end, answer, .. } = self;
+        let Self { client, upstream, meter, options, up, down, first_end, answer, .. } = self;
         // Where snigate ends TLS, what looks like an alert is the server's data.
         let mut first = (side == Side::Server && !answer.is_decided() && !client.is_tls()).then_some(answer);
         let (flow, back, from, to, moved, truncated) = match side {
             Side::Client => (up, down, client, upstream, &mut meter.received, &mut meter.client_truncated),
             Side::Server => (down, up, upstream, client, &mut meter.sent, &mut meter.server_truncated),
         };
-        let polled =
-            flow.poll(cx, &mut Ends { from, to, last: back.is_finished(), first: first.as_deref_mut() }, moved);
+        // The end of a stream to a server that speaks TLS lacks its close_notify, too.
+        let strict = side == Side::Client && options.on_truncation == OnTruncation::Reset && !to.is_tls();
+        let last = back.is_finished();
+        let polled = flow.poll(cx, &mut Ends { from, to, last, strict, first: first.as_deref_mut() }, moved);
         if let Some(answer) = first {
             meter.alert = answer.alert();
         }
@@ -166,7 +168,13 @@ impl<'a> Duplex<'a> {
 
     /// Finds out who is gone, and what is under way to the one who is not.
     fn begin_abort(&mut self, from: Side, fault: Fault) -> Box<Abort> {
+        // What is left of a stream that was cut off must not arrive like the end of a whole one.
+        let is_truncated = matches!(fault, Fault::Truncated);
         let (by, error) = match fault {
+            Fault::Truncated => {
+                self.flow(from).cut();
+                (from, io::ErrorKind::ConnectionAborted.into())
+            }
             Fault::Read(error) => {
                 self.flow(from).cut();
                 (from, error)
@@ -189,7 +197,7 @@ impl<'a> Duplex<'a> {
         let other = by.other();
         let heard = self.flow(other).end().is_some();
         self.flow(other).abandon();
-        let owed = self.flow(by).is_holding() || ending::is_queued(self.stream(other));
+        let owed = !is_truncated && (self.flow(by).is_holding() || ending::is_queued(self.stream(other)));
         let (mark, error) = (self.moved(by), Error::new(by, error));
         Box::new(Abort { by, error, mark, owed, delivered: false, queued: 0, acknowledged: 0, heard })
     }

@@ -31,6 +31,8 @@ pub(super) struct Ends<'a> {
     pub(super) to: &'a mut Stream,
     /// Both streams are closed as soon as this flow is over, so that a FIN of its own would be a wasted system call.
     pub(super) last: bool,
+    /// An end without `close_notify` is an abort.
+    pub(super) strict: bool,
     /// Looks at the first bytes, as long as they may be an alert.
     pub(super) first: Option<&'a mut FirstAlert>,
 }
@@ -44,6 +46,8 @@ pub(super) enum Fault {
     Gone(io::Error),
     /// The receiver takes no more.
     Write(io::Error),
+    /// The sender ended without `close_notify`, where that is an abort.
+    Truncated,
 }
 
 /// How the sender ended.
@@ -87,6 +91,7 @@ impl Flow {
             ready!(self.poll_drain(cx, ends.to, moved)).map_err(Fault::Write)?;
             match self.state {
                 State::Done(_) => return Poll::Ready(Ok(())),
+                State::Ended(End::Truncated) if ends.strict => return Poll::Ready(Err(Fault::Truncated)),
                 State::Ended(end) => {
                     ready!(poll_finish(cx, ends, end)).map_err(Fault::Write)?;
                     self.state = State::Done(end);

@@ -74,6 +74,19 @@ pub struct Options {
     pub half_close: Option<Duration>,
     /// How the kernel finds out that a side is gone, of a relay that lasts.
     pub liveness: Liveness,
+    /// What a server without TLS learns of a client whose TLS ended without `close_notify`.
+    pub on_truncation: OnTruncation,
+}
+
+/// What a server without TLS learns of a client whose TLS ended with a FIN and without `close_notify`. Anybody on the way can
+/// send a FIN, and many clients end so themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTruncation {
+    /// A FIN, as if the client had ended in order. The answer still goes to the client.
+    #[default]
+    Close,
+    /// A reset. What the server has not received by then is lost to it, and both connections end.
+    Reset,
 }
 
 impl Default for Options {
@@ -82,6 +95,7 @@ impl Default for Options {
             idle: Some(Duration::from_secs(3600)),
             half_close: Some(Duration::from_secs(60)),
             liveness: Liveness::default(),
+            on_truncation: OnTruncation::default(),
         }
     }
 }

@@ -164,6 +164,7 @@ fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Ar
             idle: route.timeouts.idle,
             half_close: route.timeouts.half_close,
             liveness: route.timeouts.liveness,
+            on_truncation: route.on_truncation,
         },
     }
 }

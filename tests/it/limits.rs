@@ -11,9 +11,9 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, read_exact, read_to_end};
-use crate::support::hello::hello;
+use crate::support::hello::{Handmade, hello, records};
 use crate::support::proxy::{Proxy, directory, passthrough};
-use crate::support::socket::read_until_closed;
+use crate::support::socket::{read_until_closed, wait_until_read};
 
 /// A proxy with one route, and a listener with these keys.
 fn start(backend: &Backend, keys: &str) -> Proxy {
@@ -161,6 +161,84 @@ fn a_source_that_connects_too_often_is_closed_at_once_and_others_are_not() {
 }
 
 #[test]
+fn a_rate_that_a_reload_loosens_or_removes_frees_at_once_whom_it_held_back() {
+    let backend = Backend::echo();
+    let proxy = start(&backend, "rate_per_source = { connections = 1, per = \"1h\", burst = 5 }");
+    let config = |keys| config(&backend, keys);
+    (0..5).for_each(|_| drop(served(proxy.connect())));
+    assert!(is_refused(proxy.connect()));
+    proxy.reload(&config("rate_per_source = { connections = 1, per = \"1h\", burst = 4 }"));
+    assert!(is_refused(proxy.connect()), "it was tightened");
+    proxy.reload(&config("rate_per_source = { connections = 1000, per = \"1s\" }"));
+    (0..10).for_each(|_| drop(served(proxy.connect())));
+}
+
+#[test]
+fn a_source_with_too_many_open_connections_gets_no_more_until_one_ends_and_others_do() {
+    let backend = Backend::echo();
+    let mut proxy = start(&backend, "connections_per_source = 2");
+    let addr = proxy.addr();
+    let mut open: Vec<TcpStream> = (0..2).map(|_| served(connect_from([127, 0, 0, 2], addr))).collect();
+    for _ in 0..2 {
+        assert!(is_refused(connect_from([127, 0, 0, 2], addr)));
+        assert_limited(&proxy.next_access(), "connections_per_source = 2: 127.0.0.2 has as many");
+    }
+    open.push(served(connect_from([127, 0, 0, 3], addr)));
+    open.iter_mut().for_each(|stream| echo(stream, b"still here"));
+    drop(open.remove(0));
+    assert_eq!(proxy.next_access()["outcome"], "closed");
+    proxy.poll_until("there is room", |_| !is_refused(connect_from([127, 0, 0, 2], addr)));
+}
+
+/// The beginning of a hello of 64 KiB for `a.example`, in records of a byte each, which is 384 KiB long.
+fn tiny_records() -> Vec<u8> {
+    let message = Handmade::named(b"a.example").padded_to(64 * 1024).message();
+    records(&message[..message.len() - 1], 1)
+}
+
+#[test]
+fn hellos_that_are_not_whole_have_a_budget_of_bytes_together() {
+    let backend = Backend::echo();
+    let mut proxy = start(&backend, "max_pending_bytes = 1000000");
+    let small = begin(proxy.connect());
+    let tiny = tiny_records();
+    // Each takes 128 to 192 KiB.
+    let mut large: Vec<TcpStream> = (0..9)
+        .map(|_| {
+            let mut stream = proxy.connect();
+            stream.write_all(&tiny).unwrap();
+            wait_until_read(&[stream.try_clone().unwrap()]);
+            stream
+        })
+        .collect();
+    assert_eq!(read_until_closed(&mut large[0]), b"");
+    assert_limited(&proxy.next_access(), "max_pending_bytes = 1000000: the oldest of those that hold any gave way");
+    // Who holds little harms nobody, and is not harmed; the last of the others may still finish.
+    small.finish();
+    let mut last = large.pop().unwrap();
+    let message = Handmade::named(b"a.example").padded_to(64 * 1024).message();
+    let end = records(&message[message.len() - 1..], 1);
+    last.write_all(&end).unwrap();
+    assert!(read_exact(&mut last, tiny.len() + end.len()) == [tiny, end].concat(), "other bytes came back");
+}
+
+#[test]
+fn a_hello_in_tiny_records_takes_no_more_memory_than_a_few_times_the_hello() {
+    let backend = Backend::echo();
+    let proxy = start(&backend, "");
+    served(proxy.connect());
+    let tiny = tiny_records();
+    let before = proxy.memory_kib("VmRSS");
+    let count = 100;
+    let mut streams: Vec<TcpStream> = (0..count).map(|_| proxy.connect()).collect();
+    streams.iter_mut().for_each(|stream| stream.write_all(&tiny).unwrap());
+    wait_until_read(&streams);
+    let each = proxy.memory_kib("VmRSS").saturating_sub(before) / count;
+    // On the wire it is 384 KiB.
+    assert!(each < 256, "{each} KiB for each of {count}");
+}
+
+#[test]
 fn a_reload_changes_the_limit_and_goes_on_counting() {
     let backend = Backend::echo();
     let proxy = start(&backend, "max_connections = 2");
@@ -245,6 +323,14 @@ fn limits_that_make_no_sense_are_refused() {
         ("max_connections = 10\nmax_pending = 11", "max_pending = 11 is never reached, because max_connections is 10"),
         ("max_pending = 10\npending_per_source = 11", "pending_per_source = 11 is never reached"),
         ("max_connections = 10\npending_per_source = 6", "is never reached, because max_pending is 5"),
+        ("max_handshakes = 0", "max_handshakes: 0 would refuse everybody"),
+        ("max_pending_bytes = 0", "max_pending_bytes: 0 would refuse everybody"),
+        ("connections_per_source = 0", "connections_per_source: 0 would refuse everybody"),
+        ("max_connections = 10\nconnections_per_source = 11", "connections_per_source = 11 is never reached"),
+        (
+            "max_connections = 10\nmax_handshakes = 11",
+            "max_handshakes = 11 is never reached, because max_connections is 10",
+        ),
         ("rate_per_source = { per = \"1s\" }", "rate_per_source.connections is missing"),
         ("rate_per_source = { connections = 0 }", "rate_per_source.connections: 0 would refuse"),
         ("rate_per_source = { connections = 5, burst = 0 }", "rate_per_source.burst: 0 would refuse"),

@@ -11,16 +11,25 @@ const MIN_INTERVAL: Duration = Duration::from_micros(1);
 
 pub(super) fn compile(listener: &file::Listener, report: &mut Report<'_>) -> Limits {
     let file::Listener { max_connections, max_pending, pending_per_source, rate_per_source, .. } = listener;
+    let file::Listener { max_pending_bytes, connections_per_source, max_handshakes, .. } = listener;
     let mut limits = Limits {
         max_connections: count("max_connections", max_connections.as_ref(), report),
         max_pending: Limits::MAX_PENDING,
         pending_per_source: count("pending_per_source", pending_per_source.as_ref(), report),
         rate_per_source: rate_per_source.as_ref().and_then(|rate| self::rate(rate, report)),
+        connections_per_source: count("connections_per_source", connections_per_source.as_ref(), report),
+        max_pending_bytes: count("max_pending_bytes", max_pending_bytes.as_ref(), report)
+            .unwrap_or(Limits::MAX_PENDING_BYTES),
+        max_handshakes: count("max_handshakes", max_handshakes.as_ref(), report)
+            .unwrap_or_else(Limits::usual_handshakes),
     };
     // Hellos that do not come to an end must not take every place.
     let most = limits.max_connections.map_or(Limits::MAX_PENDING, |most| (most / 2).clamp(1, Limits::MAX_PENDING));
     limits.max_pending = count("max_pending", max_pending.as_ref(), report).unwrap_or(most);
     exceeds(("max_pending", max_pending.as_ref()), ("max_connections", limits.max_connections), report);
+    let connections = ("max_connections", limits.max_connections);
+    exceeds(("connections_per_source", connections_per_source.as_ref()), connections, report);
+    exceeds(("max_handshakes", max_handshakes.as_ref()), connections, report);
     let pending = ("max_pending", Some(limits.max_pending));
     exceeds(("pending_per_source", pending_per_source.as_ref()), pending, report);
     limits

@@ -17,6 +17,7 @@ use crate::config::trust::Trusts;
 use crate::config::{Action, Route, Timeouts};
 use crate::name::{NamePattern, ServerName, SniPattern};
 use crate::proxy::OnRemove;
+use crate::relay::OnTruncation;
 use crate::route::Rule;
 use crate::tls::{Acceptor, Certificate, Options};
 use crate::upstream;
@@ -110,7 +111,11 @@ impl Compiler<'_> {
         let action = self.action(&rule, &mut timeouts)?;
         self.override_timeouts(&mut timeouts);
         let on_remove = self.on_remove(&action);
-        Some(Route { name: name.into(), rule, listeners, action, timeouts, on_remove })
+        let on_truncation = match route.on_truncation.as_ref().map(|given| given.value) {
+            None | Some(file::OnTruncation::Close) => OnTruncation::Close,
+            Some(file::OnTruncation::Reset) => OnTruncation::Reset,
+        };
+        Some(Route { name: name.into(), rule, listeners, action, timeouts, on_remove, on_truncation })
     }
 
     fn names(&mut self) -> Vec<NamePattern> {
@@ -209,6 +214,7 @@ impl Compiler<'_> {
         let route = &self.table.value;
         let mut given = Vec::new();
         given.extend(route.tls.as_ref().map(|tls| ("tls", tls.span.clone())));
+        given.extend(route.on_truncation.as_ref().map(|given| ("on_truncation", given.span.clone())));
         given.extend(first(route.certificates.as_ref()).map(|name| ("certificates", name.span.clone())));
         given.extend(
             first(route.upstream.as_ref()).filter(|_| upstream_too).map(|name| ("upstream", name.span.clone())),

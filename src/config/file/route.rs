@@ -28,6 +28,18 @@ pub struct Listener {
     /// gives way to a new one. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_per_source: Option<At<u32>>,
+    /// How many bytes those connections may hold together whose hello is not whole and takes more than 4096. At this many the
+    /// oldest of them gives way. Default: `67108864`, which are 64 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending_bytes: Option<At<u32>>,
+    /// How many connections may be open that come from one source, an IPv4 address or a /64 of IPv6. At this many a new one of
+    /// it is closed at once. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_per_source: Option<At<u32>>,
+    /// How many TLS handshakes may be under way. At this many a new one waits for its turn, within `timeouts.handshake`, and
+    /// one that takes longer than a second gives way. Default: 1024 for each processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_handshakes: Option<At<u32>>,
     /// How often one source, an IPv4 address or a /64 of IPv6, may connect. What exceeds it is closed at once.
     /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,9 +94,23 @@ pub struct Route {
     /// `keep`; `close` where the `[tls]` table has `on_revoke = "close"`, because nothing lets their clients in any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_remove: Option<At<OnRemove>>,
+    /// What a server without TLS learns of a client whose TLS ends with a FIN and without `close_notify`. Default: `close`,
+    /// because many clients end so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_truncation: Option<At<OnTruncation>>,
     /// Time limits of this route, where they differ from the global ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
+}
+
+/// What a server without TLS learns of a client whose TLS ends without `close_notify`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnTruncation {
+    /// The end, as if it were whole.
+    Close,
+    /// A reset.
+    Reset,
 }
 
 /// What becomes of the open connections of a route that is gone.

@@ -179,7 +179,7 @@ async fn flow_without_a_pipe_is_copied() {
     let (outer, mut server) = pair().await;
     let (mut from, mut to, mut moved) = (Stream::Tcp(inner), Stream::Tcp(outer), 0);
     poll_fn(|cx| {
-        let mut ends = Ends { from: &mut from, to: &mut to, last: false, first: None };
+        let mut ends = Ends { from: &mut from, to: &mut to, last: false, strict: false, first: None };
         assert!(flow.poll(cx, &mut ends, &mut moved).is_pending());
         if moved == 8 { Poll::Ready(()) } else { Poll::Pending }
     })

@@ -15,7 +15,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
 use super::support::{acknowledged, both_ways, narrow_pair, noise, pair, read_all, reset, run, within};
 use crate::net::{Stream, Transport};
-use crate::relay::{Error, Meter, Options, Side};
+use crate::relay::{Error, Meter, OnTruncation, Options, Side};
 
 /// A TLS client, and the stream that the relay has of it.
 pub(super) async fn handshake(pair: (TcpStream, TcpStream)) -> (TlsStream<TcpStream>, Stream) {
@@ -72,6 +72,37 @@ async fn tls_client_with_and_without_close_notify_still_receives_the_answer() {
         };
         within(async { tokio::join!(relay, peers) }).await.0.unwrap();
         assert_eq!(meter, Meter { sent: 10, received: 8, client_truncated: truncated, ..Meter::default() });
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() {
+    for truncated in [true, false] {
+        let ((mut client, inner), (outer, mut server)) = (handshake(pair().await).await, pair().await);
+        let mut meter = Meter::default();
+        let options = Options { on_truncation: OnTruncation::Reset, ..Options::default() };
+        let relay = run(inner, Stream::Tcp(outer), &mut meter, options);
+        let peers = async {
+            client.write_all(b"question").await.unwrap();
+            if truncated {
+                SockRef::from(client.get_ref().0).shutdown(Shutdown::Write).unwrap();
+            } else {
+                client.shutdown().await.unwrap();
+            }
+            let mut received = Vec::new();
+            let ended = server.read_to_end(&mut received).await;
+            drop(server);
+            ended.map(|_| received)
+        };
+        let (result, ended) = within(async { tokio::join!(relay, peers) }).await;
+        assert_eq!(meter.client_truncated, truncated);
+        if truncated {
+            assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+            assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        } else {
+            result.unwrap();
+            assert_eq!(ended.unwrap(), b"question");
+        }
     }
 }
 

@@ -13,11 +13,15 @@ use crate::net::Liveness;
 use crate::net::Stream;
 use crate::relay::duplex::RECEIPT;
 use crate::relay::watch::{LOOK_EVERY, Waits, Watch};
-use crate::relay::{Error, Meter, Options, Side, relay};
+use crate::relay::{Error, Meter, OnTruncation, Options, Side, relay};
 
 const SHORT: Duration = Duration::from_millis(40);
-const NEVER: Options =
-    Options { idle: None, half_close: None, liveness: Liveness { keepalive: None, unacknowledged: None } };
+const NEVER: Options = Options {
+    idle: None,
+    half_close: None,
+    liveness: Liveness { keepalive: None, unacknowledged: None },
+    on_truncation: OnTruncation::Close,
+};
 const SHORT_IDLE: Options = Options { idle: Some(SHORT), ..NEVER };
 const SHORT_HALF_CLOSE: Options = Options { half_close: Some(SHORT), ..NEVER };
 

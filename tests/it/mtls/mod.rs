@@ -1,5 +1,6 @@
 //! Termination with client certificates: who comes in, and what the others see.
 
+mod crowd;
 mod endings;
 mod matrix;
 mod races;
