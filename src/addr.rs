@@ -357,6 +357,12 @@ impl Cidr {
         self.0.network()
     }
 
+    /// The last address of the range.
+    #[must_use]
+    pub fn last(&self) -> IpAddr {
+        self.0.broadcast()
+    }
+
     /// The number of leading bits that all addresses of the range share.
     #[must_use]
     pub fn prefix_len(&self) -> u8 {

@@ -51,7 +51,7 @@ pub struct Source {
     /// The file it came from, as it was named.
     pub path: PathBuf,
     /// All of it.
-    pub text: String,
+    pub text: Arc<str>,
     /// Where each line begins: found once, when the first position is asked for.
     lines: OnceLock<Box<[usize]>>,
 }
@@ -59,7 +59,7 @@ pub struct Source {
 impl Source {
     /// The text of a file.
     #[must_use]
-    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<Arc<str>>) -> Self {
         Self { path: path.into(), text: text.into(), lines: OnceLock::new() }
     }
 

@@ -8,11 +8,16 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use zeroize::Zeroizing;
+
+use crate::config::compile::left_out::is_left_over;
+use crate::tls::Form;
 
 /// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -24,27 +29,43 @@ const PIECE: usize = 128 * 1024;
 const RECENT: Duration = Duration::from_secs(2);
 
 /// The files that were read so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Files {
     seen: BTreeMap<PathBuf, Seen>,
+    texts: Texts,
+    /// The texts to use in place of those in the files.
+    kept: Option<Arc<Texts>>,
 }
 
-#[derive(Debug)]
+/// The texts that a configuration was compiled from, so that it can be compiled again when the files say something else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    files: BTreeMap<PathBuf, Arc<str>>,
+    /// The files that each pattern of an `include` matched.
+    included: BTreeMap<PathBuf, Vec<PathBuf>>,
+}
+
+#[derive(Clone, Debug)]
 struct Seen {
     stamp: Option<Stamp>,
     content: Content,
+    /// It is nothing but a text of the configuration, or a directory of them.
+    is_text: bool,
 }
 
 /// What was found: by hash, because a key must not stay in memory for the sake of a comparison.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
     File([u8; 32]),
     Directory([u8; 32]),
     Unreadable(io::ErrorKind),
+    /// It could not be read for want of something that has nothing to do with it, such as descriptors. What is in it is not
+    /// known, so it counts as changed until it has been read.
+    Unknown,
 }
 
 /// What the file system says about a file that has not been touched.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Stamp {
     device: u64,
     inode: u64,
@@ -62,13 +83,101 @@ impl Files {
     ///
     /// Those of opening and reading it, and when it is no regular file or larger than 64 MiB.
     pub fn read(&mut self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        self.read_as(path, false)
+    }
+
+    fn read_as(&mut self, path: &Path, is_text: bool) -> io::Result<Zeroizing<Vec<u8>>> {
         let (stamp, result) = (Stamp::of(path), read_file(path));
         let content = match &result {
             Ok(bytes) => Content::File(sha256(bytes)),
-            Err(error) => Content::Unreadable(error.kind()),
+            Err(error) => Content::of(error),
         };
-        self.seen.insert(path.to_owned(), Seen { stamp, content });
+        self.remember(path, Seen { stamp, content, is_text });
         result
+    }
+
+    fn remember(&mut self, path: &Path, seen: Seen) {
+        let is_text = seen.is_text && self.seen.get(path).is_none_or(|before| before.is_text);
+        self.seen.insert(path.to_owned(), Seen { is_text, ..seen });
+    }
+
+    /// Reads a file of the configuration itself, and remembers its text.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read), and when it is not UTF-8.
+    pub fn read_text(&mut self, path: &Path) -> io::Result<Arc<str>> {
+        let text = match &self.kept {
+            Some(kept) => kept.files.get(path).cloned().ok_or(io::ErrorKind::NotFound)?,
+            None => {
+                let bytes = self.read_as(path, true)?;
+                // Zeros are UTF-8, so UTF-16 may well be.
+                if let Some(form) = Form::of(&bytes).filter(|form| form.is_wide()) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, form));
+                }
+                let text = std::str::from_utf8(&bytes);
+                text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?.into()
+            }
+        };
+        self.texts.files.insert(path.to_owned(), Arc::clone(&text));
+        Ok(text)
+    }
+
+    /// The files in a directory whose names match a pattern, sorted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`list`](Self::list).
+    pub fn matching(&mut self, directory: &Path, pattern: &glob::Pattern) -> io::Result<Vec<PathBuf>> {
+        let place = directory.join(pattern.as_str());
+        let found = match &self.kept {
+            Some(kept) => kept.included.get(&place).cloned().unwrap_or_default(),
+            None => {
+                let is_meant =
+                    |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| pattern.matches(n));
+                self.list_as(directory, true)?.into_iter().filter(is_meant).collect()
+            }
+        };
+        self.texts.included.insert(place, found.clone());
+        Ok(found)
+    }
+
+    /// None yet; the configuration's own are not read, but are as they were when `texts` were made.
+    #[must_use]
+    pub fn with(texts: Arc<Texts>) -> Self {
+        Self { kept: Some(texts), ..Self::default() }
+    }
+
+    /// Gives away the texts of the configuration.
+    #[must_use]
+    pub fn take_texts(&mut self) -> Texts {
+        std::mem::take(&mut self.texts)
+    }
+
+    /// What was read beside the texts of the configuration.
+    #[must_use]
+    pub fn materials(&self) -> Self {
+        let beside = self.seen.iter().filter(|(_, seen)| !seen.is_text);
+        Self { seen: beside.map(|(path, seen)| (path.clone(), seen.clone())).collect(), ..Self::default() }
+    }
+
+    /// Whether something could not be read for a reason that has nothing to do with it.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.seen.values().any(|seen| seen.content == Content::Unknown)
+    }
+
+    /// What was read, in short: equal where every file had the same content.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        digest_of(self.seen.iter())
+    }
+
+    /// Remembers what `other` has read, too.
+    pub fn extend(&mut self, other: Self) {
+        for (path, seen) in other.seen {
+            self.seen.entry(path).or_insert(seen);
+        }
     }
 
     /// The names in a directory, sorted, without those that begin with a dot (editors and Kubernetes keep theirs there).
@@ -77,13 +186,17 @@ impl Files {
     ///
     /// Those of reading the directory.
     pub fn list(&mut self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.list_as(path, false)
+    }
+
+    fn list_as(&mut self, path: &Path, is_text: bool) -> io::Result<Vec<PathBuf>> {
         let result = list_directory(path);
         let content = match &result {
             Ok(names) => Content::Directory(names_hash(names)),
-            Err(error) => Content::Unreadable(error.kind()),
+            Err(error) => Content::of(error),
         };
         // Without a stamp: the time of a directory does not change when a symbolic link on the way to it does.
-        self.seen.insert(path.to_owned(), Seen { stamp: None, content });
+        self.remember(path, Seen { stamp: None, content, is_text });
         result
     }
 
@@ -111,8 +224,85 @@ pub fn here(directory: &Path) -> &Path {
     if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
 }
 
+impl Texts {
+    /// In short: equal where the texts are.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        for (path, text) in &self.files {
+            context.update(path.as_os_str().as_encoded_bytes());
+            context.update(&[0]);
+            context.update(&sha256(text.as_bytes()));
+        }
+        finish(context)
+    }
+
+    /// What of `before` is not there any more as a whole, whatever stands in the rest.
+    pub fn lost<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = String> {
+        let is_blank = |text: &str| text.trim().is_empty();
+        let emptied = before
+            .files
+            .iter()
+            .filter(move |(path, text)| !is_blank(text) && self.files.get(*path).is_some_and(|now| is_blank(now)));
+        // Backups match a pattern and do not count.
+        let count = |found: &[PathBuf]| found.iter().any(|path| !is_left_over(path));
+        let unmatched = before
+            .included
+            .iter()
+            .filter(move |(place, found)| count(found) && self.included.get(*place).is_some_and(|now| !count(now)));
+        let emptied = emptied.map(|(path, _)| format!("{} is empty", path.display()));
+        emptied.chain(unmatched.map(|(place, _)| format!("include: {} matches no file any more", place.display())))
+    }
+}
+
+impl Content {
+    /// Of a file that cannot be read.
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let lasts = matches!(
+            error.kind(),
+            Kind::NotFound
+                | Kind::PermissionDenied
+                | Kind::NotADirectory
+                | Kind::IsADirectory
+                | Kind::InvalidInput
+                | Kind::InvalidFilename
+                | Kind::FileTooLarge
+        );
+        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+        // A device that is not there, a socket, links that lead to each other.
+        let lasts = lasts || errno.is_some_and(|errno| [Errno::NXIO, Errno::NODEV, Errno::LOOP].contains(&errno));
+        if lasts { Self::Unreadable(error.kind()) } else { Self::Unknown }
+    }
+}
+
+fn digest_of<'a>(seen: impl Iterator<Item = (&'a PathBuf, &'a Seen)>) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for (path, Seen { content, .. }) in seen {
+        let content = match content {
+            Content::File(hash) => *hash,
+            Content::Unreadable(_) | Content::Unknown => [0; 32],
+            // Its files are there themselves; the names of others do not count.
+            Content::Directory(_) => continue,
+        };
+        context.update(path.as_os_str().as_encoded_bytes());
+        context.update(&[0]);
+        context.update(&content);
+    }
+    finish(context)
+}
+
+fn finish(context: Context) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
 impl Seen {
     fn has_changed(&mut self, path: &Path) -> bool {
+        if self.content == Content::Unknown {
+            return true;
+        }
         let now = Stamp::of(path);
         if let (Some(before), Some(now)) = (&self.stamp, &now)
             && before.same(now)
@@ -124,7 +314,7 @@ impl Seen {
             Content::Directory(_) => list_directory(path).map(|names| Content::Directory(names_hash(&names))),
             _ => read_file(path).map(|bytes| Content::File(sha256(&bytes))),
         };
-        if content.unwrap_or_else(|error| Content::Unreadable(error.kind())) != self.content {
+        if content.unwrap_or_else(|error| Content::of(&error)) != self.content {
             return true;
         }
         // Directories have no stamp; a file need not be read again until it is written again.

@@ -5,6 +5,7 @@
 
 mod compile;
 pub mod diagnostic;
+pub mod diff;
 pub mod file;
 pub mod files;
 mod privileges;
@@ -13,16 +14,16 @@ mod self_signed;
 mod show;
 pub mod trust;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::addr::{ListenAddr, Sender};
 use crate::authz::{Policy, SpkiDigest};
-use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
-use crate::config::files::Files;
+use crate::config::files::{Files, Texts};
 use crate::config::trust::Trusts;
 use crate::net::{Access, Liveness, resolve};
 use crate::proxy::{Limits, OnRemove};
@@ -31,7 +32,7 @@ use crate::relay::OnTruncation;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
 use crate::telemetry;
-use crate::tls::{Acceptor, Certificate, Dates, Depth, Expired, Unknown};
+use crate::tls::{Acceptor, Certificate, Dates, Depth, Evidence, Expired, Unknown};
 use crate::upstream;
 
 pub use read::Variables;
@@ -179,6 +180,8 @@ pub struct Tls {
     pub on_revoke: OnRevoke,
     /// Who comes in of those whose certificate verifies.
     pub policy: Policy,
+    /// The CAs and the lists themselves.
+    pub evidence: Arc<Evidence>,
 }
 
 impl Tls {
@@ -277,7 +280,29 @@ pub fn load(path: &Path) -> Loaded {
 /// begun.
 #[must_use]
 pub fn load_at(path: &Path, now: SystemTime) -> Loaded {
-    let (mut files, mut diagnostics) = (Files::default(), Vec::new());
+    load_from(path, Files::default(), now)
+}
+
+/// The same as [`load`], from the `texts` of a configuration that was loaded before, with the certificates, keys and CAs that
+/// are there now.
+#[must_use]
+pub fn load_again(path: &Path, texts: Arc<Texts>) -> Loaded {
+    load_from(path, Files::with(texts), SystemTime::now())
+}
+
+/// Where these routes stand, of the configuration at `path`.
+#[must_use]
+pub fn places(path: &Path, routes: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, Place> {
+    let Some(merged) = read::read(path, &mut Files::default(), &mut Vec::new()).merged else { return BTreeMap::new() };
+    let place = |name: &Arc<str>| {
+        let read::In { source, span, .. } = merged.routes.get(&**name)?;
+        Some((Arc::clone(name), Place { source: Arc::clone(source), span: span.clone() }))
+    };
+    routes.iter().filter_map(place).collect()
+}
+
+fn load_from(path: &Path, mut files: Files, now: SystemTime) -> Loaded {
+    let mut diagnostics = Vec::new();
     let mut read = read::read(path, &mut files, &mut diagnostics);
     let mut config = read.merged.take().map(|merged| compile::compile(merged, &mut files, now, &mut diagnostics));
     diagnostics.retain(|diagnostic| !read.explains(diagnostic));

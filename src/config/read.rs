@@ -6,7 +6,6 @@ mod variables;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +15,6 @@ use crate::config::compile::left_out::{is_left_over, names};
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::config::file::{self, At, File, Tables};
 use crate::config::files::{Files, here};
-use crate::tls::Form;
 
 pub(in crate::config) use paste::text as remedy;
 pub use variables::Variables;
@@ -105,15 +103,7 @@ impl Reader<'_> {
             self.incomplete = true;
             return self.error(format!("more than {MAX_FILES} files are included"), included_at);
         }
-        let text = self.files.read(path).and_then(|mut bytes| {
-            // Zeros are UTF-8, so UTF-16 may well be.
-            if let Some(form) = Form::of(&bytes).filter(|form| form.is_wide()) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, form));
-            }
-            String::from_utf8(std::mem::take(&mut *bytes))
-                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
-        });
-        let text = match text {
+        let text = match self.files.read_text(path) {
             Ok(text) => text,
             Err(error) => {
                 self.incomplete = true;
@@ -166,13 +156,10 @@ impl Reader<'_> {
             return self.error(format!("include: {pattern:?} is not a pattern of file names"), Some(place));
         };
         let directory = path.parent().map_or(Path::new("."), here);
-        match self.files.list(directory) {
+        match self.files.matching(directory, &name) {
             Err(error) => self.error(format!("include: cannot list {}: {error}", directory.display()), Some(place)),
             Ok(paths) => {
-                let is_meant =
-                    |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| name.matches(n));
-                let meant = paths.iter().filter(|path| is_meant(path)).cloned();
-                let (left_out, meant): (Vec<_>, Vec<_>) = meant.partition(|path| is_left_over(path));
+                let (left_out, meant): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| is_left_over(path));
                 if !left_out.is_empty() {
                     let message = format!(
                         "include: in {} there is what does not count: {}",

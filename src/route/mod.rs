@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::addr::Cidr;
 use crate::name::{Alpn, Closeness, NamePattern, ServerName};
 
-pub use table::{Overlap, Table};
+pub use table::{Claim, Listed, Overlap, Table};
 
 /// What a route asks of a client, and the route itself.
 #[derive(Clone, Debug)]

@@ -53,6 +53,32 @@ pub struct Overlap {
     pub alpn: Option<Alpn>,
 }
 
+/// A name as a table has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed<'a> {
+    /// One name.
+    Exact(&'a ServerName),
+    /// Every name with one label before this suffix.
+    Wildcard(&'a str),
+    /// Every name with one label or more before this suffix.
+    Below(&'a str),
+    /// Every name.
+    Any,
+    /// No name at all.
+    Nameless,
+}
+
+/// What a client must be, beside asking for a name, so that a rule takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim<'a, T> {
+    /// It comes from here, if this is said.
+    pub from: Option<Cidr>,
+    /// It offers this protocol, if one is said.
+    pub alpn: Option<&'a Alpn>,
+    /// The target of the rule.
+    pub target: &'a T,
+}
+
 /// Which rule takes a client, by source and protocol.
 #[derive(Clone, Debug, Default)]
 struct Sources {
@@ -147,6 +173,38 @@ impl<T> Table<T> {
         Table { targets: self.targets.iter().map(target).collect(), index: Arc::clone(&self.index) }
     }
 
+    /// Every name that a rule lists, in no order.
+    pub fn listed(&self) -> impl Iterator<Item = Listed<'_>> {
+        let exact = self.index.exact.keys().map(Listed::Exact);
+        let wildcard = self.index.wildcard.keys().map(|suffix| Listed::Wildcard(suffix.as_str()));
+        let below = self.index.below.keys().map(|suffix| Listed::Below(suffix.as_str()));
+        exact.chain(wildcard).chain(below).chain((!self.index.any.is_empty()).then_some(Listed::Any))
+    }
+
+    /// Who is taken by a rule that lists `name` itself, in no order; nothing if none does.
+    pub fn claims<'a>(&'a self, name: Listed<'_>) -> impl Iterator<Item = Claim<'a, T>> {
+        let Index {
+            exact,
+            wildcard,
+            any,
+            nameless_any,
+            nameless,
+            nameless_rivals: _,
+            named: _,
+            below,
+            longest_below: _,
+        } = &*self.index;
+        let (sources, more) = match name {
+            Listed::Exact(name) => (exact.get(name), None),
+            Listed::Wildcard(suffix) => (wildcard.get(suffix), None),
+            Listed::Below(suffix) => (below.get(suffix), None),
+            Listed::Any => (Some(any), None),
+            Listed::Nameless => (Some(nameless_any), Some(nameless)),
+        };
+        let claims = sources.into_iter().chain(more).flat_map(Sources::claims);
+        claims.filter_map(|(from, alpn, rule)| Some(Claim { from, alpn, target: self.targets.get(rule as usize)? }))
+    }
+
     /// Two rules that would both take some client without a name, so that none of them does.
     #[must_use]
     pub fn nameless_rivals(&self) -> Option<(usize, usize)> {
@@ -211,6 +269,17 @@ impl Sources {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.by_prefix.is_empty() && self.anywhere.by_alpn.is_none() && self.anywhere.any.is_none()
+    }
+
+    fn claims(&self) -> impl Iterator<Item = (Option<Cidr>, Option<&Alpn>, u32)> {
+        let ranges = self.by_prefix.iter().flat_map(|(_, ranges)| ranges);
+        let within =
+            ranges.flat_map(|(range, protocols)| protocols.claims().map(|(alpn, rule)| (Some(*range), alpn, rule)));
+        within.chain(self.anywhere.claims().map(|(alpn, rule)| (None, alpn, rule)))
+    }
+
     fn most_specific(&self, key: &Key<'_>) -> Option<u32> {
         self.matching(key.client).find_map(|protocols| protocols.matching(key.alpn).next()).map(|slot| slot.rule)
     }
@@ -253,6 +322,11 @@ impl Protocols {
                 Entry::Vacant(vacant) => _ = vacant.insert(slot),
             }
         }
+    }
+
+    fn claims(&self) -> impl Iterator<Item = (Option<&Alpn>, u32)> {
+        let by_alpn = self.by_alpn.iter().flat_map(|slots| slots.iter().map(|(alpn, slot)| (Some(alpn), slot.rule)));
+        by_alpn.chain(self.any.map(|slot| (None, slot.rule)))
     }
 
     /// The slots that such a client may have: by protocol as it prefers them, then the one for every protocol.

@@ -97,6 +97,16 @@ impl Pins {
         Ok(found.len())
     }
 
+    /// Whether everybody whom these know is known to `other`, too.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.keys.is_subset(&other.keys) && self.certificates.is_subset(&other.certificates)
+    }
+
+    /// What dates say.
+    pub(super) fn dates(&self) -> Dates {
+        self.dates
+    }
+
     /// Whether nobody comes in.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -34,6 +34,12 @@ impl Trust {
         digest.copy_from_slice(context.finish().as_ref());
         Some(Self { anchors: Arc::new(Anchors::new(authorities)), digest })
     }
+
+    /// Whether every authority of this one is among those of `other`.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self == other || self.anchors.authorities().iter().all(|one| other.anchors.authorities().contains(one))
+    }
 }
 
 impl PartialEq for Trust {

@@ -18,7 +18,7 @@ use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
 use crate::config::files::Files;
 use crate::config::read::{In, beside};
-use crate::tls::{CaCertificate, ClientAuth, MAX_AUTHORITIES_OF_ONE_NAME, Revocation, Verify};
+use crate::tls::{CaCertificate, ClientAuth, Evidence, MAX_AUTHORITIES_OF_ONE_NAME, Revocation, Verify};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
 const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity::Error };
@@ -33,6 +33,7 @@ pub(super) struct Compiled {
     pub(super) notices: Vec<Notice>,
     pub(super) on_revoke: OnRevoke,
     pub(super) policy: Policy,
+    pub(super) evidence: Evidence,
     pub(super) client_auth: ClientAuth,
 }
 
@@ -123,6 +124,7 @@ pub(super) fn compile(
     };
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
     let Lists { revocation, paths: crl_files, notices, .. } = lists;
+    let evidence = Evidence::of(&cas, &revocation, &pins.pins);
     let verify = Verify { authorities: cas, revocation: revocation.clone(), policy: policy.clone() };
     let client_auth = match mode.effective {
         ClientAuthMode::None => ClientAuth::None,
@@ -141,6 +143,7 @@ pub(super) fn compile(
         notices,
         on_revoke,
         policy,
+        evidence,
         client_auth,
     }
 }

@@ -269,13 +269,14 @@ impl Compiler<'_> {
         match name {
             // A table that is defined and yet not there has been reported.
             _ if self.merged.tls.contains_key(table) => None,
-            Some(name) if table != DEFAULT_TLS => {
-                let help = did_you_mean(table, self.merged.tls.keys().map(String::as_str));
+            Some(name) => {
+                let help = did_you_mean(table, self.merged.tls.keys().map(String::as_str))
+                    .unwrap_or_else(|| format!("add a table `[tls.{table}]`"));
                 let message = format_args!("tls {table:?} is not defined");
                 self.report.missing(format!("tls.{table}"), &name.span, message, help);
                 None
             }
-            _ => Some((table.into(), Options::default())),
+            None => Some((table.into(), Options::default())),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Optio
 const SHARE: u32 = 4;
 const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The `[tls]` table of a route that names none. It need not be defined.
+/// The `[tls]` table of a route that names none. It need not be defined, unless it is named.
 pub(super) const DEFAULT_TLS: &str = "default";
 
 /// What routes that terminate are made of.
@@ -246,10 +246,6 @@ fn inherit<'a>(
     let mut last = table;
     while let Some(parent) = &last.value.extends {
         let Some((parent_name, next)) = merged.tls.get_key_value(&parent.value) else {
-            // Every route may use `default` without there being such a table.
-            if parent.value == DEFAULT_TLS {
-                break;
-            }
             // Reported once, for the table that says so.
             if chain.len() == 1 {
                 let help = did_you_mean(parent, merged.tls.keys().map(String::as_str));
@@ -299,8 +295,18 @@ fn policy(
     if diagnostics[mistakes..].iter().any(|diagnostic| diagnostic.severity.refuses()) {
         return None;
     }
-    let client_auth::Compiled { mode, ca_files, pins, crl_files, revocation, notices, on_revoke, policy, client_auth } =
-        client_auth;
+    let client_auth::Compiled {
+        mode,
+        ca_files,
+        pins,
+        crl_files,
+        revocation,
+        notices,
+        on_revoke,
+        policy,
+        evidence,
+        client_auth,
+    } = client_auth;
     let alpn_shown = alpn.iter().map(Alpn::to_string).collect();
     let shown = Tls {
         min_version,
@@ -317,6 +323,7 @@ fn policy(
         crl_expired: revocation.expired,
         on_revoke,
         policy,
+        evidence: Arc::new(evidence),
     };
     let recallable = on_revoke == file::OnRevoke::Close;
     let min_version = match min_version {

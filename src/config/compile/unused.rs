@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::config::compile::tls::DEFAULT_TLS;
 use crate::config::compile::upstream_tls::{certificate_name, trust_name};
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::file::{Action, ClientAuthMode, Tls};
+use crate::config::file::{Action, ClientAuth, ClientAuthMode, Tls};
 use crate::config::read::{In, Merged, Named};
 
 /// Reports each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table that no route uses. Where there are mistakes, what refers to what is not known.
@@ -37,10 +37,36 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     certificates.extend(used().filter_map(certificate_name));
     let trust = used().filter_map(trust_name).collect();
     report_unguarded(merged, &tls, &open, diagnostics);
+    report_empty(merged, diagnostics);
     report("tls", &merged.tls, &tls, diagnostics);
     report("upstreams", &merged.upstreams, &upstreams, diagnostics);
     report("certificates", &merged.certificates, &certificates, diagnostics);
     report("trust", &merged.trust, &trust, diagnostics);
+}
+
+/// Warns of each `[tls]` table that says nothing: somebody may believe that it protects the routes that name it.
+fn report_empty(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
+    for (name, table) in &merged.tls {
+        let Tls { extends, min_version, max_version, alpn, client_auth, on_revoke } = &table.value;
+        let has_version = min_version.is_some() || max_version.is_some();
+        let asks_nothing = client_auth.as_ref().is_none_or(|auth| {
+            let ClientAuth { mode, ca_files, crl_files, crl, spki_sha256, cert_files, dates, allow, deny } = auth;
+            mode.is_none()
+                && ca_files.is_none()
+                && crl_files.is_none()
+                && crl.is_none()
+                && spki_sha256.is_none()
+                && cert_files.is_none()
+                && dates.is_none()
+                && allow.is_none()
+                && deny.is_none()
+        });
+        if asks_nothing && extends.is_none() && !has_version && alpn.is_none() && on_revoke.is_none() {
+            let message = format!("tls.{name} sets nothing: every client comes in, with or without a certificate");
+            let help = "write `client_auth.mode = \"none\"` if that is meant, or add `client_auth.ca_files`".to_owned();
+            diagnostics.push(Diagnostic::new(Severity::Warning, message).at(&table.source, &table.span).help(help));
+        }
+    }
 }
 
 /// Refuses a configuration that asks for client certificates in a table which no route uses, while a route names no
@@ -61,7 +87,10 @@ fn report_unguarded(merged: &Merged, used: &BTreeSet<&str>, open: &[&str], diagn
         "routes.{route} would let in every client: it names no tls table, and tls.{tls}, which asks for client \
          certificates, is used by no route"
     );
-    let help = format!("add `tls = {tls:?}` to the route, or `tls = {DEFAULT_TLS:?}` if everybody may come in");
+    let help = format!(
+        "add `tls = {tls:?}` to the route; if everybody may come in, add a table `[tls.{DEFAULT_TLS}]` with \
+         `client_auth.mode = \"none\"`"
+    );
     let diagnostic = Diagnostic::new(Severity::Error, message).at(&place.source, &place.span).help(help);
     diagnostics.push(diagnostic.and_at(&table.source, &table.span, "not used"));
 }

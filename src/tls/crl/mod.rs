@@ -192,8 +192,21 @@ impl Crl {
         id.is_some() && self.0.contents.key_id.as_deref() == id
     }
 
+    /// Whether both are by one issuer, and by one key of it where both say which.
+    pub(super) fn has_same_issuer(&self, other: &Self) -> bool {
+        let keys = (&self.0.contents.key_id, &other.0.contents.key_id);
+        let is_same_key =
+            matches!(keys, (Some(one), Some(other)) if one == other) || keys.0.is_none() || keys.1.is_none();
+        is_same_key && self.is_named(&other.0.contents.issuer_name)
+    }
+
+    /// The serial numbers on it.
+    pub(super) fn serials(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.contents.serials.iter().map(|place| read::at(&self.0.der, place))
+    }
+
     /// Whether the certificate with this serial number is on it.
-    fn lists(&self, serial: &[u8]) -> bool {
+    pub(super) fn lists(&self, serial: &[u8]) -> bool {
         let List { der, contents, .. } = &*self.0;
         contents.serials.binary_search_by(|place| read::at(der, place).cmp(significant(serial))).is_ok()
     }

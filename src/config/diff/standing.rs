@@ -1,0 +1,158 @@
+//! What of a configuration is remembered to compare the next one with: tables, which are shared with what serves, and of
+//! each route what it asks of clients.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::addr::Sender;
+use crate::config::diff::Change;
+use crate::config::diff::guard::Guard;
+use crate::config::diff::upstreams;
+use crate::config::file::ClientAuthMode;
+use crate::config::{self, Action, Bind, Config};
+use crate::proxy::Limits;
+use crate::route::Table;
+use crate::upstream;
+
+/// What clients meet by one configuration.
+#[derive(Debug)]
+pub struct Standing {
+    pub(super) listeners: BTreeMap<Arc<str>, Listener>,
+    /// The targets of the tables are positions in this list.
+    pub(super) routes: Vec<Route>,
+}
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) name: Arc<str>,
+    pub(super) bind: Vec<Bind>,
+    pub(super) proxies: Vec<Sender>,
+    pub(super) limits: Limits,
+    pub(super) table: Arc<Table<usize>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) name: Arc<str>,
+    pub(super) meets: Meets,
+    /// Where the plaintext of a session goes, if over TLS.
+    upstream: Option<Arc<upstream::Options>>,
+    /// The plaintext of a session goes to this machine alone.
+    is_local: bool,
+    pub(super) is_strict: bool,
+    /// It names its listeners.
+    pub(super) on_some_listeners: bool,
+}
+
+/// What a client meets.
+#[derive(Debug)]
+pub(super) enum Meets {
+    /// Nobody.
+    Nothing,
+    /// A server, through which it passes.
+    Server,
+    /// A session with snigate.
+    Session(Arc<Guard>),
+}
+
+impl Standing {
+    /// What clients meet by `config`.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mut guards: BTreeMap<&Arc<str>, Arc<Guard>> = BTreeMap::new();
+        let mut guard = |table| {
+            let new = || Arc::new(Guard { table: Arc::clone(table), tls: config.tls.get(table).cloned() });
+            Arc::clone(guards.entry(table).or_insert_with(new))
+        };
+        let route = |from: &config::Route, meets, upstream| Route {
+            name: Arc::clone(&from.name),
+            meets,
+            upstream,
+            is_local: from.action.upstream().is_some_and(|upstream| upstreams::is_local(upstream)),
+            is_strict: from.rule.strict_sni,
+            on_some_listeners: from.listeners.is_some(),
+        };
+        let routes = config.routes.iter().map(|from| match &from.action {
+            Action::Reject => route(from, Meets::Nothing, None),
+            Action::Passthrough(_) => route(from, Meets::Server, None),
+            Action::Terminate { upstream, tls, .. } => {
+                // Of the others there is nothing to compare.
+                let upstream = Some(upstream).filter(|upstream| upstream.tls.is_some()).map(Arc::clone);
+                route(from, Meets::Session(guard(tls)), upstream)
+            }
+        });
+        let routes = routes.collect();
+        let listener = |(name, from): (&Arc<str>, &config::Listener)| {
+            let listener = Listener {
+                name: Arc::clone(name),
+                bind: from.bind.clone(),
+                proxies: from.proxies.clone(),
+                limits: from.limits.clone(),
+                table: Arc::clone(&from.table),
+            };
+            (Arc::clone(name), listener)
+        };
+        Self { listeners: config.listeners.iter().map(listener).collect(), routes }
+    }
+
+    /// The listener that had an address of `listener`, or else its name.
+    pub(super) fn listener(&self, name: &Arc<str>, listener: &Listener) -> Option<&Listener> {
+        let is_there =
+            |bind: &Bind| bind.addr.port() != Some(0) && listener.bind.iter().any(|other| other.addr == bind.addr);
+        let by_addr = self.listeners.values().find(|before| before.bind.iter().any(is_there));
+        by_addr.or_else(|| self.listeners.get(name))
+    }
+}
+
+impl Route {
+    /// Whether both ask the same, what their `[tls]` tables ask aside.
+    pub(super) fn is_same_but_for_guard(&self, other: &Self) -> bool {
+        let upstreams = match (&self.upstream, &other.upstream) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.tls == other.tls,
+            _ => false,
+        };
+        upstreams
+            && self.name == other.name
+            && self.is_strict == other.is_strict
+            && self.on_some_listeners == other.on_some_listeners
+    }
+
+    /// Finds what whoever met `old` would no longer meet by this route.
+    pub(super) fn compare(&self, old: &Self, change: &mut Change) {
+        let mut losses = Vec::new();
+        let behind =
+            if old.name == self.name { String::new() } else { format!(", for clients of routes.{}", old.name) };
+        match (&old.meets, &self.meets) {
+            (Meets::Session(before), Meets::Session(now)) => {
+                losses.extend(now.losses(before));
+                if let Some(before) = &old.upstream {
+                    losses.extend(match &self.upstream {
+                        Some(now) => upstreams::losses(before, now),
+                        None if self.is_local => Vec::new(),
+                        None => upstreams::gone(),
+                    });
+                }
+                if old.is_strict && !self.is_strict {
+                    change.vanished.add(Some(&self.name), format!("routes.{}{behind}: strict_sni would go", self.name));
+                }
+            }
+            (Meets::Session(before), Meets::Server) if before.mode() != ClientAuthMode::None => {
+                let (name, mode) = (&self.name, before.mode().word());
+                let text =
+                    format!("routes.{name}{behind}: client authentication ({mode}) would go: clients pass through");
+                change.vanished.add(Some(name), text);
+            }
+            (Meets::Session(_) | Meets::Nothing, _) | (_, Meets::Nothing) => {}
+            (Meets::Server, Meets::Server) => {}
+            (Meets::Server, Meets::Session(_)) => {
+                let text = format!("routes.{}: clients would no longer pass through to a server", self.name);
+                change.loosened.add(Some(&self.name), text);
+            }
+        }
+        for loss in losses {
+            let into = if loss.is_gone { &mut change.vanished } else { &mut change.loosened };
+            into.add(Some(&self.name), format!("routes.{}{behind}: {}", self.name, loss.text));
+        }
+    }
+}
