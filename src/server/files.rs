@@ -25,10 +25,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// Where something happens all the time, look anyway.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
-/// A watch over the directories of some files.
+/// When it is time to look.
 pub(super) struct Watch {
-    watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
     /// A directory was not watched when its files were read: what happened there in between made no event.
     unseen: bool,
     events: mpsc::Receiver<()>,
@@ -37,26 +35,22 @@ pub(super) struct Watch {
     poll: tokio::time::Interval,
 }
 
-impl Watch {
-    pub(super) fn new() -> Self {
-        // One slot: two events that nobody has looked at are as good as one.
-        let (sender, events) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.as_ref().map_or(true, |event| is_change(event.kind)) {
-                let _ = sender.try_send(());
-            }
-        });
-        let watcher = watcher.map_err(|error| warn!(%error, "cannot watch files; they are polled")).ok();
-        let mut poll = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { watcher, directories: BTreeSet::new(), unseen: false, events, settling: None, poll }
-    }
+/// The directories of some files, whose events a [`Watch`] waits for. All that asks the file system is here: it may hang,
+/// and only the thread that reads files may wait for it.
+#[derive(Default)]
+pub(super) struct Directories {
+    watcher: Option<RecommendedWatcher>,
+    followed: BTreeSet<PathBuf>,
+    /// The last call has begun to watch one.
+    is_new: bool,
+}
 
+impl Directories {
     /// Watches the directories of these files, and no others.
     pub(super) fn follow<'a>(&mut self, files: impl Iterator<Item = &'a Path>) {
         let Some(watcher) = &mut self.watcher else { return };
         let wanted: BTreeSet<PathBuf> = files.flat_map(directories).collect();
-        for gone in self.directories.difference(&wanted) {
+        for gone in self.followed.difference(&wanted) {
             // It fails where the directory is gone as well.
             let _ = watcher.unwatch(gone);
         }
@@ -68,8 +62,31 @@ impl Watch {
                 Err(error) => debug!(directory = %directory.display(), %error, "cannot watch; it is polled"),
             }
         }
-        self.unseen |= !followed.is_subset(&self.directories);
-        self.directories = followed;
+        self.is_new = !followed.is_subset(&self.followed);
+        self.followed = followed;
+    }
+}
+
+impl Watch {
+    /// A watch, and what it watches: nothing yet.
+    pub(super) fn new() -> (Self, Directories) {
+        // One slot: two events that nobody has looked at are as good as one.
+        let (sender, events) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.as_ref().map_or(true, |event| is_change(event.kind)) {
+                let _ = sender.try_send(());
+            }
+        });
+        let watcher = watcher.map_err(|error| warn!(%error, "cannot watch files; they are polled")).ok();
+        let mut poll = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let directories = Directories { watcher, ..Directories::default() };
+        (Self { unseen: false, events, settling: None, poll }, directories)
+    }
+
+    /// Sees to it that nothing is overlooked which happened before `directories` were watched.
+    pub(super) fn see(&mut self, directories: &Directories) {
+        self.unseen |= directories.is_new;
     }
 
     /// Returns when it is time to look. Cancel safe: an event that was heard of is not forgotten.

@@ -19,7 +19,7 @@ use crate::server::loader::Loader;
 use crate::server::notify::Notify;
 use crate::server::reload::{Reloads, close, load};
 use crate::server::report::{log_trust, report, report_made};
-use crate::server::{BindError, Inheritance, Server};
+use crate::server::{BindError, Server};
 use crate::storage::StorageError;
 use crate::telemetry::{AccessLog, Counts, Log};
 
@@ -62,7 +62,7 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
     // Before anything that takes time: a signal that nobody handles ends the process.
     let mut signals = Signals::new()?;
     let loader = Loader::start()?;
-    let loading = loader.run(load(path.clone(), Inheritance::default()));
+    let loading = loader.run(load(path.clone()));
     let (loaded, made, parts) = tokio::select! {
         loaded = loading => loaded.map_err(io::Error::other)?,
         // Nobody is served yet, and the files may be on a file system that hangs.

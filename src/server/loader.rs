@@ -6,7 +6,7 @@
 //! where others keep the processors busy, take seconds to give its memory and its sockets back.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -68,6 +68,41 @@ impl Loader {
     pub(super) fn free(&self, it: impl Send + 'static) {
         drop(self.run(move || drop(it)));
     }
+}
+
+/// Does `job` in a thread that has its own table of descriptors, empty but for the standard streams: what connections take
+/// cannot keep it from opening a file. It may take and give back nothing that holds a descriptor.
+pub(super) fn apart<T: Send>(job: impl FnOnce() -> T + Send) -> T {
+    let mut job = Some(job);
+    let mut work = || {
+        if let Err(error) = own_descriptors() {
+            debug!(%error, "a reload has the same descriptors as connections");
+        }
+        job.take().map(|job| job())
+    };
+    let done = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, &mut work)?;
+        io::Result::Ok(thread.join())
+    });
+    match done {
+        Ok(Ok(Some(result))) => result,
+        Ok(Err(panic)) => resume_unwind(panic),
+        // Where there can be no more threads it must be done all the same.
+        Ok(Ok(None)) | Err(_) => match job.take() {
+            Some(job) => job(),
+            None => unreachable!("a thread that was not begun has taken nothing"),
+        },
+    }
+}
+
+/// Gives the calling thread a table of descriptors of its own, which begins with the standard streams alone. The others
+/// stay open in the process, and are not open here: a connection that is closed there is closed.
+fn own_descriptors() -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: the arguments are numbers. The calling thread owns no descriptor that it could use afterwards.
+    #[expect(unsafe_code, reason = "there is no safe name for it")]
+    let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Does `job` in a thread of its own, to which everything else goes first. Only who may do anything could raise the

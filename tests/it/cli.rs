@@ -259,9 +259,40 @@ fn tables_that_no_route_uses_are_pointed_out() {
         assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
     }
     let meant = fs::read_to_string(dir.path().join("snigate.toml")).unwrap() + "tls = \"default\"\n";
-    fs::write(dir.path().join("snigate.toml"), meant).unwrap();
+    fs::write(dir.path().join("snigate.toml"), &meant).unwrap();
+    let said = text(&snigate(dir.path(), &["check"]));
+    assert!(said.contains("routes.a: tls \"default\" is not defined"), "{said}");
+    let meant = meant + "[tls.default]\nclient_auth.mode = \"none\"\n";
+    fs::write(dir.path().join("snigate.toml"), &meant).unwrap();
     let said = text(&snigate(dir.path(), &["check"]));
     assert!(said.contains("0 errors, 2 warnings") && said.contains("tls.m: no route uses it"), "{said}");
+    fs::write(dir.path().join("snigate.toml"), meant.clone() + "[tls.nothing]\n").unwrap();
+    let said = text(&snigate(dir.path(), &["check"]));
+    assert!(said.contains("tls.nothing sets nothing: every client comes in"), "{said}");
+    let meant = meant.replace("[tls.default]", "[tls.other]") + "extends = \"default\"\n";
+    fs::write(dir.path().join("snigate.toml"), meant.replace("tls = \"default\"", "tls = \"other\"")).unwrap();
+    let said = text(&snigate(dir.path(), &["check"]));
+    assert!(said.contains("tls.other: extends: tls \"default\" is not defined"), "{said}");
+}
+
+#[test]
+fn a_check_against_another_configuration_says_what_a_reload_would_hold_and_what_would_wait() {
+    let open = "[routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\nupstream = \"10.0.0.1:1\"\n";
+    let dir = with_config(&format!("{LISTENER}{open}"));
+    let old = |text: &str| fs::write(dir.path().join("old.toml"), format!("{LISTENER}{text}")).unwrap();
+    let check = || text(&snigate(dir.path(), &["check", "--against", "old.toml"]));
+    old(&format!("{open}from = \"10.0.0.0/8\"\n"));
+    let said = check();
+    assert!(said.contains("would be held: routes.a: from would go") && said.contains("snigate.toml:"), "{said}");
+    assert!(said.contains("0 errors, 1 warning") && said.contains("SIGHUP"), "{said}");
+    old(&open.replace("routes.a", "routes.b").replace("a.example", "b.example"));
+    let said = check();
+    assert!(said.contains("would wait until its files are quiet: routes.a would take clients for a.example"), "{said}");
+    old(open);
+    assert!(check().contains("0 errors, 0 warnings"), "{}", check());
+    old("");
+    fs::write(dir.path().join("old.toml"), "[").unwrap();
+    assert!(check().contains("old.toml is not valid"), "{}", check());
 }
 
 #[test]

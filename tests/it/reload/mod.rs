@@ -3,12 +3,14 @@
 mod races;
 mod refused;
 mod removed;
+mod starved;
 mod watched;
+mod weaker;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
@@ -50,7 +52,7 @@ fn two_hundred_connections_and_constantly_new_ones_survive_a_hundred_reloads() {
     let hello = hello("a.example");
     let mut live: Vec<TcpStream> = (0..200).map(|_| proxy.connect()).collect();
     live.iter_mut().for_each(|stream| echo(stream, &hello));
-    let over = AtomicBool::new(false);
+    let (over, newcomers) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let _over = Over(&over);
         let exchanges = scope.spawn(|| {
@@ -63,8 +65,7 @@ fn two_hundred_connections_and_constantly_new_ones_survive_a_hundred_reloads() {
             }
             rounds
         });
-        let newcomers = scope.spawn(|| {
-            let mut count = 0;
+        scope.spawn(|| {
             while !over.load(Ordering::SeqCst) {
                 let mut stream = proxy.connect();
                 echo(&mut stream, &hello);
@@ -72,18 +73,16 @@ fn two_hundred_connections_and_constantly_new_ones_survive_a_hundred_reloads() {
                 (0..20).for_each(|round| echo(&mut stream, &pattern(300, round)));
                 stream.shutdown(Shutdown::Write).unwrap();
                 assert_eq!(read_to_end(&mut stream), b"");
-                count += 1;
+                newcomers.fetch_add(1, Ordering::SeqCst);
             }
-            count
         });
-        for version in 1..=100 {
+        let few = || newcomers.load(Ordering::SeqCst) <= 100;
+        for version in (1..).take_while(|version| *version <= 100 || few()) {
             proxy.reload(&config(version));
         }
         over.store(true, Ordering::SeqCst);
         assert!(exchanges.join().unwrap() > 0);
-        assert!(newcomers.join().unwrap() > 100);
     });
-    assert_eq!(proxy.count("reloaded"), 100);
     assert_eq!(proxy.count("listening"), 1);
     for mut stream in live {
         stream.shutdown(Shutdown::Write).unwrap();

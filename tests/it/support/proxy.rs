@@ -149,7 +149,13 @@ impl Proxy {
 
     /// How many events have this message so far.
     pub(crate) fn count(&self, message: &str) -> usize {
-        self.log.lines.lock().unwrap().events.iter().filter(|event| event["message"] == message).count()
+        self.count_of(message, |_| true)
+    }
+
+    /// How many events that `is_wanted` have this message so far.
+    pub(crate) fn count_of(&self, message: &str, is_wanted: impl Fn(&Value) -> bool) -> usize {
+        let lines = self.log.lines.lock().unwrap();
+        lines.events.iter().filter(|event| event["message"] == message && is_wanted(event)).count()
     }
 
     /// Everything logged so far.
@@ -169,12 +175,22 @@ impl Proxy {
         write_config(self.dir(), config);
     }
 
-    /// Replaces the configuration and waits until it is in effect.
+    /// Replaces the configuration, asks for it (SIGHUP) whatever it loosens, and waits until it is in effect.
     pub(crate) fn reload(&self, config: &str) {
-        self.reload_after(|| self.write_config(config));
+        self.write_config(config);
+        self.reload_on_request();
     }
 
-    /// Waits until what `change` does to any file is in effect.
+    /// Asks for whatever the files say, and waits until it is in effect.
+    pub(crate) fn reload_on_request(&self) {
+        let is_requested = |event: &Value| event["requested"] == true;
+        let before = self.count_of("reloaded", is_requested);
+        self.signal(Signal::HUP);
+        self.wait_nth("reloaded", before, is_requested);
+    }
+
+    /// Waits until what `change` does to any file is in effect by itself: at once, or when the files have been quiet for
+    /// two seconds.
     pub(crate) fn reload_after(&self, change: impl FnOnce()) {
         let before = self.count("reloaded");
         change();
@@ -186,9 +202,17 @@ impl Proxy {
         self.refusal_after(|| self.write_config(config))
     }
 
+    /// Waits until what `change` does to any file is held, because a protection would go; which.
+    pub(crate) fn held_after(&self, change: impl FnOnce()) -> String {
+        self.diagnostics_after("reload held, a protection would go; the configuration that runs goes on", change)
+    }
+
     /// Waits until what `change` does to any file is refused; the diagnostics.
     pub(crate) fn refusal_after(&self, change: impl FnOnce()) -> String {
-        let message = "reload refused, the configuration that runs goes on";
+        self.diagnostics_after("reload refused, the configuration that runs goes on", change)
+    }
+
+    fn diagnostics_after(&self, message: &str, change: impl FnOnce()) -> String {
         let before = self.count(message);
         change();
         let event = self.wait_nth(message, before, |_| true);

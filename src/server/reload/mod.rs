@@ -1,0 +1,354 @@
+//! Reloads: when to look at the files, what to load, and what to do with what was loaded.
+//!
+//! What tightens acts at once; what loosens waits until nobody writes any more; and no protection goes without somebody's
+//! word. What a configuration would let clients do is compared with what they may do now (`config::diff`), however it came
+//! to be: files that are truncated, half copied or renamed away are as valid as any other.
+
+mod look;
+mod said;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot::{self, error::RecvError};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
+
+use crate::config::diff::{Findings, Standing};
+use crate::config::files::Files;
+use crate::config::trust::Summary;
+use crate::config::{Config, Notice, Timeouts};
+use crate::proxy::Connections;
+use crate::server::Server;
+use crate::server::files::Watch;
+use crate::server::loader::Loader;
+use crate::server::notify::Notify;
+use crate::server::reload::look::{Candidate, Eyes, Kind, Look, Order, Quiet, Served, Verdict};
+use crate::server::reload::said::Said;
+use crate::server::report::{log_trust, report, report_made};
+use crate::telemetry::{self, Log};
+
+pub(super) use look::load;
+
+/// For this long no file may change before what it allows is allowed: a copy that is still being written is longer by then.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How long the clock of the machine is believed to go on as it goes.
+const CLOCK_CHECK: Duration = Duration::from_secs(600);
+
+/// The reloads of one process: what is served is what was last taken.
+pub(super) struct Reloads {
+    path: PathBuf,
+    loader: Loader,
+    watch: Watch,
+    log: Log,
+    log_options: telemetry::Options,
+    timeouts: Timeouts,
+    /// What has to be said later.
+    notices: Vec<Notice>,
+    /// When to load again because a self-signed certificate nears its end. Nothing once that has been tried.
+    renew_at: Option<SystemTime>,
+    /// Whom servers are verified against.
+    trust: Vec<Summary>,
+    served: Served,
+    /// How many there are.
+    routes: usize,
+    /// What was said of attempts that failed, of each kind.
+    said: [Said; 2],
+    /// What is waited for, of each kind.
+    quiet: [Option<Quiet>; 2],
+    /// The texts that somebody has asked for and that are not served yet.
+    confirmed: Option<[u8; 32]>,
+    /// The files as they are were to be served, and could not.
+    only_materials: bool,
+    /// It is time to look whether a file has changed.
+    due: bool,
+    /// Somebody wants everything loaded, changed or not.
+    requested: bool,
+    /// Nothing while the loader has them.
+    eyes: Option<Eyes>,
+    /// One at a time, beside the loop that waits for it: a file system that hangs keeps nobody from stopping the process.
+    looking: Option<oneshot::Receiver<(Eyes, Look)>>,
+    /// After it, in the same thread: the directories of the files are watched.
+    following: Option<oneshot::Receiver<Eyes>>,
+}
+
+/// What came of looking, for [`Reloads::take`]; an error if the look panicked.
+pub(super) struct Looked(Result<(Eyes, Look), RecvError>);
+
+impl Reloads {
+    /// Of the configuration at `path`, which is served as `config`, made of `files`.
+    pub(super) fn new(path: PathBuf, loader: Loader, log: Log, config: Config, mut files: Files) -> Self {
+        let texts = files.take_texts();
+        let (watch, directories) = Watch::new();
+        let eyes = Eyes { directories, materials: files.materials(), last: files };
+        let mut reloads = Self {
+            path,
+            watch,
+            log,
+            log_options: config.log,
+            timeouts: config.timeouts,
+            notices: config.notices.clone(),
+            renew_at: config.renew_at(),
+            trust: config.trusts.summaries(),
+            routes: config.routes.len(),
+            served: Served { standing: Arc::new(Standing::of(&config)), texts: Arc::new(texts) },
+            said: [Said::new(Kind::Files), Said::new(Kind::Materials)],
+            quiet: [None, None],
+            confirmed: None,
+            only_materials: false,
+            due: false,
+            requested: false,
+            eyes: Some(eyes),
+            looking: None,
+            following: None,
+            loader,
+        };
+        reloads.follow();
+        reloads.loader.free(config);
+        reloads
+    }
+
+    /// The time limits in force.
+    pub(super) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// What is logged, and where.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Has everything loaded, changed or not, and served if it is valid.
+    pub(super) fn request(&mut self) {
+        self.requested = true;
+    }
+
+    /// The state in one line, for people.
+    pub(super) fn status(&self, server: &Server) -> String {
+        let (routes, sockets, open) = (self.routes, server.sockets(), server.connections().open());
+        let problem = self.said.iter().find_map(Said::status).unwrap_or_default();
+        format!("{routes} routes, {sockets} listening sockets, {open} open connections{problem}")
+    }
+
+    /// Tells the service manager that this configuration is served.
+    pub(super) fn announce(&self, server: &Server, notify: &mut Notify) {
+        notify.ready(self.status(server));
+    }
+
+    /// Looks at the files when it is time to, and returns what came of it. Cancel safe: a look that has begun goes on.
+    pub(super) async fn next(&mut self, server: &Server) -> Looked {
+        loop {
+            let is_busy = self.looking.is_some() || self.following.is_some();
+            if !is_busy && (self.due || self.requested) {
+                let requested = std::mem::take(&mut self.requested);
+                self.due = false;
+                self.looking = Some(self.look(requested, server));
+            }
+            let quiet = self.quiet.iter().flatten().map(|quiet| quiet.until).min();
+            tokio::select! {
+                () = self.watch.wait(), if !self.due => self.due = true,
+                () = at(quiet), if !is_busy && !self.due => self.due = true,
+                () = at(self.said[0].remind_at()) => self.said[0].remind(),
+                () = due(&mut self.notices) => {}
+                look = done(&mut self.looking) => {
+                    self.looking = None;
+                    return Looked(look);
+                }
+                eyes = done(&mut self.following) => {
+                    self.following = None;
+                    self.eyes = eyes.ok();
+                    if let Some(eyes) = &self.eyes {
+                        self.watch.see(&eyes.directories);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
+    /// take as long as they take; connections are served meanwhile.
+    fn look(&mut self, requested: bool, server: &Server) -> oneshot::Receiver<(Eyes, Look)> {
+        let now = Instant::now();
+        let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
+        let is_quiet = self.quiet.iter().flatten().any(|quiet| quiet.until <= now);
+        let is_tried_again = self.said.iter().any(Said::may_pass);
+        let eyes = self.eyes.take();
+        let order = Order {
+            path: self.path.clone(),
+            served: self.served.clone(),
+            before: server.inheritance(),
+            requested,
+            // What a look that panicked had in its hands is lost.
+            must_load: requested || renew || is_quiet || is_tried_again || eyes.is_none(),
+            only_materials: std::mem::take(&mut self.only_materials) && !requested,
+            confirmed: self.confirmed,
+            quiet: self.quiet,
+            now,
+        };
+        let mut eyes = eyes.unwrap_or_else(|| {
+            let (watch, directories) = Watch::new();
+            self.watch = watch;
+            Eyes { directories, ..Eyes::default() }
+        });
+        self.loader.run(move || {
+            let look = order.look(&mut eyes);
+            (eyes, look)
+        })
+    }
+
+    /// Serves what was loaded if it may be served, and otherwise changes nothing.
+    pub(super) fn take(&mut self, Looked(looked): Looked, server: &mut Server, notify: &mut Notify) {
+        match looked {
+            Ok((eyes, look)) => {
+                self.eyes = Some(eyes);
+                let is_requested = look.confirmed.is_some();
+                if is_requested {
+                    // Whoever asks is told, though it was said before.
+                    self.said.iter_mut().for_each(Said::nothing);
+                }
+                self.confirmed = look.confirmed.or(self.confirmed);
+                for (kind, verdict) in [(Kind::Files, look.files), (Kind::Materials, look.materials)] {
+                    if let Some(verdict) = verdict {
+                        self.settle(kind, verdict, is_requested, (server, notify));
+                    }
+                }
+            }
+            // The list of files is lost, so everything is loaded at the next look.
+            Err(_) => self.said[0].failed("a fault in snigate, please report it; the log has it above"),
+        }
+        self.loader.free(server.take_unused());
+        self.follow();
+        // Unless the reload that was asked for is still to come.
+        if notify.is_reloading() && !self.requested {
+            self.announce(server, notify);
+        }
+    }
+
+    /// Has the directories of what was read watched.
+    fn follow(&mut self) {
+        let Some(mut eyes) = self.eyes.take() else { return };
+        self.following = Some(self.loader.run(move || {
+            eyes.directories.follow(eyes.last.paths());
+            eyes
+        }));
+    }
+
+    fn settle(&mut self, kind: Kind, verdict: Verdict, requested: bool, outside: (&mut Server, &mut Notify)) {
+        let waited = self.quiet[kind as usize].take();
+        let said = &mut self.said[kind as usize];
+        match verdict {
+            Verdict::Serve(candidate) => self.serve(kind, *candidate, requested, outside),
+            Verdict::Refused(refusal) => said.refused(&refusal),
+            Verdict::NotKept(error) => said.failed(&error.to_string()),
+            Verdict::Held(findings, texts) => said.held(&findings, texts),
+            Verdict::Waits(findings, digest) => {
+                said.nothing();
+                self.wait(kind, &findings, digest, waited);
+            }
+        }
+    }
+
+    /// Waits for this content to stay as it is. A further change starts anew.
+    fn wait(&mut self, kind: Kind, findings: &Findings, digest: [u8; 32], waited: Option<Quiet>) {
+        if waited.is_none() {
+            let loosens = findings.on_one_line();
+            info!(loosens, "the reload waits until its files have been unchanged for {QUIET:?}");
+        }
+        let quiet = waited.filter(|waited| waited.digest == digest);
+        self.quiet[kind as usize] = quiet.or(Some(Quiet { digest, until: Instant::now() + QUIET }));
+    }
+
+    fn serve(
+        &mut self,
+        kind: Kind,
+        candidate: Candidate,
+        requested: bool,
+        (server, notify): (&mut Server, &mut Notify),
+    ) {
+        let Candidate { config, diagnostics, made, parts, served, materials } = candidate;
+        report_made(&made);
+        if !notify.is_reloading() {
+            notify.reloading();
+        }
+        if let Err(errors) = server.apply(parts) {
+            self.loader.free(config);
+            // What was revoked beside it does not wait for a port.
+            (self.only_materials, self.due) = (kind == Kind::Files, kind == Kind::Files);
+            return self.said[kind as usize].not_bound(errors);
+        }
+        close(server.connections(), Connections::close_withdrawn);
+        if kind == Kind::Files {
+            self.confirmed = None;
+            self.quiet = [None, None];
+            self.said.iter_mut().for_each(Said::nothing);
+        }
+        self.said[kind as usize].nothing();
+        self.served = served;
+        if let Some(eyes) = &mut self.eyes {
+            eyes.materials = materials;
+        }
+        self.timeouts = config.timeouts;
+        self.routes = config.routes.len();
+        self.renew_at = config.renew_at();
+        if config.log != self.log_options {
+            self.log.set(config.log);
+            self.log_options = config.log;
+        }
+        report(&diagnostics);
+        let trust = config.trusts.summaries();
+        log_trust(&self.trust, &trust);
+        self.trust = trust;
+        server.report_unused();
+        let (routes, listeners) = (config.routes.len(), config.listeners.len());
+        let texts = (kind == Kind::Materials).then_some("as before");
+        info!(routes, listeners, texts, requested, "reloaded");
+        self.notices.clone_from(&config.notices);
+        self.loader.free(config);
+    }
+}
+
+/// Closes connections that the configuration no longer lets go on. Not by the thread that loads: its turn may be late
+/// where the processor is busy, and this is not to wait.
+pub(super) fn close(connections: &Arc<Connections>, close: impl FnOnce(&Connections) -> usize + Send + 'static) {
+    let connections = Arc::clone(connections);
+    drop(spawn_blocking(move || {
+        let closed = close(&connections);
+        if closed > 0 {
+            info!(closed, "closed connections that the configuration no longer lets go on");
+        }
+    }));
+}
+
+/// Waits for that moment, and for ever if there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the loader is at, when it is done; waits for ever if that is nothing.
+async fn done<T>(looking: &mut Option<oneshot::Receiver<T>>) -> Result<T, RecvError> {
+    match looking {
+        Some(look) => look.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until one of `notices` is due, says it and removes it.
+async fn due(notices: &mut Vec<Notice>) {
+    loop {
+        let Some((at, notice)) = notices.iter().enumerate().min_by_key(|(_, notice)| notice.at) else {
+            return std::future::pending().await;
+        };
+        let Ok(wait) = notice.at.duration_since(SystemTime::now()) else {
+            warn!(diagnostic = notices.swap_remove(at).message, "configuration");
+            return;
+        };
+        // The clock may be set meanwhile.
+        sleep(wait.min(CLOCK_CHECK)).await;
+    }
+}
