@@ -1,15 +1,17 @@
 //! `snigate check`
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 
 use crate::cli::{ConfigPath, colors, print, print_diagnostics};
-use crate::config;
 use crate::config::diagnostic::{Diagnostic, Place, Severity};
+use crate::config::diff::{Change, Standing, compare};
+use crate::config::{self, Loaded};
 
 /// It would start, and `--strict` was asked to say that there is something to look at.
 const NOTEWORTHY: u8 = 4;
@@ -21,6 +23,9 @@ pub(super) struct Options {
     /// Exit 4 if snigate would start, but there is a warning, or a certificate that clients refuse.
     #[arg(long)]
     strict: bool,
+    /// Also say what a reload from this configuration would hold, because a protection would go, and what would wait.
+    #[arg(long, value_name = "OLD")]
+    against: Option<PathBuf>,
     /// Print one JSON object per finding, each on a line of its own, and nothing else.
     #[arg(long)]
     json: bool,
@@ -30,6 +35,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let path = options.config.find()?;
     let mut loaded = config::load(&path);
     loaded.mention_privileges();
+    if let Some(old) = &options.against {
+        let weaker = weaker(old, &path, &loaded)?;
+        loaded.diagnostics.extend(weaker);
+    }
     let found = Count::of(&loaded.diagnostics);
     if options.json {
         for diagnostic in &loaded.diagnostics {
@@ -41,6 +50,31 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         print(&format!("{}: {}\n", path.display(), found.verdict()))?;
     }
     Ok(found.exit_code(options.strict))
+}
+
+/// What a reload from the configuration at `old` to this one would hold, or wait with.
+fn weaker(old: &Path, path: &Path, loaded: &Loaded) -> anyhow::Result<Vec<Diagnostic>> {
+    // What is not valid is not served; why has been said.
+    let Some(config) = &loaded.config else { return Ok(Vec::new()) };
+    let Some(before) = config::load(old).config else {
+        bail!("{} is not valid, so nothing can be compared with it; `snigate check` says why", old.display());
+    };
+    let mut change = compare(&Standing::of(&before), &Standing::of(config));
+    change.rephrase(|text| loaded.variables.hide(text));
+    let Change { vanished, loosened } = change;
+    let routes = vanished.iter().chain(loosened.iter()).filter_map(|finding| finding.route.clone()).collect();
+    let places = config::places(path, &routes);
+    let help = "a reload holds this until somebody confirms it with SIGHUP (`systemctl reload snigate`)";
+    let held = vanished.iter().map(|finding| ("would be held", finding, Some(help.to_owned())));
+    let waits = loosened.iter().map(|finding| ("would wait until its files are quiet", finding, None));
+    let diagnostics = held.chain(waits).map(|(what, finding, help)| {
+        let place = finding.route.as_ref().and_then(|route| places.get(route)).cloned();
+        Diagnostic { place, ..Diagnostic::new(Severity::Warning, format!("{what}: {}", finding.text)) }.help(help)
+    });
+    let more = [(vanished.more(), "would be held"), (loosened.more(), "would wait")];
+    let more = more.into_iter().filter(|(more, _)| *more > 0);
+    let more = more.map(|(more, what)| Diagnostic::new(Severity::Warning, format!("{more} more of the kind {what}")));
+    Ok(diagnostics.chain(more).collect())
 }
 
 /// How many findings there are of each weight.
