@@ -9,7 +9,7 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
         ("servers = [{ weight = 2 }]", "address is missing", "add `address = "),
         ("servers = [{ address = \"10.0.0.1\" }]", "servers: address: an address ends in a port", ""),
         ("servers = [{ address = \"10.0.0.1:1\", wieght = 2 }]", "unknown key `wieght`", "did you mean"),
-        ("servers = [7]", "expected a string or a table", ""),
+        ("servers = [7]", "a string or a table is due", ""),
         ("servers = \"10.0.0.1\"", "servers: an address ends in a port", ""),
         ("servers = [{ address = \"10.0.0.1:1\", weight = 0 }]", "every server has weight 0", "a weight of 1 or more"),
         (
@@ -34,7 +34,7 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
             "max_time is less than ejection.time",
             "the longer one",
         ),
-        ("servers = \"10.0.0.1:1\"\nhealth = \"yes\"", "expected a table, true or false", ""),
+        ("servers = \"10.0.0.1:1\"\nhealth = \"yes\"", "a table, true or false is due", ""),
         ("servers = \"10.0.0.1:1\"\nhealth.kind = \"http\"", "unknown value `http`", "`tls`"),
         ("servers = \"10.0.0.1:1\"\nhealth.kind = \"tls\"", "nothing says whom to believe", "write `kind = \"tcp\"`"),
         ("servers = \"10.0.0.1:1\"\nhealth.interval = \"0s\"", "is not a duration above zero", ""),

@@ -62,7 +62,7 @@ fn a_configuration_with_a_mistake_is_refused_and_the_old_one_goes_on() {
     let proxy = Proxy::start_in(dir, &members.config);
     for (mistake, from, to, words) in [
         ("broken TOML", "[routes.members]", "[routes.members", "snigate.toml:"),
-        ("an unknown key", "upstream =", "upstreams =", "did you mean \"upstream\"?"),
+        ("an unknown key", "upstream =", "upstreams =", "write `upstream = "),
         ("a missing CA", "\"clients.pem\"", "\"nowhere.pem\"", "nowhere.pem"),
         ("a directory without CAs", "\"clients.pem\"", "\"empty.d\"", "empty.d"),
         ("no CA", "client_auth.ca_files", "#", "there are no ca_files"),

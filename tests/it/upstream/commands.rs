@@ -46,7 +46,7 @@ fn what_would_make_servers_believed_that_should_not_be_is_refused() {
         (named, bad, "trust.corp: pem: certificate 1 of 1 in the file cannot be read"),
         (named, "[[trust.corp]]\nca_files = [\"corp.pem\"]\n", "trust.corp must be a table"),
         ("tls = []", "", "upstreams.vault.tls"),
-        ("tls = \"corp\"", "", "expected a table, true or false"),
+        ("tls = \"corp\"", "", "a table, true or false is due"),
         ("tls = { sever_name = \"x\" }", "", "did you mean \"server_name\"?"),
         ("tls.server_name = \"a b\"", "", "tls.server_name: ' ' cannot stand in a server name"),
         ("tls.pin = \"abcd\"", "", "tls.pin: a SHA-256 digest of a public key"),

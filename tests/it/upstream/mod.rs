@@ -170,7 +170,7 @@ fn a_server_that_cannot_prove_who_it_is_gets_nothing_of_the_client() {
             "it is for other.internal, and not for vault.internal; set `upstreams.vault.tls.server_name`",
         ),
         (site.inside(), "tls.trust = \"corp\"".to_owned(), "it is for vault.internal, and not for 127.0.0.1"),
-        (expired(&site.corp), corp(), "has expired 60 minutes ago"),
+        (expired(&site.corp), corp(), "has expired, 60 minutes ago; renew it"),
         (site.inside(), wrong_pin, "its key has the pin "),
         (site.inside(), "tls = true".to_owned(), "issued by CN=corp, which is not in the system's store"),
     ] {
