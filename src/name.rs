@@ -269,7 +269,10 @@ impl fmt::Display for Alpn {
 /// The protocols that a client offers, in its order, as they stand in its hello (RFC 7301 §3.1): a list of tens of
 /// thousands costs no more than a copy of its bytes.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct AlpnList(Box<[u8]>);
+pub struct AlpnList {
+    list: Box<[u8]>,
+    lengths: u32,
+}
 
 impl AlpnList {
     /// The protocols in `list`, each of which begins with its length in one byte.
@@ -278,16 +281,35 @@ impl AlpnList {
     ///
     /// When there is none, one is empty, or one is cut short.
     pub fn new(list: &[u8]) -> Result<Self, AlpnError> {
-        let mut rest = list;
-        while let Some((&length, behind)) = rest.split_first() {
-            rest = behind.get(usize::from(length)..).filter(|_| length > 0).ok_or(AlpnError)?;
+        let (mut at, mut lengths) = (0, 0);
+        while let Some(&length) = list.get(at) {
+            if length == 0 {
+                return Err(AlpnError);
+            }
+            lengths |= Self::length_bit(length);
+            at += 1 + usize::from(length);
         }
-        if list.is_empty() { Err(AlpnError) } else { Ok(Self(list.into())) }
+        if list.is_empty() || at > list.len() { Err(AlpnError) } else { Ok(Self { list: list.into(), lengths }) }
+    }
+
+    /// The protocols, each of which begins with its length in one byte.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.list
+    }
+
+    /// What [`length_bit`](Self::length_bit) tells of each protocol, together.
+    pub(crate) fn lengths(&self) -> u32 {
+        self.lengths
+    }
+
+    /// A bit for a length: protocols that differ in it differ.
+    pub(crate) fn length_bit(length: u8) -> u32 {
+        1 << (length % 32)
     }
 
     /// Each protocol, as its bytes.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = &*self.0;
+        let mut rest = &*self.list;
         std::iter::from_fn(move || {
             let (&length, behind) = rest.split_first()?;
             let (protocol, others) = behind.split_at_checked(length.into())?;

@@ -34,10 +34,11 @@ pub(crate) struct Worst {
     pub(crate) segment: usize,
 }
 
-/// The hello of a kind whose message has about `size` bytes, which are 64 KiB at most.
+/// The hello of a kind that has about `size` bytes on the wire. Its message has 64 KiB at most.
 pub(crate) fn worst_hello(kind: &str, size: usize) -> Worst {
-    // What every hello has beside its filling.
-    let room = size - 200;
+    let record = if kind == "records of one byte" { 1 } else { 1 << 14 };
+    // What every hello has beside its filling, and what every record has before its content.
+    let room = size * record / (record + 5) - 200;
     let (name, tls13) = (name(b"www.example.net"), extension(43, &[2, 3, 4]));
     let with = |suites: &[u8], extensions: &[&[u8]]| message(suites, &[&[&name[..]], extensions].concat().concat());
     let plain = |extensions: &[&[u8]]| with(&[0x13, 0x01, 0xc0, 0x2b], extensions);
@@ -65,7 +66,6 @@ pub(crate) fn worst_hello(kind: &str, size: usize) -> Worst {
         "labels" => message(&[0x13, 0x01], &[self::name(&b"a.".repeat(127)[..253]), padding(room - 300)].concat()),
         kind => panic!("there is no such kind: {kind}"),
     };
-    let record = if kind == "records of one byte" { 1 } else { 1 << 14 };
     let segment = if kind == "segments of one byte" { 1 } else { usize::MAX };
     Worst { bytes: records(&message, record), segment }
 }

@@ -9,37 +9,59 @@ use crate::name::{Alpn, AlpnList};
 pub(super) struct Named {
     /// Sorted, each once.
     protocols: Vec<Alpn>,
-    /// The first bytes of each: most of what is offered differs there.
+    /// The first bytes of each.
     heads: Vec<u64>,
-    /// Whether any has this length.
-    lengths: Lengths,
+    /// The [`AlpnList::length_bit`] of each.
+    lengths: u32,
+    /// What those of a length have in common.
+    likes: [Like; 32],
 }
 
 impl Named {
     pub(super) fn new(protocols: BTreeSet<Alpn>) -> Self {
-        let heads = protocols.iter().map(|protocol| head(protocol.as_bytes())).collect();
-        let mut lengths = Lengths::default();
-        protocols.iter().for_each(|protocol| lengths.insert(protocol.as_bytes().len()));
-        Self { protocols: protocols.into_iter().collect(), heads, lengths }
+        let mut named = Self { protocols: protocols.into_iter().collect(), ..Self::default() };
+        for protocol in &named.protocols {
+            let (length, bytes) = prefixed(protocol);
+            named.heads.push(head(protocol.as_bytes()));
+            let like = &mut named.likes[usize::from(length % 32)];
+            *like = if named.lengths & AlpnList::length_bit(length) == 0 { Like::one(&bytes) } else { Like::SEVERAL };
+            named.lengths |= AlpnList::length_bit(length);
+        }
+        named
     }
 
     /// Of what is `offered`, in that order, each protocol that a rule names, once.
+    ///
+    /// A client may offer tens of thousands: what most of them take is kept short.
     pub(super) fn among(&self, offered: &AlpnList) -> Vec<Alpn> {
         let mut among = Vec::new();
-        if self.protocols.is_empty() {
+        if offered.lengths() & self.lengths == 0 {
             return among;
         }
-        let mut met = vec![false; self.protocols.len()];
-        for protocol in offered.iter().filter(|protocol| self.lengths.contains(protocol.len())) {
-            let Some(at) = self.find(protocol) else { continue };
-            if !std::mem::replace(&mut met[at], true) {
-                among.push(self.protocols[at].clone());
+        let (mut met, mut likes) = (vec![false; self.protocols.len()], self.likes);
+        let mut rest = offered.as_bytes();
+        while let Some(&length) = rest.first() {
+            let (class, end) = (usize::from(length % 32), 1 + usize::from(length));
+            if likes[class].takes(word(rest)) && self.meet(rest.get(1..end).unwrap_or_default(), &mut met, &mut among) {
                 if among.len() == self.protocols.len() {
                     break;
                 }
+                if likes[class] != Like::SEVERAL {
+                    likes[class] = Like::NONE;
+                }
             }
+            let Some(others) = rest.get(end..) else { break };
+            rest = others;
         }
         among
+    }
+
+    /// Whether a rule names the `protocol`, and it is met for the first time.
+    #[inline(never)]
+    fn meet(&self, protocol: &[u8], met: &mut [bool], among: &mut Vec<Alpn>) -> bool {
+        let Some(at) = self.find(protocol).filter(|at| !std::mem::replace(&mut met[*at], true)) else { return false };
+        among.push(self.protocols[at].clone());
+        true
     }
 
     fn find(&self, protocol: &[u8]) -> Option<usize> {
@@ -50,18 +72,49 @@ impl Named {
     }
 }
 
-/// A set of lengths below 256.
-#[derive(Debug, Default)]
-struct Lengths([u64; 4]);
+/// How a protocol begins, its length first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Like {
+    word: u32,
+    mask: u32,
+}
 
-impl Lengths {
-    fn insert(&mut self, length: usize) {
-        self.0[length / 64 % 4] |= 1 << (length % 64);
+impl Like {
+    /// As no protocol does: none has the length 0.
+    const NONE: Self = Self { word: 0, mask: 0xff };
+
+    /// As any does.
+    const SEVERAL: Self = Self { word: 0, mask: 0 };
+
+    /// As the one in `entry` does, which begins with its length.
+    fn one(entry: &[u8]) -> Self {
+        let mask: Vec<u8> = entry.iter().map(|_| 0xff).collect();
+        Self { word: word(entry), mask: word(&mask) }
     }
 
-    fn contains(&self, length: usize) -> bool {
-        self.0[length / 64 % 4] & 1 << (length % 64) != 0
+    fn takes(self, word: u32) -> bool {
+        (self.word ^ word) & self.mask == 0
     }
+}
+
+impl Default for Like {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// A protocol's length, and the protocol behind it as a list has it.
+fn prefixed(protocol: &Alpn) -> (u8, Vec<u8>) {
+    let length = u8::try_from(protocol.as_bytes().len()).unwrap_or(u8::MAX);
+    (length, [&[length], protocol.as_bytes()].concat())
+}
+
+/// The first four bytes as a number, the first one lowest. Where there are fewer, the others are 0.
+fn word(bytes: &[u8]) -> u32 {
+    if let Some(word) = bytes.first_chunk() {
+        return u32::from_le_bytes(*word);
+    }
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
 }
 
 /// The first eight bytes as a number, which sorts as they do.
@@ -75,6 +128,9 @@ fn head(protocol: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     fn alpn<T: FromIterator<Alpn>>(protocols: &[&str]) -> T {
@@ -102,5 +158,30 @@ mod tests {
             assert_eq!(named.among(&list(offered)), alpn::<Vec<Alpn>>(expected), "{offered:?}");
         }
         assert_eq!(Named::default().among(&list(&["h2"])), []);
+    }
+
+    /// Of few letters and lengths, those that a list of lengths modulo 32 or of first bytes takes for each other among them.
+    fn protocol() -> impl Strategy<Value = Alpn> {
+        let end = prop::collection::vec(select(&b"ab\0"[..]), 0..3);
+        (select(&["", "a", "acme-tls", "a2345678901234567890123456789012"][..]), end)
+            .prop_filter_map("it is empty", |(begin, end)| Alpn::new(&[begin.as_bytes(), &end].concat()).ok())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn it_agrees_with_comparing_every_protocol_with_every_other(
+            known in prop::collection::btree_set(protocol(), 0..5),
+            offered in prop::collection::vec(protocol(), 1..12),
+        ) {
+            let mut expected: Vec<Alpn> = Vec::new();
+            for protocol in &offered {
+                if known.contains(protocol) && !expected.contains(protocol) {
+                    expected.push(protocol.clone());
+                }
+            }
+            let offered: Vec<u8> = offered.iter().flat_map(|protocol| prefixed(protocol).1).collect();
+            prop_assert_eq!(Named::new(known).among(&AlpnList::new(&offered).unwrap()), expected);
+        }
     }
 }

@@ -88,20 +88,23 @@ impl ClientHello {
 
     fn read_extensions(&mut self, mut extensions: &[u8]) -> Result<(), Malformed> {
         let mut kinds = Kinds::default();
-        while !extensions.is_empty() {
-            let (kind, rest) = number(extensions).ok_or(Malformed::ExtensionsTruncated)?;
-            let (content, rest) = vector(rest).ok_or(Malformed::ExtensionsTruncated)?;
+        // A hello has room for 16,384 of them: what most of them take is kept short.
+        while let Some((&[kind, number, high, low], behind)) = extensions.split_first_chunk() {
+            let (kind, length) = (u16::from_be_bytes([kind, number]), u16::from_be_bytes([high, low]));
+            let (content, rest) = behind.split_at_checked(length.into()).ok_or(Malformed::ExtensionsTruncated)?;
             if !kinds.insert(kind) {
                 return Err(Malformed::DuplicateExtension(kind));
             }
-            // RFC 8446 §4.2.11: what a server must check before anything else that it reads there.
-            if kind == PRE_SHARED_KEY && !rest.is_empty() {
-                return Err(Malformed::PreSharedKey);
+            if kind <= SUPPORTED_VERSIONS || kind == ENCRYPTED_CLIENT_HELLO {
+                // RFC 8446 §4.2.11: what a server must check before anything else that it reads there.
+                if kind == PRE_SHARED_KEY && !rest.is_empty() {
+                    return Err(Malformed::PreSharedKey);
+                }
+                self.read_extension(kind, content)?;
             }
-            self.read_extension(kind, content)?;
             extensions = rest;
         }
-        Ok(())
+        if extensions.is_empty() { Ok(()) } else { Err(Malformed::ExtensionsTruncated) }
     }
 
     fn read_extension(&mut self, kind: u16, content: &[u8]) -> Result<(), Malformed> {
@@ -171,7 +174,7 @@ const TLS13: u16 = 0x0304;
 /// The only compression method there is (RFC 5246 §6.1).
 const NULL: u8 = 0;
 
-// The types of the extensions that are read (RFC 8446 §4.2, RFC 9849 for the last).
+// The types of the extensions that are read, in order (RFC 8446 §4.2, RFC 9849 for the last).
 const SERVER_NAME: u16 = 0;
 const SUPPORTED_GROUPS: u16 = 10;
 const SIGNATURE_ALGORITHMS: u16 = 13;

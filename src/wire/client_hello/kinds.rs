@@ -9,7 +9,7 @@ pub(super) struct Kinds {
     few: [u16; FEW],
     count: usize,
     /// A bit for each type there can be, once there are more others than any real client sends.
-    many: Vec<u64>,
+    many: Option<Box<[u64; (1 << 16) / 64]>>,
 }
 
 impl Kinds {
@@ -18,22 +18,23 @@ impl Kinds {
         if kind < 64 {
             return set(&mut self.low, kind);
         }
-        if self.many.is_empty() {
-            let (few, free) = self.few.split_at_mut(self.count);
-            if few.contains(&kind) {
-                return false;
-            }
-            if let Some(free) = free.first_mut() {
-                *free = kind;
-                self.count += 1;
-                return true;
-            }
-            self.many = vec![0; (1 << 16) / 64];
-            for kind in self.few {
-                set(&mut self.many[usize::from(kind / 64)], kind % 64);
-            }
+        if let Some(many) = &mut self.many {
+            return set(&mut many[usize::from(kind / 64)], kind % 64);
         }
-        set(&mut self.many[usize::from(kind / 64)], kind % 64)
+        let (few, free) = self.few.split_at_mut(self.count);
+        if few.contains(&kind) {
+            return false;
+        }
+        if let Some(free) = free.first_mut() {
+            *free = kind;
+            self.count += 1;
+            return true;
+        }
+        let mut many = Box::new([0; (1 << 16) / 64]);
+        for kind in self.few {
+            set(&mut many[usize::from(kind / 64)], kind % 64);
+        }
+        set(&mut self.many.insert(many)[usize::from(kind / 64)], kind % 64)
     }
 }
 
