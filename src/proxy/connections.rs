@@ -277,7 +277,10 @@ impl Place {
     /// Remembers by what the client came in, as far as a reload may ask for it. `acceptor` is who let it in: other terms may
     /// have begun to count since the handshake began, and false says that by these it is not let in.
     pub(super) fn admit(&self, route: &Arc<Route>, acceptor: &Arc<Acceptor>, accepted: &Accepted) -> bool {
-        if let Some(admission) = acceptor.remembers(accepted) {
+        // Whoever has taken its place judges the client below, and may ask for what it came in by later.
+        let terms = self.connections().terms.load();
+        let current = terms.acceptor(&route.name).unwrap_or(acceptor);
+        if let Some(admission) = current.remembers(accepted) {
             let _ = self.live.tie.get_or_init(|| Box::new(Tie::new(route))).admission.set(admission);
         }
         fence(Ordering::SeqCst);

@@ -40,9 +40,14 @@ impl Terms {
         Self { routes: terms.collect(), drain }
     }
 
+    /// Who lets clients in by this route, if it terminates TLS.
+    pub(super) fn acceptor(&self, route: &str) -> Option<&Arc<Acceptor>> {
+        self.routes.get(route)?.acceptor.as_ref()
+    }
+
     /// Why a client that `acceptor` has just let in would not be let in by whoever has taken its place since the hello.
     pub(super) fn refuse(&self, route: &str, acceptor: &Arc<Acceptor>, accepted: &Accepted) -> Option<Refusal> {
-        let current = self.routes.get(route)?.acceptor.as_ref()?;
+        let current = self.acceptor(route)?;
         if Arc::ptr_eq(current, acceptor) { None } else { current.admits(&Admission::of(accepted)).err() }
     }
 }
