@@ -108,7 +108,7 @@ fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec
 }
 
 /// Whether one socket on each cannot be: the same port, and the same address or every address; the same path or name.
-fn conflict(a: &ListenAddr, b: &ListenAddr) -> bool {
+pub(in crate::config) fn conflict(a: &ListenAddr, b: &ListenAddr) -> bool {
     let (Some(port), Some(other)) = (a.port(), b.port()) else { return a == b };
     if let (ListenAddr::Zoned(a), ListenAddr::Zoned(b)) = (a, b) {
         return port != 0 && a == b;

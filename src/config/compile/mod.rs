@@ -7,7 +7,7 @@ mod bind;
 mod client_auth;
 pub(super) mod left_out;
 mod limits;
-mod listeners;
+pub(super) mod listeners;
 mod origin;
 mod pinned;
 mod premature;

@@ -121,16 +121,19 @@ pub fn compare(old: &Standing, new: &Standing) -> Change {
     };
     let mut tables: Vec<[&Arc<Table<usize>>; 2]> = Vec::new();
     for (name, listener) in &new.listeners {
-        let Some(before) = old.listener(name, listener) else {
+        let befores = old.listeners(name, listener);
+        if befores.is_empty() {
             comparison.change.loosened.add(None, format!("listeners.{name} is new"));
-            continue;
-        };
-        comparison.listener(name, before, listener);
-        // Listeners that have all routes share one table.
-        let is_known = |[old, new]: &[&Arc<_>; 2]| Arc::ptr_eq(old, &before.table) && Arc::ptr_eq(new, &listener.table);
-        if !tables.iter().any(is_known) {
-            tables.push([&before.table, &listener.table]);
-            comparison.tables(before, listener);
+        }
+        for before in befores {
+            comparison.listener(name, before, listener);
+            // Listeners that have all routes share one table.
+            let is_known =
+                |[old, new]: &[&Arc<_>; 2]| Arc::ptr_eq(old, &before.table) && Arc::ptr_eq(new, &listener.table);
+            if !tables.iter().any(is_known) {
+                tables.push([&before.table, &listener.table]);
+                comparison.tables(before, listener);
+            }
         }
     }
     comparison.change

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::addr::Sender;
+use crate::config::compile::listeners::conflict;
 use crate::config::diff::Change;
 use crate::config::diff::guard::Guard;
 use crate::config::diff::upstreams;
@@ -95,12 +96,11 @@ impl Standing {
         Self { listeners: config.listeners.iter().map(listener).collect(), routes }
     }
 
-    /// The listener that had an address of `listener`, or else its name.
-    pub(super) fn listener(&self, name: &Arc<str>, listener: &Listener) -> Option<&Listener> {
-        let is_there =
-            |bind: &Bind| bind.addr.port() != Some(0) && listener.bind.iter().any(|other| other.addr == bind.addr);
-        let by_addr = self.listeners.values().find(|before| before.bind.iter().any(is_there));
-        by_addr.or_else(|| self.listeners.get(name))
+    /// The listeners that had clients of `listener`, by any of its addresses, or else the one that had its name.
+    pub(super) fn listeners(&self, name: &Arc<str>, listener: &Listener) -> Vec<&Listener> {
+        let meets = |bind: &Bind| listener.bind.iter().any(|other| conflict(&other.addr, &bind.addr));
+        let by_addr: Vec<_> = self.listeners.values().filter(|before| before.bind.iter().any(meets)).collect();
+        if by_addr.is_empty() { self.listeners.get(name).into_iter().collect() } else { by_addr }
     }
 }
 

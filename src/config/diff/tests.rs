@@ -99,6 +99,12 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
     };
     let reject = |more: &str| format!("{FRAME}[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n{more}");
     let edge = |keys: &str| pass("").replace("443\"\n", &format!("443\"\n{keys}\n"));
+    // The same name, without and with client authentication, on two listeners.
+    let two = |port: &str| {
+        mtls("").replace("[tls.t]", "listeners = [\"public\"]\n[tls.t]")
+            + &format!("[tls.o]\nmin_version = \"1.2\"\n[listeners.public]\nbind = \"0.0.0.0:{port}\"\n")
+            + &route("b", "sni = \"a.example\"\naction = \"terminate\"\ntls = \"o\"\nlisteners = [\"edge\"]")
+    };
     let rows = [
         // Who clients have to be.
         (
@@ -228,6 +234,18 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
         (edge("max_connections = 5"), edge(""), Fate::Waits, "max_connections"),
         (edge("max_connections = 5"), edge("max_connections = 4"), Fate::Served, ""),
         (edge("pending_per_source = 5"), edge("pending_per_source = 6"), Fate::Waits, "pending_per_source"),
+        (
+            two("444"),
+            two("445").replace("\"127.0.0.1:443\"", "[\"127.0.0.1:443\", \"0.0.0.0:444\"]"),
+            Fate::Held,
+            "tls \"o\" sets none",
+        ),
+        (
+            mtls(""),
+            terminate("min_version = \"1.2\"").replace("edge]\nbind = \"127.0.0.1:443", "door]\nbind = \"0.0.0.0:443"),
+            Fate::Held,
+            "client authentication (require_and_verify) would go",
+        ),
         // Servers.
         (tls_to(trusted), tls_to(""), Fate::Held, "tls to its servers would go"),
         (tls_to(trusted), tls_to("tls = { insecure = true }"), Fate::Held, "verification of servers would go"),
