@@ -144,16 +144,14 @@ impl<'a> Duplex<'a> {
 
     /// Polls the flow that comes from this side.
     fn poll_flow(&mut self, cx: &mut Context<'_>, from: Side) -> Poll<Result<(), Fault>> {
-        let side = from;
-        let Self { client, upstream, meter, options, up, down, first_end, answer, .. } = self;
+        let (side, strict) = (from, self.is_strict(from));
+        let Self { client, upstream, meter, up, down, first_end, answer, .. } = self;
         // Where snigate ends TLS, what looks like an alert is the server's data.
         let mut first = (side == Side::Server && !answer.is_decided() && !client.is_tls()).then_some(answer);
         let (flow, back, from, to, moved, truncated) = match side {
             Side::Client => (up, down, client, upstream, &mut meter.received, &mut meter.client_truncated),
             Side::Server => (down, up, upstream, client, &mut meter.sent, &mut meter.server_truncated),
         };
-        // The end of a stream to a server that speaks TLS lacks its close_notify, too.
-        let strict = side == Side::Client && options.on_truncation == OnTruncation::Reset && !to.is_tls();
         let last = back.is_finished();
         let polled = flow.poll(cx, &mut Ends { from, to, last, strict, first: first.as_deref_mut() }, moved);
         if let Some(answer) = first {
@@ -164,6 +162,12 @@ impl<'a> Duplex<'a> {
             first_end.get_or_insert(side);
         }
         polled
+    }
+
+    /// Whether what comes from this side is whole only if it says so at its end: anything else is an abort. The end of a stream
+    /// to a server that speaks TLS lacks its close_notify, too.
+    fn is_strict(&self, from: Side) -> bool {
+        from == Side::Client && self.options.on_truncation == OnTruncation::Reset && !self.upstream.is_tls()
     }
 
     /// Finds out who is gone, and what is under way to the one who is not.
@@ -211,13 +215,18 @@ impl<'a> Duplex<'a> {
         abort.heard = abort.heard || ending::poll_discard(cx, self.stream(other)).is_ready();
         if !abort.delivered {
             while let Err(fault) = ready!(self.poll_flow(cx, abort.by)) {
-                let Fault::Read(_) = fault else { return Poll::Ready(()) };
-                self.flow(abort.by).cut();
+                match fault {
+                    Fault::Read(_) | Fault::Truncated => self.flow(abort.by).cut(),
+                    Fault::Gone(_) | Fault::Write(_) => return Poll::Ready(()),
+                }
             }
             abort.delivered = true;
             abort.queued = ending::queued(self.stream(other));
+            let is_finished = self.flow(abort.by).is_finished();
             let owed = abort.owed || self.moved(abort.by) != abort.mark;
-            if !self.flow(abort.by).is_finished() {
+            // A FIN would say that it was whole.
+            let owed = owed && (is_finished || !self.is_strict(abort.by));
+            if !is_finished {
                 let end = if owed { ending::finish } else { ending::abort };
                 end(self.stream(other));
             }
@@ -242,7 +251,7 @@ impl<'a> Duplex<'a> {
 
     /// Gives up after a silence. Who has not been sent everything must not take that for a clean end.
     fn expire(&mut self) -> Error {
-        if self.up.is_holding() {
+        if self.up.is_holding() || (self.is_strict(Side::Client) && !self.up.is_finished()) {
             ending::abort(self.upstream);
         }
         if self.down.is_holding() {

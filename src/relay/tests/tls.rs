@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
@@ -104,6 +105,54 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
             assert_eq!(ended.unwrap(), b"question");
         }
     }
+}
+
+/// The bytes that are still under way are no reason to end with a FIN, and neither is a client that is only silent.
+#[tokio::test]
+async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_notify() {
+    for ends in [Ends::Reset, Ends::FinAndReset, Ends::Silent] {
+        let ((mut client, inner), (mut server, outer)) = (handshake(pair().await).await, narrow_pair().await);
+        let mut meter = Meter::default();
+        let idle = (ends == Ends::Silent).then_some(Duration::from_millis(200));
+        let options = Options { on_truncation: OnTruncation::Reset, idle, ..Options::default() };
+        let relay = run(inner, Stream::Tcp(outer), &mut meter, options);
+        let peers = async {
+            let question = noise(if ends == Ends::Silent { 8 } else { 96 * 1024 }, 5);
+            client.write_all(&question).await.unwrap();
+            client.flush().await.unwrap();
+            acknowledged(client.get_ref().0).await;
+            let mut silent = None;
+            match ends {
+                Ends::Reset => {
+                    SockRef::from(client.get_ref().0).set_linger(Some(Duration::ZERO)).unwrap();
+                    drop(client);
+                }
+                Ends::FinAndReset => {
+                    drop(client);
+                    // Whoever is gone answers this with a reset.
+                    for _ in 0..2 {
+                        server.write_all(b"answer").await.unwrap();
+                        acknowledged(&server).await;
+                    }
+                }
+                Ends::Silent => silent = Some(client),
+            }
+            let ended = server.read_to_end(&mut Vec::new()).await;
+            drop((server, silent));
+            ended
+        };
+        let (result, ended) = within(async { tokio::join!(relay, peers) }).await;
+        assert!(result.is_err(), "{ends:?}");
+        assert_eq!(ended.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset), "{ends:?}");
+    }
+}
+
+/// How a client ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Reset,
+    FinAndReset,
+    Silent,
 }
 
 #[tokio::test]
