@@ -3,6 +3,7 @@
 mod bind;
 mod checks;
 mod files;
+mod gates;
 mod lifecycle;
 mod loader;
 mod notify;
@@ -25,9 +26,10 @@ use crate::config::{Action, Bind, Config, Route};
 use crate::net::{
     Access, BoundSocket, Inherited, ListenSocket, Overlap, Resolver, SocketFile, interface, locate, resolve,
 };
-use crate::proxy::{self, Connections, Gate, Port, Terms, accept};
+use crate::proxy::{self, Connections, Port, Terms, accept};
 use crate::relay;
 use crate::server::checks::Checks;
+use crate::server::gates::Gates;
 use crate::upstream::{self, Check, Registry, Upstream};
 
 pub use bind::BindError;
@@ -39,9 +41,6 @@ type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
 
 /// The upstreams in use. One that a reload does not change goes on with its state.
 type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
-
-/// What counts the connections of the listeners, by name.
-type Gates = HashMap<Arc<str>, Arc<Gate>>;
 
 /// What goes on over a reload.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +114,7 @@ impl Parts {
             Arc::clone(upstream)
         };
         let routes: Vec<Arc<proxy::Route>> = config.routes.iter().map(|r| Arc::new(route(r, &mut upstream))).collect();
+        let gates = Gates::of(config, gates);
         let mut tables: Vec<(_, Arc<_>)> = Vec::new();
         let mut listeners = Vec::new();
         for (name, listener) in &config.listeners {
@@ -128,19 +128,23 @@ impl Parts {
                 proxies: listener.proxies.clone().into(),
                 access_log: config.access_log,
                 limits: listener.limits.clone(),
-                gate: gates.get(name).cloned().unwrap_or_default(),
+                gate: gates.get(name),
                 routes: table,
             };
             listeners.push((Arc::new(serving), listener.bind.clone()));
         }
         let terms = Terms::new(&routes, terms, config.timeouts.drain);
-        let gates = listeners.iter().map(|(listener, _)| (Arc::clone(&listener.name), Arc::clone(&listener.gate)));
-        let gates = Arc::new(gates.collect());
         let is_new = |(options, _): &(&upstream::Options, _)| !upstreams.contains_key(*options);
         let to_activate = used.iter().filter(is_new).map(|(_, upstream)| Arc::clone(upstream)).collect();
         let checks = used.values().flat_map(|upstream| upstream.checks()).collect();
         let (registry, resolver) = (Arc::clone(registry), Arc::clone(resolver));
-        let inheritance = Inheritance { upstreams: Arc::new(used), gates, terms: Arc::new(terms), registry, resolver };
+        let inheritance = Inheritance {
+            upstreams: Arc::new(used),
+            gates: Arc::new(gates),
+            terms: Arc::new(terms),
+            registry,
+            resolver,
+        };
         Self { listeners, inheritance, to_activate, checks, resolving: config.resolver.clone() }
     }
 }
@@ -185,7 +189,7 @@ impl Server {
 
     /// Connections that have not been routed.
     pub(crate) fn pending(&self) -> usize {
-        self.inheritance.gates.values().map(|gate| gate.pending()).sum()
+        self.inheritance.gates.pending()
     }
 
     /// With the sockets that the process was started with.
