@@ -255,6 +255,27 @@ fn a_reload_while_connections_end_closes_those_whose_route_is_gone_and_listens_o
 }
 
 #[test]
+fn a_route_that_a_reload_removes_while_connections_end_has_its_own_time_to_drain() {
+    let backend = Backend::echo();
+    let a = passthrough("a.example", backend.addr);
+    let b = a.replace("[routes.a]", "[routes.b]").replace("a.example", "b.example") + "on_remove = \"drain\"\n";
+    let config = |routes: &str, drain: &str| format!("{routes}[timeouts]\ndrain = \"{drain}\"\n");
+    let mut proxy = Proxy::start(&config(&format!("{a}{b}"), "1h"));
+    let (mut kept, mut removed) = (open(&proxy), proxy.connect());
+    echo(&mut removed, &hello("b.example"));
+    proxy.signal(Signal::TERM);
+    proxy.wait_for("draining");
+    // The hour of the stop goes on; the route has what is left of its own time.
+    proxy.reload(&config(&a, "300ms"));
+    let line = proxy.next_access();
+    assert_eq!((&line["outcome"], &line["route"]), (&"route_removed".into(), &"b".into()), "{line}");
+    assert!(removed.read(&mut [0]).is_err(), "it was reset");
+    echo(&mut kept, b"still here");
+    proxy.signal(Signal::TERM);
+    assert_stopped(proxy.wait_for_exit(), 1);
+}
+
+#[test]
 fn a_second_signal_stops_at_once() {
     for [first, second] in [[Signal::TERM; 2], [Signal::INT; 2], [Signal::TERM, Signal::INT]] {
         let backend = Backend::echo();

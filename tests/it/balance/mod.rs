@@ -1,5 +1,6 @@
 //! Several servers: which of them a client gets, and what happens when one of them fails.
 
+mod drained;
 mod failure;
 mod limits;
 mod outage;
