@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::authz::{Policy, Rules};
 use crate::cli::{ConfigPath, load, print};
@@ -20,7 +20,7 @@ use crate::name::{Alpn, NamePattern, ServerName};
 use crate::net::Liveness;
 use crate::proxy::OnRemove;
 use crate::route::{Key, Mismatch};
-use crate::tls::{Acceptor, ConnectorOptions, Depth, Expired, MinVersion, PeerName, Unknown, Verification};
+use crate::tls::{Acceptor, ConnectorOptions, Depth, Expired, MinVersion, PeerName, Unknown, Verification, date};
 use crate::upstream::{self, Balance, Ejection, Health, HealthKind, ProxyProtocol, ServerOptions};
 
 /// No route takes the client, on any listener.
@@ -372,7 +372,7 @@ fn certificate(text: &mut String, config: &Config, acceptor: &Acceptor, names: &
         return;
     };
     let sans: Vec<String> = named.certificate.names().iter().map(ToString::to_string).collect();
-    let until = Timestamp::try_from(named.certificate.not_after()).map_or_else(|_| "?".to_owned(), |t| t.to_string());
+    let until = date(named.certificate.not_after());
     line(text, "certificate", format_args!("{name}: {} until {until}", sans.join(", ")));
     line(text, "", format_args!("SHA-256 {}", named.certificate.fingerprint()));
 }

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use jiff::Timestamp;
 
 use crate::cli::{ConfigPath, load, print};
 use crate::config::trust::Trusts;
 use crate::config::{Config, Variables};
+use crate::tls::date;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -61,9 +61,7 @@ fn trust(trusts: &Trusts) -> String {
             let plural = if count == 1 { "" } else { "s" };
             let _ = writeln!(text, "  {}: {count} certificate{plural}", source.origin);
             for ca in &source.authorities {
-                let until =
-                    Timestamp::try_from(ca.not_after()).map_or_else(|_| "?".to_owned(), |time| time.to_string());
-                let _ = writeln!(text, "    {} until {until}", ca.subject());
+                let _ = writeln!(text, "    {} until {}", ca.subject(), date(ca.not_after()));
             }
         }
     }

@@ -218,6 +218,28 @@ pub struct NamedCertificate {
     pub key_file: PathBuf,
     /// Set if snigate makes the certificate itself.
     pub self_signed: Option<SelfSignedCertificate>,
+    /// Its time has not come, and others serve meanwhile.
+    pub stands_back: bool,
+}
+
+/// The certificates that serve, by their tables: the fingerprint of each. What stands back is not among them.
+pub type Serving = BTreeMap<Arc<str>, Box<str>>;
+
+/// What a configuration is judged by, its files aside.
+#[derive(Clone, Debug)]
+pub struct Circumstances {
+    /// Decides what becomes of self-signed certificates and of those that have not begun.
+    pub now: SystemTime,
+    /// What serves so far, which a clock that is wrong gives no reason to refuse.
+    pub serving: Arc<Serving>,
+}
+
+impl Circumstances {
+    /// At a time at which nothing is served yet.
+    #[must_use]
+    pub fn at(now: SystemTime) -> Self {
+        Self { now, serving: Arc::default() }
+    }
 }
 
 /// Time limits. Those without a value are off.
@@ -273,21 +295,20 @@ pub struct Loaded {
 /// Reads the configuration at `path`, the files that it includes, and every certificate, key and CA that it names.
 #[must_use]
 pub fn load(path: &Path) -> Loaded {
-    load_at(path, SystemTime::now())
+    load_in(path, &Circumstances::at(SystemTime::now()))
 }
 
-/// The same at a time of the caller's, which decides what becomes of self-signed certificates and of those that have not
-/// begun.
+/// The same in circumstances of the caller's.
 #[must_use]
-pub fn load_at(path: &Path, now: SystemTime) -> Loaded {
-    load_from(path, Files::default(), now)
+pub fn load_in(path: &Path, circumstances: &Circumstances) -> Loaded {
+    load_from(path, Files::default(), circumstances)
 }
 
-/// The same as [`load`], from the `texts` of a configuration that was loaded before, with the certificates, keys and CAs that
-/// are there now.
+/// The same as [`load_in`], from the `texts` of a configuration that was loaded before, with the certificates, keys and CAs
+/// that are there now.
 #[must_use]
-pub fn load_again(path: &Path, texts: Arc<Texts>) -> Loaded {
-    load_from(path, Files::with(texts), SystemTime::now())
+pub fn load_again(path: &Path, texts: Arc<Texts>, circumstances: &Circumstances) -> Loaded {
+    load_from(path, Files::with(texts), circumstances)
 }
 
 /// Where these routes stand, of the configuration at `path`.
@@ -301,10 +322,11 @@ pub fn places(path: &Path, routes: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, Pl
     routes.iter().filter_map(place).collect()
 }
 
-fn load_from(path: &Path, mut files: Files, now: SystemTime) -> Loaded {
+fn load_from(path: &Path, mut files: Files, circumstances: &Circumstances) -> Loaded {
     let mut diagnostics = Vec::new();
     let mut read = read::read(path, &mut files, &mut diagnostics);
-    let mut config = read.merged.take().map(|merged| compile::compile(merged, &mut files, now, &mut diagnostics));
+    let compile = |merged| compile::compile(merged, &mut files, circumstances, &mut diagnostics);
+    let mut config = read.merged.take().map(compile);
     diagnostics.retain(|diagnostic| !read.explains(diagnostic));
     let variables = read.variables;
     hide(&variables, &mut diagnostics);

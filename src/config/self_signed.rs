@@ -122,7 +122,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::load_at;
+    use crate::config::{Circumstances, load_in};
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -133,7 +133,7 @@ mod tests {
              [routes.a]\nsni = [{sni}]\naction = \"terminate\"\nupstream = \"127.0.0.1:1\"\n"
         );
         fs::write(dir.join("snigate.toml"), text).unwrap();
-        let mut loaded = load_at(&dir.join("snigate.toml"), now);
+        let mut loaded = load_in(&dir.join("snigate.toml"), &Circumstances::at(now));
         loaded.keep().unwrap();
         let named = &loaded.config.as_ref().expect("it is sound").certificates["lab"];
         let key = fs::read(&named.key_file).unwrap();

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use rustls::SignatureAlgorithm;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{PrivateKeyDer, UnixTime};
@@ -353,6 +354,12 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 fn pattern(name: &AltName) -> Option<NamePattern> {
     let AltName::Dns(name) = name else { return None };
     name.parse().ok().filter(|pattern| *pattern != NamePattern::Any)
+}
+
+/// A time in UTC, for people (RFC 3339).
+#[must_use]
+pub fn date(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| "an unrepresentable date".to_owned(), |time| time.to_string())
 }
 
 /// Times before 1970 are taken as 1970.

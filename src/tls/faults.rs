@@ -2,11 +2,10 @@
 
 use std::time::SystemTime;
 
-use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::tls::ca::CaCertificate;
-use crate::tls::certificate::{authority_key_identifier, subject_key_identifier, system_time};
+use crate::tls::certificate::{authority_key_identifier, date, subject_key_identifier, system_time};
 use crate::tls::chain::{Signature, is_self_issued, is_valid, lacks_cert_sign, says_ca, signature, unsupported_key};
 use crate::tls::pem;
 
@@ -62,9 +61,7 @@ impl CaCertificate {
         }
         let begin = system_time(certificate.validity().not_before);
         if begin > now && !is_valid(&certificate, now) {
-            let date =
-                Timestamp::try_from(begin).map_or_else(|_| "a day beyond reckoning".to_owned(), |t| t.to_string());
-            faults.push(AuthorityFault::Early(date));
+            faults.push(AuthorityFault::Early(date(begin)));
         }
         faults
     }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use jiff::Timestamp;
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::public_key::PublicKey;
@@ -11,7 +10,7 @@ use x509_parser::x509::X509Version;
 
 use crate::authz::{AltName, printable};
 use crate::name::NamePattern;
-use crate::tls::certificate::system_time;
+use crate::tls::certificate::{date, system_time};
 use crate::tls::chain::{
     self, Given, is_self_issued, lacks_cert_sign, names_its_issuers_address, same_authority, says_ca, unsupported_key,
     weak_signature,
@@ -211,8 +210,6 @@ fn of_file(chain: &[usize], leaves: &[usize], given: Given<'_>, now: SystemTime,
 /// Why the certificate at `better` is sent in place of the one at `at`.
 fn reason(at: usize, better: usize, given: Given<'_>, now: SystemTime) -> String {
     let (own, other) = (given.at(at), given.at(better));
-    let date =
-        |time| Timestamp::try_from(time).map_or_else(|_| "a day beyond reckoning".to_owned(), |time| time.to_string());
     let (begin, end) = (system_time(own.validity().not_before), system_time(own.validity().not_after));
     let instead = format!("certificate {} of the same key is sent", better + 1);
     if end < now {
@@ -236,9 +233,6 @@ fn of_chain(chain: &[usize], given: Given<'_>, now: SystemTime, issues: &mut Vec
         if !is_root {
             let (begin, end) =
                 (system_time(certificate.validity().not_before), system_time(certificate.validity().not_after));
-            let date = |time| {
-                Timestamp::try_from(time).map_or_else(|_| "a day beyond reckoning".to_owned(), |t| t.to_string())
-            };
             if end < now {
                 let when = format!("has expired on {}", date(end));
                 issues.push(CertificateIssue::IntermediateDates { subject: subject.clone(), when });

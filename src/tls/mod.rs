@@ -40,7 +40,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 
 pub use admission::Admission;
 pub use ca::{CaCertificate, CaIssue};
-pub use certificate::{CLOCK_SKEW, Certificate, CertificateError};
+pub use certificate::{CLOCK_SKEW, Certificate, CertificateError, date};
 pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_certificate};
 pub use crl::{Crl, Depth, Expired, NotSpoken, Revocation, Unknown};
 pub use evidence::Evidence;

@@ -25,7 +25,7 @@ mod upstreams;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use tracing::Level;
@@ -35,7 +35,7 @@ use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside, remedy};
-use crate::config::{Config, Timeouts};
+use crate::config::{Circumstances, Config, Timeouts};
 use crate::net::Liveness;
 use crate::storage::Storage;
 use crate::telemetry;
@@ -174,7 +174,12 @@ impl Report<'_> {
     }
 }
 
-pub(super) fn compile(merged: Merged, files: &mut Files, now: SystemTime, diagnostics: &mut Vec<Diagnostic>) -> Config {
+pub(super) fn compile(
+    merged: Merged,
+    files: &mut Files,
+    circumstances: &Circumstances,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Config {
     let timeouts = merged.timeouts.as_ref().map_or_else(Timeouts::default, |section| timeouts(section, diagnostics));
     let (log, access_log) = log(merged.log.as_ref().map(|log| &log.value));
     if let Some(section) = merged.log.as_ref().filter(|_| access_log && log.level < Level::INFO) {
@@ -184,11 +189,11 @@ pub(super) fn compile(merged: Merged, files: &mut Files, now: SystemTime, diagno
     }
     let resolver = resolver::compile(&merged, diagnostics);
     let storage = storage(merged.storage.as_ref());
-    let materials = tls::compile(&merged, &storage, files, now, diagnostics);
+    let mut materials = tls::compile(&merged, &storage, files, circumstances.now, diagnostics);
     let trusts = trust::compile(&merged, files, diagnostics);
     let mut listeners = listeners::compile(&merged, &timeouts, files, diagnostics);
     let routes = routes::compile(&merged, &materials, &trusts, &timeouts, diagnostics);
-    premature::judge(&routes, &merged, &materials, now, diagnostics);
+    premature::judge(&routes, &merged, &mut materials, circumstances, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
     unused::judge(&merged, diagnostics);
     let tls::Materials { certificates, policies } = materials;

@@ -1,27 +1,30 @@
 //! Certificates whose time has not come.
 //!
 //! Where another certificate serves until then, there is nothing to do: the choice between them is made anew for each
-//! client. Where nothing else covers a name, the certificate that runs is better than the new one.
+//! client. Where nothing else covers a name, the certificate that runs is better than the new one. If it is the one that
+//! runs, the clock is wrong, and whatever else is new counts.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::authz::AltName;
-use crate::config::compile::tls::{Materials, date};
+use crate::config::compile::tls::Materials;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::read::Merged;
-use crate::config::{Action, Route};
+use crate::config::{Action, Circumstances, Route};
 use crate::name::{NamePattern, ServerName};
-use crate::tls::Certificate;
+use crate::tls::{Certificate, date};
 
 /// Reports each certificate that is not valid yet.
 pub(super) fn judge(
     routes: &[Route],
     merged: &Merged,
-    materials: &Materials,
-    now: SystemTime,
+    materials: &mut Materials,
+    circumstances: &Circumstances,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
+    let now = circumstances.now;
+    let mut standing_back = Vec::new();
     for (name, named) in &materials.certificates {
         let certificate = &named.certificate;
         if certificate.has_begun(now) {
@@ -31,9 +34,16 @@ pub(super) fn judge(
         let (severity, meanwhile) = match missed {
             // There is no older one that a reload could go on with, and nobody else makes a newer one.
             Some(_) if named.self_signed.is_some() => (Severity::Warning, "and is served all the same".to_owned()),
-            None => (Severity::Warning, "until then it stands back".to_owned()),
+            None => {
+                standing_back.push(Arc::clone(name));
+                (Severity::Warning, "until then it stands back".to_owned())
+            }
             Some((route, missed)) => {
-                (Severity::Premature, format!("and no other certificate of routes.{route} covers {missed}"))
+                let serves =
+                    circumstances.serving.get(name).is_some_and(|sha256| **sha256 == *certificate.fingerprint());
+                // Nothing would be gained by a refusal: it serves already, and what is beside it may be a revocation.
+                let severity = if serves { Severity::Stale } else { Severity::Premature };
+                (severity, format!("and no other certificate of routes.{route} covers {missed}"))
             }
         };
         let (path, begin, now) = (named.cert_file.display(), date(certificate.not_before()), date(now));
@@ -41,6 +51,9 @@ pub(super) fn judge(
         let place = &merged.certificates[&**name];
         let diagnostic = Diagnostic::new(severity, message).at(&place.source, &place.span);
         diagnostics.push(diagnostic.help(format!("compare the clocks: it is {now} here")));
+    }
+    for name in standing_back {
+        materials.certificates.entry(name).and_modify(|named| named.stands_back = true);
     }
 }
 

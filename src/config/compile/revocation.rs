@@ -8,11 +8,11 @@ use crate::config::Notice;
 use crate::config::compile::Report;
 use crate::config::compile::authorities::entries;
 use crate::config::compile::client_auth::{Mode, Reporter, nearest, needs_verification};
-use crate::config::compile::tls::{date, read};
+use crate::config::compile::tls::read;
 use crate::config::file;
 use crate::config::files::Files;
 use crate::config::read::{In, beside};
-use crate::tls::{CLOCK_SKEW, CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown};
+use crate::tls::{CLOCK_SKEW, CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
 
 /// A list that is due within this share of its life is worth a warning, and at the latest a week before.
 const SHARE: u32 = 4;

@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 use crate::authz::AltName;
 use crate::config::NamedCertificate;
 use crate::config::compile::Report;
-use crate::config::compile::tls::date;
 use crate::config::file::{self, Action, At, List};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged};
@@ -20,7 +19,7 @@ use crate::config::self_signed::{SelfSignedCertificate, State, certificate_key, 
 use crate::name::NamePattern;
 use crate::storage::{Storage, is_name};
 use crate::tls::pki::PkiError;
-use crate::tls::{Certificate, SelfSigned, renew_at};
+use crate::tls::{Certificate, SelfSigned, date, renew_at};
 
 pub(super) fn compile(
     name: &str,
@@ -63,6 +62,7 @@ pub(super) fn compile(
                 cert_file: served,
                 key_file,
                 self_signed: Some(own),
+                stands_back: false,
             });
         }
         Judgement::Nothing => None,
@@ -85,6 +85,7 @@ pub(super) fn compile(
         cert_file,
         key_file,
         self_signed: Some(own),
+        stands_back: false,
     })
 }
 

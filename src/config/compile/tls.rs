@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::config::compile::upstream_tls::is_shown_to_servers;
@@ -18,7 +17,7 @@ use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
 use crate::storage::Storage;
-use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Options};
+use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Options, date};
 
 /// A certificate that ends within this share of its life is worth a warning, and at the earliest this long before its end:
 /// what renews certificates has done so by then.
@@ -158,7 +157,8 @@ fn certificate(
         judge_issuer(&beside(base, dir).join("ca.crt"), &certificate, &span, files, report);
     }
     let later = certificates.map(Arc::new).collect();
-    Some(NamedCertificate { certificate: Arc::new(certificate), later, cert_file, key_file, self_signed: None })
+    let (certificate, self_signed) = (Arc::new(certificate), None);
+    Some(NamedCertificate { certificate, later, cert_file, key_file, self_signed, stands_back: false })
 }
 
 fn judge_dates(certificate: &Certificate, now: SystemTime, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
@@ -179,10 +179,6 @@ fn judge_dates(certificate: &Certificate, now: SystemTime, path: &Path, span: &R
 fn margin(certificate: &Certificate) -> Duration {
     let life = certificate.not_after().duration_since(certificate.not_before()).unwrap_or_default();
     ENDS_SOON.min(life / SHARE)
-}
-
-pub(super) fn date(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| "a day beyond reckoning".to_owned(), |time| time.to_string())
 }
 
 /// A directory may hold the CA that issued the certificate. It is not used, so what is wrong with it is a warning.

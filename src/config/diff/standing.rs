@@ -10,7 +10,7 @@ use crate::config::diff::Change;
 use crate::config::diff::guard::Guard;
 use crate::config::diff::upstreams;
 use crate::config::file::ClientAuthMode;
-use crate::config::{self, Action, Bind, Config};
+use crate::config::{self, Action, Bind, Config, Serving};
 use crate::proxy::Limits;
 use crate::route::Table;
 use crate::upstream;
@@ -21,6 +21,7 @@ pub struct Standing {
     pub(super) listeners: BTreeMap<Arc<str>, Listener>,
     /// The targets of the tables are positions in this list.
     pub(super) routes: Vec<Route>,
+    serving: Arc<Serving>,
 }
 
 #[derive(Debug)]
@@ -93,7 +94,14 @@ impl Standing {
             };
             (Arc::clone(name), listener)
         };
-        Self { listeners: config.listeners.iter().map(listener).collect(), routes }
+        let serving = Arc::new(serving(config));
+        Self { listeners: config.listeners.iter().map(listener).collect(), routes, serving }
+    }
+
+    /// The certificates that clients are shown.
+    #[must_use]
+    pub fn serving(&self) -> &Arc<Serving> {
+        &self.serving
     }
 
     /// The listeners that had clients of `listener`, by any of its addresses, or else the one that had its name.
@@ -102,6 +110,18 @@ impl Standing {
         let by_addr: Vec<_> = self.listeners.values().filter(|before| before.bind.iter().any(meets)).collect();
         if by_addr.is_empty() { self.listeners.get(name).into_iter().collect() } else { by_addr }
     }
+}
+
+fn serving(config: &Config) -> Serving {
+    let names = config.routes.iter().filter_map(|route| match &route.action {
+        Action::Terminate { certificates, .. } => Some(certificates),
+        Action::Passthrough(_) | Action::Reject => None,
+    });
+    let serves = |name: &Arc<str>| {
+        let named = config.certificates.get(name).filter(|named| !named.stands_back)?;
+        Some((Arc::clone(name), named.certificate.fingerprint().into()))
+    };
+    names.flatten().filter_map(serves).collect()
 }
 
 impl Route {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 use tracing::debug;
@@ -10,7 +11,7 @@ use tracing::debug;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::diff::{Change, Findings, Standing, compare};
 use crate::config::files::{Files, Texts};
-use crate::config::{self, Config, Loaded, Made};
+use crate::config::{self, Circumstances, Config, Loaded, Made};
 use crate::server::files::Directories;
 use crate::server::loader::apart;
 use crate::server::{Inheritance, Parts};
@@ -82,6 +83,8 @@ pub(super) struct Order {
     /// What is waited for, of each kind.
     pub(super) quiet: [Option<Quiet>; 2],
     pub(super) now: Instant,
+    /// The time by the clock of the machine, which may be wrong.
+    pub(super) clock: SystemTime,
 }
 
 /// What a look has found.
@@ -138,8 +141,9 @@ impl Order {
             return look;
         }
         debug!(changed, "loading");
+        let circumstances = Circumstances { now: self.clock, serving: Arc::clone(self.served.standing.serving()) };
         if !self.only_materials {
-            let mut loaded = config::load(&self.path);
+            let mut loaded = config::load_in(&self.path, &circumstances);
             let texts = loaded.files.take_texts();
             let are_served = texts == *self.served.texts;
             look.confirmed = self.requested.then(|| texts.digest());
@@ -152,7 +156,7 @@ impl Order {
             }
         }
         if materials.changed().is_some() {
-            let mut again = config::load_again(&self.path, Arc::clone(&self.served.texts));
+            let mut again = config::load_again(&self.path, Arc::clone(&self.served.texts), &circumstances);
             let texts = again.files.take_texts();
             let (verdict, files) = self.judge(Kind::Materials, again, texts);
             last.extend(files);
@@ -210,5 +214,114 @@ impl Order {
 
     fn is_quiet(&self, kind: Kind, digest: [u8; 32]) -> bool {
         self.quiet[kind as usize].is_some_and(|quiet| quiet.digest == digest && quiet.until <= self.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tls::pki::{Authority, Issued, RevocationList, Validity};
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    const CONFIG: &str = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[certificates.site]\ncert_file = \"site.pem\"\n\
+        key_file = \"site-key.pem\"\n[tls.default]\nclient_auth.ca_files = [\"clients.pem\"]\n\
+        client_auth.crl_files = [\"clients.crl\"]\n[routes.app]\nsni = \"app.example\"\naction = \"terminate\"\n\
+        upstream = \"127.0.0.1:1\"\n";
+
+    fn write(dir: &Path, name: &str, issued: &Issued) {
+        fs::write(dir.join(format!("{name}.pem")), &issued.certificate).unwrap();
+        fs::write(dir.join(format!("{name}-key.pem")), &issued.key).unwrap();
+    }
+
+    /// What runs, and the next look at its files, a year before the time.
+    fn a_year_ago(path: &Path) -> (Order, Eyes) {
+        let mut loaded = config::load(path);
+        let texts = loaded.files.take_texts();
+        let standing = Standing::of(loaded.config.as_ref().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)));
+        let order = Order {
+            path: path.to_owned(),
+            served: Served { standing: Arc::new(standing), texts: Arc::new(texts) },
+            before: Inheritance::default(),
+            requested: false,
+            must_load: false,
+            only_materials: false,
+            confirmed: None,
+            quiet: [None; 2],
+            now: Instant::now(),
+            clock: SystemTime::now() - 365 * DAY,
+        };
+        let eyes = Eyes { materials: loaded.files.materials(), last: loaded.files, ..Eyes::default() };
+        (order, eyes)
+    }
+
+    /// What serves afterwards, or what it is refused for.
+    fn look(order: Order, mut eyes: Eyes) -> Result<Box<Candidate>, String> {
+        match order.look(&mut eyes).files {
+            Some(Verdict::Serve(candidate)) => Ok(candidate),
+            Some(Verdict::Refused(refusal)) => Err(format!("{:?}", refusal.diagnostics)),
+            _ => Err("neither".to_owned()),
+        }
+    }
+
+    #[tokio::test]
+    async fn while_the_clock_is_behind_a_revocation_acts_and_a_certificate_of_the_future_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, validity) = (dir.path(), Validity::days(20));
+        let [servers, clients] = ["servers", "clients"].map(|name| Authority::new(name, validity).unwrap());
+        let issue = || servers.server(&["app.example"], validity).unwrap();
+        write(dir, "site", &issue());
+        fs::write(dir.join("clients.pem"), clients.certificate()).unwrap();
+        let member = clients.client("member", validity).unwrap();
+        let mut list = RevocationList::default();
+        let mut publish = |revoked: Option<&Issued>| {
+            if let Some(revoked) = revoked {
+                list.revoke(&clients.serial_of(revoked.certificate.as_bytes()).unwrap(), None);
+            }
+            fs::write(dir.join("clients.crl"), list.sign(&clients, validity).unwrap()).unwrap();
+        };
+        publish(None);
+        let path = dir.join("snigate.toml");
+        fs::write(&path, CONFIG).unwrap();
+
+        let (order, eyes) = a_year_ago(&path);
+        publish(Some(&member));
+        let candidate = look(order, eyes).unwrap_or_else(|refused| panic!("{refused}"));
+        let is_urgent =
+            |found: &Diagnostic| found.severity == Severity::Stale && found.message.contains("not valid before");
+        assert!(candidate.diagnostics.iter().any(is_urgent), "{:?}", candidate.diagnostics);
+
+        let (order, eyes) = a_year_ago(&path);
+        write(dir, "site", &issue());
+        let refused = look(order, eyes).err().expect("another certificate of the same table");
+        assert!(refused.contains("no other certificate of routes.app covers"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_stands_back_does_not_serve_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, validity) = (dir.path(), Validity::days(20));
+        let servers = Authority::new("servers", validity).unwrap();
+        write(dir, "site", &servers.server(&["app.example"], validity).unwrap());
+        let later = Validity { not_before: SystemTime::now() + DAY, ..validity };
+        write(dir, "next", &servers.server(&["app.example"], later).unwrap());
+        let frame = |table: &str| {
+            format!(
+                "[listeners.edge]\nbind = \"127.0.0.1:0\"\n{table}[certificates.next]\ncert_file = \"next.pem\"\n\
+                 key_file = \"next-key.pem\"\n[routes.app]\nsni = \"app.example\"\naction = \"terminate\"\n\
+                 upstream = \"127.0.0.1:1\"\n"
+            )
+        };
+        let path = dir.join("snigate.toml");
+        let both = frame("[certificates.site]\ncert_file = \"site.pem\"\nkey_file = \"site-key.pem\"\n");
+        fs::write(&path, both).unwrap();
+        let (order, eyes) = a_year_ago(&path);
+        fs::write(&path, frame("")).unwrap();
+        let refused = look(Order { clock: SystemTime::now(), ..order }, eyes).err().expect("nothing would serve");
+        assert!(refused.contains("no other certificate of routes.app covers"), "{refused}");
     }
 }

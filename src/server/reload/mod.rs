@@ -176,8 +176,8 @@ impl Reloads {
     /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
     /// take as long as they take; connections are served meanwhile.
     fn look(&mut self, requested: bool, server: &Server) -> oneshot::Receiver<(Eyes, Look)> {
-        let now = Instant::now();
-        let renew = self.renew_at.take_if(|at| *at <= SystemTime::now()).is_some();
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        let renew = self.renew_at.take_if(|at| *at <= clock).is_some();
         let is_quiet = self.quiet.iter().flatten().any(|quiet| quiet.until <= now);
         let is_tried_again = self.said.iter().any(Said::may_pass);
         let eyes = self.eyes.take();
@@ -192,6 +192,7 @@ impl Reloads {
             confirmed: self.confirmed,
             quiet: self.quiet,
             now,
+            clock,
         };
         let mut eyes = eyes.unwrap_or_else(|| {
             let (watch, directories) = Watch::new();
