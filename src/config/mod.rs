@@ -222,8 +222,9 @@ pub struct NamedCertificate {
     pub stands_back: bool,
 }
 
-/// The certificates that serve, by their tables: the fingerprint of each. What stands back is not among them.
-pub type Serving = BTreeMap<Arc<str>, Box<str>>;
+/// The certificates that serve, by their tables: the fingerprint of each, and of those that take its place when its time is
+/// over. What stands back is not among them.
+pub type Serving = BTreeMap<Arc<str>, Vec<Box<str>>>;
 
 /// What a configuration is judged by, its files aside.
 #[derive(Clone, Debug)]

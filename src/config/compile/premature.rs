@@ -39,8 +39,8 @@ pub(super) fn judge(
                 (Severity::Warning, "until then it stands back".to_owned())
             }
             Some((route, missed)) => {
-                let serves =
-                    circumstances.serving.get(name).is_some_and(|sha256| **sha256 == *certificate.fingerprint());
+                let serving = circumstances.serving.get(name).map_or(&[][..], Vec::as_slice);
+                let serves = serving.iter().any(|sha256| **sha256 == *certificate.fingerprint());
                 // Nothing would be gained by a refusal: it serves already, and what is beside it may be a revocation.
                 let severity = if serves { Severity::Stale } else { Severity::Premature };
                 (severity, format!("and no other certificate of routes.{route} covers {missed}"))

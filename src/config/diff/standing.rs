@@ -119,7 +119,8 @@ fn serving(config: &Config) -> Serving {
     });
     let serves = |name: &Arc<str>| {
         let named = config.certificates.get(name).filter(|named| !named.stands_back)?;
-        Some((Arc::clone(name), named.certificate.fingerprint().into()))
+        let all = std::iter::once(&named.certificate).chain(&named.later);
+        Some((Arc::clone(name), all.map(|certificate| certificate.fingerprint().into()).collect()))
     };
     names.flatten().filter_map(serves).collect()
 }

@@ -224,7 +224,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tls::pki::{Authority, Issued, RevocationList, Validity};
+    use crate::tls::pki::{Authority, Issued, Key, KeyKind, PublicKey, Purpose, RevocationList, Subject, Validity};
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -294,6 +294,17 @@ mod tests {
         let is_urgent =
             |found: &Diagnostic| found.severity == Severity::Stale && found.message.contains("not valid before");
         assert!(candidate.diagnostics.iter().any(is_urgent), "{:?}", candidate.diagnostics);
+
+        // Of two of one key in the file it takes another one when neither has begun.
+        let key = Key::generate(KeyKind::P256).unwrap();
+        let public = PublicKey::of(&key).unwrap();
+        let next = Validity { not_before: SystemTime::now() + DAY, not_after: SystemTime::now() + 40 * DAY };
+        let subject = Subject::server(&["app.example"]).unwrap();
+        let both = [validity, next].map(|when| servers.issue(&subject, Purpose::Server, when, &public).unwrap());
+        write(dir, "site", &Issued { certificate: both.concat(), key: key.pem().to_string() });
+        let (order, eyes) = a_year_ago(&path);
+        publish(Some(&clients.client("other", validity).unwrap()));
+        look(order, eyes).unwrap_or_else(|refused| panic!("{refused}"));
 
         let (order, eyes) = a_year_ago(&path);
         write(dir, "site", &issue());
