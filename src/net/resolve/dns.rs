@@ -160,7 +160,18 @@ fn failure(addr: SocketAddr, error: &NetError) -> Failure {
     match error {
         NetError::Timeout => Failure::Late,
         NetError::Dns(DnsError::ResponseCode(code)) => Failure::Server(addr, code.to_str().into()),
-        error => Failure::Server(addr, error.to_string().into()),
+        error => Failure::Server(addr, words(error).into()),
+    }
+}
+
+/// Why a server has not answered. The library's own words have the text of its types in them.
+fn words(error: &NetError) -> String {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code.to_str().to_owned(),
+        NetError::Io(error) => error.to_string(),
+        NetError::Busy | NetError::NoConnections => "there is no connection to it".to_owned(),
+        // What came, and why it is none: nobody but the library can tell.
+        _ => "what it sends is no answer to the question".to_owned(),
     }
 }
 
