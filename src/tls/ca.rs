@@ -143,7 +143,7 @@ impl CaCertificate {
 
     fn read(der: CertificateDer<'static>) -> Result<Self, String> {
         let certificate = pem::parse(&der)?;
-        let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|error| format!("no trust anchor: {error}"))?;
+        let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|_| NO_ANCHOR.to_owned())?;
         Ok(Self {
             anchor: anchor.to_owned(),
             subject: distinguished_name(certificate.subject()),
@@ -159,6 +159,10 @@ impl CaCertificate {
         })
     }
 }
+
+/// The library reads less of a certificate than [`pem::parse`], and that more strictly.
+const NO_ANCHOR: &str =
+    "no CA can be made of it: its name, key or constraints are not as RFC 5280 has them; issue it anew";
 
 /// Authorities whose word counts, each of them once.
 #[derive(Debug)]

@@ -216,7 +216,8 @@ impl Crl {
         (self.0.this_update, self.0.contents.number.len(), &self.0.contents.number)
     }
 
-    fn read(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
+    /// The list `der`, or, in words, why it cannot be used.
+    pub(super) fn read(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
         let contents = read::read(&der)?;
         let (this_update, next_update) = contents.dates;
         Ok(Self(Arc::new(List { der, this_update, next_update, contents })))

@@ -9,6 +9,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use zeroize::Zeroizing;
 
+use crate::tls::Crl;
 use crate::tls::pem::{self, Block, Form, PemError};
 use crate::tls::pki::{Key, PkiError};
 
@@ -92,7 +93,10 @@ fn revocation_list(der: &[u8]) -> Object {
     match CertificateRevocationList::from_der(der) {
         Ok(([], _)) => Object::RevocationList(Der { der: der.to_vec() }),
         Ok((rest, _)) => Object::Broken("CRL".to_owned(), pem::after(rest)),
-        Err(_) => Object::Broken("CRL".to_owned(), DAMAGED.to_owned()),
+        Err(_) => {
+            let reason = Crl::read(der.to_vec().into()).err();
+            Object::Broken("CRL".to_owned(), reason.unwrap_or_else(|| DAMAGED.to_owned()))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `snigate pki`, judged by openssl and by those who import what it makes.
 
+mod agrees;
 mod authority;
 mod files;
 mod inspect;

@@ -126,7 +126,7 @@ pub(crate) fn version_1(authority: &Authority) -> (Vec<CertificateDer<'static>>,
 }
 
 /// The first DER element of `bytes`, its content, and what follows it.
-fn element(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
+pub(crate) fn element(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
     let (start, length) = match bytes[1] {
         0x81 => (3, usize::from(bytes[2])),
         0x82 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
@@ -136,7 +136,8 @@ fn element(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
     (&bytes[..end], &bytes[start..end], &bytes[end..])
 }
 
-fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+/// A DER element with this tag and content.
+pub(crate) fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).unwrap();
     let [high, low] = length.to_be_bytes();
     let header = match length {

@@ -13,6 +13,7 @@ use x509_parser::revocation_list::{CertificateRevocationList, RevokedCertificate
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::authz::printable;
+use crate::tls::Crl;
 use crate::tls::certificate::system_time;
 use crate::tls::der::significant;
 use crate::tls::identity::{alt_names, distinguished_name, fingerprint, hex};
@@ -27,7 +28,7 @@ impl Writer<'_> {
     pub(super) fn spki(&mut self, der: &[u8]) {
         match SubjectPublicKeyInfo::from_der(der) {
             Ok((_, spki)) => self.line("key", key_type(&spki)),
-            Err(error) => self.problem(&format!("its public key cannot be read: {error}")),
+            Err(_) => self.problem("its public key cannot be read"),
         }
         self.line("spki_sha256", fingerprint(der));
     }
@@ -52,7 +53,7 @@ pub(super) fn certificate(out: &mut Writer<'_>, der: &[u8], now: SystemTime) {
                 None => "yes".to_owned(),
             },
             Ok(_) => "no".to_owned(),
-            Err(error) => format!("unknown: {error}"),
+            Err(_) => "unknown: its basicConstraints cannot be read, or stand there twice".to_owned(),
         },
     );
     if certificate.version().0 != 2 {
@@ -156,6 +157,10 @@ pub(super) fn revocation_list(out: &mut Writer<'_>, der: &[u8], now: SystemTime)
     }
     let next = list.next_update().map(system_time);
     out.dates(system_time(list.last_update()), next, now, ["updated", "next update"]);
+    // As `check` and the handshake read it.
+    if let Err(reason) = Crl::read(der.to_vec().into()) {
+        out.problem(&reason);
+    }
     out.line("revoked", list.iter_revoked_certificates().count());
     for revoked in list.iter_revoked_certificates() {
         out.line("", entry(revoked));

@@ -1,5 +1,6 @@
 //! How objects belong together: keys to certificates, certificates to those who issued them, lists to both.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -8,13 +9,15 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
+use crate::tls::ca::Anchors;
 use crate::tls::certificate::system_time;
 use crate::tls::der::significant;
 use crate::tls::identity::distinguished_name;
+use crate::tls::path::{Paths, Purpose, Side};
 use crate::tls::pki::inspect::Writer;
 use crate::tls::pki::object::Der;
 use crate::tls::pki::{Key, is_issued_by, may_issue};
-use crate::tls::{algorithms, pem};
+use crate::tls::{CaCertificate, Crl, NotSpoken, pem};
 
 /// A certificate, the file that it is in, and its place there.
 pub(super) struct Placed {
@@ -114,20 +117,28 @@ fn verify(chain: &[&Given<'_>], now: SystemTime) -> Result<(), String> {
     if leaf.certificate.is_ca() {
         return Ok(());
     }
-    let to_text = |error: webpki::Error| error.to_string();
+    anchor_allows(root, issuers.len(), now)?;
     let ders: Vec<CertificateDer<'_>> = chain.iter().map(|given| CertificateDer::from(given.der)).collect();
-    let anchor = webpki::anchor_from_trusted_cert(&ders[chain.len() - 1]).map_err(to_text)?;
+    let authorities = CaCertificate::parse_bundle(root.der).map_err(|error| error.to_string())?;
     let is_client_only = matches!(leaf.certificate.extended_key_usage(), Ok(Some(usage))
         if usage.value.client_auth && !usage.value.server_auth);
-    let usage = if is_client_only { webpki::KeyUsage::client_auth() } else { webpki::KeyUsage::server_auth() };
+    let (purpose, side) = if is_client_only { (Purpose::Client, CLIENT) } else { (Purpose::Server, SERVER) };
     let time = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
-    let intermediates = &ders[1..=issuers.len()];
-    let leaf = webpki::EndEntityCert::try_from(&ders[0]).map_err(to_text)?;
-    leaf.verify_for_usage(algorithms().all, &[anchor], intermediates, time, usage, None, None).map_err(to_text)?;
-    anchor_allows(root, issuers.len(), now)
+    let paths = Paths::new(Arc::new(Anchors::new(&authorities)), None, purpose);
+    paths.verify(&ders[0], &ders[1..=issuers.len()], None, time).map_err(|flaw| flaw.words(&side))
 }
 
-/// What webpki does not look at in a trust anchor, and other verifiers do.
+/// How the chains of files are spoken of.
+const CLIENT: Side<'static> = Side {
+    peer: "client",
+    trust: "the CAs that are trusted",
+    usage: "clientAuth",
+    pin: "list its key in `client_auth.spki_sha256` with `client_auth.mode = \"pinned\"`",
+};
+const SERVER: Side<'static> =
+    Side { peer: "server", usage: "serverAuth", pin: "name its key in `tls.pin` of an upstream", ..CLIENT };
+
+/// What others look at in a trust anchor.
 fn anchor_allows(root: &Given<'_>, issuers: usize, now: SystemTime) -> Result<(), String> {
     if system_time(root.certificate.validity().not_after) < now {
         return Err(format!("{} has expired", root.name()));
@@ -147,18 +158,38 @@ fn anchor_allows(root: &Given<'_>, issuers: usize, now: SystemTime) -> Result<()
 /// Whose list it is, and which of the given certificates are on it.
 pub(super) fn listed(out: &mut Writer<'_>, place: &str, der: &[u8], given: &[Given<'_>]) {
     let (_, list) = CertificateRevocationList::from_der(der).expect("it was parsed when the file was read");
-    let of_its_name = |given: &&Given<'_>| given.certificate.subject().as_raw() == list.issuer().as_raw();
-    let issuers: Vec<&Given<'_>> = given.iter().filter(of_its_name).collect();
-    match issuers.iter().find(|given| list.verify_signature(given.certificate.public_key()).is_ok()) {
-        Some(issuer) => out.line("list", format!("{place} was signed by {}", issuer.name())),
-        None if issuers.is_empty() => {}
-        None => out.problem(&format!("the list {place} was not signed by {}, although it says so", issuers[0].name())),
-    }
+    whose(out, place, der, given);
     for given in given {
         let serial = significant(given.certificate.raw_serial());
         let is_listed = list.iter_revoked_certificates().any(|revoked| significant(revoked.raw_serial()) == serial);
         if is_listed && given.certificate.issuer().as_raw() == list.issuer().as_raw() {
             out.problem(&format!("{} is revoked: {place} lists it", given.name()));
         }
+    }
+}
+
+/// Which of the given CAs a list speaks for, as `check` finds that out.
+fn whose(out: &mut Writer<'_>, place: &str, der: &[u8], given: &[Given<'_>]) {
+    // What is wrong with the list itself stands beside it.
+    let Ok(list) = Crl::read(der.to_vec().into()) else { return };
+    let of_cas = given.iter().filter(|given| given.certificate.is_ca() || given.certificate.version().0 != 2);
+    let cas: Vec<(&Given<'_>, Vec<CaCertificate>)> =
+        of_cas.filter_map(|given| Some((given, CaCertificate::parse_bundle(given.der).ok()?))).collect();
+    let found = cas.iter().find(|(_, ca)| list.speaks_for(ca).is_ok());
+    let all: Vec<CaCertificate> = cas.iter().flat_map(|(_, ca)| ca.iter().cloned()).collect();
+    match list.speaks_for(&all) {
+        Ok(_) => {
+            out.line("list", format!("{place} was signed by {}", found.map_or_else(String::new, |(ca, _)| ca.name())))
+        }
+        Err(_) if all.is_empty() => {}
+        Err(NotSpoken::OtherKey) => {
+            let named = cas.iter().find(|(_, ca)| ca.iter().any(|ca| list.is_named(ca.name())));
+            let name = named.map_or_else(|| list.issuer().to_owned(), |(ca, _)| ca.name());
+            out.problem(&format!("the list {place} was not signed by {name}, although it says so"));
+        }
+        Err(NotSpoken::Stranger) => {
+            out.problem(&format!("the list {place} is of {}, which is none of the given CAs", list.issuer()));
+        }
+        Err(reason) => out.problem(&format!("the list {place} speaks for none of the given CAs: {reason}")),
     }
 }
