@@ -3,6 +3,7 @@
 mod crowd;
 mod endings;
 mod matrix;
+mod pinned;
 mod races;
 mod resumption;
 mod revocation;

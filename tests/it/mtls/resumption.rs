@@ -23,12 +23,18 @@ fn kind(config: &Arc<ClientConfig>, stream: TcpStream) -> HandshakeKind {
 fn a_client_that_must_identify_itself_does_so_each_time() {
     let (site, dir) = site();
     let backend = Backend::echo();
-    let proxy = Proxy::start_in(dir, &config(&backend, "mtls", ""));
     let member = site.member();
-    for version in VERSIONS {
-        let client = site.client(Some(&member), version);
-        for _ in 0..3 {
-            assert_eq!(visit(&client, proxy.connect()).unwrap(), (Full, 0), "{:?}", version.version);
+    write(dir.path(), "member", &member);
+    let pinned = "[tls.pinned]\nclient_auth.mode = \"pinned\"\nclient_auth.cert_files = \"member.pem\"\n";
+    let proxy = Proxy::start_in(dir, &config(&backend, "open", pinned));
+    for table in ["mtls", "pinned"] {
+        proxy.reload(&config(&backend, table, pinned));
+        for version in VERSIONS {
+            let client = site.client(Some(&member), version);
+            for _ in 0..3 {
+                let row = format!("{table}, {:?}", version.version);
+                assert_eq!(visit(&client, proxy.connect()).unwrap(), (Full, 0), "{row}");
+            }
         }
     }
 }

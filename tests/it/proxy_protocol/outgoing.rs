@@ -139,7 +139,11 @@ fn site() -> (Site, TempDir) {
 
 /// A route that terminates, with this mode of client authentication.
 fn terminated(server: SocketAddr, mode: &str, keys: &str) -> String {
-    let ca = if mode.contains("verify") { "client_auth.ca_files = [\"clients.pem\"]\n" } else { "" };
+    let ca = match mode {
+        "verify_if_given" | "require_and_verify" => "client_auth.ca_files = [\"clients.pem\"]\n",
+        "pinned" => "client_auth.cert_files = [\"ada.pem\"]\n",
+        _ => "",
+    };
     format!(
         "[certificates.site]\ncert_file = \"site.pem\"\nkey_file = \"site-key.pem\"\n\
          [trust.inside]\nca_files = [\"servers.pem\"]\n\
@@ -173,6 +177,7 @@ fn what_a_server_is_told_of_a_session_is_what_is_known_of_it() {
     let backend = Backend::echo();
     let ada = site.clients.client("ada", Validity::days(20)).unwrap();
     let eve = Authority::new("others", Validity::days(20)).unwrap().client("eve", Validity::days(20)).unwrap();
+    write(dir.path(), "ada", &ada);
     let mut proxy = Proxy::start_in(dir, &terminated(backend.addr, "none", ALL));
     for (mode, shown, flags) in [
         ("none", Some(&ada), ClientFlags::NoCertificate),
@@ -182,6 +187,7 @@ fn what_a_server_is_told_of_a_session_is_what_is_known_of_it() {
         ("verify_if_given", None, ClientFlags::NoCertificate),
         ("verify_if_given", Some(&ada), ClientFlags::Verified),
         ("require_and_verify", Some(&ada), ClientFlags::Verified),
+        ("pinned", Some(&ada), ClientFlags::Verified),
     ] {
         proxy.reload(&format!("{}\n# {shown:?}\n", terminated(backend.addr, mode, ALL)));
         for (version, name, cipher) in

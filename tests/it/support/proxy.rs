@@ -129,7 +129,18 @@ impl Proxy {
 
     /// The event with this message that `is_wanted` after `skip` such events.
     pub(crate) fn wait_nth(&self, message: &str, skip: usize, is_wanted: impl Fn(&Value) -> bool) -> Value {
-        let limit = Instant::now() + PATIENCE;
+        self.wait_nth_within(message, skip, Duration::ZERO, is_wanted)
+    }
+
+    /// The same for an event that is not expected before `ahead` has passed.
+    pub(crate) fn wait_nth_within(
+        &self,
+        message: &str,
+        skip: usize,
+        ahead: Duration,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let limit = Instant::now() + ahead + PATIENCE;
         let mut lines = self.log.lines.lock().unwrap();
         loop {
             let mut found = lines.events.iter().filter(|event| event["message"] == message && is_wanted(event));
