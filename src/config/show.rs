@@ -65,7 +65,8 @@ impl Config {
             ..file::Route::default()
         };
         if let Action::Terminate { tls, certificates, .. } = &route.action {
-            shown.tls = Some(At::from(tls.to_string()));
+            // Naming a table that is not defined is a mistake.
+            shown.tls = self.tls.contains_key(tls).then(|| At::from(tls.to_string()));
             shown.certificates = Some(list(certificates));
             shown.on_truncation = Some(At::from(match route.on_truncation {
                 OnTruncation::Close => file::OnTruncation::Close,
