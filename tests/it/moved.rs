@@ -244,7 +244,7 @@ fn a_reload_that_is_asked_for_forgets_answers_and_one_of_a_changed_file_does_not
     let proxy = Proxy::start(&config);
     assert_eq!(ask(&proxy), b"one");
     dns.set(NAME, LONG, &["127.0.0.2"]);
-    proxy.reload(&format!("{config}\n# changed\n"));
+    proxy.reload_after(|| proxy.write_config(&format!("{config}\n# changed\n")));
     assert_eq!(ask(&proxy), b"one");
     proxy.reload_after(|| proxy.signal(Signal::HUP));
     assert_eq!(ask(&proxy), b"two");

@@ -299,7 +299,8 @@ fn a_reload_can_change_who_is_asked_and_otherwise_keeps_what_is_known() {
     let proxy = Proxy::start(&config(&upstream, &first, ""));
     assert_eq!(ask(&proxy, "a.example"), b"one");
     let asked = first.asked(NAME);
-    proxy.reload(&config(&upstream, &first, "[timeouts]\nidle = \"5m\"\n"));
+    let changed = config(&upstream, &first, "[timeouts]\nidle = \"5m\"\n");
+    proxy.reload_after(|| proxy.write_config(&changed));
     assert_eq!(ask(&proxy, "a.example"), b"one");
     assert_eq!(first.asked(NAME), asked, "the answer still holds");
     proxy.reload(&config(&upstream, &second, ""));

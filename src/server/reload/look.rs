@@ -115,6 +115,8 @@ pub(super) struct Refusal {
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Something could not be read, which says nothing about what is in it.
     pub(super) is_incomplete: bool,
+    /// What it was made of, in short.
+    pub(super) digest: [u8; 32],
 }
 
 /// A configuration that may be served.
@@ -190,7 +192,7 @@ impl Order {
                 let materials = files.materials();
                 Verdict::Serve(Box::new(Candidate { config, diagnostics, made, parts, served, materials }))
             }
-            _ => Verdict::Refused(Refusal { diagnostics, is_incomplete: files.is_incomplete() }),
+            _ => Verdict::Refused(Refusal { diagnostics, is_incomplete: files.is_incomplete(), digest }),
         };
         (verdict, files)
     }
@@ -201,7 +203,11 @@ impl Order {
         let sound = loaded.config.as_ref().filter(|_| !loaded.diagnostics.iter().any(is_premature));
         let Some(config) = sound else {
             let diagnostics = loaded.diagnostics.clone();
-            return Err(Refusal { diagnostics, is_incomplete: loaded.files.is_incomplete() });
+            return Err(Refusal {
+                diagnostics,
+                is_incomplete: loaded.files.is_incomplete(),
+                digest: loaded.files.digest(),
+            });
         };
         let standing = Standing::of(config);
         let mut change = compare(&self.served.standing, &standing);

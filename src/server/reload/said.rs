@@ -26,8 +26,8 @@ pub(super) struct Said {
 enum State {
     /// It is served, or waited for.
     Nothing,
-    /// It is refused until something changes, for the reason that was logged.
-    Refused(String),
+    /// It is refused until something changes, for the reason that was logged; of files with this content.
+    Refused { said: String, of: [u8; 32] },
     /// It is refused, and may be served though no file changes.
     Retried {
         since: Instant,
@@ -52,7 +52,7 @@ impl Said {
     pub(super) fn status(&self) -> Option<&'static str> {
         match self.state {
             State::Nothing => None,
-            State::Refused(_) | State::Retried { .. } => Some("; the last reload was refused, the log says why"),
+            State::Refused { .. } | State::Retried { .. } => Some("; the last reload was refused, the log says why"),
             State::Held { .. } => Some("; a reload is held because a protection would go, the log says which"),
         }
     }
@@ -72,10 +72,11 @@ impl Said {
         if refusing.iter().all(|diagnostic| diagnostic.severity < Severity::Error) {
             return self.later(&text, false);
         }
-        if !matches!(&self.state, State::Refused(said) if *said == text) {
+        let of = refusal.digest;
+        if !matches!(&self.state, State::Refused { said, of: before } if *said == text && *before == of) {
             refuse(&text);
         }
-        self.state = State::Refused(text);
+        self.state = State::Refused { said: text, of };
     }
 
     /// The reason may pass by itself. It is reported once, however often it is tried.

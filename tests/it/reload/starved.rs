@@ -1,7 +1,7 @@
 //! Reloads in want of descriptors, and beside a file system that hangs.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -59,11 +59,11 @@ fn a_directory_that_cannot_be_watched_for_minutes_keeps_nobody_from_stopping_the
     let backend = Backend::echo();
     let proxy = Proxy::start(&passthrough("a.example", backend.addr));
     let pid = proxy.pid().as_raw_nonzero().to_string();
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-p", &pid, "-e", "trace=inotify_add_watch"]);
-    strace.args(["-e", "inject=inotify_add_watch:delay_enter=600000000"]);
-    let mut strace = strace.stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(strace.stderr.take().unwrap()).lines();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-p", &pid, "-e", "trace=inotify_add_watch"]);
+    command.args(["-e", "inject=inotify_add_watch:delay_enter=600000000"]);
+    let mut strace = Tracer(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut said = BufReader::new(strace.0.stderr.take().unwrap()).lines();
     assert!(said.any(|line| line.unwrap().contains("attached")), "strace is not allowed to attach");
     proxy.signal(Signal::HUP);
     proxy.poll_until("a thread waits to watch a directory", |_| {
@@ -72,8 +72,19 @@ fn a_directory_that_cannot_be_watched_for_minutes_keeps_nobody_from_stopping_the
         states.any(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('t')))
     });
     proxy.signal(Signal::TERM);
+    proxy.wait_for("stopped");
+    // It holds a thread of the process, which is not gone before.
+    drop(strace);
     let (status, log) = proxy.wait_for_exit();
     assert!(status.success(), "{status}: {log}");
-    strace.kill().unwrap();
-    strace.wait().unwrap();
+}
+
+/// Killed when dropped.
+struct Tracer(Child);
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
