@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::config::compile::left_out::is_left_over;
+use crate::config::unreadable::in_words;
 use crate::tls::Form;
 
 /// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
@@ -93,7 +94,7 @@ impl Files {
             Err(error) => Content::of(error),
         };
         self.remember(path, Seen { stamp, content, is_text });
-        result
+        result.map_err(|error| in_words(path, &error))
     }
 
     fn remember(&mut self, path: &Path, seen: Seen) {

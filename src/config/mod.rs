@@ -13,6 +13,7 @@ mod read;
 mod self_signed;
 mod show;
 pub mod trust;
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

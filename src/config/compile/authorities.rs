@@ -50,15 +50,7 @@ pub(super) fn entries(
         return Some(vec![path.to_owned()]);
     }
     match files.list(path) {
-        Ok(entries) => {
-            let counted = left_out::of_directory(key, path, entries, span, report);
-            if counted.is_empty() {
-                let help = left_out::RULE.to_owned();
-                report.error(span, format_args!("{key}: there is no file in {}", path.display()), help);
-                return None;
-            }
-            Some(counted)
-        }
+        Ok(entries) => left_out::of_directory(key, path, entries, span, report),
         Err(error) => {
             report.error(span, format_args!("{key}: cannot list {}: {error}", path.display()), None);
             None

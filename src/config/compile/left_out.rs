@@ -32,20 +32,33 @@ fn is_hash(stem: &str, ending: &str) -> bool {
         && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Those of `entries` that count. The others are named, all in one warning.
+/// Those of `entries` that count. The others are named, all in one warning; where none counts, in the error.
 pub(super) fn of_directory(
     key: &str,
     directory: &Path,
     entries: Vec<PathBuf>,
     span: &std::ops::Range<usize>,
     report: &mut Report<'_>,
-) -> Vec<PathBuf> {
+) -> Option<Vec<PathBuf>> {
     let (counted, left_out): (Vec<PathBuf>, Vec<PathBuf>) = entries.into_iter().partition(|entry| counts(entry));
-    if !left_out.is_empty() {
-        let message = format!("{key}: in {} there is what does not count: {}", directory.display(), names(&left_out));
-        report.warning(span, message, format!("{RULE}; rename it if it is to count, or remove it"));
+    let directory = directory.display();
+    match (counted.is_empty(), left_out.is_empty()) {
+        (true, true) => {
+            report.error(span, format_args!("{key}: there is no file in {directory}"), RULE.to_owned());
+            return None;
+        }
+        (true, false) => {
+            let message = format!("{key}: no file in {directory} counts; there is {}", names(&left_out));
+            report.error(span, message, format!("{RULE}; rename those that are to count"));
+            return None;
+        }
+        (false, false) => {
+            let message = format!("{key}: in {directory} there is what does not count: {}", names(&left_out));
+            report.warning(span, message, format!("{RULE}; rename it if it is to count, or remove it"));
+        }
+        (false, true) => {}
     }
-    counted
+    Some(counted)
 }
 
 /// The first names of a list, for a message.

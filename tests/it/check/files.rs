@@ -103,3 +103,57 @@ fn habits_of_other_writers_are_no_mistake() {
         }
     }
 }
+
+/// What may be found where a file is due.
+#[test]
+fn what_is_no_file_is_told_with_what_is_there() {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    for file in MATERIAL.into_iter().chain(["routes.toml"]) {
+        let site = Site::new();
+        let path = site.path(file);
+        let _socket: UnixListener;
+        fs::remove_file(&path).unwrap();
+        let tell = |words: &str| {
+            let (errors, _, said) = site.check();
+            assert_eq!(errors, 1, "{file}, {words}: {said}");
+            assert!(said.contains(words) && said.contains(file), "{file}, {words}: {said}");
+            assert!(!said.contains("os error"), "{said}");
+        };
+        tell("there is no such file");
+        symlink("nowhere.pem", &path).unwrap();
+        tell("it is a symbolic link to nowhere.pem, which does not exist");
+        fs::remove_file(&path).unwrap();
+        symlink(file, &path).unwrap();
+        tell("Too many levels of symbolic links");
+        fs::remove_file(&path).unwrap();
+        symlink("/dev/null", &path).unwrap();
+        tell("it is a device, which cannot be read again at a reload");
+        fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        tell("it is a FIFO or the output of a command");
+        fs::remove_file(&path).unwrap();
+        _socket = UnixListener::bind(&path).unwrap();
+        tell("it is a socket");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        // CAs and lists may stand in a directory.
+        let is_list = file == "clients.pem" || file == "inside.pem" || file == "clients.crl";
+        tell(if is_list { "there is no file in" } else { "it is a directory; write the path of a file in it" });
+        if is_list {
+            fs::write(path.join("README"), "").unwrap();
+            tell("counts; there is README");
+        }
+    }
+    let site = Site::new();
+    let config = String::from_utf8(site.read("snigate.toml")).unwrap();
+    for (path, words) in [("no/such/server.pem", "there is no directory"), ("inside.pem/server.pem", "is no directory")]
+    {
+        site.write("snigate.toml", config.replace("\"server.pem\"", &format!("{path:?}")));
+        let (errors, _, said) = site.check();
+        assert_eq!(errors, 1, "{said}");
+        assert!(said.contains(words) && !said.contains("os error"), "{said}");
+    }
+}
