@@ -20,13 +20,14 @@ use x509_parser::time::ASN1Time;
 
 use crate::authz::AltName;
 use crate::name::{NamePattern, ServerName};
-use crate::tls::algorithms;
 use crate::tls::ca::CaCertificate;
 use crate::tls::chain::Given;
 use crate::tls::identity::{alt_names, fingerprint};
 use crate::tls::issues::{CertificateIssue, issues};
 use crate::tls::pem::{self, BundleError, Foreign, PemError, Section};
 use crate::tls::signatures::Signatures;
+use crate::tls::signed::unsupported_key;
+use crate::tls::{algorithms, der};
 
 /// A certificate that a server can show, with its key. `Debug` shows the names and the fingerprint, never the key.
 pub struct Certificate {
@@ -68,6 +69,12 @@ pub enum CertificateError {
     /// The key is damaged, or of a kind that TLS servers do not use.
     #[error("the private key {0}; it must be ECDSA (P-256, P-384, P-521), Ed25519 or RSA (2048 to 8192 bits)")]
     UnsupportedKey(String),
+    /// The key's certificate has it as a key of another kind: on a curve that is written out, or bound to RSA-PSS.
+    #[error(
+        "the certificate of the private key has {0}, which clients refuse; make an EC key on a named curve or a plain RSA \
+         key, and request a certificate for it"
+    )]
+    KeyAsOther(String),
     /// The key belongs to none of the certificates. If the files are just being replaced, reading again helps.
     #[error("the private key belongs to no certificate of the file")]
     Mismatch,
@@ -96,16 +103,20 @@ impl Certificate {
         let ders = pem::certificates(certificate)?;
         let parsed: Vec<X509Certificate<'_>> =
             ders.iter().map(|der| pem::parse(der).expect("it was parsed when the file was read")).collect();
-        let mut pair = None;
+        let (mut pair, mut other) = (None, None);
         for key in private_keys(key)? {
             // The provider's own function takes the key, and frees it as it is.
             let signing = any_supported_type(&key).map_err(|_| CertificateError::UnsupportedKey(kind_of(&key)))?;
             let leaves = leaves_of(&parsed, &*signing);
+            if leaves.is_empty() {
+                other = other.or_else(|| key_as_other(&parsed, &*signing));
+            }
             if pair.is_none() && !leaves.is_empty() {
                 pair = Some((leaves, signing));
             }
         }
-        let (leaves, key) = pair.ok_or(CertificateError::Mismatch)?;
+        let other = || other.map_or(CertificateError::Mismatch, CertificateError::KeyAsOther);
+        let (leaves, key) = pair.ok_or_else(other)?;
         let given = Given { ders: &ders, parsed: &parsed };
         let signatures = Signatures::of_key(&*key);
         let build = |chain: Vec<usize>| {
@@ -267,8 +278,32 @@ fn leaves_of(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> Vec<
     leaves
 }
 
+/// Whether the key of `certificate` is the one of `spki`; the point of an EC key may be compressed (RFC 5480 §2.2).
 fn is_same_key(certificate: &X509Certificate<'_>, spki: &[u8]) -> bool {
-    certificate.public_key().raw == spki
+    let own = certificate.public_key().raw;
+    own == spki
+        || match (algorithm_and_key(own), algorithm_and_key(spki)) {
+            (Some((one, [sign @ (2 | 3), x @ ..])), Some((other, [4, point @ .., y]))) => {
+                // The first byte says whether the other half is odd (SEC 1 §2.3.3).
+                one == other && point.len() + 1 == 2 * x.len() && point.starts_with(x) && *sign == 2 + y % 2
+            }
+            _ => false,
+        }
+}
+
+fn algorithm_and_key(spki: &[u8]) -> Option<(&[u8], &[u8])> {
+    der::only(spki, der::SEQUENCE).and_then(der::algorithm_and_bits)
+}
+
+/// The kind that a certificate says `key` is of, where it has its bits and another algorithm.
+fn key_as_other(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> Option<String> {
+    let own = key.public_key()?;
+    let (_, bits) = algorithm_and_key(own.as_ref())?;
+    certificates.iter().find_map(|certificate| {
+        let spki = certificate.public_key().raw;
+        let is_its = algorithm_and_key(spki).is_some_and(|(_, its)| its == bits);
+        is_its.then(|| der::only(spki, der::SEQUENCE).and_then(unsupported_key)).flatten()
+    })
 }
 
 /// RFC 5280 §4.2.1.1.
@@ -322,6 +357,7 @@ fn kind_of(key: &pem::Key) -> String {
     if matches!(**key, PrivateKeyDer::Pkcs1(_)) || has(RSA, 64) {
         return match modulus_bits(der) {
             Some(bits) if !(2048..=8192).contains(&bits) => format!("is an RSA key of {bits} bits"),
+            Some(_) => "is an RSA key that is damaged, or has an exponent of more than 33 bits".to_owned(),
             _ => "is an RSA key that is damaged".to_owned(),
         };
     }

@@ -15,6 +15,7 @@ use crate::tls::chain::{
     self, Given, is_self_issued, lacks_cert_sign, names_its_issuers_address, same_authority, says_ca, unsupported_key,
     weak_signature,
 };
+use crate::tls::defects::{Defect, defects};
 use crate::tls::identity::{alt_names, distinguished_name};
 
 /// Something about a certificate that its owner should know, although it is used as it is.
@@ -133,6 +134,19 @@ pub enum CertificateIssue {
     /// X.509 before version 3 has no extensions.
     #[error("the certificate is of X.509 version {0}, which clients of our days refuse; issue it with extensions")]
     Version(u32),
+    /// Clients refuse the certificate, or one of its chain, for what is in it.
+    #[error("{who} {defect}")]
+    Defect {
+        /// `the certificate`, or which one of the chain.
+        who: String,
+        /// What it is.
+        defect: Defect,
+    },
+    /// More certificates in between than some clients follow.
+    #[error(
+        "the chain has {0} certificates of CAs, and clients that use rustls follow no more than 6; use a shorter one"
+    )]
+    Long(usize),
     /// Its end is before its beginning.
     #[error("the certificate ends before it begins, so that it is never valid")]
     NeverValid,
@@ -151,6 +165,7 @@ impl CertificateIssue {
             | Self::NotForServers
             | Self::NeverValid => true,
             Self::OtherSigner { root, .. } => !root,
+            Self::Defect { defect, .. } => defect.is_fatal(),
             _ => false,
         }
     }
@@ -180,6 +195,20 @@ pub(super) fn issues(chain: &[usize], leaves: &[usize], given: Given<'_>, now: S
     of_file(chain, leaves, given, now, &mut issues);
     of_chain(chain, given, now, &mut issues);
     of_leaf(given.at(chain[0]), &mut issues);
+    for (position, &at) in chain.iter().enumerate() {
+        let certificate = given.at(at);
+        // Clients take a root from nobody.
+        if position > 0 && is_self_issued(certificate) {
+            continue;
+        }
+        let who = match position {
+            0 => "the certificate".to_owned(),
+            _ => format!("the certificate of {} in the chain", distinguished_name(certificate.subject())),
+        };
+        issues.extend(
+            defects(certificate).into_iter().map(|defect| CertificateIssue::Defect { who: who.clone(), defect }),
+        );
+    }
     issues
 }
 
@@ -260,6 +289,12 @@ fn of_chain(chain: &[usize], given: Given<'_>, now: SystemTime, issues: &mut Vec
             issues.push(CertificateIssue::WeakKey(subject.clone(), kind));
         }
     }
+    /// Those of webpki, by which rustls verifies.
+    const LONGEST: usize = 6;
+    let between = chain.iter().skip(1).filter(|at| !is_self_issued(given.at(**at))).count();
+    if between > LONGEST {
+        issues.push(CertificateIssue::Long(between));
+    }
     if !given.names_are_allowed(chain, now) {
         issues.push(CertificateIssue::NameConstraints);
     }
@@ -315,7 +350,7 @@ fn of_leaf(leaf: &X509Certificate<'_>, issues: &mut Vec<CertificateIssue>) {
     {
         issues.push(if usage.value.any { CertificateIssue::ForAnything } else { CertificateIssue::NotForServers });
     }
-    if matches!(leaf.key_usage(), Ok(Some(usage)) if !usage.value.digital_signature()) {
+    if matches!(leaf.key_usage(), Ok(Some(usage)) if usage.value.flags != 0 && !usage.value.digital_signature()) {
         issues.push(CertificateIssue::MayNotSign);
     }
     of_names(leaf, issues);
@@ -346,12 +381,16 @@ fn of_names(leaf: &X509Certificate<'_>, issues: &mut Vec<CertificateIssue>) {
 
 /// What to do about a DNS name that stands for no name; nothing if it stands for one.
 fn unusable(name: &str) -> Option<&'static str> {
+    if name.ends_with('.') {
+        return Some("; it is written without the dot at its end");
+    }
     match name.parse::<NamePattern>() {
         Ok(NamePattern::Any) => Some("; a wildcard stands for one label, as in `*.example.net`"),
         Ok(_) => None,
         Err(_) if name.contains("://") || name.contains('/') => Some("; it is written without a scheme and a path"),
         Err(_) if name.contains(':') => Some("; it is written without a port"),
         Err(_) if name.contains('*') => Some("; a wildcard is the whole first label, as in `*.example.net`"),
-        Err(_) => Some(""),
+        Err(_) if !name.is_ascii() => Some("; it is written in ASCII, each label beyond that as `xn--...`"),
+        Err(_) => Some("; issue it without that"),
     }
 }

@@ -69,6 +69,9 @@ pub(super) fn unsupported_key(spki: &[u8]) -> Option<String> {
     }
     let oid = Reader(algorithm).expect(der::OID).map(|oid| der::dotted(oid.content)).unwrap_or_default();
     Some(match (bits, &*oid) {
+        (Some(bits), "1.2.840.113549.1.1.1") if RSA_BITS.contains(&bits) => {
+            "an RSA key without the NULL that RFC 3279 §2.3.1 asks for".to_owned()
+        }
         (Some(bits), _) => format!("an RSA key of {bits} bits"),
         (None, "1.2.840.113549.1.1.1") => "an RSA key that cannot be read".to_owned(),
         (None, "1.2.840.113549.1.1.10") => "a key that is bound to RSA-PSS".to_owned(),

@@ -358,7 +358,19 @@ impl Compiler<'_> {
                 certificates.iter().flat_map(|certificate| certificate.names()).map(ToString::to_string).collect();
             let all = if some { "every name of " } else { "" };
             let message = format!("sni: no certificate covers {all}{pattern}; {fate}");
-            let help = format!("the certificates of the route are for {}", names.join(", "));
+            /// A certificate may have a thousand.
+            const SHOWN: usize = 8;
+            let help = match &*names {
+                [] => format!("use a certificate with `DNS:{pattern}` in its subjectAltName"),
+                [..] => {
+                    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+                    let more = match names.len().saturating_sub(SHOWN) {
+                        0 => String::new(),
+                        more => format!(" and {more} more"),
+                    };
+                    format!("the certificates of the route are for {shown}{more}")
+                }
+            };
             self.report.warning(&text.span, message, help);
         }
     }

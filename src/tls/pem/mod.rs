@@ -19,6 +19,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
 
 use crate::tls::base64;
+use crate::tls::defects::{self, Defect};
 
 pub(super) use blocks::{Block, blocks};
 pub use form::Form;
@@ -246,7 +247,10 @@ fn no_certificate(der: &[u8]) -> String {
     } else if whole_value(der) == Some(false) {
         return "it is cut off".to_owned();
     } else {
-        return "it is damaged, or no X.509 certificate (RFC 5280 §4.1)".to_owned();
+        return match defects::bad_date(der) {
+            Some(date) => format!("it {}", Defect::Date(date)),
+            None => "it is damaged, or no X.509 certificate (RFC 5280 §4.1); fetch or issue it anew".to_owned(),
+        };
     };
     format!("it is {other}")
 }

@@ -3,6 +3,7 @@
 mod around;
 mod authorities;
 mod files;
+mod odd;
 mod renewal;
 
 use std::fs;
