@@ -113,7 +113,6 @@ fn what_is_no_file_is_told_with_what_is_there() {
     for file in MATERIAL.into_iter().chain(["routes.toml"]) {
         let site = Site::new();
         let path = site.path(file);
-        let _socket: UnixListener;
         fs::remove_file(&path).unwrap();
         let tell = |words: &str| {
             let (errors, _, said) = site.check();
@@ -135,7 +134,7 @@ fn what_is_no_file_is_told_with_what_is_there() {
         assert!(made.success());
         tell("it is a FIFO or the output of a command");
         fs::remove_file(&path).unwrap();
-        _socket = UnixListener::bind(&path).unwrap();
+        let _socket = UnixListener::bind(&path).unwrap();
         tell("it is a socket");
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
