@@ -189,6 +189,9 @@ mod tests {
             SanType::Rfc822Name("a@example.net".try_into().unwrap()),
             SanType::IpAddress("192.0.2.1".parse().unwrap()),
             SanType::IpAddress("2001:db8::1".parse().unwrap()),
+            SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "Bob@example.net".into())),
+            // Of another kind, which no policy speaks of.
+            SanType::OtherName((vec![1, 2, 3, 4], "mallory@example.net".into())),
         ];
         params.serial_number = Some(vec![0x00, 0x8a, 0x0b].into());
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
@@ -204,7 +207,8 @@ mod tests {
                 "uri:spiffe://example.net/web",
                 "email:a@example.net",
                 "ip:192.0.2.1",
-                "ip:2001:db8::1"
+                "ip:2001:db8::1",
+                "upn:Bob@example.net"
             ]
         );
         assert_eq!(identity.issuer, subject);
@@ -214,6 +218,19 @@ mod tests {
         assert_eq!(identity.serial, "8a0b");
         assert_eq!(identity.fingerprint, fingerprint(certificate.der()));
         assert_eq!(identity.fingerprint.len(), 64);
+    }
+
+    #[test]
+    fn a_principal_name_that_is_no_text_identifies_nobody() {
+        let oid = [&[6, 10, 43, 6, 1, 4, 1, 130, 55, 20, 2, 3][..], &[0xa0, 3]].concat();
+        for (value, readable) in [(&[12, 1, b'a'], true), (&[12, 1, 0xff], false), (&[2, 1, 1], false)] {
+            let name = [&oid[..], value].concat();
+            let names = [&[0x30, 19, 0xa0, 17][..], &name].concat();
+            let mut params = CertificateParams::default();
+            params.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], names));
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(identity(certificate.der()).is_ok(), readable, "{value:?}");
+        }
     }
 
     #[test]

@@ -207,3 +207,26 @@ fn target(record: &Record) -> Option<Target> {
     let host = srv.target.to_ascii().trim_end_matches('.').to_ascii_lowercase().into();
     Some(Target { host, port: srv.port, priority: srv.priority, weight: srv.weight })
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::net::NoRecords;
+    use hickory_resolver::proto::op::Query;
+
+    use super::*;
+
+    #[test]
+    fn no_failure_of_a_server_is_told_in_the_words_of_the_library() {
+        let none = NoRecords::new(Query::query(Name::root(), RecordType::A), ResponseCode::ServFail);
+        for (error, expected) in [
+            (NetError::Dns(DnsError::NoRecordsFound(none)), "Server Failure"),
+            (NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)), "Query Refused"),
+            (NetError::from(std::io::Error::from_raw_os_error(111)), "Connection refused (os error 111)"),
+            (NetError::NoConnections, "there is no connection to it"),
+            (NetError::Message("Query { name: Name(\".\") }"), "what it sends is no answer to the question"),
+        ] {
+            let said = failure(SocketAddr::from(([127, 0, 0, 1], 53)), &error).to_string();
+            assert_eq!(said, format!("the DNS server 127.0.0.1:53 cannot answer: {expected}"));
+        }
+    }
+}

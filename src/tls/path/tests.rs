@@ -9,6 +9,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::*;
+use crate::tls::crl::{Crl, Revocation};
 use crate::tls::words::tests::assert_readable;
 
 const SIDE: Side<'static> = Side { peer: "client", trust: "client_auth.ca_files", usage: "clientAuth", pin: "pin it" };
@@ -98,6 +99,18 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
             SAME,
         ),
         ("one CA below the root", |c| c[0].is_ca = IsCa::Ca(BasicConstraints::Constrained(1)), true, "", SAME),
+        (
+            "one with a new key of the root does not count",
+            |c| {
+                c[0].is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+                common_name(&mut c[1], DnValue::Utf8String("root".to_owned()));
+                c[1].use_authority_key_identifier_extension = true;
+                c[2].use_authority_key_identifier_extension = true;
+            },
+            true,
+            "",
+            SAME,
+        ),
         ("no CA below issuing", |c| c[1].is_ca = IsCa::Ca(BasicConstraints::Constrained(0)), true, "", SAME),
         (
             "the client enciphers only",
@@ -256,6 +269,37 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
             }
         }
         assert_eq!(ours.is_ok() != theirs, !why.is_empty(), "{name}: a difference needs a reason");
+    }
+}
+
+#[test]
+fn an_intermediate_answers_by_a_list_only_if_it_may_sign_lists() {
+    use KeyUsagePurpose::{CrlSign, KeyCertSign};
+
+    for (usages, may) in [(vec![], true), (vec![KeyCertSign, CrlSign], true), (vec![KeyCertSign], false)] {
+        let [root, mut issuing, client] = chain();
+        let keys = [0; 3].map(|_| KeyPair::generate().unwrap());
+        issuing.key_usages.clone_from(&usages);
+        let authorities = CaCertificate::parse_bundle(root.self_signed(&keys[0]).unwrap().pem().as_bytes()).unwrap();
+        let issuing_der = issuing.signed_by(&keys[1], &Issuer::from_params(&root, &keys[0])).unwrap();
+        let client_der = client.signed_by(&keys[2], &Issuer::from_params(&issuing, &keys[1])).unwrap();
+        // The library that makes lists asks for this usage, too.
+        issuing.key_usages = vec![CrlSign];
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2999, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&Issuer::from_params(&issuing, &keys[1])).unwrap().pem().unwrap();
+        let lists = Crl::parse_bundle(list.as_bytes()).unwrap();
+        let lists = Lists::new(&Revocation { lists, ..Revocation::default() }, &authorities);
+        let paths = Paths::new(Arc::new(Anchors::new(&authorities)), Some(lists), Purpose::Client);
+        let judged = paths.verify(client_der.der(), &[issuing_der.der().clone()], None, UnixTime::now());
+        let expected = Flaw::NoListSign(Who::Intermediate("CN=issuing".to_owned()));
+        assert_eq!(judged, if may { Ok(()) } else { Err(expected) }, "{usages:?}");
     }
 }
 

@@ -8,9 +8,9 @@ use crate::tls::pem::{BundleError, PemError};
 /// Why an authority cannot be used, or cannot issue what is asked for.
 #[derive(Debug, Error)]
 pub enum PkiError {
-    /// A text cannot stand in a certificate.
+    /// A text cannot stand in a certificate. What the library says of it is about its own types.
     #[error("this cannot be written into a certificate")]
-    Encoding(#[from] rcgen::Error),
+    Encoding,
     /// A name is no host name.
     #[error("{0:?}: {1}")]
     Name(String, NameError),
@@ -83,4 +83,10 @@ pub enum PkiError {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     NoRandom,
+}
+
+impl From<rcgen::Error> for PkiError {
+    fn from(_: rcgen::Error) -> Self {
+        Self::Encoding
+    }
 }

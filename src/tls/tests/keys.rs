@@ -103,6 +103,26 @@ fn a_list_about_a_part_of_the_certificates_speaks_for_no_other_and_what_it_names
 }
 
 #[test]
+fn a_list_of_the_point_that_a_client_names_counts_unless_it_is_about_cas() {
+    let own = authority("own");
+    let key = rcgen::KeyPair::from_pem(&own.key_pem()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(own.certificate(), key).unwrap();
+    for (point, scope, expected) in [
+        (super::revocation::POINT, rcgen::CrlScope::UserCertsOnly, "in"),
+        (super::revocation::POINT, rcgen::CrlScope::CaCertsOnly, "untrusted"),
+        ("http://own.example/other", rcgen::CrlScope::UserCertsOnly, "untrusted"),
+    ] {
+        let mut params = rcgen::CertificateParams::default();
+        params.crl_distribution_points.push(rcgen::CrlDistributionPoint { uris: vec![point.to_owned()] });
+        let certificate = params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().pem();
+        let row = format!("{point}, {scope:?}");
+        let list = super::revocation::of_point(&own, &[], scope);
+        let web = Issued { certificate, key: String::new() };
+        assert_eq!(verdict(&judge(&own, &verify(&[&own], &[&list], Depth::Leaf), &web)), expected, "{row}");
+    }
+}
+
+#[test]
 fn a_list_from_the_future_does_not_take_the_place_of_one_of_today() {
     let own = authority("own");
     let [early, late, good] = ["early", "late", "good"].map(|name| own.client(name, Validity::days(1)).unwrap());

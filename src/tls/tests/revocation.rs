@@ -78,7 +78,7 @@ fn scoped(
         next_update: rcgen::date_time_ymd(2999, 1, 1),
         crl_number: number.to_vec().into(),
         issuing_distribution_point: scope.map(|scope| rcgen::CrlIssuingDistributionPoint {
-            distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://own.example/crl".to_owned()] },
+            distribution_point: rcgen::CrlDistributionPoint { uris: vec![POINT.to_owned()] },
             scope: Some(scope),
         }),
         revoked_certs: revoked_certs.collect(),
@@ -91,8 +91,15 @@ fn scoped(
 
 /// A list about the certificates of one distribution point.
 pub(super) fn partition(authority: &Authority, revoked: &[&Issued]) -> String {
-    let scope = Some(rcgen::CrlScope::UserCertsOnly);
-    scoped(authority, revoked, (2020, &[1]), scope, rcgen::KeyIdMethod::Sha256)
+    of_point(authority, revoked, rcgen::CrlScope::UserCertsOnly)
+}
+
+/// The name of that distribution point.
+pub(super) const POINT: &str = "http://own.example/crl";
+
+/// The same, for users or for authorities.
+pub(super) fn of_point(authority: &Authority, revoked: &[&Issued], scope: rcgen::CrlScope) -> String {
+    scoped(authority, revoked, (2020, &[1]), Some(scope), rcgen::KeyIdMethod::Sha256)
 }
 
 #[tokio::test]
