@@ -159,7 +159,7 @@ impl Failure {
             // The server may have been told not to talk to this address, or have no route to it. Checks come from another.
             Self::Connect(_) => request.origin.transparent,
             Self::Header(_) => true,
-            Self::LateHandshake(_) => !request.origin.is_plain(),
+            Self::LateHandshake(_) => request.agreed.is_some() || !request.origin.is_plain(),
             Self::Tls(error) => match **error {
                 // The client has chosen from what its route lists. The server need not know all of that, and may say so by
                 // another alert than the one for it, or by none.
