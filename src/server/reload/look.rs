@@ -78,7 +78,7 @@ pub(super) struct Order {
     pub(super) must_load: bool,
     /// The files as they are cannot be served at the moment.
     pub(super) only_materials: bool,
-    /// The texts that somebody has asked for.
+    /// What somebody has asked for: the content of every file at that time, since what was lost after it was not meant.
     pub(super) confirmed: Option<[u8; 32]>,
     /// What is waited for, of each kind.
     pub(super) quiet: [Option<Quiet>; 2],
@@ -148,7 +148,7 @@ impl Order {
             let mut loaded = config::load_in(&self.path, &circumstances);
             let texts = loaded.files.take_texts();
             let are_served = texts == *self.served.texts;
-            look.confirmed = self.requested.then(|| texts.digest());
+            look.confirmed = self.requested.then(|| loaded.files.digest());
             let (verdict, files) = self.judge(Kind::Files, loaded, texts);
             *last = files;
             let is_served = matches!(verdict, Verdict::Serve(_));
@@ -173,7 +173,7 @@ impl Order {
     fn judge(&self, kind: Kind, loaded: Loaded, texts: Texts) -> (Verdict, Files) {
         let in_short = texts.digest();
         let digest = loaded.files.digest();
-        let is_confirmed = kind == Kind::Files && (self.requested || self.confirmed == Some(in_short));
+        let is_confirmed = kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
         let served = match self.compare(kind, &loaded, texts) {
             Ok((served, change)) if is_confirmed || change.only_tightens() => served,
             Ok((_, change)) if !change.vanished.is_empty() => {
@@ -316,6 +316,38 @@ mod tests {
         write(dir, "site", &issue());
         let refused = look(order, eyes).err().expect("another certificate of the same table");
         assert!(refused.contains("no other certificate of routes.app covers"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn somebody_who_asks_confirms_what_the_files_say_at_that_time_and_nothing_that_goes_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, validity) = (dir.path(), Validity::days(20));
+        let [servers, clients] = ["servers", "clients"].map(|name| Authority::new(name, validity).unwrap());
+        let site = servers.server(&["app.example"], validity).unwrap();
+        write(dir, "site", &site);
+        fs::write(dir.join("clients.pem"), clients.certificate()).unwrap();
+        fs::write(dir.join("clients.crl"), RevocationList::default().sign(&clients, validity).unwrap()).unwrap();
+        let path = dir.join("snigate.toml");
+        fs::write(&path, CONFIG).unwrap();
+        let now = |(order, eyes): (Order, Eyes)| (Order { clock: SystemTime::now(), ..order }, eyes);
+        let without = CONFIG.replace("client_auth.crl_files = [\"clients.crl\"]\n", "");
+        for (what, then, is_held) in [("the list goes later", CONFIG, true), ("it had gone", &*without, false)] {
+            fs::write(&path, CONFIG).unwrap();
+            write(dir, "site", &site);
+            let (order, mut eyes) = now(a_year_ago(&path));
+            fs::write(&path, then).unwrap();
+            fs::write(dir.join("site-key.pem"), "half").unwrap();
+            let asked = Order { requested: true, served: order.served.clone(), path: path.clone(), ..order };
+            let look = asked.look(&mut eyes);
+            assert!(matches!(look.files, Some(Verdict::Refused(_))), "{what}");
+            let order = Order { requested: false, confirmed: look.confirmed, must_load: true, ..asked };
+            if !is_held {
+                assert!(matches!(order.look(&mut eyes).files, Some(Verdict::Refused(_))), "{what}: as it was");
+            }
+            write(dir, "site", &site);
+            fs::write(&path, &without).unwrap();
+            assert!(matches!(order.look(&mut eyes).files, Some(Verdict::Held(..))), "{what}");
+        }
     }
 
     #[tokio::test]

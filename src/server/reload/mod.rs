@@ -59,7 +59,7 @@ pub(super) struct Reloads {
     said: [Said; 2],
     /// What is waited for, of each kind.
     quiet: [Option<Quiet>; 2],
-    /// The texts that somebody has asked for and that are not served yet.
+    /// The content of every file that somebody has asked for and that is not served yet.
     confirmed: Option<[u8; 32]>,
     /// The files as they are were to be served, and could not.
     only_materials: bool,
