@@ -11,50 +11,84 @@ use crate::tls::pinned::{Dates, Pins};
 /// The authorities that are believed, and the revocation lists that are asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// Certificates of authorities by digest, with their subjects.
-    authorities: BTreeMap<[u8; 32], String>,
-    lists: Vec<Crl>,
+    /// Certificates of authorities by digest.
+    authorities: BTreeMap<[u8; 32], Authority>,
+    lists: Vec<List>,
     pins: Pins,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Authority {
+    subject: String,
+    /// The digest of its key.
+    key: [u8; 32],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct List {
+    crl: Crl,
+    /// The digest of the key that has signed it. Nothing of the list of an intermediate, whose key comes with the client.
+    signer: Option<[u8; 32]>,
+}
+
+impl List {
+    /// Whether both are by one issuer: by its key where that is known, and otherwise by what they say.
+    fn has_same_issuer(&self, other: &Self) -> bool {
+        match (self.signer, other.signer) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.crl.has_same_issuer(&other.crl),
+        }
+    }
 }
 
 impl Evidence {
     /// That of clients that are verified against `authorities` and looked up as `revocation` says, or known by `pins`.
     #[must_use]
     pub fn of(authorities: &[CaCertificate], revocation: &Revocation, pins: &Pins) -> Self {
-        let digest = |ca: &CaCertificate| (sha256(ca.der()), ca.subject().to_owned());
-        let lists = revocation.newest(authorities).into_iter().cloned().collect();
+        let digest = |ca: &CaCertificate| {
+            (sha256(ca.der()), Authority { subject: ca.subject().to_owned(), key: sha256(ca.spki()) })
+        };
+        let list = |crl: &Crl| {
+            let signer = crl.speaks_for(authorities).ok().and_then(|found| found.first().map(|ca| sha256(ca.spki())));
+            List { crl: crl.clone(), signer }
+        };
+        let lists = revocation.newest(authorities).into_iter().map(list).collect();
         Self { authorities: authorities.iter().map(digest).collect(), lists, pins: pins.clone() }
     }
 
     /// The subjects of the authorities that `other` has and this one has not.
     pub fn missing_authorities<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
         let missing = other.authorities.iter().filter(|(digest, _)| !self.authorities.contains_key(*digest));
-        missing.map(|(_, subject)| subject.as_str())
+        missing.map(|(_, authority)| authority.subject.as_str())
     }
 
-    /// The issuers of the lists that `before` has and this one has not, although what they issued is still believed.
+    /// The issuers of the lists that `before` has and this one has not, although the keys that signed them still count. An
+    /// authority that was given another key under its name is another one.
     pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
-        let of =
-            |evidence: &Self, issuer: &str| evidence.authorities.values().filter(|subject| *subject == issuer).count();
-        let is_lost = move |list: &&Crl| {
-            let issuer = list.issuer();
-            // Nothing is known here of an intermediate. An authority that was given another key under its name is there
-            // twice for a while.
-            let speaking = self.lists.iter().filter(|own| own.issuer() == issuer).count();
-            let is_gone = of(before, issuer) > of(self, issuer) && of(self, issuer) <= speaking;
-            !is_gone && !self.lists.iter().any(|own| own.has_same_issuer(list))
+        let is_lost = move |list: &&List| {
+            let counts = list.signer.is_none_or(|key| self.authorities.values().any(|authority| authority.key == key));
+            counts && !self.lists.iter().any(|own| own.has_same_issuer(list))
         };
-        before.lists.iter().filter(is_lost).map(Crl::issuer)
+        before.lists.iter().filter(is_lost).map(|list| list.crl.issuer())
+    }
+
+    /// The issuers whose lists of `before` would be replaced by older ones, which do not know the latest revocations.
+    pub fn older_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
+        let is_older = move |list: &&List| {
+            let mut own = self.lists.iter().filter(|own| own.has_same_issuer(list)).peekable();
+            own.peek().is_some() && own.all(|own| own.crl.age() < list.crl.age())
+        };
+        before.lists.iter().filter(is_older).map(|list| list.crl.issuer())
     }
 
     /// The issuers of lists that revoke less than `before`.
     pub fn shorter_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let shorter = before.lists.iter().filter(|list| {
             // One issuer may have several lists, each about a part of its certificates.
-            let own: Vec<&Crl> = self.lists.iter().filter(|own| own.has_same_issuer(list)).collect();
-            !own.is_empty() && !list.serials().all(|serial| own.iter().any(|own| own.lists(serial)))
+            let own: Vec<&List> = self.lists.iter().filter(|own| own.has_same_issuer(list)).collect();
+            !own.is_empty() && !list.crl.serials().all(|serial| own.iter().any(|own| own.crl.lists(serial)))
         });
-        shorter.map(Crl::issuer)
+        shorter.map(|list| list.crl.issuer())
     }
 
     /// Whether somebody is known who was not known `before`.

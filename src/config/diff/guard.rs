@@ -110,6 +110,9 @@ fn revocation(before: &Tls, now: &Tls, lost: &mut impl FnMut(bool, String)) {
     for issuer in now.evidence.lost_lists(&before.evidence) {
         lost(true, format!("the revocation list of {issuer} would go"));
     }
+    for issuer in now.evidence.older_lists(&before.evidence) {
+        lost(true, format!("the revocation list of {issuer} would be replaced by an older one"));
+    }
     for issuer in now.evidence.shorter_lists(&before.evidence) {
         lost(false, format!("the revocation list of {issuer} would name fewer certificates"));
     }

@@ -1,5 +1,6 @@
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -22,13 +23,20 @@ fn directory() -> TempDir {
     let serials: Vec<_> = (0..2)
         .map(|_| one.serial_of(one.client("c", Validity::days(20)).unwrap().certificate.as_bytes()).unwrap())
         .collect();
-    for (name, serials) in [("one.crl", &serials[..]), ("short.crl", &serials[..1])] {
+    let day = Duration::from_secs(24 * 3600);
+    for (name, serials, age) in
+        [("one.crl", &serials[..], 1), ("short.crl", &serials[..1], 0), ("older.crl", &serials[..], 2)]
+    {
         let mut list = RevocationList::default();
         for serial in serials {
             list.revoke(serial, None);
         }
-        write(name, list.sign(&one, Validity::days(20)).unwrap().as_ref());
+        let validity = Validity { not_before: SystemTime::now() - day * age, ..Validity::days(20) };
+        write(name, list.sign(&one, validity).unwrap().as_ref());
     }
+    let renewed = Authority::new("one", Validity::days(20)).unwrap();
+    write("renewed.pem", renewed.certificate().as_bytes());
+    write("renewed.crl", RevocationList::default().sign(&renewed, Validity::days(20)).unwrap().as_ref());
     dir
 }
 
@@ -157,7 +165,15 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
         // What may be taken back.
         (lists(""), mtls(""), Fate::Held, "the revocation list of CN=one would go"),
         (lists(""), lists("").replace("one.crl", "short.crl"), Fate::Waits, "name fewer certificates"),
-        (lists("").replace("one.crl", "short.crl"), lists(""), Fate::Served, ""),
+        (lists("").replace("one.crl", "older.crl"), lists(""), Fate::Served, ""),
+        (lists(""), lists("").replace("one.crl", "older.crl"), Fate::Held, "replaced by an older one"),
+        // Another key under the same name: whom the old one has issued comes in no more.
+        (
+            lists(""),
+            lists("").replace("one.pem", "renewed.pem").replace("one.crl", "renewed.crl"),
+            Fate::Waits,
+            "CN=one",
+        ),
         (lists(""), mtls("").replace("one.pem", "two.pem"), Fate::Waits, "CN=two"),
         (lists("client_auth.crl.depth = \"chain\""), lists(""), Fate::Held, "crl.depth"),
         (lists(""), lists("client_auth.crl.unknown = \"allow\""), Fate::Held, "crl.unknown"),

@@ -212,7 +212,7 @@ impl Crl {
     }
 
     /// Grows from list to list: by its date, and of those of one second by its number (RFC 5280 §5.2.3).
-    fn age(&self) -> impl Ord + use<'_> {
+    pub(super) fn age(&self) -> impl Ord + use<'_> {
         (self.0.this_update, self.0.contents.number.len(), &self.0.contents.number)
     }
 
