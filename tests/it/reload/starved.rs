@@ -17,14 +17,15 @@ fn configs(backend: &Backend) -> [String; 2] {
 #[test]
 fn what_could_not_be_read_for_want_of_descriptors_is_read_as_soon_as_it_can_be() {
     let backend = Backend::greet(b"welcome");
-    let [both, one] = configs(&backend);
+    let [both, one] = configs(&backend).map(|config| config + "[log]\nformat = \"json\"\nlevel = \"debug\"\n");
     let proxy = Proxy::start(&both);
     assert_eq!(answer(proxy.connect(), "b.example"), b"welcome");
     let scarce = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
     let usual = prlimit(Some(proxy.pid()), Resource::Nofile, scarce).unwrap();
     let refused = proxy.refusal_after(|| proxy.write_config(&one));
     assert!(refused.contains("Too many open files"), "{refused}");
-    // Nobody touches the file again.
+    // Nobody touches the file again. It is tried at each look, when its time stamps have grown old, too.
+    proxy.wait_nth("loading", proxy.count("loading") + 1, |_| true);
     proxy.reload_after(|| _ = prlimit(Some(proxy.pid()), Resource::Nofile, usual).unwrap());
     assert_eq!(answer(proxy.connect(), "b.example"), alert(112));
     assert_eq!(proxy.count("reload refused, the configuration that runs goes on"), 1, "it is said once");
