@@ -147,6 +147,12 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
             vec!["write `max_connections = 100`"],
         ),
         (listener("bind = \"127.0.0.1:8443\"\nmax_connections = -1"), "3:19", vec!["a whole number"]),
+        (listener("bind = \"127.0.0.1:8443\"\nmax_pending = \"10k\""), "3:15", vec!["write `max_pending = 10000`"]),
+        (
+            listener("bind = \"127.0.0.1:8443\"\nmax_pending_bytes = \"64MiB\""),
+            "3:21",
+            vec!["write `max_pending_bytes = 67108864`"],
+        ),
         (route("sni = 7"), "6:7", vec!["write `sni = \"7\"`"]),
         (route("sni = { name = \"a\" }"), "6:7", vec!["this is a table"]),
         (route("action = [\"passthrough\"]"), "6:10", vec!["write `action = \"passthrough\"`"]),

@@ -345,6 +345,23 @@ fn wrong_type(message: &str, path: &[String], value: Option<&DeValue<'_>>) -> (S
     (format!("this is {what}, and {due} is due"), value.and_then(|value| remedy(due, path, value)))
 }
 
+/// The whole number that a text stands for: `100`, `10_000`, `10k`, `64MiB`. Binary units count in powers of 1,024.
+fn number(text: &str) -> Option<u64> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_at);
+    let factor = match unit.trim().to_lowercase().as_str() {
+        "" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return None,
+    };
+    digits.replace('_', "").parse::<u64>().ok()?.checked_mul(factor)
+}
+
 /// What to write in place of a value of the wrong type.
 fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
     let key = path.last()?.as_str();
@@ -372,10 +389,7 @@ fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
             "false" | "no" | "off" | "0" => format!("{key} = false"),
             _ => return None,
         },
-        DeValue::String(text) if due.contains("number") => {
-            let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-            if digits.is_empty() { return None } else { format!("{key} = {digits}") }
-        }
+        DeValue::String(text) if due.contains("number") => format!("{key} = {}", number(text)?),
         DeValue::String(text) if key == "client_auth" => format!("client_auth.mode = {text:?}"),
         DeValue::String(text) if key == "timeouts" => format!("timeouts.idle = {text:?}"),
         DeValue::String(text) if key == "proxy_protocol" => format!("proxy_protocol = {{ from = [{text:?}] }}"),
