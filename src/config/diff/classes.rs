@@ -10,19 +10,23 @@ use crate::addr::Cidr;
 pub(super) fn representatives(ranges: &BTreeSet<Cidr>) -> Vec<Option<IpAddr>> {
     let everywhere = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
     let whole = everywhere.into_iter().filter_map(|ip| Cidr::of(ip, 0));
-    let inside = ranges.iter().copied().filter_map(|range| outside(range, ranges));
-    let nowhere = whole.filter(|range| !ranges.contains(range)).filter_map(|range| outside(range, ranges));
+    let mut ordered: Vec<Cidr> = ranges.iter().copied().collect();
+    ordered.sort_unstable_by_key(place);
+    let inside = ranges.iter().copied().filter_map(|range| outside(range, &ordered));
+    let nowhere = whole.filter(|range| !ranges.contains(range)).filter_map(|range| outside(range, &ordered));
     inside.chain(nowhere).map(Some).chain([None]).collect()
 }
 
-/// The first address of `range` that lies in none of the `others` which are narrower.
-fn outside(range: Cidr, others: &BTreeSet<Cidr>) -> Option<IpAddr> {
-    let is_within = |other: &&Cidr| other.prefix_len() > range.prefix_len() && range.contains(other.network());
-    let mut within: Vec<Cidr> = others.iter().filter(is_within).copied().collect();
-    // In this order a range follows directly behind those that contain it.
-    within.sort_unstable_by_key(|other| (other.network(), other.prefix_len()));
+/// In this order a range follows directly behind those that contain it, and is followed by those that it contains.
+fn place(range: &Cidr) -> (IpAddr, u8) {
+    (range.network(), range.prefix_len())
+}
+
+/// The first address of `range` that lies in none of the `others` which are narrower; they are in the order of [`place`].
+fn outside(range: Cidr, others: &[Cidr]) -> Option<IpAddr> {
+    let behind = others.partition_point(|other| place(other) <= place(&range));
     let mut free = range.network();
-    for other in within {
+    for other in others[behind..].iter().take_while(|other| other.network() <= range.last()) {
         if free < other.network() {
             return Some(free);
         }
