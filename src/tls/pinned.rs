@@ -129,6 +129,36 @@ impl Pins {
         if let Some(ago) = now.duration_since(end).ok().filter(|ago| !ago.is_zero()) {
             return Err(Fault::Flawed(Flaw::Expired(Who::Peer, ago)));
         }
-        begin.duration_since(now).map_or(Ok(()), |wait| Err(Fault::Flawed(Flaw::Early(Who::Peer, wait))))
+        match begin.duration_since(now) {
+            // Both bounds are part of the validity (RFC 5280 §4.1.2.5).
+            Ok(wait) if !wait.is_zero() => Err(Fault::Flawed(Flaw::Early(Who::Peer, wait))),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+    use crate::tls::pki::{Authority, Validity};
+
+    #[test]
+    fn both_ends_of_the_validity_are_part_of_it() {
+        let authority = Authority::new("ca", Validity::days(2)).unwrap();
+        let issued = authority.client("device", Validity::days(1)).unwrap();
+        let leaf = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        let mut pins = Pins::new(Dates::Verify);
+        pins.add_certificates(issued.certificate.as_bytes()).unwrap();
+        let parsed = pem::parse(&leaf).unwrap();
+        let validity = parsed.validity();
+        let [begin, end] = [validity.not_before, validity.not_after].map(|time| time.timestamp().unsigned_abs());
+        for (second, is_valid) in [(begin - 1, false), (begin, true), (end, true), (end + 1, false)] {
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(second));
+            assert_eq!(pins.verify(&leaf, now).is_ok(), is_valid, "{begin} {second} {end}");
+        }
     }
 }
