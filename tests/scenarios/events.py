@@ -1,6 +1,7 @@
 """Prints the events of a log file, one to a line: LEVEL, message, fields; from text and from JSON, flat or nested."""
 
 import json
+import os
 import re
 import sys
 
@@ -28,8 +29,13 @@ def main(path):
                 events.append(f"{match[1]} {match[2]}")
             elif events:
                 events[-1] += f" | {line.strip()}"
-    for event in events:
-        print(event.replace("\n", " | "))
+    try:
+        for event in events:
+            print(event.replace("\n", " | "))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has found what it looked for. Nothing is left to be flushed at the end, either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 main(sys.argv[1])
