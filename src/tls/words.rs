@@ -2,48 +2,15 @@
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
+use crate::wire;
+
 /// An alert by its name (RFC 8446 §6, RFC 5246 §7.2) and number: `unknown_ca (48)`.
 pub(super) fn alert(alert: AlertDescription) -> String {
-    let number = u8::from(alert);
-    let name = match number {
-        0 => "close_notify",
-        10 => "unexpected_message",
-        20 => "bad_record_mac",
-        21 => "decryption_failed",
-        22 => "record_overflow",
-        30 => "decompression_failure",
-        40 => "handshake_failure",
-        41 => "no_certificate",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        44 => "certificate_revoked",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        49 => "access_denied",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        60 => "export_restriction",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        86 => "inappropriate_fallback",
-        90 => "user_canceled",
-        100 => "no_renegotiation",
-        109 => "missing_extension",
-        110 => "unsupported_extension",
-        111 => "certificate_unobtainable",
-        112 => "unrecognized_name",
-        113 => "bad_certificate_status_response",
-        114 => "bad_certificate_hash_value",
-        115 => "unknown_psk_identity",
-        116 => "certificate_required",
-        120 => "no_application_protocol",
-        121 => "ech_required",
-        _ => return format!("an alert without a name ({number})"),
-    };
-    format!("{name} ({number})")
+    let alert = wire::AlertDescription(u8::from(alert));
+    match alert.name() {
+        Some(_) => alert.to_string(),
+        None => format!("an alert without a name ({alert})"),
+    }
 }
 
 /// Why a handshake has failed for another reason than a certificate. `peer` is `client` or `server`.
