@@ -169,7 +169,7 @@ fn print_diagnostics(out: &mut impl Write, color: bool, diagnostics: &[Diagnosti
     }
 }
 
-/// Whether what goes to `stream` may have colours: a terminal is there to show them, and nobody has asked for none
+/// Whether what goes to `stream` may have colours: it is a terminal, and `NO_COLOR` is not set
 /// (<https://no-color.org>).
 fn colors(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
