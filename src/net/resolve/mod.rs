@@ -3,6 +3,8 @@
 //! Nobody waits for a look-up that somebody else has made or is making, nor longer than a moment where an old answer is at
 //! hand, and a name that cannot be looked up delays no other.
 
+mod active;
+mod addresses;
 mod cache;
 mod dns;
 mod files;
@@ -12,7 +14,6 @@ mod service;
 mod system;
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,24 +22,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
-use tracing::warn;
+use tokio::time::Instant;
 
 use crate::addr::{DnsServer, UpstreamAddr};
-use crate::net::resolve::cache::{Cache, Terms};
-use crate::net::resolve::dns::Dns;
-use crate::net::resolve::files::{Files, ResolvConf, Snapshot};
-use crate::net::resolve::question::{Failure, Kind, Question, Records};
+use crate::net::resolve::active::Active;
+use crate::net::resolve::question::Failure;
 use crate::net::resolve::service::random;
-use crate::net::resolve::system::System;
 
+pub(super) use addresses::Addresses;
 pub use service::{Target, in_order};
 
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-
-/// When one family has an answer the other one gets so long (RFC 8305 §3).
-const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// Names that are looked up ahead of the first connection, at a time.
 const WARMERS: usize = 16;
@@ -121,13 +116,6 @@ pub(super) enum HostName<'a> {
     Full(&'a str),
 }
 
-/// The addresses of a host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Addresses {
-    pub(super) v6: Arc<[IpAddr]>,
-    pub(super) v4: Arc<[IpAddr]>,
-}
-
 /// What is known of a host by now.
 pub(super) struct Host {
     pub(super) addresses: Addresses,
@@ -189,10 +177,7 @@ impl Resolver {
 
     /// What is known is old from now on: it is asked for again before it is used, and used only if nobody answers.
     pub fn forget(&self) {
-        match &self.active.load().backend {
-            Backend::Dns { cache, .. } => cache.expire(),
-            Backend::System { cache } => cache.expire(),
-        }
+        self.active.load().expire();
     }
 
     /// The addresses of a host: those of the hosts file, or of the first of the names that DNS has which it may be short
@@ -221,30 +206,9 @@ impl Resolver {
     /// The same after the answer has led nowhere since `failed_at`, like [`Self::host_again`].
     pub(super) async fn services_again(&self, name: &str, failed_at: Instant) -> Result<Arc<[Target]>, ResolveError> {
         let active = self.active.load_full();
-        if let Backend::Dns { cache, .. } = &active.backend {
-            cache.renew(&Question { name: name.into(), kind: Kind::Services }, failed_at).await;
-        }
+        active.renew_services(name, failed_at).await;
         active.services(name).await
     }
-}
-
-impl<'a> HostName<'a> {
-    /// As it is asked for.
-    pub(super) fn as_str(self) -> &'a str {
-        let (Self::Short(name) | Self::Full(name)) = self;
-        name
-    }
-}
-
-/// A resolver as one configuration wants it.
-struct Active {
-    options: Options,
-    backend: Backend,
-}
-
-enum Backend {
-    Dns { files: Arc<Files>, cache: Arc<Cache<Dns>>, resolv: ArcSwap<ResolvConf> },
-    System { cache: Cache<System> },
 }
 
 impl Host {
@@ -253,258 +217,10 @@ impl Host {
     }
 }
 
-impl Active {
-    fn new(options: Options, hosts: &Path, resolv_conf: &Path) -> Self {
-        let mut terms =
-            Terms { min_ttl: Duration::ZERO, max_ttl: Duration::MAX, stale: options.stale, timeout: options.timeout };
-        let backend = match &options.mode {
-            Mode::Dns { servers, min_ttl, max_ttl } => {
-                (terms.min_ttl, terms.max_ttl) = (*min_ttl, *max_ttl);
-                let files = Arc::new(Files::new(hosts, resolv_conf));
-                let dns = Dns::new(Arc::clone(&files), servers.clone(), options.timeout);
-                Backend::Dns { files, cache: Arc::new(Cache::new(dns, terms)), resolv: ArcSwap::default() }
-            }
-            Mode::System => Backend::System { cache: Cache::new(System::new(), terms) },
-        };
-        Self { options, backend }
-    }
-
-    async fn host(&self, name: HostName<'_>) -> Result<Host, ResolveError> {
-        let (files, cache, resolv) = match &self.backend {
-            Backend::Dns { files, cache, resolv } => (files, cache, resolv),
-            Backend::System { cache } => {
-                let question = Question { name: name.as_str().into(), kind: Kind::Both };
-                let addresses = addresses(Some(cache.get(question).await.map_err(Reason::from)?));
-                return if addresses.is_empty() { Err(Reason::NoHost.into()) } else { Ok(Host::new(addresses, None)) };
-            }
-        };
-        let snapshot = look(files, cache, resolv).await;
-        if let Some(addresses) = snapshot.local(name) {
-            return Ok(Host::new(addresses, None));
-        }
-        let mut failed = Reason::NoHost;
-        for candidate in snapshot.candidates(name) {
-            match Self::ask(cache, &candidate).await {
-                Ok(Some(host)) => return Ok(host),
-                Ok(None) => {}
-                // The server of that one domain may be broken; glibc goes on as well.
-                Err(failure @ Failure::Server(..)) => failed = failure.into(),
-                // Which of the names it is cannot be told now, and another one is another server.
-                Err(failure) => return Err(Reason::from(failure).into()),
-            }
-        }
-        Err(failed.into())
-    }
-
-    /// Asks again for the name that a host has been found by, and for both families.
-    async fn renew(&self, name: HostName<'_>, failed_at: Instant) {
-        let (files, cache, resolv) = match &self.backend {
-            Backend::Dns { files, cache, resolv } => (files, cache, resolv),
-            Backend::System { cache } => {
-                return cache.renew(&Question { name: name.as_str().into(), kind: Kind::Both }, failed_at).await;
-            }
-        };
-        let snapshot = look(files, cache, resolv).await;
-        if snapshot.local(name).is_some() {
-            return;
-        }
-        for candidate in snapshot.candidates(name) {
-            let questions = [Kind::V6, Kind::V4].map(|kind| Question { name: candidate.as_str().into(), kind });
-            if questions.iter().any(|question| cache.has_records(question)) {
-                let [v6, v4] = &questions;
-                tokio::join!(cache.renew(v6, failed_at), cache.renew(v4, failed_at));
-                return;
-            }
-        }
-    }
-
-    async fn services(&self, name: &str) -> Result<Arc<[Target]>, ResolveError> {
-        let Backend::Dns { files, cache, resolv } = &self.backend else { return Err(Reason::NoServices.into()) };
-        look(files, cache, resolv).await;
-        match cache.get(Question { name: name.into(), kind: Kind::Services }).await.map_err(Reason::from)? {
-            Records::Services(targets) => Ok(targets),
-            Records::Addresses(_) | Records::Missing => Err(Reason::NoService.into()),
-        }
-    }
-
-    /// Asks DNS for both families at once. Nothing if there is no such name.
-    async fn ask(cache: &Arc<Cache<Dns>>, name: &str) -> Result<Option<Host>, Failure> {
-        let name: Arc<str> = name.into();
-        let ask = |kind| {
-            let (cache, question) = (Arc::clone(cache), Question { name: Arc::clone(&name), kind });
-            Box::pin(async move { cache.get(question).await })
-        };
-        let (mut v6, mut v4) = (ask(Kind::V6), ask(Kind::V4));
-        let (first, mut other) = tokio::select! {
-            biased;
-            first = &mut v6 => (first, v4),
-            first = &mut v4 => (first, v6),
-        };
-        if !matches!(first, Ok(Records::Addresses(_))) {
-            // Some servers say that a name does not exist when it has no address of one family (RFC 4074 §4.2).
-            return match (first, other.await) {
-                (_, Ok(second @ Records::Addresses(_))) => Ok(Some(Host::new(addresses(Some(second)), None))),
-                (Ok(_), Ok(_)) => Ok(None),
-                (Err(failure), _) | (_, Err(failure)) => Err(failure),
-            };
-        }
-        match timeout(RESOLUTION_DELAY, &mut other).await {
-            Ok(second) => Ok(Some(Host::new(addresses(first.into_iter().chain(second)), None))),
-            Err(_) => {
-                let late: Late = Box::pin(async move { addresses(other.await) });
-                Ok(Some(Host::new(addresses(first), Some(late))))
-            }
-        }
-    }
-
-    async fn warm(&self, addr: &UpstreamAddr) {
-        let failed = match addr {
-            UpstreamAddr::Host(name, _) => self.host(HostName::Short(name.as_str())).await.err(),
-            UpstreamAddr::FullHost(name, _) => self.host(HostName::Full(name.as_str())).await.err(),
-            UpstreamAddr::Srv(name) => self.services(name.as_str()).await.err(),
-            UpstreamAddr::Socket(_) | UpstreamAddr::Zoned(_) | UpstreamAddr::Unix(_) => None,
-        };
-        if let Some(error) = failed {
-            warn!(server = %addr, %error, "a server's name cannot be resolved now");
-        }
-    }
-}
-
-/// What is in the files of this machine. Where they name other DNS servers than before, what was known is asked again.
-async fn look(files: &Files, cache: &Cache<Dns>, resolv: &ArcSwap<ResolvConf>) -> Arc<Snapshot> {
-    let snapshot = files.read().await;
-    if !Arc::ptr_eq(&resolv.load(), &snapshot.resolv) {
-        resolv.store(Arc::clone(&snapshot.resolv));
-        cache.expire();
-    }
-    snapshot
-}
-
-impl Snapshot {
-    /// The addresses of a host that DNS is not asked for.
-    fn local(&self, name: HostName<'_>) -> Option<Addresses> {
-        self.hosts.get(name.as_str()).cloned().or_else(|| localhost(name.as_str()))
-    }
-
-    /// The names to ask DNS for, in this order.
-    fn candidates(&self, name: HostName<'_>) -> impl Iterator<Item = String> {
-        let (short, full) = match name {
-            HostName::Short(name) => (Some(name), None),
-            HostName::Full(name) => (None, Some(name.to_owned())),
-        };
-        short.into_iter().flat_map(|name| self.resolv.candidates(name)).chain(full)
-    }
-}
-
-/// RFC 6761 §6.3: these names never leave the machine.
-fn localhost(name: &str) -> Option<Addresses> {
-    let is_local = name == "localhost" || name.ends_with(".localhost");
-    is_local.then(|| Addresses::of(&[Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]))
-}
-
-fn addresses(records: impl IntoIterator<Item = Records>) -> Addresses {
-    let mut all = Addresses::default();
-    for records in records {
-        let Records::Addresses(found) = records else { continue };
-        // DNS answers for one family at a time, whose list can be used as it is.
-        if found.iter().all(IpAddr::is_ipv6) && !found.is_empty() {
-            all.v6 = found;
-        } else if found.iter().all(IpAddr::is_ipv4) && !found.is_empty() {
-            all.v4 = found;
-        } else {
-            all = Addresses::of(&found);
-        }
-    }
-    all
-}
-
-impl Addresses {
-    pub(super) fn of(list: &[IpAddr]) -> Self {
-        let of = |is_family: fn(&IpAddr) -> bool| list.iter().copied().filter(is_family).collect();
-        Self { v6: of(IpAddr::is_ipv6), v4: of(IpAddr::is_ipv4) }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.v6.is_empty() && self.v4.is_empty()
-    }
-
-    /// All of them, the families in turn, IPv6 first (RFC 8305 §4). Which one of a family is first depends on `turn`.
-    pub(super) fn interleaved(&self, turn: usize) -> impl Iterator<Item = IpAddr> {
-        let rotated = |list: &[IpAddr]| {
-            let mut list = list.to_vec();
-            let by = turn % list.len().max(1);
-            list.rotate_left(by);
-            list.into_iter()
-        };
-        let (mut v6, mut v4) = (rotated(&self.v6), rotated(&self.v4));
-        let pairs = std::iter::from_fn(move || match (v6.next(), v4.next()) {
-            (None, None) => None,
-            pair => Some([pair.0, pair.1]),
-        });
-        pairs.flatten().flatten()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn ips(list: &[&str]) -> Vec<IpAddr> {
-        list.iter().map(|ip| ip.parse().unwrap()).collect()
-    }
-
-    /// A resolver with files of its own, and a DNS server that nobody is.
-    fn active(hosts: &str, timeout: Duration) -> (TempDir, std::net::UdpSocket, Active) {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("hosts"), hosts).unwrap();
-        fs::write(dir.path().join("resolv.conf"), "nameserver 127.0.0.1\nsearch lan.example\n").unwrap();
-        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut options = Options { timeout, ..Options::default() };
-        if let Mode::Dns { servers, .. } = &mut options.mode {
-            servers.push(silent.local_addr().unwrap().into());
-        }
-        let active = Active::new(options, &dir.path().join("hosts"), &dir.path().join("resolv.conf"));
-        (dir, silent, active)
-    }
-
-    #[test]
-    fn families_take_turns_and_so_do_the_addresses_of_each() {
-        let addresses = Addresses::of(&ips(&["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "192.0.2.3"]));
-        let order = |turn| addresses.interleaved(turn).collect::<Vec<_>>();
-        assert_eq!(order(0), ips(&["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "192.0.2.3"]));
-        assert_eq!(order(1), ips(&["2001:db8::2", "192.0.2.2", "2001:db8::1", "192.0.2.3", "192.0.2.1"]));
-        assert_eq!(Addresses::of(&ips(&["192.0.2.1"])).interleaved(7).count(), 1);
-        assert_eq!(Addresses::default().interleaved(7).count(), 0);
-    }
-
-    #[tokio::test]
-    async fn the_hosts_file_comes_before_dns_and_local_names_never_get_there() {
-        let (_dir, silent, active) = active("192.0.2.1 app\n192.0.2.9 localhost\n", Duration::from_secs(60));
-        for (name, expected) in
-            [("app", &["192.0.2.1"][..]), ("localhost", &["192.0.2.9"]), ("a.localhost", &["::1", "127.0.0.1"])]
-        {
-            let found = active.host(HostName::Short(name)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert_eq!(found.addresses, Addresses::of(&ips(expected)), "{name}");
-        }
-        silent.set_nonblocking(true).unwrap();
-        assert!(silent.recv(&mut [0; 512]).is_err(), "a question was sent");
-    }
-
-    #[tokio::test]
-    async fn a_server_that_is_silent_is_asked_for_both_families_and_no_longer_than_the_limit() {
-        let (_dir, silent, active) = active("", Duration::from_millis(50));
-        let error = active.host(HostName::Short("app.example")).await.err().unwrap();
-        assert_eq!(error, Reason::Failed(Failure::Late).into());
-        let mut types = [0; 2].map(|_| {
-            let mut question = [0; 512];
-            let length = silent.recv(&mut question).unwrap();
-            question[length - 3]
-        });
-        types.sort_unstable();
-        assert_eq!(types, [1, 28], "A and AAAA");
+impl<'a> HostName<'a> {
+    /// As it is asked for.
+    pub(super) fn as_str(self) -> &'a str {
+        let (Self::Short(name) | Self::Full(name)) = self;
+        name
     }
 }
