@@ -7,6 +7,7 @@ mod gates;
 mod lifecycle;
 mod loader;
 mod notify;
+mod parts;
 mod reload;
 mod report;
 
@@ -22,15 +23,12 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use crate::addr::ListenAddr;
-use crate::config::{Action, Bind, Config, Route};
-use crate::net::{
-    Access, BoundSocket, Inherited, ListenSocket, Overlap, Resolver, SocketFile, interface, locate, resolve,
-};
-use crate::proxy::{self, Connections, Port, Terms, accept};
-use crate::relay;
+use crate::config::Bind;
+use crate::net::{Access, BoundSocket, Inherited, ListenSocket, Overlap, SocketFile, interface, locate};
+use crate::proxy::{self, Connections, Port, accept};
 use crate::server::checks::Checks;
-use crate::server::gates::Gates;
-use crate::upstream::{self, Check, Registry, Upstream};
+
+pub(crate) use parts::{Inheritance, Parts};
 
 pub use bind::BindError;
 pub use lifecycle::{RunError, Stopped, run};
@@ -38,21 +36,6 @@ pub use lifecycle::{RunError, Stopped, run};
 /// What tells one listening socket from another over a reload: its address and, where the kernel chooses the port, its
 /// place in its listener, or its place among systemd's sockets of one name.
 type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
-
-/// The upstreams in use. One that a reload does not change goes on with its state.
-type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
-
-/// What goes on over a reload.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Inheritance {
-    upstreams: Arc<Upstreams>,
-    gates: Arc<Gates>,
-    terms: Arc<Terms>,
-    /// What is known of servers, those of before included.
-    registry: Arc<Registry>,
-    /// What all upstreams find their servers with.
-    resolver: Arc<Resolver>,
-}
 
 /// Something that a reload has replaced.
 type Retired = Arc<dyn Any + Send + Sync>;
@@ -87,90 +70,6 @@ struct RunningPort {
     access: Access,
     /// Dropping it ends the accept loop.
     _stop: oneshot::Sender<()>,
-}
-
-/// A configuration built into what serves it, but not serving yet.
-pub(crate) struct Parts {
-    listeners: Vec<(Arc<proxy::Listener>, Vec<Bind>)>,
-    inheritance: Inheritance,
-    /// Those that were not in use before.
-    to_activate: Vec<Arc<Upstream>>,
-    checks: Vec<Check>,
-    /// What the resolver is to do.
-    resolving: resolve::Options,
-}
-
-impl Parts {
-    /// Builds everything that can be built without touching what runs. `before` is what is in use.
-    pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
-        let Inheritance { upstreams, gates, terms, registry, resolver } = before;
-        registry.tidy_up();
-        let mut used = Upstreams::new();
-        let mut upstream = |options: &Arc<upstream::Options>| {
-            let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
-                let new = || Arc::new(Upstream::new(options.clone(), registry).with_resolver(Arc::clone(resolver)));
-                upstreams.get(options).map_or_else(new, Arc::clone)
-            });
-            Arc::clone(upstream)
-        };
-        let routes: Vec<Arc<proxy::Route>> = config.routes.iter().map(|r| Arc::new(route(r, &mut upstream))).collect();
-        let gates = Gates::of(config, gates);
-        let mut tables: Vec<(_, Arc<_>)> = Vec::new();
-        let mut listeners = Vec::new();
-        for (name, listener) in &config.listeners {
-            // Listeners that share a table in the configuration share it here.
-            let shared = tables.iter().find(|(table, _)| Arc::ptr_eq(table, &listener.table)).map(|(_, built)| built);
-            let table = shared.map_or_else(|| Arc::new(listener.table.map(|at| Arc::clone(&routes[*at]))), Arc::clone);
-            tables.push((Arc::clone(&listener.table), Arc::clone(&table)));
-            let serving = proxy::Listener {
-                name: Arc::clone(name),
-                hello_timeout: listener.hello_timeout,
-                proxies: listener.proxies.clone().into(),
-                access_log: config.access_log,
-                limits: listener.limits.clone(),
-                gate: gates.get(name),
-                routes: table,
-            };
-            listeners.push((Arc::new(serving), listener.bind.clone()));
-        }
-        let terms = Terms::new(&routes, terms, config.timeouts.drain);
-        let is_new = |(options, _): &(&upstream::Options, _)| !upstreams.contains_key(*options);
-        let to_activate = used.iter().filter(is_new).map(|(_, upstream)| Arc::clone(upstream)).collect();
-        let checks = used.values().flat_map(|upstream| upstream.checks()).collect();
-        let (registry, resolver) = (Arc::clone(registry), Arc::clone(resolver));
-        let inheritance = Inheritance {
-            upstreams: Arc::new(used),
-            gates: Arc::new(gates),
-            terms: Arc::new(terms),
-            registry,
-            resolver,
-        };
-        Self { listeners, inheritance, to_activate, checks, resolving: config.resolver.clone() }
-    }
-}
-
-fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Arc<Upstream>) -> proxy::Route {
-    let action = match &route.action {
-        Action::Passthrough(to) => proxy::Action::Passthrough(upstream(to)),
-        Action::Terminate { upstream: to, acceptor, .. } => {
-            proxy::Action::Terminate(Arc::clone(acceptor), upstream(to))
-        }
-        Action::Reject => proxy::Action::Reject,
-    };
-    proxy::Route {
-        name: Arc::clone(&route.name),
-        action,
-        handshake_timeout: route.timeouts.handshake,
-        connect_timeout: route.timeouts.connect,
-        max_lifetime: route.timeouts.max_lifetime,
-        on_remove: route.on_remove,
-        relay: relay::Options {
-            idle: route.timeouts.idle,
-            half_close: route.timeouts.half_close,
-            liveness: route.timeouts.liveness,
-            on_truncation: route.on_truncation,
-        },
-    }
 }
 
 impl Server {
@@ -485,6 +384,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::net::resolve;
     use crate::route::Table;
 
     fn nothing() -> Parts {
