@@ -4,17 +4,18 @@
 //! reads standard error, lines are lost and counted, and connections are served.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, Stderr, Write as _};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
+
+use crate::telemetry::writer::{Lines, Queue, Writer};
 
 /// What is logged, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,62 +41,11 @@ pub struct Log {
     level: reload::Handle<LevelFilter, Registry>,
     json: Arc<AtomicBool>,
     /// Dropped last: it waits a moment for the lines that are not yet written.
-    _writer: WorkerGuard,
+    _writer: Writer,
 }
-
-/// Lines that wait to be written, a few megabytes, before any is lost.
-const MAX_WAITING: usize = 16 * 1024;
 
 /// The lines of this process that wait.
-pub(super) static QUEUE: Queue = Queue { waiting: AtomicUsize::new(0), lost: AtomicUsize::new(0) };
-
-/// How many lines wait to be written. The second half of the room is kept for lines that nobody can have written at will.
-#[derive(Debug)]
-pub(super) struct Queue {
-    waiting: AtomicUsize,
-    lost: AtomicUsize,
-}
-
-impl Queue {
-    /// Whether a line may be written that can as well be left out.
-    pub(super) fn has_room_to_spare(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) < MAX_WAITING / 2
-    }
-
-    /// A line is about to wait. False, and it is lost, where there is no room.
-    fn enter(&self) -> bool {
-        let has_room = self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING;
-        if !has_room {
-            self.leave();
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-        has_room
-    }
-
-    /// A line has been written.
-    fn leave(&self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Standard error, which takes a line with each call.
-struct Out(Stderr);
-
-impl io::Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
-        let written = self.0.write_all(line);
-        QUEUE.leave();
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
+pub(super) static QUEUE: Queue = Queue::new();
 
 impl Log {
     /// Makes this the log of the process. A second call has no effect on where events go.
@@ -103,9 +53,8 @@ impl Log {
     pub fn install(options: Options) -> Self {
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(options.level));
         let json = Arc::new(AtomicBool::new(options.format == Format::Json));
-        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_WAITING);
-        let (out, writer) = builder.thread_name("log").finish(Out(io::stderr()));
-        let lines = Lines { json: Arc::clone(&json), out };
+        let (out, writer) = Writer::start(io::stderr(), &QUEUE);
+        let lines = Events { json: Arc::clone(&json), out };
         // Fails where the program that uses this library has a subscriber of its own, which then gets the events.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines));
         Self { level, json, _writer: writer }
@@ -114,7 +63,7 @@ impl Log {
     /// How many lines were lost because nobody read them.
     #[must_use]
     pub fn lost(&self) -> usize {
-        QUEUE.lost.load(Ordering::Relaxed)
+        QUEUE.lost()
     }
 
     /// Changes what is logged from now on.
@@ -125,12 +74,12 @@ impl Log {
     }
 }
 
-struct Lines {
+struct Events {
     json: Arc<AtomicBool>,
-    out: NonBlocking,
+    out: Lines,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for Events {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = String::with_capacity(512);
         if self.json.load(Ordering::Relaxed) {
@@ -139,10 +88,7 @@ impl<S: Subscriber> Layer<S> for Lines {
             write_text(&mut line, event)
         }
         line.push('\n');
-        if QUEUE.enter() {
-            // It never fails, and has as much room as the queue.
-            let _ = self.out.clone().write_all(line.as_bytes());
-        }
+        self.out.put(line);
     }
 }
 
@@ -273,17 +219,6 @@ mod tests {
         assert_eq!(json["sni"], hostile);
         assert_eq!(json["message"], "connection");
         assert_eq!(json["level"], "info");
-    }
-
-    #[test]
-    fn half_of_the_room_is_kept_for_lines_that_cannot_be_left_out() {
-        let queue = Queue { waiting: AtomicUsize::new(0), lost: AtomicUsize::new(0) };
-        let left_out = std::iter::repeat_with(|| queue.has_room_to_spare() && queue.enter()).take(2 * MAX_WAITING);
-        assert_eq!(left_out.filter(|written| *written).count(), MAX_WAITING / 2);
-        assert_eq!((0..MAX_WAITING).filter(|_| queue.enter()).count(), MAX_WAITING / 2);
-        assert_eq!(queue.lost.load(Ordering::Relaxed), MAX_WAITING / 2);
-        queue.leave();
-        assert!(queue.enter() && !queue.enter() && !queue.has_room_to_spare());
     }
 
     #[test]

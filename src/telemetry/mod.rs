@@ -4,6 +4,7 @@ mod access;
 mod log;
 mod outcome;
 mod record;
+mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
