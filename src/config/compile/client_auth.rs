@@ -11,13 +11,14 @@ use std::sync::Arc;
 use crate::authz::{Policy, Rules};
 use crate::config::Notice;
 use crate::config::compile::authorities::{self, Usage};
+use crate::config::compile::chain::{Chain, Found};
 use crate::config::compile::pinned::{self, Pinned};
 use crate::config::compile::revocation::{self, Lists};
 use crate::config::compile::{Report, strangers};
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
 use crate::config::files::Files;
-use crate::config::read::{In, beside};
+use crate::config::read::beside;
 use crate::tls::{CaCertificate, ClientAuth, Evidence, MAX_AUTHORITIES_OF_ONE_NAME, Revocation, Verify};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
@@ -37,34 +38,11 @@ pub(super) struct Compiled {
     pub(super) client_auth: ClientAuth,
 }
 
-/// A key of `client_auth`, in the nearest table that has it.
-pub(super) struct Found<'a, T> {
-    pub(super) at: &'a At<T>,
-    /// 0 is the table itself, 1 the one that it extends, and so on.
-    pub(super) depth: usize,
-    pub(super) source: &'a Arc<Source>,
-}
-
-pub(super) fn nearest<'a, T>(
-    chain: &[&'a In<file::Tls>],
-    key: impl Fn(&'a file::ClientAuth) -> Option<&'a At<T>>,
-) -> Option<Found<'a, T>> {
-    chain.iter().enumerate().find_map(|(depth, tls)| {
-        let at = tls.value.client_auth.as_ref().and_then(&key)?;
-        Some(Found { at, depth, source: &tls.source })
-    })
-}
-
-/// Compiles `client_auth` of the first table of `chain`, each of which extends the next one. Where this reports an error,
+/// Compiles `client_auth` of a table. Where this reports an error,
 /// what it returns asks for less than was written and must not be used.
-pub(super) fn compile(
-    chain: &[&In<file::Tls>],
-    name: &str,
-    files: &mut Files,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Compiled {
+pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Compiled {
     let mut reporter = Reporter { diagnostics, table: format!("tls.{name}") };
-    let ca_files = nearest(chain, |auth| auth.ca_files.as_ref());
+    let ca_files = chain.nearest_of_clients(|auth| auth.ca_files.as_ref());
     let mut paths = Vec::new();
     let (mut cas, mut complete) = (Vec::new(), true);
     if let Some(Found { at, source, .. }) = &ca_files {
@@ -79,14 +57,15 @@ pub(super) fn compile(
     // CA files mean that clients are verified, unless a table that is as near says otherwise: a mode without verification
     // that is inherited from further away was not written with these files in mind.
     let files_depth = ca_files.as_ref().map_or(usize::MAX, |files| files.depth);
-    let written =
-        nearest(chain, |auth| auth.mode.as_ref()).filter(|mode| mode.depth <= files_depth || mode.at.value.verifies());
+    let written = chain
+        .nearest_of_clients(|auth| auth.mode.as_ref())
+        .filter(|mode| mode.depth <= files_depth || mode.at.value.verifies());
     let given = if ca_files.is_some() { ClientAuthMode::RequireAndVerify } else { ClientAuthMode::None };
     let mode = Mode {
         effective: written.as_ref().map_or(given, |mode| mode.at.value),
         // The whole table where it has no mode.
-        span: written.as_ref().map_or(&chain[0].span, |mode| &mode.at.span),
-        source: written.as_ref().map_or(&chain[0].source, |mode| mode.source),
+        span: written.as_ref().map_or(&chain.own().span, |mode| &mode.at.span),
+        source: written.as_ref().map_or(&chain.own().source, |mode| mode.source),
         beside_files: written.as_ref().is_some_and(|mode| mode.depth == files_depth),
         depth: written.as_ref().map_or(usize::MAX, |mode| mode.depth),
     };
@@ -94,14 +73,19 @@ pub(super) fn compile(
     if mode.effective == ClientAuthMode::Pinned {
         // What was meant for another mode and is inherited by this one has no meaning in it.
         pinned::judge_beside(&ca_files, "ca_files", &mode, &mut reporter);
-        pinned::judge_beside(&nearest(chain, |auth| auth.crl_files.as_ref()), "crl_files", &mode, &mut reporter);
-        pinned::judge_beside(&nearest(chain, |auth| auth.crl.as_ref()), "crl", &mode, &mut reporter);
+        pinned::judge_beside(
+            &chain.nearest_of_clients(|auth| auth.crl_files.as_ref()),
+            "crl_files",
+            &mode,
+            &mut reporter,
+        );
+        pinned::judge_beside(&chain.nearest_of_clients(|auth| auth.crl.as_ref()), "crl", &mode, &mut reporter);
         paths.clear();
     } else {
         judge_files(&mode, paths.is_empty(), &mut reporter);
     }
-    let allow = nearest(chain, |auth| auth.allow.as_ref());
-    let deny = nearest(chain, |auth| auth.deny.as_ref());
+    let allow = chain.nearest_of_clients(|auth| auth.allow.as_ref());
+    let deny = chain.nearest_of_clients(|auth| auth.deny.as_ref());
     let policy = Policy {
         allow: allow.as_ref().map(|allow| rules("allow", allow, &mode, &mut reporter)),
         deny: deny.as_ref().map(|deny| rules("deny", deny, &mode, &mut reporter)).unwrap_or_default(),
@@ -149,15 +133,15 @@ pub(super) fn compile(
 }
 
 /// Whether connections are closed when what their client came in by is taken back.
-fn on_revoke(chain: &[&In<file::Tls>], mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> OnRevoke {
+fn on_revoke(chain: &Chain<'_>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> OnRevoke {
     let verifies = mode.effective.verifies();
-    if let Some(own) = chain[0].value.on_revoke.as_ref().filter(|own| own.value == OnRevoke::Close && !verifies) {
+    if let Some(own) = chain.own().value.on_revoke.as_ref().filter(|own| own.value == OnRevoke::Close && !verifies) {
         let message = format!("on_revoke is close, and client_auth.mode is {}", mode.effective.word());
         let help = "nobody comes in by a certificate that could be revoked; remove it".to_owned();
-        reporter.in_file(&chain[0].source).error(&own.span, message, help);
+        reporter.in_file(&chain.own().source).error(&own.span, message, help);
     }
-    let nearest = chain.iter().find_map(|tls| tls.value.on_revoke.as_ref());
-    nearest.filter(|_| verifies).map_or(OnRevoke::Keep, |nearest| nearest.value)
+    let nearest = chain.nearest(|tls| tls.on_revoke.as_ref());
+    nearest.filter(|_| verifies).map_or(OnRevoke::Keep, |nearest| nearest.at.value)
 }
 
 /// The mode that is in effect, and where it was written.
@@ -203,7 +187,7 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
 }
 
 /// Every authority of a name has to be tried, for each client that names it.
-fn judge_namesakes(cas: &[CaCertificate], files: Option<&Found<'_, file::List>>, reporter: &mut Reporter<'_>) {
+fn judge_namesakes(cas: &[CaCertificate], files: Option<&Found<'_, At<file::List>>>, reporter: &mut Reporter<'_>) {
     let Some(files) = files else { return };
     let mut counts = BTreeMap::<&str, usize>::new();
     for ca in cas {
@@ -217,7 +201,7 @@ fn judge_namesakes(cas: &[CaCertificate], files: Option<&Found<'_, file::List>>,
 }
 
 /// What is particular to an allow list.
-fn judge_allow(allow: &Found<'_, file::ClientRules>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+fn judge_allow(allow: &Found<'_, At<file::ClientRules>>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
     if lists(&allow.at.value).iter().all(|list| list.0.is_empty()) {
         let help = "name somebody, or remove it if everybody with a certificate of the CAs may come in".to_owned();
         let message = "client_auth.allow is empty: nobody could come in";
@@ -230,7 +214,7 @@ fn judge_allow(allow: &Found<'_, file::ClientRules>, mode: &Mode<'_>, reporter: 
 }
 
 /// The entries of `allow` or `deny`, without those that are wrong.
-fn rules(key: &str, found: &Found<'_, file::ClientRules>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> Rules {
+fn rules(key: &str, found: &Found<'_, At<file::ClientRules>>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> Rules {
     needs_verification(key, found, mode, reporter);
     let mut report = reporter.in_file(found.source);
     let file::ClientRules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } =
@@ -252,7 +236,7 @@ fn rules(key: &str, found: &Found<'_, file::ClientRules>, mode: &Mode<'_>, repor
 }
 
 /// What is said of verified clients has no meaning where nobody is verified.
-pub(super) fn needs_verification<T>(key: &str, found: &Found<'_, T>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+pub(super) fn needs_verification<T>(key: &str, found: &Found<'_, At<T>>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
     if !mode.effective.verifies() {
         let word = mode.effective.word();
         let message =

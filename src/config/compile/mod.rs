@@ -4,6 +4,7 @@
 pub(super) mod access;
 mod authorities;
 mod bind;
+mod chain;
 mod client_auth;
 pub(super) mod left_out;
 mod limits;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use crate::authz::SpkiDigest;
 use crate::config::compile::authorities::entries;
-use crate::config::compile::client_auth::{Found, Mode, Reporter, nearest};
+use crate::config::compile::chain::{Chain, Found};
+use crate::config::compile::client_auth::{Mode, Reporter};
 use crate::config::compile::tls::read;
-use crate::config::file::{self, ClientAuthMode};
+use crate::config::file::{self, At, ClientAuthMode};
 use crate::config::files::Files;
-use crate::config::read::{In, beside};
+use crate::config::read::beside;
 use crate::tls::{Dates, Pins};
 
 /// What a `[tls]` table says about pinned clients.
@@ -20,16 +21,11 @@ pub(super) struct Pinned {
     pub(super) dates: Dates,
 }
 
-/// Reads what the nearest tables of `chain` say. In another mode it has no meaning, and is an error beside that.
-pub(super) fn compile(
-    chain: &[&In<file::Tls>],
-    mode: &Mode<'_>,
-    files: &mut Files,
-    reporter: &mut Reporter<'_>,
-) -> Pinned {
-    let keys = nearest(chain, |auth| auth.spki_sha256.as_ref());
-    let cert_files = nearest(chain, |auth| auth.cert_files.as_ref());
-    let dates = nearest(chain, |auth| auth.dates.as_ref());
+/// Reads what the nearest tables say. In another mode it has no meaning, and is an error beside that.
+pub(super) fn compile(chain: &Chain<'_>, mode: &Mode<'_>, files: &mut Files, reporter: &mut Reporter<'_>) -> Pinned {
+    let keys = chain.nearest_of_clients(|auth| auth.spki_sha256.as_ref());
+    let cert_files = chain.nearest_of_clients(|auth| auth.cert_files.as_ref());
+    let dates = chain.nearest_of_clients(|auth| auth.dates.as_ref());
     if mode.effective != ClientAuthMode::Pinned {
         needs_pinned(&keys, "spki_sha256", mode, reporter);
         needs_pinned(&cert_files, "cert_files", mode, reporter);
@@ -76,7 +72,7 @@ pub(super) fn compile(
 }
 
 /// Reports what has a meaning in this mode only, unless it is inherited from further away than the mode.
-fn needs_pinned<T>(found: &Option<Found<'_, T>>, key: &str, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+fn needs_pinned<T>(found: &Option<Found<'_, At<T>>>, key: &str, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
     let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else { return };
     let message =
         format!("client_auth.{key} needs `client_auth.mode = \"pinned\"`, and the mode is {}", mode.effective.word());
@@ -85,7 +81,12 @@ fn needs_pinned<T>(found: &Option<Found<'_, T>>, key: &str, mode: &Mode<'_>, rep
 }
 
 /// Reports what has no meaning in this mode, unless it is inherited from further away than the mode.
-pub(super) fn judge_beside<T>(found: &Option<Found<'_, T>>, key: &str, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+pub(super) fn judge_beside<T>(
+    found: &Option<Found<'_, At<T>>>,
+    key: &str,
+    mode: &Mode<'_>,
+    reporter: &mut Reporter<'_>,
+) {
     let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else { return };
     let message = format!("client_auth.{key} stands beside client_auth.mode pinned, in which no CA counts");
     let help = "remove it, or write `mode = \"require_and_verify\"`, in which no pin counts".to_owned();

@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use crate::config::Notice;
 use crate::config::compile::Report;
 use crate::config::compile::authorities::entries;
-use crate::config::compile::client_auth::{Mode, Reporter, nearest, needs_verification};
+use crate::config::compile::chain::Chain;
+use crate::config::compile::client_auth::{Mode, Reporter, needs_verification};
 use crate::config::compile::tls::read;
 use crate::config::file;
 use crate::config::files::Files;
-use crate::config::read::{In, beside};
+use crate::config::read::beside;
 use crate::tls::{CLOCK_SKEW, CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
 
 /// A list that is due within this share of its life is worth a warning, and at the latest a week before.
@@ -32,18 +33,18 @@ pub(super) struct Lists {
 #[derive(Default)]
 struct Intermediates(Vec<CaCertificate>);
 
-/// Reads what the nearest tables of `chain` say. Nothing of it can be used if a mistake has been reported. `authorities` are
+/// Reads what the nearest tables say. Nothing of it can be used if a mistake has been reported. `authorities` are
 /// those of ca_files, if all of them could be read.
 pub(super) fn compile(
-    chain: &[&In<file::Tls>],
+    chain: &Chain<'_>,
     mode: &Mode<'_>,
     authorities: Option<&[CaCertificate]>,
     files: &mut Files,
     reporter: &mut Reporter<'_>,
 ) -> Lists {
-    let options = nearest(chain, |auth| auth.crl.as_ref());
+    let options = chain.nearest_of_clients(|auth| auth.crl.as_ref());
     let mut lists = Lists { revocation: revocation(options.as_ref().map(|crl| &crl.at.value)), ..Lists::default() };
-    let Some(found) = nearest(chain, |auth| auth.crl_files.as_ref()) else {
+    let Some(found) = chain.nearest_of_clients(|auth| auth.crl_files.as_ref()) else {
         if let Some(crl) = options {
             let help = "add `client_auth.crl_files = [\"ca.crl\"]`, or remove `crl`".to_owned();
             let message = "client_auth.crl says how revocation lists are used, and there are no crl_files";

@@ -1,6 +1,6 @@
 //! Certificates, and the policies that `[tls]` tables make: everything that is read from other files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
+use crate::config::compile::chain::{Chain, Found};
 use crate::config::compile::upstream_tls::is_shown_to_servers;
 use crate::config::compile::{Report, access, client_auth, self_signed};
-use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{self, TlsVersion};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
@@ -62,8 +63,8 @@ pub(super) fn compile(
     let mut policies = BTreeMap::new();
     for (name, table) in &merged.tls {
         let mut report = Report { diagnostics, source: &table.source, table: format!("tls.{name}") };
-        let Some(inherited) = inherit(name, table, merged, &mut report) else { continue };
-        if let Some(policy) = policy(&inherited, name, files, diagnostics) {
+        let Some(chain) = Chain::of(name, table, merged, &mut report) else { continue };
+        if let Some(policy) = policy(&chain, name, files, diagnostics) {
             policies.insert(name.as_str().into(), policy);
         }
     }
@@ -230,62 +231,26 @@ fn read_key(
     Some(bytes)
 }
 
-/// The tables that a `[tls]` table is made of: itself, what it extends, and so on.
-fn inherit<'a>(
-    name: &'a str,
-    table: &'a In<file::Tls>,
-    merged: &'a Merged,
-    report: &mut Report<'_>,
-) -> Option<Vec<&'a In<file::Tls>>> {
-    let mut chain = vec![table];
-    let mut names = BTreeSet::from([name]);
-    let mut last = table;
-    while let Some(parent) = &last.value.extends {
-        let Some((parent_name, next)) = merged.tls.get_key_value(&parent.value) else {
-            // Reported once, for the table that says so.
-            if chain.len() == 1 {
-                let help = did_you_mean(parent, merged.tls.keys().map(String::as_str));
-                let message = format_args!("extends: tls {:?} is not defined", parent.value);
-                report.missing(format!("tls.{}", parent.value), &parent.span, message, help);
-            }
-            return None;
-        };
-        if !names.insert(parent_name) {
-            let message = format!("extends: {} extends itself", names.into_iter().collect::<Vec<_>>().join(", "));
-            report.push(Severity::Error, &table.span, message, "remove one `extends`".to_owned());
-            return None;
-        }
-        chain.push(next);
-        last = next;
-    }
-    Some(chain)
-}
-
-fn policy(
-    chain: &[&In<file::Tls>],
-    name: &str,
-    files: &mut Files,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Policy> {
+fn policy(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
     let mistakes = diagnostics.len();
     let table = format!("tls.{name}");
-    let min_version = chain.iter().find_map(|tls| tls.value.min_version).unwrap_or(TlsVersion::Tls12);
-    let newest = chain.iter().find_map(|tls| tls.value.max_version.as_ref().map(|at| (at, &tls.source)));
-    if let Some((at, source)) = newest.as_ref().filter(|(at, _)| at.value == TlsVersion::Tls12) {
+    let min_version = chain.nearest(|tls| tls.min_version.as_ref()).map_or(TlsVersion::Tls12, |oldest| *oldest.at);
+    let newest = chain.nearest(|tls| tls.max_version.as_ref());
+    if let Some(Found { at, source, .. }) = newest.as_ref().filter(|newest| newest.at.value == TlsVersion::Tls12) {
         let mut report = Report { diagnostics, source, table: table.clone() };
         if min_version == TlsVersion::Tls13 {
             let help = "remove one of them".to_owned();
             report.error(&at.span, "max_version is 1.2 and min_version 1.3: there is no version between them", help);
-        } else if chain[0].value.max_version.is_some() {
+        } else if chain.own().value.max_version.is_some() {
             let help = "that is a weakening for every client of the table: name it by those routes only whose clients need \
                 it (RSA keys in smartcards and TPMs that cannot sign with RSA-PSS), or remove it";
             report.warning(&at.span, "max_version keeps clients from TLS 1.3", help.to_owned());
         }
     }
-    let max_version = newest.map_or(TlsVersion::Tls13, |(at, _)| at.value);
-    let alpn = chain.iter().find_map(|tls| tls.value.alpn.as_ref().map(|alpn| (alpn, &tls.source)));
-    let alpn: Vec<Alpn> =
-        alpn.map_or_else(Vec::new, |(alpn, source)| Report { diagnostics, source, table }.parse_all("alpn", alpn));
+    let max_version = newest.map_or(TlsVersion::Tls13, |newest| newest.at.value);
+    let alpn = chain.nearest(|tls| tls.alpn.as_ref());
+    let alpn: Vec<Alpn> = alpn
+        .map_or_else(Vec::new, |Found { at, source, .. }| Report { diagnostics, source, table }.parse_all("alpn", at));
     let client_auth = client_auth::compile(chain, name, files, diagnostics);
     // Whatever went wrong, a policy must not come out of it that asks for less than was written.
     if diagnostics[mistakes..].iter().any(|diagnostic| diagnostic.severity.refuses()) {

@@ -1,0 +1,77 @@
+//! What a `[tls]` table says, and what it inherits: of each key the nearest table's counts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::config::compile::Report;
+use crate::config::diagnostic::{Severity, Source, did_you_mean};
+use crate::config::file;
+use crate::config::read::{In, Merged};
+
+/// A `[tls]` table, the one that it extends, and so on.
+pub(super) struct Chain<'a> {
+    own: &'a In<file::Tls>,
+    inherited: Vec<&'a In<file::Tls>>,
+}
+
+/// What a key says, in the nearest table that has it.
+pub(super) struct Found<'a, T> {
+    pub(super) at: &'a T,
+    /// 0 is the table itself, 1 the one that it extends, and so on.
+    pub(super) depth: usize,
+    pub(super) source: &'a Arc<Source>,
+}
+
+impl<'a> Chain<'a> {
+    /// That of the table called `name`. Nothing where it extends one that is not there, or itself, which is reported.
+    pub(super) fn of(
+        name: &'a str,
+        own: &'a In<file::Tls>,
+        merged: &'a Merged,
+        report: &mut Report<'_>,
+    ) -> Option<Self> {
+        let mut chain = Self { own, inherited: Vec::new() };
+        let mut names = BTreeSet::from([name]);
+        let mut last = own;
+        while let Some(parent) = &last.value.extends {
+            let Some((parent_name, next)) = merged.tls.get_key_value(&parent.value) else {
+                // Reported once, for the table that says so.
+                if chain.inherited.is_empty() {
+                    let help = did_you_mean(parent, merged.tls.keys().map(String::as_str));
+                    let message = format_args!("extends: tls {:?} is not defined", parent.value);
+                    report.missing(format!("tls.{}", parent.value), &parent.span, message, help);
+                }
+                return None;
+            };
+            if !names.insert(parent_name) {
+                let message = format!("extends: {} extends itself", names.into_iter().collect::<Vec<_>>().join(", "));
+                report.push(Severity::Error, &own.span, message, "remove one `extends`".to_owned());
+                return None;
+            }
+            chain.inherited.push(next);
+            last = next;
+        }
+        Some(chain)
+    }
+
+    /// The table itself.
+    pub(super) fn own(&self) -> &'a In<file::Tls> {
+        self.own
+    }
+
+    /// What the nearest table says that says anything of it.
+    pub(super) fn nearest<T>(&self, key: impl Fn(&'a file::Tls) -> Option<&'a T>) -> Option<Found<'a, T>> {
+        let tables = std::iter::once(self.own).chain(self.inherited.iter().copied());
+        tables
+            .enumerate()
+            .find_map(|(depth, table)| Some(Found { at: key(&table.value)?, depth, source: &table.source }))
+    }
+
+    /// The same of a key of `client_auth`.
+    pub(super) fn nearest_of_clients<T>(
+        &self,
+        key: impl Fn(&'a file::ClientAuth) -> Option<&'a T>,
+    ) -> Option<Found<'a, T>> {
+        self.nearest(|tls| key(tls.client_auth.as_ref()?))
+    }
+}
