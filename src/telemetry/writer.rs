@@ -170,7 +170,12 @@ mod tests {
         let written = Arc::<Mutex<String>>::default();
         let (lines, writer) = Writer::start(Slow(told, Arc::clone(&written)), &OWN);
         lines.put("x\n".to_owned());
-        drop(writer);
+        let (dropped, is_dropped) = channel::<()>();
+        thread::spawn(move || {
+            drop(writer);
+            drop(dropped);
+        });
+        assert_eq!(is_dropped.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
         assert_eq!(*written.lock().unwrap(), "");
         drop(go);
     }
