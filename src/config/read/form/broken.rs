@@ -1,0 +1,60 @@
+//! A text that is not TOML: the language that it is in, or what is wrong in each line.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::config::diagnostic::{Diagnostic, Severity, Source};
+use crate::config::read::form::MAX_MISTAKES;
+use crate::config::read::paste::{self, Below};
+
+/// Reports why a text is not TOML: the language that it is in, or what is wrong in each line, each kind once.
+pub(super) fn not_toml(source: &Arc<Source>, errors: &[toml::de::Error], diagnostics: &mut Vec<Diagnostic>) {
+    let text = &source.text;
+    if let Some(paste::Remedy { span, message, help }) = paste::language(text) {
+        diagnostics.push(Diagnostic::new(Severity::Error, message).at(source, &span).help(help));
+        return;
+    }
+    let mut errors: Vec<(Range<usize>, &toml::de::Error)> =
+        errors.iter().map(|error| (error.span().unwrap_or_default(), error)).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    let (mut after, mut said) = (0, BTreeSet::new());
+    for (span, error) in errors {
+        let mut start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |at| at + 1);
+        if error.message().contains("array") && is_assignment(&text[start..]) {
+            start = text[..start].rfind('[').and_then(|open| text[..open].rfind('\n')).map_or(start, |at| at + 1);
+        }
+        if start < after || said.len() >= MAX_MISTAKES {
+            continue;
+        }
+        let line = text[start..].lines().next().unwrap_or_default();
+        after = start + line.len() + 1;
+        let (diagnostic, below) = match paste::line(line) {
+            Some((message, help, below)) => {
+                let begin = start + line.len() - line.trim_start().len();
+                let place = begin..(start + line.trim_end().len()).max(begin);
+                (Diagnostic::new(Severity::Error, message).at(source, &place).help(help), below)
+            }
+            None => {
+                let message = error.message().trim().to_owned();
+                let below = if message.contains("array") { Below::Unknown } else { Below::Known };
+                let help =
+                    error.message().contains("comma").then(|| "the entries of a list are apart by commas".to_owned());
+                (Diagnostic::new(Severity::Error, message).at(source, &span).help(help), below)
+            }
+        };
+        // The same mistake all over the file is one: whoever sees it once knows the rest.
+        if said.insert(diagnostic.message.clone()) {
+            diagnostics.push(diagnostic);
+        }
+        if below == Below::Unknown {
+            return;
+        }
+    }
+}
+
+/// Whether a line of its own begins here, where a list that has not been closed should have ended.
+fn is_assignment(text: &str) -> bool {
+    let line = text.lines().next().unwrap_or_default();
+    line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| !key.contains(['"', '\'', '{']))
+}
