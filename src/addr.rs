@@ -60,7 +60,7 @@ impl fmt::Display for ClientAddr {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddrError {
     /// No `:port` at the end.
-    #[error("an address ends in a port, as in `192.0.2.1:443`, `[2001:db8::1]:443` or `ca.internal:8443`")]
+    #[error("an address ends in a port, as in `192.0.2.1:443` or `[2001:db8::1]:443`")]
     NoPort,
     /// A URL, and what to write in its place.
     #[error("write `{0}`, not a URL")]
@@ -69,7 +69,7 @@ pub enum AddrError {
     #[error("{0:?} is not a port (1 to 65535)")]
     Port(String),
     /// An IPv6 address without brackets.
-    #[error("an IPv6 address stands in brackets, as in `[{0}]:443`")]
+    #[error("an IPv6 address stands in brackets, as in `[2001:db8::1]:443`")]
     Brackets(String),
     /// A link-local address alone.
     #[error("{0} is of one link alone, and cannot be reached without its interface: write it, as in `[{0}%eth0]:443`")]

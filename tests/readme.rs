@@ -107,7 +107,6 @@ fn every_configuration_in_the_text_is_valid() {
     }
     fs::write(dir.path().join("corp-ca.pem"), authority.certificate()).unwrap();
     for (name, text) in [
-        ("ca.pem", authority.certificate()),
         ("ca.crt", authority.certificate()),
         ("ca.crl", &RevocationList::default().sign(&authority, Validity::days(30)).unwrap()),
         ("vault.pem", &issued.certificate),

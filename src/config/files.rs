@@ -198,7 +198,7 @@ impl Files {
         };
         // Without a stamp: the time of a directory does not change when a symbolic link on the way to it does.
         self.remember(path, Seen { stamp: None, content, is_text });
-        result
+        result.map_err(|error| in_words(path, &error))
     }
 
     /// Whether a path names a directory, following symbolic links.
@@ -347,6 +347,16 @@ impl Stamp {
 fn is_recent(seconds: i64) -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(seconds).is_ok_and(|seconds| seconds.saturating_add(RECENT.as_secs()) >= now.as_secs())
+}
+
+/// Reads a whole file for a command that reads it once, so that it may also be the output of another one.
+///
+/// # Errors
+///
+/// Those of opening and reading it, in words.
+pub fn read_once(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let read = || read_to_end(File::open(path)?, 0);
+    read().map_err(|error| in_words(path, &error))
 }
 
 fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {

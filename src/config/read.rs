@@ -1,7 +1,8 @@
 //! From files to one merged [`File`], with every mistake in their form.
 
 mod form;
-mod paste;
+mod known;
+pub(super) mod paste;
 mod variables;
 
 use std::collections::btree_map::Entry;
@@ -16,7 +17,6 @@ use crate::config::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::config::file::{self, At, File, Tables};
 use crate::config::files::{Files, here};
 
-pub(in crate::config) use paste::text as remedy;
 pub use variables::Variables;
 
 use form::{Found, LeftOut};

@@ -52,7 +52,7 @@ fn every_configuration_that_comes_with_the_project_is_valid() {
         fs::create_dir(path.join(directory)).unwrap();
     }
     let authority = tls::authority(path, "ca");
-    for copy in ["clients.d/ca.pem", "trusted.d/ca.pem", "corp-ca.pem"] {
+    for copy in ["ca.crt", "clients.d/ca.pem", "trusted.d/ca.pem", "corp-ca.pem"] {
         fs::copy(path.join("ca.pem"), path.join(copy)).unwrap();
     }
     tls::write(path, "edge-client", &authority.client("edge", Validity::days(20)).unwrap());
@@ -206,7 +206,10 @@ fn a_configuration_that_could_serve_less_safely_than_written_is_refused() {
             "where the client came from",
         ),
         (passthrough.replace("127.0.0.1:8443", "[::ffff:127.0.0.1]:8443"), "write the IPv4 address, 127.0.0.1"),
-        ("[listeners.edge]\nbind = \"127.0.0.1:1\"\nbind = \"127.0.0.1:2\"\n".to_owned(), "duplicate key"),
+        (
+            "[listeners.edge]\nbind = \"127.0.0.1:1\"\nbind = \"127.0.0.1:2\"\n".to_owned(),
+            "listeners.edge.bind is defined twice, first in line 2",
+        ),
     ] {
         let text = refused(&config);
         assert!(text.contains(expected), "{expected:?} is not in what is said of\n{config}\n{text}");

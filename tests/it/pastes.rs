@@ -2,6 +2,7 @@
 //! what to write instead.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::cli::{snigate, with_config};
 
@@ -83,7 +84,7 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
         (
             format!("{}[certificates.b]\ncert_file = \"C:\\certs\\b.pem\"\n", route("")),
             "9:1",
-            vec!["write single quotes: `cert_file = 'C:\\certs\\b.pem'`"],
+            vec!["write `cert_file = 'C:\\certs\\b.pem'`"],
         ),
         // Keys of others.
         (route_without("sni", "rule = \"HostSNI(`a.example`)\""), "6:1", vec!["unknown key `rule`", "`sni = "]),
@@ -100,9 +101,9 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
         (upstream("lb_policy = \"random\""), "9:1", vec!["`balance = "]),
         (upstream("send-proxy-v2 = true"), "9:1", vec!["`proxy_protocol = \"v2\"`"]),
         (upstream("max_fails = 3"), "9:1", vec!["`ejection = { failures = 3 }`"]),
-        (upstream("insecureSkipVerify = true"), "9:1", vec!["`tls = { insecure = true }`"]),
+        (upstream("insecureSkipVerify = true"), "9:1", vec!["`tls = { insecure = true, pin = "]),
         (terminated("[tls.default]\nssl_verify_client = \"on\""), "11:1", vec!["`client_auth.mode = "]),
-        (terminated("[tls.default]\nclientAuth.caFiles = \"ca.pem\""), "11:1", vec!["did you mean \"client_auth\""]),
+        (terminated("[tls.default]\nclientAuth.caFiles = \"ca.pem\""), "11:1", vec!["write `client_auth`"]),
         (
             route("action = \"terminate\"") + "[certificates.a]\nssl_certificate = \"a.example.pem\"\n",
             "8:1",
@@ -168,7 +169,69 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
             "9:13",
             vec!["certificates.b.cert_file: this is the certificate itself"],
         ),
+        (upstream("health.kind = {}"), "9:15", vec!["this is a table, and `tcp` or `tls` is due"]),
+        (
+            listener("bind = \"127.0.0.1:8443\"\nrate_per_source = 100"),
+            "3:19",
+            vec!["write `rate_per_source = { connections = 100, per = \"1s\" }`"],
+        ),
+        // Twice, or in two ways.
+        (
+            route("").replace("[routes.a]", "[routes.a]\n[routes.a]"),
+            "4:9",
+            vec!["routes.a is defined twice, first in line 3"],
+        ),
+        (
+            route("strict_sni = true\nstrict_sni = false"),
+            "8:1",
+            vec!["routes.a.strict_sni is defined twice, first in line 7"],
+        ),
+        (upstream("tls = { pin = \"a\", pin = \"b\" }"), "9:20", vec!["upstreams.u.tls.pin is defined twice"]),
+        (
+            terminated("[tls.default]\nclient_auth = { mode = \"request\" }\nclient_auth.ca_files = \"ca.pem\""),
+            "12:1",
+            vec!["closed by its braces", "there, write `client_auth.mode = \"request\"`"],
+        ),
+        // Keys of another table.
+        (route("health = true"), "7:1", vec!["`health` belongs in `[upstreams.NAME]`, which the route names"]),
+        (route("proxy_protocol = \"v2\""), "7:1", vec!["`[listeners.NAME]`, or in `[upstreams.NAME]`"]),
+        (route("client_auth.mode = \"request\""), "7:1", vec!["`client_auth` belongs in `[tls.NAME]`"]),
+        (route("on_revoke = \"close\""), "7:1", vec!["`on_revoke` belongs in `[tls.NAME]`"]),
+        (route("timeouts.hello = \"5s\""), "7:10", vec!["`[timeouts]`, or in `[listeners.NAME.timeouts]`"]),
+        (upstream("weight = 2"), "9:1", vec!["in an entry of `servers` in `[upstreams.u]`"]),
+        (terminated("[tls.default]\non_remove = \"close\""), "11:1", vec!["`on_remove` belongs in `[routes.NAME]`"]),
+        (format!("level = \"info\"\n{}", route("")), "1:1", vec!["`level` belongs in `[log]`"]),
+        // Traefik, Caddy, nginx.
+        (
+            terminated("[tls.options.strict]\nminVersion = \"VersionTLS13\"\n[tls.options.mtls]\nsniStrict = true"),
+            "10:6",
+            vec!["a table of Traefik's", "write `[tls.NAME]`"],
+        ),
+        (
+            route("action = \"terminate\"") + "[certificates.a]\nacme = true\n",
+            "8:1",
+            vec!["certbot, lego", "`[certificates.NAME]`"],
+        ),
+        ("stream {\n}\n".into(), "1:1", vec!["a configuration of nginx"]),
+        ("{\n  debug\n}\na.example {\n}\n".into(), "1:1", vec!["a Caddyfile"]),
+        (
+            terminated("[tls.default]\nclient_auth.ca_files = \"ca.pem\"\nclient_auth.deny.dn = \"CN=x\""),
+            "12:18",
+            vec!["write `subject = "],
+        ),
+        (route("sni = \"a.example'"), "6:1", vec!["are not the same", "write `sni = \"a.example\"`"]),
+        (route("from:\n  - 10.0.0.0/8"), "7:1", vec!["joined by `=`, not by `:`", "write `from = \"value\"`"]),
+        (
+            route("action = \"reject\""),
+            "5:12",
+            vec!["upstream has no meaning", "(remove it: with this action nobody comes in)"],
+        ),
         // Values that mean nothing.
+        (listener("bind = \"443\""), "2:8", vec!["write `\"0.0.0.0:443\"`, and `\"[::]:443\"` for IPv6"]),
+        (listener("bind = \":443\""), "2:8", vec!["write `\"0.0.0.0:443\"`, and `\"[::]:443\"` for IPv6"]),
+        (listener("bind = \"localhost:443\""), "2:8", vec!["write `\"127.0.0.1:443\"`, and `\"[::1]:443\"` for IPv6"]),
+        (route("upstream = \"$HOST:1\""), "6:12", vec!["a variable of the environment", "write `${HOST}:1`"]),
+        (route("upstream = \"{$HOST}:1\""), "6:12", vec!["write `${HOST}:1`"]),
         (route("sni = \"HostSNI(`b.example`)\""), "6:7", vec!["write `sni = \"b.example\"`"]),
         (route("sni = \"a.example, b.example\""), "6:7", vec!["`sni = [\"a.example\", \"b.example\"]`"]),
         (route("sni = \"https://a.example/\""), "6:7", vec!["`sni = \"a.example\"`"]),
@@ -181,7 +244,7 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
 fn what_is_pasted_gets_one_error_with_its_place_and_what_to_write() {
     let mut wrong = Vec::new();
     let pastes = pastes();
-    assert!(pastes.len() >= 40);
+    assert!(pastes.len() >= 110, "{}", pastes.len());
     for (config, place, expected) in pastes {
         let dir = with_config(&config);
         let output = snigate(dir.path(), &["check", "--json"]);
@@ -224,4 +287,28 @@ fn what_other_editors_leave_is_no_mistake() {
     fs::write(dir.path().join("snigate.toml"), utf16).unwrap();
     let output = snigate(dir.path(), &["check"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("UTF-16"));
+}
+
+#[test]
+fn a_listener_on_which_there_is_no_route_is_told() {
+    let other = "[listeners.idle]\nbind = \"127.0.0.1:8444\"\n";
+    for (text, expected) in [
+        (EDGE.to_owned(), "there are no routes, so that every client is refused"),
+        (format!("{other}{}", route("listeners = \"edge\"")), "listeners.idle: no route is on it"),
+    ] {
+        let output = snigate(with_config(&text).path(), &["check", "--strict"]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(expected) && said.contains("0 errors, 1 warning"), "{said}");
+    }
+}
+
+#[test]
+fn a_certificate_without_its_key_is_no_key_that_everybody_reads() {
+    let text = route("action = \"terminate\"") + "[certificates.a]\ncert_file = \"a.example.pem\"\n";
+    let dir = with_config(&text);
+    let everybody = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(dir.path().join("a.example.pem"), everybody).unwrap();
+    let output = snigate(dir.path(), &["check"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("add `key_file = ") && said.contains("1 error, 0 warnings"), "{said}");
 }

@@ -20,6 +20,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
+use crate::config::files::read_once;
 use crate::tls::pki::{Authority, KeyKind, Purpose};
 
 /// The CA's certificate.
@@ -117,7 +118,7 @@ impl Ca {
 
 /// Reads a file that may be a key.
 fn read(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    fs::read(path).map(Zeroizing::new).with_context(|| format!("cannot read {}", path.display()))
+    read_once(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn warn_if_readable(key: &Path) {

@@ -171,7 +171,7 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
     let word = mode.effective.word();
     let mut report = reporter.in_file(mode.source);
     if mode.effective.verifies() && no_files {
-        let help = "add `client_auth.ca_files = [\"ca.pem\"]`: nobody could come in with a certificate".to_owned();
+        let help = "add `client_auth.ca_files = [\"ca.crt\"]`: nobody could come in with a certificate".to_owned();
         let message = format_args!("client_auth.mode is {word}, and there are no ca_files");
         report.missing(format!("{}.client_auth.ca_files", report.table), mode.span, message, help);
     } else if !mode.effective.verifies() && !no_files && mode.beside_files {

@@ -24,7 +24,9 @@ mod unused;
 mod upstream_tls;
 mod upstreams;
 
+use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ use crate::addr::Cidr;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At};
 use crate::config::files::Files;
-use crate::config::read::{In, Merged, beside, remedy};
+use crate::config::read::{In, Merged, beside, paste};
 use crate::config::{Circumstances, Config, Timeouts};
 use crate::net::Liveness;
 use crate::storage::Storage;
@@ -98,8 +100,19 @@ impl Report<'_> {
     fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str, text: &At<String>) -> Option<T> {
         // The parts of what comes from a variable are nobody's to read.
         let is_written = self.source.text.get(text.span.clone()).is_some_and(|written| !written.contains("${"));
-        let help = || remedy(key, text).filter(|_| is_written);
+        let help = || paste::text(key, text).filter(|_| is_written);
         text.parse().map_err(|error| self.error(&text.span, format_args!("{key}: {error}"), help())).ok()
+    }
+
+    /// A file that cannot be read. What a shell would have put in its place is none of its name.
+    fn unreadable(&mut self, path: &Path, error: &io::Error, span: &Range<usize>) {
+        let text = path.to_string_lossy();
+        let help = if text.split('/').any(|part| part.starts_with('~')) {
+            Some("`~` is no directory here: write the whole path".to_owned())
+        } else {
+            paste::variable(&text).map(|written| format!("a variable of the environment is `${{NAME}}`: `{written}`"))
+        };
+        self.error(span, format_args!("cannot read {}: {error}", path.display()), help);
     }
 
     /// Every range of addresses of a list, without those that are wrong. The one door for them: bits behind a prefix are

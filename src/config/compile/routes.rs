@@ -179,7 +179,7 @@ impl Compiler<'_> {
                 Some(Action::Passthrough(upstream))
             }
             file::Action::Reject => {
-                self.refuse_keys("reject", "nobody comes in", true);
+                self.refuse_keys("reject", "with this action nobody comes in", true);
                 Some(Action::Reject)
             }
             file::Action::Terminate => {
@@ -220,7 +220,11 @@ impl Compiler<'_> {
             first(route.upstream.as_ref()).filter(|_| upstream_too).map(|name| ("upstream", name.span.clone())),
         );
         for (key, span) in given {
-            let help = format!("remove it, or write `action = \"terminate\"`: {why}");
+            // Nobody is let in for the sake of a key that is too many.
+            let help = match upstream_too {
+                true => format!("remove it: {why}"),
+                false => format!("remove it, or write `action = \"terminate\"`: {why}"),
+            };
             self.report.error(&span, format_args!("{key} has no meaning with action = {action:?}"), help);
         }
     }

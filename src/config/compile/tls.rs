@@ -208,10 +208,7 @@ pub(super) fn read(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Zeroizing<Vec<u8>>> {
-    let bytes = files
-        .read(path)
-        .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))
-        .ok()?;
+    let bytes = files.read(path).map_err(|error| report.unreadable(path, &error, span)).ok()?;
     access::judge(path, span, report);
     Some(bytes)
 }
@@ -223,12 +220,18 @@ fn read_key(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Zeroizing<Vec<u8>>> {
-    let bytes = files
-        .read(path)
-        .map_err(|error| report.error(span, format_args!("cannot read {}: {error}", path.display()), None))
-        .ok()?;
-    access::judge_key(path, span, report);
+    let bytes = files.read(path).map_err(|error| report.unreadable(path, &error, span)).ok()?;
+    // A certificate that is named as a key is nobody's secret.
+    if may_hold_key(&bytes) {
+        access::judge_key(path, span, report);
+    }
     Some(bytes)
+}
+
+/// Whether there is a private key in a file: one in PEM says so, and what is not PEM may be one.
+fn may_hold_key(bytes: &[u8]) -> bool {
+    let has = |marker: &[u8]| bytes.windows(marker.len()).any(|window| window == marker);
+    has(b"PRIVATE KEY-----") || !has(b"-----BEGIN ")
 }
 
 fn policy(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {

@@ -101,7 +101,7 @@ fn trust(
     if !sound {
         return None;
     }
-    let help = if with_system { system_help() } else { "add `ca_files = [\"ca.pem\"]`, or `system = true`".to_owned() };
+    let help = if with_system { system_help() } else { "add `ca_files = [\"ca.crt\"]`, or `system = true`".to_owned() };
     let (sources, trust) = build(sources, report, &table.span, help)?;
     Some(Trust { trust, sources, system: with_system, ca_files: paths, pem: pem.as_ref().map(|pem| pem.value.clone()) })
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use crate::config::compile::tls::DEFAULT_TLS;
 use crate::config::compile::upstream_tls::{certificate_name, trust_name};
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::file::{Action, ClientAuth, ClientAuthMode, Tls};
+use crate::config::file::{Action, ClientAuth, ClientAuthMode, Route, Tls};
 use crate::config::read::{In, Merged, Named};
 
-/// Reports each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table that no route uses. Where there are mistakes, what refers to what is not known.
+/// Reports each listener, and each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table, that no route uses. Where there are mistakes, what refers to what is not known.
 pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     if diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses()) {
         return;
@@ -38,6 +38,7 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     let trust = used().filter_map(trust_name).collect();
     report_unguarded(merged, &tls, &open, diagnostics);
     report_empty(merged, diagnostics);
+    report_idle(merged, diagnostics);
     report("tls", &merged.tls, &tls, diagnostics);
     report("upstreams", &merged.upstreams, &upstreams, diagnostics);
     report("certificates", &merged.certificates, &certificates, diagnostics);
@@ -65,6 +66,27 @@ fn report_empty(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
             let message = format!("tls.{name} sets nothing: every client comes in, with or without a certificate");
             let help = "write `client_auth.mode = \"none\"` if that is meant, or add `client_auth.ca_files`".to_owned();
             diagnostics.push(Diagnostic::new(Severity::Warning, message).at(&table.source, &table.span).help(help));
+        }
+    }
+}
+
+/// Warns of each listener on which there is no route: whoever connects is refused.
+fn report_idle(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
+    let is_on = |listener: &str, route: &Route| {
+        route.listeners.as_ref().is_none_or(|list| list.0.iter().any(|name| name.as_str() == listener))
+    };
+    let is_idle = |name: &str| !merged.routes.values().any(|route| is_on(name, &route.value));
+    for (name, table) in merged.listeners.iter().filter(|(name, _)| is_idle(name)) {
+        let (message, help) = if merged.routes.is_empty() {
+            let help = "add a table `[routes.NAME]` with `sni`, `action` and `upstream`".to_owned();
+            ("there are no routes, so that every client is refused".to_owned(), help)
+        } else {
+            let help = format!("add {name:?} to `listeners` of a route, or remove the listener");
+            (format!("listeners.{name}: no route is on it, so that every client is refused"), help)
+        };
+        diagnostics.push(Diagnostic::new(Severity::Warning, message).at(&table.source, &table.span).help(help));
+        if merged.routes.is_empty() {
+            return;
         }
     }
 }

@@ -127,7 +127,7 @@ pub trait Word: Sized {
 }
 
 impl Word for String {
-    const EXPECTED: &'static str = "a string or a table";
+    const EXPECTED: &'static str = "a text or a table";
 
     fn text(text: &str) -> Option<Self> {
         Some(text.to_owned())
@@ -209,7 +209,7 @@ impl<'de> Deserialize<'de> for Servers {
             type Value = Result<Vec<At<Server>>, Server>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a server or a list of servers, each a string or a table")
+                f.write_str("a server or a list of servers, each a text or a table,")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {

@@ -5,6 +5,7 @@
 mod broken;
 mod path;
 mod shape;
+mod twice;
 mod value;
 
 use std::collections::BTreeSet;
@@ -19,30 +20,43 @@ use crate::config::file::File;
 use crate::config::read::variables::Variables;
 
 use broken::not_toml;
-use path::{path_to, remove, value_at};
+use path::{in_entry, path_to, remove, value_at};
 use shape::only_tables;
 use value::type_error;
 
 /// After this many mistakes in one file nobody reads on.
 const MAX_MISTAKES: usize = 20;
 
-/// The keys that were left out because something is wrong with them, with dots between the tables. That they are missing
-/// is no second mistake.
+/// The keys that were left out because something is wrong with them, each with the tables around it; `*` is any name of a
+/// table. That they are missing is no second mistake.
 #[derive(Debug, Default)]
-pub(super) struct LeftOut(BTreeSet<String>);
+pub(super) struct LeftOut(BTreeSet<Vec<String>>);
 
 impl LeftOut {
-    fn add(&mut self, path: &[String]) {
-        self.0.insert(path.join("."));
+    fn add(&mut self, path: Vec<String>) {
+        self.0.insert(path);
     }
 
     /// Whether `key` is missing because it, a table around it or something in it was left out.
     pub(super) fn explains(&self, key: &str) -> bool {
-        let is_within = |inner: &str, outer: &str| {
-            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || outer.is_empty() || rest.starts_with('.'))
+        // A name may have dots, and then so has what it is compared with.
+        let is_within = |path: &Vec<String>| {
+            let mut rest = Some(key);
+            for part in path {
+                let Some(key) = rest else { return true };
+                let after = key.split_once('.').map(|(_, after)| after);
+                let own = key.strip_prefix(part.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('.'));
+                rest = match own {
+                    Some("") => None,
+                    Some(own) => Some(&own[1..]),
+                    None if part == "*" => after,
+                    None => return false,
+                };
+            }
+            true
         };
         // Files that are not included would have defined anything.
-        self.0.contains("include") || self.0.iter().any(|path| is_within(key, path) || is_within(path, key))
+        self.0.iter().any(|path| path == &["include"] || is_within(path))
     }
 }
 
@@ -81,12 +95,14 @@ pub(super) fn parse(source: &Arc<Source>, found: &mut Found<'_>) -> Option<File>
         });
         let path = error.span().map(|span| path_to(table.get_ref(), &span)).unwrap_or_default();
         let value = error.span().and_then(|span| value_at(table.get_ref(), &path, &span));
-        let (diagnostic, missed) = type_error(&error, &path, value, source);
+        // The list as a whole is left out for the sake of one entry, and the entry's key is told.
+        let (diagnostic, missed) = match error.span().and_then(|span| in_entry(table.get_ref(), &path, &span)) {
+            Some((key, value)) => type_error(&error, &[&path[..], &[key]].concat(), Some(value), source),
+            None => type_error(&error, &path, value, source),
+        };
         found.diagnostics.push(diagnostic);
-        found.left_out.add(&path);
-        if let Some(missed) = missed {
-            found.left_out.add(&missed);
-        }
+        found.left_out.add(path.clone());
+        missed.into_iter().for_each(|path| found.left_out.add(path));
         mistakes += 1;
         // Without a key to leave out the next attempt would end in the same place.
         if path.is_empty() || mistakes >= MAX_MISTAKES {
@@ -115,7 +131,7 @@ fn prepare(table: &mut DeTable<'_>, source: &Arc<Source>, found: &mut Found<'_>)
         if said.insert(what) {
             found.diagnostics.push(diagnostic);
         }
-        found.left_out.add(&path);
+        found.left_out.add(path.clone());
         remove(table, &path);
         removed.push(path);
     }
@@ -152,3 +168,6 @@ fn contents(
         path.pop();
     }
 }
+
+#[cfg(test)]
+mod tests;

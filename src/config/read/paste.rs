@@ -2,6 +2,7 @@
 //!
 //! It makes messages better and accepts nothing.
 
+mod address;
 mod language;
 mod line;
 mod words;
@@ -10,7 +11,7 @@ use std::ops::Range;
 
 pub(super) use language::language;
 pub(super) use line::{Below, line};
-pub(super) use words::{key, word};
+pub(super) use words::{key, plain, word};
 
 /// What is wrong with a piece of text, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,13 +27,44 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
     if let Some(names) = rule(text) {
         return Some(format!("write `sni = {names}`"));
     }
+    if let Some(written) = variable(text) {
+        return Some(format!("a variable of the environment is `${{NAME}}`: write `{written}`"));
+    }
+    if key == "bind"
+        && let Some(remedy) = address::to_listen_on(text)
+    {
+        return Some(remedy);
+    }
     if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split('/').next().unwrap_or(rest);
         return Some(format!("write it without the scheme and the path: `{key} = {host:?}`"));
     }
-    let parts: Vec<&str> = text.split([',', ' ']).filter(|part| !part.is_empty()).collect();
-    if parts.len() > 1 && key != "pem" && !text.contains('"') {
+    if ["upstream", "servers", "address"].contains(&key)
+        && let Some(remedy) = address::of_server(text)
+    {
+        return Some(remedy);
+    }
+    let parts = text.split([',', ' ']).map(|part| part.trim_matches(['"', '\'']));
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    // The options of another proxy behind an address are no addresses.
+    let is_address = |part: &&str| part.contains(':') || !["bind", "servers", "upstream", "address"].contains(&key);
+    if parts.len() > 1 && key != "pem" && parts.iter().all(is_address) {
         return Some(format!("several of them are a list: `{key} = {}`", list(&parts)));
+    }
+    None
+}
+
+/// A text with the variable of a shell, of Caddy, of Windows or of a template as it is written here.
+pub(in crate::config) fn variable(text: &str) -> Option<String> {
+    for (begin, end) in [("{{", "}}"), ("{$", "}"), ("{env.", "}"), ("$(", ")"), ("%", "%"), ("$", "")] {
+        let Some((before, rest)) = text.split_once(begin) else { continue };
+        let inner = rest.trim_start().trim_start_matches(['.', '$']);
+        let end_of_name = inner.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inner.len());
+        let (name, after) = inner.split_at(end_of_name);
+        let Some(after) = after.trim_start().strip_prefix(end) else { continue };
+        if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            return Some(format!("{before}${{{}}}{after}", name.to_uppercase()));
+        }
     }
     None
 }
@@ -41,6 +73,10 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
 fn rule(text: &str) -> Option<String> {
     if !["HostSNI(", "Host(", "HostRegexp(", "HostSNIRegexp("].iter().any(|function| text.contains(function)) {
         return None;
+    }
+    // There are no regular expressions here, only wildcards.
+    if text.contains("Regexp(") {
+        return Some("\"*.example.net\"".to_owned());
     }
     let names: Vec<&str> = text.split(['`', '"', '\'']).skip(1).step_by(2).collect();
     match names[..] {
@@ -62,5 +98,6 @@ fn is_yaml(line: &str) -> bool {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+    text.contains(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
-use crate::config::read::form::MAX_MISTAKES;
+use crate::config::read::form::{MAX_MISTAKES, twice};
 use crate::config::read::paste::{self, Below};
 
 /// Reports why a text is not TOML: the language that it is in, or what is wrong in each line, each kind once.
@@ -19,6 +19,7 @@ pub(super) fn not_toml(source: &Arc<Source>, errors: &[toml::de::Error], diagnos
         errors.iter().map(|error| (error.span().unwrap_or_default(), error)).collect();
     errors.sort_by_key(|(span, _)| span.start);
     let (mut after, mut said) = (0, BTreeSet::new());
+    let mut tables = twice::Tables::default();
     for (span, error) in errors {
         let mut start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |at| at + 1);
         if error.message().contains("array") && is_assignment(&text[start..]) {
@@ -29,6 +30,10 @@ pub(super) fn not_toml(source: &Arc<Source>, errors: &[toml::de::Error], diagnos
         }
         let line = text[start..].lines().next().unwrap_or_default();
         after = start + line.len() + 1;
+        if let Some(twice) = twice::judge(source, error, &span, &mut tables) {
+            diagnostics.extend(twice);
+            continue;
+        }
         let (diagnostic, below) = match paste::line(line) {
             Some((message, help, below)) => {
                 let begin = start + line.len() - line.trim_start().len();
@@ -36,7 +41,8 @@ pub(super) fn not_toml(source: &Arc<Source>, errors: &[toml::de::Error], diagnos
                 (Diagnostic::new(Severity::Error, message).at(source, &place).help(help), below)
             }
             None => {
-                let message = error.message().trim().to_owned();
+                // What the parser would have liked better is no help to anybody.
+                let message = error.message().split(", expected").next().unwrap_or_default().trim().to_owned();
                 let below = if message.contains("array") { Below::Unknown } else { Below::Known };
                 let help =
                     error.message().contains("comma").then(|| "the entries of a list are apart by commas".to_owned());

@@ -6,7 +6,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The value at `span` in what `path` leads to.
-pub(super) fn value_at<'a, 'b>(table: &'a DeTable<'b>, path: &[String], span: &Range<usize>) -> Option<&'a DeValue<'b>> {
+pub(super) fn value_at<'a, 'b>(
+    table: &'a DeTable<'b>,
+    path: &[String],
+    span: &Range<usize>,
+) -> Option<&'a DeValue<'b>> {
     let (first, rest) = path.split_first()?;
     let value = table.get(first.as_str())?;
     match (value.get_ref(), rest) {
@@ -17,6 +21,17 @@ pub(super) fn value_at<'a, 'b>(table: &'a DeTable<'b>, path: &[String], span: &R
         }
         (other, _) => Some(other),
     }
+}
+
+/// The key of an entry of the list at `path` whose value is at `span`, and that value.
+pub(super) fn in_entry<'a, 'b>(
+    table: &'a DeTable<'b>,
+    path: &[String],
+    span: &Range<usize>,
+) -> Option<(String, &'a DeValue<'b>)> {
+    let DeValue::Table(entry) = value_at(table, path, span)? else { return None };
+    let (key, value) = entry.iter().find(|(_, value)| value.span() == *span)?;
+    Some((key.get_ref().to_string(), value.get_ref()))
 }
 
 /// The keys on the way to the entry whose name is at `span`, or else to the innermost one that holds it.

@@ -12,6 +12,10 @@ use crate::config::diagnostic::{Diagnostic, Severity, Source};
 pub(super) fn only_tables(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) -> bool {
     const SECTIONS: [&str; 6] = ["listeners", "routes", "upstreams", "tls", "certificates", "trust"];
     let before = diagnostics.len();
+    of_traefik(file, source, diagnostics);
+    if diagnostics.len() > before {
+        return false;
+    }
     let mut require = |key: &str, value: &Spanned<DeValue<'_>>| {
         if !value.get_ref().is_table() {
             let is_named = SECTIONS.contains(&key);
@@ -60,6 +64,30 @@ pub(super) fn only_tables(file: &DeTable<'_>, source: &Arc<Source>, diagnostics:
         }
     }
     diagnostics.len() == before
+}
+
+/// Reports `[tls.options.NAME]` and its like: in Traefik they are tables of tables, and each would be one of many unknown keys.
+fn of_traefik(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) {
+    const OPTIONS: &str = "write `[tls.NAME]` for each of its tables, and `tls = \"NAME\"` in the route";
+    const CERTIFICATES: &str = "write `[certificates.NAME]` with `cert_file` and `key_file`";
+    let is_table = |value: &Spanned<DeValue<'_>>| value.get_ref().is_table();
+    let holds_tables = |value: &DeValue<'_>| match value {
+        DeValue::Table(inner) => !inner.is_empty() && inner.iter().all(|(_, value)| is_table(value)),
+        DeValue::Array(items) => !items.is_empty() && items.iter().all(is_table),
+        _ => false,
+    };
+    let Some(tls) = file.get("tls").and_then(|tls| tls.get_ref().as_table()) else { return };
+    for (name, help) in [("options", OPTIONS), ("stores", CERTIFICATES), ("certificates", CERTIFICATES)] {
+        let Some((key, value)) = tls.get_key_value(name) else { continue };
+        // A policy may have this name; its own tables are these.
+        let is_policy = value.get_ref().as_table().is_some_and(|table| {
+            table.iter().all(|(key, _)| ["client_auth", "clientAuth"].contains(&key.get_ref().as_ref()))
+        });
+        if holds_tables(value.get_ref()) && !is_policy {
+            let message = format!("tls.{name} is a table of Traefik's");
+            diagnostics.push(Diagnostic::new(Severity::Error, message).at(source, &key.span()).help(help.to_owned()));
+        }
+    }
 }
 
 /// Those of `keys` that `table` has, with their values; nothing if it is no table.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source, did_you_mean};
-use crate::config::read::paste;
+use crate::config::read::{known, paste};
 
 /// Keys whose value is a duration.
-const DURATIONS: [&str; 19] = [
+const DURATIONS: [&str; 18] = [
     "hello",
     "handshake",
     "connect",
@@ -27,58 +27,81 @@ const DURATIONS: [&str; 19] = [
     "max_ttl",
     "stale",
     "connect_timeout",
-    "timeouts",
 ];
 
-/// What is wrong at `path`, and the key that is missing now because it was meant there.
+/// What is wrong at `path`, and the keys that are missing now because they were meant there.
 pub(super) fn type_error(
     error: &toml::de::Error,
     path: &[String],
     value: Option<&DeValue<'_>>,
     source: &Arc<Source>,
-) -> (Diagnostic, Option<Vec<String>>) {
-    let message = error.message().trim();
+) -> (Diagnostic, Vec<Vec<String>>) {
+    let said = error.message().trim();
     let place = error.span().map(|span| Place { source: Arc::clone(source), span });
     // serde's wording: unknown field `sin`, expected one of `sni`, `alpn`
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let section = if path.len() > 1 { path[0].as_str() } else { "" };
-    let key = path.last().map_or("", String::as_str);
-    let mut missed = None;
-    let (message, help) = if message.starts_with("unknown field") {
+    let mut quoted = said.split('`').skip(1).step_by(2);
+    let mut missed = Vec::new();
+    let (message, help) = if said.starts_with("unknown field") {
         let word = quoted.next().unwrap_or_default();
-        let near = did_you_mean(word, quoted);
-        let table = &path[..path.len().saturating_sub(1)];
-        // Whatever was meant by a word that nobody knows may be what is missing.
-        let meant = near.as_deref().and_then(|near| near.split('"').nth(1));
-        missed = Some(table.iter().cloned().chain(meant.map(str::to_owned)).collect());
-        let foreign = paste::key(section, word);
-        (message.replace("unknown field", "unknown key"), foreign.or(near))
-    } else if message.starts_with("unknown variant") {
+        let (help, meant) = unknown_key(path, word, &quoted.collect::<Vec<_>>(), value);
+        missed = meant;
+        (format!("unknown key `{word}`"), Some(help))
+    } else if said.starts_with("unknown variant") {
         let word = quoted.next().unwrap_or_default();
-        let help = paste::word(key, word).or_else(|| did_you_mean(word, quoted));
-        (message.replace("unknown variant", "unknown value"), help)
-    } else if message.starts_with("invalid ") || message == "wanted string or table" {
-        wrong_type(message, path, value)
+        let key = path.last().map_or("", String::as_str);
+        let known: Vec<&str> = quoted.collect();
+        let help = paste::word(key, word).or_else(|| did_you_mean(word, known.iter().copied()));
+        (format!("unknown value `{word}`"), Some(help.unwrap_or_else(|| format!("write {}", one_of(&known)))))
     } else {
-        (message.to_owned(), None)
+        wrong_type(said, path, value)
     };
     let message = if path.is_empty() { message } else { format!("{}: {message}", path.join(".")) };
     (Diagnostic { place, help, ..Diagnostic::new(Severity::Error, message) }, missed)
 }
 
-/// serde's `invalid type: integer 60, expected a string` in the words of the file.
-fn wrong_type(message: &str, path: &[String], value: Option<&DeValue<'_>>) -> (String, Option<String>) {
-    let due = message.strip_prefix("wanted ").or_else(|| message.rsplit_once("expected ").map(|(_, due)| due));
-    let due = due.unwrap_or("something else");
-    let due = match due {
-        "a string" | "str" | "string" => "a text",
-        "string or table" => "a word",
-        "a boolean" | "bool" => "`true` or `false`",
-        "u8" | "u16" | "u32" | "u64" => "a whole number, from 0",
-        "a map" => "a table",
-        _ if due.starts_with("struct ") => "a table",
-        _ => due,
+/// What to write in place of a key that its table does not have, and the keys that are missing now. A key of another table
+/// is no misspelt one of this table.
+fn unknown_key(path: &[String], word: &str, known: &[&str], value: Option<&DeValue<'_>>) -> (String, Vec<Vec<String>>) {
+    // What stands in an entry of a list has the list for its table.
+    let table = path.split_last().filter(|(key, _)| *key == word).map_or(path, |(_, table)| table);
+    let section = if table.is_empty() { "" } else { path[0].as_str() };
+    let home = known::home(table, word);
+    // `allow` of a route is a list of addresses elsewhere, and `allow.dns` is none.
+    let foreign = paste::key(section, word).filter(|_| home.is_none() || !matches!(value, Some(DeValue::Table(_))));
+    let near = did_you_mean(word, known.iter().copied());
+    let here = |key: &str| [table, &[key.to_owned()]].concat();
+    // Whatever was meant by a word that nobody knows may be what is missing.
+    let missed = match (&home, near.as_deref().and_then(|near| near.split('"').nth(1))) {
+        (Some(_), _) if foreign.is_none() => Vec::new(),
+        (_, Some(near)) => vec![here(near)],
+        (_, None) => vec![table.to_vec()],
     };
+    let (home, elsewhere) = home.map_or((None, Vec::new()), |home| (Some(home.help), home.missed));
+    let help = foreign.or(home).or(near).unwrap_or_else(|| format!("the keys of this table are {}", all_of(known)));
+    (help, [missed, elsewhere].concat())
+}
+
+/// `a`, `b` or `c`
+fn one_of(words: &[impl AsRef<str>]) -> String {
+    enumerated(words, "or")
+}
+
+fn all_of(words: &[impl AsRef<str>]) -> String {
+    enumerated(words, "and")
+}
+
+fn enumerated(words: &[impl AsRef<str>], last: &str) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{}`", word.as_ref())).collect();
+    match quoted.split_last() {
+        Some((end, rest)) if !rest.is_empty() => format!("{} {last} {end}", rest.join(", ")),
+        Some((end, _)) => end.clone(),
+        None => "none".to_owned(),
+    }
+}
+
+/// serde's `invalid type: integer 60, expected a string` in the words of the file.
+fn wrong_type(said: &str, path: &[String], value: Option<&DeValue<'_>>) -> (String, Option<String>) {
+    let due = due(said, path);
     let what = match value {
         Some(DeValue::String(_)) => "a text",
         Some(DeValue::Integer(_)) => "a number",
@@ -89,7 +112,31 @@ fn wrong_type(message: &str, path: &[String], value: Option<&DeValue<'_>>) -> (S
         Some(DeValue::Table(_)) => "a table",
         None => "of another type",
     };
-    (format!("this is {what}, and {due} is due"), value.and_then(|value| remedy(due, path, value)))
+    let help = value.and_then(|value| remedy(&due, path, value));
+    (format!("this is {what}, and {due} is due"), help)
+}
+
+/// What is due at `path`, in the words of the file. Nothing of what the library says is passed on but what the types of the
+/// file themselves say.
+fn due(said: &str, path: &[String]) -> String {
+    let words = known::words(path);
+    if !words.is_empty() && !said.contains("expected a table") {
+        return one_of(words);
+    }
+    let due = said.rsplit_once("expected ").map_or("", |(_, due)| due);
+    match due {
+        "a string" | "str" | "string" => "a text",
+        "a boolean" | "bool" => "`true` or `false`",
+        "u32" => "a whole number, from 0 to 4294967295,",
+        "u64" => "a whole number, from 0",
+        "a map" => "a table",
+        "a sequence" => "a list",
+        _ if due.starts_with("struct ") => "a table",
+        // What `expecting` of a type of the file says.
+        _ if due.starts_with("a ") || due.starts_with("an ") => due,
+        _ => "another value",
+    }
+    .to_owned()
 }
 
 /// The whole number that a text stands for: `100`, `10_000`, `10k`, `64MiB`. Binary units count in powers of 1,024.
@@ -112,16 +159,24 @@ fn number(text: &str) -> Option<u64> {
 /// What to write in place of a value of the wrong type.
 fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
     let key = path.last()?.as_str();
-    let takes_text = due.contains("text") || due.contains("string") || due.contains("address") || due == "a word";
+    let words = known::words(path);
+    let is_word = |text: &str| words.iter().any(|word| word == text);
+    let takes_text = due.contains("text") || due.contains("address");
     let written = match value {
         DeValue::Integer(number) if DURATIONS.contains(&key) => format!("{key} = \"{number}s\""),
         DeValue::Integer(number) if ["bind", "address"].contains(&key) => format!("{key} = \"0.0.0.0:{number}\""),
         DeValue::Integer(number) if ["upstream", "servers"].contains(&key) => {
             format!("{key} = \"192.0.2.1:{number}\"")
         }
-        DeValue::Integer(number) if takes_text => format!("{key} = \"{number}\""),
-        DeValue::Float(number) if takes_text => format!("{key} = \"{number}\""),
+        DeValue::Integer(number) if key == "timeouts" => format!("timeouts.idle = \"{number}s\""),
+        DeValue::Integer(number) if key == "rate_per_source" => {
+            format!("rate_per_source = {{ connections = {number}, per = \"1s\" }}")
+        }
+        DeValue::Integer(number) if key == "ejection" => format!("ejection = {{ failures = {number} }}"),
+        DeValue::Integer(number) if takes_text || is_word(&number.to_string()) => format!("{key} = \"{number}\""),
+        DeValue::Float(number) if takes_text || is_word(&number.to_string()) => format!("{key} = \"{number}\""),
         DeValue::Boolean(false) if DURATIONS.contains(&key) || key == "ejection" => format!("{key} = \"off\""),
+        DeValue::Boolean(true) if key == "ejection" => "ejection = { failures = 3 }".to_owned(),
         DeValue::Boolean(on) if key == "mode" => {
             format!("{key} = \"{}\"", if *on { "require_and_verify" } else { "none" })
         }
@@ -138,16 +193,21 @@ fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
         },
         DeValue::String(text) if due.contains("number") => format!("{key} = {}", number(text)?),
         DeValue::String(text) if key == "client_auth" => format!("client_auth.mode = {text:?}"),
+        DeValue::String(text) if key == "rate_per_source" => {
+            let count: String = text.chars().take_while(char::is_ascii_digit).collect();
+            let per = if text.contains("/m") { "1m" } else { "1s" };
+            format!("rate_per_source = {{ connections = {}, per = \"{per}\" }}", count.parse::<u32>().ok()?)
+        }
         DeValue::String(text) if key == "timeouts" => format!("timeouts.idle = {text:?}"),
         DeValue::String(text) if key == "proxy_protocol" => format!("proxy_protocol = {{ from = [{text:?}] }}"),
-        DeValue::Array(items) if due == "a text" || due == "a word" => {
+        DeValue::Array(items) if due == "a text" || !words.is_empty() => {
             let first = items.iter().find_map(|item| item.get_ref().as_str())?;
             format!("{key} = {first:?}")
         }
         DeValue::Table(inner) if key == "tls" && inner.contains_key("passthrough") => {
             "action = \"passthrough\"".to_owned()
         }
-        DeValue::Table(_) if due == "a text" || due == "a word" => format!("{key} = \"NAME\""),
+        DeValue::Table(_) if due == "a text" => format!("{key} = \"NAME\""),
         _ => return None,
     };
     Some(format!("write `{written}`"))

@@ -15,14 +15,31 @@ pub(in crate::config::read) fn language(text: &str) -> Option<Remedy> {
     };
     let tables =
         "write `[routes.NAME]` for each route, and `key = \"value\"` below it; config/example.toml has every key";
-    if first.starts_with('{') {
+    // A Caddyfile may begin with its global options in braces.
+    let second = lines().nth(1).map_or("}", |(_, line)| line);
+    if first.starts_with('{') && (first.len() > 1 || second.starts_with(['"', '}', '{', '['])) {
         return found("JSON", tables);
+    }
+    if first == "{" {
+        return found("a Caddyfile", tables);
     }
     if first.starts_with('<') {
         return found("XML", tables);
     }
     if first.starts_with("traefik.") {
         return found("a list of labels for Traefik", tables);
+    }
+    if first.starts_with("HostSNI(") || first.starts_with("Host(") {
+        return found("a rule of Traefik's", "write `[routes.NAME]`, and `sni = \"app.example.net\"` below it");
+    }
+    let word = first.split_whitespace().next().unwrap_or_default();
+    const NGINX: [&str; 9] =
+        ["stream", "http", "server", "events", "user", "worker_processes", "load_module", "map", "error_log"];
+    if NGINX.contains(&word) && first.ends_with(['{', ';']) {
+        return found("a configuration of nginx", tables);
+    }
+    if ["listen", "listener", "table"].contains(&word) && first.ends_with('{') {
+        return found("a configuration of sniproxy", tables);
     }
     // Of a file that has a table the rest is TOML, too.
     if has(|line| line.starts_with('[') && line.contains(']')) || has(|line| line.contains(" = ")) {

@@ -8,7 +8,7 @@ pub(in crate::config::read) fn line(line: &str) -> Option<(String, String, Below
     let said = |message: &str, help: String| Some((message.to_owned(), help, Below::Known));
     if bare.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']) {
         let straight = bare.replace(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}'], "\"");
-        return said("these quotes are typographic", format!("write straight ones: `{straight}`"));
+        return said("these quotes are typographic", write(&straight, "straight ones: `\"` or `'`"));
     }
     if ["//", ";", "--", "/*"].iter().any(|begin| bare.starts_with(begin)) && !bare.starts_with("-----") {
         return said("this is no comment", "a comment begins with `#`".to_owned());
@@ -24,7 +24,7 @@ pub(in crate::config::read) fn line(line: &str) -> Option<(String, String, Below
     }
     for end in [';', ','] {
         if let Some(rest) = bare.strip_suffix(end).map(str::trim_end)
-            && rest.parse::<toml::Table>().is_ok()
+            && is_toml(rest)
         {
             return said(&format!("a line does not end in `{end}`"), format!("write `{rest}`"));
         }
@@ -32,7 +32,12 @@ pub(in crate::config::read) fn line(line: &str) -> Option<(String, String, Below
     let (key, value) = match joined(bare)? {
         Joined::By(word, key, value) => {
             let value = value.trim_end_matches([',', ';']);
-            let help = format!("write `{key} = {}`", written(key, value));
+            // What is below may be the value.
+            if value.is_empty() {
+                let message = format!("a key and its value are joined by `=`, not by {word}");
+                return Some((message, format!("write `{key} = \"value\"`"), Below::Unknown));
+            }
+            let help = write(&format!("{key} = {}", written(key, value)), &format!("`{key} = \"value\"`"));
             return said(&format!("a key and its value are joined by `=`, not by {word}"), help);
         }
         Joined::Well(key, value) => (key, value),
@@ -41,6 +46,15 @@ pub(in crate::config::read) fn line(line: &str) -> Option<(String, String, Below
         return Some(pem());
     }
     assigned(key, value)
+}
+
+fn is_toml(line: &str) -> bool {
+    line.parse::<toml::Table>().is_ok()
+}
+
+/// `line` as what to write, if it is right now; otherwise the rule. The one door for them: what is to be copied must be read.
+fn write(line: &str, rule: &str) -> String {
+    if is_toml(line) { format!("write `{line}`") } else { format!("write {rule}") }
 }
 
 /// Whether the lines below one that is wrong mean what they say.
@@ -98,27 +112,37 @@ fn joined(line: &str) -> Option<Joined<'_>> {
 /// What is wrong with the value of `key = value`.
 fn assigned(key: &str, value: &str) -> Option<(String, String, Below)> {
     let said = |message: &str, help: String| Some((message.to_owned(), help, Below::Known));
-    let unclosed =
-        |message: &str, end: char| Some((message.to_owned(), format!("write `{key} = {value}{end}`"), Below::Unknown));
+    // A comment behind the value is none of it.
+    let value = value.split(" #").next().unwrap_or(value).trim_end();
     if value.starts_with('"') && value.contains('\\') {
-        return said(
-            "a backslash in double quotes begins an escape",
-            format!("write single quotes: `{key} = '{}'`", value.trim_matches('"')),
-        );
+        let help = write(&format!("{key} = '{}'", value.trim_matches('"')), "two backslashes for each: `\\\\`");
+        return said("a backslash in double quotes begins an escape", help);
     }
     for quote in ['"', '\''] {
         if value.starts_with(quote) && value.matches(quote).count() == 1 {
-            return unclosed("the quotes are not closed", quote);
+            let inner = value.trim_matches(['"', '\'', ',', ';', ' ']);
+            let other = if quote == '"' { '\'' } else { '"' };
+            let (message, below) = if value.ends_with(other) {
+                ("the quotes at the beginning and at the end are not the same", Below::Known)
+            } else {
+                ("the quotes are not closed", Below::Unknown)
+            };
+            let help = write(&format!("{key} = {quote}{inner}{quote}"), &format!("`{key} = \"value\"`"));
+            return Some((message.to_owned(), help, below));
         }
     }
     if value.starts_with('{') && value.contains(':') && !value.contains('=') {
-        return said(
-            "a key and its value are joined by `=`, not by `:`",
-            format!("write `{key} = {}`", value.replace(": ", " = ")),
-        );
+        let line = format!("{key} = {}", value.replace(": ", " = "));
+        let help = write(&line, &format!("`{key} = {{ name = \"value\" }}`"));
+        return said("a key and its value are joined by `=`, not by `:`", help);
     }
     if value.starts_with('[') && !value.contains(']') {
-        return unclosed("the list is not closed", ']');
+        let help = write(&format!("{key} = {}]", value.trim_end_matches(',')), "`]` at the end of the list");
+        return Some(("the list is not closed".to_owned(), help, Below::Unknown));
+    }
+    if value.starts_with('{') && !value.contains('}') {
+        let help = write(&format!("{key} = {} }}", value.trim_end_matches(',')), "`}` at the end of the table");
+        return Some(("the braces are not closed".to_owned(), help, Below::Unknown));
     }
     if value.is_empty() {
         return said("the value is missing", format!("write `{key} = \"value\"`"));
@@ -126,8 +150,12 @@ fn assigned(key: &str, value: &str) -> Option<(String, String, Below)> {
     if value.starts_with('"') || value.starts_with('\'') || value.starts_with('{') {
         return None;
     }
+    // It is a value as it stands, so that something else is wrong.
+    if is_toml(&format!("{key} = {value}")) {
+        return None;
+    }
     let message = if is_switch(value) { "a switch is `true` or `false`" } else { "a text stands in quotes" };
-    said(message, format!("write `{key} = {}`", written(key, value)))
+    said(message, write(&format!("{key} = {}", written(key, value)), &format!("`{key} = \"value\"`")))
 }
 
 fn is_switch(value: &str) -> bool {

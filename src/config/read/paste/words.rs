@@ -1,5 +1,9 @@
 //! Keys and words of other proxies.
 
+/// Where certificates come from that a CA issues by itself.
+const ACME: &str = "let a client of ACME (certbot, lego) write the files, and name them in `[certificates.NAME]`: a renewed \
+    one is served at once";
+
 /// Keys of others: the section, their names without case, `_` and `-`, and what to write.
 const KEYS: &[(&str, &[&str], &str)] = &[
     ("", &["tcp", "http", "routers"], "`[routes.NAME]` for each router, and `[upstreams.NAME]` for each service"),
@@ -9,6 +13,22 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("", &["logging", "accesslog", "logs"], "`[log]`"),
     ("", &["dns", "resolvers", "nameservers"], "`[resolver]`"),
     ("", &["ca", "cas", "rootcas"], "`[trust.NAME]`"),
+    ("", &["acme", "certificatesresolvers", "certresolver", "email"], ACME),
+    (
+        "",
+        &["providers", "api", "ping", "metrics", "stats", "admin", "dashboard", "global"],
+        "leave it out: snigate has none",
+    ),
+    (
+        "",
+        &["worker", "workers", "workerprocesses", "threads", "nbthread"],
+        "leave it out: there is a thread for each processor",
+    ),
+    (
+        "",
+        &["user", "group", "daemon", "pidfile", "chroot"],
+        "leave it out: the service manager does that, see packaging/snigate.service",
+    ),
     (
         "routes",
         &[
@@ -18,6 +38,8 @@ const KEYS: &[(&str, &[&str], &str)] = &[
             "hostname",
             "servername",
             "servernames",
+            "hostsni",
+            "serveralias",
             "domain",
             "domains",
             "match",
@@ -50,6 +72,23 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("routes", &["passthrough", "tlspassthrough"], "`action = \"passthrough\"`"),
     ("routes", &["mode", "type", "handler", "handle"], "`action = \"passthrough\"`, `\"terminate\"` or `\"reject\"`"),
     ("routes", &["snistrict"], "`strict_sni = true`"),
+    ("routes", &["acme", "certresolver", "autotls", "tlsalpn"], ACME),
+    (
+        "routes",
+        &["cafiles", "cafile", "clientca", "clientcas"],
+        "`client_auth.ca_files = [\"ca.crt\"]` in a table `[tls.NAME]`, and `tls = \"NAME\"` in the route",
+    ),
+    (
+        "routes",
+        &["verify", "sslverifyclient", "clientauthtype", "mtls"],
+        "`tls = \"NAME\"`, and a table `[tls.NAME]` with `client_auth.ca_files`",
+    ),
+    (
+        "routes",
+        &["deny", "denylist", "block", "blocklist"],
+        "a route of its own with `from = [\"192.0.2.0/24\"]` and `action = \"reject\"`",
+    ),
+    ("routes", &["sendproxy", "sendproxyv2"], "`proxy_protocol = \"v2\"` in `[upstreams.NAME]`"),
     (
         "routes",
         &["sourcerange", "clientip", "remoteip", "src", "allow", "iprange", "sources"],
@@ -60,11 +99,11 @@ const KEYS: &[(&str, &[&str], &str)] = &[
         &["cert", "certificate", "certs", "sslcertificate"],
         "`certificates = [\"NAME\"]`, and a table `[certificates.NAME]`",
     ),
-    ("routes", &["priority", "weight"], "nothing: of several routes the most specific one takes the client"),
+    ("routes", &["priority", "order"], "nothing: of several routes the most specific one takes the client"),
     ("routes", &["middlewares", "path", "paths", "headers"], "nothing: HTTP is not looked at"),
     (
         "listeners",
-        &["listen", "address", "addr", "port", "ports", "addresses", "listenaddress"],
+        &["listen", "address", "addr", "host", "ip", "port", "ports", "addresses", "listenaddress"],
         "`bind = \"0.0.0.0:443\"`",
     ),
     ("listeners", &["maxconn", "maxconns", "workerconnections"], "`max_connections = 10000`"),
@@ -72,6 +111,37 @@ const KEYS: &[(&str, &[&str], &str)] = &[
         "listeners",
         &["acceptproxy", "proxyprotocolfrom", "trustedips"],
         "`proxy_protocol = { from = [\"10.0.0.0/8\"] }`",
+    ),
+    (
+        "listeners",
+        &["acceptproxyprotocol", "proxy", "proxyprotocoltrusted"],
+        "`proxy_protocol = { from = [\"10.0.0.0/8\"] }`",
+    ),
+    (
+        "listeners",
+        &["ssl", "tlsenabled", "https", "protocol", "mode", "http2", "http3", "reuseport"],
+        "nothing: what connects here is TLS, and routes say what becomes of it",
+    ),
+    (
+        "listeners",
+        &["crt", "cert", "certfile", "certificate", "sslcertificate"],
+        "`certificates = [\"NAME\"]` in the route, and a table `[certificates.NAME]`",
+    ),
+    ("listeners", &["backlog", "nodelay", "tcpnodelay"], "nothing: snigate sets it"),
+    (
+        "listeners",
+        &["route", "routes", "defaultbackend", "usebackend", "upstream"],
+        "`listeners = [\"edge\"]` in the route, or nothing: a route is on every listener",
+    ),
+    (
+        "listeners",
+        &["ratelimit", "connratelimit", "limitconn", "stickcounter"],
+        "`rate_per_source = { connections = 100, per = \"1s\" }`",
+    ),
+    (
+        "listeners",
+        &["idletimeout", "keepalivetimeout", "clienttimeout", "timeoutclient"],
+        "`idle = \"1h\"` in `[timeouts]`",
     ),
     ("listeners", &["from"], "`[listeners.NAME.proxy_protocol]` with `from = [\"10.0.0.0/8\"]`"),
     (
@@ -90,7 +160,16 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("upstreams", &["failtimeout"], "`ejection = { time = \"1s\" }`"),
     ("upstreams", &["timeout", "timeoutconnect", "dialtimeout", "proxyconnecttimeout"], "`connect_timeout = \"5s\"`"),
     ("upstreams", &["ssl", "https"], "`tls = true`"),
-    ("upstreams", &["insecureskipverify", "tlsinsecureskipverify"], "`tls = { insecure = true }`"),
+    ("upstreams", &["timeouts"], "`connect_timeout = \"5s\"`"),
+    ("upstreams", &["sticky", "hash", "iphash", "stickiness"], "`balance = \"source_hash\"`"),
+    ("upstreams", &["mode", "protocol"], "nothing: what goes to a server is as its client sends it"),
+    ("upstreams", &["keepalive", "poolsize", "maxidleconns"], "nothing: each client has a connection of its own"),
+    (
+        "upstreams",
+        &["insecureskipverify", "tlsinsecureskipverify", "sslverify", "verify", "skipverify"],
+        "`tls = { trust = \"NAME\" }` with the server's CA in `[trust.NAME]`, or `tls = { insecure = true, pin = \"...\" }`, \
+         which knows the server by its key",
+    ),
     ("upstreams", &["servername", "tlsservername"], "`tls = { server_name = \"app.internal\" }`"),
     ("upstreams", &["rootcas", "cafile", "ca", "cafiles"], "`tls = { trust = \"NAME\" }`, and a table `[trust.NAME]`"),
     ("upstreams", &["maxconn", "maxconns"], "`servers = [{ address = \"192.0.2.1:8443\", max_connections = 100 }]`"),
@@ -102,8 +181,26 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     (
         "tls",
         &["cafiles", "clientca", "clientcas", "cafile", "sslclientcertificate", "trustedcacert", "trustedcacertfile"],
-        "`client_auth.ca_files = [\"ca.pem\"]`",
+        "`client_auth.ca_files = [\"ca.crt\"]`",
     ),
+    ("tls", &["dn", "distinguishedname", "subjectdn"], "`subject = \"CN=web,O=Example\"`"),
+    ("tls", &["issuerdn", "issuercn"], "`issuer = \"CN=Example CA\"`"),
+    ("tls", &["commonname"], "`cn = \"web\"`"),
+    ("tls", &["organization", "organisation"], "`o = \"Example\"`"),
+    ("tls", &["organizationalunit"], "`ou = \"shop\"`"),
+    (
+        "tls",
+        &["san", "sans", "subjectaltname", "dnsname", "dnsnames", "names"],
+        "`dns`, `uri`, `email` or `ip`, by the kind of name",
+    ),
+    ("tls", &["spiffe", "spiffeid", "uris"], "`uri = \"spiffe://example.net/web\"`"),
+    (
+        "tls",
+        &["fingerprint", "fingerprints", "sha256", "thumbprint", "sha1", "pin", "pins"],
+        "`spki_sha256 = \"...\"`, the digest of the public key, which `snigate pki inspect` prints",
+    ),
+    ("tls", &["verifydepth", "sslverifydepth", "depth"], "nothing: a chain has sixteen intermediates at most"),
+    ("tls", &["certresolver", "acme"], ACME),
     ("tls", &["sslcrl", "crlfile", "crlfiles"], "`client_auth.crl_files = [\"ca.crl\"]`"),
     ("tls", &["sslprotocols", "protocols", "sslminver", "tlsversion", "version"], "`min_version = \"1.2\"`"),
     ("tls", &["snistrict", "strictsni"], "`strict_sni = true`, in the route"),
@@ -115,16 +212,34 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     (
         "tls",
         &["ciphers", "ciphersuites", "sslciphers", "curves", "curvepreferences"],
-        "nothing: rustls has none that is weak",
+        "nothing: every cipher suite and group on offer is strong",
     ),
     (
         "certificates",
         &["cert", "certificate", "sslcertificate", "crt", "fullchain", "pem", "chain", "certs", "file"],
         "`cert_file = \"app.pem\"`",
     ),
+    ("certificates", &["acme", "letsencrypt", "certresolver", "auto", "autocert", "email", "resolver"], ACME),
+    (
+        "certificates",
+        &["domain", "domains", "host", "hosts", "sans", "sni"],
+        "nothing: a certificate in a file has its own names; `names` is for `self_signed = true`",
+    ),
+    ("certificates", &["selfsign", "internal", "generate", "snakeoil"], "`self_signed = true`"),
+    (
+        "certificates",
+        &["password", "passphrase", "keypassword"],
+        "nothing: keys are not encrypted; `openssl pkey -in KEY -out app-key.pem` decrypts one",
+    ),
+    (
+        "certificates",
+        &["pfx", "p12", "pkcs12"],
+        "`cert_file` and `key_file`: `openssl pkcs12 -in STORE -nodes` takes both out of a store",
+    ),
     ("certificates", &["key", "sslcertificatekey", "privatekey", "privkey"], "`key_file = \"app-key.pem\"`"),
-    ("trust", &["cafile", "ca", "certfile", "rootcas", "file", "files", "path"], "`ca_files = [\"ca.pem\"]`"),
+    ("trust", &["cafile", "ca", "certfile", "rootcas", "file", "files", "path"], "`ca_files = [\"ca.crt\"]`"),
     ("timeouts", &["client", "server", "proxytimeout", "idletimeout", "tunnel", "read", "write"], "`idle = \"1h\"`"),
+    ("timeouts", &["timeout", "proxyreadtimeout", "idletime", "timeoutclient", "timeoutserver"], "`idle = \"1h\"`"),
     ("timeouts", &["connecttimeout", "proxyconnecttimeout", "dial", "dialtimeout"], "`connect = \"5s\"`"),
     ("timeouts", &["clientfin", "serverfin"], "`half_close = \"60s\"`"),
     ("timeouts", &["shutdown", "gracetimeout", "graceperiod", "stop"], "`drain = \"30s\"`"),
@@ -132,7 +247,12 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("timeouts", &["clienthello", "inspectdelay", "prereadtimeout"], "`hello = \"5s\"`"),
     ("log", &["loglevel"], "`level = \"info\"`"),
     ("log", &["accesslog"], "`access = true`"),
-    ("log", &["output", "file", "path"], "nothing: the log goes to standard error"),
+    ("log", &["verbosity", "verbose", "debug"], "`level = \"debug\"`"),
+    (
+        "log",
+        &["output", "file", "path", "filepath", "errorlog", "target", "syslog"],
+        "nothing: the log goes to standard error",
+    ),
 ];
 
 /// Words of others: the key, their words without case, `_`, `-` and `.`, and ours.
@@ -147,9 +267,11 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("action", &["deny", "block", "drop", "refuse", "abort"], "reject"),
     ("mode", &["required", "on", "require", "mutual"], "require_and_verify"),
     ("mode", &["optional"], "verify_if_given"),
+    ("mode", &["requireandverify", "verify", "verifypeer", "strict"], "require_and_verify"),
     ("mode", &["optionalnoca"], "request"),
     ("mode", &["off", "no", "disabled"], "none"),
     ("min_version", &["tlsv12", "tls12", "versiontls12", "v12", "tlsv11", "tlsv1", "11", "10"], "1.2"),
+    ("max_version", &["tlsv13", "tls13", "versiontls13", "v13"], "1.3"),
     ("min_version", &["tlsv13", "tls13", "versiontls13", "v13"], "1.3"),
     ("proxy_protocol", &["1", "on", "sendproxy"], "v1"),
     ("proxy_protocol", &["2", "sendproxyv2"], "v2"),
@@ -171,8 +293,10 @@ pub(in crate::config::read) fn plain(word: &str) -> String {
 pub(in crate::config::read) fn key(section: &str, key: &str) -> Option<String> {
     let key = plain(key);
     let found = KEYS.iter().find(|(of, theirs, _)| *of == section && theirs.contains(&key.as_str()));
-    found.map(|(.., ours)| {
-        if ours.starts_with("nothing") { format!("leave it out, there is {ours}") } else { format!("write {ours}") }
+    found.map(|(.., ours)| match ours {
+        _ if ours.starts_with("nothing") => format!("leave it out, there is {ours}"),
+        _ if ours.starts_with('`') || ours.starts_with("a ") => format!("write {ours}"),
+        _ => (*ours).to_owned(),
     })
 }
 
