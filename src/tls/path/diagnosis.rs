@@ -132,7 +132,7 @@ impl Given<'_> {
         if trusted.chain(sent).any(|known| known != wanted && same_name(known, wanted)) && subject != wanted {
             return Flaw::NameEncoding { who: who.clone(), issuer };
         }
-        Flaw::UnknownIssuer { who: who.clone(), issuer, self_signed: last == 0 && subject == wanted }
+        Flaw::UnknownIssuer { who: who.clone(), issuer, self_signed: subject == wanted }
     }
 
     /// Which signature does not verify with any key of its issuer's name.

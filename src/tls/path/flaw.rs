@@ -249,10 +249,14 @@ impl Flaw {
                 "{} extended key usage does not include {usage}; issue it with that, or without extendedKeyUsage",
                 who.possessive()
             ),
-            Self::UnknownIssuer { who, self_signed: true, .. } => format!(
+            Self::UnknownIssuer { who: who @ Who::Peer, self_signed: true, .. } => format!(
                 "{} is self-signed, so it was issued by none of the trusted CAs, or an intermediate is missing; to take \
                  exactly this one, {pin}",
                 who.words()
+            ),
+            Self::UnknownIssuer { issuer, self_signed: true, .. } => format!(
+                "its chain ends at {issuer}, a root that the {peer} sends itself and that is none of the trusted CAs; if it is to \
+                 be trusted, add it to {trust}"
             ),
             Self::UnknownIssuer { who, issuer, .. } => format!(
                 "{} was issued by none of the trusted CAs, or an intermediate is missing: its issuer is {issuer}; add that \

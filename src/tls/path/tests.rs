@@ -400,3 +400,20 @@ fn every_error_of_the_library_becomes_a_sentence() {
         assert_readable(&given.diagnose(&error).words(&SIDE));
     }
 }
+
+#[test]
+fn a_root_that_the_peer_sends_itself_is_called_one() {
+    let [root, _, client] = chain();
+    let keys = [0; 3].map(|_| KeyPair::generate().unwrap());
+    let sent = root.self_signed(&keys[0]).unwrap();
+    let leaf = client.signed_by(&keys[1], &Issuer::from_params(&root, &keys[0])).unwrap();
+    let mut other = CertificateParams::default();
+    other.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    common_name(&mut other, DnValue::Utf8String("other".to_owned()));
+    let trusted = CaCertificate::parse_bundle(other.self_signed(&keys[2]).unwrap().pem().as_bytes()).unwrap();
+    let paths = Paths::new(Arc::new(Anchors::new(&trusted)), None, Purpose::Client);
+    let flaw = paths.verify(leaf.der(), &[sent.der().clone()], None, UnixTime::now()).unwrap_err();
+    let said = flaw.words(&SIDE);
+    assert!(said.contains("ends at CN=root, a root that the client sends itself"), "{said}");
+    assert!(said.contains("add it to client_auth.ca_files"), "{said}");
+}
