@@ -107,6 +107,7 @@ impl ClientHello {
         if extensions.is_empty() { Ok(()) } else { Err(Malformed::ExtensionsTruncated) }
     }
 
+    #[inline(never)]
     fn read_extension(&mut self, kind: u16, content: &[u8]) -> Result<(), Malformed> {
         match kind {
             SERVER_NAME => self.server_name = server_name(content)?,

@@ -14,13 +14,17 @@ pub(super) struct Kinds {
 
 impl Kinds {
     /// Adds a type: false when it is there already.
+    #[inline]
     pub(super) fn insert(&mut self, kind: u16) -> bool {
-        if kind < 64 {
-            return set(&mut self.low, kind);
+        match &mut self.many {
+            Some(many) => set(&mut many[usize::from(kind / 64)], kind % 64),
+            None if kind < 64 => set(&mut self.low, kind),
+            None => self.insert_high(kind),
         }
-        if let Some(many) = &mut self.many {
-            return set(&mut many[usize::from(kind / 64)], kind % 64);
-        }
+    }
+
+    #[inline(never)]
+    fn insert_high(&mut self, kind: u16) -> bool {
         let (few, free) = self.few.split_at_mut(self.count);
         if few.contains(&kind) {
             return false;
@@ -31,6 +35,7 @@ impl Kinds {
             return true;
         }
         let mut many = Box::new([0; (1 << 16) / 64]);
+        many[0] = self.low;
         for kind in self.few {
             set(&mut many[usize::from(kind / 64)], kind % 64);
         }

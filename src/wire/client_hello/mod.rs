@@ -11,7 +11,6 @@ mod numbers;
 mod packed;
 
 use std::borrow::Cow;
-use std::iter;
 
 pub use body::{ClientHello, RequestedName};
 pub use error::{HelloError, Malformed};
@@ -32,8 +31,8 @@ pub struct HelloParser {
     record: usize,
     /// How many records are whole in `received`.
     records: usize,
-    /// How many bytes of that record's content were counted already.
-    counted: usize,
+    /// With fewer bytes than this in `received` there is nothing new to judge: the rest of a record's content comes.
+    until: usize,
     message: Message,
     state: State,
 }
@@ -72,7 +71,7 @@ impl HelloParser {
             self.received.reserve_exact(bytes.len().max(self.received.len() / 4));
         }
         self.received.extend_from_slice(bytes);
-        if let State::Complete = self.state {
+        if matches!(self.state, State::Complete) || self.received.len() < self.until {
             return Ok(None);
         }
         let verdict = self.read();
@@ -114,6 +113,7 @@ impl HelloParser {
             self.packed.push(self.received.get(..self.record).unwrap_or_default(), self.records);
             self.received.drain(..self.record);
             self.received.shrink_to_fit();
+            self.until = self.until.saturating_sub(self.record);
             (self.record, self.records) = (0, 0);
         }
     }
@@ -130,34 +130,63 @@ impl HelloParser {
             // An alert is no more answered than another protocol (RFC 8446 §6.2).
             _ => return Err(HelloError::NotTls),
         }
-        let Some(end) = self.scan()? else { return Ok(None) };
-        let message = self.packed.join(join(self.received.get(..end).unwrap_or_default()));
-        let body = message.get(Message::HEADER..).unwrap_or_default();
-        Ok(Some(ClientHello::parse(body)?))
+        // Most hellos are whole at once, and this goes through their records once. It is done for one that is not whole
+        // as long as its first record is not, which ends it at once.
+        if self.packed.is_empty()
+            && self.record == 0
+            && let Some((message, _)) = hello(&self.received)
+        {
+            return parse(&message);
+        }
+        let Some(length) = self.scan()? else { return Ok(None) };
+        let after = join(&self.received, length - self.packed.content()).map(|(after, _)| after).unwrap_or_default();
+        parse(&self.packed.join(after))
     }
 
-    /// Goes on through the records: where the last one of the hello ends, once it is there.
+    /// Goes on through the records: the length of the message, once it is whole.
     fn scan(&mut self) -> Result<Option<usize>, HelloError> {
+        self.pass();
         while let Some(record) = Record::read(self.received.get(self.record..).unwrap_or_default())? {
-            let length = self.message.take(record.content.get(self.counted..).unwrap_or_default())?;
-            self.counted = record.content.len();
-            let missing = record.length - self.counted;
+            let length = self.message.see(record.content)?;
+            let taken = self.message.taken + record.length;
             // RFC 8446 §5.1 forbids messages around a change of keys to share a record, and in no version has a client
             // more to say before the server answers. rustls refuses this, too.
-            if length.is_some_and(|length| self.message.taken + missing > length) {
+            if length.is_some_and(|length| taken > length) {
                 return Err(Malformed::Followed.into());
             }
-            if missing > 0 {
+            let end = self.record + Record::HEADER + record.length;
+            if record.content.len() < record.length {
+                self.until = if length.is_some() { end } else { 0 };
                 return Ok(None);
             }
-            self.record += Record::HEADER + record.length;
+            self.message.taken = taken;
+            self.record = end;
             self.records += 1;
-            self.counted = 0;
-            if length == Some(self.message.taken) {
-                return Ok(Some(self.record));
+            if length == Some(taken) {
+                return Ok(length);
             }
+            self.pass();
         }
         Ok(None)
+    }
+
+    /// Goes on past the records that are whole and right and leave the message incomplete. A hello has room for 65,536 of
+    /// them: what each takes is kept short.
+    fn pass(&mut self) {
+        let Some(length) = self.message.length() else { return };
+        let mut rest = self.received.get(self.record..).unwrap_or_default();
+        let mut missing = length - self.message.taken;
+        while let Some((content, behind)) = Record::whole(rest)
+            && content.len() < missing
+        {
+            missing -= content.len();
+            rest = behind;
+        }
+        let passed = self.received.len() - rest.len() - self.record;
+        let content = length - missing - self.message.taken;
+        self.records += (passed - content) / Record::HEADER;
+        self.record += passed;
+        self.message.taken += content;
     }
 }
 
@@ -167,10 +196,7 @@ impl HelloParser {
 /// headers are not part of what a handshake authenticates (RFC 8446 §4.4.1).
 #[must_use]
 pub fn reframe(bytes: Vec<u8>) -> Vec<u8> {
-    let mut parser = HelloParser { received: bytes, ..HelloParser::default() };
-    let Ok(Some(end)) = parser.scan() else { return parser.received };
-    let (records, rest) = parser.received.split_at(end);
-    let Cow::Owned(message) = join(records) else { return parser.received };
+    let Some((Cow::Owned(message), rest)) = hello(&bytes) else { return bytes };
     let mut reframed = Vec::with_capacity(message.len() + rest.len() + 5 * Record::HEADER);
     for content in message.chunks(usize::from(MAX_RECORD)) {
         #[expect(clippy::cast_possible_truncation, reason = "a chunk has at most 2^14 bytes")]
@@ -191,6 +217,23 @@ struct Record<'a> {
 impl<'a> Record<'a> {
     const HEADER: usize = 5;
 
+    /// The content of the record at the start of `bytes` and what follows it, if the record is whole and right.
+    #[inline]
+    fn whole(bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let (header, behind) = bytes.split_first_chunk()?;
+        behind.split_at_checked(Self::length(*header)?)
+    }
+
+    /// The length of the content behind a header that is right.
+    #[inline]
+    fn length([kind, major, _, high, low]: [u8; 5]) -> Option<usize> {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        // Compared as one number each.
+        let is_right = u16::from_ne_bytes([kind, major]) == u16::from_ne_bytes([HANDSHAKE, 3])
+            && length.wrapping_sub(1) < usize::from(MAX_RECORD);
+        is_right.then_some(length)
+    }
+
     /// The record at the start of `bytes`, `None` before its header is whole. Each field is judged when it is there.
     fn read(bytes: &'a [u8]) -> Result<Option<Self>, Malformed> {
         if let [kind, ..] = *bytes
@@ -205,19 +248,18 @@ impl<'a> Record<'a> {
                 return Err(Malformed::RecordVersion(version));
             }
         }
-        let Some((&[_, _, _, high, low], content)) = bytes.split_first_chunk() else { return Ok(None) };
-        match u16::from_be_bytes([high, low]) {
+        let Some((header, content)) = bytes.split_first_chunk() else { return Ok(None) };
+        if let Some(length) = Self::length(*header) {
+            return Ok(Some(Self { length, content: content.get(..length).unwrap_or(content) }));
+        }
+        match u16::from_be_bytes([header[3], header[4]]) {
             0 => Err(Malformed::EmptyRecord),
-            length if length > MAX_RECORD => Err(Malformed::RecordTooLong(length)),
-            length => {
-                let length = usize::from(length);
-                Ok(Some(Self { length, content: content.get(..length).unwrap_or(content) }))
-            }
+            length => Err(Malformed::RecordTooLong(length)),
         }
     }
 }
 
-/// How much of the handshake message has come; its bytes stay in the records.
+/// How much of the handshake message has come in whole records; its bytes stay there.
 #[derive(Debug, Default)]
 struct Message {
     header: [u8; Self::HEADER],
@@ -227,42 +269,92 @@ struct Message {
 impl Message {
     const HEADER: usize = 4;
 
-    /// Counts the next `bytes` of the message: its whole length, once its header says so.
-    fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, HelloError> {
-        if self.taken < Self::HEADER {
-            for (field, byte) in self.header.iter_mut().skip(self.taken).zip(bytes) {
-                *field = *byte;
-            }
+    /// Looks at what there is of the next record's content: the whole length of the message, once its header says so.
+    fn see(&mut self, content: &[u8]) -> Result<Option<usize>, HelloError> {
+        for (field, byte) in self.header.iter_mut().skip(self.taken).zip(content) {
+            *field = *byte;
         }
-        self.taken += bytes.len();
-        let [kind, high, middle, low] = self.header;
-        if self.taken > 0 && kind != CLIENT_HELLO {
-            return Err(Malformed::NotClientHello(kind).into());
+        let seen = self.taken + content.len();
+        if seen > 0 && self.header[0] != CLIENT_HELLO {
+            return Err(Malformed::NotClientHello(self.header[0]).into());
         }
-        if self.taken < Self::HEADER {
+        if seen < Self::HEADER {
             return Ok(None);
         }
-        let announced = Self::HEADER + u32::from_be_bytes([0, high, middle, low]) as usize;
+        let announced = message_length(self.header);
         if announced > MAX_HELLO { Err(HelloError::TooLarge { announced }) } else { Ok(Some(announced)) }
+    }
+
+    /// Its whole length, if its header came in whole records.
+    fn length(&self) -> Option<usize> {
+        (self.taken >= Self::HEADER).then(|| message_length(self.header))
     }
 }
 
-/// The message that these whole records carry, copied only if there are several.
-fn join(records: &[u8]) -> Cow<'_, [u8]> {
-    let mut rest = records;
-    let mut contents = iter::from_fn(|| {
-        let record = Record::read(rest).ok()??;
-        rest = rest.get(Record::HEADER + record.length..)?;
-        Some(record.content)
-    });
-    let first = contents.next().unwrap_or_default();
-    if Record::HEADER + first.len() == records.len() {
-        return Cow::Borrowed(first);
-    }
-    let mut message = first.to_vec();
-    contents.for_each(|content| message.extend_from_slice(content));
-    Cow::Owned(message)
+/// The length that the header of a handshake message says (RFC 8446 §4), with its own.
+fn message_length([_, high, middle, low]: [u8; Message::HEADER]) -> usize {
+    Message::HEADER + u32::from_be_bytes([0, high, middle, low]) as usize
 }
+
+fn parse(message: &[u8]) -> Result<Option<ClientHello>, HelloError> {
+    Ok(Some(ClientHello::parse(message.get(Message::HEADER..).unwrap_or_default())?))
+}
+
+/// The message of the ClientHello in the records at the start of `bytes`, and what follows them, if all are whole and right.
+fn hello(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
+    let (mut message, mut rest) = (Message::default(), bytes);
+    loop {
+        let (content, behind) = Record::whole(rest)?;
+        if let Some(length) = message.see(content).ok()? {
+            return if bytes.len() > length { join(bytes, length) } else { None };
+        }
+        message.taken += content.len();
+        rest = behind;
+    }
+}
+
+/// The message of this length that the records at the start of `bytes` carry, copied only if there are several, and what
+/// follows them; `None` if it does not end where a record does.
+fn join(bytes: &[u8], length: usize) -> Option<(Cow<'_, [u8]>, &[u8])> {
+    let (first, mut rest) = Record::whole(bytes)?;
+    if first.len() == length {
+        return Some((Cow::Borrowed(first), rest));
+    }
+    let mut message = Vec::with_capacity(length.min(bytes.len()) + TINY);
+    message.extend_from_slice(first);
+    while message.len() < length {
+        rest = join_tiny(rest, length, &mut message);
+        if message.len() < length {
+            let (content, behind) = Record::whole(rest)?;
+            message.extend_from_slice(content);
+            rest = behind;
+        }
+    }
+    (message.len() == length).then_some((Cow::Owned(message), rest))
+}
+
+/// Joins the tiny records at the start of `bytes` to the `message` while it is shorter than `length`. A hello has room for
+/// 65,536 of them: what each takes is kept short.
+fn join_tiny<'a>(bytes: &'a [u8], length: usize, message: &mut Vec<u8>) -> &'a [u8] {
+    let mut rest = bytes;
+    let mut end = message.len();
+    while end < length
+        && let Some((header, content)) = rest.split_first_chunk()
+        && let Some(content) = content.first_chunk::<TINY>()
+        && let Some(tiny) = Record::length(*header).filter(|tiny| *tiny <= TINY)
+    {
+        // As many bytes each time, whatever follows the content: a copy of just the content is a call for each byte.
+        message.truncate(end);
+        message.extend_from_slice(content);
+        end += tiny;
+        rest = &rest[Record::HEADER + tiny..];
+    }
+    message.truncate(end);
+    rest
+}
+
+/// A record with this many bytes of content at most is tiny.
+const TINY: usize = 16;
 
 // The content types of records (RFC 8446 §5.1, RFC 6520 §3). That of an alert is 21.
 const CHANGE_CIPHER_SPEC: u8 = 20;

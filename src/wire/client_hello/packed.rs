@@ -34,6 +34,11 @@ impl Packed {
         self.length
     }
 
+    /// How long their content is.
+    pub(super) fn content(&self) -> usize {
+        self.content.len()
+    }
+
     /// How much memory they take.
     pub(super) fn size(&self) -> usize {
         self.content.capacity() + self.headers.capacity()
