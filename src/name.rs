@@ -282,12 +282,14 @@ impl AlpnList {
     /// When there is none, one is empty, or one is cut short.
     pub fn new(list: &[u8]) -> Result<Self, AlpnError> {
         let (mut at, mut lengths) = (0, 0);
+        // A list may have tens of thousands: what each takes is kept short.
         while let Some(&length) = list.get(at) {
+            let length = usize::from(length);
             if length == 0 {
                 return Err(AlpnError);
             }
-            lengths |= Self::length_bit(length);
-            at += 1 + usize::from(length);
+            lengths |= 1 << (length % 32);
+            at += 1 + length;
         }
         if list.is_empty() || at > list.len() { Err(AlpnError) } else { Ok(Self { list: list.into(), lengths }) }
     }

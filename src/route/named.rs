@@ -13,45 +13,38 @@ pub(super) struct Named {
     heads: Vec<u64>,
     /// The [`AlpnList::length_bit`] of each.
     lengths: u32,
-    /// What those of a length have in common.
-    likes: [Like; 32],
+    likes: Likes,
 }
 
 impl Named {
     pub(super) fn new(protocols: BTreeSet<Alpn>) -> Self {
-        let mut named = Self { protocols: protocols.into_iter().collect(), ..Self::default() };
-        for protocol in &named.protocols {
-            let (length, bytes) = prefixed(protocol);
-            named.heads.push(head(protocol.as_bytes()));
-            let like = &mut named.likes[usize::from(length % 32)];
-            *like = if named.lengths & AlpnList::length_bit(length) == 0 { Like::one(&bytes) } else { Like::SEVERAL };
-            named.lengths |= AlpnList::length_bit(length);
+        let entries: Vec<Vec<u8>> = protocols.iter().map(entry).collect();
+        Self {
+            heads: protocols.iter().map(|protocol| head(protocol.as_bytes())).collect(),
+            lengths: entries.iter().fold(0, |lengths, entry| lengths | AlpnList::length_bit(entry[0])),
+            likes: Likes::new(&entries),
+            protocols: protocols.into_iter().collect(),
         }
-        named
     }
 
     /// Of what is `offered`, in that order, each protocol that a rule names, once.
-    ///
-    /// A client may offer tens of thousands: what most of them take is kept short.
     pub(super) fn among(&self, offered: &AlpnList) -> Vec<Alpn> {
         let mut among = Vec::new();
         if offered.lengths() & self.lengths == 0 {
             return among;
         }
         let (mut met, mut likes) = (vec![false; self.protocols.len()], self.likes);
-        let mut rest = offered.as_bytes();
-        while let Some(&length) = rest.first() {
-            let (class, end) = (usize::from(length % 32), 1 + usize::from(length));
-            if likes[class].takes(word(rest)) && self.meet(rest.get(1..end).unwrap_or_default(), &mut met, &mut among) {
+        let mut rest = likes.pass(offered.as_bytes());
+        while let Some((&length, behind)) = rest.split_first()
+            && let Some((protocol, others)) = behind.split_at_checked(length.into())
+        {
+            if self.meet(protocol, &mut met, &mut among) {
                 if among.len() == self.protocols.len() {
                     break;
                 }
-                if likes[class] != Like::SEVERAL {
-                    likes[class] = Like::NONE;
-                }
+                likes.leave(word(rest));
             }
-            let Some(others) = rest.get(end..) else { break };
-            rest = others;
+            rest = likes.pass(others);
         }
         among
     }
@@ -72,8 +65,85 @@ impl Named {
     }
 }
 
+/// How the protocols begin that are looked for. Each has a place, by its first bytes, and most have one of their own.
+#[derive(Clone, Copy, Debug)]
+struct Likes {
+    /// What a word's place is found with. It shifts out the bytes that the shortest of them does not have.
+    factor: u32,
+    places: [Like; PLACES],
+    /// How many of them have this place.
+    left: [u32; PLACES],
+}
+
+/// A power of two, far more than tables name protocols.
+const PLACES: usize = 32;
+
+impl Likes {
+    fn new(entries: &[Vec<u8>]) -> Self {
+        let words: BTreeSet<Like> = entries.iter().map(|entry| Like::one(entry)).collect();
+        let shift = words.iter().map(|like| like.mask.leading_zeros()).max().unwrap_or(0);
+        let mut likes = Self { factor: FACTOR << shift, places: [Like::NONE; PLACES], left: [0; PLACES] };
+        // Of half as many as there are places, or fewer, a factor is soon found that puts no two in one.
+        for number in 0..if words.len() > PLACES / 2 { 0 } else { 1000 } {
+            likes.factor = FACTOR.wrapping_mul(2 * number + 1) << shift;
+            let taken = words.iter().fold(0_u32, |taken, like| taken | 1 << likes.place(like.word));
+            if taken.count_ones() as usize == words.len() {
+                break;
+            }
+        }
+        for entry in entries {
+            let (like, at) = (Like::one(entry), likes.place(word(entry)));
+            let before = likes.places[at];
+            likes.places[at] = if before == Like::NONE || before == like { like } else { Like::SEVERAL };
+            likes.left[at] += 1;
+        }
+        likes
+    }
+
+    fn place(&self, word: u32) -> usize {
+        (word.wrapping_mul(self.factor) >> (u32::BITS - PLACES.ilog2())) as usize
+    }
+
+    /// The `list` behind the entries that are none of these. The last one may be left that is: it is too short for a word.
+    ///
+    /// A client may offer tens of thousands: what each takes is kept short.
+    #[inline(never)]
+    fn pass<'a>(&self, list: &'a [u8]) -> &'a [u8] {
+        let mut at = 0;
+        // A bound that does not change is compared once in each round.
+        let Some(last) = list.len().checked_sub(4) else { return list };
+        while at <= last {
+            let word = word(&list[at..at + 4]);
+            let [length, ..] = word.to_le_bytes();
+            if self.places[self.place(word)].takes(word) {
+                break;
+            }
+            at += 1 + usize::from(length);
+        }
+        list.get(at..).unwrap_or_default()
+    }
+
+    /// Looks no longer for one that begins so, unless another has its place.
+    fn leave(&mut self, word: u32) {
+        let at = self.place(word);
+        self.left[at] -= 1;
+        if self.left[at] == 0 {
+            self.places[at] = Like::NONE;
+        }
+    }
+}
+
+impl Default for Likes {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+/// An odd number whose bits are mixed: 2^32 divided by the golden ratio.
+const FACTOR: u32 = 0x9e37_79b1;
+
 /// How a protocol begins, its length first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Like {
     word: u32,
     mask: u32,
@@ -97,16 +167,10 @@ impl Like {
     }
 }
 
-impl Default for Like {
-    fn default() -> Self {
-        Self::NONE
-    }
-}
-
-/// A protocol's length, and the protocol behind it as a list has it.
-fn prefixed(protocol: &Alpn) -> (u8, Vec<u8>) {
+/// A protocol as a list has it: its length and what it is.
+fn entry(protocol: &Alpn) -> Vec<u8> {
     let length = u8::try_from(protocol.as_bytes().len()).unwrap_or(u8::MAX);
-    (length, [&[length], protocol.as_bytes()].concat())
+    [&[length], protocol.as_bytes()].concat()
 }
 
 /// The first four bytes as a number, the first one lowest. Where there are fewer, the others are 0.
@@ -171,7 +235,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn it_agrees_with_comparing_every_protocol_with_every_other(
-            known in prop::collection::btree_set(protocol(), 0..5),
+            known in prop::collection::btree_set(protocol(), 0..40),
             offered in prop::collection::vec(protocol(), 1..12),
         ) {
             let mut expected: Vec<Alpn> = Vec::new();
@@ -180,7 +244,7 @@ mod tests {
                     expected.push(protocol.clone());
                 }
             }
-            let offered: Vec<u8> = offered.iter().flat_map(|protocol| prefixed(protocol).1).collect();
+            let offered: Vec<u8> = offered.iter().flat_map(entry).collect();
             prop_assert_eq!(Named::new(known).among(&AlpnList::new(&offered).unwrap()), expected);
         }
     }
