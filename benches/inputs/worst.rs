@@ -8,7 +8,7 @@ use snigate::tls::Signatures;
 use snigate::wire::{HelloParser, reframe};
 
 /// What a hello can be full of. The first is nothing that means anything.
-pub(crate) const KINDS: [&str; 17] = [
+pub(crate) const KINDS: [&str; 20] = [
     "padding",
     "suites and schemes",
     "suites",
@@ -25,7 +25,10 @@ pub(crate) const KINDS: [&str; 17] = [
     "versions",
     "labels",
     "records of one byte",
+    "records of two bytes",
+    "records of one byte in segments",
     "segments of one byte",
+    "records and segments of one byte",
 ];
 
 /// A hello as it comes: its bytes, and how many of them come at a time.
@@ -36,7 +39,11 @@ pub(crate) struct Worst {
 
 /// The hello of a kind that has about `size` bytes on the wire. Its message has 64 KiB at most.
 pub(crate) fn worst_hello(kind: &str, size: usize) -> Worst {
-    let record = if kind == "records of one byte" { 1 } else { 1 << 14 };
+    let record = match kind {
+        "records of one byte" | "records of one byte in segments" | "records and segments of one byte" => 1,
+        "records of two bytes" => 2,
+        _ => 1 << 14,
+    };
     // What every hello has beside its filling, and what every record has before its content.
     let room = size * record / (record + 5) - 200;
     let (name, tls13) = (name(b"www.example.net"), extension(43, &[2, 3, 4]));
@@ -46,7 +53,8 @@ pub(crate) fn worst_hello(kind: &str, size: usize) -> Worst {
     let empty = || (100..u16::MAX).take(room / 4).flat_map(|kind| extension(kind, &[])).collect::<Vec<u8>>();
     let protocols = |entry: &[u8]| plain(&[&list(16, &entry.repeat(room / entry.len()))]);
     let message = match kind {
-        "padding" | "records of one byte" | "segments of one byte" => plain(&[&padding(room)]),
+        "padding" => plain(&[&padding(room)]),
+        cut if cut.starts_with("records") || cut.starts_with("segments") => plain(&[&padding(room)]),
         "suites and schemes" => with(&numbers(0xd000, room / 2), &[&list(13, &numbers(0x1001, room / 2))]),
         "suites" => with(&numbers(0xd000, room), &[]),
         "schemes" => plain(&[&tls13, &list(13, &numbers(0x1001, room))]),
@@ -66,7 +74,11 @@ pub(crate) fn worst_hello(kind: &str, size: usize) -> Worst {
         "labels" => message(&[0x13, 0x01], &[self::name(&b"a.".repeat(127)[..253]), padding(room - 300)].concat()),
         kind => panic!("there is no such kind: {kind}"),
     };
-    let segment = if kind == "segments of one byte" { 1 } else { usize::MAX };
+    let segment = match kind {
+        "segments of one byte" | "records and segments of one byte" => 1,
+        "records of one byte in segments" => 1460,
+        _ => usize::MAX,
+    };
     Worst { bytes: records(&message, record), segment }
 }
 

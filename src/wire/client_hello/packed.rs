@@ -59,7 +59,7 @@ impl Packed {
                 _ => self.headers.extend([LONG, version, high, low]),
             }
             self.version = version;
-            self.content.extend_from_slice(content);
+            append(&mut self.content, content);
             rest = behind;
         }
         self.length += bytes.len();
@@ -94,11 +94,20 @@ impl Packed {
             bytes.extend_from_slice(&[HANDSHAKE, 3, version, high, low]);
             let record = usize::from(u16::from_be_bytes([high, low]));
             let (record, behind) = content.split_at_checked(record).unwrap_or((content, &[]));
-            bytes.extend_from_slice(record);
+            append(&mut bytes, record);
             content = behind;
         }
         bytes.extend_from_slice(&after);
         bytes
+    }
+}
+
+/// Appends a record's content. One byte, which is the most of these there can be, is no call.
+fn append(to: &mut Vec<u8>, content: &[u8]) {
+    if let [byte] = *content {
+        to.push(byte);
+    } else {
+        to.extend_from_slice(content);
     }
 }
 
