@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::config::material::Item;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -108,13 +110,15 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// The key that is missing, as `routes.api.action`, if that is what is wrong.
     pub lacks: Option<String>,
+    /// What it is a fault of, if a reload can leave that as it runs.
+    pub fault_of: Option<Item>,
 }
 
 impl Diagnostic {
     /// A finding of this severity, nowhere yet.
     #[must_use]
     pub fn new(severity: Severity, message: impl Into<String>) -> Self {
-        Self { severity, message: message.into(), place: None, other: None, help: None, lacks: None }
+        Self { severity, message: message.into(), place: None, other: None, help: None, lacks: None, fault_of: None }
     }
 
     /// The same, at a place.

@@ -3,7 +3,7 @@
 //! What a configuration is made of is what was read to make it, missing files included: nothing else is watched, and
 //! nothing that was used is forgotten. Contents are compared, not events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::config::compile::left_out::is_left_over;
+use crate::config::material::{Keep, Materials};
 use crate::config::unreadable::in_words;
 use crate::tls::Form;
 
@@ -36,6 +37,16 @@ pub struct Files {
     texts: Texts,
     /// The texts to use in place of those in the files.
     kept: Option<Arc<Texts>>,
+    /// The materials that run, of which those in `keep` go on.
+    pub running: Arc<Materials>,
+    /// What goes on as it runs.
+    pub keep: Keep,
+    /// The materials that were made of what was read.
+    pub materials: Materials,
+    /// What was used of what was read beside the texts.
+    used: BTreeSet<PathBuf>,
+    /// What was not, because what runs goes on.
+    aside: BTreeSet<PathBuf>,
 }
 
 /// The texts that a configuration was compiled from, so that it can be compiled again when the files say something else.
@@ -143,10 +154,17 @@ impl Files {
         Ok(found)
     }
 
-    /// None yet; the configuration's own are not read, but are as they were when `texts` were made.
+    /// None yet. With `texts` the configuration's own are not read, but are as they were when these were made. `running` are
+    /// the materials that run, and `keep` those of them that go on.
     #[must_use]
-    pub fn with(texts: Arc<Texts>) -> Self {
-        Self { kept: Some(texts), ..Self::default() }
+    pub fn new(texts: Option<Arc<Texts>>, running: Arc<Materials>, keep: Keep) -> Self {
+        Self { kept: texts, running, keep, ..Self::default() }
+    }
+
+    /// The texts of the configuration, in short.
+    #[must_use]
+    pub fn texts_digest(&self) -> [u8; 32] {
+        self.texts.digest()
     }
 
     /// Gives away the texts of the configuration.
@@ -155,11 +173,67 @@ impl Files {
         std::mem::take(&mut self.texts)
     }
 
+    /// Notes whether what is in the file at `path` counts, or what runs goes on. Where it is used for several things it
+    /// counts if it does for one of them.
+    pub fn note_use(&mut self, path: &Path, counts: bool) {
+        if counts { &mut self.used } else { &mut self.aside }.insert(path.to_owned());
+    }
+
+    fn counts(&self, path: &Path) -> bool {
+        self.used.contains(path) || !self.aside.contains(path)
+    }
+
+    /// Whether there is a file whose content does not count.
+    #[must_use]
+    pub fn has_aside(&self) -> bool {
+        self.aside.iter().any(|path| !self.counts(path))
+    }
+
+    /// Whether every file beside the texts whose content counts counted with the same content in `before`, and all others
+    /// that counted there are set aside.
+    #[must_use]
+    pub fn counts_same(&self, before: &Self) -> bool {
+        let counted = |files: &Self, path: &Path| {
+            let seen = files.seen.get(path).filter(|seen| !seen.is_text && files.counts(path))?;
+            (!matches!(seen.content, Content::Directory(_))).then_some(seen.content)
+        };
+        let is_new = |path: &&PathBuf| counted(self, path).is_some_and(|now| counted(before, path) != Some(now));
+        let is_gone =
+            |path: &&PathBuf| counted(before, path).is_some() && counted(self, path).is_none() && self.counts(path);
+        self.seen.keys().find(is_new).or_else(|| before.seen.keys().find(is_gone)).is_none()
+    }
+
+    /// What was read of files whose content does not count, in short.
+    #[must_use]
+    pub fn digest_aside(&self) -> [u8; 32] {
+        digest_of(self.seen.iter().filter(|(path, _)| !self.counts(path)))
+    }
+
+    /// Gives away what was made of the files, and forgets what it was to be made with.
+    #[must_use]
+    pub fn take_materials(&mut self) -> Materials {
+        (self.running, self.keep) = (Arc::default(), Keep::new());
+        std::mem::take(&mut self.materials)
+    }
+
+    /// What was read of the file at `path`, in short.
+    #[must_use]
+    pub fn digest_of(&self, path: &Path) -> [u8; 32] {
+        digest_of(self.seen.get_key_value(path).into_iter())
+    }
+
+    /// What was read of the texts and of files that `other` has not read, in short.
+    #[must_use]
+    pub fn digest_beside(&self, other: &Self) -> [u8; 32] {
+        digest_of(self.seen.iter().filter(|(path, seen)| seen.is_text || !other.seen.contains_key(*path)))
+    }
+
     /// What was read beside the texts of the configuration.
     #[must_use]
-    pub fn materials(&self) -> Self {
+    pub fn beside_texts(&self) -> Self {
         let beside = self.seen.iter().filter(|(_, seen)| !seen.is_text);
-        Self { seen: beside.map(|(path, seen)| (path.clone(), seen.clone())).collect(), ..Self::default() }
+        let seen = beside.map(|(path, seen)| (path.clone(), seen.clone())).collect();
+        Self { seen, used: self.used.clone(), aside: self.aside.clone(), ..Self::default() }
     }
 
     /// Whether something could not be read for a reason that has nothing to do with it.

@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod file;
 pub mod files;
+pub mod material;
 mod privileges;
 mod read;
 mod self_signed;
@@ -25,6 +26,7 @@ use crate::authz::{Policy, SpkiDigest};
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::file::{Action as ActionName, ClientAuthMode, OnRevoke, TlsVersion};
 use crate::config::files::{Files, Texts};
+use crate::config::material::{Keep, Materials, Reason};
 use crate::config::trust::Trusts;
 use crate::net::{Access, Liveness, resolve};
 use crate::proxy::{Limits, OnRemove};
@@ -234,13 +236,17 @@ pub struct Circumstances {
     pub now: SystemTime,
     /// What serves so far, which a clock that is wrong gives no reason to refuse.
     pub serving: Arc<Serving>,
+    /// The materials that run, for what does not fit.
+    pub running: Arc<Materials>,
+    /// What of them goes on, whatever is there.
+    pub keep: Keep,
 }
 
 impl Circumstances {
     /// At a time at which nothing is served yet.
     #[must_use]
     pub fn at(now: SystemTime) -> Self {
-        Self { now, serving: Arc::default() }
+        Self { now, serving: Arc::default(), running: Arc::default(), keep: Keep::new() }
     }
 }
 
@@ -292,6 +298,8 @@ pub struct Loaded {
     pub files: Files,
     /// The variables of the environment that it uses.
     pub variables: Variables,
+    /// What there is to say about materials in whose place those that run go on.
+    pub unfit: Vec<Diagnostic>,
 }
 
 /// Reads the configuration at `path`, the files that it includes, and every certificate, key and CA that it names.
@@ -303,14 +311,14 @@ pub fn load(path: &Path) -> Loaded {
 /// The same in circumstances of the caller's.
 #[must_use]
 pub fn load_in(path: &Path, circumstances: &Circumstances) -> Loaded {
-    load_from(path, Files::default(), circumstances)
+    load_from(path, None, circumstances)
 }
 
 /// The same as [`load_in`], from the `texts` of a configuration that was loaded before, with the certificates, keys and CAs
 /// that are there now.
 #[must_use]
 pub fn load_again(path: &Path, texts: Arc<Texts>, circumstances: &Circumstances) -> Loaded {
-    load_from(path, Files::with(texts), circumstances)
+    load_from(path, Some(texts), circumstances)
 }
 
 /// Where these routes stand, of the configuration at `path`.
@@ -324,7 +332,32 @@ pub fn places(path: &Path, routes: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, Pl
     routes.iter().filter_map(place).collect()
 }
 
-fn load_from(path: &Path, mut files: Files, circumstances: &Circumstances) -> Loaded {
+/// What cannot be used of the materials goes on as it runs, if it does; everything else counts. Without that one it is
+/// refused, for all that is wrong.
+fn load_from(path: &Path, texts: Option<Arc<Texts>>, circumstances: &Circumstances) -> Loaded {
+    let mut keep = circumstances.keep.clone();
+    let (mut first, mut unfit) = (None, Vec::new());
+    loop {
+        let files = Files::new(texts.clone(), Arc::clone(&circumstances.running), keep.clone());
+        let loaded = attempt(path, files, circumstances);
+        let is_faulty = |found: &&Diagnostic| found.severity.refuses() || found.fault_of.is_some();
+        let faults: Vec<Diagnostic> = loaded.diagnostics.iter().filter(is_faulty).cloned().collect();
+        if faults.is_empty() {
+            return Loaded { unfit, ..loaded };
+        }
+        let known = keep.clone();
+        let faulty = faults.iter().map(|fault| fault.fault_of.clone()).collect::<Option<Vec<_>>>();
+        let Some(faulty) = faulty else { return first.unwrap_or(loaded) };
+        keep.extend(faulty.into_iter().map(|item| (item, Reason::Broken)));
+        if keep == known {
+            return first.unwrap_or(loaded);
+        }
+        unfit.extend(faults);
+        first.get_or_insert(loaded);
+    }
+}
+
+fn attempt(path: &Path, mut files: Files, circumstances: &Circumstances) -> Loaded {
     let mut diagnostics = Vec::new();
     let mut read = read::read(path, &mut files, &mut diagnostics);
     let compile = |merged| compile::compile(merged, &mut files, circumstances, &mut diagnostics);
@@ -337,7 +370,7 @@ fn load_from(path: &Path, mut files: Files, circumstances: &Circumstances) -> Lo
     }
     let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses());
     diagnostic::sort(&mut diagnostics);
-    Loaded { config: config.filter(|_| !refused), diagnostics, files, variables }
+    Loaded { config: config.filter(|_| !refused), diagnostics, files, variables, unfit: Vec::new() }
 }
 
 /// Takes the values of variables out of what is to be said.

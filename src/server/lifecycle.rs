@@ -68,7 +68,7 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
         // Nobody is served yet, and the files may be on a file system that hangs.
         () = signals.stop.recv() => return Ok(Stopped::Drained),
     };
-    let Loaded { config, diagnostics, files, variables: _ } = loaded;
+    let Loaded { config, diagnostics, files, variables: _, unfit: _ } = loaded;
     let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
     let made = made?;
     // It was needed at once; the next one is not.

@@ -53,7 +53,7 @@ pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use issues::CertificateIssue;
 pub use path::MAX_AUTHORITIES_OF_ONE_NAME;
 pub use pem::{BundleError, CrlFileError, Foreign, Form, PemError};
-pub use pinned::{Dates, Pins};
+pub use pinned::{Dates, Pin, Pins};
 pub use refused::SessionError;
 pub use self_signed::{SelfSigned, renew_at};
 pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options, Verify};

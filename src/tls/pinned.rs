@@ -30,6 +30,21 @@ pub struct Pins {
     dates: Dates,
 }
 
+/// A certificate that is pinned, by its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin([u8; 32]);
+
+impl Pin {
+    /// The certificates of a file: PEM with any number of them, or one in DER, of any version of X.509.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or when one block of the file cannot be read.
+    pub fn parse_bundle(bytes: &[u8]) -> Result<Vec<Self>, BundleError> {
+        Ok(pem::certificates(bytes)?.iter().map(|der| Self(sha256(der))).collect())
+    }
+}
+
 /// The proof that a client has the key of `certificate`: of the key alone, since the library would read the rest, and
 /// refuses versions before 3.
 pub(super) fn verify_tls12_signature(
@@ -85,16 +100,9 @@ impl Pins {
         self.keys.insert(*key.as_bytes());
     }
 
-    /// Whoever has the key of one of the certificates in `bytes` comes in by that one: PEM with any number of them, or one
-    /// in DER, of any version of X.509. How many there are.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or when one block of the file cannot be read.
-    pub fn add_certificates(&mut self, bytes: &[u8]) -> Result<usize, BundleError> {
-        let found = pem::certificates(bytes)?;
-        self.certificates.extend(found.iter().map(|der| sha256(der)));
-        Ok(found.len())
+    /// Whoever has the key of one of these certificates comes in by that one.
+    pub fn add_certificates(&mut self, pins: &[Pin]) {
+        self.certificates.extend(pins.iter().map(|Pin(digest)| digest));
     }
 
     /// Whether everybody whom these know is known to `other`, too.
@@ -152,7 +160,7 @@ mod tests {
         let issued = authority.client("device", Validity::days(1)).unwrap();
         let leaf = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
         let mut pins = Pins::new(Dates::Verify);
-        pins.add_certificates(issued.certificate.as_bytes()).unwrap();
+        pins.add_certificates(&Pin::parse_bundle(issued.certificate.as_bytes()).unwrap());
         let parsed = pem::parse(&leaf).unwrap();
         let validity = parsed.validity();
         let [begin, end] = [validity.not_before, validity.not_after].map(|time| time.timestamp().unsigned_abs());

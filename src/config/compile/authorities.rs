@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::compile::{Report, left_out};
+use crate::config::compile::{Report, door, left_out};
 use crate::config::diagnostic::Severity;
 use crate::config::files::Files;
+use crate::config::material::Item;
 use crate::tls::{CaCertificate, CaIssue};
 
 /// What CAs are read for.
@@ -46,16 +47,31 @@ pub(super) fn entries(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Vec<PathBuf>> {
+    files.materials.asked.insert(path.to_owned());
+    let item = Item::File(path.to_owned());
+    if files.keep.contains_key(&item) && files.running.within(path).next().is_some() {
+        // All of its files are lost.
+        let _ = files.list(path);
+        return Some(files.running.within(path).cloned().collect());
+    }
     if !files.is_directory(path) {
         return Some(vec![path.to_owned()]);
     }
-    match files.list(path) {
-        Ok(entries) => left_out::of_directory(key, path, entries, span, report),
+    let mark = report.mark();
+    let entries = match files.list(path) {
+        Ok(entries) => {
+            let entries = door::with_kept(path, entries, files);
+            left_out::of_directory(key, path, entries, span, report)
+        }
         Err(error) => {
             report.error(span, format_args!("{key}: cannot list {}: {error}", path.display()), None);
             None
         }
+    };
+    if files.running.has(&item) {
+        report.blame(mark, &item);
     }
+    entries
 }
 
 fn file(
@@ -65,17 +81,23 @@ fn file(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Authorities> {
-    let bytes = super::tls::read(&path, span, files, report)?;
-    match CaCertificate::parse_bundle(&bytes) {
-        Ok(authorities) => {
-            judge(&authorities, &path.display().to_string(), span, usage, report);
-            Some(Authorities { path, authorities })
+    let running = files.running.authorities.get(&path).cloned();
+    let taken = door::take(&Item::File(path.clone()), &[&path], running, (&mut *files, report), |files, report| {
+        let bytes = super::tls::read(&path, span, files, report)?;
+        match CaCertificate::parse_bundle(&bytes) {
+            Ok(authorities) => {
+                judge(&authorities, &path.display().to_string(), span, usage, report);
+                Some(authorities)
+            }
+            Err(error) => {
+                report.error(span, format_args!("{}: {}: {error}", usage.key, path.display()), None);
+                None
+            }
         }
-        Err(error) => {
-            report.error(span, format_args!("{}: {}: {error}", usage.key, path.display()), None);
-            None
-        }
-    }
+    });
+    let authorities = taken?.get().clone();
+    files.materials.authorities.insert(path.clone(), authorities.clone());
+    Some(Authorities { path, authorities })
 }
 
 /// Reports what the owner of these CAs, which stand in `place`, should know.

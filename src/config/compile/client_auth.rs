@@ -43,14 +43,17 @@ pub(super) struct Compiled {
 pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Compiled {
     let mut reporter = Reporter { diagnostics, table: format!("tls.{name}") };
     let ca_files = chain.nearest_of_clients(|auth| auth.ca_files.as_ref());
-    let mut paths = Vec::new();
+    let (mut paths, mut read) = (Vec::new(), Vec::new());
     let (mut cas, mut complete) = (Vec::new(), true);
     if let Some(Found { at, source, .. }) = &ca_files {
         for path in &at.value.0 {
             let (path, span) = (beside(&source.path, path), &path.span);
             let found = authorities::read(&path, span, CLIENT_CAS, files, &mut reporter.in_file(source));
             complete &= found.is_some();
-            cas.extend(found.unwrap_or_default().into_iter().flat_map(|file| file.authorities));
+            for file in found.unwrap_or_default() {
+                read.push(file.path);
+                cas.extend(file.authorities);
+            }
             paths.push(path);
         }
     }
@@ -104,7 +107,7 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
     let lists = if mode.effective == ClientAuthMode::Pinned {
         Lists::default()
     } else {
-        revocation::compile(chain, &mode, complete.then_some(&*cas), files, &mut reporter)
+        revocation::compile(chain, &mode, (complete.then_some(&*cas), &read), files, &mut reporter)
     };
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
     let Lists { revocation, paths: crl_files, notices, .. } = lists;

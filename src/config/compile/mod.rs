@@ -6,6 +6,7 @@ mod authorities;
 mod bind;
 mod chain;
 mod client_auth;
+mod door;
 pub(super) mod left_out;
 mod limits;
 pub(super) mod listeners;
@@ -37,6 +38,7 @@ use crate::addr::Cidr;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At};
 use crate::config::files::Files;
+use crate::config::material::Item;
 use crate::config::read::{In, Merged, beside, paste};
 use crate::config::{Circumstances, Config, Timeouts};
 use crate::net::Liveness;
@@ -83,6 +85,13 @@ impl Report<'_> {
     /// Whether nothing that was found since then refuses the configuration.
     fn is_sound_since(&self, mark: usize) -> bool {
         self.diagnostics.iter().skip(mark).all(|diagnostic| !diagnostic.severity.refuses())
+    }
+
+    /// Notes that what was found since `mark` is a fault of `item`, which runs and can go on.
+    fn blame(&mut self, mark: usize, item: &Item) {
+        for diagnostic in self.diagnostics.iter_mut().skip(mark).filter(|diagnostic| diagnostic.severity.refuses()) {
+            diagnostic.fault_of.get_or_insert_with(|| item.clone());
+        }
     }
 
     fn push(
@@ -207,7 +216,7 @@ pub(super) fn compile(
     let trusts = trust::compile(&merged, files, diagnostics);
     let mut listeners = listeners::compile(&merged, &timeouts, files, diagnostics);
     let routes = routes::compile(&merged, &materials, &trusts, &timeouts, diagnostics);
-    premature::judge(&routes, &merged, &mut materials, circumstances, diagnostics);
+    premature::judge(&routes, &merged, (&mut materials, files), circumstances, diagnostics);
     listeners::fill(&mut listeners, &routes, &merged, diagnostics);
     unused::judge(&merged, diagnostics);
     let tls::Materials { certificates, policies } = materials;

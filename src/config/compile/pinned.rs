@@ -7,10 +7,12 @@ use crate::config::compile::authorities::entries;
 use crate::config::compile::chain::{Chain, Found};
 use crate::config::compile::client_auth::{Mode, Reporter};
 use crate::config::compile::tls::read;
+use crate::config::compile::{Report, door};
 use crate::config::file::{self, At, ClientAuthMode};
 use crate::config::files::Files;
+use crate::config::material::Item;
 use crate::config::read::beside;
-use crate::tls::{Dates, Pins};
+use crate::tls::{Dates, Pin, Pins};
 
 /// What a `[tls]` table says about pinned clients.
 #[derive(Default)]
@@ -61,10 +63,16 @@ pub(super) fn compile(chain: &Chain<'_>, mode: &Mode<'_>, files: &mut Files, rep
     for path in &found.at.value.0 {
         let (path, span) = (beside(&found.source.path, path), &path.span);
         for file in entries("client_auth.cert_files", &path, span, files, &mut report).unwrap_or_default() {
-            let Some(bytes) = read(&file, span, files, &mut report) else { continue };
-            if let Err(error) = pinned.pins.add_certificates(&bytes) {
-                report.error(span, format_args!("client_auth.cert_files: {}: {error}", file.display()), None);
-            }
+            let running = files.running.pins.get(&file).cloned();
+            let parse = |files: &mut Files, report: &mut Report<'_>| {
+                let bytes = read(&file, span, files, report)?;
+                let message = |error| format!("client_auth.cert_files: {}: {error}", file.display());
+                Pin::parse_bundle(&bytes).map_err(|error| report.error(span, message(error), None)).ok()
+            };
+            let item = Item::File(file.clone());
+            let Some(taken) = door::take(&item, &[&file], running, (&mut *files, &mut report), parse) else { continue };
+            pinned.pins.add_certificates(taken.get());
+            files.materials.pins.insert(file, taken.get().clone());
         }
         pinned.files.push(path);
     }

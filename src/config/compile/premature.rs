@@ -10,6 +10,8 @@ use std::time::SystemTime;
 use crate::authz::AltName;
 use crate::config::compile::tls::Materials;
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::files::Files;
+use crate::config::material::Item;
 use crate::config::read::Merged;
 use crate::config::{Action, Circumstances, Route};
 use crate::name::{NamePattern, ServerName};
@@ -19,7 +21,7 @@ use crate::tls::{Certificate, date};
 pub(super) fn judge(
     routes: &[Route],
     merged: &Merged,
-    materials: &mut Materials,
+    (materials, files): (&mut Materials, &Files),
     circumstances: &Circumstances,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
@@ -50,7 +52,10 @@ pub(super) fn judge(
         let message = format!("certificates.{name}: {path}: the certificate is not valid before {begin}, {meanwhile}");
         let place = &merged.certificates[&**name];
         let diagnostic = Diagnostic::new(severity, message).at(&place.source, &place.span);
-        diagnostics.push(diagnostic.help(format!("compare the clocks: it is {now} here")));
+        let runs = files.running.pair(name, &named.cert_file, &named.key_file).is_some();
+        let fault_of = (severity == Severity::Premature && runs).then(|| Item::Certificate(Arc::clone(name)));
+        let diagnostic = diagnostic.help(format!("compare the clocks: it is {now} here"));
+        diagnostics.push(Diagnostic { fault_of, ..diagnostic });
     }
     for name in standing_back {
         materials.certificates.entry(name).and_modify(|named| named.stands_back = true);

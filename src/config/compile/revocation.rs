@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::config::Notice;
-use crate::config::compile::Report;
 use crate::config::compile::authorities::entries;
 use crate::config::compile::chain::Chain;
 use crate::config::compile::client_auth::{Mode, Reporter, needs_verification};
 use crate::config::compile::tls::read;
+use crate::config::compile::{Report, door};
 use crate::config::file;
 use crate::config::files::Files;
+use crate::config::material::{Item, ListFile, Reason};
 use crate::config::read::beside;
 use crate::tls::{CLOCK_SKEW, CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
 
@@ -26,6 +27,8 @@ pub(super) struct Lists {
     pub(super) paths: Vec<PathBuf>,
     pub(super) notices: Vec<Notice>,
     intermediates: Intermediates,
+    /// Where each list of `revocation` is from, and whether it goes on as it runs.
+    origins: Vec<(PathBuf, bool)>,
 }
 
 /// Certificates of CAs that stand beside their lists, so that it is known whose these are. They are not trusted: a client
@@ -34,11 +37,11 @@ pub(super) struct Lists {
 struct Intermediates(Vec<CaCertificate>);
 
 /// Reads what the nearest tables say. Nothing of it can be used if a mistake has been reported. `authorities` are
-/// those of ca_files, if all of them could be read.
+/// those of ca_files, if all of them could be read, and the files that these are from.
 pub(super) fn compile(
     chain: &Chain<'_>,
     mode: &Mode<'_>,
-    authorities: Option<&[CaCertificate]>,
+    authorities: (Option<&[CaCertificate]>, &[PathBuf]),
     files: &mut Files,
     reporter: &mut Reporter<'_>,
 ) -> Lists {
@@ -64,8 +67,9 @@ pub(super) fn compile(
         report.error(&found.at.span, "client_auth.crl_files names no file", help);
     }
     // What a file that cannot be read would have held is not known, be it of a list or of a CA.
+    let (authorities, ca_files) = authorities;
     if let Some(authorities) = authorities.filter(|authorities| complete && !authorities.is_empty())
-        && lists.judge(&found.at.span, authorities, &mut report)
+        && lists.judge(&found.at.span, (authorities, ca_files), files, &mut report)
     {
         lists.miss(&found.at.span, authorities, &mut report);
     }
@@ -97,37 +101,54 @@ impl Lists {
         let Some(paths) = entries("client_auth.crl_files", path, span, files, report) else { return false };
         let mut complete = true;
         for path in paths {
-            let Some(bytes) = read(&path, span, files, report) else {
+            let running = files.running.lists.get(&path).cloned();
+            let parse = |files: &mut Files, report: &mut Report<'_>| {
+                let bytes = read(&path, span, files, report)?;
+                let message = |error| format!("client_auth.crl_files: {}: {error}", path.display());
+                let lists = Crl::parse_bundle(&bytes).map_err(|error| report.error(span, message(error), None)).ok()?;
+                // What else stands there has been judged with the lists.
+                Some(ListFile { lists, beside: CaCertificate::parse_store(&bytes).0 })
+            };
+            let item = Item::File(path.clone());
+            let Some(taken) = door::take(&item, &[&path], running, (&mut *files, report), parse) else {
                 complete = false;
                 continue;
             };
-            match Crl::parse_bundle(&bytes) {
-                Ok(found) => {
-                    self.revocation.lists.extend(found);
-                    self.intermediates.read(&bytes);
-                }
-                Err(error) => {
-                    report.error(span, format_args!("client_auth.crl_files: {}: {error}", path.display()), None);
-                    complete = false;
-                }
-            }
+            let ListFile { lists, beside } = taken.get().clone();
+            self.origins.extend(lists.iter().map(|_| (path.clone(), taken.is_kept())));
+            self.revocation.lists.extend(lists);
+            self.intermediates.0.extend(beside);
+            files.materials.lists.insert(path, taken.get().clone());
         }
         complete
     }
 
     /// Says which lists cannot be right, and by when the others have to be replaced. Whether all of them can.
-    fn judge(&mut self, span: &Range<usize>, authorities: &[CaCertificate], report: &mut Report<'_>) -> bool {
+    ///
+    /// A list that speaks for none of `authorities` is a fault of its file. If it goes on as it runs nevertheless, its CA is
+    /// gone, or, where one of its name is there, has another key: then the two do not fit yet, and the CAs stay as they run.
+    fn judge(
+        &mut self,
+        span: &Range<usize>,
+        (authorities, ca_files): (&[CaCertificate], &[PathBuf]),
+        files: &Files,
+        report: &mut Report<'_>,
+    ) -> bool {
         let now = SystemTime::now();
         let covered = self.revocation.covered(authorities);
         let every_ca_has_one = authorities.iter().all(|authority| covered.contains(&authority));
         let mut sound = true;
-        for list in &self.revocation.lists {
+        for (list, (path, is_kept)) in self.revocation.lists.iter().zip(&self.origins) {
             let Err(reason) = list.speaks_for(authorities) else { continue };
             let issuer = list.issuer();
             if reason == NotSpoken::Stranger && self.intermediates.speaks(list, authorities) {
                 continue;
             }
             let message = format!("client_auth.crl_files: the list of {issuer} speaks for none of ca_files: {reason}");
+            if reason == NotSpoken::Stranger && *is_kept {
+                report.warning(span, message, "its CA is gone, so it says nothing; remove it".to_owned());
+                continue;
+            }
             if reason == NotSpoken::Stranger && every_ca_has_one {
                 // Each CA has its own, so this may be one of a CA below them.
                 let help = format!(
@@ -151,7 +172,15 @@ impl Lists {
                     "sign by RSA (2048 to 8192 bits), ECDSA or Ed25519, with SHA-256 or more".to_owned()
                 }
             };
+            let mark = report.mark();
             report.error(span, message, help);
+            let ca_files = ca_files.iter().filter(|_| *is_kept);
+            let items = std::iter::once(path).chain(ca_files).map(|path| Item::File(path.clone()));
+            let left =
+                items.filter(|item| files.running.has(item)).find(|item| files.keep.get(item) != Some(&Reason::Broken));
+            if let Some(item) = left {
+                report.blame(mark, &item);
+            }
         }
         for list in self.revocation.newest(authorities) {
             let issuer = list.issuer();
@@ -202,11 +231,6 @@ impl Lists {
 const BESIDE: &str = "put its certificate into the file of its list";
 
 impl Intermediates {
-    /// The certificates beside lists. What else stands there has been judged with the lists.
-    fn read(&mut self, bytes: &[u8]) {
-        self.0.extend(CaCertificate::parse_store(bytes).0);
-    }
-
     /// Whether one of them that one of `authorities` vouches for has issued `list`.
     fn speaks(&self, list: &Crl, authorities: &[CaCertificate]) -> bool {
         let mut known = authorities.to_vec();

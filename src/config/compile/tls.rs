@@ -10,10 +10,11 @@ use zeroize::Zeroizing;
 
 use crate::config::compile::chain::{Chain, Found};
 use crate::config::compile::upstream_tls::is_shown_to_servers;
-use crate::config::compile::{Report, access, client_auth, self_signed};
+use crate::config::compile::{Report, access, client_auth, door, self_signed};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{self, TlsVersion};
 use crate::config::files::Files;
+use crate::config::material::{Item, Pair};
 use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
@@ -54,7 +55,7 @@ pub(super) fn compile(
         let certificate = if table.value.self_signed.as_ref().is_some_and(|own| own.value) {
             self_signed::compile(name, table, (merged, storage), files, now, &mut report)
         } else {
-            certificate(table, is_shown_to_servers(name, merged), files, &mut report)
+            certificate(name, table, is_shown_to_servers(name, merged), files, &mut report)
         };
         if let Some(certificate) = certificate {
             certificates.insert(name.as_str().into(), certificate);
@@ -72,6 +73,7 @@ pub(super) fn compile(
 }
 
 fn certificate(
+    name: &str,
     table: &In<file::Certificate>,
     shown_to_servers: bool,
     files: &mut Files,
@@ -111,9 +113,29 @@ fn certificate(
             return None;
         }
     };
+    let spans = (span.clone(), key_span.unwrap_or(span));
+    let running = files.running.pair(name, &cert_file, &key_file).cloned();
+    let item = Item::Certificate(name.into());
+    let taken = door::take(&item, &[&cert_file, &key_file], running, (&mut *files, report), |files, report| {
+        let dir = dir.as_ref().map(|dir| beside(base, dir));
+        pair((&cert_file, &key_file, dir.as_deref()), &spans, shown_to_servers, files, report)
+    });
+    let taken = taken?.get().clone();
+    files.materials.certificates.insert(name.into(), taken.clone());
+    let Pair { certificate, later, cert_file, key_file } = taken;
+    Some(NamedCertificate { certificate, later, cert_file, key_file, self_signed: None, stands_back: false })
+}
+
+/// The certificate and the key in these files, the directory of which is named or not.
+fn pair(
+    (cert_file, key_file, dir): (&Path, &Path, Option<&Path>),
+    (span, key_span): &(Range<usize>, Range<usize>),
+    shown_to_servers: bool,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Pair> {
     let own_key = key_file != cert_file;
-    let key_span = key_span.unwrap_or_else(|| span.clone());
-    let (cert, key) = (read(&cert_file, &span, files, report), read_key(&key_file, &key_span, files, report));
+    let (cert, key) = (read(cert_file, span, files, report), read_key(key_file, key_span, files, report));
     let now = SystemTime::now();
     let mut certificates = match Certificate::load_all(&cert?, &key?, now) {
         Ok(certificates) => certificates.into_iter(),
@@ -137,29 +159,28 @@ fn certificate(
             };
             let message = format_args!("{pair}: {error}");
             if key_file == cert_file && is_key && !unsettled {
-                report.missing(format!("{}.key_file", report.table), &key_span, message, help);
+                report.missing(format!("{}.key_file", report.table), key_span, message, help);
             } else {
-                report.push(severity, if is_key { &key_span } else { &span }, message, help);
+                report.push(severity, if is_key { key_span } else { span }, message, help);
             }
             return None;
         }
     };
     if own_key {
-        access::judge(&key_file, &key_span, report);
+        access::judge(key_file, key_span, report);
     }
     let certificate = certificates.next()?;
     // Servers know a client by any part of its certificate.
     for issue in certificate.issues().iter().filter(|issue| !(shown_to_servers && issue.is_of_servers())) {
         let severity = if issue.is_fatal() { Severity::Stale } else { Severity::Warning };
-        report.push(severity, &span, format_args!("{}: {issue}", cert_file.display()), None);
+        report.push(severity, span, format_args!("{}: {issue}", cert_file.display()), None);
     }
-    judge_dates(&certificate, now, &cert_file, &span, report);
+    judge_dates(&certificate, now, cert_file, span, report);
     if let Some(dir) = dir {
-        judge_issuer(&beside(base, dir).join("ca.crt"), &certificate, &span, files, report);
+        judge_issuer(&dir.join("ca.crt"), &certificate, span, files, report);
     }
-    let later = certificates.map(Arc::new).collect();
-    let (certificate, self_signed) = (Arc::new(certificate), None);
-    Some(NamedCertificate { certificate, later, cert_file, key_file, self_signed, stands_back: false })
+    let (certificate, later) = (Arc::new(certificate), certificates.map(Arc::new).collect());
+    Some(Pair { certificate, later, cert_file: cert_file.to_owned(), key_file: key_file.to_owned() })
 }
 
 fn judge_dates(certificate: &Certificate, now: SystemTime, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {

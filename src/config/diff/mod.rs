@@ -95,6 +95,11 @@ impl Findings {
         kept.join("; ") + &more
     }
 
+    /// Adds something that is about no route.
+    pub fn note(&mut self, text: String) {
+        self.add(None, text);
+    }
+
     fn add(&mut self, route: Option<&Arc<str>>, text: String) {
         if self.kept.len() < MOST_FINDINGS {
             let finding = Finding { route: route.map(Arc::clone), text };

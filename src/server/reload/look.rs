@@ -11,9 +11,11 @@ use tracing::debug;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::diff::{Change, Findings, Standing, compare};
 use crate::config::files::{Files, Texts};
+use crate::config::material::{Item, Keep, Materials, Reason};
 use crate::config::{self, Circumstances, Config, Loaded, Made};
 use crate::server::files::Directories;
 use crate::server::loader::apart;
+use crate::server::reload::calm::{Calm, Waiting, Waits};
 use crate::server::{Inheritance, Parts};
 use crate::storage::StorageError;
 
@@ -22,14 +24,13 @@ pub(in crate::server) type Load = (Loaded, Result<Vec<Made>, StorageError>, Opti
 
 /// Loads the configuration at `path` in order to serve it first: whatever is valid is served.
 pub(in crate::server) fn load(path: PathBuf) -> impl FnOnce() -> Load {
-    move || build(config::load(&path), &Inheritance::default())
-}
-
-fn build(mut loaded: Loaded, before: &Inheritance) -> Load {
-    loaded.require_privileges();
-    let made = loaded.keep();
-    let parts = loaded.config.as_ref().map(|config| Parts::build(config, before));
-    (loaded, made, parts)
+    move || {
+        let mut loaded = config::load(&path);
+        loaded.require_privileges();
+        let made = loaded.keep();
+        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &Inheritance::default()));
+        (loaded, made, parts)
+    }
 }
 
 /// What has been read and is watched.
@@ -38,7 +39,7 @@ pub(super) struct Eyes {
     pub(super) directories: Directories,
     /// What the last attempts to load were made of, whether they succeeded or not.
     pub(super) last: Files,
-    /// What the configuration that is served was made of, its own texts aside.
+    /// What the configuration that is served was made of, its own texts aside, and what was not used of it.
     pub(super) materials: Files,
 }
 
@@ -47,24 +48,17 @@ pub(super) struct Eyes {
 pub(super) struct Served {
     pub(super) standing: Arc<Standing>,
     pub(super) texts: Arc<Texts>,
+    pub(super) materials: Arc<Materials>,
 }
 
 /// What a reload is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// The files as they are.
     Files,
     /// The texts that are served, and the certificates, keys, CAs and lists as they are: a mistake in a text, or somebody
     /// who is still writing it, keeps no revocation from acting.
     Materials,
-}
-
-/// Content that is waited for to stay as it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Quiet {
-    pub(super) digest: [u8; 32],
-    /// When it has stayed so for long enough.
-    pub(super) until: Instant,
 }
 
 /// What a look is to do.
@@ -76,12 +70,14 @@ pub(super) struct Order {
     pub(super) requested: bool,
     /// Load, changed or not.
     pub(super) must_load: bool,
+    /// Serve what was loaded, changed or not: a certificate of snigate's own is due.
+    pub(super) renew: bool,
     /// The files as they are cannot be served at the moment.
     pub(super) only_materials: bool,
     /// What somebody has asked for: the content of every file at that time, since what was lost after it was not meant.
     pub(super) confirmed: Option<[u8; 32]>,
-    /// What is waited for, of each kind.
-    pub(super) quiet: [Option<Quiet>; 2],
+    /// What waits.
+    pub(super) calm: Calm,
     pub(super) now: Instant,
     /// The time by the clock of the machine, which may be wrong.
     pub(super) clock: SystemTime,
@@ -100,15 +96,25 @@ pub(super) struct Look {
 
 /// What becomes of a configuration that was loaded.
 pub(super) enum Verdict {
-    Serve(Box<Candidate>),
-    /// It is not valid, or not yet.
-    Refused(Refusal),
+    /// It is served, but for what pends of it.
+    Serve(Box<Candidate>, Pending),
+    /// Nothing changes: all that is new of it pends.
+    Stays(Pending),
     /// What was made for it could not be kept.
     NotKept(StorageError),
-    /// A protection would be gone.
-    Held(Findings, [u8; 32]),
-    /// Something would be allowed; until then nothing may change.
-    Waits(Findings, [u8; 32]),
+}
+
+/// What is not served of a configuration that was loaded.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// What is not valid, or not yet.
+    pub(super) refusal: Option<Refusal>,
+    /// The protections that would be gone, and of which texts.
+    pub(super) held: Option<(Findings, [u8; 32])>,
+    /// What would be allowed.
+    pub(super) loosens: Findings,
+    /// What it waits for.
+    pub(super) waits: Waits,
 }
 
 pub(super) struct Refusal {
@@ -117,6 +123,8 @@ pub(super) struct Refusal {
     pub(super) is_incomplete: bool,
     /// What it was made of, in short.
     pub(super) digest: [u8; 32],
+    /// The rest is served.
+    pub(super) is_partial: bool,
 }
 
 /// A configuration that may be served.
@@ -143,71 +151,148 @@ impl Order {
             return look;
         }
         debug!(changed, "loading");
-        let circumstances = Circumstances { now: self.clock, serving: Arc::clone(self.served.standing.serving()) };
         if !self.only_materials {
-            let mut loaded = config::load_in(&self.path, &circumstances);
-            let texts = loaded.files.take_texts();
-            let are_served = texts == *self.served.texts;
-            look.confirmed = self.requested.then(|| loaded.files.digest());
-            let (verdict, files) = self.judge(Kind::Files, loaded, texts);
-            *last = files;
-            let is_served = matches!(verdict, Verdict::Serve(_));
-            look.files = Some(verdict);
-            if is_served || are_served {
+            let judged = self.judge(Kind::Files, materials);
+            look.confirmed = self.requested.then_some(judged.digest);
+            *last = judged.files;
+            let is_served = matches!(judged.verdict, Verdict::Serve(..));
+            look.files = Some(judged.verdict);
+            if is_served || judged.are_served {
                 return look;
             }
         }
-        if materials.changed().is_some() {
-            let mut again = config::load_again(&self.path, Arc::clone(&self.served.texts), &circumstances);
-            let texts = again.files.take_texts();
-            let (verdict, files) = self.judge(Kind::Materials, again, texts);
-            last.extend(files);
-            look.materials = Some(verdict);
+        if materials.has_aside() || materials.changed().is_some() {
+            let again = self.judge(Kind::Materials, materials);
+            last.extend(again.files);
+            look.materials = Some(again.verdict);
         }
         // Whatever the texts in the files are made of, these still count.
         last.extend(materials.clone());
         look
     }
 
-    /// What becomes of `loaded`, and what it was made of.
-    fn judge(&self, kind: Kind, loaded: Loaded, texts: Texts) -> (Verdict, Files) {
-        let in_short = texts.digest();
+    /// Loads what is of this kind, with these of the materials as they run.
+    fn load(&self, kind: Kind, keep: Keep) -> Loaded {
+        let circumstances = Circumstances {
+            now: self.clock,
+            serving: Arc::clone(self.served.standing.serving()),
+            running: Arc::clone(&self.served.materials),
+            keep,
+        };
+        match kind {
+            Kind::Files => config::load_in(&self.path, &circumstances),
+            Kind::Materials => config::load_again(&self.path, Arc::clone(&self.served.texts), &circumstances),
+        }
+    }
+
+    /// What becomes of what there is of this kind; `served` are the materials that are served, as they were read.
+    fn judge(&self, kind: Kind, served: &Files) -> Judged {
+        let mut loaded = self.load(kind, Keep::new());
         let digest = loaded.files.digest();
         let is_confirmed = kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
-        let served = match self.compare(kind, &loaded, texts) {
-            Ok((served, change)) if is_confirmed || change.only_tightens() => served,
-            Ok((_, change)) if !change.vanished.is_empty() => {
-                return (Verdict::Held(change.vanished, in_short), loaded.files);
+        let mut pending = Pending::default();
+        if !is_confirmed && let Some(config) = &loaded.config {
+            let mut change = compare(&self.served.standing, &Standing::of(config));
+            change.rephrase(|text| loaded.variables.hide(text));
+            let keep = self.kept(&loaded.files, &change);
+            if !keep.is_empty() {
+                let part = self.load(kind, keep.clone());
+                // Where they do not fit the rest, all of it is judged as a whole.
+                if part.config.is_some() {
+                    pending.leave(&keep, change, &loaded.files);
+                    loaded = part;
+                }
             }
-            Ok((_, change)) if !self.is_quiet(kind, digest) => {
-                return (Verdict::Waits(change.loosened, digest), loaded.files);
+        }
+        let texts = loaded.files.take_texts();
+        let are_served = texts == *self.served.texts;
+        let verdict = self.weigh(kind, &mut loaded, (texts, served), is_confirmed, pending);
+        let _ = loaded.files.take_materials();
+        Judged { verdict, files: loaded.files, digest, are_served }
+    }
+
+    /// The materials that go on as they run, because what is there takes a protection away, or waits.
+    fn kept(&self, files: &Files, change: &Change) -> Keep {
+        let mut keep = files.materials.weaker(&self.served.materials);
+        keep.retain(|item, reason| match reason {
+            Reason::Withdrawn => !change.vanished.is_empty(),
+            Reason::Broken | Reason::Unsettled => {
+                !self.calm.is_quiet(&Waiting::Item(item.clone()), content(item, files), self.now)
             }
-            Ok((served, _)) => served,
-            Err(refusal) => return (Verdict::Refused(refusal), loaded.files),
+        });
+        keep
+    }
+
+    fn weigh(
+        &self,
+        kind: Kind,
+        loaded: &mut Loaded,
+        (texts, served): (Texts, &Files),
+        is_confirmed: bool,
+        mut pending: Pending,
+    ) -> Verdict {
+        let (in_short, are_served) = (texts.digest(), texts == *self.served.texts);
+        if !loaded.unfit.is_empty() {
+            let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest_aside());
+            let diagnostics = std::mem::take(&mut loaded.unfit);
+            pending.refusal = Some(Refusal { diagnostics, is_incomplete, digest, is_partial: false });
+        }
+        let (standing, change) = match self.compare(kind, loaded, &texts) {
+            Ok(compared) => compared,
+            Err(refusal) => return Verdict::Stays(Pending { refusal: Some(refusal), ..Pending::default() }),
         };
-        let (Loaded { config, diagnostics, files, variables: _ }, made, parts) = build(loaded, &self.before);
-        let verdict = match (config, made, parts) {
-            (_, Err(error), _) => Verdict::NotKept(error),
-            (Some(config), Ok(made), Some(parts)) => {
-                let materials = files.materials();
-                Verdict::Serve(Box::new(Candidate { config, diagnostics, made, parts, served, materials }))
+        // Of texts that are served nothing but a material can allow something.
+        let whole = if are_served { loaded.files.digest() } else { loaded.files.digest_beside(served) };
+        let waiting = Waiting::Texts(kind);
+        let may_loosen = is_confirmed || self.calm.is_quiet(&waiting, whole, self.now);
+        if !is_confirmed && !change.vanished.is_empty() {
+            pending.held = Some((change.vanished, in_short));
+            return Verdict::Stays(pending);
+        }
+        if !change.only_tightens() && !may_loosen {
+            pending.loosens = change.loosened;
+            pending.waits.insert(waiting, whole);
+            return Verdict::Stays(pending);
+        }
+        if loaded.files.has_aside() && are_served && !self.renew && loaded.files.counts_same(served) {
+            return Verdict::Stays(pending);
+        }
+        if let Some(refusal) = &mut pending.refusal {
+            refusal.is_partial = true;
+        }
+        self.build(loaded, (standing, texts), pending)
+    }
+
+    fn build(&self, loaded: &mut Loaded, (standing, texts): (Standing, Texts), pending: Pending) -> Verdict {
+        loaded.require_privileges();
+        let made = loaded.keep();
+        let materials = loaded.files.beside_texts();
+        let running = Arc::new(loaded.files.take_materials());
+        let diagnostics = std::mem::take(&mut loaded.diagnostics);
+        match (loaded.config.take(), made) {
+            (_, Err(error)) => Verdict::NotKept(error),
+            (Some(config), Ok(made)) => {
+                let parts = Parts::build(&config, &self.before);
+                let served = Served { standing: Arc::new(standing), texts: Arc::new(texts), materials: running };
+                let candidate = Candidate { config, diagnostics, made, parts, served, materials };
+                Verdict::Serve(Box::new(candidate), pending)
             }
-            _ => Verdict::Refused(Refusal { diagnostics, is_incomplete: files.is_incomplete(), digest }),
-        };
-        (verdict, files)
+            (None, Ok(_)) => {
+                let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest());
+                let refusal = Refusal { diagnostics, is_incomplete, digest, is_partial: false };
+                Verdict::Stays(Pending { refusal: Some(refusal), ..pending })
+            }
+        }
     }
 
     /// What would get weaker; an error if it cannot be served at all.
-    fn compare(&self, kind: Kind, loaded: &Loaded, texts: Texts) -> Result<(Served, Change), Refusal> {
+    fn compare(&self, kind: Kind, loaded: &Loaded, texts: &Texts) -> Result<(Standing, Change), Refusal> {
         let is_premature = |found: &Diagnostic| found.severity == Severity::Premature;
         let sound = loaded.config.as_ref().filter(|_| !loaded.diagnostics.iter().any(is_premature));
         let Some(config) = sound else {
             let diagnostics = loaded.diagnostics.clone();
-            return Err(Refusal {
-                diagnostics,
-                is_incomplete: loaded.files.is_incomplete(),
-                digest: loaded.files.digest(),
-            });
+            let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest());
+            return Err(Refusal { diagnostics, is_incomplete, digest, is_partial: false });
         };
         let standing = Standing::of(config);
         let mut change = compare(&self.served.standing, &standing);
@@ -215,162 +300,42 @@ impl Order {
             change.lose_files(texts.lost(&self.served.texts));
         }
         change.rephrase(|text| loaded.variables.hide(text));
-        Ok((Served { standing: Arc::new(standing), texts: Arc::new(texts) }, change))
+        Ok((standing, change))
     }
+}
 
-    fn is_quiet(&self, kind: Kind, digest: [u8; 32]) -> bool {
-        self.quiet[kind as usize].is_some_and(|quiet| quiet.digest == digest && quiet.until <= self.now)
+/// What has become of what there is, and what it was made of.
+struct Judged {
+    verdict: Verdict,
+    files: Files,
+    /// Of every file, whether what is in it counts or not.
+    digest: [u8; 32],
+    /// The texts are those that are served.
+    are_served: bool,
+}
+
+impl Pending {
+    /// These go on as they run, because all of `files` would make this `change`.
+    fn leave(&mut self, keep: &Keep, change: Change, files: &Files) {
+        if keep.values().any(|reason| *reason == Reason::Withdrawn) {
+            self.held = Some((change.vanished, files.texts_digest()));
+        }
+        self.loosens = change.loosened;
+        for (item, _) in keep.iter().filter(|(_, reason)| **reason == Reason::Unsettled) {
+            if let (Item::File(path), true) = (item, self.loosens.is_empty()) {
+                self.loosens.note(format!("{} ends earlier than it did", path.display()));
+            }
+            self.waits.insert(Waiting::Item(item.clone()), content(item, files));
+        }
+    }
+}
+
+fn content(item: &Item, files: &Files) -> [u8; 32] {
+    match item {
+        Item::File(path) => files.digest_of(path),
+        Item::Certificate(_) => [0; 32],
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::Path;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::tls::pki::{Authority, Issued, Key, KeyKind, PublicKey, Purpose, RevocationList, Subject, Validity};
-
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-
-    const CONFIG: &str = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[certificates.site]\ncert_file = \"site.pem\"\n\
-        key_file = \"site-key.pem\"\n[tls.default]\nclient_auth.ca_files = [\"clients.pem\"]\n\
-        client_auth.crl_files = [\"clients.crl\"]\n[routes.app]\nsni = \"app.example\"\naction = \"terminate\"\n\
-        upstream = \"127.0.0.1:1\"\n";
-
-    fn write(dir: &Path, name: &str, issued: &Issued) {
-        fs::write(dir.join(format!("{name}.pem")), &issued.certificate).unwrap();
-        fs::write(dir.join(format!("{name}-key.pem")), &issued.key).unwrap();
-    }
-
-    /// What runs, and the next look at its files, a year before the time.
-    fn a_year_ago(path: &Path) -> (Order, Eyes) {
-        let mut loaded = config::load(path);
-        let texts = loaded.files.take_texts();
-        let standing = Standing::of(loaded.config.as_ref().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)));
-        let order = Order {
-            path: path.to_owned(),
-            served: Served { standing: Arc::new(standing), texts: Arc::new(texts) },
-            before: Inheritance::default(),
-            requested: false,
-            must_load: false,
-            only_materials: false,
-            confirmed: None,
-            quiet: [None; 2],
-            now: Instant::now(),
-            clock: SystemTime::now() - 365 * DAY,
-        };
-        let eyes = Eyes { materials: loaded.files.materials(), last: loaded.files, ..Eyes::default() };
-        (order, eyes)
-    }
-
-    /// What serves afterwards, or what it is refused for.
-    fn look(order: Order, mut eyes: Eyes) -> Result<Box<Candidate>, String> {
-        match order.look(&mut eyes).files {
-            Some(Verdict::Serve(candidate)) => Ok(candidate),
-            Some(Verdict::Refused(refusal)) => Err(format!("{:?}", refusal.diagnostics)),
-            _ => Err("neither".to_owned()),
-        }
-    }
-
-    #[tokio::test]
-    async fn while_the_clock_is_behind_a_revocation_acts_and_a_certificate_of_the_future_waits() {
-        let dir = tempfile::tempdir().unwrap();
-        let (dir, validity) = (dir.path(), Validity::days(20));
-        let [servers, clients] = ["servers", "clients"].map(|name| Authority::new(name, validity).unwrap());
-        let issue = || servers.server(&["app.example"], validity).unwrap();
-        write(dir, "site", &issue());
-        fs::write(dir.join("clients.pem"), clients.certificate()).unwrap();
-        let member = clients.client("member", validity).unwrap();
-        let mut list = RevocationList::default();
-        let mut publish = |revoked: Option<&Issued>| {
-            if let Some(revoked) = revoked {
-                list.revoke(&clients.serial_of(revoked.certificate.as_bytes()).unwrap(), None);
-            }
-            fs::write(dir.join("clients.crl"), list.sign(&clients, validity).unwrap()).unwrap();
-        };
-        publish(None);
-        let path = dir.join("snigate.toml");
-        fs::write(&path, CONFIG).unwrap();
-
-        let (order, eyes) = a_year_ago(&path);
-        publish(Some(&member));
-        let candidate = look(order, eyes).unwrap_or_else(|refused| panic!("{refused}"));
-        let is_urgent =
-            |found: &Diagnostic| found.severity == Severity::Stale && found.message.contains("not valid before");
-        assert!(candidate.diagnostics.iter().any(is_urgent), "{:?}", candidate.diagnostics);
-
-        // Of two of one key in the file it takes another one when neither has begun.
-        let key = Key::generate(KeyKind::P256).unwrap();
-        let public = PublicKey::of(&key).unwrap();
-        let next = Validity { not_before: SystemTime::now() + DAY, not_after: SystemTime::now() + 40 * DAY };
-        let subject = Subject::server(&["app.example"]).unwrap();
-        let both = [validity, next].map(|when| servers.issue(&subject, Purpose::Server, when, &public).unwrap());
-        write(dir, "site", &Issued { certificate: both.concat(), key: key.pem().to_string() });
-        let (order, eyes) = a_year_ago(&path);
-        publish(Some(&clients.client("other", validity).unwrap()));
-        look(order, eyes).unwrap_or_else(|refused| panic!("{refused}"));
-
-        let (order, eyes) = a_year_ago(&path);
-        write(dir, "site", &issue());
-        let refused = look(order, eyes).err().expect("another certificate of the same table");
-        assert!(refused.contains("no other certificate of routes.app covers"), "{refused}");
-    }
-
-    #[tokio::test]
-    async fn somebody_who_asks_confirms_what_the_files_say_at_that_time_and_nothing_that_goes_later() {
-        let dir = tempfile::tempdir().unwrap();
-        let (dir, validity) = (dir.path(), Validity::days(20));
-        let [servers, clients] = ["servers", "clients"].map(|name| Authority::new(name, validity).unwrap());
-        let site = servers.server(&["app.example"], validity).unwrap();
-        write(dir, "site", &site);
-        fs::write(dir.join("clients.pem"), clients.certificate()).unwrap();
-        fs::write(dir.join("clients.crl"), RevocationList::default().sign(&clients, validity).unwrap()).unwrap();
-        let path = dir.join("snigate.toml");
-        fs::write(&path, CONFIG).unwrap();
-        let now = |(order, eyes): (Order, Eyes)| (Order { clock: SystemTime::now(), ..order }, eyes);
-        let without = CONFIG.replace("client_auth.crl_files = [\"clients.crl\"]\n", "");
-        for (what, then, is_held) in [("the list goes later", CONFIG, true), ("it had gone", &*without, false)] {
-            fs::write(&path, CONFIG).unwrap();
-            write(dir, "site", &site);
-            let (order, mut eyes) = now(a_year_ago(&path));
-            fs::write(&path, then).unwrap();
-            fs::write(dir.join("site-key.pem"), "half").unwrap();
-            let asked = Order { requested: true, served: order.served.clone(), path: path.clone(), ..order };
-            let look = asked.look(&mut eyes);
-            assert!(matches!(look.files, Some(Verdict::Refused(_))), "{what}");
-            let order = Order { requested: false, confirmed: look.confirmed, must_load: true, ..asked };
-            if !is_held {
-                assert!(matches!(order.look(&mut eyes).files, Some(Verdict::Refused(_))), "{what}: as it was");
-            }
-            write(dir, "site", &site);
-            fs::write(&path, &without).unwrap();
-            assert!(matches!(order.look(&mut eyes).files, Some(Verdict::Held(..))), "{what}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_certificate_that_stands_back_does_not_serve_yet() {
-        let dir = tempfile::tempdir().unwrap();
-        let (dir, validity) = (dir.path(), Validity::days(20));
-        let servers = Authority::new("servers", validity).unwrap();
-        write(dir, "site", &servers.server(&["app.example"], validity).unwrap());
-        let later = Validity { not_before: SystemTime::now() + DAY, ..validity };
-        write(dir, "next", &servers.server(&["app.example"], later).unwrap());
-        let frame = |table: &str| {
-            format!(
-                "[listeners.edge]\nbind = \"127.0.0.1:0\"\n{table}[certificates.next]\ncert_file = \"next.pem\"\n\
-                 key_file = \"next-key.pem\"\n[routes.app]\nsni = \"app.example\"\naction = \"terminate\"\n\
-                 upstream = \"127.0.0.1:1\"\n"
-            )
-        };
-        let path = dir.join("snigate.toml");
-        let both = frame("[certificates.site]\ncert_file = \"site.pem\"\nkey_file = \"site-key.pem\"\n");
-        fs::write(&path, both).unwrap();
-        let (order, eyes) = a_year_ago(&path);
-        fs::write(&path, frame("")).unwrap();
-        let refused = look(Order { clock: SystemTime::now(), ..order }, eyes).err().expect("nothing would serve");
-        assert!(refused.contains("no other certificate of routes.app covers"), "{refused}");
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! word. What a configuration would let clients do is compared with what they may do now (`config::diff`), however it came
 //! to be: files that are truncated, half copied or renamed away are as valid as any other.
 
+mod calm;
 mod look;
 mod said;
 
@@ -16,7 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::config::diff::{Findings, Standing};
+use crate::config::diff::Standing;
 use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::{Config, Notice, Timeouts};
@@ -25,15 +26,13 @@ use crate::server::Server;
 use crate::server::files::{Seen, Watch};
 use crate::server::loader::Loader;
 use crate::server::notify::Notify;
-use crate::server::reload::look::{Candidate, Eyes, Kind, Look, Order, Quiet, Served, Verdict};
+use crate::server::reload::calm::{Calm, QUIET, Waiting, Waits};
+use crate::server::reload::look::{Candidate, Eyes, Kind, Look, Order, Pending, Served, Verdict};
 use crate::server::reload::said::Said;
 use crate::server::report::{log_trust, report, report_made};
 use crate::telemetry::{self, Log};
 
 pub(super) use look::load;
-
-/// For this long no file may change before what it allows is allowed: a copy that is still being written is longer by then.
-const QUIET: Duration = Duration::from_secs(2);
 
 /// How long the clock of the machine is believed to go on as it goes.
 const CLOCK_CHECK: Duration = Duration::from_secs(600);
@@ -57,8 +56,10 @@ pub(super) struct Reloads {
     routes: usize,
     /// What was said of attempts that failed, of each kind.
     said: [Said; 2],
-    /// What is waited for, of each kind.
-    quiet: [Option<Quiet>; 2],
+    /// What waits.
+    calm: Calm,
+    /// When the files were looked at.
+    looked: Instant,
     /// The content of every file that somebody has asked for and that is not served yet.
     confirmed: Option<[u8; 32]>,
     /// The files as they are were to be served, and could not.
@@ -83,7 +84,8 @@ impl Reloads {
     pub(super) fn new(path: PathBuf, loader: Loader, log: Log, config: Config, mut files: Files) -> Self {
         let texts = files.take_texts();
         let (watch, directories) = Watch::new();
-        let eyes = Eyes { directories, materials: files.materials(), last: files };
+        let materials = Arc::new(files.take_materials());
+        let eyes = Eyes { directories, materials: files.beside_texts(), last: files };
         let mut reloads = Self {
             path,
             watch,
@@ -94,9 +96,10 @@ impl Reloads {
             renew_at: config.renew_at(),
             trust: config.trusts.summaries(),
             routes: config.routes.len(),
-            served: Served { standing: Arc::new(Standing::of(&config)), texts: Arc::new(texts) },
+            served: Served { standing: Arc::new(Standing::of(&config)), texts: Arc::new(texts), materials },
             said: [Said::new(Kind::Files), Said::new(Kind::Materials)],
-            quiet: [None, None],
+            calm: Calm::default(),
+            looked: Instant::now(),
             confirmed: None,
             only_materials: false,
             due: false,
@@ -147,7 +150,7 @@ impl Reloads {
                 self.due = false;
                 self.looking = Some(self.look(requested, server));
             }
-            let quiet = self.quiet.iter().flatten().map(|quiet| quiet.until).min();
+            let quiet = self.calm.next(self.looked);
             tokio::select! {
                 seen = self.watch.wait(), if !self.due => {
                     self.due = true;
@@ -178,7 +181,7 @@ impl Reloads {
     fn look(&mut self, requested: bool, server: &Server) -> oneshot::Receiver<(Eyes, Look)> {
         let (now, clock) = (Instant::now(), SystemTime::now());
         let renew = self.renew_at.take_if(|at| *at <= clock).is_some();
-        let is_quiet = self.quiet.iter().flatten().any(|quiet| quiet.until <= now);
+        let is_quiet = self.calm.has_come(std::mem::replace(&mut self.looked, now), now);
         let is_tried_again = self.said.iter().any(Said::may_pass);
         let eyes = self.eyes.take();
         let order = Order {
@@ -188,9 +191,10 @@ impl Reloads {
             requested,
             // What a look that panicked had in its hands is lost.
             must_load: requested || renew || is_quiet || is_tried_again || eyes.is_none(),
+            renew,
             only_materials: std::mem::take(&mut self.only_materials) && !requested,
             confirmed: self.confirmed,
-            quiet: self.quiet,
+            calm: self.calm.clone(),
             now,
             clock,
         };
@@ -216,9 +220,15 @@ impl Reloads {
                     self.said.iter_mut().for_each(Said::nothing);
                 }
                 self.confirmed = look.confirmed.or(self.confirmed);
+                self.wait(&look);
                 for (kind, verdict) in [(Kind::Files, look.files), (Kind::Materials, look.materials)] {
-                    if let Some(verdict) = verdict {
-                        self.settle(kind, verdict, is_requested, (server, notify));
+                    match verdict {
+                        Some(Verdict::Serve(candidate, pending)) => {
+                            self.serve(kind, (*candidate, pending), is_requested, (server, notify));
+                        }
+                        Some(Verdict::Stays(pending)) => self.said[kind as usize].pends(pending),
+                        Some(Verdict::NotKept(error)) => self.said[kind as usize].failed(&error.to_string()),
+                        None => {}
                     }
                 }
             }
@@ -242,35 +252,30 @@ impl Reloads {
         }));
     }
 
-    fn settle(&mut self, kind: Kind, verdict: Verdict, requested: bool, outside: (&mut Server, &mut Notify)) {
-        let waited = self.quiet[kind as usize].take();
-        let said = &mut self.said[kind as usize];
-        match verdict {
-            Verdict::Serve(candidate) => self.serve(kind, *candidate, requested, outside),
-            Verdict::Refused(refusal) => said.refused(&refusal),
-            Verdict::NotKept(error) => said.failed(&error.to_string()),
-            Verdict::Held(findings, texts) => said.held(&findings, texts),
-            Verdict::Waits(findings, digest) => {
-                said.nothing();
-                self.wait(kind, &findings, digest, waited);
-            }
+    /// Waits for what waits to stay as it is.
+    fn wait(&mut self, look: &Look) {
+        if look.files.is_none() && look.materials.is_none() {
+            return;
         }
-    }
-
-    /// Waits for this content to stay as it is. A further change starts anew.
-    fn wait(&mut self, kind: Kind, findings: &Findings, digest: [u8; 32], waited: Option<Quiet>) {
-        if waited.is_none() {
-            let loosens = findings.on_one_line();
+        let (mut waits, mut loosens) = (Waits::new(), Vec::new());
+        for verdict in [&look.files, &look.materials].into_iter().flatten() {
+            let (Verdict::Serve(_, pending) | Verdict::Stays(pending)) = verdict else { continue };
+            waits.extend(pending.waits.clone());
+            loosens.push(pending.loosens.on_one_line());
+        }
+        let not_looked_at = look.files.is_none();
+        let is_new =
+            self.calm.wait(waits, Instant::now(), |waiting| not_looked_at && *waiting == Waiting::Texts(Kind::Files));
+        if is_new {
+            let loosens = loosens.join("; ");
             info!(loosens, "the reload waits until its files have been unchanged for {QUIET:?}");
         }
-        let quiet = waited.filter(|waited| waited.digest == digest);
-        self.quiet[kind as usize] = quiet.or(Some(Quiet { digest, until: Instant::now() + QUIET }));
     }
 
     fn serve(
         &mut self,
         kind: Kind,
-        candidate: Candidate,
+        (candidate, pending): (Candidate, Pending),
         requested: bool,
         (server, notify): (&mut Server, &mut Notify),
     ) {
@@ -288,10 +293,9 @@ impl Reloads {
         close(server.connections(), Connections::close_withdrawn);
         if kind == Kind::Files {
             self.confirmed = None;
-            self.quiet = [None, None];
-            self.said.iter_mut().for_each(Said::nothing);
+            self.said[Kind::Materials as usize].nothing();
         }
-        self.said[kind as usize].nothing();
+        self.said[kind as usize].pends(pending);
         self.served = served;
         if let Some(eyes) = &mut self.eyes {
             eyes.materials = materials;

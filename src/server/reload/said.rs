@@ -9,7 +9,7 @@ use tracing::{error, info};
 use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::config::diff::Findings;
 use crate::server::BindError;
-use crate::server::reload::look::{Kind, Refusal};
+use crate::server::reload::look::{Kind, Pending, Refusal};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
@@ -17,52 +17,72 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Somebody may have overlooked that a change is held.
 const REMIND_EVERY: Duration = Duration::from_secs(3600);
 
-/// What was said of the last attempt.
+/// What was said of the last attempt: what is refused of it, and what is held.
 pub(super) struct Said {
     kind: Kind,
-    state: State,
+    refused: Refused,
+    held: Option<Held>,
 }
 
-enum State {
+enum Refused {
     /// It is served, or waited for.
     Nothing,
     /// It is refused until something changes, for the reason that was logged; of files with this content.
-    Refused { said: String, of: [u8; 32] },
+    Now { said: String, of: [u8; 32] },
     /// It is refused, and may be served though no file changes.
     Retried {
         since: Instant,
         /// The error that was logged.
         reported: Option<String>,
     },
-    /// A protection would be gone.
-    Held { findings: String, texts: [u8; 32], remind_at: Instant },
+}
+
+/// A protection would be gone.
+struct Held {
+    findings: String,
+    texts: [u8; 32],
+    remind_at: Instant,
 }
 
 impl Said {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, state: State::Nothing }
+        Self { kind, refused: Refused::Nothing, held: None }
     }
 
     /// There is nothing to say any more.
     pub(super) fn nothing(&mut self) {
-        self.state = State::Nothing;
+        (self.refused, self.held) = (Refused::Nothing, None);
+    }
+
+    /// Says what is not served of an attempt, if it has not been said.
+    pub(super) fn pends(&mut self, pending: Pending) {
+        match pending.refusal {
+            Some(refusal) => self.refused(&refusal),
+            None => self.refused = Refused::Nothing,
+        }
+        match pending.held {
+            Some((findings, texts)) => self.held(&findings, texts),
+            None => self.held = None,
+        }
     }
 
     /// What to add to the state of the process, for people.
     pub(super) fn status(&self) -> Option<&'static str> {
-        match self.state {
-            State::Nothing => None,
-            State::Refused { .. } | State::Retried { .. } => Some("; the last reload was refused, the log says why"),
-            State::Held { .. } => Some("; a reload is held because a protection would go, the log says which"),
+        match (&self.refused, &self.held) {
+            (Refused::Nothing, None) => None,
+            (Refused::Nothing, Some(_)) => Some("; a reload is held because a protection would go, the log says which"),
+            (Refused::Now { .. } | Refused::Retried { .. }, _) => {
+                Some("; the last reload was refused, the log says why")
+            }
         }
     }
 
     /// Whether the attempt is worth another one though nothing has changed.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self.state, State::Retried { .. })
+        matches!(self.refused, Refused::Retried { .. })
     }
 
-    pub(super) fn refused(&mut self, refusal: &Refusal) {
+    fn refused(&mut self, refusal: &Refusal) {
         let refusing: Vec<Diagnostic> =
             refusal.diagnostics.iter().filter(|found| found.severity >= Severity::Premature).cloned().collect();
         let text = Excerpt::of(&refusing).on_one_line();
@@ -73,10 +93,13 @@ impl Said {
             return self.later(&text, false);
         }
         let of = refusal.digest;
-        if !matches!(&self.state, State::Refused { said, of: before } if *said == text && *before == of) {
-            refuse(&text);
+        if !matches!(&self.refused, Refused::Now { said, of: before } if *said == text && *before == of) {
+            match refusal.is_partial {
+                true => error!(diagnostics = text, "reloaded in part; of the rest what runs goes on"),
+                false => refuse(&text),
+            }
         }
-        self.state = State::Refused { said: text, of };
+        self.refused = Refused::Now { said: text, of };
     }
 
     /// The reason may pass by itself. It is reported once, however often it is tried.
@@ -88,10 +111,10 @@ impl Said {
     pub(super) fn not_bound(&mut self, errors: Vec<BindError>) {
         let in_short = |errors: &[BindError]| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let text = in_short(&errors);
-        if matches!(&self.state, State::Retried { reported: Some(said), .. } if *said == text) {
+        if matches!(&self.refused, Refused::Retried { reported: Some(said), .. } if *said == text) {
             return;
         }
-        self.state = State::Retried { since: Instant::now(), reported: Some(text) };
+        self.refused = Refused::Retried { since: Instant::now(), reported: Some(text) };
         drop(spawn_blocking(move || {
             let errors: Vec<BindError> = errors.into_iter().map(BindError::explained).collect();
             refuse(&in_short(&errors));
@@ -103,9 +126,9 @@ impl Said {
             if !at_once {
                 info!(reason = text, "not reloaded yet, the configuration that runs goes on");
             }
-            self.state = State::Retried { since: Instant::now(), reported: None };
+            self.refused = Refused::Retried { since: Instant::now(), reported: None };
         }
-        let State::Retried { since, reported } = &mut self.state else { return };
+        let Refused::Retried { since, reported } = &mut self.refused else { return };
         let is_news = reported.as_deref() != Some(text);
         if is_news && (at_once || since.elapsed() >= GRACE) {
             *reported = Some(text.to_owned());
@@ -114,33 +137,29 @@ impl Said {
     }
 
     /// `texts` are those of the configuration in short.
-    pub(super) fn held(&mut self, findings: &Findings, texts: [u8; 32]) {
+    fn held(&mut self, findings: &Findings, texts: [u8; 32]) {
         let findings = findings.on_one_line();
-        if matches!(&self.state, State::Held { findings: said, texts: of, .. } if *said == findings && *of == texts) {
-            return;
+        if !self.held.as_ref().is_some_and(|held| held.findings == findings && held.texts == texts) {
+            self.held = Some(Held { findings, texts, remind_at: Instant::now() + REMIND_EVERY });
+            self.hold();
         }
-        self.state = State::Held { findings, texts, remind_at: Instant::now() + REMIND_EVERY };
-        self.hold();
     }
 
     /// When what is held is to be said again.
     pub(super) fn remind_at(&self) -> Option<Instant> {
-        match self.state {
-            State::Held { remind_at, .. } => Some(remind_at),
-            _ => None,
-        }
+        self.held.as_ref().map(|held| held.remind_at)
     }
 
     /// Says it again.
     pub(super) fn remind(&mut self) {
-        if let State::Held { remind_at, .. } = &mut self.state {
-            *remind_at = Instant::now() + REMIND_EVERY;
+        if let Some(held) = &mut self.held {
+            held.remind_at = Instant::now() + REMIND_EVERY;
         }
         self.hold();
     }
 
     fn hold(&self) {
-        let State::Held { findings, .. } = &self.state else { return };
+        let Some(Held { findings, .. }) = &self.held else { return };
         let help = match self.kind {
             Kind::Files => {
                 let pid = std::process::id();

@@ -192,8 +192,21 @@ impl Crl {
         id.is_some() && self.0.contents.key_id.as_deref() == id
     }
 
+    /// Whether `other` of the same issuer was issued later.
+    #[must_use]
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        self.age() < other.age()
+    }
+
+    /// Whether every certificate that is on it is on one of `others`.
+    #[must_use]
+    pub fn is_within(&self, others: &[&Self]) -> bool {
+        self.serials().all(|serial| others.iter().any(|other| other.lists(serial)))
+    }
+
     /// Whether both are by one issuer, and by one key of it where both say which.
-    pub(super) fn has_same_issuer(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn has_same_issuer(&self, other: &Self) -> bool {
         let keys = (&self.0.contents.key_id, &other.0.contents.key_id);
         let is_same_key =
             matches!(keys, (Some(one), Some(other)) if one == other) || keys.0.is_none() || keys.1.is_none();

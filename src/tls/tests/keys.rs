@@ -149,7 +149,7 @@ fn whoever_is_pinned_comes_in_and_vouches_for_nobody() {
     let pinned = |certificates: &[&Issued], dates| {
         let mut pins = Pins::new(dates);
         for certificate in certificates {
-            assert_eq!(pins.add_certificates(certificate.certificate.as_bytes()), Ok(1));
+            pins.add_certificates(&Pin::parse_bundle(certificate.certificate.as_bytes()).unwrap());
         }
         ClientAuth::Pinned(pins, crate::authz::Policy::default())
     };
@@ -175,7 +175,7 @@ async fn a_pin_is_worth_nothing_without_its_key() {
     let own = authority("own");
     let [right, wrong] = ["web", "other"].map(|name| own.client(name, Validity::days(1)).unwrap());
     let mut pins = Pins::new(Dates::Verify);
-    pins.add_certificates(right.certificate.as_bytes()).unwrap();
+    pins.add_certificates(&Pin::parse_bundle(right.certificate.as_bytes()).unwrap());
     let terms = || ClientAuth::Pinned(pins.clone(), crate::authz::Policy::default());
     let pinned = acceptor(&server_certificate(&own), terms());
     let stolen = Issued { certificate: right.certificate.clone(), key: wrong.key };

@@ -1,0 +1,94 @@
+//! What waits until nobody writes any more: each file by itself, so that none waits for another one that changes all the
+//! time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::material::Item;
+use crate::server::reload::look::Kind;
+
+/// For this long no file may change before what it allows is allowed: a copy that is still being written is longer by then.
+pub(super) const QUIET: Duration = Duration::from_secs(2);
+
+/// Something that waits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Waiting {
+    /// What the texts of the configuration allow, and the files that they name and that nothing has been made of so far.
+    Texts(Kind),
+    /// A material that runs.
+    Item(Item),
+}
+
+/// What waits, and its content in short.
+pub(super) type Waits = BTreeMap<Waiting, [u8; 32]>;
+
+/// Since when what waits has been as it is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Calm(BTreeMap<Waiting, Quiet>);
+
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    digest: [u8; 32],
+    /// When it has stayed so for long enough.
+    until: Instant,
+}
+
+impl Calm {
+    /// Whether it has been as it is for long enough.
+    pub(super) fn is_quiet(&self, waiting: &Waiting, digest: [u8; 32], now: Instant) -> bool {
+        self.0.get(waiting).is_some_and(|quiet| quiet.digest == digest && quiet.until <= now)
+    }
+
+    /// When the next one will have been, of those that had not been at this time.
+    pub(super) fn next(&self, after: Instant) -> Option<Instant> {
+        self.0.values().map(|quiet| quiet.until).filter(|until| *until > after).min()
+    }
+
+    /// Whether one has come to be quiet between these times.
+    pub(super) fn has_come(&self, after: Instant, now: Instant) -> bool {
+        self.next(after).is_some_and(|until| until <= now)
+    }
+
+    /// These wait, and those of before that are not `kept` do not any more. One with another content starts anew. Whether
+    /// one of them has not waited before.
+    pub(super) fn wait(&mut self, waits: Waits, now: Instant, kept: impl Fn(&Waiting) -> bool) -> bool {
+        let before = std::mem::take(&mut self.0);
+        let is_new = waits.keys().any(|waiting| !before.contains_key(waiting));
+        let quiet = |(waiting, digest): (Waiting, [u8; 32])| {
+            let known = before.get(&waiting).copied().filter(|known| known.digest == digest);
+            (waiting, known.unwrap_or(Quiet { digest, until: now + QUIET }))
+        };
+        self.0 = waits.into_iter().map(quiet).collect();
+        for (waiting, known) in before.iter().filter(|(waiting, _)| kept(waiting)) {
+            self.0.entry(waiting.clone()).or_insert(*known);
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_one_waits_for_itself_alone() {
+        let file = |name: &str| Waiting::Item(Item::File(name.into()));
+        let (mut calm, start) = (Calm::default(), Instant::now());
+        assert!(
+            calm.wait(Waits::from([(file("a"), [0; 32]), (Waiting::Texts(Kind::Files), [0; 32])]), start, |_| false)
+        );
+        // Another one changes each second.
+        for second in 1..=2 {
+            let now = start + Duration::from_secs(second);
+            let waits = Waits::from([(file("a"), [second as u8; 32]), (Waiting::Texts(Kind::Files), [0; 32])]);
+            assert!(!calm.wait(waits, now, |_| false));
+            assert_eq!(calm.is_quiet(&Waiting::Texts(Kind::Files), [0; 32], now), second == 2);
+            assert!(!calm.is_quiet(&file("a"), [second as u8; 32], now));
+        }
+        let now = start + Duration::from_secs(2);
+        assert_eq!(calm.next(now), Some(now + QUIET), "what is quiet is not waited for again");
+        assert!(calm.has_come(start, now) && !calm.has_come(now, now));
+    }
+}

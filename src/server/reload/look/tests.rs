@@ -1,0 +1,254 @@
+//! Looks at files, without a process.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::tls::pki::{Authority, Issued, Key, KeyKind, PublicKey, Purpose, RevocationList, Subject, Validity};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+const CONFIG: &str = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[certificates.site]\ncert_file = \"site.pem\"\n\
+    key_file = \"site-key.pem\"\n[tls.default]\nclient_auth.ca_files = [\"clients.pem\"]\n\
+    client_auth.crl_files = [\"clients.crl\"]\n[routes.app]\nsni = \"app.example\"\naction = \"terminate\"\n\
+    upstream = \"127.0.0.1:1\"\n";
+
+fn write(dir: &Path, name: &str, issued: &Issued) {
+    fs::write(dir.join(format!("{name}.pem")), &issued.certificate).unwrap();
+    fs::write(dir.join(format!("{name}-key.pem")), &issued.key).unwrap();
+}
+
+/// What runs, and the next look at its files, a year before the time.
+fn a_year_ago(path: &Path) -> (Order, Eyes) {
+    let mut loaded = config::load(path);
+    let texts = loaded.files.take_texts();
+    let materials = Arc::new(loaded.files.take_materials());
+    let standing = Standing::of(loaded.config.as_ref().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)));
+    let order = Order {
+        path: path.to_owned(),
+        served: Served { standing: Arc::new(standing), texts: Arc::new(texts), materials },
+        before: Inheritance::default(),
+        requested: false,
+        must_load: false,
+        only_materials: false,
+        confirmed: None,
+        renew: false,
+        calm: Calm::default(),
+        now: Instant::now(),
+        clock: SystemTime::now() - 365 * DAY,
+    };
+    let eyes = Eyes { materials: loaded.files.beside_texts(), last: loaded.files, ..Eyes::default() };
+    (order, eyes)
+}
+
+/// What serves afterwards, or what it is refused for.
+fn look(order: Order, mut eyes: Eyes) -> Result<Box<Candidate>, String> {
+    match order.look(&mut eyes).files {
+        Some(Verdict::Serve(candidate, _)) => Ok(candidate),
+        Some(Verdict::Stays(Pending { refusal: Some(refusal), .. })) => Err(format!("{:?}", refusal.diagnostics)),
+        _ => Err("neither".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn while_the_clock_is_behind_a_revocation_acts_and_a_certificate_of_the_future_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, validity) = (dir.path(), Validity::days(20));
+    let [servers, clients] = ["servers", "clients"].map(|name| Authority::new(name, validity).unwrap());
+    let issue = || servers.server(&["app.example"], validity).unwrap();
+    write(dir, "site", &issue());
+    fs::write(dir.join("clients.pem"), clients.certificate()).unwrap();
+    let member = clients.client("member", validity).unwrap();
+    let mut list = RevocationList::default();
+    let mut publish = |revoked: Option<&Issued>| {
+        if let Some(revoked) = revoked {
+            list.revoke(&clients.serial_of(revoked.certificate.as_bytes()).unwrap(), None);
+        }
+        fs::write(dir.join("clients.crl"), list.sign(&clients, validity).unwrap()).unwrap();
+    };
+    publish(None);
+    let path = dir.join("snigate.toml");
+    fs::write(&path, CONFIG).unwrap();
+
+    let (order, eyes) = a_year_ago(&path);
+    publish(Some(&member));
+    let candidate = look(order, eyes).unwrap_or_else(|refused| panic!("{refused}"));
+    let is_urgent =
+        |found: &Diagnostic| found.severity == Severity::Stale && found.message.contains("not valid before");
+    assert!(candidate.diagnostics.iter().any(is_urgent), "{:?}", candidate.diagnostics);
+
+    // Of two of one key in the file it takes another one when neither has begun.
+    let key = Key::generate(KeyKind::P256).unwrap();
+    let public = PublicKey::of(&key).unwrap();
+    let next = Validity { not_before: SystemTime::now() + DAY, not_after: SystemTime::now() + 40 * DAY };
+    let subject = Subject::server(&["app.example"]).unwrap();
+    let both = [validity, next].map(|when| servers.issue(&subject, Purpose::Server, when, &public).unwrap());
+    write(dir, "site", &Issued { certificate: both.concat(), key: key.pem().to_string() });
+    let (order, eyes) = a_year_ago(&path);
+    publish(Some(&clients.client("other", validity).unwrap()));
+    look(order, eyes).unwrap_or_else(|refused| panic!("{refused}"));
+
+    let (order, eyes) = a_year_ago(&path);
+    write(dir, "site", &issue());
+    let refused = look(order, eyes).err().expect("another certificate of the same table");
+    assert!(refused.contains("no other certificate of routes.app covers"), "{refused}");
+}
+
+#[tokio::test]
+async fn somebody_who_asks_confirms_what_the_files_say_at_that_time_and_nothing_that_goes_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, validity) = (dir.path(), Validity::days(20));
+    let [servers, clients] = ["servers", "clients"].map(|name| Authority::new(name, validity).unwrap());
+    let site = servers.server(&["app.example"], validity).unwrap();
+    write(dir, "site", &site);
+    fs::write(dir.join("clients.pem"), clients.certificate()).unwrap();
+    fs::write(dir.join("clients.crl"), RevocationList::default().sign(&clients, validity).unwrap()).unwrap();
+    let path = dir.join("snigate.toml");
+    fs::write(&path, CONFIG).unwrap();
+    let now = |(order, eyes): (Order, Eyes)| (Order { clock: SystemTime::now(), ..order }, eyes);
+    let without = CONFIG.replace("client_auth.crl_files = [\"clients.crl\"]\n", "");
+    // Nothing of it runs that could go on, so all of it is refused.
+    let more = "[certificates.more]\ncert_file = \"more.pem\"\n";
+    let is_refused = |look: &Look| matches!(&look.files, Some(Verdict::Stays(pending)) if pending.refusal.is_some());
+    for (what, then, is_held) in [("the list goes later", CONFIG, true), ("it had gone", &*without, false)] {
+        fs::write(&path, CONFIG).unwrap();
+        let (order, mut eyes) = now(a_year_ago(&path));
+        fs::write(&path, then.to_owned() + more).unwrap();
+        let asked = Order { requested: true, served: order.served.clone(), path: path.clone(), ..order };
+        let look = asked.look(&mut eyes);
+        assert!(is_refused(&look), "{what}");
+        let order = Order { requested: false, confirmed: look.confirmed, must_load: true, ..asked };
+        if !is_held {
+            assert!(is_refused(&order.look(&mut eyes)), "{what}: as it was");
+        }
+        fs::write(&path, &without).unwrap();
+        let look = order.look(&mut eyes);
+        assert!(matches!(&look.files, Some(Verdict::Stays(pending)) if pending.held.is_some()), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_stands_back_does_not_serve_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let (dir, validity) = (dir.path(), Validity::days(20));
+    let servers = Authority::new("servers", validity).unwrap();
+    write(dir, "site", &servers.server(&["app.example"], validity).unwrap());
+    let later = Validity { not_before: SystemTime::now() + DAY, ..validity };
+    write(dir, "next", &servers.server(&["app.example"], later).unwrap());
+    let frame = |table: &str| {
+        format!(
+            "[listeners.edge]\nbind = \"127.0.0.1:0\"\n{table}[certificates.next]\ncert_file = \"next.pem\"\n\
+             key_file = \"next-key.pem\"\n[routes.app]\nsni = \"app.example\"\naction = \"terminate\"\n\
+             upstream = \"127.0.0.1:1\"\n"
+        )
+    };
+    let path = dir.join("snigate.toml");
+    let both = frame("[certificates.site]\ncert_file = \"site.pem\"\nkey_file = \"site-key.pem\"\n");
+    fs::write(&path, both).unwrap();
+    let (order, eyes) = a_year_ago(&path);
+    fs::write(&path, frame("")).unwrap();
+    let refused = look(Order { clock: SystemTime::now(), ..order }, eyes).err().expect("nothing would serve");
+    assert!(refused.contains("no other certificate of routes.app covers"), "{refused}");
+}
+
+/// A site in a directory, the next look at its files, and the authority of its clients.
+fn site(dir: &Path) -> (Order, Eyes, Authority) {
+    let validity = Validity::days(20);
+    let [servers, clients] = ["servers", "clients"].map(|name| Authority::new(name, validity).unwrap());
+    write(dir, "site", &servers.server(&["app.example"], validity).unwrap());
+    fs::write(dir.join("clients.pem"), clients.certificate()).unwrap();
+    fs::write(dir.join("clients.crl"), RevocationList::default().sign(&clients, validity).unwrap()).unwrap();
+    fs::write(dir.join("snigate.toml"), CONFIG).unwrap();
+    let (order, eyes) = a_year_ago(&dir.join("snigate.toml"));
+    (Order { clock: SystemTime::now(), ..order }, eyes, clients)
+}
+
+fn lists(candidate: &Candidate) -> Vec<usize> {
+    candidate.served.materials.lists.values().flat_map(|file| &file.lists).map(crate::tls::Crl::revoked).collect()
+}
+
+#[tokio::test]
+async fn a_broken_certificate_goes_on_as_it_runs_and_a_revocation_beside_it_acts() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (order, mut eyes, clients) = site(dir);
+    fs::write(dir.join("site-key.pem"), "half").unwrap();
+    let Some(Verdict::Stays(pending)) = order.look(&mut eyes).files else { panic!("nothing else is new") };
+    assert!(pending.refusal.is_some_and(|refusal| format!("{:?}", refusal.diagnostics).contains("site-key.pem")));
+
+    let mut list = RevocationList::default();
+    let member = clients.client("member", Validity::days(20)).unwrap();
+    list.revoke(&clients.serial_of(member.certificate.as_bytes()).unwrap(), None);
+    fs::write(dir.join("clients.crl"), list.sign(&clients, Validity::days(20)).unwrap()).unwrap();
+    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else { panic!("a revocation is new") };
+    assert_eq!(lists(&candidate), [1]);
+    assert!(pending.refusal.is_some_and(|refusal| refusal.is_partial), "it is still said");
+    let running = &order.served.materials.certificates["site"].certificate;
+    assert!(Arc::ptr_eq(&candidate.served.materials.certificates["site"].certificate, running), "what runs goes on");
+}
+
+#[tokio::test]
+async fn a_list_that_is_lost_or_broken_goes_on_as_it_runs_and_a_denial_beside_it_acts() {
+    let denies = CONFIG.replace("[routes.app]", "client_auth.deny.cn = [\"member\"]\n[routes.app]");
+    for lost in [None, Some("garbage")] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let (order, mut eyes, _) = site(dir);
+        match lost {
+            None => fs::remove_file(dir.join("clients.crl")).unwrap(),
+            Some(text) => fs::write(dir.join("clients.crl"), text).unwrap(),
+        }
+        fs::write(dir.join("snigate.toml"), &denies).unwrap();
+        let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else { panic!("{lost:?}") };
+        assert_eq!(lists(&candidate), [0], "{lost:?}: the list that runs");
+        assert!(!candidate.config.tls["default"].policy.deny.entries().is_empty(), "{lost:?}");
+        assert!(pending.refusal.is_some_and(|refusal| refusal.is_partial), "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_list_is_held_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (order, mut eyes, clients) = site(dir);
+    let older = Validity { not_before: SystemTime::now() - DAY, ..Validity::days(20) };
+    fs::write(dir.join("clients.crl"), RevocationList::default().sign(&clients, older).unwrap()).unwrap();
+    let denies = CONFIG.replace("[routes.app]", "client_auth.deny.cn = [\"member\"]\n[routes.app]");
+    fs::write(dir.join("snigate.toml"), &denies).unwrap();
+    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else { panic!("a denial is new") };
+    let running = order.served.materials.lists.values().next().unwrap();
+    let served = candidate.served.materials.lists.values().next().unwrap();
+    assert_eq!(served.lists[0], running.lists[0], "the newer one counts");
+    assert!(pending.held.is_some_and(|(held, _)| held.on_one_line().contains("replaced by an older one")));
+}
+
+#[tokio::test]
+async fn a_bundle_that_may_be_half_a_copy_waits_and_a_denial_beside_it_acts() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (_, _, clients) = site(dir);
+    let second = Authority::new("second", Validity::days(20)).unwrap();
+    fs::write(dir.join("clients.pem"), format!("{}{}", clients.certificate(), second.certificate())).unwrap();
+    let (order, mut eyes) = a_year_ago(&dir.join("snigate.toml"));
+    let order = Order { clock: SystemTime::now(), ..order };
+    fs::write(dir.join("clients.pem"), clients.certificate()).unwrap();
+    let denies = CONFIG.replace("[routes.app]", "client_auth.deny.cn = [\"member\"]\n[routes.app]");
+    fs::write(dir.join("snigate.toml"), &denies).unwrap();
+    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else { panic!("a denial is new") };
+    assert_eq!(candidate.served.materials.authorities.values().map(Vec::len).collect::<Vec<_>>(), [2], "it waits");
+    let mut calm = Calm::default();
+    calm.wait(pending.waits, order.now, |_| false);
+    let now = order.now + Duration::from_secs(2);
+    let order = Order { calm, now, must_load: true, served: candidate.served, ..order };
+    eyes.materials = candidate.materials;
+    let Some(Verdict::Serve(candidate, _)) = order.look(&mut eyes).files else { panic!("nobody writes any more") };
+    assert_eq!(candidate.served.materials.authorities.values().map(Vec::len).collect::<Vec<_>>(), [1]);
+
+    // One that loses another than its last ones is no copy.
+    fs::write(dir.join("clients.pem"), format!("{}{}", clients.certificate(), second.certificate())).unwrap();
+    let (order, mut eyes) = a_year_ago(&dir.join("snigate.toml"));
+    let order = Order { clock: SystemTime::now(), ..order };
+    fs::write(dir.join("clients.pem"), second.certificate()).unwrap();
+    assert!(matches!(order.look(&mut eyes).files, Some(Verdict::Serve(..))), "a CA that is taken away");
+}
