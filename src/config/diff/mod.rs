@@ -130,6 +130,11 @@ pub fn compare(old: &Standing, new: &Standing) -> Change {
         if befores.is_empty() {
             comparison.change.loosened.add(None, format!("listeners.{name} is new"));
         }
+        let binds = || befores.iter().flat_map(|before| &before.bind);
+        let is_wider = |bind: &&Bind| !binds().any(|old| old.addr == bind.addr || old.addr.includes(&bind.addr));
+        for bind in listener.bind.iter().filter(|_| !befores.is_empty()).filter(is_wider) {
+            comparison.change.loosened.add(None, format!("listeners.{name} would listen on {}", bind.addr));
+        }
         for before in befores {
             comparison.listener(name, before, listener);
             // Listeners that have all routes share one table.
@@ -186,8 +191,11 @@ impl<'a> Comparison<'a> {
         } else if let Some(sender) = added.first() {
             loosened.add(None, format!("listeners.{name}: proxy_protocol.from would take {sender}"));
         }
+        for limit in gone_limits(&old.limits, &new.limits) {
+            vanished.add(None, format!("listeners.{name}: {limit} would go"));
+        }
         for limit in wider_limits(&old.limits, &new.limits) {
-            loosened.add(None, format!("listeners.{name}: {limit} would be raised or go"));
+            loosened.add(None, format!("listeners.{name}: {limit} would be raised"));
         }
         let is_open = |bind: &&Bind| matches!(bind.addr, ListenAddr::Unix(_));
         for bind in new.bind.iter().filter(is_open) {
@@ -452,7 +460,18 @@ fn probe(listed: Listed<'_>, old: &Table<usize>, new: &Table<usize>) -> Option<O
     }
 }
 
-/// The limits of a listener that take more than before.
+/// The limits of a listener that would not be there any more. The others always have a value.
+fn gone_limits(old: &Limits, new: &Limits) -> Vec<&'static str> {
+    let gone = [
+        (old.max_connections.is_some() && new.max_connections.is_none(), "max_connections"),
+        (old.pending_per_source.is_some() && new.pending_per_source.is_none(), "pending_per_source"),
+        (old.rate_per_source.is_some() && new.rate_per_source.is_none(), "rate_per_source"),
+        (old.connections_per_source.is_some() && new.connections_per_source.is_none(), "connections_per_source"),
+    ];
+    gone.into_iter().filter(|(is_gone, _)| *is_gone).map(|(_, key)| key).collect()
+}
+
+/// The limits of a listener that take more than before, where there are any.
 fn wider_limits(old: &Limits, new: &Limits) -> Vec<&'static str> {
     // A limit that is added here has to be compared below.
     let Limits {
@@ -464,21 +483,20 @@ fn wider_limits(old: &Limits, new: &Limits) -> Vec<&'static str> {
         max_pending_bytes,
         max_handshakes,
     } = new;
-    let most = |limit: Option<u32>| limit.unwrap_or(u32::MAX);
+    let is_raised = |old: Option<u32>, new: Option<u32>| old.zip(new).is_some_and(|(old, new)| new > old);
     let rate_is_wider = match (old.rate_per_source, rate_per_source) {
-        (None, _) => false,
-        (Some(_), None) => true,
+        (None, _) | (_, None) => false,
         (Some(old), Some(new)) => {
             let per_second = |rate: crate::proxy::Rate| f64::from(rate.connections) / rate.per.as_secs_f64();
             per_second(*new) > per_second(old) || new.burst > old.burst
         }
     };
     let wider = [
-        (most(*max_connections) > most(old.max_connections), "max_connections"),
+        (is_raised(old.max_connections, *max_connections), "max_connections"),
         (*max_pending > old.max_pending, "max_pending"),
-        (most(*pending_per_source) > most(old.pending_per_source), "pending_per_source"),
+        (is_raised(old.pending_per_source, *pending_per_source), "pending_per_source"),
         (rate_is_wider, "rate_per_source"),
-        (most(*connections_per_source) > most(old.connections_per_source), "connections_per_source"),
+        (is_raised(old.connections_per_source, *connections_per_source), "connections_per_source"),
         (*max_pending_bytes > old.max_pending_bytes, "max_pending_bytes"),
         (*max_handshakes > old.max_handshakes, "max_handshakes"),
     ];

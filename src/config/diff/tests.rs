@@ -247,7 +247,12 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
             "11.0.0.1",
         ),
         (edge("max_connections = 5"), edge("max_connections = 6"), Fate::Waits, "max_connections"),
-        (edge("max_connections = 5"), edge(""), Fate::Waits, "max_connections"),
+        (edge("max_connections = 5"), edge(""), Fate::Held, "max_connections would go"),
+        (edge("connections_per_source = 5"), edge(""), Fate::Held, "connections_per_source would go"),
+        (edge("pending_per_source = 5"), edge(""), Fate::Held, "pending_per_source would go"),
+        (edge("rate_per_source = { connections = 5 }"), edge(""), Fate::Held, "rate_per_source would go"),
+        (edge(""), edge("").replace("127.0.0.1:443", "0.0.0.0:443"), Fate::Waits, "would listen on 0.0.0.0:443"),
+        (edge("").replace("127.0.0.1:443", "0.0.0.0:443"), edge(""), Fate::Served, ""),
         (edge("max_connections = 5"), edge("max_connections = 4"), Fate::Served, ""),
         (edge("pending_per_source = 5"), edge("pending_per_source = 6"), Fate::Waits, "pending_per_source"),
         (
