@@ -190,37 +190,46 @@ impl Order {
         let mut loaded = self.load(kind, Keep::new());
         let digest = loaded.files.digest();
         let is_confirmed = kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
-        let mut pending = Pending::default();
+        let (mut pending, mut may_loosen) = (Pending::default(), is_confirmed);
         if !is_confirmed && let Some(config) = &loaded.config {
             let mut change = compare(&self.served.standing, &Standing::of(config));
             change.rephrase(|text| loaded.variables.hide(text));
-            let keep = self.kept(&loaded.files, &change);
-            if !keep.is_empty() {
-                let part = self.load(kind, keep.clone());
+            let weaker = self.weaker(&loaded.files, &change);
+            if !weaker.is_empty() {
+                pending.leave(&weaker, change, &loaded.files);
                 // Where they do not fit the rest, all of it is judged as a whole.
-                if part.config.is_some() {
-                    pending.leave(&keep, change, &loaded.files);
-                    loaded = part;
+                let without = self.load(kind, weaker.clone());
+                if let Some(config) = &without.config {
+                    // Nothing but these materials allows anything, each of which has waited for itself.
+                    may_loosen = compare(&self.served.standing, &Standing::of(config)).only_tightens();
+                    let keep = self.not_quiet(&weaker, &loaded.files);
+                    if keep == weaker {
+                        loaded = without;
+                    } else if !keep.is_empty() {
+                        loaded = self.load(kind, keep);
+                    }
                 }
             }
         }
         let texts = loaded.files.take_texts();
         let are_served = texts == *self.served.texts;
-        let verdict = self.weigh(kind, &mut loaded, (texts, served), is_confirmed, pending);
+        let verdict = self.weigh(kind, &mut loaded, (texts, served), (is_confirmed, may_loosen), pending);
         let _ = loaded.files.take_materials();
         Judged { verdict, files: loaded.files, digest, are_served }
     }
 
-    /// The materials that go on as they run, because what is there takes a protection away, or waits.
-    fn kept(&self, files: &Files, change: &Change) -> Keep {
-        let mut keep = files.materials.weaker(&self.served.materials);
-        keep.retain(|item, reason| match reason {
-            Reason::Withdrawn => !change.vanished.is_empty(),
-            Reason::Broken | Reason::Unsettled => {
-                !self.calm.is_quiet(&Waiting::Item(item.clone()), content(item, files), self.now)
-            }
-        });
-        keep
+    /// The materials of which what is there takes a protection away, or has to wait.
+    fn weaker(&self, files: &Files, change: &Change) -> Keep {
+        let mut weaker = files.materials.weaker(&self.served.materials);
+        weaker.retain(|_, reason| *reason != Reason::Withdrawn || !change.vanished.is_empty());
+        weaker
+    }
+
+    /// Those of `weaker` that have not been as they are for long enough, and those that no time makes right.
+    fn not_quiet(&self, weaker: &Keep, files: &Files) -> Keep {
+        let is_quiet = |item: &Item| self.calm.is_quiet(&Waiting::Item(item.clone()), content(item, files), self.now);
+        let waits = weaker.iter().filter(|(item, reason)| **reason != Reason::Unsettled || !is_quiet(item));
+        waits.map(|(item, reason)| (item.clone(), *reason)).collect()
     }
 
     fn weigh(
@@ -228,7 +237,7 @@ impl Order {
         kind: Kind,
         loaded: &mut Loaded,
         (texts, served): (Texts, &Files),
-        is_confirmed: bool,
+        (is_confirmed, may_loosen): (bool, bool),
         mut pending: Pending,
     ) -> Verdict {
         let (in_short, are_served) = (texts.digest(), texts == *self.served.texts);
@@ -244,7 +253,7 @@ impl Order {
         // Of texts that are served nothing but a material can allow something.
         let whole = if are_served { loaded.files.digest() } else { loaded.files.digest_beside(served) };
         let waiting = Waiting::Texts(kind);
-        let may_loosen = is_confirmed || self.calm.is_quiet(&waiting, whole, self.now);
+        let may_loosen = may_loosen || self.calm.is_quiet(&waiting, whole, self.now);
         if !is_confirmed && !change.vanished.is_empty() {
             pending.held = Some((change.vanished, in_short));
             return Verdict::Stays(pending);
