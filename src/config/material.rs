@@ -141,8 +141,8 @@ impl Materials {
     /// What these lists lack of `list`, which runs.
     fn lack(&self, list: &Crl, running: &Self) -> Option<Reason> {
         let signed_by = |materials: &Self| {
-            let named = materials.authorities.values().flatten();
-            named.cloned().any(|ca| list.speaks_for(std::slice::from_ref(&ca)).is_ok())
+            let mut named = materials.authorities.values().flatten();
+            named.any(|ca| list.speaks_for(std::slice::from_ref(ca)).is_ok())
         };
         let own: Vec<&Crl> = self.lists.values().flat_map(|file| &file.lists).collect();
         if own.contains(&list) {
