@@ -13,6 +13,7 @@ use x509_parser::x509::X509Version;
 use crate::tls::certificate::{subject_key_identifier, system_time};
 use crate::tls::dname::same_name;
 use crate::tls::identity::distinguished_name;
+use crate::tls::path::unknown_critical;
 use crate::tls::pem::{self, BundleError};
 use crate::tls::signed::{Signed, unsupported_key};
 
@@ -30,6 +31,10 @@ pub struct CaCertificate {
     path_len: Option<u32>,
     not_after: SystemTime,
     is_ca: bool,
+    /// Whether its extendedKeyUsage has clientAuth, and serverAuth; nothing where it has none.
+    purposes: Option<(bool, bool)>,
+    /// A critical extension that is not understood, by its identifier.
+    critical: Option<String>,
 }
 
 /// Something about an authority's certificate that its owner should know, although it is used as it is.
@@ -107,6 +112,16 @@ impl CaCertificate {
         self.path_len
     }
 
+    /// Whether it may vouch for clients, and for servers, where it says so.
+    pub(super) fn purposes(&self) -> Option<(bool, bool)> {
+        self.purposes
+    }
+
+    /// A critical extension that is not understood, by its identifier: nobody comes in by such an authority.
+    pub(super) fn critical(&self) -> Option<&str> {
+        self.critical.as_deref()
+    }
+
     /// The kind of its key, if no signature of such a key is ever verified: `an RSA key of 1024 bits`. Nobody comes in by
     /// such an authority.
     #[must_use]
@@ -155,6 +170,12 @@ impl CaCertificate {
             },
             not_after: system_time(certificate.validity().not_after),
             is_ca: is_ca(&certificate),
+            purposes: match certificate.extended_key_usage() {
+                Ok(found) => found.map(|usage| (usage.value.client_auth, usage.value.server_auth)),
+                // What cannot be read allows nothing.
+                Err(_) => Some((false, false)),
+            },
+            critical: unknown_critical(&certificate),
             der,
         })
     }
@@ -168,7 +189,7 @@ const NO_ANCHOR: &str =
 #[derive(Debug)]
 pub(super) struct Anchors {
     authorities: Vec<CaCertificate>,
-    /// Those of `authorities`, at the same places.
+    /// Those of `authorities`, each name and key once.
     roots: Vec<TrustAnchor<'static>>,
 }
 
@@ -176,15 +197,11 @@ impl Anchors {
     pub(super) fn new<'a>(authorities: impl IntoIterator<Item = &'a CaCertificate>) -> Self {
         let mut anchors = Self { authorities: Vec::new(), roots: Vec::new() };
         for authority in authorities {
-            let known = anchors.authorities.iter().position(|known| known.anchor == authority.anchor);
-            match known {
-                None => {
-                    anchors.authorities.push(authority.clone());
-                    anchors.roots.push(authority.anchor.clone());
-                }
-                // Of two certificates of one key and name the one that allows more counts, as if it stood alone.
-                Some(at) if wider(authority, &anchors.authorities[at]) => anchors.authorities[at] = authority.clone(),
-                Some(_) => {}
+            if !anchors.authorities.contains(authority) {
+                anchors.authorities.push(authority.clone());
+            }
+            if !anchors.roots.contains(&authority.anchor) {
+                anchors.roots.push(authority.anchor.clone());
             }
         }
         anchors
@@ -199,15 +216,10 @@ impl Anchors {
         &self.roots
     }
 
-    /// The authority of one of [`roots`](Self::roots).
-    pub(super) fn authority(&self, root: &TrustAnchor<'_>) -> Option<&CaCertificate> {
-        self.roots.iter().position(|own| own == root).map(|at| &self.authorities[at])
+    /// The certificates of one of [`roots`](Self::roots). What one of them allows counts, as if it stood alone.
+    pub(super) fn of_root<'a>(&'a self, root: &'a TrustAnchor<'_>) -> impl Iterator<Item = &'a CaCertificate> {
+        self.authorities.iter().filter(move |authority| authority.anchor == *root)
     }
-}
-
-/// Whether `one` has more authorities below it than `other` may have.
-fn wider(one: &CaCertificate, other: &CaCertificate) -> bool {
-    one.path_len.is_none_or(|own| other.path_len.is_some_and(|length| own > length))
 }
 
 /// RFC 5280 §4.2.1.9; versions before v3 have no way to say it, and are old roots.

@@ -16,25 +16,22 @@ use crate::tls::der::{self, Reader, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Defect {
     /// RFC 5280 §4.1.2.5: seconds are given, fractions and offsets are not.
-    #[error(
-        "has the date `{0}`, which is none (RFC 5280 §4.1.2.5: `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`), so that clients \
-         refuse it; issue it anew"
-    )]
+    #[error("{}, so that clients refuse it; issue it anew", self.fault())]
     Date(String),
     /// A date that stands in the calendar of some clients only.
-    #[error("has a date before 1970, so that clients that use rustls refuse it; issue it anew")]
+    #[error("{}, so that clients that use rustls refuse it; issue it anew", self.fault())]
     Before1970,
     /// RFC 5280 §4.1.2.2.
-    #[error("has a serial number that is none in DER ({0}), so that clients refuse it; issue it anew")]
+    #[error("{}, so that clients refuse it; issue it anew", self.fault())]
     Serial(String),
     /// RFC 5280 §4.1.2.2: positive, and of no more than 20 bytes.
-    #[error("has a serial number that is {0}, so that some clients refuse it; issue it anew")]
+    #[error("{}, so that some clients refuse it; issue it anew", self.fault())]
     OddSerial(&'static str),
     /// Text that is not in the encoding that it says.
-    #[error("has a name that is not in the encoding that it claims, so that clients refuse it; issue it anew")]
+    #[error("{}, so that clients refuse it; issue it anew", self.fault())]
     Name,
     /// RFC 5280 §4.2: no extension stands twice.
-    #[error("has the extension {name} twice, so that {}clients refuse it; issue it with one", if *.all { "" } else { "some " })]
+    #[error("{}, so that {}clients refuse it; issue it with one", self.fault(), if *.all { "" } else { "some " })]
     Twice {
         /// Which one.
         name: String,
@@ -42,14 +39,15 @@ pub enum Defect {
         all: bool,
     },
     /// The value of an extension is not what it has to be.
-    #[error("has the extension {0}, which cannot be read, so that clients refuse it; issue it anew")]
+    #[error("{}, so that clients refuse it; issue it anew", self.fault())]
     Extension(String),
     /// RFC 5280 §4.2.1.3: one of the bits is set.
-    #[error("has a key usage that allows nothing, so that clients refuse it; issue it with digitalSignature")]
+    #[error("{}, so that clients refuse it; issue it with digitalSignature", self.fault())]
     NoUsage,
     /// RFC 5280 §4.2: whoever does not know a critical extension refuses the certificate.
     #[error(
-        "has the critical extension {name}, which {} do not understand and refuse; issue it without that, or not critical",
+        "{}, which {} do not understand and refuse; issue it without that, or not critical",
+        self.fault(),
         clients(*.all)
     )]
     Critical {
@@ -60,12 +58,13 @@ pub enum Defect {
     },
     /// RFC 6962 §3.1.
     #[error(
-        "is a precertificate, made for the logs of Certificate Transparency, and clients refuse it; use the certificate that \
-         the CA has issued after it"
+        "{}, made for the logs of Certificate Transparency, and clients refuse it; use the certificate that the CA has issued \
+         after it",
+        self.fault()
     )]
     Precertificate,
     /// RFC 5480 §2.2 allows it.
-    #[error("has its EC key in the compressed form, which clients in Go refuse; issue it with the uncompressed one")]
+    #[error("{}, which clients in Go refuse; issue it with the uncompressed one", self.fault())]
     Compressed,
 }
 
@@ -74,6 +73,25 @@ fn clients(all: bool) -> &'static str {
 }
 
 impl Defect {
+    /// What is wrong, without what comes of it: `has the extension keyUsage twice`.
+    pub(super) fn fault(&self) -> String {
+        match self {
+            Self::Date(date) => format!(
+                "has the date `{date}`, which is none (RFC 5280 §4.1.2.5: `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`)"
+            ),
+            Self::Before1970 => "has a date before 1970".to_owned(),
+            Self::Serial(digits) => format!("has a serial number that is none in DER ({digits})"),
+            Self::OddSerial(how) => format!("has a serial number that is {how}"),
+            Self::Name => "has a name that is not in the encoding that it claims".to_owned(),
+            Self::Twice { name, .. } => format!("has the extension {name} twice"),
+            Self::Extension(name) => format!("has the extension {name}, which cannot be read"),
+            Self::NoUsage => "has a key usage that allows nothing".to_owned(),
+            Self::Critical { name, .. } => format!("has the critical extension {name}"),
+            Self::Precertificate => "is a precertificate".to_owned(),
+            Self::Compressed => "has its EC key in the compressed form".to_owned(),
+        }
+    }
+
     /// Whether clients of every kind refuse the certificate.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
@@ -114,7 +132,7 @@ pub(super) fn defects(certificate: &X509Certificate<'_>) -> Vec<Defect> {
     defects
 }
 
-fn serial(bytes: &[u8]) -> Option<Defect> {
+pub(super) fn serial(bytes: &[u8]) -> Option<Defect> {
     let is_padded =
         matches!(bytes, [0, next, ..] if *next < 0x80) || matches!(bytes, [0xff, next, ..] if *next >= 0x80);
     if bytes.is_empty() || is_padded {
@@ -193,7 +211,7 @@ fn extensions(certificate: &X509Certificate<'_>, defects: &mut Vec<Defect>) {
 }
 
 /// What an extension is called in RFC 5280, as far as it is one of it.
-fn name(oid: &str) -> String {
+pub(super) fn name(oid: &str) -> String {
     let name = match oid {
         "2.5.29.14" => "subjectKeyIdentifier",
         "2.5.29.15" => "keyUsage",

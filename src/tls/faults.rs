@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::tls::ca::CaCertificate;
 use crate::tls::certificate::{authority_key_identifier, date, subject_key_identifier, system_time};
 use crate::tls::chain::{Signature, is_self_issued, is_valid, lacks_cert_sign, says_ca, signature, unsupported_key};
+use crate::tls::path::Purpose;
 use crate::tls::pem;
 
 /// Something that is wrong with the certificate of a CA beside its dates and its kind.
@@ -24,6 +25,18 @@ pub enum AuthorityFault {
     /// RFC 5280 §4.2.1.3.
     #[error("has a key usage without keyCertSign, so that other programs believe nothing that it has issued")]
     NoCertSign,
+    /// RFC 5280 §4.2.1.12: it is for peers of another kind.
+    #[error(
+        "has an extended key usage without {0}, so that nothing it has issued counts here; use its certificate with that, or \
+         one without extendedKeyUsage"
+    )]
+    Purpose(&'static str),
+    /// RFC 5280 §4.2.
+    #[error(
+        "has a critical extension that is not understood, {0}, so that nothing it has issued counts; use a certificate of it \
+         without that, or not critical"
+    )]
+    Critical(String),
     /// Verification does not look at the dates of a trust anchor.
     #[error("is not valid before {0}; what it has issued is believed already")]
     Early(String),
@@ -33,14 +46,15 @@ impl AuthorityFault {
     /// Whether nobody is believed by the CA.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Key(_) | Self::Damaged)
+        matches!(self, Self::Key(_) | Self::Damaged | Self::Purpose(_) | Self::Critical(_))
     }
 }
 
 impl CaCertificate {
-    /// What its owner should know beside its [`issues`](Self::issues), at the time `now`.
+    /// What its owner should know beside its [`issues`](Self::issues), at the time `now`, where it is trusted for peers of
+    /// one kind or, without a `purpose`, for whatever it says.
     #[must_use]
-    pub fn faults(&self, now: SystemTime) -> Vec<AuthorityFault> {
+    pub fn faults(&self, now: SystemTime, purpose: Option<Purpose>) -> Vec<AuthorityFault> {
         // It was parsed when the file was read.
         let Ok(certificate) = pem::parse(self.der()) else { return Vec::new() };
         let mut faults = Vec::new();
@@ -59,6 +73,13 @@ impl CaCertificate {
         if says_ca(&certificate) && lacks_cert_sign(&certificate) {
             faults.push(AuthorityFault::NoCertSign);
         }
+        let usage = match (purpose, self.purposes()) {
+            (Some(Purpose::Client), Some((false, _))) => Some("clientAuth"),
+            (Some(Purpose::Server), Some((_, false))) => Some("serverAuth"),
+            _ => None,
+        };
+        faults.extend(usage.map(AuthorityFault::Purpose));
+        faults.extend(self.critical().map(|oid| AuthorityFault::Critical(oid.to_owned())));
         let begin = system_time(certificate.validity().not_before);
         if begin > now && !is_valid(&certificate, now) {
             faults.push(AuthorityFault::Early(date(begin)));

@@ -51,7 +51,7 @@ pub use faults::AuthorityFault;
 pub use groups::{Group, GroupError};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use issues::CertificateIssue;
-pub use path::MAX_AUTHORITIES_OF_ONE_NAME;
+pub use path::{MAX_AUTHORITIES_OF_ONE_NAME, Purpose};
 pub use pem::{BundleError, CrlFileError, Foreign, Form, PemError};
 pub use pinned::{Dates, Pin, Pins};
 pub use refused::SessionError;

@@ -8,7 +8,7 @@ use crate::config::compile::{Report, door, left_out};
 use crate::config::diagnostic::Severity;
 use crate::config::files::Files;
 use crate::config::material::Item;
-use crate::tls::{CaCertificate, CaIssue};
+use crate::tls::{CaCertificate, CaIssue, Purpose};
 
 /// What CAs are read for.
 #[derive(Clone, Copy)]
@@ -17,6 +17,8 @@ pub(super) struct Usage {
     pub(super) key: &'static str,
     /// How bad it is that a certificate does not say that it is one of a CA.
     pub(super) not_ca: Severity,
+    /// Whose certificates are verified by them.
+    pub(super) purpose: Purpose,
 }
 
 /// The CAs of one file.
@@ -119,7 +121,7 @@ pub(super) fn judge(
             let help = (severity == Severity::Error).then(|| PIN.to_owned());
             report.push(severity, span, format_args!("{place}: {} {issue}", ca.subject()), help);
         }
-        for fault in ca.faults(now) {
+        for fault in ca.faults(now, Some(usage.purpose)) {
             let severity = if fault.is_fatal() { Severity::Stale } else { Severity::Warning };
             report.push(severity, span, format_args!("{place}: {} {fault}", ca.subject()), None);
         }

@@ -19,10 +19,10 @@ use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
 use crate::config::files::Files;
 use crate::config::read::beside;
-use crate::tls::{CaCertificate, ClientAuth, Evidence, MAX_AUTHORITIES_OF_ONE_NAME, Revocation, Verify};
+use crate::tls::{CaCertificate, ClientAuth, Evidence, MAX_AUTHORITIES_OF_ONE_NAME, Purpose, Revocation, Verify};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
-const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity::Error };
+const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity::Error, purpose: Purpose::Client };
 
 /// What was written, after inheritance, and what is made of it.
 pub(super) struct Compiled {

@@ -187,8 +187,8 @@ impl Lists {
             if list.this_update() > now + CLOCK_SKEW {
                 let message =
                     format!("the revocation list of {issuer} is from the future, {}", date(list.this_update()));
-                let help =
-                    "compare the clocks of this machine and of the CA; until then the list before it counts, too";
+                let help = "compare the clocks of this machine and of the CA; until then whom it names is refused, and of the others the \
+                     list before it must say that they are good";
                 report.warning(span, message, help.to_owned());
             }
             let due = list.next_update();

@@ -14,11 +14,11 @@ use crate::config::file;
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
 use crate::config::trust::{Origin, Trust, TrustSource, Trusts};
-use crate::tls::{self, BundleError, CaCertificate};
+use crate::tls::{self, BundleError, CaCertificate, Purpose};
 
 /// The certificate of a server that nobody issued is often given in place of a CA. Its owner could pretend to be the other
 /// servers that it vouches for, which are few.
-const SERVER_CAS: Usage = Usage { key: "ca_files", not_ca: Severity::Warning };
+const SERVER_CAS: Usage = Usage { key: "ca_files", not_ca: Severity::Warning, purpose: Purpose::Server };
 
 /// The variables that name another store than the system's, as OpenSSL has them.
 const CERT_FILE: &str = "SSL_CERT_FILE";

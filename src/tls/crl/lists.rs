@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use x509_parser::certificate::X509Certificate;
 
 use crate::tls::ca::CaCertificate;
+use crate::tls::certificate::CLOCK_SKEW;
 use crate::tls::crl::scope::Scope;
 use crate::tls::crl::{Crl, Depth, Expired, Revocation, Unknown};
 
@@ -49,6 +50,8 @@ pub(in crate::tls) enum Answer {
     OtherKey,
     /// There are lists of its issuer, and none of them is about it.
     OutOfScope,
+    /// Every list that is about it is from the future, the first by this time.
+    Early(SystemTime),
     /// Every list that is about it should have been replaced, the newest by this time.
     Expired(SystemTime),
 }
@@ -92,7 +95,7 @@ impl Lists {
             let named = self.held.iter().any(|held| held.crl.is_named(issuer.name));
             return if named { Answer::OtherKey } else { Answer::NoList };
         }
-        let (mut seen, mut fresh, mut due) = (Vec::<&Scope>::new(), false, None);
+        let (mut seen, mut fresh, mut due, mut begin) = (Vec::<&Scope>::new(), false, None, None::<SystemTime>);
         for Held { crl, .. } in own {
             let scope = &crl.0.contents.scope;
             // Of several for the same certificates the newest one counts.
@@ -110,11 +113,16 @@ impl Lists {
             if !scope.covers(certificate, is_authority) {
                 continue;
             }
+            // It revokes already, and does not yet say of the others that they are good.
+            if crl.this_update() > now + CLOCK_SKEW {
+                begin = Some(begin.map_or(crl.this_update(), |known| known.min(crl.this_update())));
+                continue;
+            }
             fresh |= now < crl.next_update() || self.expired == Expired::Allow;
             due = due.max(Some(crl.next_update()));
         }
         match due {
-            None => Answer::OutOfScope,
+            None => begin.map_or(Answer::OutOfScope, Answer::Early),
             Some(due) if !fresh => Answer::Expired(due),
             Some(_) => Answer::Good,
         }

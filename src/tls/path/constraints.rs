@@ -56,10 +56,13 @@ pub(super) fn bases<'a>(found: &'a NameConstraints<'a>) -> impl Iterator<Item = 
 /// Whether a host name keeps to those of `bases` that are DNS names.
 pub(super) fn keeps(name: &str, bases: &[(&GeneralName<'_>, bool)]) -> bool {
     let within = |base: &str| {
-        let base = base.strip_prefix('.').unwrap_or(base).to_ascii_lowercase();
-        let name = name.to_ascii_lowercase();
+        let (base, name) = (base.to_ascii_lowercase(), name.to_ascii_lowercase());
         let name = name.strip_suffix('.').unwrap_or(&name);
-        base.is_empty() || name.strip_suffix(&*base).is_some_and(|front| front.is_empty() || front.ends_with('.'))
+        // With a dot in front a base does not stand for itself.
+        base.is_empty()
+            || name.strip_suffix(&*base).is_some_and(|front| {
+                if base.starts_with('.') { !front.is_empty() } else { front.is_empty() || front.ends_with('.') }
+            })
     };
     let of = |is_permitted: bool| {
         bases.iter().filter_map(move |(base, permitted)| match base {
@@ -69,6 +72,31 @@ pub(super) fn keeps(name: &str, bases: &[(&GeneralName<'_>, bool)]) -> bool {
     };
     let permitted = of(true).next().is_none() || of(true).any(within);
     permitted && !of(false).any(within)
+}
+
+/// Why the library compares a DNS name with none, if it does not.
+pub(super) fn odd(name: &str) -> Option<&'static str> {
+    let (rest, is_wildcard) = name.strip_prefix("*.").map_or((name, false), |rest| (rest, true));
+    let fits = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = rest.rsplit('.').next().unwrap_or_default();
+    if name.is_empty() {
+        Some("it is empty")
+    } else if name.ends_with('.') {
+        Some("it ends in a dot")
+    } else if rest.contains('*') {
+        Some("a wildcard is the whole first label")
+    } else if is_wildcard && !rest.contains('.') {
+        Some("a wildcard needs two labels behind it")
+    } else if name.len() > 253 || !rest.split('.').all(fits) || last.bytes().all(|byte| byte.is_ascii_digit()) {
+        Some("it is no host name")
+    } else {
+        None
+    }
 }
 
 fn has_dns_name(certificate: &X509Certificate<'_>) -> bool {

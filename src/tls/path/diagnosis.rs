@@ -8,8 +8,10 @@ use webpki::{EndEntityCert, Error};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
+use crate::authz::AltName;
 use crate::tls::ca::Anchors;
 use crate::tls::certificate::system_time;
+use crate::tls::defects::{Defect, defects};
 use crate::tls::dname::same_name;
 use crate::tls::identity::{alt_names, distinguished_name};
 use crate::tls::path::{Flaw, Limit, Purpose, Who, constraints};
@@ -81,9 +83,11 @@ impl Given<'_> {
             | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => self.signature(&shown),
             Error::NameConstraintViolation => self.constraint(&shown),
             Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint => {
-                let constrained = first(&shown[1..], |shown| constraints::constraints(&shown.certificate).is_some());
-                Flaw::ConstraintMalformed(constrained)
+                let sent = shown[1..].iter().filter(|shown| constraints::constraints(&shown.certificate).is_some());
+                let bound = sent.map(|shown| shown.who.clone()).next().or_else(|| self.bound_root(&shown));
+                Flaw::ConstraintMalformed(bound.unwrap_or(Who::Peer))
             }
+            Error::MalformedDnsIdentifier => self.not_comparable(&shown),
             Error::CertDistrusted => Flaw::Distrusted,
             Error::MaximumPathDepthExceeded => Flaw::TooMuch(Limit::Depth),
             Error::MaximumNameConstraintComparisonsExceeded
@@ -93,10 +97,9 @@ impl Given<'_> {
             | Error::BadDerTime
             | Error::TrailingData(_)
             | Error::MalformedExtensions
-            | Error::MalformedDnsIdentifier
             | Error::ExtensionValueInvalid
             | Error::InvalidSerialNumber
-            | Error::SignatureAlgorithmMismatch => Flaw::Malformed(unread(|_| true).map_or(Who::Peer, |(who, _)| who)),
+            | Error::SignatureAlgorithmMismatch => malformed(&shown, unread(|_| true).map(|(who, _)| who)),
             // What stands here is about lists and names, of which the library is asked elsewhere or not at all.
             _ => Flaw::Other,
         }
@@ -162,6 +165,29 @@ impl Given<'_> {
         Flaw::Other
     }
 
+    /// The trusted authority above `shown` that is bound to names.
+    fn bound_root(&self, shown: &[Shown<'_>]) -> Option<Who> {
+        let is_above = |name: &[u8]| shown.iter().any(|shown| shown.certificate.issuer().as_raw() == name);
+        let roots = self.anchors.authorities().iter();
+        let bound = roots.filter(|root| root.anchor.name_constraints.is_some() && is_above(root.name()));
+        bound.map(|root| Who::Root(root.subject().to_owned())).next()
+    }
+
+    /// Which DNS name is none, where an authority is bound to such names.
+    fn not_comparable(&self, shown: &[Shown<'_>]) -> Flaw {
+        let sent = shown[1..].iter().find(|shown| constraints::constraints(&shown.certificate).is_some());
+        let bound = sent.map(|shown| shown.who.clone()).or_else(|| self.bound_root(shown));
+        let names = shown.iter().flat_map(|shown| alt_names(&shown.certificate));
+        let odd = names.filter_map(|name| match name {
+            AltName::Dns(name) => constraints::odd(&name).map(|why| (name, why)),
+            _ => None,
+        });
+        match (bound, odd.into_iter().next()) {
+            (Some(who), Some((name, why))) => Flaw::NotComparable(who, name, why),
+            _ => Flaw::Malformed(Who::Peer),
+        }
+    }
+
     /// Which authority is bound to which names, and which name is not among them.
     fn constraint(&self, shown: &[Shown<'_>]) -> Flaw {
         let (leaf, issuers) = (&shown[0].certificate, &shown[1..]);
@@ -209,6 +235,39 @@ impl Given<'_> {
 /// The first of which `wanted` is true, or else the peer's.
 fn first(shown: &[Shown<'_>], wanted: impl Fn(&Shown<'_>) -> bool) -> Who {
     shown.iter().find(|shown| wanted(shown)).map_or(Who::Peer, |shown| shown.who.clone())
+}
+
+/// What cannot be read, and in which certificate: in one that the library cannot read at all (`unread`), or in another.
+fn malformed(shown: &[Shown<'_>], unread: Option<Who>) -> Flaw {
+    let suspects = || shown.iter().filter(|shown| unread.as_ref().is_none_or(|who| *who == shown.who));
+    let is_unreadable = |defect: &Defect| {
+        matches!(
+            defect,
+            Defect::Date(_) | Defect::Before1970 | Defect::Serial(_) | Defect::Twice { .. } | Defect::Extension(_)
+        )
+    };
+    for shown in suspects() {
+        if let Some(defect) = defects(&shown.certificate).into_iter().find(is_unreadable) {
+            return Flaw::Defect(shown.who.clone(), defect);
+        }
+    }
+    for shown in suspects() {
+        let basic = shown.certificate.extensions().iter().find(|extension| extension.oid.to_id_string() == "2.5.29.19");
+        if basic.is_some_and(|extension| !is_basic(extension.value)) {
+            return Flaw::Defect(shown.who.clone(), Defect::Extension("basicConstraints".to_owned()));
+        }
+    }
+    Flaw::Malformed(unread.unwrap_or(Who::Peer))
+}
+
+/// Whether the library can read the value of a basicConstraints: TRUE in one form, and no more than 255 authorities below.
+fn is_basic(value: &[u8]) -> bool {
+    let Some(content) = der::only(value, der::SEQUENCE) else { return false };
+    let mut reader = der::Reader(content);
+    let ca = reader.optional(der::BOOLEAN).is_none_or(|ca| matches!(ca.content, [0 | 0xff]));
+    let length =
+        reader.optional(der::INTEGER).is_none_or(|length| matches!(length.content, [0..=0x7f] | [0, 0x80..=0xff]));
+    ca && length && reader.is_empty()
 }
 
 fn is_ca(certificate: &X509Certificate<'_>) -> bool {

@@ -6,6 +6,7 @@ use rustls::CertificateError;
 use x509_parser::certificate::X509Certificate;
 
 use crate::authz::printable;
+use crate::tls::defects::Defect;
 use crate::tls::identity::distinguished_name;
 use crate::tls::path::{MAX_INTERMEDIATES, MAX_NAMESAKES};
 use crate::tls::signed::SignatureFault;
@@ -63,6 +64,10 @@ pub(in crate::tls) enum Flaw {
     Malformed(Who),
     /// It has no extensions, so nothing says what it is for.
     Version1(Who),
+    /// Something in it cannot be read, or stands there twice.
+    Defect(Who, Defect),
+    /// Its Netscape certificate type is another one.
+    NetscapeType,
     /// It has a critical extension, by this identifier, that is not understood.
     Critical(Who, String),
     /// It has ended.
@@ -114,6 +119,8 @@ pub(in crate::tls) enum Flaw {
     ConstraintKind(Who, &'static str),
     /// An authority is bound to names, and this one is not among them.
     Constraint(Who, String),
+    /// An authority is bound to DNS names, and this one cannot be compared with them: why.
+    NotComparable(Who, String, &'static str),
     /// An authority is bound to names in a way that cannot be read.
     ConstraintMalformed(Who),
     /// Its key is on a list of keys that nobody should believe.
@@ -152,6 +159,13 @@ pub(in crate::tls) enum Flaw {
         /// How long ago.
         ago: Duration,
     },
+    /// The list of its issuer has not begun.
+    ListEarly {
+        /// The issuer.
+        issuer: String,
+        /// In how long it does.
+        wait: Duration,
+    },
     /// It answers for others by a list, and its key must not sign lists.
     NoListSign(Who),
     /// What the library says, where it has said something new.
@@ -177,7 +191,7 @@ impl Flaw {
         use CertificateError as E;
         match self {
             // bad_certificate
-            Self::Malformed(_) | Self::Critical(..) | Self::Name(_) => E::BadEncoding,
+            Self::Malformed(_) | Self::Defect(..) | Self::Critical(..) | Self::Name(_) => E::BadEncoding,
             // certificate_expired
             Self::Expired(..) | Self::Early(..) | Self::NoTime(_) => E::Expired,
             // certificate_revoked
@@ -192,18 +206,21 @@ impl Flaw {
             | Self::ListOfOtherKey { .. }
             | Self::OutOfScope { .. }
             | Self::ListExpired { .. }
+            | Self::ListEarly { .. }
             | Self::NoListSign(_) => E::UnknownIssuer,
             // decrypt_error
             Self::Signature { fault: SignatureFault::Wrong | SignatureFault::OtherKind, .. } => E::BadSignature,
             // unsupported_certificate
             Self::Signature { fault: SignatureFault::Key(_) | SignatureFault::Kind(_), .. }
             | Self::KeyUsage
+            | Self::NetscapeType
             | Self::Purpose(_) => E::InvalidPurpose,
             // certificate_unknown
             Self::Version1(_)
             | Self::CaAsPeer
             | Self::ConstraintKind(..)
             | Self::Constraint(..)
+            | Self::NotComparable(..)
             | Self::ConstraintMalformed(_)
             | Self::Distrusted
             | Self::TooMuch(_)
@@ -216,6 +233,10 @@ impl Flaw {
         let Side { peer, trust, usage, pin } = side;
         match self {
             Self::Malformed(who) => format!("{} is not a well-formed certificate; issue it anew", who.words()),
+            Self::Defect(who, defect) => format!("{} {}; issue it anew", who.words(), defect.fault()),
+            Self::NetscapeType => format!(
+                "its Netscape certificate type (nsCertType) does not include {peer}; issue it with that, or without nsCertType"
+            ),
             Self::Version1(who) => format!("{} is an X.509 v1 certificate: issue it with extensions (v3)", who.words()),
             Self::Critical(who, oid) => format!(
                 "{} has a critical extension that is not understood, {oid}; issue it without that, or not critical",
@@ -279,6 +300,12 @@ impl Flaw {
                 who.words(),
                 printable(name)
             ),
+            Self::NotComparable(who, name, why) => format!(
+                "{} has name constraints on DNS names, and \"{}\" cannot be compared with them: {why}; issue it with names \
+                 that keep to them",
+                who.words(),
+                printable(name)
+            ),
             Self::ConstraintMalformed(who) => {
                 format!("{} has name constraints that cannot be read; issue it anew", who.words())
             }
@@ -307,6 +334,11 @@ impl Flaw {
             Self::ListExpired { issuer, ago } => format!(
                 "the revocation list of its issuer should have been replaced {} ago; fetch a newer one of {issuer}",
                 span(*ago)
+            ),
+            Self::ListEarly { issuer, wait } => format!(
+                "the only revocation list of its issuer is from the future and begins {} from now; compare the clocks of this \
+                 machine and of {issuer}, or add the list that counts today",
+                span(*wait)
             ),
             Self::NoListSign(who) => format!(
                 "{} must not sign revocation lists: its keyUsage lacks cRLSign; issue it anew with that",

@@ -7,6 +7,7 @@
 mod constraints;
 mod diagnosis;
 mod flaw;
+mod sound;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::certificate::X509Certificate;
 
@@ -23,6 +24,7 @@ use crate::tls::crl::{Answer, IssuerKey, Lists};
 use crate::tls::{algorithms, der, pem};
 
 pub(super) use flaw::{Flaw, Limit, Side, Who};
+pub(super) use sound::unknown_critical;
 
 /// How many certificates a peer may send beside its own. Every one of them may have to be tried as the issuer of every
 /// other, and it is the peer who chooses them.
@@ -37,7 +39,7 @@ pub const MAX_AUTHORITIES_OF_ONE_NAME: usize = 16;
 
 /// What a certificate is shown for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// By a client.
     Client,
     /// By a server.
@@ -112,16 +114,31 @@ impl Paths {
         let chain: Vec<X509Certificate<'_>> =
             std::iter::once(leaf).chain(&ders).map(|der| parse(der)).collect::<Result<_, _>>()?;
         let (leaf, issuers) = chain.split_first().ok_or(Flaw::Malformed(Who::Peer))?;
-        let root = self.anchors.authority(path.anchor()).ok_or(Flaw::Malformed(Who::Peer))?;
+        sound::readable(leaf, || Who::Peer)?;
+        issuers.iter().try_for_each(|issuer| sound::readable(issuer, || Who::of(issuer)))?;
         self.usage(leaf)?;
+        sound::netscape_type(leaf, self.purpose)?;
         issuers.iter().try_for_each(may_sign)?;
         // RFC 5280 §6.1.4 (l): those that have issued themselves do not count.
         let counted = issuers.iter().filter(|issuer| issuer.subject().as_raw() != issuer.issuer().as_raw()).count();
-        if root.path_len().is_some_and(|length| counted > length as usize) {
-            return Err(Flaw::PathLength(Who::Root(root.subject().to_owned())));
-        }
+        let root = self.root(path.anchor(), counted)?;
         constraints::of_subject(leaf, issuers, root)?;
         self.lists.as_ref().map_or(Ok(()), |lists| unrevoked(lists, &chain, root, now))
+    }
+
+    /// A certificate of the trusted authority that allows peers of this kind and so many authorities below it, or what
+    /// the first one has against it.
+    fn root<'a>(&'a self, anchor: &'a TrustAnchor<'_>, below: usize) -> Result<&'a CaCertificate, Flaw> {
+        let allows = |root: &'a CaCertificate| {
+            root.vouches(self.purpose)?;
+            if root.path_len().is_some_and(|length| below > length as usize) {
+                return Err(Flaw::PathLength(Who::Root(root.subject().to_owned())));
+            }
+            Ok(root)
+        };
+        let mut judged = self.anchors.of_root(anchor).map(allows);
+        let first = judged.next().unwrap_or(Err(Flaw::Other));
+        first.or_else(|flaw| judged.find_map(Result::ok).ok_or(flaw))
     }
 
     /// RFC 5280 §4.2.1.3: what the peer's key is for. Where the extension is missing, it is for everything.
@@ -193,6 +210,10 @@ fn unrevoked(lists: &Lists, chain: &[X509Certificate<'_>], root: &CaCertificate,
             Answer::NoList => unknown(Flaw::NoList { who, issuer: name() })?,
             Answer::OtherKey => unknown(Flaw::ListOfOtherKey { who, issuer: name() })?,
             Answer::OutOfScope => unknown(Flaw::OutOfScope { who, issuer: name() })?,
+            Answer::Early(begin) => {
+                let wait = begin.duration_since(system_time(now)).unwrap_or_default();
+                unknown(Flaw::ListEarly { issuer: name(), wait })?;
+            }
             Answer::Expired(due) => {
                 let ago = system_time(now).duration_since(due).unwrap_or_default();
                 return Err(Flaw::ListExpired { issuer: name(), ago });

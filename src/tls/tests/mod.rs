@@ -7,6 +7,7 @@ mod client_auth;
 mod connector;
 mod handshake;
 mod keys;
+mod oracle;
 mod resumption;
 mod revocation;
 

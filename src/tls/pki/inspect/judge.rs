@@ -37,7 +37,7 @@ fn authorities(out: &mut Writer<'_>, ders: &[CertificateDer<'static>], now: Syst
     for der in ders {
         let Ok(found) = CaCertificate::parse_bundle(der) else { continue };
         for authority in found {
-            for fault in authority.faults(now) {
+            for fault in authority.faults(now, None) {
                 let text = format!("{} {fault}", authority.subject());
                 if fault.is_fatal() { out.problem(&text) } else { out.line("note", text) }
             }
