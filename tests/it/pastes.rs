@@ -86,6 +86,64 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
             "9:1",
             vec!["write `cert_file = 'C:\\certs\\b.pem'`"],
         ),
+        // The grammar of TOML.
+        (listener("bind = \"127.0.0.1:8443\"\nmax_pending = 0100"), "3:1", vec!["no number", "`max_pending = 100`"]),
+        (listener("bind = \"127.0.0.1:8443\"\nmax_pending = 1,000"), "3:1", vec!["write `max_pending = 1000`"]),
+        (listener("bind = \"127.0.0.1:8443\"\nmax_pending = .5"), "3:1", vec!["write its digits alone"]),
+        (listener("bind = \"127.0.0.1:8443\"\nmax_pending = 1.5e3"), "3:15", vec!["and a whole number"]),
+        (route("sni = [\"a.example\""), "6:1", vec!["the list is not closed", "write `sni = [\"a.example\"]`"]),
+        (
+            route("from = [\n  \"10.0.0.0/8\",\n"),
+            "7:1",
+            vec!["the list is not closed", "write `]` behind its last entry"],
+        ),
+        (route("from = [\n  \"10.0.0.0/8\"\nstrict_sni = true"), "7:1", vec!["write `]` behind its last entry"]),
+        (
+            route("sni = [\"a.example, \"b.example\"]"),
+            "6:1",
+            vec!["quotes are not closed", "[\"a.example\", \"b.example\"]`"],
+        ),
+        (
+            route("sni = [\"a.example\" \"b.example\"]"),
+            "6:1",
+            vec!["one comma each", "`sni = [\"a.example\", \"b.example\"]`"],
+        ),
+        (route("sni = [\"a.example\"]]"), "6:1", vec!["a `]` too many", "write `sni = [\"a.example\"]`"]),
+        (route("sni = \"a.example\"]"), "6:1", vec!["the list has no beginning", "write `sni = [\"a.example\"]`"]),
+        (
+            route("sni = \"a.example\", \"b.example\""),
+            "6:1",
+            vec!["are a list", "`sni = [\"a.example\", \"b.example\"]`"],
+        ),
+        (route("sni = {\"a.example\"}"), "6:1", vec!["a list stands in brackets", "write `sni = [\"a.example\"]`"]),
+        (
+            route("sni = \"a.example\" // mine"),
+            "6:1",
+            vec!["a comment begins with `#`", "`sni = \"a.example\" # mine`"],
+        ),
+        (
+            route("sni = \"a.example\" strict_sni = true"),
+            "6:1",
+            vec!["a line of its own", "`strict_sni = true` below it"],
+        ),
+        (route("sni"), "6:4", vec!["the value is missing", "write `key = \"value\"`"]),
+        (route("= \"a.example\""), "7:1", vec!["a key is missing", "write its name before `=`"]),
+        (route("strict sni = true"), "7:1", vec!["a key is one word"]),
+        (route("strict_sni += true"), "7:1", vec!["write `strict_sni = true`"]),
+        (route("sni = \"\"\"a.example"), "7:1", vec!["three quotes", "write the same three quotes at its end"]),
+        (route("sni = 2026-01-01"), "6:7", vec!["this is a date", "write `sni = \"2026-01-01\"`"]),
+        (format!("{}[timeouts]\nidle = 12:00\n", route("")), "9:8", vec!["this is a date", "`idle = \"5s\"`"]),
+        (format!("{}[timeouts]\nidle = 5 s\n", route("")), "9:1", vec!["write `idle = \"5s\"`"]),
+        (format!("{EDGE}routes.a]\nsni = \"a\"\n"), "3:1", vec!["begins with `[`", "write `[routes.a]`"]),
+        (format!("{EDGE}[[routes.a]\nsni = \"a\"\n"), "3:1", vec!["ends in `]`", "write `[routes.a]`"]),
+        (format!("{EDGE}[routes.a]]\nsni = \"a\"\n"), "3:1", vec!["a `]` too many", "write `[routes.a]`"]),
+        (format!("{EDGE}[routes.]\nsni = \"a\"\n"), "3:1", vec!["is missing", "write `[routes.NAME]`"]),
+        (format!("{EDGE}[routes a]\nsni = \"a\"\n"), "3:1", vec!["joined by a dot", "write `[routes.a]`"]),
+        (format!("{EDGE}[routes.a] sni = \"a\"\n"), "3:1", vec!["a line of its own", "write `[routes.a]`"]),
+        (upstream("tls = { pin = \"a\" insecure = true }"), "9:19", vec!["a comma is missing", "apart by commas"]),
+        (upstream("tls = { pin = \"a\",, insecure = true }"), "9:19", vec!["a comma too many", "remove it"]),
+        (upstream("tls = { pin \"a\" }"), "9:13", vec!["joined by `=`"]),
+        (upstream("tls = { pin = \"a\""), "9:1", vec!["the braces are not closed", "write `tls = { pin = \"a\" }`"]),
         // Keys of others.
         (route_without("sni", "rule = \"HostSNI(`a.example`)\""), "6:1", vec!["unknown key `rule`", "`sni = "]),
         (route_without("sni", "server_name = \"a.example\""), "6:1", vec!["`sni = "]),
@@ -244,7 +302,7 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
 fn what_is_pasted_gets_one_error_with_its_place_and_what_to_write() {
     let mut wrong = Vec::new();
     let pastes = pastes();
-    assert!(pastes.len() >= 110, "{}", pastes.len());
+    assert!(pastes.len() >= 143, "{}", pastes.len());
     for (config, place, expected) in pastes {
         let dir = with_config(&config);
         let output = snigate(dir.path(), &["check", "--json"]);

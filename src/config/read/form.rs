@@ -3,6 +3,7 @@
 //! A mistake does not hide the next one: the key that holds it is reported, left out, and the rest is read again.
 
 mod broken;
+mod grammar;
 mod path;
 mod shape;
 mod twice;

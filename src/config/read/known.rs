@@ -15,6 +15,28 @@ const NAME: &str = "NAME";
 /// Most tables that one message names.
 const MOST: usize = 3;
 
+/// Keys whose value is a duration.
+const DURATIONS: [&str; 18] = [
+    "hello",
+    "handshake",
+    "connect",
+    "idle",
+    "half_close",
+    "drain",
+    "max_lifetime",
+    "keepalive",
+    "unacknowledged",
+    "interval",
+    "timeout",
+    "time",
+    "max_time",
+    "per",
+    "min_ttl",
+    "max_ttl",
+    "stale",
+    "connect_timeout",
+];
+
 /// A key of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Known {
@@ -23,6 +45,8 @@ pub(super) struct Known {
     pub(super) key: String,
     /// The words that it takes, if it takes no others.
     pub(super) words: Vec<String>,
+    /// Whether it takes a whole number.
+    number: bool,
     /// Whether the innermost table is an entry of a list.
     pub(super) in_list: bool,
 }
@@ -54,7 +78,7 @@ fn collect(schema: &Value, root: &Value, in_list: bool, tables: &mut Vec<String>
     for (key, value) in schema["properties"].as_object().into_iter().flatten() {
         let mut words = Vec::new();
         collect_words(value, root, &mut words);
-        keys.push(Known { tables: tables.clone(), key: key.clone(), words, in_list });
+        keys.push(Known { tables: tables.clone(), key: key.clone(), words, number: is_number(value), in_list });
         tables.push(key.clone());
         collect(value, root, false, tables, keys);
         tables.pop();
@@ -67,6 +91,11 @@ fn collect(schema: &Value, root: &Value, in_list: bool, tables: &mut Vec<String>
     if schema["items"].is_object() {
         collect(&schema["items"], root, true, tables, keys);
     }
+}
+
+fn is_number(schema: &Value) -> bool {
+    let kind = &schema["type"];
+    kind == "integer" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "integer"))
 }
 
 fn collect_words(schema: &Value, root: &Value, words: &mut Vec<String>) {
@@ -101,6 +130,17 @@ fn begins_with(path: &[String], pattern: &[String]) -> bool {
 pub(super) fn words(path: &[String]) -> &'static [String] {
     let Some((key, tables)) = path.split_last() else { return &[] };
     KEYS.iter().find(|known| known.key == *key && known.is_in(tables)).map_or(&[], |known| &known.words)
+}
+
+/// Whether the value of a key is a duration.
+pub(super) fn is_duration(key: &str) -> bool {
+    DURATIONS.contains(&key)
+}
+
+/// Whether a key of this name takes a whole number, in whatever table.
+pub(super) fn takes_number(key: &str) -> bool {
+    let key = key.rsplit('.').next().unwrap_or(key);
+    KEYS.iter().any(|known| known.key == key && known.number)
 }
 
 /// Where a key belongs.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
-use crate::config::read::form::{MAX_MISTAKES, twice};
+use crate::config::read::form::{MAX_MISTAKES, grammar, twice};
 use crate::config::read::paste::{self, Below};
 
 /// Reports why a text is not TOML: the language that it is in, or what is wrong in each line, each kind once.
@@ -22,8 +22,9 @@ pub(super) fn not_toml(source: &Arc<Source>, errors: &[toml::de::Error], diagnos
     let mut tables = twice::Tables::default();
     for (span, error) in errors {
         let mut start = text[..span.start.min(text.len())].rfind('\n').map_or(0, |at| at + 1);
-        if error.message().contains("array") && is_assignment(&text[start..]) {
-            start = text[..start].rfind('[').and_then(|open| text[..open].rfind('\n')).map_or(start, |at| at + 1);
+        if error.message().contains("array") {
+            let is_at_end = error.message().starts_with("unclosed array, ") || error.message() == "unclosed array";
+            start = opening(text, start, &span, is_at_end).unwrap_or(start);
         }
         if start < after || said.len() >= MAX_MISTAKES {
             continue;
@@ -41,12 +42,8 @@ pub(super) fn not_toml(source: &Arc<Source>, errors: &[toml::de::Error], diagnos
                 (Diagnostic::new(Severity::Error, message).at(source, &place).help(help), below)
             }
             None => {
-                // What the parser would have liked better is no help to anybody.
-                let message = error.message().split(", expected").next().unwrap_or_default().trim().to_owned();
-                let below = if message.contains("array") { Below::Unknown } else { Below::Known };
-                let help =
-                    error.message().contains("comma").then(|| "the entries of a list are apart by commas".to_owned());
-                (Diagnostic::new(Severity::Error, message).at(source, &span).help(help), below)
+                let (message, help, below) = grammar::sentence(error.message(), text, span.start);
+                (Diagnostic::new(Severity::Error, message).at(source, &span).help(help.to_owned()), below)
             }
         };
         // The same mistake all over the file is one: whoever sees it once knows the rest.
@@ -57,6 +54,17 @@ pub(super) fn not_toml(source: &Arc<Source>, errors: &[toml::de::Error], diagnos
             return;
         }
     }
+}
+
+/// The begin of the line in which a list was opened that the line at `start`, where it is missed, does not go on with.
+fn opening(text: &str, start: usize, span: &Range<usize>, is_at_end: bool) -> Option<usize> {
+    let is_missed = is_at_end || is_assignment(&text[start..]);
+    if !is_missed || text.get(start..span.start).is_none_or(|before| before.contains('[')) {
+        return None;
+    }
+    let open = text[..start].rfind('[')?;
+    let begin = text[..open].rfind('\n').map_or(0, |at| at + 1);
+    text[begin..open].contains('=').then_some(begin)
 }
 
 /// Whether a line of its own begins here, where a list that has not been closed should have ended.

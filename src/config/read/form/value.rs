@@ -7,28 +7,6 @@ use toml::de::DeValue;
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source, did_you_mean};
 use crate::config::read::{known, paste};
 
-/// Keys whose value is a duration.
-const DURATIONS: [&str; 18] = [
-    "hello",
-    "handshake",
-    "connect",
-    "idle",
-    "half_close",
-    "drain",
-    "max_lifetime",
-    "keepalive",
-    "unacknowledged",
-    "interval",
-    "timeout",
-    "time",
-    "max_time",
-    "per",
-    "min_ttl",
-    "max_ttl",
-    "stale",
-    "connect_timeout",
-];
-
 /// What is wrong at `path`, and the keys that are missing now because they were meant there.
 pub(super) fn type_error(
     error: &toml::de::Error,
@@ -134,26 +112,10 @@ fn due(said: &str, path: &[String]) -> String {
         _ if due.starts_with("struct ") => "a table",
         // What `expecting` of a type of the file says.
         _ if due.starts_with("a ") || due.starts_with("an ") => due,
+        _ if path.last().is_some_and(|key| known::takes_number(key)) => "a whole number",
         _ => "another value",
     }
     .to_owned()
-}
-
-/// The whole number that a text stands for: `100`, `10_000`, `10k`, `64MiB`. Binary units count in powers of 1,024.
-fn number(text: &str) -> Option<u64> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
-    let (digits, unit) = text.split_at(unit_at);
-    let factor = match unit.trim().to_lowercase().as_str() {
-        "" => 1,
-        "k" | "kb" => 1000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => return None,
-    };
-    digits.replace('_', "").parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// What to write in place of a value of the wrong type.
@@ -163,7 +125,11 @@ fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
     let is_word = |text: &str| words.iter().any(|word| word == text);
     let takes_text = due.contains("text") || due.contains("address");
     let written = match value {
-        DeValue::Integer(number) if DURATIONS.contains(&key) => format!("{key} = \"{number}s\""),
+        DeValue::Integer(number) if known::is_duration(key) => format!("{key} = \"{number}s\""),
+        DeValue::Datetime(_) if known::is_duration(key) => {
+            return Some(format!("write `{key} = \"5s\"`, `\"2m\"` or `\"1h30m\"`"));
+        }
+        DeValue::Datetime(date) if takes_text => format!("{key} = \"{date}\""),
         DeValue::Integer(number) if ["bind", "address"].contains(&key) => format!("{key} = \"0.0.0.0:{number}\""),
         DeValue::Integer(number) if ["upstream", "servers"].contains(&key) => {
             format!("{key} = \"192.0.2.1:{number}\"")
@@ -175,7 +141,7 @@ fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
         DeValue::Integer(number) if key == "ejection" => format!("ejection = {{ failures = {number} }}"),
         DeValue::Integer(number) if takes_text || is_word(&number.to_string()) => format!("{key} = \"{number}\""),
         DeValue::Float(number) if takes_text || is_word(&number.to_string()) => format!("{key} = \"{number}\""),
-        DeValue::Boolean(false) if DURATIONS.contains(&key) || key == "ejection" => format!("{key} = \"off\""),
+        DeValue::Boolean(false) if known::is_duration(key) || key == "ejection" => format!("{key} = \"off\""),
         DeValue::Boolean(true) if key == "ejection" => "ejection = { failures = 3 }".to_owned(),
         DeValue::Boolean(on) if key == "mode" => {
             format!("{key} = \"{}\"", if *on { "require_and_verify" } else { "none" })
@@ -191,7 +157,7 @@ fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
             "false" | "no" | "off" | "0" => format!("{key} = false"),
             _ => return None,
         },
-        DeValue::String(text) if due.contains("number") => format!("{key} = {}", number(text)?),
+        DeValue::String(text) if due.contains("number") => format!("{key} = {}", paste::number(text)?),
         DeValue::String(text) if key == "client_auth" => format!("client_auth.mode = {text:?}"),
         DeValue::String(text) if key == "rate_per_source" => {
             let count: String = text.chars().take_while(char::is_ascii_digit).collect();

@@ -1,6 +1,7 @@
 //! Lines that are not TOML.
 
-use crate::config::read::paste::{is_key, list, rule};
+use crate::config::read::known;
+use crate::config::read::paste::{is_key, list, number, rule};
 
 /// What is wrong in a line that is not TOML, and whether more may be said of the lines below it.
 pub(in crate::config::read) fn line(line: &str) -> Option<(String, String, Below)> {
@@ -16,11 +17,12 @@ pub(in crate::config::read) fn line(line: &str) -> Option<(String, String, Below
     if bare.starts_with("-----BEGIN ") {
         return Some(pem());
     }
-    if let Some(name) = bare.strip_prefix('[') {
-        let Some((name, _)) = name.split_once(']') else {
-            return said("the name of a table ends in `]`", format!("write `{bare}]`"));
-        };
-        return header(name);
+    if bare.starts_with('[') {
+        return header(bare);
+    }
+    // `routes.a]`
+    if let Some(name) = bare.strip_suffix(']').filter(|name| name.contains('.') && is_key(name)) {
+        return said("the name of a table begins with `[`", format!("write `[{name}]`"));
     }
     for end in [';', ','] {
         if let Some(rest) = bare.strip_suffix(end).map(str::trim_end)
@@ -40,6 +42,10 @@ pub(in crate::config::read) fn line(line: &str) -> Option<(String, String, Below
             let help = write(&format!("{key} = {}", written(key, value)), &format!("`{key} = \"value\"`"));
             return said(&format!("a key and its value are joined by `=`, not by {word}"), help);
         }
+        Joined::Apart => {
+            let help = "write it without the blank and what is before it, or in quotes";
+            return said("a key is one word", help.to_owned());
+        }
         Joined::Well(key, value) => (key, value),
     };
     if value.starts_with("-----BEGIN ") || value.starts_with("\"-----BEGIN ") {
@@ -52,9 +58,57 @@ fn is_toml(line: &str) -> bool {
     line.parse::<toml::Table>().is_ok()
 }
 
+/// What stands behind a value that is complete, and what to write.
+fn behind(key: &str, value: &str) -> Option<(String, String)> {
+    let begin = value.chars().next()?;
+    let end = match begin {
+        '"' | '\'' => value[1..].find(begin)? + 2,
+        '[' => value.find(']')? + 1,
+        '(' if value.ends_with(')') => value.len(),
+        '{' if value.ends_with('}')
+            && value[1..].trim_start().starts_with(['"', '\''])
+            && !value.contains(['=', ':']) =>
+        {
+            value.len()
+        }
+        _ => return None,
+    };
+    let (own, rest) = (&value[..end], value[end..].trim());
+    let said = |message: &str, help: String| Some((message.to_owned(), help));
+    let line = |value: &str| write(&format!("{key} = {value}"), &format!("`{key} = [\"a\", \"b\"]`"));
+    if begin == '(' || begin == '{' {
+        return said("a list stands in brackets", line(&format!("[{}]", &own[1..own.len() - 1])));
+    }
+    if !is_toml(&format!("{key} = {own}")) || rest.is_empty() {
+        return None;
+    }
+    for comment in ["//", ";", "/*", "--"] {
+        if let Some(comment) = rest.strip_prefix(comment) {
+            return said("a comment begins with `#`", format!("write `{key} = {own} #{comment}`"));
+        }
+    }
+    match rest {
+        "]" if begin != '[' => return said("the list has no beginning", line(&format!("[{own}]"))),
+        "]" | "}" | ")" => return said(&format!("there is a `{rest}` too many"), line(own)),
+        _ => {}
+    }
+    let next = rest.trim_start_matches([',', ' ']);
+    if is_toml(next) && next.contains('=') {
+        return said("each key has a line of its own", format!("write `{key} = {own}`, and `{next}` below it"));
+    }
+    // `"a" "b"` and `"a", "b"`
+    let values = rest.replace(begin, "").replace([',', ' '], "");
+    if begin != '[' && next.starts_with(begin) && rest.matches(begin).count() % 2 == 0 && !values.is_empty() {
+        let entries: Vec<&str> = value.split(begin).map(|part| part.trim_matches([',', ' '])).collect();
+        let entries: Vec<&str> = entries.into_iter().filter(|part| !part.is_empty()).collect();
+        return said("several values of a key are a list", line(&list(&entries)));
+    }
+    None
+}
+
 /// `line` as what to write, if it is right now; otherwise the rule. The one door for them: what is to be copied must be read.
 fn write(line: &str, rule: &str) -> String {
-    if is_toml(line) { format!("write `{line}`") } else { format!("write {rule}") }
+    if !line.is_empty() && is_toml(line) { format!("write `{line}`") } else { format!("write {rule}") }
 }
 
 /// Whether the lines below one that is wrong mean what they say.
@@ -75,17 +129,48 @@ fn pem() -> (String, String, Below) {
 }
 
 /// What is wrong with the name of a table.
-fn header(name: &str) -> Option<(String, String, Below)> {
-    let (section, rest) = name.trim_matches(['[', ']']).split_once('.')?;
-    let message = "a name with other characters than letters, digits, `-` and `_` stands in quotes".to_owned();
-    let rest = rest.trim_matches(['"', '\'']);
-    (!is_key(rest)).then(|| (message, format!("write `[{section}.{rest:?}]`"), Below::Known))
+fn header(line: &str) -> Option<(String, String, Below)> {
+    let said = |message: &str, help: String| Some((message.to_owned(), help, Below::Known));
+    let end = line.rfind(']').map_or(line.len(), |at| at + 1);
+    let (head, rest) = line.split_at(line.find('=').and_then(|at| line[..at].find(']')).map_or(end, |at| at + 1));
+    let name = head.trim_matches(['[', ']', ' ']);
+    let count = |bracket| head.matches(bracket).count();
+    let with_name = |name: &str| write(&format!("[{name}]"), "`[routes.NAME]`");
+    if count(']') < count('[') {
+        return said("the name of a table ends in `]`", with_name(name));
+    }
+    if count('[') < count(']') {
+        return said("there is a `]` too many", with_name(name));
+    }
+    if name.is_empty() || name.ends_with('.') || name.starts_with('.') {
+        return said("the name of the table is missing", with_name(&format!("{}.NAME", name.trim_matches('.'))));
+    }
+    let (section, inner) = name.split_once('.').unwrap_or((name, ""));
+    let inner = inner.trim_matches(['"', '\'']);
+    if !inner.is_empty() && !is_key(inner) {
+        let message = "a name with other characters than letters, digits, `-` and `_` stands in quotes";
+        return said(message, format!("write `[{section}.{inner:?}]`"));
+    }
+    if let Some((section, inner)) = section.split_once(' ') {
+        return said("the parts of a name are joined by a dot", with_name(&format!("{section}.{}", inner.trim())));
+    }
+    let rest = rest.trim();
+    if rest.is_empty() || rest.starts_with('#') {
+        return None;
+    }
+    said("the name of a table stands on a line of its own", format!("write `{head}`, and what is behind it below"))
 }
 
 /// A key and a value, and what stands between them.
 enum Joined<'a> {
     Well(&'a str, &'a str),
     By(&'static str, &'a str, &'a str),
+    /// The key has a blank in it.
+    Apart,
+}
+
+fn is_of_a_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ')
 }
 
 fn joined(line: &str) -> Option<Joined<'_>> {
@@ -97,14 +182,18 @@ fn joined(line: &str) -> Option<Joined<'_>> {
     if !is_key(key) {
         return None;
     }
-    for (sign, word) in [("=>", "`=>`"), (":=", "`:=`"), ("==", "`==`"), (":", "`:`")] {
+    for (sign, word) in [("=>", "`=>`"), (":=", "`:=`"), ("+=", "`+=`"), ("==", "`==`"), (":", "`:`")] {
         if let Some(value) = rest.strip_prefix(sign) {
             return Some(Joined::By(word, key, value.trim()));
         }
     }
+    if rest.split_once('=').is_some_and(|(before, _)| !before.is_empty() && before.chars().all(is_of_a_key)) {
+        return Some(Joined::Apart);
+    }
     match rest.strip_prefix('=') {
         Some(value) => Some(Joined::Well(key, value.trim())),
-        None if rest.is_empty() => None,
+        // What has a `=` further on has it behind a key that is none.
+        None if rest.is_empty() || rest.contains('=') || !rest.contains(char::is_alphanumeric) => None,
         None => Some(Joined::By("a blank", key, rest.trim())),
     }
 }
@@ -114,9 +203,16 @@ fn assigned(key: &str, value: &str) -> Option<(String, String, Below)> {
     let said = |message: &str, help: String| Some((message.to_owned(), help, Below::Known));
     // A comment behind the value is none of it.
     let value = value.split(" #").next().unwrap_or(value).trim_end();
+    if let Some((message, help)) = behind(key, value) {
+        return said(&message, help);
+    }
     if value.starts_with('"') && value.contains('\\') {
         let help = write(&format!("{key} = '{}'", value.trim_matches('"')), "two backslashes for each: `\\\\`");
         return said("a backslash in double quotes begins an escape", help);
+    }
+    if value.starts_with('[') && value.ends_with(']') && value.matches('"').count() % 2 == 1 {
+        let help = write(&format!("{key} = {}", written(key, value)), &format!("`{key} = [\"a\", \"b\"]`"));
+        return said("the quotes are not closed", help);
     }
     for quote in ['"', '\''] {
         if value.starts_with(quote) && value.matches(quote).count() == 1 {
@@ -137,11 +233,16 @@ fn assigned(key: &str, value: &str) -> Option<(String, String, Below)> {
         return said("a key and its value are joined by `=`, not by `:`", help);
     }
     if value.starts_with('[') && !value.contains(']') {
-        let help = write(&format!("{key} = {}]", value.trim_end_matches(',')), "`]` at the end of the list");
+        let value = value.trim_end_matches(',');
+        // Of a list that goes on in the lines below, only its owner knows the end.
+        let line = if value == "[" { String::new() } else { format!("{key} = {value}]") };
+        let help = write(&line, "`]` behind its last entry");
         return Some(("the list is not closed".to_owned(), help, Below::Unknown));
     }
     if value.starts_with('{') && !value.contains('}') {
-        let help = write(&format!("{key} = {} }}", value.trim_end_matches(',')), "`}` at the end of the table");
+        let value = value.trim_end_matches(',');
+        let line = if value == "{" { String::new() } else { format!("{key} = {value} }}") };
+        let help = write(&line, "`}` behind the last key of the table");
         return Some(("the braces are not closed".to_owned(), help, Below::Unknown));
     }
     if value.is_empty() {
@@ -154,8 +255,32 @@ fn assigned(key: &str, value: &str) -> Option<(String, String, Below)> {
     if is_toml(&format!("{key} = {value}")) {
         return None;
     }
-    let message = if is_switch(value) { "a switch is `true` or `false`" } else { "a text stands in quotes" };
+    if known::takes_number(key) {
+        let line = ungrouped(value).map_or(String::new(), |number| format!("{key} = {number}"));
+        return said("this is no number", write(&line, "its digits alone"));
+    }
+    let message = match value {
+        _ if is_switch(value) => "a switch is `true` or `false`",
+        _ if is_of_texts(value) => "the entries of a list are apart by one comma each",
+        _ => "a text stands in quotes",
+    };
     said(message, write(&format!("{key} = {}", written(key, value)), &format!("`{key} = \"value\"`")))
+}
+
+/// A number whose digits stand in groups of three, with or without a unit.
+fn ungrouped(value: &str) -> Option<u64> {
+    let mut groups = value.trim_matches(['"', '\'']).split([',', '.', '\'', '_', ' ']);
+    let first = groups.next()?;
+    let digits = |group: &str| group.bytes().take_while(u8::is_ascii_digit).count();
+    let rest: Vec<&str> = groups.collect();
+    let is_grouped = rest.iter().all(|group| digits(group) == 3);
+    (is_grouped && digits(first) > 0).then(|| number(&format!("{first}{}", rest.concat())))?
+}
+
+/// Whether it is a list in which nothing is wrong but what stands between its texts.
+fn is_of_texts(value: &str) -> bool {
+    let outside = value.split('"').step_by(2).collect::<String>();
+    value.starts_with('[') && outside.chars().all(|c| matches!(c, '[' | ']' | ',' | ';' | ' '))
 }
 
 fn is_switch(value: &str) -> bool {
@@ -178,8 +303,18 @@ fn written(key: &str, value: &str) -> String {
     }
     let inner = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
     let items = inner.unwrap_or(value);
-    let items: Vec<&str> =
-        items.split([',', ' ']).map(|item| item.trim_matches(['"', '\''])).filter(|item| !item.is_empty()).collect();
+    let items: Vec<&str> = items
+        .split([',', ';', ' '])
+        .map(|item| item.trim_matches(['"', '\'']))
+        .filter(|item| !item.is_empty())
+        .collect();
+    // What has parts of another language is no list of values, and nobody knows what it was to be.
+    if items.iter().any(|item| item.contains(['=', '(', ')', '{', '}', '[', ']', '"', '\'']) && !item.contains("${")) {
+        return String::new();
+    }
+    if known::is_duration(key) && items.len() > 1 {
+        return format!("{:?}", items.concat());
+    }
     if inner.is_some() || items.len() > 1 && key != "pem" {
         return list(&items);
     }
