@@ -2,6 +2,7 @@
 
 mod crowd;
 mod endings;
+mod materials;
 mod matrix;
 mod pinned;
 mod races;

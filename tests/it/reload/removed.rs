@@ -32,11 +32,13 @@ fn they_are_closed_if_the_route_said_so_and_no_others_are() {
     let (backend, servers) = Backend::manual();
     let a = with(route("a", "a.example", Backend::echo().addr), "close");
     let b = with(route("b", "b.example", backend.addr), "close");
-    let both = format!("{FRAME}{a}{b}");
+    // Time to end by themselves would be longer than anybody waits here.
+    let frame = format!("{FRAME}[timeouts]\ndrain = \"1h\"\n");
+    let both = format!("{frame}{a}{b}");
     for gone in [
-        format!("{FRAME}{a}"),
-        format!("{FRAME}{a}{}", b.replace("[routes.b]", "[routes.c]")),
-        format!("{FRAME}{a}[routes.b]\nsni = \"b.example\"\naction = \"reject\"\n"),
+        format!("{frame}{a}"),
+        format!("{frame}{a}{}", b.replace("[routes.b]", "[routes.c]")),
+        format!("{frame}{a}[routes.b]\nsni = \"b.example\"\naction = \"reject\"\n"),
     ] {
         let mut proxy = Proxy::start(&both);
         let mut other = open(&proxy, "a.example");
@@ -49,11 +51,9 @@ fn they_are_closed_if_the_route_said_so_and_no_others_are() {
         proxy.reload(&both.replace("\"b.example\"", "[\"b.example\", \"c.example\"]"));
         server.write_all(b"still here").unwrap();
         assert_eq!(read_exact(&mut client, 10), b"still here");
-        let start = Instant::now();
         proxy.reload(&gone);
         assert_cut(&mut client);
         assert_cut(&mut server);
-        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
         assert_removed(&mut proxy);
         echo(&mut other, b"still here");
     }
