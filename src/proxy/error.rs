@@ -167,6 +167,7 @@ pub(super) fn withdrawn(refusal: &Refusal) -> Ending {
     let outcome = match refusal {
         Refusal::NotAllowed(_) => Outcome::NotAllowed,
         Refusal::NoCertificate => Outcome::NoCertificate,
+        Refusal::Version(_) => Outcome::HandshakeFailed,
         // Whether the certificate is on a list or its CA is on none any more: what was given is taken back.
         _ => Outcome::RevokedCertificate,
     };
@@ -181,8 +182,10 @@ pub(super) fn handshake(error: &HandshakeError) -> Ending {
         Refusal::Untrusted(_) | Refusal::Expired(_) => client(Outcome::UntrustedCertificate),
         Refusal::Revoked(_) => client(Outcome::RevokedCertificate),
         Refusal::NotAllowed(_) => client(Outcome::NotAllowed),
-        Refusal::Client(_) | Refusal::Io(_) | Refusal::NameMismatch { .. } | Refusal::Protocol(_) => {
-            client(Outcome::HandshakeFailed)
-        }
+        Refusal::Client(_)
+        | Refusal::Io(_)
+        | Refusal::NameMismatch { .. }
+        | Refusal::Protocol(_)
+        | Refusal::Version(_) => client(Outcome::HandshakeFailed),
     }
 }

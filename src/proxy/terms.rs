@@ -48,7 +48,7 @@ impl Terms {
     /// Why a client that `acceptor` has just let in would not be let in by whoever has taken its place since the hello.
     pub(super) fn refuse(&self, route: &str, acceptor: &Arc<Acceptor>, accepted: &Accepted) -> Option<Refusal> {
         let current = self.acceptor(route)?;
-        if Arc::ptr_eq(current, acceptor) { None } else { current.admits(&Admission::of(accepted)).err() }
+        if Arc::ptr_eq(current, acceptor) { None } else { current.admits_in_place(accepted).err() }
     }
 }
 

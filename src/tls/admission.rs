@@ -42,6 +42,19 @@ impl Acceptor {
         }
     }
 
+    /// Whether a client that another acceptor has just let in would be let in by this one, which has taken its place during
+    /// the handshake.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not.
+    pub(crate) fn admits_in_place(&self, accepted: &Accepted) -> Result<(), Refusal> {
+        if !self.speaks(accepted.version) {
+            return Err(Refusal::Version(accepted.version));
+        }
+        self.admits(&Admission::of(accepted))
+    }
+
     /// Whether a client that came in by `admission` would be let in now.
     ///
     /// The time is that of its admission: a certificate that has run out since is no news, for nobody ends a connection

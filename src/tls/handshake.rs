@@ -64,6 +64,9 @@ pub enum Refusal {
     /// The client's certificate verifies, and the policy refuses its owner (alert 49).
     #[error("the client's certificate is not allowed: {0}")]
     NotAllowed(Denied),
+    /// The client speaks a version of TLS that is too old by now.
+    #[error("a reload has raised min_version above TLS {0}, which the client speaks")]
+    Version(&'static str),
     /// The client refused the handshake, by this alert.
     #[error("the client refused the handshake: {0}")]
     Client(String),

@@ -104,6 +104,7 @@ pub struct Acceptor {
     strict: bool,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     recallable: bool,
+    min_version: MinVersion,
 }
 
 /// One certificate of an [`Acceptor`], chosen for one client.
@@ -131,7 +132,8 @@ impl Acceptor {
             Ok(Choice { certificate, config })
         };
         let choices = certificates.into_iter().map(choose).collect::<Result<_, AcceptorError>>()?;
-        Ok(Self { choices, strict, verifier: terms.verifier, recallable: options.recallable })
+        let (verifier, recallable, min_version) = (terms.verifier, options.recallable, options.min_version);
+        Ok(Self { choices, strict, verifier, recallable, min_version })
     }
 
     /// The certificate for a client that asked for `name` and can verify every kind of signature.
@@ -191,6 +193,11 @@ impl Acceptor {
     #[must_use]
     pub fn is_recallable(&self) -> bool {
         self.recallable
+    }
+
+    /// Whether a session of this version, `1.2` or `1.3`, may begin.
+    pub(super) fn speaks(&self, version: &str) -> bool {
+        self.min_version == MinVersion::Tls12 || version != "1.2"
     }
 
     /// Who verifies clients, if anybody does.

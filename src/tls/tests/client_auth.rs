@@ -17,6 +17,7 @@ fn verdict(result: &Result<Accepted, Refusal>) -> &'static str {
         Err(Refusal::Client(_)) => "refused by the client",
         Err(Refusal::Io(_)) => "broken",
         Err(Refusal::NameMismatch { .. }) => "other name",
+        Err(Refusal::Version(_)) => "too old",
         Err(Refusal::Protocol(_)) => "protocol",
     }
 }

@@ -67,6 +67,7 @@ fn who_shakes_hands_during_a_reload_is_judged_by_the_terms_that_it_brings() {
     let required = "client_auth.mode = \"require_and_verify\"";
     let close = "on_revoke = \"close\"";
     for version in VERSIONS {
+        let too_old = (*version == TLS12).then_some("handshake_failed");
         for (shows, before, after, expected) in [
             (true, verifying(&backend, ""), verifying(&backend, DENIED), Some("not_allowed")),
             (true, verifying(&backend, close), verifying(&backend, DENIED), Some("not_allowed")),
@@ -77,6 +78,13 @@ fn who_shakes_hands_during_a_reload_is_judged_by_the_terms_that_it_brings() {
             (true, terms(&backend, "client_auth.mode = \"request\""), verifying(&backend, DENIED), Some("not_allowed")),
             (true, terms(&backend, "client_auth.mode = \"require_any\""), verifying(&backend, close), None),
             (true, verifying(&backend, ""), verifying(&backend, "client_auth.deny.cn = [\"other\"]"), None),
+            (false, terms(&backend, ""), terms(&backend, "min_version = \"1.3\""), too_old),
+            (
+                true,
+                verifying(&backend, close),
+                verifying(&backend, &format!("{close}\nmin_version = \"1.3\"")),
+                too_old,
+            ),
         ] {
             let (site, dir) = site();
             let mut proxy = Proxy::start_in(dir, &before);
