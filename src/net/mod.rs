@@ -28,5 +28,5 @@ pub use stream::Stream;
 pub use taken::listens_on;
 pub use transparent::probe_transparent;
 pub use transport::Transport;
-pub use unix::{Access, SocketFile};
+pub use unix::{Access, SocketFile, Spot};
 pub use zone::locate;

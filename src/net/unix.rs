@@ -38,24 +38,38 @@ impl Default for Access {
 /// The file of a socket that this process has bound. Dropping it removes the file, unless another one is in its place.
 #[derive(Debug)]
 pub struct SocketFile {
-    path: PathBuf,
+    spot: Spot,
     /// The file itself. As long as it is open no other file gets its number.
     file: OwnedFd,
-    device: u64,
-    inode: u64,
     /// Its user and group as it was made: a directory may pass its own group on.
     owner: (u32, u32),
 }
 
-impl SocketFile {
-    /// Whether the path still leads to it.
+/// A path, and the file that is to be found there. It holds no descriptor, so any thread may look.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Spot {
+    /// Whether the path still leads to the file. It asks the file system, which may hang.
     #[must_use]
-    pub fn is_in_place(&self) -> bool {
+    pub fn is_taken(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|found| self.is(&found))
     }
 
     fn is(&self, found: &Metadata) -> bool {
         (found.dev(), found.ino()) == (self.device, self.inode)
+    }
+}
+
+impl SocketFile {
+    /// Where it is to be found.
+    #[must_use]
+    pub fn spot(&self) -> &Spot {
+        &self.spot
     }
 
     /// Changes who may connect.
@@ -79,9 +93,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_in_place() {
+        if self.spot.is_taken() {
             // It fails where the directory may not be written to any more. The next start replaces the file.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.spot.path);
         }
     }
 }
@@ -99,13 +113,8 @@ pub(super) fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, S
         return Err(io::Error::other(REPLACED));
     }
     // From here on it goes again if anything fails.
-    let file = SocketFile {
-        path: path.to_owned(),
-        file,
-        device: found.st_dev,
-        inode: found.st_ino,
-        owner: (found.st_uid, found.st_gid),
-    };
+    let spot = Spot { path: path.to_owned(), device: found.st_dev, inode: found.st_ino };
+    let file = SocketFile { spot, file, owner: (found.st_uid, found.st_gid) };
     file.allow(access)?;
     // Until now connecting was refused.
     socket.listen(BACKLOG)?;
@@ -236,7 +245,7 @@ mod tests {
         let (socket, file) = listen(&path, Access::default()).unwrap();
         drop(socket);
         let (_other, _successor) = listen(&path, Access::default()).unwrap();
-        assert!(!file.is_in_place());
+        assert!(!file.spot().is_taken());
         drop(file);
         UnixStream::connect(&path).unwrap();
     }

@@ -83,7 +83,9 @@ impl Server {
     }
 
     pub(crate) fn inheritance(&self) -> Inheritance {
-        self.inheritance.clone()
+        let spot =
+            |(key, running): (&PortKey, &RunningPort)| Some((key.clone(), running.file.as_ref()?.spot().clone()));
+        Inheritance { spots: self.ports.iter().filter_map(spot).collect(), ..self.inheritance.clone() }
     }
 
     /// Connections that have not been routed.
@@ -108,8 +110,8 @@ impl Server {
             return Ok(());
         }
         let wanted = self.wanted(&parts.listeners)?;
-        let mut sockets = self.bind(&wanted)?;
-        self.allow(&wanted)?;
+        let mut sockets = self.bind(&wanted, &parts.displaced)?;
+        self.allow(&wanted, &parts.displaced)?;
         // First: who is let in by the listeners of before looks here afterwards.
         self.connections.set_terms(Arc::clone(&parts.inheritance.terms));
         let mut before = std::mem::take(&mut self.ports);
@@ -217,11 +219,15 @@ impl Server {
     ///
     /// One that overlaps with a socket that is about to go is opened beside it, so that no connection is refused in between;
     /// and after all others, so that nobody is queued on it if one of them fails.
-    fn bind(&self, wanted: &[Wanted<'_>]) -> Result<HashMap<PortKey, ListenSocket>, Vec<BindError>> {
+    fn bind(
+        &self,
+        wanted: &[Wanted<'_>],
+        displaced: &HashSet<PortKey>,
+    ) -> Result<HashMap<PortKey, ListenSocket>, Vec<BindError>> {
         let (mut sockets, mut overlapping, mut errors) = (HashMap::new(), Vec::new(), Vec::new());
         let keys: HashSet<&PortKey> = wanted.iter().map(|wanted| &wanted.key).collect();
         for Wanted { listener, key, access } in wanted {
-            if self.ports.get(key).is_some_and(RunningPort::is_reachable) {
+            if self.ports.get(key).is_some_and(|running| running.is_reachable() && !displaced.contains(key)) {
                 continue;
             }
             let (addr, place) = key;
@@ -290,11 +296,11 @@ impl Server {
     }
 
     /// Changes who may connect to the unix sockets that stay: to all of them, or none.
-    fn allow(&mut self, wanted: &[Wanted<'_>]) -> Result<(), Vec<BindError>> {
+    fn allow(&mut self, wanted: &[Wanted<'_>], displaced: &HashSet<PortKey>) -> Result<(), Vec<BindError>> {
         let mut changed: Vec<(&PortKey, Access)> = Vec::new();
         for Wanted { listener, key, access } in wanted {
             let Some(running) = self.ports.get_mut(key).filter(|running| running.access != *access) else { continue };
-            let Some(file) = running.file.as_ref().filter(|file| file.is_in_place()) else { continue };
+            let Some(file) = running.file.as_ref().filter(|_| !displaced.contains(key)) else { continue };
             if let Err(error) = file.allow(*access) {
                 let error = BindError::new(&listener.name, &key.0, error, false);
                 for (key, before) in changed.into_iter().chain([(key, running.access)]) {
@@ -368,14 +374,13 @@ struct Wanted<'a> {
 }
 
 impl RunningPort {
-    /// Whether clients still find it: the file of a unix socket can be removed, or replaced, and an interface that was
-    /// made again has another number.
+    /// Whether clients still find it: an interface that was made again has another number. (The file of a unix socket is
+    /// looked for where the configuration is loaded, because a file system may hang.)
     fn is_reachable(&self) -> bool {
-        let is_on_its_interface = match &self.port.addr {
+        match &self.port.addr {
             ListenAddr::Zoned(addr) => locate(addr).is_ok_and(|now| self.interface == interface(now)),
             _ => true,
-        };
-        is_on_its_interface && self.file.as_ref().is_none_or(SocketFile::is_in_place)
+        }
     }
 }
 
@@ -392,6 +397,7 @@ mod tests {
             listeners: Vec::new(),
             inheritance: Inheritance::default(),
             to_activate: Vec::new(),
+            displaced: HashSet::new(),
             checks: Vec::new(),
             resolving: resolve::Options::default(),
         }

@@ -1,12 +1,13 @@
 //! From a configuration to what serves it, beside what runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::{Action, Bind, Config, Route};
-use crate::net::{Resolver, resolve};
+use crate::net::{Resolver, Spot, resolve};
 use crate::proxy::{self, Terms};
 use crate::relay;
+use crate::server::PortKey;
 use crate::server::gates::Gates;
 use crate::upstream::{self, Check, Registry, Upstream};
 
@@ -23,6 +24,8 @@ pub(crate) struct Inheritance {
     pub(super) registry: Arc<Registry>,
     /// What all upstreams find their servers with.
     pub(super) resolver: Arc<Resolver>,
+    /// Where the files of the unix sockets are that are listened on.
+    pub(super) spots: Vec<(PortKey, Spot)>,
 }
 
 /// A configuration built into what serves it, but not serving yet.
@@ -31,6 +34,8 @@ pub(crate) struct Parts {
     pub(super) inheritance: Inheritance,
     /// Those that were not in use before.
     pub(super) to_activate: Vec<Arc<Upstream>>,
+    /// The unix sockets whose files have been removed or replaced, so that no client finds them.
+    pub(super) displaced: HashSet<PortKey>,
     pub(super) checks: Vec<Check>,
     /// What the resolver is to do.
     pub(super) resolving: resolve::Options,
@@ -39,7 +44,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Builds everything that can be built without touching what runs. `before` is what is in use.
     pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
-        let Inheritance { upstreams, gates, terms, registry, resolver } = before;
+        let Inheritance { upstreams, gates, terms, registry, resolver, spots } = before;
         registry.tidy_up();
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
@@ -80,8 +85,10 @@ impl Parts {
             terms: Arc::new(terms),
             registry,
             resolver,
+            spots: Vec::new(),
         };
-        Self { listeners, inheritance, to_activate, checks, resolving: config.resolver.clone() }
+        let displaced = spots.iter().filter(|(_, spot)| !spot.is_taken()).map(|(key, _)| key.clone()).collect();
+        Self { listeners, inheritance, to_activate, displaced, checks, resolving: config.resolver.clone() }
     }
 }
 
