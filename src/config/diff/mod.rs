@@ -5,6 +5,7 @@
 
 mod classes;
 mod guard;
+mod limits;
 mod standing;
 mod upstreams;
 
@@ -15,9 +16,9 @@ use std::sync::Arc;
 use crate::addr::{Cidr, ListenAddr, Sender};
 use crate::config::Bind;
 use crate::name::{Alpn, ServerName};
-use crate::proxy::Limits;
 use crate::route::{Claim, Key, Listed, Table};
 
+use limits::{gone_limits, wider_limits};
 pub use standing::Standing;
 use standing::{Listener, Meets, Route};
 
@@ -33,9 +34,8 @@ pub struct Change {
 impl Change {
     /// Says all of it in other words: without the values of variables, say.
     pub fn rephrase(&mut self, words: impl Fn(&str) -> String) {
-        for finding in self.vanished.kept.iter_mut().chain(&mut self.loosened.kept) {
-            finding.text = words(&finding.text);
-        }
+        self.vanished.rephrase(&words);
+        self.loosened.rephrase(&words);
     }
 
     /// These files have lost what they had, whatever stands in the others.
@@ -95,6 +95,13 @@ impl Findings {
         kept.join("; ") + &more
     }
 
+    /// Says each in other words.
+    pub fn rephrase(&mut self, words: impl Fn(&str) -> String) {
+        for finding in &mut self.kept {
+            finding.text = words(&finding.text);
+        }
+    }
+
     /// Adds something that is about no route.
     pub fn note(&mut self, text: String) {
         self.add(None, text);
@@ -112,6 +119,18 @@ impl Findings {
     }
 }
 
+/// What `new` forbids and `old` does not, in words for while `new` is not served: what clients meet without it.
+#[must_use]
+pub fn without(old: &Standing, new: &Standing) -> Findings {
+    let Change { vanished: mut all, loosened } = compare(new, old);
+    all.more += loosened.more;
+    for Finding { route, text } in loosened.kept {
+        let text = text.replace(" is new", " goes on").replace(" who are refused now", " whom they refuse");
+        all.add(route.as_ref(), text);
+    }
+    all
+}
+
 /// What would get weaker for clients if `new` were served in place of `old`.
 #[must_use]
 pub fn compare(old: &Standing, new: &Standing) -> Change {
@@ -125,16 +144,21 @@ pub fn compare(old: &Standing, new: &Standing) -> Change {
         let_in: HashSet::new(),
     };
     let mut tables: Vec<[&Arc<Table<usize>>; 2]> = Vec::new();
+    let gone = old.gone(new);
     for (name, listener) in &new.listeners {
-        let befores = old.listeners(name, listener);
-        if befores.is_empty() {
-            comparison.change.loosened.add(None, format!("listeners.{name} is new"));
-        }
+        let mut befores = old.listeners(name, listener);
         let binds = || befores.iter().flat_map(|before| &before.bind);
         let is_wider = |bind: &&Bind| !binds().any(|old| old.addr == bind.addr || old.addr.includes(&bind.addr));
-        for bind in listener.bind.iter().filter(|_| !befores.is_empty()).filter(is_wider) {
-            comparison.change.loosened.add(None, format!("listeners.{name} would listen on {}", bind.addr));
+        let wider: Vec<&Bind> = listener.bind.iter().filter(is_wider).collect();
+        if befores.is_empty() {
+            comparison.change.loosened.add(None, format!("listeners.{name} is new"));
+        } else {
+            for bind in &wider {
+                comparison.change.loosened.add(None, format!("listeners.{name} would listen on {}", bind.addr));
+            }
         }
+        // Under another name and address it may be the door that clients of one that is gone are sent to.
+        befores.extend(gone.iter().filter(|_| !wider.is_empty()));
         for before in befores {
             comparison.listener(name, before, listener);
             // Listeners that have all routes share one table.
@@ -352,13 +376,14 @@ impl<'a> Comparison<'a> {
         if old.is_some() {
             return Some(Gone::Reject);
         }
-        // Whoever may offer another protocol could come in before.
-        let offers = claims_before.iter().filter_map(|claim| claim.alpn);
+        // Whoever may offer another protocol could come in before: by the name itself, since what a less specific one takes
+        // says nothing of its sources.
+        let mut offers = before.table.claims(client.listed).filter_map(|claim| claim.alpn);
         let could = |alpn: &Alpn| {
             let key = Key { name: client.name, client: client.ip, alpn: std::slice::from_ref(alpn) };
             before.table.lookup(&key).is_some_and(|old| self.old.routes[*old].admits())
         };
-        (!offers.into_iter().any(could)).then_some(Gone::From)
+        (!offers.any(could)).then_some(Gone::From)
     }
 
     /// Whether a route that lists one of the same names was strict.
@@ -458,49 +483,6 @@ fn probe(listed: Listed<'_>, old: &Table<usize>, new: &Table<usize>) -> Option<O
             names.find(|name| !is_closer(name)).map(Some)
         }
     }
-}
-
-/// The limits of a listener that would not be there any more. The others always have a value.
-fn gone_limits(old: &Limits, new: &Limits) -> Vec<&'static str> {
-    let gone = [
-        (old.max_connections.is_some() && new.max_connections.is_none(), "max_connections"),
-        (old.pending_per_source.is_some() && new.pending_per_source.is_none(), "pending_per_source"),
-        (old.rate_per_source.is_some() && new.rate_per_source.is_none(), "rate_per_source"),
-        (old.connections_per_source.is_some() && new.connections_per_source.is_none(), "connections_per_source"),
-    ];
-    gone.into_iter().filter(|(is_gone, _)| *is_gone).map(|(_, key)| key).collect()
-}
-
-/// The limits of a listener that take more than before, where there are any.
-fn wider_limits(old: &Limits, new: &Limits) -> Vec<&'static str> {
-    // A limit that is added here has to be compared below.
-    let Limits {
-        max_connections,
-        max_pending,
-        pending_per_source,
-        rate_per_source,
-        connections_per_source,
-        max_pending_bytes,
-        max_handshakes,
-    } = new;
-    let is_raised = |old: Option<u32>, new: Option<u32>| old.zip(new).is_some_and(|(old, new)| new > old);
-    let rate_is_wider = match (old.rate_per_source, rate_per_source) {
-        (None, _) | (_, None) => false,
-        (Some(old), Some(new)) => {
-            let per_second = |rate: crate::proxy::Rate| f64::from(rate.connections) / rate.per.as_secs_f64();
-            per_second(*new) > per_second(old) || new.burst > old.burst
-        }
-    };
-    let wider = [
-        (is_raised(old.max_connections, *max_connections), "max_connections"),
-        (*max_pending > old.max_pending, "max_pending"),
-        (is_raised(old.pending_per_source, *pending_per_source), "pending_per_source"),
-        (rate_is_wider, "rate_per_source"),
-        (is_raised(old.connections_per_source, *connections_per_source), "connections_per_source"),
-        (*max_pending_bytes > old.max_pending_bytes, "max_pending_bytes"),
-        (*max_handshakes > old.max_handshakes, "max_handshakes"),
-    ];
-    wider.into_iter().filter(|(is_wider, _)| *is_wider).map(|(_, key)| key).collect()
 }
 
 impl Route {

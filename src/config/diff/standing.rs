@@ -2,6 +2,7 @@
 //! each route what it asks of clients.
 
 use std::collections::BTreeMap;
+use std::ptr;
 use std::sync::Arc;
 
 use crate::addr::Sender;
@@ -109,6 +110,12 @@ impl Standing {
         let meets = |bind: &Bind| listener.bind.iter().any(|other| conflict(&other.addr, &bind.addr));
         let by_addr: Vec<_> = self.listeners.values().filter(|before| before.bind.iter().any(meets)).collect();
         if by_addr.is_empty() { self.listeners.get(name).into_iter().collect() } else { by_addr }
+    }
+
+    /// The listeners whose clients no listener of `new` has by an address or a name.
+    pub(super) fn gone(&self, new: &Self) -> Vec<&Listener> {
+        let found: Vec<_> = new.listeners.iter().flat_map(|(name, listener)| self.listeners(name, listener)).collect();
+        self.listeners.values().filter(|before| !found.iter().any(|found| ptr::eq(*found, *before))).collect()
     }
 }
 

@@ -113,6 +113,10 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
             + &format!("[tls.o]\nmin_version = \"1.2\"\n[listeners.public]\nbind = \"0.0.0.0:{port}\"\n")
             + &route("b", "sni = \"a.example\"\naction = \"terminate\"\ntls = \"o\"\nlisteners = [\"edge\"]")
     };
+    let moved = |name: &str, addr: &str, text: String| {
+        let bind = format!("listeners.{name}]\nbind = [\"{addr}\"]");
+        text.replace("listeners.edge]\nbind = \"127.0.0.1:443\"", &bind)
+    };
     let rows = [
         // Who clients have to be.
         (
@@ -193,9 +197,30 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
         (pass("from = \"10.0.0.0/8\""), pass("from = \"10.1.0.0/16\""), Fate::Served, ""),
         (pass(""), pass("from = \"10.1.0.0/16\""), Fate::Served, ""),
         (pass("from = \"10.0.0.0/8\"") + &any, any.clone() + FRAME, Fate::Served, ""),
+        // It was refused by its address, and by the catch-all because of its protocols.
+        (
+            pass("from = \"10.0.0.0/8\"") + &any + "alpn = \"h2\"\n",
+            any.clone() + FRAME,
+            Fate::Held,
+            "routes.any: from would go: clients for a.example",
+        ),
         (pass("strict_sni = true"), pass("strict_sni = false"), Fate::Held, "strict_sni would go"),
         (pass("strict_sni = false"), pass("strict_sni = true"), Fate::Served, ""),
         (pass("alpn = \"h2\""), pass(""), Fate::Waits, "would take clients for a.example"),
+        (
+            FRAME.to_owned() + &any + "alpn = \"h2\"\n",
+            FRAME.to_owned() + &any,
+            Fate::Waits,
+            "would take clients for any name",
+        ),
+        (
+            FRAME.to_owned() + &any + "alpn = \"h2\"\nstrict_sni = true\n",
+            FRAME.to_owned() + &any + "strict_sni = true\n",
+            Fate::Waits,
+            "for any name",
+        ),
+        (FRAME.to_owned() + &any, FRAME.to_owned() + &any + "alpn = \"h2\"\n", Fate::Served, ""),
+        (mtls("") + &any + "alpn = \"h2\"\n", mtls("") + &any, Fate::Waits, "would take clients for any name"),
         (reject(""), pass(""), Fate::Held, "action \"reject\" would go"),
         (reject(&any), FRAME.to_owned() + &any, Fate::Held, "action \"reject\" would go"),
         (
@@ -266,6 +291,25 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
             terminate("min_version = \"1.2\"").replace("edge]\nbind = \"127.0.0.1:443", "door]\nbind = \"0.0.0.0:443"),
             Fate::Held,
             "client authentication (require_and_verify) would go",
+        ),
+        // Another name and another kind of address at once: whoever was sent to the one is sent to the other.
+        (
+            moved("edge", "systemd:web", mtls("")),
+            moved("door", "0.0.0.0:443", terminate("min_version = \"1.2\"")),
+            Fate::Held,
+            "client authentication (require_and_verify) would go",
+        ),
+        (
+            moved("edge", "systemd:web", mtls("")) + "[listeners.plain]\nbind = \"127.0.0.1:80\"\n",
+            moved("plain", "127.0.0.1:80\", \"0.0.0.0:443", terminate("min_version = \"1.2\"")),
+            Fate::Held,
+            "client authentication (require_and_verify) would go",
+        ),
+        (
+            moved("edge", "unix:/run/web", mtls("")),
+            moved("door", "127.0.0.1:443", mtls("")),
+            Fate::Waits,
+            "listeners.door is new",
         ),
         // Servers.
         (tls_to(trusted), tls_to(""), Fate::Held, "tls to its servers would go"),

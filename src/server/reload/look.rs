@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::diff::{Change, Findings, Standing, compare};
+use crate::config::diff::{Change, Findings, Standing, compare, without};
 use crate::config::files::{Files, Texts};
 use crate::config::material::{Item, Keep, Materials, Reason};
 use crate::config::{self, Circumstances, Config, Loaded, Made};
@@ -113,6 +113,8 @@ pub(super) struct Pending {
     pub(super) held: Option<(Findings, [u8; 32])>,
     /// What would be allowed.
     pub(super) loosens: Findings,
+    /// What clients meet meanwhile that the texts which are held or waited for would forbid.
+    pub(super) without: Findings,
     /// What it waits for.
     pub(super) waits: Waits,
 }
@@ -254,11 +256,17 @@ impl Order {
         let whole = if are_served { loaded.files.digest() } else { loaded.files.digest_beside(served) };
         let waiting = Waiting::Texts(kind);
         let may_loosen = may_loosen || self.calm.is_quiet(&waiting, whole, self.now);
-        if !is_confirmed && !change.vanished.is_empty() {
+        let is_held = !is_confirmed && !change.vanished.is_empty();
+        let waits = !change.only_tightens() && !may_loosen;
+        if (is_held || waits) && !are_served {
+            pending.without = without(&self.served.standing, &standing);
+            pending.without.rephrase(|text| loaded.variables.hide(text));
+        }
+        if is_held {
             pending.held = Some((change.vanished, in_short));
             return Verdict::Stays(pending);
         }
-        if !change.only_tightens() && !may_loosen {
+        if waits {
             pending.loosens = change.loosened;
             pending.waits.insert(waiting, whole);
             return Verdict::Stays(pending);

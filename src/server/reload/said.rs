@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::config::diff::Findings;
@@ -22,6 +22,8 @@ pub(super) struct Said {
     kind: Kind,
     refused: Refused,
     held: Option<Held>,
+    /// What is stricter in texts that wait or are held, as it was said.
+    without: String,
 }
 
 enum Refused {
@@ -46,12 +48,12 @@ struct Held {
 
 impl Said {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, refused: Refused::Nothing, held: None }
+        Self { kind, refused: Refused::Nothing, held: None, without: String::new() }
     }
 
     /// There is nothing to say any more.
     pub(super) fn nothing(&mut self) {
-        (self.refused, self.held) = (Refused::Nothing, None);
+        *self = Self::new(self.kind);
     }
 
     /// Says what is not served of an attempt, if it has not been said.
@@ -64,6 +66,16 @@ impl Said {
             Some((findings, texts)) => self.held(&findings, texts),
             None => self.held = None,
         }
+        self.without(pending.without.on_one_line());
+    }
+
+    /// What tightens is served with the rest of its texts or not at all, and whoever has written it has to know.
+    fn without(&mut self, without: String) {
+        if !without.is_empty() && without != self.without {
+            let help = format!("{}, or write what tightens by itself: that acts at once", confirm());
+            warn!(without, help, "the files also tighten, which does not act before the rest of them does");
+        }
+        self.without = without;
     }
 
     /// What to add to the state of the process, for people.
@@ -161,14 +173,16 @@ impl Said {
     fn hold(&self) {
         let Some(Held { findings, .. }) = &self.held else { return };
         let help = match self.kind {
-            Kind::Files => {
-                let pid = std::process::id();
-                format!("if it is meant, confirm it: `kill -HUP {pid}` or `systemctl reload snigate`")
-            }
+            Kind::Files => format!("if it is meant, {}", confirm()),
             Kind::Materials => "give the files back, or confirm it when the configuration is valid".to_owned(),
         };
         error!(diagnostics = findings, help, "reload held, a protection would go; the configuration that runs goes on");
     }
+}
+
+fn confirm() -> String {
+    let pid = std::process::id();
+    format!("confirm it: `kill -HUP {pid}` or `systemctl reload snigate`")
 }
 
 fn refuse(text: &str) {

@@ -185,3 +185,25 @@ fn a_route_that_loses_its_sources_or_gives_way_to_a_catch_all_is_held() {
         assert!(!is_refused());
     }
 }
+
+#[test]
+fn what_tightens_beside_something_held_or_new_is_said_at_once_and_acts_when_somebody_confirms_it() {
+    let tightens = "the files also tighten, which does not act before the rest of them does";
+    let denied = format!("{POLICY}client_auth.deny.cn = [\"member\"]\n");
+    let held = denied.replace("on_revoke = \"close\"\n", "");
+    let route = "[routes.new]\nsni = \"new.example\"\naction = \"passthrough\"\nupstream = \"127.0.0.1:1\"\n";
+    let new = denied + route;
+    for text in [held, new] {
+        let site = site(POLICY);
+        let proxy = &site.proxy;
+        rename_into(&policy(proxy), text.as_bytes());
+        let event = proxy.wait_for(tightens);
+        assert_eq!(event["level"], "warn", "{event}");
+        let without = event["without"].as_str().unwrap();
+        assert!(without.contains("routes.app: client_auth.deny.cn would go"), "{event}");
+        assert!(event["help"].as_str().unwrap().contains(&proxy.pid().as_raw_nonzero().to_string()), "{event}");
+        proxy.reload_on_request();
+        assert!(!site.comes_in(Some(&site.member)), "{}", proxy.log());
+        assert_eq!(proxy.count(tightens), 1, "it is said once\n{}", proxy.log());
+    }
+}
