@@ -56,10 +56,15 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn weaker(old: &Path, path: &Path, loaded: &Loaded) -> anyhow::Result<Vec<Diagnostic>> {
     // What is not valid is not served; why has been said.
     let Some(config) = &loaded.config else { return Ok(Vec::new()) };
-    let Some(before) = config::load(old).config else {
+    let mut running = config::load(old);
+    let Some(before) = running.config.take() else {
         bail!("{} is not valid, so nothing can be compared with it; `snigate check` says why", old.display());
     };
     let mut change = compare(&Standing::of(&before), &Standing::of(config));
+    // The texts that run are in the place of these, wherever a copy of them is kept.
+    let directory = |path: &Path| path.parent().unwrap_or(Path::new("")).to_owned();
+    let texts = running.files.take_texts().moved(&directory(old), &directory(path));
+    change.lose_files(loaded.files.texts().lost(&texts));
     change.rephrase(|text| loaded.variables.hide(text));
     let Change { vanished, loosened } = change;
     let routes = vanished.iter().chain(loosened.iter()).filter_map(|finding| finding.route.clone()).collect();

@@ -3,29 +3,27 @@
 //! What a configuration is made of is what was read to make it, missing files included: nothing else is watched, and
 //! nothing that was used is forgotten. Contents are compared, not events.
 
+mod disk;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::config::compile::left_out::is_left_over;
+use crate::config::files::disk::{list_directory, read_file};
 use crate::config::material::{Keep, Materials};
 use crate::config::unreadable::in_words;
 use crate::tls::Form;
 
-/// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
-const MAX_FILE: u64 = 64 * 1024 * 1024;
-
-/// Read at once. A kernel that is not preempted while it copies would keep connections waiting for all of a large file.
-const PIECE: usize = 128 * 1024;
+pub use disk::read_once;
 
 /// A file written this shortly before it was read may change again without a new time stamp, so its content is compared.
 const RECENT: Duration = Duration::from_secs(2);
@@ -165,6 +163,12 @@ impl Files {
     #[must_use]
     pub fn texts_digest(&self) -> [u8; 32] {
         self.texts.digest()
+    }
+
+    /// The texts of the configuration.
+    #[must_use]
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// Gives away the texts of the configuration.
@@ -312,6 +316,17 @@ impl Texts {
         finish(context)
     }
 
+    /// The same texts with the paths that they have once those in the directory `from` are moved into `to`.
+    #[must_use]
+    pub fn moved(self, from: &Path, to: &Path) -> Self {
+        let moved = |path: PathBuf| path.strip_prefix(from).map_or_else(|_| path.clone(), |rest| to.join(rest));
+        let included = self.included.into_iter();
+        Self {
+            files: self.files.into_iter().map(|(path, text)| (moved(path), text)).collect(),
+            included: included.map(|(place, found)| (moved(place), found.into_iter().map(moved).collect())).collect(),
+        }
+    }
+
     /// What of `before` is not there any more as a whole, whatever stands in the rest.
     pub fn lost<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = String> {
         let is_blank = |text: &str| text.trim().is_empty();
@@ -423,75 +438,6 @@ fn is_recent(seconds: i64) -> bool {
     u64::try_from(seconds).is_ok_and(|seconds| seconds.saturating_add(RECENT.as_secs()) >= now.as_secs())
 }
 
-/// Reads a whole file for a command that reads it once, so that it may also be the output of another one.
-///
-/// # Errors
-///
-/// Those of opening and reading it, in words.
-pub fn read_once(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let read = || read_to_end(File::open(path)?, 0);
-    read().map_err(|error| in_words(path, &error))
-}
-
-fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Opening a FIFO would otherwise wait for somebody to write.
-    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(nonblock).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    if metadata.len() > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
-    }
-    let bytes = read_to_end(file, usize::try_from(metadata.len()).unwrap_or_default())?;
-    // A file that has grown meanwhile is refused: half of a list of CAs must not be taken for the whole.
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
-    }
-    Ok(bytes)
-}
-
-/// Reads what is there, at most one byte more than [`MAX_FILE`]. A `Vec` that grows leaves what it held behind, so this
-/// one does not.
-fn read_to_end(mut file: File, expected: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let limit = usize::try_from(MAX_FILE).unwrap_or(usize::MAX).saturating_add(1);
-    // One byte more than there should be, to see the end.
-    let mut bytes = Zeroizing::new(vec![0; expected.saturating_add(1).min(limit)]);
-    let mut filled = 0;
-    loop {
-        if filled == limit {
-            return Ok(bytes);
-        }
-        if filled == bytes.len() {
-            let mut larger = Zeroizing::new(vec![0; bytes.len().saturating_mul(2).max(4096).min(limit)]);
-            larger[..filled].copy_from_slice(&bytes);
-            bytes = larger;
-        }
-        let end = bytes.len().min(filled.saturating_add(PIECE));
-        match file.read(&mut bytes[filled..end]) {
-            Ok(0) => {
-                bytes.truncate(filled);
-                return Ok(bytes);
-            }
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn list_directory(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
-    let mut names: Vec<_> = entries.iter().filter(|entry| !is_hidden(entry)).map(fs::DirEntry::path).collect();
-    names.sort();
-    Ok(names)
-}
-
-fn is_hidden(entry: &fs::DirEntry) -> bool {
-    entry.file_name().as_encoded_bytes().starts_with(b".")
-}
-
 fn names_hash(names: &[PathBuf]) -> [u8; 32] {
     let joined: Vec<&[u8]> = names.iter().map(|name| name.as_os_str().as_encoded_bytes()).collect();
     sha256(&joined.join(&0))
@@ -504,73 +450,4 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn seen(path: &Path) -> Files {
-        let mut files = Files::default();
-        let _ = files.read(path);
-        files
-    }
-
-    #[test]
-    fn a_rewrite_a_rename_over_and_a_removal_are_seen_and_a_touch_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a");
-        fs::write(&path, "one").unwrap();
-        let mut files = seen(&path);
-        assert_eq!(files.changed(), None);
-        fs::write(&path, "one").unwrap();
-        assert_eq!(files.changed(), None, "the same content");
-        fs::write(&path, "two").unwrap();
-        assert_eq!(files.changed(), Some(path.as_path()));
-        let mut files = seen(&path);
-        fs::write(dir.path().join("b"), "six").unwrap();
-        fs::rename(dir.path().join("b"), &path).unwrap();
-        assert_eq!(files.changed(), Some(path.as_path()));
-        let mut files = seen(&path);
-        fs::remove_file(&path).unwrap();
-        assert_eq!(files.changed(), Some(path.as_path()));
-        let mut files = seen(&path);
-        assert_eq!(files.changed(), None, "still missing");
-        fs::write(&path, "").unwrap();
-        assert_eq!(files.changed(), Some(path.as_path()), "it appeared");
-    }
-
-    #[test]
-    fn a_link_that_is_swapped_twice_is_seen_twice() {
-        let dir = tempfile::tempdir().unwrap();
-        for version in ["1", "2", "3"] {
-            fs::create_dir(dir.path().join(version)).unwrap();
-            fs::write(dir.path().join(version).join("a"), version).unwrap();
-        }
-        let link = dir.path().join("..data");
-        symlink("1", &link).unwrap();
-        let path = dir.path().join("..data/a");
-        for version in ["2", "3"] {
-            let mut files = seen(&path);
-            symlink(version, dir.path().join("new")).unwrap();
-            fs::rename(dir.path().join("new"), &link).unwrap();
-            assert_eq!(files.changed(), Some(path.as_path()), "{version}");
-        }
-    }
-
-    #[test]
-    fn a_new_file_in_a_directory_is_seen_and_a_hidden_one_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("b"), "").unwrap();
-        let mut files = Files::default();
-        assert_eq!(files.list(dir.path()).unwrap(), [dir.path().join("b")]);
-        fs::write(dir.path().join(".swp"), "").unwrap();
-        assert_eq!(files.changed(), None);
-        fs::write(dir.path().join("a"), "").unwrap();
-        assert_eq!(files.changed(), Some(dir.path()));
-    }
-
-    #[test]
-    fn what_is_no_regular_file_is_not_read() {
-        assert_eq!(Files::default().read(Path::new("/dev/zero")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-    }
-}
+mod tests;

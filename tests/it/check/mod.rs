@@ -1,5 +1,6 @@
 //! What `check` says before a client finds out: files as they are found, and what cannot work.
 
+mod against;
 mod around;
 mod authorities;
 mod files;
