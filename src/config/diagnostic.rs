@@ -279,6 +279,28 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     near.then(|| format!("did you mean {closest:?}?"))
 }
 
+/// How many names are listed.
+const MAX_LISTED: usize = 8;
+
+/// What to write in place of `word`, which no table of `section` has for its name: the nearest one, and all of them.
+#[must_use]
+pub fn instead_of<'a>(word: &str, section: &str, defined: impl Iterator<Item = &'a str> + Clone) -> String {
+    let near = did_you_mean(word, defined.clone());
+    let listed: Vec<String> = defined.clone().take(MAX_LISTED).map(|name| format!("{name:?}")).collect();
+    let more = match defined.skip(MAX_LISTED).count() {
+        0 => String::new(),
+        more => format!(" and {} more", grouped(more)),
+    };
+    match (near, &listed[..]) {
+        (Some(near), [_]) => near,
+        (Some(near), _) => format!("{near} defined are {}{more}", listed.join(", ")),
+        (None, []) => format!("add a table `[{section}.{word}]`"),
+        (None, _) => {
+            format!("write the name of one that is defined, {}{more}, or add a table for it", listed.join(", "))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,6 +352,17 @@ mod tests {
             assert_eq!(excerpt.on_one_line().split("; ").filter(|text| !text.is_empty()).count(), texts);
         }
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_defined_is_answered_with_those_that_are() {
+        let said = |word, names: &[&'static str]| instead_of(word, "tls", names.iter().copied());
+        assert_eq!(said("edgy", &["edge"]), "did you mean \"edge\"?");
+        assert_eq!(said("edgy", &["edge", "inner"]), "did you mean \"edge\"? defined are \"edge\", \"inner\"");
+        assert_eq!(said("x1", &[]), "add a table `[tls.x1]`");
+        assert_eq!(said("other", &["edge"]), "write the name of one that is defined, \"edge\", or add a table for it");
+        let many = said("other", &["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh", "ii", "jj"]);
+        assert!(many.contains("\"hh\" and 2 more,") && !many.contains("ii"), "{many}");
     }
 
     #[test]

@@ -107,8 +107,11 @@ impl Reader<'_> {
             Ok(text) => text,
             Err(error) => {
                 self.incomplete = true;
-                self.error(format!("cannot read {}: {error}", path.display()), included_at);
-                return;
+                let help = (included_at.is_some() && self.files.is_directory(path))
+                    .then(|| "or write `*.toml` behind it, after a `/`, for every such file of it".to_owned());
+                let message = format!("cannot read {}: {error}", path.display());
+                let diagnostic = Diagnostic::new(Severity::Error, message).help(help);
+                return self.diagnostics.push(Diagnostic { place: included_at, ..diagnostic });
             }
         };
         if let Some(line) = line_of_key(&text) {

@@ -144,6 +144,53 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
         (upstream("tls = { pin = \"a\",, insecure = true }"), "9:19", vec!["a comma too many", "remove it"]),
         (upstream("tls = { pin \"a\" }"), "9:13", vec!["joined by `=`"]),
         (upstream("tls = { pin = \"a\""), "9:1", vec!["the braces are not closed", "write `tls = { pin = \"a\" }`"]),
+        // Names and ranges as others write them.
+        (route("sni = \"a.example:443\""), "6:7", vec!["write `sni = \"a.example\"`"]),
+        (route("sni = \" a.example\""), "6:7", vec!["write `sni = \"a.example\"`"]),
+        (route("sni = '^(www|api)\\.example$'"), "6:7", vec!["there are no regular expressions", "write each name"]),
+        (route("from = \"10.0.0.0/255.0.0.0\""), "7:8", vec!["write `from = \"10.0.0.0/8\"`"]),
+        (route("from = \"10.0.0.2-10.0.0.4\""), "7:8", vec!["write `from = [\"10.0.0.2/31\", \"10.0.0.4/32\"]`"]),
+        (route("from = \"10.0.0.0/255.0.255.0\""), "7:8", vec!["this netmask is no prefix"]),
+        (route("from = \"a.example\""), "7:8", vec!["names are not looked up here"]),
+        (
+            format!("{}[upstreams.u]\nservers = \"10.0.0.1:1\"\n", route("upstream = [\"u\", \"v\"]")),
+            "6:13",
+            vec!["is the name of an upstream", "write one table `[upstreams.NAME]`"],
+        ),
+        (route("upstream = [\"a.internal\", \"b.internal\"]"), "6:13", vec!["has no port", "`\"a.internal:8443\"`"]),
+        (route("upstream = \"other\""), "6:12", vec!["an address has a port", "add a table `[upstreams.other]`"]),
+        (route("listeners = \"internal\""), "7:13", vec!["one that is defined, \"edge\""]),
+        (route("listeners = \"edgy\""), "7:13", vec!["did you mean \"edge\"?"]),
+        (
+            terminated("").replace("action", "certificates = \"other\"\naction"),
+            "6:16",
+            vec!["one that is defined, \"a\""],
+        ),
+        (
+            terminated("").replace("action", "certificates = \"b.pem\"\naction"),
+            "6:16",
+            vec!["add `[certificates.NAME]` with `cert_file = \"b.pem\"`"],
+        ),
+        (
+            terminated("").replace("cert_file", "x").replace("key_file", "cert_file").replace("x =", "key_file ="),
+            "9:13",
+            vec!["the two are swapped"],
+        ),
+        (
+            terminated("[tls.default]\nclient_auth.ca_files = \"https://ca.example/ca.pem\""),
+            "11:24",
+            vec!["nothing is fetched", "save it into a file"],
+        ),
+        (format!("include = \"/tmp\"\n{}", route("")), "1:11", vec!["is a directory", "write `*.toml` behind it"]),
+        (terminated("[tls.default]\nocsp = true"), "11:1", vec!["OCSP is neither asked nor answered"]),
+        (terminated("ocsp_stapling = true"), "10:1", vec!["no answer of OCSP is sent"]),
+        (terminated("[tls.default]\nmin_version = \"TLS1.1\""), "11:15", vec!["write `min_version = \"1.2\"`"]),
+        (
+            route("").replace("[routes.a]", "[routes.a.example]"),
+            "3:11",
+            vec!["a name with a dot stands in quotes", "write `[routes.\"a.example\"]`"],
+        ),
+        (route("").replace("[routes.a]", "[routes.www.a.example]"), "3:13", vec!["write `[routes.\"www.a.example\"]`"]),
         // Keys of others.
         (route_without("sni", "rule = \"HostSNI(`a.example`)\""), "6:1", vec!["unknown key `rule`", "`sni = "]),
         (route_without("sni", "server_name = \"a.example\""), "6:1", vec!["`sni = "]),
@@ -302,7 +349,7 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
 fn what_is_pasted_gets_one_error_with_its_place_and_what_to_write() {
     let mut wrong = Vec::new();
     let pastes = pastes();
-    assert!(pastes.len() >= 143, "{}", pastes.len());
+    assert!(pastes.len() >= 165, "{}", pastes.len());
     for (config, place, expected) in pastes {
         let dir = with_config(&config);
         let output = snigate(dir.path(), &["check", "--json"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::config::compile::Report;
-use crate::config::diagnostic::{Severity, Source, did_you_mean};
+use crate::config::diagnostic::{Severity, Source, instead_of};
 use crate::config::file;
 use crate::config::read::{In, Merged};
 
@@ -37,7 +37,8 @@ impl<'a> Chain<'a> {
             let Some((parent_name, next)) = merged.tls.get_key_value(&parent.value) else {
                 // Reported once, for the table that says so.
                 if chain.inherited.is_empty() {
-                    let help = did_you_mean(parent, merged.tls.keys().map(String::as_str));
+                    let others = merged.tls.keys().map(String::as_str).filter(|other| *other != name);
+                    let help = instead_of(parent, "tls", others);
                     let message = format_args!("extends: tls {:?} is not defined", parent.value);
                     report.missing(format!("tls.{}", parent.value), &parent.span, message, help);
                 }

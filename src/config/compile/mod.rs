@@ -118,6 +118,8 @@ impl Report<'_> {
         let text = path.to_string_lossy();
         let help = if text.split('/').any(|part| part.starts_with('~')) {
             Some("`~` is no directory here: write the whole path".to_owned())
+        } else if ["http:/", "https:/", "ldap:/", "ftp:/"].iter().any(|scheme| text.contains(scheme)) {
+            Some("nothing is fetched: let a timer save it into a file, and write the name of that".to_owned())
         } else {
             paste::variable(&text).map(|written| format!("a variable of the environment is `${{NAME}}`: `{written}`"))
         };

@@ -10,7 +10,7 @@ use crate::config::compile::tls::{DEFAULT_TLS, Materials};
 use crate::config::compile::upstream_tls::{Context, is_shown_to_servers};
 use crate::config::compile::upstreams::{self, Upstream};
 use crate::config::compile::{Report, servers};
-use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean};
+use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean, instead_of};
 use crate::config::file::{self, At, List};
 use crate::config::read::{In, Merged};
 use crate::config::trust::Trusts;
@@ -155,7 +155,7 @@ impl Compiler<'_> {
         self.refuse_empty("listeners", Some(list));
         let known = &self.merged.listeners;
         for name in list.0.iter().filter(|name| !known.contains_key(&name.value)) {
-            let help = did_you_mean(name, known.keys().map(String::as_str));
+            let help = instead_of(name, "listeners", known.keys().map(String::as_str));
             let message = format_args!("listeners: listener {:?} is not defined", name.value);
             self.report.missing(format!("listeners.{}", name.value), &name.span, message, help);
         }
@@ -241,6 +241,10 @@ impl Compiler<'_> {
             }
             [name] if !name.contains(':') => self.named_upstream(name, timeouts),
             addresses => {
+                if let Some(name) = addresses.iter().find(|address| !address.contains(':')) {
+                    self.refuse_name_in_list(name);
+                    return None;
+                }
                 let servers: Vec<UpstreamAddr> = self.report.parse_all("upstream", &list);
                 let name = addresses.iter().map(|address| address.as_str()).collect::<Vec<_>>().join(",");
                 let complete = servers.len() == addresses.len();
@@ -251,10 +255,24 @@ impl Compiler<'_> {
         }
     }
 
+    /// A list has the addresses of servers, and an upstream has a name of its own.
+    fn refuse_name_in_list(&mut self, name: &At<String>) {
+        let (what, help) = if self.upstreams.contains_key(&name.value) {
+            let help = "write one table `[upstreams.NAME]` with all of their `servers`, and `upstream = \"NAME\"`";
+            ("is the name of an upstream, of which a route has one", help.to_owned())
+        } else {
+            ("has no port", format!("write the address with its port, as `\"{}:8443\"`", name.value))
+        };
+        self.report.error(&name.span, format_args!("upstream: {:?} {what}", name.value), help);
+    }
+
     fn named_upstream(&mut self, name: &At<String>, timeouts: &mut Timeouts) -> Option<Arc<upstream::Options>> {
         let Some(upstream) = self.upstreams.get(&name.value) else {
-            let help = did_you_mean(name, self.upstreams.keys().map(String::as_str))
-                .unwrap_or_else(|| "an address has a port, as in `192.0.2.1:8443`".to_owned());
+            let defined = self.upstreams.keys().map(String::as_str);
+            let help = did_you_mean(name, defined.clone()).unwrap_or_else(|| {
+                let tables = instead_of(name, "upstreams", defined);
+                format!("an address has a port, as in `192.0.2.1:8443`; for a name, {tables}")
+            });
             let message = format_args!("upstream {:?} is not defined", name.value);
             self.report.missing(format!("upstreams.{}", name.value), &name.span, message, help);
             return None;
@@ -274,8 +292,7 @@ impl Compiler<'_> {
             // A table that is defined and yet not there has been reported.
             _ if self.merged.tls.contains_key(table) => None,
             Some(name) => {
-                let help = did_you_mean(table, self.merged.tls.keys().map(String::as_str))
-                    .unwrap_or_else(|| format!("add a table `[tls.{table}]`"));
+                let help = instead_of(table, "tls", self.merged.tls.keys().map(String::as_str));
                 let message = format_args!("tls {table:?} is not defined");
                 self.report.missing(format!("tls.{table}"), &name.span, message, help);
                 None
@@ -310,7 +327,13 @@ impl Compiler<'_> {
                 // Reported where it is defined.
                 None if defined.contains_key(&name.value) => {}
                 None => {
-                    let help = did_you_mean(name, defined.keys().map(String::as_str));
+                    let help = match name.contains('/') || name.ends_with(".pem") || name.ends_with(".crt") {
+                        true => format!(
+                            "a file has a table: add `[certificates.NAME]` with `cert_file = {:?}`, and write NAME here",
+                            name.value
+                        ),
+                        false => instead_of(name, "certificates", defined.keys().map(String::as_str)),
+                    };
                     let message = format_args!("certificate {:?} is not defined", name.value);
                     self.report.missing(format!("certificates.{}", name.value), &name.span, message, help);
                 }

@@ -137,7 +137,7 @@ fn pair(
     let own_key = key_file != cert_file;
     let (cert, key) = (read(cert_file, span, files, report), read_key(key_file, key_span, files, report));
     let now = SystemTime::now();
-    let mut certificates = match Certificate::load_all(&cert?, &key?, now) {
+    let mut certificates = match Certificate::load_all(cert.as_ref()?, key.as_ref()?, now) {
         Ok(certificates) => certificates.into_iter(),
         Err(error) => {
             let pair = if cert_file == key_file {
@@ -157,6 +157,9 @@ fn pair(
                         .to_owned()
                 })
             };
+            let is_swapped = own_key && Certificate::load_all(&key?, &cert?, now).is_ok();
+            let help =
+                if is_swapped { Some("the two are swapped: give each the other's file".to_owned()) } else { help };
             let message = format_args!("{pair}: {error}");
             if key_file == cert_file && is_key && !unsettled {
                 report.missing(format!("{}.key_file", report.table), key_span, message, help);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
 use crate::config::compile::tls::Materials;
-use crate::config::diagnostic::did_you_mean;
+use crate::config::diagnostic::{did_you_mean, instead_of};
 use crate::config::file::{self, At, TlsVersion, UpstreamTls, UpstreamTlsTable};
 use crate::config::read::Merged;
 use crate::config::trust::Trusts;
@@ -124,7 +124,7 @@ fn certificate(
     let Some((found, named)) = context.materials.certificates.get_key_value(name.as_str()) else {
         // One that is defined and yet not there has been reported.
         if !context.merged.certificates.contains_key(&name.value) {
-            let help = did_you_mean(name, context.merged.certificates.keys().map(String::as_str));
+            let help = instead_of(name, "certificates", context.merged.certificates.keys().map(String::as_str));
             let message = format_args!("tls.certificate: certificate {:?} is not defined", name.value);
             report.missing(format!("certificates.{}", name.value), &name.span, message, help);
         }

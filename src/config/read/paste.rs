@@ -5,6 +5,8 @@
 mod address;
 mod language;
 mod line;
+mod name;
+mod range;
 mod words;
 
 use std::ops::Range;
@@ -38,6 +40,16 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
     if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split('/').next().unwrap_or(rest);
         return Some(format!("write it without the scheme and the path: `{key} = {host:?}`"));
+    }
+    if key == "sni"
+        && let Some(remedy) = name::of_route(text)
+    {
+        return Some(remedy);
+    }
+    if ["from", "ip"].contains(&key.rsplit('.').next().unwrap_or(key))
+        && let Some(remedy) = range::of_addresses(key, text)
+    {
+        return Some(remedy);
     }
     if ["upstream", "servers", "address"].contains(&key)
         && let Some(remedy) = address::of_server(text)

@@ -55,8 +55,28 @@ fn unknown_key(path: &[String], word: &str, known: &[&str], value: Option<&DeVal
         (_, None) => vec![table.to_vec()],
     };
     let (home, elsewhere) = home.map_or((None, Vec::new()), |home| (Some(home.help), home.missed));
-    let help = foreign.or(home).or(near).unwrap_or_else(|| format!("the keys of this table are {}", all_of(known)));
+    let dotted = || value.and_then(|value| unquoted_name(table, word, value));
+    let help = foreign
+        .or(home)
+        .or(near)
+        .or_else(dotted)
+        .unwrap_or_else(|| format!("the keys of this table are {}", all_of(known)));
     (help, [missed, elsewhere].concat())
+}
+
+/// `[routes.a.example]`: the name of a table has a dot, and no quotes.
+fn unquoted_name(table: &[String], word: &str, value: &DeValue<'_>) -> Option<String> {
+    let [section, name] = table else { return None };
+    let mut name = format!("{name}.{word}");
+    let mut inner = value.as_table()?;
+    while let Some((key, DeValue::Table(below))) = inner.iter().next().map(|(key, value)| (key, value.get_ref()))
+        && inner.len() == 1
+        && !["timeouts", "client_auth"].contains(&key.get_ref().as_ref())
+    {
+        name = format!("{name}.{}", key.get_ref());
+        inner = below;
+    }
+    Some(format!("a name with a dot stands in quotes: write `[{section}.{name:?}]`"))
 }
 
 /// `a`, `b` or `c`

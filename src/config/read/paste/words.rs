@@ -202,6 +202,11 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("tls", &["verifydepth", "sslverifydepth", "depth"], "nothing: a chain has sixteen intermediates at most"),
     ("tls", &["certresolver", "acme"], ACME),
     ("tls", &["sslcrl", "crlfile", "crlfiles"], "`client_auth.crl_files = [\"ca.crl\"]`"),
+    (
+        "tls",
+        &["ocsp", "ocspstapling", "sslstapling", "sslstaplingverify", "sslocsp", "ocspresponder"],
+        "nothing: OCSP is neither asked nor answered; `client_auth.crl_files` names the revocation lists of clients",
+    ),
     ("tls", &["sslprotocols", "protocols", "sslminver", "tlsversion", "version"], "`min_version = \"1.2\"`"),
     ("tls", &["snistrict", "strictsni"], "`strict_sni = true`, in the route"),
     (
@@ -224,6 +229,11 @@ const KEYS: &[(&str, &[&str], &str)] = &[
         "certificates",
         &["domain", "domains", "host", "hosts", "sans", "sni"],
         "nothing: a certificate in a file has its own names; `names` is for `self_signed = true`",
+    ),
+    (
+        "certificates",
+        &["ocsp", "ocspstapling", "sslstapling", "ocspfile", "muststaple"],
+        "nothing: no answer of OCSP is sent with a certificate",
     ),
     ("certificates", &["selfsign", "internal", "generate", "snakeoil"], "`self_signed = true`"),
     (
@@ -270,7 +280,13 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("mode", &["requireandverify", "verify", "verifypeer", "strict"], "require_and_verify"),
     ("mode", &["optionalnoca"], "request"),
     ("mode", &["off", "no", "disabled"], "none"),
-    ("min_version", &["tlsv12", "tls12", "versiontls12", "v12", "tlsv11", "tlsv1", "11", "10"], "1.2"),
+    ("min_version", &["tlsv12", "tls12", "versiontls12", "v12"], "1.2"),
+    (
+        "min_version",
+        &["tlsv11", "tls11", "versiontls11", "v11", "11", "tlsv10", "tlsv1", "tls10", "tls1", "versiontls10", "10"],
+        "1.2",
+    ),
+    ("min_version", &["sslv3", "ssl3", "ssl30", "versionssl30", "sslv2", "ssl2", "ssl"], "1.2"),
     ("max_version", &["tlsv13", "tls13", "versiontls13", "v13"], "1.3"),
     ("min_version", &["tlsv13", "tls13", "versiontls13", "v13"], "1.3"),
     ("proxy_protocol", &["1", "on", "sendproxy"], "v1"),
