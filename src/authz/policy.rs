@@ -74,14 +74,11 @@ impl Policy {
     ///
     /// When it does not, with the reason.
     pub fn check(&self, identity: &Identity) -> Result<(), Denied> {
-        // A list of who must not come in errs on that side: an address in the subject counts, too.
-        let in_subject = || self.deny.email.iter().find(|entry| entry.is_in_subject(identity));
-        let by_subject = || in_subject().map(|entry| ("email", entry as &dyn fmt::Display));
-        if let Some((key, entry)) = self.deny.find(identity).or_else(by_subject) {
+        if let Some((key, entry)) = self.deny.find(identity, Reading::Wide) {
             return Err(Denied::Listed { key, entry: printable(&entry.to_string()) });
         }
         match &self.allow {
-            Some(allow) if allow.find(identity).is_none() => Err(Denied::NotAllowed),
+            Some(allow) if allow.find(identity, Reading::Strict).is_none() => Err(Denied::NotAllowed),
             _ => Ok(()),
         }
     }
@@ -119,30 +116,44 @@ impl Rules {
     }
 
     /// The first entry that names `identity`, and the list that it stands in.
-    fn find(&self, identity: &Identity) -> Option<(&'static str, &dyn fmt::Display)> {
+    fn find(&self, identity: &Identity, reading: Reading) -> Option<(&'static str, &dyn fmt::Display)> {
         let Self { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = self;
-        first("dns", dns, identity)
-            .or_else(|| first("uri", uri, identity))
-            .or_else(|| first("email", email, identity))
-            .or_else(|| first("cn", cn, identity))
-            .or_else(|| first("ip", ip, identity))
-            .or_else(|| first("upn", upn, identity))
-            .or_else(|| first("ou", ou, identity))
-            .or_else(|| first("o", o, identity))
-            .or_else(|| first("subject", subject, identity))
-            .or_else(|| first("issuer", issuer, identity))
-            .or_else(|| first("spki_sha256", spki_sha256, identity))
-            .or_else(|| first("serial", serial, identity))
+        let wanted = (identity, reading);
+        first("dns", dns, wanted)
+            .or_else(|| first("uri", uri, wanted))
+            .or_else(|| first("email", email, wanted))
+            .or_else(|| first("cn", cn, wanted))
+            .or_else(|| first("ip", ip, wanted))
+            .or_else(|| first("upn", upn, wanted))
+            .or_else(|| first("ou", ou, wanted))
+            .or_else(|| first("o", o, wanted))
+            .or_else(|| first("subject", subject, wanted))
+            .or_else(|| first("issuer", issuer, wanted))
+            .or_else(|| first("spki_sha256", spki_sha256, wanted))
+            .or_else(|| first("serial", serial, wanted))
     }
+}
+
+/// How an entry is read where a certificate is not written as the entry is.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// It names what it says: who comes in.
+    Strict,
+    /// It names what may be meant: who must not come in.
+    Wide,
 }
 
 /// The first of `entries` that names `identity`, under the name of their list.
 fn first<'a, T: Entry>(
     key: &'static str,
     entries: &'a [T],
-    identity: &Identity,
+    (identity, reading): (&Identity, Reading),
 ) -> Option<(&'static str, &'a dyn fmt::Display)> {
-    entries.iter().find(|entry| entry.names(identity)).map(|entry| (key, entry as &dyn fmt::Display))
+    let names = |entry: &&T| match reading {
+        Reading::Strict => entry.names(identity),
+        Reading::Wide => entry.may_name(identity),
+    };
+    entries.iter().find(names).map(|entry| (key, entry as &dyn fmt::Display))
 }
 
 #[cfg(test)]
@@ -192,7 +203,7 @@ mod tests {
             ("ou", Rules { ou: vec![pick("shop", "web").parse().unwrap()], ..none() }),
             ("ip", Rules { ip: vec![pick("192.0.2.0/24", "192.0.2.8").parse().unwrap()], ..none() }),
             ("upn", Rules { upn: vec![pick("web@EXAMPLE.net", "we@example.net").parse().unwrap()], ..none() }),
-            ("o", Rules { o: vec![pick("Example", "example").parse().unwrap()], ..none() }),
+            ("o", Rules { o: vec![pick("Example", "Exampl").parse().unwrap()], ..none() }),
             ("subject", Rules { subject: vec![pick("CN=web,O=Example", "CN=web").parse().unwrap()], ..none() }),
             ("issuer", Rules { issuer: vec![pick("CN=ca", "CN=ca,O=Example").parse().unwrap()], ..none() }),
             ("spki_sha256", Rules { spki_sha256: vec![digest.parse().unwrap()], ..none() }),
@@ -227,6 +238,32 @@ mod tests {
         assert!(matches!(deny.check(&identity), Err(Denied::Listed { key: "email", .. })));
         let allow = Policy { allow: Some(rules), ..Policy::default() };
         assert_eq!(allow.check(&identity), Err(Denied::NotAllowed));
+    }
+
+    #[test]
+    fn case_saves_nobody_from_the_deny_list_and_lets_nobody_in() {
+        let mut web = web();
+        web.subject_emails = vec!["Mail@Example.net".to_owned()];
+        let none = Rules::default;
+        for (key, rules) in [
+            ("email", Rules { email: vec!["WEB@example.NET".parse().unwrap()], ..none() }),
+            ("email", Rules { email: vec!["mail@example.net".parse().unwrap()], ..none() }),
+            ("cn", Rules { cn: vec!["Web".parse().unwrap()], ..none() }),
+            ("ou", Rules { ou: vec!["SHOP".parse().unwrap()], ..none() }),
+            ("o", Rules { o: vec!["example".parse().unwrap()], ..none() }),
+            ("subject", Rules { subject: vec!["cn=Web,O=example".parse().unwrap()], ..none() }),
+            ("issuer", Rules { issuer: vec!["CN=CA".parse().unwrap()], ..none() }),
+            ("uri", Rules { uri: vec!["SPIFFE://Example.net/web".parse().unwrap()], ..none() }),
+            ("uri", Rules { uri: vec!["Spiffe://example.NET/*".parse().unwrap()], ..none() }),
+        ] {
+            let deny = Policy { deny: rules.clone(), ..Policy::default() };
+            assert!(matches!(deny.check(&web), Err(Denied::Listed { key: by, .. }) if by == key), "{key}");
+            let allow = Policy { allow: Some(rules), ..Policy::default() };
+            assert_eq!(allow.check(&web), Err(Denied::NotAllowed), "{key}");
+        }
+        // The path of a URI is somebody else's in another case.
+        let path = Rules { uri: vec!["spiffe://example.net/WEB".parse().unwrap()], ..none() };
+        assert_eq!(Policy { deny: path, ..Policy::default() }.check(&web), Ok(()));
     }
 
     #[test]

@@ -26,9 +26,12 @@ pub enum CertificateIssue {
         "the file does not begin with the server's certificate and go on with its issuers; the order was put right"
     )]
     Reordered,
-    /// Certificates that do not belong to the chain, or repeat one, are not sent.
+    /// Certificates that do not belong to the chain are not sent.
     #[error("{0} of the file's certificates do not belong to the server's chain and are not sent")]
     Unrelated(usize),
+    /// A certificate that is sent stands in the file again.
+    #[error("{0} of the file's certificates stand there more than once; remove the copies")]
+    Copies(usize),
     /// Another certificate of the same key is sent in its place.
     #[error("certificate {number} of the file is not used: {reason}")]
     NotUsed {
@@ -230,7 +233,11 @@ fn of_file(chain: &[usize], leaves: &[usize], given: Given<'_>, now: SystemTime,
     if !chain.is_sorted() || before_leaf {
         issues.push(CertificateIssue::Reordered);
     }
-    let unrelated = given.parsed.len() - chain.len() - replaced.len();
+    let copies = (0..given.parsed.len()).filter(|at| !chain.contains(at) && is_sent(*at)).count();
+    if copies > 0 {
+        issues.push(CertificateIssue::Copies(copies));
+    }
+    let unrelated = given.parsed.len() - chain.len() - replaced.len() - copies;
     if unrelated > 0 {
         issues.push(CertificateIssue::Unrelated(unrelated));
     }
@@ -380,7 +387,7 @@ fn of_names(leaf: &X509Certificate<'_>, issues: &mut Vec<CertificateIssue>) {
 }
 
 /// What to do about a DNS name that stands for no name; nothing if it stands for one.
-fn unusable(name: &str) -> Option<&'static str> {
+pub(super) fn unusable(name: &str) -> Option<&'static str> {
     if name.ends_with('.') {
         return Some("; it is written without the dot at its end");
     }

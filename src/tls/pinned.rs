@@ -15,7 +15,8 @@ use webpki::RawPublicKeyEntity;
 use crate::authz::SpkiDigest;
 use crate::tls::algorithms;
 use crate::tls::certificate::system_time;
-use crate::tls::identity::sha256;
+use crate::tls::chain::unsupported_key;
+use crate::tls::identity::{distinguished_name, sha256};
 use crate::tls::path::{self, Flaw, Who};
 use crate::tls::pem::{self, BundleError};
 use crate::tls::verifier::Fault;
@@ -30,9 +31,13 @@ pub struct Pins {
     dates: Dates,
 }
 
-/// A certificate that is pinned, by its digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin([u8; 32]);
+/// A certificate that is pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    digest: [u8; 32],
+    subject: String,
+    unsupported_key: Option<String>,
+}
 
 impl Pin {
     /// The certificates of a file: PEM with any number of them, or one in DER, of any version of X.509.
@@ -41,7 +46,28 @@ impl Pin {
     ///
     /// When there is none, or when one block of the file cannot be read.
     pub fn parse_bundle(bytes: &[u8]) -> Result<Vec<Self>, BundleError> {
-        Ok(pem::certificates(bytes)?.iter().map(|der| Self(sha256(der))).collect())
+        let pin = |der: &CertificateDer<'_>| {
+            let parsed = pem::parse(der).ok();
+            let subject = parsed.as_ref().map(|parsed| distinguished_name(parsed.subject()));
+            Self {
+                digest: sha256(der),
+                subject: subject.unwrap_or_default(),
+                unsupported_key: parsed.as_ref().and_then(unsupported_key),
+            }
+        };
+        Ok(pem::certificates(bytes)?.iter().map(pin).collect())
+    }
+
+    /// Whose certificate it is, fit for a log.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The kind of its key, if no proof of such a key is ever verified: `an Ed448 key`. Its owner does not come in.
+    #[must_use]
+    pub fn unsupported_key(&self) -> Option<&str> {
+        self.unsupported_key.as_deref()
     }
 }
 
@@ -102,7 +128,7 @@ impl Pins {
 
     /// Whoever has the key of one of these certificates comes in by that one.
     pub fn add_certificates(&mut self, pins: &[Pin]) {
-        self.certificates.extend(pins.iter().map(|Pin(digest)| digest));
+        self.certificates.extend(pins.iter().map(|pin| pin.digest));
     }
 
     /// Whether everybody whom these know is known to `other`, too.

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::authz::{AltName, printable};
 use crate::tls::client::{ConnectorOptions, NotPinned, PeerName, Verification};
 use crate::tls::identity::distinguished_name;
+use crate::tls::issues::unusable;
 use crate::tls::path::{Flaw, Side};
 use crate::tls::{pem, words};
 
@@ -137,10 +138,10 @@ fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> Str
         AltName::Dns(text) | AltName::Uri(text) | AltName::Email(text) | AltName::Principal(text) => printable(text),
         AltName::Ip(ip) => ip.to_string(),
     };
-    let usable = |name: &&AltName| matches!(name, AltName::Dns(name) if name.parse::<IpAddr>().is_err());
     let wanted = name.to_string();
+    let address: Option<IpAddr> = wanted.parse().ok();
     // An address among the DNS names is a common slip; nobody takes such a certificate for the address.
-    if presented.iter().any(|name| matches!(name, AltName::Dns(text) if *text == wanted)) {
+    if address.is_some() && presented.iter().any(|name| among_names(name) == address) {
         return format!(
             "{wanted} stands among its DNS names, where an address does not count; issue it with that as an IP address \
              (subjectAltName=IP:{wanted})"
@@ -154,7 +155,13 @@ fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> Str
             key("pin")
         );
     }
-    if !presented.iter().any(|name| usable(&name) || matches!(name, AltName::Ip(_))) {
+    if !presented.iter().any(is_usable) {
+        if let Some(slip) = presented.iter().find_map(slip) {
+            return format!(
+                "it is for {all}, and not for {name}: {slip}; issue it anew, or name its key in {} beside `insecure = true`",
+                key("pin")
+            );
+        }
         return format!(
             "it is for {all}, and not for {name}: servers are verified by DNS names and IP addresses only; issue it with \
              one, or name its key in {} beside `insecure = true`",
@@ -162,6 +169,32 @@ fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> Str
         );
     }
     format!("it is for {all}, and not for {name}; set {} to a name that it has", key("server_name"))
+}
+
+/// The address that stands among DNS names.
+fn among_names(name: &AltName) -> Option<IpAddr> {
+    match name {
+        AltName::Dns(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a server can be verified by the name.
+fn is_usable(name: &AltName) -> bool {
+    match name {
+        AltName::Dns(text) => among_names(name).is_none() && unusable(text).is_none(),
+        AltName::Ip(_) => true,
+        _ => false,
+    }
+}
+
+/// Why a DNS name stands for none.
+fn slip(name: &AltName) -> Option<String> {
+    let AltName::Dns(text) = name else { return None };
+    if let Some(address) = among_names(name) {
+        return Some(format!("{address} stands among its DNS names, where an address does not count"));
+    }
+    unusable(text).map(|hint| format!("the DNS name \"{}\" is none{hint}", printable(text)))
 }
 
 fn unknown_issuer(met: &Met, options: &ConnectorOptions) -> String {
@@ -240,4 +273,47 @@ pub(super) fn certificate_alert(alert: AlertDescription) -> Option<String> {
         "it does not accept the certificate of `tls.certificate` of the upstream ({}){because}",
         words::alert(alert)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_stands_for_none_is_told_with_what_to_do() {
+        let dns = |text: &str| AltName::Dns(text.to_owned());
+        let uri = AltName::Uri("spiffe://a/b".to_owned());
+        let among = "stands among its DNS names, where an address does not count";
+        for (names, wanted, expected) in [
+            (vec![dns("127.0.0.1")], "127.0.0.1", format!("127.0.0.1 {among}; issue it with that as an IP address")),
+            (vec![dns("0:0:0:0:0:0:0:1")], "::1", format!("::1 {among}; issue it with that as an IP address")),
+            (vec![dns("127.0.0.1"), dns("a.example")], "127.0.0.1", format!("127.0.0.1 {among}")),
+            (
+                vec![dns("::1")],
+                "127.0.0.1",
+                format!("it is for ::1, and not for 127.0.0.1: ::1 {among}; issue it anew"),
+            ),
+            (vec![uri.clone(), dns("127.0.0.1")], "a.example", format!("not for a.example: 127.0.0.1 {among}")),
+            (
+                vec![dns("a.example:443")],
+                "a.example",
+                "the DNS name \"a.example:443\" is none; it is written without a port; issue it anew".to_owned(),
+            ),
+            (vec![dns("https://a.example")], "a.example", "is none; it is written without a scheme".to_owned()),
+            (vec![dns("a.example.")], "a.example", "is none; it is written without the dot at its end".to_owned()),
+            (vec![dns("127.0.0.01")], "127.0.0.1", "the DNS name \"127.0.0.01\" is none".to_owned()),
+            (vec![dns("*")], "a.example", "is none; a wildcard stands for one label".to_owned()),
+            (vec![uri.clone()], "a.example", "verified by DNS names and IP addresses only".to_owned()),
+            (
+                vec![uri, dns("a.example:1"), dns("b.example")],
+                "a.example",
+                "set `server_name` to a name that it has".to_owned(),
+            ),
+        ] {
+            let said = other_names(&names, &wanted.parse().unwrap(), &|key| format!("`{key}`"));
+            assert!(said.contains(&expected), "{expected}: {said}");
+            let has_usable = names.contains(&dns("b.example")) || said.starts_with(wanted);
+            assert_eq!(!said.contains("name its key in `pin`"), has_usable, "{said}");
+        }
+    }
 }

@@ -19,4 +19,15 @@ pub use subject::{CommonName, IssuerName, Organization, OrganizationalUnit, Subj
 pub(super) trait Entry: fmt::Display {
     /// Whether the certificate is one that is meant.
     fn names(&self, identity: &Identity) -> bool;
+
+    /// Whether the certificate may be one that is meant: what a list of who must not come in goes by, which errs on that
+    /// side.
+    fn may_name(&self, identity: &Identity) -> bool {
+        self.names(identity)
+    }
+}
+
+/// Whether two texts are the same but for case (RFC 5280 §7.1: caseIgnoreMatch).
+fn is_alike(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }

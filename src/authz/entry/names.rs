@@ -8,7 +8,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::addr::Cidr;
-use crate::authz::entry::Entry;
+use crate::authz::entry::{Entry, is_alike};
 use crate::authz::identity::{AltName, Identity};
 use crate::name::{NameError, NamePattern};
 
@@ -92,6 +92,24 @@ impl Entry for UriPattern {
     fn names(&self, identity: &Identity) -> bool {
         identity.names.iter().any(|name| matches!(name, AltName::Uri(uri) if self.matches(uri)))
     }
+
+    fn may_name(&self, identity: &Identity) -> bool {
+        let own = match self {
+            Self::Exact(uri) => Self::Exact(with_lower_host(uri)),
+            Self::Prefix(prefix) => Self::Prefix(with_lower_host(prefix)),
+        };
+        identity.names.iter().any(|name| matches!(name, AltName::Uri(uri) if own.matches(&with_lower_host(uri))))
+    }
+}
+
+/// A URI with scheme and authority in lower case, in which case does not count (RFC 3986 §6.2.2.1).
+fn with_lower_host(uri: &str) -> String {
+    let scheme = uri.find(':').map_or(0, |at| at + 1);
+    let end = match uri[scheme..].strip_prefix("//") {
+        Some(rest) => rest.find(['/', '?', '#']).map_or(uri.len(), |at| scheme + 2 + at),
+        None => scheme,
+    };
+    uri[..end].to_lowercase() + &uri[end..]
 }
 
 impl UriPattern {
@@ -163,6 +181,16 @@ impl Entry for EmailAddress {
     fn names(&self, identity: &Identity) -> bool {
         identity.names.iter().any(|name| matches!(name, AltName::Email(address) if self.matches(address)))
     }
+
+    /// Also by the subject, which is no place for it any more (RFC 5280 §4.1.2.6), and in any case.
+    fn may_name(&self, identity: &Identity) -> bool {
+        let own = self.to_string();
+        let of_names = identity.names.iter().filter_map(|name| match name {
+            AltName::Email(address) => Some(address),
+            _ => None,
+        });
+        of_names.chain(&identity.subject_emails).any(|address| is_alike(address, &own))
+    }
 }
 
 impl Entry for Cidr {
@@ -177,8 +205,7 @@ pub struct PrincipalName(String);
 
 impl Entry for PrincipalName {
     fn names(&self, identity: &Identity) -> bool {
-        let own = self.0.to_lowercase();
-        identity.names.iter().any(|name| matches!(name, AltName::Principal(name) if name.to_lowercase() == own))
+        identity.names.iter().any(|name| matches!(name, AltName::Principal(name) if is_alike(name, &self.0)))
     }
 }
 
@@ -198,11 +225,6 @@ impl fmt::Display for PrincipalName {
 }
 
 impl EmailAddress {
-    /// Whether the subject of the certificate has it, which is no place for it any more (RFC 5280 §4.1.2.6).
-    pub(in crate::authz) fn is_in_subject(&self, identity: &Identity) -> bool {
-        identity.subject_emails.iter().any(|address| self.matches(address))
-    }
-
     fn matches(&self, address: &str) -> bool {
         let parts = address.rsplit_once('@');
         parts.is_some_and(|(local, domain)| local == self.local && domain.eq_ignore_ascii_case(&self.domain))

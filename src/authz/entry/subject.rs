@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::authz::entry::Entry;
+use crate::authz::entry::{Entry, is_alike};
 use crate::authz::identity::Identity;
 
 /// A common name in the subject, in full.
@@ -65,17 +65,29 @@ impl Entry for Organization {
     fn names(&self, identity: &Identity) -> bool {
         identity.organizations.contains(&self.0)
     }
+
+    fn may_name(&self, identity: &Identity) -> bool {
+        identity.organizations.iter().any(|own| is_alike(own, &self.0))
+    }
 }
 
 impl Entry for SubjectName {
     fn names(&self, identity: &Identity) -> bool {
         identity.subject == self.0
     }
+
+    fn may_name(&self, identity: &Identity) -> bool {
+        is_alike(&identity.subject, &self.0)
+    }
 }
 
 impl Entry for IssuerName {
     fn names(&self, identity: &Identity) -> bool {
         identity.issuer == self.0
+    }
+
+    fn may_name(&self, identity: &Identity) -> bool {
+        is_alike(&identity.issuer, &self.0)
     }
 }
 
@@ -125,6 +137,10 @@ impl Entry for CommonName {
     fn names(&self, identity: &Identity) -> bool {
         identity.common_names.contains(&self.0)
     }
+
+    fn may_name(&self, identity: &Identity) -> bool {
+        identity.common_names.iter().any(|own| is_alike(own, &self.0))
+    }
 }
 
 impl FromStr for CommonName {
@@ -144,6 +160,10 @@ impl fmt::Display for CommonName {
 impl Entry for OrganizationalUnit {
     fn names(&self, identity: &Identity) -> bool {
         identity.organizational_units.contains(&self.0)
+    }
+
+    fn may_name(&self, identity: &Identity) -> bool {
+        identity.organizational_units.iter().any(|own| is_alike(own, &self.0))
     }
 }
 

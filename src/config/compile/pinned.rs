@@ -8,6 +8,7 @@ use crate::config::compile::chain::{Chain, Found};
 use crate::config::compile::client_auth::{Mode, Reporter};
 use crate::config::compile::tls::read;
 use crate::config::compile::{Report, door};
+use crate::config::diagnostic::Severity;
 use crate::config::file::{self, At, ClientAuthMode};
 use crate::config::files::Files;
 use crate::config::material::Item;
@@ -71,6 +72,16 @@ pub(super) fn compile(chain: &Chain<'_>, mode: &Mode<'_>, files: &mut Files, rep
             };
             let item = Item::File(file.clone());
             let Some(taken) = door::take(&item, &[&file], running, (&mut *files, &mut report), parse) else { continue };
+            for pin in taken.get() {
+                let Some(kind) = pin.unsupported_key() else { continue };
+                let message = format!(
+                    "client_auth.cert_files: {}: {} has {kind}, by which no client proves anything here, so that its owner \
+                     does not come in; the key of a client is RSA (2048 to 8192 bits), P-256, P-384, P-521 or Ed25519",
+                    file.display(),
+                    pin.subject()
+                );
+                report.push(Severity::Stale, span, message, None);
+            }
             pinned.pins.add_certificates(taken.get());
             files.materials.pins.insert(file, taken.get().clone());
         }

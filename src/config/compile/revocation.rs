@@ -220,7 +220,10 @@ impl Lists {
         }
         let covered = self.revocation.covered(authorities);
         for authority in authorities.iter().filter(|authority| !covered.contains(authority)) {
-            let message = format!("client_auth.crl_files: there is no list of {}", authority.subject());
+            let subject = authority.subject();
+            let of_name = self.revocation.lists.iter().any(|list| list.issuer() == subject);
+            let key = if of_name { " that its key has signed: those of this name are of another key" } else { "" };
+            let message = format!("client_auth.crl_files: there is no list of {subject}{key}");
             let help = "every client that this CA issued a certificate for is refused; add its list, or write \
                         `crl = { unknown = \"allow\" }`";
             report.warning(span, message, help.to_owned());

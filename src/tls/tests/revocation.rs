@@ -41,6 +41,28 @@ async fn who_is_on_the_list_is_told_so_and_the_others_come_in() {
     }
 }
 
+/// Clocks differ by minutes; what is ahead by more says of nobody that they are good, and revokes all the same.
+#[tokio::test]
+async fn a_list_from_the_future_revokes_at_once_and_is_good_for_nobody_before_its_time() {
+    let own = authority("own");
+    let [good, bad] = ["good", "bad"].map(|name| own.client(name, Validity::days(1)).unwrap());
+    let from = |minutes: u64| {
+        let begin = SystemTime::now() + Duration::from_secs(minutes * 60);
+        revocation_list(&own, &[&bad], Validity { not_before: begin, ..Validity::days(1) })
+    };
+    let today = revoke(&own, &[]);
+    for (lists, expected) in [
+        (vec![from(4)], None),
+        (vec![from(6)], Some(48)),
+        (vec![from(6), today.clone()], None),
+        (vec![today, from(6)], None),
+    ] {
+        let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
+        assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &good).await, expected, "{} lists", lists.len());
+        assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44), "{} lists", lists.len());
+    }
+}
+
 #[tokio::test]
 async fn of_two_lists_the_newer_one_counts_in_whatever_order_they_stand() {
     let own = authority("own");

@@ -1,6 +1,7 @@
 //! CAs that nothing can be verified by, and CAs of strangers.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
@@ -66,6 +67,70 @@ fn a_ca_whose_key_verifies_nothing_is_named_with_its_kind_and_size() {
         );
         let (errors, warnings, said) = site.check();
         assert_eq!((errors, warnings), (0, 0), "{kind}: {said}");
+    }
+}
+
+#[test]
+fn a_ca_that_is_for_others_or_is_not_understood_is_named_with_what_it_lacks() {
+    use rcgen::{CustomExtension, ExtendedKeyUsagePurpose as Purpose};
+    let ca = |purposes: &[Purpose], critical: Option<bool>| {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "narrow");
+        params.extended_key_usages = purposes.to_vec();
+        params.custom_extensions.extend(critical.map(|critical| {
+            let mut extension = CustomExtension::from_oid_content(&[1, 2, 3, 4, 5], vec![5, 0]);
+            extension.set_criticality(critical);
+            extension
+        }));
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    };
+    let (clients, servers) = ([Purpose::ClientAuth], [Purpose::ServerAuth]);
+    let without = |usage: &str| format!("CN=narrow has an extended key usage without {usage}, so that nothing it has");
+    let critical =
+        "CN=narrow has a critical extension that is not understood, 1.2.3.4.5, so that nothing it has issued";
+    let (no_clients, no_servers) = (without("clientAuth"), without("serverAuth"));
+    for (role, authority, expected, inspected) in [
+        ("clients.pem", ca(&servers, None), Some(&*no_clients), true),
+        ("inside.pem", ca(&clients, None), Some(&*no_servers), true),
+        ("clients.pem", ca(&[Purpose::Any], None), Some(&*no_clients), true),
+        ("inside.pem", ca(&[Purpose::Any], None), Some(&*no_servers), true),
+        ("clients.pem", ca(&clients, None), None, true),
+        ("inside.pem", ca(&servers, None), None, true),
+        ("clients.pem", ca(&[], Some(true)), Some(critical), false),
+        ("inside.pem", ca(&[], Some(true)), Some(critical), false),
+        ("clients.pem", ca(&[], Some(false)), None, true),
+    ] {
+        let site = Site::new();
+        site.write("ca.pem", &authority);
+        site.write(role, [site.read(role), authority.into_bytes()].concat());
+        let (errors, _, said) = site.check();
+        assert_eq!(errors, 0, "{role}: {said}");
+        assert_eq!(said.contains(" 1 urgent"), expected.is_some(), "{role}, {expected:?}: {said}");
+        assert!(expected.is_none_or(|words| said.contains(&format!("{role}: {words}"))), "{expected:?}: {said}");
+        // By itself a CA may be for whoever it likes.
+        let output = snigate(site.dir.path(), &["pki", "inspect", "ca.pem"]);
+        assert_eq!(output.status.success(), inspected, "{role}, {expected:?}: {}", text(&output));
+        assert!(inspected || text(&output).contains(critical), "{}", text(&output));
+    }
+}
+
+/// Clocks differ: what is ahead by less than five minutes is of today.
+#[test]
+fn a_list_from_the_future_is_told_with_what_it_does_until_then() {
+    let site = Site::new();
+    let clients = authority(site.dir.path(), "clients");
+    for (minutes, is_early) in [(4, false), (6, true)] {
+        let begin = SystemTime::now() + Duration::from_secs(minutes * 60);
+        let validity = Validity { not_before: begin, not_after: begin + Duration::from_secs(30 * 86400) };
+        site.write("clients.crl", RevocationList::default().sign(&clients, validity).unwrap());
+        let (errors, warnings, said) = site.check();
+        assert_eq!((errors, warnings), (0, usize::from(is_early)), "{minutes}: {said}");
+        assert_eq!(said.contains("the revocation list of CN=clients is from the future, 2"), is_early, "{said}");
+        let help =
+            "until then whom it names is refused, and of the others the list before it must say that they are good";
+        assert_eq!(said.contains(help), is_early, "{said}");
     }
 }
 

@@ -151,6 +151,26 @@ fn a_connection_ends_when_its_pin_goes_and_no_other_does() {
 }
 
 #[test]
+fn a_pinned_key_by_which_nobody_proves_anything_is_named_with_its_kind() {
+    let (_, dir) = site();
+    let backend = Backend::echo();
+    let config = pinned(&backend, "client_auth.cert_files = \"cert.pem\"");
+    fs::write(dir.path().join("snigate.toml"), format!("[listeners.edge]\nbind = \"127.0.0.1:0\"\n{config}")).unwrap();
+    for (kind, words) in
+        [("rsa:1024", Some("an RSA key of 1024 bits")), ("ed448", Some("an Ed448 key")), ("ed25519", None)]
+    {
+        let make =
+            ["req", "-x509", "-nodes", "-subj", "/CN=lone", "-keyout", "key.pem", "-out", "cert.pem", "-newkey", kind];
+        let output = Command::new("openssl").args(make).current_dir(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = crate::cli::text(&crate::cli::snigate(dir.path(), &["check", "-c", "snigate.toml"]));
+        assert_eq!(said.contains(" 1 urgent"), words.is_some(), "{kind}: {said}");
+        let expected = words.map(|words| format!("cert.pem: CN=lone has {words}, by which no client proves anything"));
+        assert!(expected.is_none_or(|expected| said.contains(&expected)), "{kind}: {said}");
+    }
+}
+
+#[test]
 fn what_has_no_meaning_beside_pins_or_without_them_is_an_error() {
     let (site, dir) = site();
     write(dir.path(), "member", &site.member());

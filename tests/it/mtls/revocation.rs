@@ -310,6 +310,11 @@ fn what_is_wrong_with_lists_is_said_before_a_client_finds_out() {
     assert!(passed && said.contains("there is no list of CN=clients") && !said.contains("speaks for none"), "{said}");
     let (passed, said) = check(&two(&format!("{LIST}\nclient_auth.crl = {{ unknown = \"allow\" }}")));
     assert!(passed && !said.contains("there is no list of") && !said.contains("speaks for none"), "{said}");
+    let namesake = Authority::new("clients", Validity::days(20)).unwrap();
+    revoke(dir.path(), &namesake, "namesake", &[]);
+    fs::write(dir.path().join("strangers.pem"), namesake.certificate()).unwrap();
+    let (passed, said) = check(&two("client_auth.crl_files = [\"namesake.crl\"]"));
+    assert!(passed && said.contains("there is no list of CN=clients that its key has signed"), "{said}");
     let open = config(&backend, "open", "").replace("[tls.open]\n", "[tls.open]\non_revoke = \"close\"\n");
     let (passed, said) = check(&open);
     assert!(!passed && said.contains("on_revoke is close, and client_auth.mode is none"), "{said}");

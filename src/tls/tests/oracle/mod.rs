@@ -15,8 +15,10 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 
 use super::*;
+use crate::tls::ca::Anchors;
 use crate::tls::crl::Crl;
 use crate::tls::handshake::Refusal;
+use crate::tls::path::{Paths, Side};
 use crate::tls::verifier::{Verifier, observed_now};
 use crate::tls::words::tests::assert_readable;
 use draft::{Draft, ListDraft, Signer};
@@ -65,8 +67,8 @@ impl Plan {
         Self { root, issuing, client, roots: Vec::new(), lists: Vec::new(), signers }
     }
 
-    /// What we say, or nothing if the client comes in, and whether openssl verifies it.
-    fn judge(&self) -> (Option<String>, bool) {
+    /// What we say, or nothing if the peer comes in, and whether openssl verifies it.
+    fn judge(&self, purpose: Purpose) -> (Option<String>, bool) {
         let [root, issuing, client] = &self.signers;
         let roots: Vec<Vec<u8>> =
             std::iter::once(&self.root).chain(&self.roots).map(|draft| draft.sign(root, root)).collect();
@@ -83,7 +85,11 @@ impl Plan {
         draft::write(dir.path(), "issuing", "CERTIFICATE", std::slice::from_ref(&issuing_der));
         draft::write(dir.path(), "client", "CERTIFICATE", std::slice::from_ref(&client_der));
         draft::write(dir.path(), "lists", "X509 CRL", &lists);
-        (ours(dir.path(), issuing_der, client_der).err(), openssl_verifies(dir.path(), !lists.is_empty()))
+        let ours = match purpose {
+            Purpose::Client => ours(dir.path(), issuing_der, client_der),
+            Purpose::Server => ours_of_server(dir.path(), issuing_der, client_der),
+        };
+        (ours.err(), openssl_verifies(dir.path(), purpose, !lists.is_empty()))
     }
 }
 
@@ -111,9 +117,23 @@ fn ours(dir: &Path, issuing: Vec<u8>, client: Vec<u8>) -> Result<(), String> {
     }
 }
 
-fn openssl_verifies(dir: &Path, has_lists: bool) -> bool {
+/// Whether a server is believed that has the certificate, whatever its name, or why not.
+fn ours_of_server(dir: &Path, issuing: Vec<u8>, server: Vec<u8>) -> Result<(), String> {
+    let root = std::fs::read(dir.join("root")).unwrap();
+    let authorities = CaCertificate::parse_bundle(&root).map_err(|error| error.to_string())?;
+    let paths = Paths::new(Arc::new(Anchors::new(&authorities)), None, Purpose::Server);
+    let (leaf, between) = (CertificateDer::from(server), [CertificateDer::from(issuing)]);
+    let side = Side { peer: "server", trust: "trust.own", usage: "serverAuth", pin: "pin it" };
+    paths.verify(&leaf, &between, None, UnixTime::now()).map_err(|flaw| flaw.words(&side))
+}
+
+fn openssl_verifies(dir: &Path, purpose: Purpose, has_lists: bool) -> bool {
     let mut openssl = Command::new("openssl");
-    openssl.current_dir(dir).args(["verify", "-purpose", "sslclient", "-CAfile", "root", "-untrusted", "issuing"]);
+    let purpose = match purpose {
+        Purpose::Client => "sslclient",
+        Purpose::Server => "sslserver",
+    };
+    openssl.current_dir(dir).args(["verify", "-purpose", purpose, "-CAfile", "root", "-untrusted", "issuing"]);
     if has_lists {
         openssl.args(["-crl_check", "-CRLfile", "lists"]);
     }
@@ -124,7 +144,10 @@ type Row = (String, Plan);
 
 /// Where openssl decides otherwise: what the names of such cases have in them, whether it verifies them, and why we do not
 /// follow it.
-const DIFFERENCES: &[(&str, bool, &str)] = &[
+type Difference = (&'static str, bool, &'static str);
+
+/// For clients, and in chains for servers, too.
+const DIFFERENCES: &[Difference] = &[
     ("issuing: nsCertType nothing", true, "a type without a bit cannot be read"),
     ("unknown twice", true, "RFC 5280 §4.2: no extension stands twice; Go refuses it, too"),
     ("client: KU keyAgreement", true, "RFC 8446 §4.4.2.2: a signature proves the key"),
@@ -193,20 +216,51 @@ const DIFFERENCES: &[(&str, bool, &str)] = &[
     ("list: scope: unreadable", true, "a list is read whole or not at all"),
 ];
 
+/// Those of [`DIFFERENCES`] that servers do not meet.
+const OF_CLIENTS: &[&str] =
+    &["client: KU keyAgreement", "client: nsCertType client, critical", "SAN of an address of 5 bytes"];
+
+/// Those that only servers meet.
+const OF_SERVERS: &[Difference] = &[
+    ("root: BC CA:FALSE", false, "a server's own certificate is often trusted in place of a CA; `check` warns"),
+    ("root: BC pathlen -1", false, "a server's own certificate is often trusted in place of a CA; `check` warns"),
+    ("root: no extensions", false, "a server's own certificate is often trusted in place of a CA; `check` warns"),
+    ("client: subject of", false, "a server's subject does not count"),
+];
+
 #[test]
 fn a_client_meets_the_verdict_of_openssl_or_there_is_a_reason() {
     let mut rows = rows::rows();
+    rows.extend(keys::rows());
     rows.extend(lists::rows());
     assert!(rows.len() > 500, "{} rows", rows.len());
+    assert_verdicts(&rows, Purpose::Client, &DIFFERENCES.iter().collect::<Vec<_>>());
+}
+
+/// The keys of servers are judged as those of clients are.
+#[test]
+fn a_server_meets_the_verdict_of_openssl_or_there_is_a_reason() {
+    let rows = rows::rows();
+    assert!(rows.len() > 400, "{} rows", rows.len());
+    let of_chains = DIFFERENCES.iter().filter(|(part, ..)| rows.iter().any(|(name, _)| name.contains(part)));
+    let of_clients = |part: &str| OF_CLIENTS.contains(&part);
+    let differences: Vec<_> = of_chains.filter(|(part, ..)| !of_clients(part)).chain(OF_SERVERS).collect();
+    assert_verdicts(&rows, Purpose::Server, &differences);
+}
+
+/// That ours is openssl's verdict on each of `rows`, but for `differences`, of which each is met.
+fn assert_verdicts(rows: &[Row], purpose: Purpose, differences: &[&Difference]) {
     let judged: Vec<(&str, Option<String>, bool)> = std::thread::scope(|scope| {
         let parts: Vec<_> = rows
             .chunks(rows.len().div_ceil(4))
-            .map(|part| scope.spawn(|| part.iter().map(|(name, plan)| (&**name, plan.judge())).collect::<Vec<_>>()))
+            .map(|part| {
+                scope.spawn(|| part.iter().map(|(name, plan)| (&**name, plan.judge(purpose))).collect::<Vec<_>>())
+            })
             .collect();
         let judged = parts.into_iter().flat_map(|part| part.join().unwrap());
         judged.map(|(name, (ours, theirs))| (name, ours, theirs)).collect()
     });
-    let (mut used, mut unexplained) = (vec![false; DIFFERENCES.len()], Vec::new());
+    let (mut used, mut unexplained) = (vec![false; differences.len()], Vec::new());
     for (name, ours, theirs) in judged {
         if let Some(words) = &ours {
             // The forms of dates are no words.
@@ -215,13 +269,13 @@ fn a_client_meets_the_verdict_of_openssl_or_there_is_a_reason() {
         if ours.is_none() == theirs {
             continue;
         }
-        let explains = |(part, verdict, _): &(&str, bool, &str)| name.contains(part) && *verdict == theirs;
-        match DIFFERENCES.iter().position(explains) {
+        let explains = |(part, verdict, _): &&Difference| name.contains(part) && *verdict == theirs;
+        match differences.iter().position(explains) {
             Some(at) => used[at] = true,
             None => unexplained.push(format!("{name}: openssl {theirs}, we {ours:?}")),
         }
     }
-    let unused: Vec<_> = DIFFERENCES.iter().zip(used).filter(|(_, used)| !used).map(|(row, _)| row).collect();
+    let unused: Vec<_> = differences.iter().zip(used).filter(|(_, used)| !used).map(|(row, _)| row).collect();
     assert!(unexplained.is_empty() && unused.is_empty(), "{unexplained:#?}; no such differences: {unused:#?}");
 }
 
@@ -255,7 +309,7 @@ fn the_sentence_names_the_certificate_and_what_is_wrong_with_it() {
         ("list: from the future", "the only revocation list of its issuer is from the future"),
     ] {
         let (_, plan) = rows.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no row {name}"));
-        let said = plan.judge().0.unwrap_or_default();
+        let said = plan.judge(Purpose::Client).0.unwrap_or_default();
         assert!(said.contains(words), "{name}: {said}");
     }
 }

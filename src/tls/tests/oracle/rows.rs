@@ -23,7 +23,6 @@ pub(super) fn rows() -> Vec<Row> {
     rows.extend(constraints());
     rows.extend(names());
     rows.extend(structures());
-    rows.extend(super::keys::rows());
     rows
 }
 
@@ -133,6 +132,12 @@ fn extensions() -> Vec<(&'static str, &'static str, bool, Vec<u8>)> {
         ("SAN empty", SAN, false, der(SEQ, &[])),
         ("SAN no sequence", SAN, false, der(OCTETS, &[])),
         ("SAN of an address of 5 bytes", SAN, false, der(SEQ, &[&der(0x87, &[&[1, 2, 3, 4, 5]])])),
+        (
+            "a CRL point with a name, critical",
+            "2.5.29.31",
+            true,
+            der(SEQ, &[&der(SEQ, &[&der(0xa0, &[&der(0xa0, &[&der(0x86, &[b"http://own.example/a"])])])])]),
+        ),
         ("CRL points, critical", "2.5.29.31", true, der(SEQ, &[&der(SEQ, &[])])),
         ("CRL points, unreadable", "2.5.29.31", false, vec![5, 0]),
         ("SKI other", SKI, false, der(OCTETS, &[b"other"])),
