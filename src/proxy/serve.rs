@@ -268,7 +268,8 @@ async fn handshake(
     let handshakes = &session.gate().handshakes;
     let limit = |limit: fn(u32) -> Limit| limit(u32::try_from(handshakes.most()).unwrap_or(u32::MAX));
     let slow = |id| session.place.connections().cut(id, crate::proxy::error::limited(&limit(Limit::SlowHandshake)));
-    let Some(underway) = handshakes.begin(session.id(), deadline, slow).await else {
+    let source = Source::of(session.record.client);
+    let Some(underway) = handshakes.begin(session.id(), source, deadline, slow).await else {
         let limit = limit(Limit::MaxHandshakes);
         session.end(Error::Limit(limit).ending());
         return None;

@@ -2,18 +2,16 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
 
-use crate::support::PATIENCE;
 use crate::support::backend::{Backend, read_exact, read_to_end};
 use crate::support::hello::{Handmade, hello, records};
 use crate::support::proxy::{Proxy, directory, passthrough};
-use crate::support::socket::{read_until_closed, wait_until_read};
+use crate::support::socket::{connect_from, read_until_closed, wait_until_read};
 
 /// A proxy with one route, and a listener with these keys.
 fn start(backend: &Backend, keys: &str) -> Proxy {
@@ -23,16 +21,6 @@ fn start(backend: &Backend, keys: &str) -> Proxy {
 fn config(backend: &Backend, keys: &str) -> String {
     let route = passthrough("a.example", backend.addr);
     format!("{route}[timeouts]\nhello = \"1h\"\n[listeners.edge]\nbind = \"127.0.0.1:0\"\n{keys}\n")
-}
-
-/// A connection from another address of this machine.
-fn connect_from(source: [u8; 4], addr: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::from(source), 0)).into()).unwrap();
-    socket.connect(&addr.into()).expect("the proxy accepts");
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.set_write_timeout(Some(PATIENCE)).unwrap();
-    socket.into()
 }
 
 /// A connection with the beginning of a hello.

@@ -36,8 +36,9 @@ pub struct Listener {
     /// it is closed at once. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_per_source: Option<At<u32>>,
-    /// How many TLS handshakes may be under way. At this many a new one waits for its turn, within `timeouts.handshake`, and
-    /// one that takes longer than a second gives way. Default: 1024 for each processor.
+    /// How many TLS handshakes may be under way. At this many a new one waits for its turn, within `timeouts.handshake`: sources
+    /// with fewest slots come first. One that takes longer than a second gives way, and sooner one of the source with most slots.
+    /// Default: 1024 for each processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_handshakes: Option<At<u32>>,
     /// How often one source, an IPv4 address or a /64 of IPv6, may connect. What exceeds it is closed at once.

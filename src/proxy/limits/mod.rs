@@ -35,7 +35,8 @@ pub struct Limits {
     /// Bytes that connections hold together whose hello is not whole and takes more than a few kilobytes. At this many the
     /// oldest of them gives way.
     pub max_pending_bytes: u32,
-    /// TLS handshakes that are under way. At this many a new one waits for its turn.
+    /// TLS handshakes that are under way. At this many a new one waits for its turn, as one of four times as many at most, or
+    /// of 1024.
     pub max_handshakes: u32,
 }
 
@@ -110,16 +111,17 @@ pub enum Limit {
     /// See [`Limits::max_pending_bytes`].
     #[error("max_pending_bytes = {0}: the oldest of those that hold any gave way")]
     MaxPendingBytes(u32),
-    /// See [`Limits::max_handshakes`]: it waited for its turn until its time was over.
+    /// See [`Limits::max_handshakes`]: it waited for its turn until its time was over, or until others of its source had to wait
+    /// in its place.
     #[error("max_handshakes = {0}: none of them ended in time")]
     MaxHandshakes(u32),
     /// See [`Limits::max_handshakes`]: it did not get on.
-    #[error("max_handshakes = {0}: it took longer than a second, and others waited")]
+    #[error("max_handshakes = {0}: it took too long, and others waited")]
     SlowHandshake(u32),
 }
 
 /// Room for so many is kept when nobody waits.
-const KEPT: usize = 1024;
+pub(super) const KEPT: usize = 1024;
 
 #[cfg(test)]
 fn source(ip: &str) -> Source {
