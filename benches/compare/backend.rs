@@ -135,6 +135,15 @@ async fn obey(stream: &mut tokio::net::TcpStream) -> io::Result<Option<Command>>
     while read > 0 && first.len() < expected(&first) {
         read = stream.read_buf(&mut first).await?;
     }
+    if let Some(length) = header(&first) {
+        first.drain(..length);
+        while first.len() < expected(&first) {
+            read = stream.read_buf(&mut first).await?;
+            if read == 0 {
+                break;
+            }
+        }
+    }
     if read == 0 {
         // Whoever only sees whether the port is open, or ends in the middle of a hello.
         return Ok(None);
@@ -160,6 +169,8 @@ async fn obey(stream: &mut tokio::net::TcpStream) -> io::Result<Option<Command>>
 fn expected(first: &[u8]) -> usize {
     match *first {
         [HANDSHAKE, _, _, high, low, ..] => 5 + usize::from(u16::from_be_bytes([high, low])),
+        // A PROXY header: not the whole of it, and then one byte more.
+        [b'\r', b'\n', ..] => header(first).unwrap_or(HEADER) + 1,
         _ => COMMAND,
     }
 }
@@ -233,4 +244,17 @@ fn complain(result: io::Result<()>) {
     }
 }
 
+/// The length of the PROXY header of version 2 at the beginning, if it is there as far as its length.
+fn header(first: &[u8]) -> Option<usize> {
+    match *first {
+        [b'\r', b'\n', b'\r', b'\n', ..] if first.len() >= HEADER => {
+            Some(HEADER + usize::from(u16::from_be_bytes([first[14], first[15]])))
+        }
+        _ => None,
+    }
+}
+
 const HANDSHAKE: u8 = 22;
+
+/// Of a PROXY header of version 2, what comes before the addresses.
+const HEADER: usize = 16;

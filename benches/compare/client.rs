@@ -3,15 +3,17 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use crate::pki;
+use crate::pki::{self, Identity};
 use crate::protocol::{ANSWER, Command, answer, wrong};
 
 /// The name that every client asks for, unless there are many.
@@ -33,6 +35,8 @@ pub(crate) type Stream = Box<dyn Duplex>;
 pub(crate) struct Client {
     to: SocketAddr,
     kind: Kind,
+    /// The handshakes that resumed nothing.
+    full: AtomicUsize,
 }
 
 enum Kind {
@@ -48,13 +52,20 @@ struct Hello {
 }
 
 impl Client {
-    /// A client with the certificate in `tls`, or without TLS but its hello; it asks for one of `names` names.
-    pub(crate) fn new(to: SocketAddr, tls: Option<&Path>, names: u32) -> anyhow::Result<Self> {
+    /// A client of TLS with certificates of this directory, or one without TLS but its hello; it asks for one of `names` names.
+    pub(crate) fn new(to: SocketAddr, tls: Option<(&Path, Identity)>, names: u32) -> anyhow::Result<Self> {
         let kind = match tls {
-            Some(pki) => Kind::Tls(TlsConnector::from(pki::client(pki)?), ServerName::try_from(NAME)?),
+            Some((pki, identity)) => {
+                Kind::Tls(TlsConnector::from(pki::client(pki, identity)?), ServerName::try_from(NAME)?)
+            }
             None => Kind::Passthrough(Hello::new(names)?),
         };
-        Ok(Self { to, kind })
+        Ok(Self { to, kind, full: AtomicUsize::new(0) })
+    }
+
+    /// How many handshakes resumed nothing since this was asked last.
+    pub(crate) fn full_handshakes(&self) -> usize {
+        self.full.swap(0, Ordering::Relaxed)
     }
 
     /// Connects, and gets the backend's first answer. `number` is the number of the name.
@@ -74,6 +85,9 @@ impl Client {
                 stream.write_all(&Command::Answer.encode()).await?;
                 stream.flush().await?;
                 expect_answer(&mut stream, &[]).await?;
+                if stream.get_ref().1.handshake_kind() != Some(HandshakeKind::Resumed) {
+                    self.full.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok(Box::new(stream))
             }
         }

@@ -12,13 +12,14 @@ use anyhow::{Context, anyhow, ensure};
 use clap::ValueEnum;
 
 use crate::backend::Backend;
-use crate::cases::{Case, Entry, Scale, Unit};
+use crate::cases::{Case, Entry, MANY_ROUTES, Scale, Unit};
 use crate::client::NAME;
-use crate::load::{Done, Job, READY, Report};
+use crate::load::{Done, Job, Numbers, READY, Report};
 use crate::machine::Machine;
 use crate::measure::{Cpu, memory_kib};
-use crate::peers::{Instance, Proxy, Setup, Surroundings};
+use crate::peers::{Instance, Proxy, Surroundings};
 use crate::results::{CaseResult, Row, Sample};
+use crate::setup::{Form, Setup};
 use crate::{pki, report, spawn};
 
 /// What was asked for.
@@ -42,8 +43,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         ensure!(rounds > 0, "no rounds, no result");
         (scale.rounds, scale.memory_rounds) = (rounds, rounds);
     }
-    // Another build takes part only where it is asked for.
-    let all = || Proxy::ALL.into_iter().filter(|proxy| *proxy != Proxy::Before).collect();
+    let all = || Proxy::value_variants().iter().copied().filter(|proxy| proxy.takes_part()).collect();
     let proxies = if options.proxies.is_empty() { all() } else { options.proxies.clone() };
     let cases = if options.cases.is_empty() { Case::value_variants().to_vec() } else { options.cases.clone() };
     let complete = !options.quick && options.cases.is_empty() && options.proxies.is_empty() && scale.rounds >= 5;
@@ -66,8 +66,11 @@ struct Bench {
     load_core: usize,
     dir: PathBuf,
     running: HashMap<(Entry, Setup), Instance>,
-    /// Its ports: for each proxy one, and one for when it has many routes. It outlives the proxies.
+    /// Who has which of the backend's ports.
+    ports: Vec<Entry>,
+    /// Outlives the proxies.
     backend: Backend,
+    numbers: Numbers,
 }
 
 impl Bench {
@@ -76,9 +79,10 @@ impl Bench {
         pki::write(&dir.join("pki"), NAME)?;
         // Reading /proc is work, too; not on the proxies' core.
         spawn::pin(options.load_core)?;
-        let backend = Backend::start(options.load_core, 2 * Proxy::ALL.len(), &dir)?;
+        let backend = Backend::start(options.load_core, PORTS, &dir)?;
         let (proxy_core, load_core) = (options.proxy_core, options.load_core);
-        Ok(Self { scale, proxy_core, load_core, dir, running: HashMap::new(), backend })
+        let (running, ports, numbers) = (HashMap::new(), Vec::new(), Numbers(SEED));
+        Ok(Self { scale, proxy_core, load_core, dir, running, ports, backend, numbers })
     }
 
     fn run(&mut self, case: Case, proxies: &[Proxy]) -> anyhow::Result<CaseResult> {
@@ -87,11 +91,12 @@ impl Bench {
         self.running.retain(|(entry, setup), _| {
             !case.unit().is_memory() && *setup == case.setup() && rows.iter().any(|row| row.entry == *entry)
         });
+        let mut order = Vec::from_iter(0..rows.len());
         for round in 0..case.rounds(&self.scale) {
-            // Another one begins each time: what one leaves behind must not always be met by the same next one.
-            let count = rows.len();
-            for at in 0..count {
-                let row = &mut rows[(round + at) % count];
+            // Another order each time: what one leaves behind must not always be met by the same next one.
+            self.numbers.shuffle(&mut order);
+            for &at in &order {
+                let row = &mut rows[at];
                 // Twice is enough: what hangs would take minutes of every round.
                 if row.errors.len() >= 2 {
                     row.samples.push(None);
@@ -124,16 +129,20 @@ impl Bench {
     /// The proxy's address and process. It is started if it does not run.
     fn instance(&mut self, key: (Entry, Setup)) -> anyhow::Result<(SocketAddr, u32)> {
         let (entry, setup) = key;
-        let number = Proxy::ALL.iter().position(|proxy| *proxy == entry.proxy).context("it is one of all")?;
-        let backend = self.backend.addr(2 * number + usize::from(entry.routes > 1));
+        let number = self.ports.iter().position(|other| *other == entry).unwrap_or_else(|| {
+            self.ports.push(entry);
+            self.ports.len() - 1
+        });
+        ensure!(number < PORTS, "the backend has no port left");
+        let backend = self.backend.addr(number);
         if entry.proxy == Proxy::Direct {
             return Ok((backend, self.backend.pid()));
         }
         if !self.running.contains_key(&key) {
-            let name = format!("{}-{setup:?}-{}", entry.proxy.name(), entry.routes).to_lowercase();
-            let around =
-                Surroundings { dir: self.dir.join(name), pki: self.dir.join("pki"), backend, core: self.proxy_core };
-            let instance = Instance::start(entry.proxy, setup, entry.routes, &around)?;
+            let name = format!("{}-{setup:?}-{:?}", entry.proxy.name(), entry.form).to_lowercase().replace(' ', "-");
+            let pki = self.dir.join("pki").join(setup.keys().dir());
+            let around = Surroundings { dir: self.dir.join(name), pki, backend, core: self.proxy_core };
+            let instance = Instance::start(entry.proxy, setup, entry.form, &around)?;
             self.running.insert(key, instance);
         }
         let instance = &self.running[&key];
@@ -141,8 +150,9 @@ impl Bench {
     }
 
     fn measure(&self, case: Case, entry: Entry, addr: SocketAddr, pid: u32) -> anyhow::Result<Sample> {
-        let tls = (case.setup() == Setup::Mtls).then(|| self.dir.join("pki"));
-        let job = Job { to: addr, tls, names: entry.routes, work: case.work(&self.scale) };
+        let tls = case.identity().map(|identity| (self.dir.join("pki"), identity));
+        let names = if entry.form == Form::ManyRoutes { MANY_ROUTES } else { 1 };
+        let job = Job { to: addr, tls, names, work: case.work(&self.scale) };
         let mut load = Load::start(self.load_core, &job, &self.dir)?;
         let line = load.line()?;
         if line != READY {
@@ -222,7 +232,7 @@ impl Drop for Load {
 }
 
 fn progress(case: Case, round: usize, entry: Entry, sample: &anyhow::Result<Sample>) -> io::Result<()> {
-    let (case_name, label) = (case.name(), entry.label(case));
+    let (case_name, label) = (case.name(), entry.label());
     match sample {
         Ok(sample) => {
             let Sample { cost, busy, .. } = sample;
@@ -232,6 +242,12 @@ fn progress(case: Case, round: usize, entry: Entry, sample: &anyhow::Result<Samp
         Err(error) => writeln!(io::stderr(), "{case_name} {} {label}: FAILS: {error:#}", round + 1),
     }
 }
+
+/// The backend's ports: each form of each proxy has its own.
+const PORTS: usize = 64;
+
+/// Of the orders in which the proxies have their turns; any number but 0.
+const SEED: u32 = 7;
 
 /// After the last answer, for connections to end.
 const ENDED: Duration = Duration::from_millis(40);

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::client::{Client, Stream, finish};
 use crate::measure::Latency;
+use crate::pki::Identity;
 use crate::protocol::{self, Command, pattern, wrong};
 use crate::spawn::{give_way, single_threaded};
 
@@ -25,8 +26,8 @@ use crate::spawn::{give_way, single_threaded};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) to: SocketAddr,
-    /// The directory of the client's certificate, for mutual TLS.
-    pub(crate) tls: Option<PathBuf>,
+    /// The directory of certificates, and which client it is, where TLS ends at the proxy.
+    pub(crate) tls: Option<(PathBuf, Identity)>,
     /// How many names the clients ask for, at random.
     pub(crate) names: u32,
     pub(crate) work: Work,
@@ -72,11 +73,17 @@ pub(crate) type Report = Result<Done, String>;
 pub(crate) fn run(job: &str) -> anyhow::Result<()> {
     snigate::net::raise_open_files()?;
     let job: Job = serde_json::from_str(job)?;
-    let client = Arc::new(Client::new(job.to, job.tls.as_deref(), job.names)?);
+    let tls = job.tls.as_ref().map(|(dir, identity)| (dir.as_path(), *identity));
+    let client = Arc::new(Client::new(job.to, tls, job.names)?);
+    let resumes = matches!(tls, Some((_, Identity::Resuming)));
     let limit = Duration::from_secs(90);
     single_threaded()?.block_on(async {
         let work = tokio::time::timeout(limit, work(&client, job.names, job.work));
-        let result = work.await.unwrap_or_else(|_| bail!("it takes more than {} seconds", limit.as_secs()));
+        let mut result = work.await.unwrap_or_else(|_| bail!("it takes more than {} seconds", limit.as_secs()));
+        let full = client.full_handshakes();
+        if resumes && full > 0 && result.is_ok() {
+            result = Err(anyhow!("{full} handshakes resumed nothing"));
+        }
         let (done, open) = match result {
             Ok((done, open)) => (Ok(done), open),
             Err(error) => (Err(format!("{error:#}")), Vec::new()),
@@ -94,6 +101,7 @@ async fn work(client: &Arc<Client>, names: u32, work: Work) -> anyhow::Result<(D
     match work {
         Work::Connect { in_flight, seconds, at_most } => {
             connect(client, names, in_flight, seconds / 10.0, at_most / 10).await?;
+            client.full_handshakes();
             ready()?;
             Ok((connect(client, names, in_flight, seconds, at_most).await?, Vec::new()))
         }
@@ -339,6 +347,14 @@ impl Numbers {
         self.0 ^= self.0 >> 17;
         self.0 ^= self.0 << 5;
         self.0 % limit.max(1)
+    }
+
+    /// Puts `items` into another order, each of which is as likely (Fisher and Yates).
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            let other = self.below(u32::try_from(last + 1).unwrap_or(u32::MAX));
+            items.swap(last, other as usize);
+        }
     }
 }
 

@@ -39,9 +39,9 @@ impl Machine {
 /// As the program itself says it.
 fn version(proxy: Proxy) -> Option<String> {
     let flag = match proxy {
-        Proxy::Direct | Proxy::SnigateLog | Proxy::HaproxySplice => return None,
+        Proxy::Direct | Proxy::Floor | Proxy::HaproxySplice => return None,
         Proxy::Snigate | Proxy::Before | Proxy::Envoy => "--version",
-        Proxy::Nginx | Proxy::Haproxy => "-v",
+        Proxy::Nginx | Proxy::NginxCurrent | Proxy::Haproxy | Proxy::HaproxyCurrent => "-v",
         Proxy::Traefik => "version",
     };
     let output = Command::new(proxy.program()?).arg(flag).output().ok()?;

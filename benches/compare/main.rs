@@ -9,6 +9,7 @@ mod cases;
 mod chart;
 mod client;
 mod driver;
+mod floor;
 mod load;
 mod machine;
 mod measure;
@@ -18,6 +19,8 @@ mod protocol;
 mod report;
 mod results;
 mod scale;
+mod settings;
+mod setup;
 mod spawn;
 
 use std::io::{self, Write};
@@ -64,6 +67,9 @@ fn main() -> anyhow::Result<()> {
     match arguments.next().as_deref() {
         Some("backend") => backend::run(arguments.next().context("how many?")?.parse()?),
         Some("load") => load::run(&arguments.next().context("a job")?),
+        Some("floor") => {
+            floor::run(arguments.next().context("a port")?.parse()?, arguments.next().context("a server")?.parse()?)
+        }
         Some("exec") => spawn::become_pinned(arguments),
         Some("scale") => scale::run(&scale::Cli::parse_from(std::env::args().skip(1))),
         _ => compare(Cli::parse()),

@@ -1,9 +1,8 @@
 //! The proxies: where their programs are, how they are set up, started and stopped.
 //!
-//! Their settings are in `peers/`, one template for each proxy and setup, with the reasons.
+//! Their settings are in `peers/`, with the reasons.
 
 use std::fs;
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -14,8 +13,9 @@ use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
-use crate::client::{NAME, numbered};
 use crate::measure::{started, tree};
+use crate::settings::Settings;
+use crate::setup::{Form, Setup};
 use crate::spawn::pinned;
 
 /// What stands between the clients and the backend.
@@ -24,27 +24,23 @@ use crate::spawn::pinned;
 pub(crate) enum Proxy {
     /// Nothing: the limit. What is measured is the backend.
     Direct,
+    /// The bare loop of [`floor`](crate::floor).
+    Floor,
     Snigate,
-    /// Snigate, and a line in a file for each connection.
-    SnigateLog,
     /// Another build of snigate, to see what a change does: the program that the variable `SNIGATE_BEFORE` names.
     Before,
+    /// The distribution's.
     Nginx,
-    /// It splices where its heuristics say so.
+    /// The program that the variable `NGINX` names.
+    NginxCurrent,
+    /// The distribution's. It splices where its heuristics say so.
     Haproxy,
-    /// It splices whatever it can.
+    /// The same, and it splices whatever it can.
     HaproxySplice,
+    /// The program that the variable `HAPROXY` names.
+    HaproxyCurrent,
     Envoy,
     Traefik,
-}
-
-/// What the proxy does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Setup {
-    /// Reads the hello and sends everything on.
-    Passthrough,
-    /// Ends TLS 1.3 and requires a certificate of the client.
-    Mtls,
 }
 
 /// Where a proxy finds what it needs.
@@ -65,27 +61,17 @@ pub(crate) struct Instance {
 }
 
 impl Proxy {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Direct,
-        Self::Snigate,
-        Self::SnigateLog,
-        Self::Before,
-        Self::Nginx,
-        Self::Haproxy,
-        Self::HaproxySplice,
-        Self::Envoy,
-        Self::Traefik,
-    ];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Floor => "bare loop",
             Self::Snigate => "snigate",
-            Self::SnigateLog => "snigate+log",
             Self::Before => "snigate before",
             Self::Nginx => "nginx",
+            Self::NginxCurrent => "nginx current",
             Self::Haproxy => "HAProxy",
             Self::HaproxySplice => "HAProxy+splice",
+            Self::HaproxyCurrent => "HAProxy current",
             Self::Envoy => "Envoy",
             Self::Traefik => "Traefik",
         }
@@ -93,19 +79,36 @@ impl Proxy {
 
     /// Whether snigate is measured by it.
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Direct) && !self.is_snigate()
+        !matches!(self, Self::Direct | Self::Floor) && !self.is_snigate()
     }
 
-    fn is_snigate(self) -> bool {
-        matches!(self, Self::Snigate | Self::SnigateLog | Self::Before)
+    pub(crate) fn is_snigate(self) -> bool {
+        matches!(self, Self::Snigate | Self::Before)
+    }
+
+    /// Whether bytes that are only passed on may stay in the kernel.
+    pub(crate) fn splices(self) -> bool {
+        matches!(self, Self::Haproxy | Self::HaproxySplice | Self::HaproxyCurrent)
+    }
+
+    /// Whether it takes part where nobody asks for it by name. Another build of snigate never does.
+    pub(crate) fn takes_part(self) -> bool {
+        match self {
+            Self::Before => false,
+            Self::NginxCurrent | Self::HaproxyCurrent => self.program().is_some(),
+            _ => true,
+        }
     }
 
     /// The program, if it is installed.
     pub(crate) fn program(self) -> Option<PathBuf> {
         let name = match self {
             Self::Direct => return None,
-            Self::Snigate | Self::SnigateLog => return Some(env!("CARGO_BIN_EXE_snigate").into()),
+            Self::Floor => return std::env::current_exe().ok(),
+            Self::Snigate => return Some(env!("CARGO_BIN_EXE_snigate").into()),
             Self::Before => return std::env::var_os("SNIGATE_BEFORE").map(PathBuf::from),
+            Self::NginxCurrent => return std::env::var_os("NGINX").map(PathBuf::from),
+            Self::HaproxyCurrent => return std::env::var_os("HAPROXY").map(PathBuf::from),
             Self::Nginx => "nginx",
             Self::Haproxy | Self::HaproxySplice => "haproxy",
             Self::Envoy => "envoy",
@@ -117,14 +120,15 @@ impl Proxy {
         Some(if self == Self::Envoy { wrapped_envoy(&found).unwrap_or(found) } else { found })
     }
 
-    fn start_command(self, around: &Surroundings, config: &Path) -> anyhow::Result<std::process::Command> {
+    fn start_command(self, around: &Surroundings, config: &Path, port: u16) -> anyhow::Result<std::process::Command> {
         let program = self.program().with_context(|| format!("{} is not installed", self.name()))?;
         let mut command = pinned(around.core, program)?;
         match self {
             Self::Direct => {}
-            Self::Snigate | Self::SnigateLog | Self::Before => _ = command.args(["run", "-c"]).arg(config),
-            Self::Nginx => _ = command.arg("-p").arg(&around.dir).arg("-e").arg("/dev/null").arg("-c").arg(config),
-            Self::Haproxy | Self::HaproxySplice => _ = command.arg("-db").arg("-f").arg(config),
+            Self::Floor => _ = command.arg("floor").arg(port.to_string()).arg(around.backend.to_string()),
+            Self::Snigate | Self::Before => _ = command.args(["run", "-c"]).arg(config),
+            Self::Nginx | Self::NginxCurrent => _ = command.arg("-p").arg(&around.dir).arg("-e").arg("/dev/null").arg("-c").arg(config),
+            Self::Haproxy | Self::HaproxySplice | Self::HaproxyCurrent => _ = command.arg("-db").arg("-f").arg(config),
             Self::Envoy => {
                 let flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "off", "-c"];
                 command.args(flags).arg(config);
@@ -137,102 +141,18 @@ impl Proxy {
         }
         Ok(command)
     }
-
-    /// Writes its settings, and returns the file that it is started with.
-    fn configure(self, setup: Setup, routes: u32, around: &Surroundings, port: u16) -> anyhow::Result<PathBuf> {
-        let write = |name: &str, template: &str| {
-            let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/peers").join(template);
-            let text = fs::read_to_string(&template).with_context(|| template.display().to_string())?;
-            let path = around.dir.join(name);
-            fs::write(&path, self.fill(&text, routes, around, port))?;
-            anyhow::Ok(path)
-        };
-        if routes > 1 {
-            self.write_routes(routes, around)?;
-        }
-        let kind = match setup {
-            Setup::Passthrough => "passthrough",
-            Setup::Mtls => "mtls",
-        };
-        match self {
-            Self::Direct => Ok(PathBuf::new()),
-            Self::Snigate | Self::SnigateLog | Self::Before => write("snigate.toml", &format!("snigate-{kind}.toml")),
-            Self::Nginx => write("nginx.conf", &format!("nginx-{kind}.conf")),
-            Self::Haproxy | Self::HaproxySplice => write("haproxy.cfg", &format!("haproxy-{kind}.cfg")),
-            Self::Envoy => write("envoy.yaml", &format!("envoy-{kind}.yaml")),
-            Self::Traefik => {
-                write("dynamic.yaml", &format!("traefik-{kind}.yaml"))?;
-                write("traefik.yaml", "traefik.yaml")
-            }
-        }
-    }
-
-    fn fill(self, template: &str, routes: u32, around: &Surroundings, port: u16) -> String {
-        // Where the module is a file of its own it must be loaded, and where it is built in there is none.
-        let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
-        let module = if module.exists() { format!("load_module {};", module.display()) } else { String::new() };
-        let dir = around.dir.display().to_string();
-        let many = match (self, routes) {
-            (Self::Haproxy, 2..) => format!("use_backend %[req.ssl_sni,lower,map({dir}/routes.map)]"),
-            _ => String::new(),
-        };
-        [
-            ("@NAME@", NAME),
-            ("@PORT@", &port.to_string()),
-            ("@BACKEND@", &around.backend.port().to_string()),
-            ("@DIR@", &dir),
-            ("@PKI@", &around.pki.display().to_string()),
-            ("@ACCESS@", if self == Self::SnigateLog { "true" } else { "false" }),
-            ("@MODULE@", &module),
-            ("@ROUTES@", &many),
-            ("@SPLICE@", self.splice()),
-        ]
-        .iter()
-        .fold(template.to_owned(), |text, (key, value)| text.replace(key, value))
-    }
-
-    /// Its heuristics rarely choose to splice here, even in bulk. To splice always is the cheapest for bulk, and costs a little
-    /// more for small messages. So HAProxy takes part in both ways.
-    fn splice(self) -> &'static str {
-        match self {
-            Self::HaproxySplice => "option splice-request\n    option splice-response",
-            _ => "option splice-auto",
-        }
-    }
-
-    /// A route for each numbered name.
-    fn write_routes(self, routes: u32, around: &Surroundings) -> anyhow::Result<()> {
-        let backend = around.backend;
-        let path = match self {
-            _ if self.is_snigate() => around.dir.join("routes.d/routes.toml"),
-            _ => around.dir.join("routes.map"),
-        };
-        let mut out = std::io::BufWriter::new(fs::File::create(path)?);
-        for number in 0..routes {
-            let name = numbered(number);
-            match self {
-                _ if self.is_snigate() => writeln!(
-                    out,
-                    "[routes.r{number}]\nsni = \"{name}\"\naction = \"passthrough\"\nupstream = \"{backend}\""
-                )?,
-                Self::Haproxy => writeln!(out, "{name} app")?,
-                _ => writeln!(out, "{name} {backend};")?,
-            }
-        }
-        Ok(out.flush()?)
-    }
 }
 
 impl Instance {
     /// Starts the proxy, and waits until it listens. Whether it serves is seen by asking.
-    pub(crate) fn start(proxy: Proxy, setup: Setup, routes: u32, around: &Surroundings) -> anyhow::Result<Self> {
+    pub(crate) fn start(proxy: Proxy, setup: Setup, form: Form, around: &Surroundings) -> anyhow::Result<Self> {
         // What an earlier run left there must not be read.
         let _ = fs::remove_dir_all(&around.dir);
         fs::create_dir_all(around.dir.join("routes.d"))?;
         let port = free_port()?;
-        let config = proxy.configure(setup, routes, around, port)?;
+        let config = Settings { proxy, setup, form, around, port }.write()?;
         let log = fs::File::create(around.dir.join("log"))?;
-        let mut command = proxy.start_command(around, &config)?;
+        let mut command = proxy.start_command(around, &config, port)?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
         let child = child.with_context(|| format!("cannot start {}", proxy.name()))?;
         let mut instance = Self { child, addr: (Ipv4Addr::LOCALHOST, port).into() };

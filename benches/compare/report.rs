@@ -7,10 +7,11 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::cases::{Case, Scale, Target, Unit};
+use crate::cases::{Base, Case, Scale, Target, Unit};
 use crate::chart;
 use crate::machine::Machine;
 use crate::measure::Spread;
+use crate::peers::Proxy;
 use crate::results::{CaseResult, Row, Sample, Verdict};
 
 /// Everything that a run found out.
@@ -59,9 +60,12 @@ impl Report {
              * Cost is the processor time of the proxy's processes (user and system, /proc/PID/task/*/schedstat), or their \
                memory (PSS); medians, with the least and the greatest. Ratios are taken within a round, to the best peer of \
                that round; then their median.\n\
-             * `direct` is the load on the backend without a proxy, and its cost the backend's. `snigate+log` writes its access \
-               line to a file; everywhere else logs are off. `HAProxy` has `splice-auto`, `HAProxy+splice` splices always.\n\
-             * TLS is 1.3 with TLS_AES_128_GCM_SHA256, X25519 and P-256 certificates on both sides, never resumed.\n",
+             * `direct` is the load on the backend without a proxy, and its cost the backend's. `bare loop` is an epoll loop that \
+               moves bytes between two sockets and looks at none. Logs are off unless a row says otherwise. `HAProxy` has \
+               `splice-auto`, `HAProxy+splice` splices always; both and `nginx` are the distribution's. `current` are the programs \
+               that the variables `HAPROXY` and `NGINX` name, set up as their manuals say for this work.\n\
+             * TLS is 1.3 with TLS_AES_128_GCM_SHA256, X25519 and P-256 certificates on both sides, never resumed, unless a row \
+               says otherwise.\n",
             versions.join(", "),
             self.disturbance(),
         )
@@ -82,29 +86,18 @@ impl Report {
     /// The targets, and whether they are reached.
     fn targets(&self) -> String {
         let mut text = String::from(
-            "## Targets\n\n| work | snigate | best peer | ratio | target | |\n| --- | --- | --- | --- | --- | --- |\n",
+            "## Targets\n\n| work | snigate | beside | ratio | target | |\n| --- | --- | --- | --- | --- | --- |\n",
         );
         for result in &self.results {
-            let Some(row) = result.snigate() else { continue };
-            let unit = result.case.unit().label();
-            let best = match (result.case, result.best_peer()) {
-                (Case::Routes, _) => "its own with 1 route".to_owned(),
-                (_, Some((peer, cost))) => format!("{} {}", peer.entry.proxy.name(), number(cost)),
-                (_, None) => "none".to_owned(),
-            };
-            let verdict = match result.verdict() {
-                Verdict::Reached => "reached",
-                Verdict::Missed => "**missed**",
-                Verdict::Open => "",
-            };
-            let cost = row.cost().map_or_else(|| "fails".to_owned(), |cost| number(cost.median));
-            let _ = writeln!(
-                text,
-                "| {} | {cost} {unit} | {best} | {} | {} | {verdict} |",
-                result.case.title(),
-                spread(result.ratio(row)),
-                target(result.case),
-            );
+            let targets = result.case.targets();
+            for target in targets {
+                for row in result.judged(*target) {
+                    target_row(&mut text, result, Some(*target), row);
+                }
+            }
+            if let (true, Some(row)) = (targets.is_empty(), result.snigate()) {
+                target_row(&mut text, result, None, row);
+            }
         }
         text
     }
@@ -112,7 +105,7 @@ impl Report {
     fn table(&self) -> String {
         let mut text = String::from(
             "## Every measurement\n\n\
-             | work | proxy | cost | to the best peer | throughput | p50 / p99 / p999, µs |\n\
+             | work | proxy | cost | to the best peer, or to plain | throughput | p50 / p99 / p999, µs |\n\
              | --- | --- | --- | --- | --- | --- |\n",
         );
         for result in &self.results {
@@ -121,13 +114,9 @@ impl Report {
                     text,
                     "| {} | {} | {} | {} | {} | {} |",
                     result.case.title(),
-                    row.entry.label(result.case),
+                    row.entry.label(),
                     cost(result.case, row),
-                    if row.entry.proxy == crate::peers::Proxy::Direct {
-                        String::new()
-                    } else {
-                        spread(result.ratio(row))
-                    },
+                    if row.entry.proxy == Proxy::Direct { String::new() } else { spread(result.ratio(base(result.case), row)) },
                     throughput(result.case, row),
                     latency(row),
                 );
@@ -140,7 +129,7 @@ impl Report {
         let mut text = String::new();
         for result in &self.results {
             for row in result.rows.iter().filter(|row| !row.errors.is_empty()) {
-                let (case, label) = (result.case.title(), row.entry.label(result.case));
+                let (case, label) = (result.case.title(), row.entry.label());
                 let _ = writeln!(text, "* {label} fails at \"{case}\": {}", row.errors.join("; "));
             }
         }
@@ -148,14 +137,48 @@ impl Report {
     }
 }
 
-fn target(case: Case) -> String {
-    match case.target() {
-        Target::OfBestPeer(limit) => format!("≤ {limit} × the best peer"),
+fn target_row(text: &mut String, result: &CaseResult, target: Option<Target>, row: &Row) {
+    let base = match target {
+        Some(Target::Of(base, _)) => base,
+        _ => Base::Peer,
+    };
+    let beside = match result.best(base, row) {
+        Some((other, cost)) => format!("{} {}", other.entry.label(), number(cost)),
+        None => "none".to_owned(),
+    };
+    let verdict = match target.map(|target| result.verdict(target, row)) {
+        Some(Verdict::Reached) => "reached",
+        Some(Verdict::Missed) => "**missed**",
+        Some(Verdict::Open) | None => "",
+    };
+    let unit = result.case.unit().label();
+    let cost = row.cost().map_or_else(|| "fails".to_owned(), |cost| number(cost.median));
+    let (title, form) = (result.case.title(), row.entry.form.label());
+    let (ratio, target) = (spread(result.ratio(base, row)), target.map_or_else(String::new, |target| limit(result.case, target)));
+    let _ = writeln!(text, "| {title}{form} | {cost} {unit} | {beside} | {ratio} | {target} | {verdict} |");
+}
+
+fn limit(case: Case, target: Target) -> String {
+    match target {
+        Target::Of(base, limit) => format!("≤ {limit} × {}", name(base)),
         Target::AtMostAndBest(limit) => format!("≤ {limit} {}, less than every peer", case.unit().label()),
         Target::AtMost(limit) => format!("≤ {limit} {}", case.unit().label()),
-        Target::OfOneRoute(limit) => format!("≤ {limit} × one route"),
-        Target::None => String::new(),
     }
+}
+
+fn name(base: Base) -> &'static str {
+    match base {
+        Base::Peer => "the best peer",
+        Base::Splicing => "the best HAProxy",
+        Base::Copying => "the best other peer",
+        Base::Floor => "the bare loop",
+        Base::Plain => "without",
+    }
+}
+
+/// What every row of a case is compared with.
+pub(crate) fn base(case: Case) -> Base {
+    if matches!(case.targets(), [Target::Of(Base::Plain, _)]) { Base::Plain } else { Base::Peer }
 }
 
 fn cost(case: Case, row: &Row) -> String {

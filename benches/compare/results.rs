@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use crate::cases::{Case, Entry, Target};
+use crate::cases::{Base, Case, Entry, Target};
 use crate::measure::{Latency, Spread};
 use crate::peers::Proxy;
+use crate::setup::Form;
 
 /// One proxy's turn at one case.
 #[derive(Clone, Debug, Serialize)]
@@ -65,54 +66,62 @@ impl Row {
 }
 
 impl CaseResult {
-    /// Snigate's row, as it comes, in its largest form.
+    /// Snigate's row, as it comes, in the form that the case is about.
     pub(crate) fn snigate(&self) -> Option<&Row> {
         self.rows.iter().rfind(|row| row.entry.proxy == Proxy::Snigate)
     }
 
-    /// The peer whose median is the least. One that failed once is none.
-    pub(crate) fn best_peer(&self) -> Option<(&Row, f64)> {
-        let peers = self.peers().filter_map(|row| Some((row, row.cost()?.median)));
-        peers.min_by(|(_, one), (_, other)| one.total_cmp(other))
+    /// The rows that `target` is about: every form of snigate but the plain one, where that is what they are compared with.
+    pub(crate) fn judged(&self, target: Target) -> Vec<&Row> {
+        match target {
+            Target::Of(Base::Plain, _) => {
+                let forms = |row: &&Row| row.entry.proxy == Proxy::Snigate && row.entry.form != Form::Plain;
+                self.rows.iter().filter(forms).collect()
+            }
+            _ => self.snigate().into_iter().collect(),
+        }
     }
 
-    /// The row's cost as a multiple of what the case is compared with: the best peer of the same round, or, for many
-    /// routes, the same proxy with one.
-    pub(crate) fn ratio(&self, row: &Row) -> Option<Spread> {
+    /// The row among those that `row` is compared with whose median is the least. One that failed once is none.
+    pub(crate) fn best<'a>(&'a self, base: Base, row: &'a Row) -> Option<(&'a Row, f64)> {
+        let rows = self.base(base, row).filter_map(|row| Some((row, row.cost()?.median)));
+        rows.min_by(|(_, one), (_, other)| one.total_cmp(other))
+    }
+
+    /// The row's cost as a multiple of the least in the same round among those that it is compared with.
+    pub(crate) fn ratio(&self, base: Base, row: &Row) -> Option<Spread> {
         Spread::of((0..row.samples.len()).filter_map(|round| {
-            let base = match self.case.target() {
-                Target::OfOneRoute(_) => self.one_route(row)?.in_round(round)?.cost,
-                _ => self.peers().filter_map(|peer| Some(peer.in_round(round)?.cost)).min_by(f64::total_cmp)?,
-            };
-            Some(row.in_round(round)?.cost / base)
+            let base = self.base(base, row).filter_map(|other| Some(other.in_round(round)?.cost));
+            Some(row.in_round(round)?.cost / base.min_by(f64::total_cmp)?)
         }))
     }
 
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self, target: Target, row: &Row) -> Verdict {
+        if !row.errors.is_empty() {
+            return Verdict::Missed;
+        }
         let judge = || {
-            let row = self.snigate()?;
             let cost = row.cost()?.median;
-            let ratio = || self.ratio(row).map(|ratio| ratio.median);
-            let reached = match self.case.target() {
-                Target::OfBestPeer(limit) | Target::OfOneRoute(limit) => ratio()? <= limit,
-                Target::AtMostAndBest(limit) => cost <= limit && ratio()? < 1.0,
+            Some(match target {
+                Target::Of(base, limit) => self.ratio(base, row)?.median <= limit,
+                Target::AtMostAndBest(limit) => cost <= limit && self.ratio(Base::Peer, row)?.median < 1.0,
                 Target::AtMost(limit) => cost <= limit,
-                Target::None => return None,
-            };
-            Some(if reached && row.errors.is_empty() { Verdict::Reached } else { Verdict::Missed })
+            })
         };
-        judge().unwrap_or(if self.snigate().is_some_and(|row| !row.errors.is_empty()) {
-            Verdict::Missed
-        } else {
-            Verdict::Open
+        judge().map_or(Verdict::Open, |reached| if reached { Verdict::Reached } else { Verdict::Missed })
+    }
+
+    fn base<'a>(&'a self, base: Base, row: &'a Row) -> impl Iterator<Item = &'a Row> {
+        self.rows.iter().filter(move |other| {
+            let proxy = other.entry.proxy;
+            other.errors.is_empty()
+                && match base {
+                    Base::Peer => proxy.is_peer(),
+                    Base::Splicing => proxy.is_peer() && proxy.splices(),
+                    Base::Copying => proxy.is_peer() && !proxy.splices(),
+                    Base::Floor => proxy == Proxy::Floor,
+                    Base::Plain => proxy == row.entry.proxy && other.entry.form == Form::Plain,
+                }
         })
-    }
-
-    fn peers(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.entry.proxy.is_peer() && row.errors.is_empty())
-    }
-
-    fn one_route(&self, row: &Row) -> Option<&Row> {
-        self.rows.iter().find(|other| other.entry.proxy == row.entry.proxy && other.entry.routes == 1)
     }
 }
