@@ -7,6 +7,7 @@
 mod constraints;
 mod diagnosis;
 mod flaw;
+mod signature_cache;
 mod sound;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::certificate::X509Certificate;
 
 use crate::tls::ca::{Anchors, CaCertificate};
 use crate::tls::crl::{Answer, IssuerKey, Lists};
-use crate::tls::{algorithms, der, pem};
+use crate::tls::path::signature_cache::SignatureCache;
+use crate::tls::{der, pem};
 
 pub(super) use flaw::{Flaw, Limit, Side, Who};
 pub(super) use sound::unknown_critical;
@@ -52,11 +54,13 @@ pub(super) struct Paths {
     anchors: Arc<Anchors>,
     lists: Option<Lists>,
     purpose: Purpose,
+    /// Of these authorities: it goes with them.
+    signatures: SignatureCache,
 }
 
 impl Paths {
     pub(super) fn new(anchors: Arc<Anchors>, lists: Option<Lists>, purpose: Purpose) -> Self {
-        Self { anchors, lists, purpose }
+        Self { anchors, lists, purpose, signatures: SignatureCache::default() }
     }
 
     /// That a path leads from `leaf`, which `intermediates` came with, to an authority, and, of a server, that the
@@ -90,9 +94,10 @@ impl Paths {
                 Purpose::Server => KeyUsage::server_auth(),
             };
             let roots = self.anchors.roots();
-            let all = algorithms().all;
+            let cached: Vec<_> = self.signatures.algorithms().collect();
+            let all: Vec<&dyn SignatureVerificationAlgorithm> = cached.iter().map(|one| one as _).collect();
             certificate
-                .verify_for_usage(all, roots, intermediates, now, usage, None, Some(&judge))
+                .verify_for_usage(&all, roots, intermediates, now, usage, None, Some(&judge))
                 .map_err(Failure::Pki)?;
             name.map_or(Ok(()), |name| certificate.verify_is_valid_for_subject_name(name)).map_err(|_| Failure::Name)
         });
