@@ -272,17 +272,10 @@ impl Case {
             Self::Routes => &[Form::Plain, Form::ManyRoutes],
             Self::MtlsList if proxy.is_snigate() => &[Form::Plain, Form::List],
             Self::MtlsList => &[Form::List],
-            Self::Options => &[
-                Form::Plain,
-                Form::Log,
-                Form::JsonLog,
-                Form::ProxyHeader,
-                Form::LeastConnections,
-                Form::Limits,
-            ],
-            Self::MtlsOptions => {
-                &[Form::Plain, Form::Log, Form::ProxyHeader, Form::Certificates, Form::Allow]
+            Self::Options => {
+                &[Form::Plain, Form::Log, Form::JsonLog, Form::ProxyHeader, Form::LeastConnections, Form::Limits]
             }
+            Self::MtlsOptions => &[Form::Plain, Form::Log, Form::ProxyHeader, Form::Certificates, Form::Allow],
             _ => &[Form::Plain],
         }
     }

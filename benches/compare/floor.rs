@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::Context;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::{Errno, read, write};
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, connect, shutdown, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, connect, shutdown, socket_with, sockopt,
+};
 
 /// Listens on `port`, and connects every client with `server`. Never returns.
 pub(crate) fn run(port: u16, server: SocketAddr) -> anyhow::Result<()> {
@@ -85,7 +87,9 @@ impl Floor {
         let Some(pair) = &mut self.pairs[at] else { return Ok(()) };
         let mut alive = Ok(());
         if flags.contains(EventFlags::OUT) {
-            alive = pair.settle(side).and_then(|()| if pair.held[side].is_empty() { pair.pass(1 - side, buffer) } else { Ok(()) });
+            alive = pair
+                .settle(side)
+                .and_then(|()| if pair.held[side].is_empty() { pair.pass(1 - side, buffer) } else { Ok(()) });
         }
         if alive.is_ok() && flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
             alive = pair.pass(side, buffer);

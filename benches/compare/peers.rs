@@ -127,7 +127,9 @@ impl Proxy {
             Self::Direct => {}
             Self::Floor => _ = command.arg("floor").arg(port.to_string()).arg(around.backend.to_string()),
             Self::Snigate | Self::Before => _ = command.args(["run", "-c"]).arg(config),
-            Self::Nginx | Self::NginxCurrent => _ = command.arg("-p").arg(&around.dir).arg("-e").arg("/dev/null").arg("-c").arg(config),
+            Self::Nginx | Self::NginxCurrent => {
+                _ = command.arg("-p").arg(&around.dir).arg("-e").arg("/dev/null").arg("-c").arg(config)
+            }
             Self::Haproxy | Self::HaproxySplice | Self::HaproxyCurrent => _ = command.arg("-db").arg("-f").arg(config),
             Self::Envoy => {
                 let flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "off", "-c"];

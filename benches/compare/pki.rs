@@ -97,9 +97,8 @@ fn issue(issuer: &Authority, subject: &Subject, purpose: Purpose, keys: Keys) ->
 
 /// A list of [`REVOKED`] serial numbers, none of which any certificate has.
 fn list(authority: &Authority) -> anyhow::Result<String> {
-    let date = |time: SystemTime| {
-        anyhow::Ok(rcgen::date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH)?)
-    };
+    let date =
+        |time: SystemTime| anyhow::Ok(rcgen::date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH)?);
     let day = Duration::from_secs(24 * 60 * 60);
     let (yesterday, soon) = (date(SystemTime::now() - day)?, date(SystemTime::now() + 2 * day)?);
     let revoked = (0..REVOKED).map(|number| RevokedCertParams {
@@ -145,14 +144,18 @@ pub(crate) fn client(dir: &Path, identity: Identity) -> anyhow::Result<Arc<Clien
     let dir = dir.join(keys.dir());
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![cipher_suite::TLS13_AES_128_GCM_SHA256];
-    provider.kx_groups =
-        vec![if identity == Identity::Hybrid { kx_group::X25519MLKEM768 } else { kx_group::X25519 }];
+    provider.kx_groups = vec![if identity == Identity::Hybrid { kx_group::X25519MLKEM768 } else { kx_group::X25519 }];
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(dir.join("ca.pem"))?)?;
     let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots);
-    let own = || anyhow::Ok((chain(&fs::read(dir.join("client.pem"))?)?, PrivateKeyDer::from_pem_file(dir.join("client-key.pem"))?));
+    let own = || {
+        anyhow::Ok((
+            chain(&fs::read(dir.join("client.pem"))?)?,
+            PrivateKeyDer::from_pem_file(dir.join("client-key.pem"))?,
+        ))
+    };
     let mut config = match identity {
         Identity::Resuming => builder.with_no_client_auth(),
         Identity::Same(_) | Identity::Hybrid => {
@@ -188,7 +191,10 @@ impl Fresh {
             let certificate = authority.issue(&subject, Purpose::Client, validity(), &public)?;
             Ok(Arc::new(CertifiedKey::new(chain(certificate.as_bytes())?, Arc::clone(&key))))
         };
-        Ok(Self { certificates: (0..count).map(certificate).collect::<anyhow::Result<_>>()?, next: AtomicUsize::new(0) })
+        Ok(Self {
+            certificates: (0..count).map(certificate).collect::<anyhow::Result<_>>()?,
+            next: AtomicUsize::new(0),
+        })
     }
 }
 

@@ -116,7 +116,11 @@ impl Report {
                     result.case.title(),
                     row.entry.label(),
                     cost(result.case, row),
-                    if row.entry.proxy == Proxy::Direct { String::new() } else { spread(result.ratio(base(result.case), row)) },
+                    if row.entry.proxy == Proxy::Direct {
+                        String::new()
+                    } else {
+                        spread(result.ratio(base(result.case), row))
+                    },
                     throughput(result.case, row),
                     latency(row),
                 );
@@ -154,7 +158,8 @@ fn target_row(text: &mut String, result: &CaseResult, target: Option<Target>, ro
     let unit = result.case.unit().label();
     let cost = row.cost().map_or_else(|| "fails".to_owned(), |cost| number(cost.median));
     let (title, form) = (result.case.title(), row.entry.form.label());
-    let (ratio, target) = (spread(result.ratio(base, row)), target.map_or_else(String::new, |target| limit(result.case, target)));
+    let (ratio, target) =
+        (spread(result.ratio(base, row)), target.map_or_else(String::new, |target| limit(result.case, target)));
     let _ = writeln!(text, "| {title}{form} | {cost} {unit} | {beside} | {ratio} | {target} | {verdict} |");
 }
 

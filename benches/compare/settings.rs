@@ -128,7 +128,8 @@ impl Settings<'_> {
         let current = self.proxy == Proxy::NginxCurrent;
         // Where the module is a file of its own it must be loaded, and where it is built in there is none.
         let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
-        let module = if !current && module.exists() { format!("load_module {};", module.display()) } else { String::new() };
+        let module =
+            if !current && module.exists() { format!("load_module {};", module.display()) } else { String::new() };
         let clients = match self.setup {
             Setup::Tls => "ssl_session_tickets on;",
             Setup::MtlsList => "@VERIFY@\n        ssl_crl @PKI@/list.pem;",
@@ -161,11 +162,8 @@ impl Settings<'_> {
             Setup::MtlsHybrid => "@VERIFY@ curves X25519MLKEM768",
             _ => "@VERIFY@",
         };
-        let many = if self.form == Form::ManyRoutes {
-            "use_backend %[req.ssl_sni,lower,map(@DIR@/routes.map)]"
-        } else {
-            ""
-        };
+        let many =
+            if self.form == Form::ManyRoutes { "use_backend %[req.ssl_sni,lower,map(@DIR@/routes.map)]" } else { "" };
         let tune = match (current, self.setup.is_tls()) {
             (true, true) => "tune.bufsize 131072",
             (true, false) => "tune.pipesize 1048576",
