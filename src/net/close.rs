@@ -44,6 +44,7 @@ const MAX_DISCARDED: usize = 256 * 1024;
 mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -75,7 +76,8 @@ mod tests {
             far.shutdown().await.unwrap();
             last_words
         };
-        assert_eq!(tokio::join!(close, read).1, b"no");
+        let both = async { tokio::join!(close, read).1 };
+        assert_eq!(timeout(Duration::from_secs(30), both).await.expect("both come to an end"), b"no");
     }
 
     #[tokio::test]

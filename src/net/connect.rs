@@ -345,7 +345,8 @@ mod tests {
         let connected = connect(&addr, &(&Resolver::default()).into(), b"hello", deadline).await.unwrap();
         let _stream = connected.send(deadline).await.unwrap();
         let mut first = [0; 5];
-        server.accept().await.unwrap().0.read_exact(&mut first).await.unwrap();
+        let read = async { server.accept().await?.0.read_exact(&mut first).await };
+        timeout_at(deadline, read).await.expect("the hello is sent").unwrap();
         assert_eq!(&first, b"hello");
     }
 
@@ -360,7 +361,8 @@ mod tests {
         let stream = connected.send(deadline).await.unwrap();
         assert!(matches!(stream, Stream::Unix(_)));
         let mut first = [0; 5];
-        server.accept().await.unwrap().0.read_exact(&mut first).await.unwrap();
+        let read = async { server.accept().await?.0.read_exact(&mut first).await };
+        timeout_at(deadline, read).await.expect("the hello is sent").unwrap();
         assert_eq!(&first, b"hello");
     }
 }

@@ -61,12 +61,12 @@ fn out_of_descriptors_it_says_so_once_waits_without_spinning_and_serves_again_wh
     let warning = "cannot accept connections for want of a resource";
     let mut silent: Vec<TcpStream> = (0..150).map(|_| proxy.connect()).collect();
     proxy.wait_for(warning);
-    let (start, spent) = (Instant::now(), processor_time(&proxy));
+    let spent = processor_time(&proxy);
     // The first in line is given up after its time; meanwhile accepting has failed dozens of times.
     assert_eq!(read_to_end(&mut silent[0]), b"");
     echo(&mut earlier, b"still here");
-    let (elapsed, spent) = (start.elapsed(), processor_time(&proxy) - spent);
-    assert!(spent < elapsed / 2, "{spent:?} of {elapsed:?} were spent on trying");
+    let spent = processor_time(&proxy) - spent;
+    assert!(spent < Duration::from_millis(300), "{spent:?} of the 600 ms were spent on trying");
     drop(silent);
     proxy.poll_until("a client is served again", |proxy| {
         let (mut stream, hello) = (proxy.connect(), hello("a.example"));
@@ -173,12 +173,14 @@ fn what_has_not_ended_by_the_drain_deadline_is_closed() {
     assert_eq!(read_exact(&mut terminated, 8), b"question");
     // The deadline of the configuration that runs counts, not that of the one it started with.
     proxy.reload(&config("300ms"));
-    proxy.signal(Signal::TERM);
-    proxy.wait_for("draining");
     let start = Instant::now();
+    proxy.signal(Signal::TERM);
+    let draining = proxy.wait_for("draining");
+    assert_eq!((&draining["open"], &draining["timeout_s"]), (&2.into(), &0.3.into()), "{draining}");
     let _ = passed.read(&mut [0]);
     assert!(terminated.read(&mut [0; 8]).is_err(), "a close_notify would say that the server has finished");
-    assert!(start.elapsed() > Duration::from_millis(200), "not before the deadline");
+    // It began after the signal, so this holds however busy the machine is.
+    assert!(start.elapsed() >= Duration::from_millis(300), "not before the deadline");
     for _ in 0..2 {
         let line = proxy.next_access();
         assert_eq!((&line["outcome"], &line["by"]), (&"drained".into(), &"proxy".into()), "{line}");

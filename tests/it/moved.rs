@@ -8,12 +8,11 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::PATIENCE;
 use crate::support::backend::{Backend, read_to_end};
 use crate::support::dns::{A, Dns, Mood};
 use crate::support::hello::{alert, hello};
 use crate::support::proxy::{Proxy, passthrough};
-use crate::support::socket::unanswering;
+use crate::support::socket::{accept, unanswering};
 
 const NAME: &str = "app.internal.example";
 
@@ -34,9 +33,8 @@ fn two() -> ([TcpListener; 2], u16) {
 /// A server that serves one client and is gone then.
 fn serve_one(listener: TcpListener) -> JoinHandle<()> {
     thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
+        let mut stream: TcpStream = accept(&listener);
         drop(listener);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"one").unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let _ = stream.read_to_end(&mut Vec::new());

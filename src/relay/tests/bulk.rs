@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, Digest, SHA256};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -107,13 +108,15 @@ async fn bytes_stay_exact_when_a_flow_turns_to_bulk_and_back() {
 async fn pipe_that_runs_out_of_slots_loses_nothing() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
     client.set_nodelay(true).unwrap();
-    let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
-    let (mut meter, options) = (Meter::default(), Options::default());
-    let bytes = noise(100_000, 5);
+    // More segments than slots, and yet all of them find room before any is read, however the kernel keeps them.
+    SockRef::from(&inner).set_recv_buffer_size(1 << 20).unwrap();
+    let bytes = noise(15_000, 5);
     for part in bytes.chunks(50) {
         client.write_all(part).await.unwrap();
     }
     acknowledged(&client).await;
+    let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
+    let (mut meter, options) = (Meter::default(), Options::default());
     let mut duplex = Duplex::new(&mut inner, &mut outer, &mut meter, &options);
     duplex.up = Flow::in_bulk();
     let mut received = vec![0; bytes.len()];

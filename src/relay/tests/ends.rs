@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::support::{acknowledged, between, narrow_pair, noise, pair, read_all, reset, run, within};
+use super::support::{
+    acknowledged, between, narrow_pair, noise, pair, read_all, read_until_closed, reset, run, within,
+};
 use crate::net::Stream;
 use crate::relay::{Error, Meter, Options, Side};
 
@@ -87,7 +89,10 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
             server.write_all(&rest).await.unwrap();
             acknowledged(&server).await;
             reset(server);
-            assert!(read_all(&mut client).await == rest, "after {spliced} bytes");
+            // A reset follows where the client's kernel had everything when the relay heard of the server's, and an end where
+            // something was still under way.
+            let received = read_until_closed(&mut client).await;
+            assert!(received == rest, "{} bytes after {spliced}", received.len());
             drop(client);
         })
         .await;

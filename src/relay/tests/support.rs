@@ -1,14 +1,18 @@
 //! Loopback peers around a relay.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::net::Stream;
 use crate::relay::{Error, Meter, Options, Side, ending, relay};
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Relays, and closes both streams as a caller must.
 pub(super) async fn run(
@@ -34,7 +38,7 @@ pub(super) async fn between<T>(
 
 /// Bounds a test that would otherwise hang.
 pub(super) async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work).await.expect("the relay hangs")
+    tokio::time::timeout(PATIENCE, work).await.expect("the relay hangs")
 }
 
 /// The two ends of a TCP connection.
@@ -70,9 +74,11 @@ pub(super) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// Waits until the other end's kernel has everything.
+/// Waits until the other end's kernel has everything, by the clock of the machine: that of a test may stand still.
 pub(super) async fn acknowledged(stream: &TcpStream) {
+    let limit = Instant::now() + PATIENCE;
     while ending::unacknowledged(stream) > 0 {
+        assert!(Instant::now() < limit, "the other end's kernel does not take what was sent");
         tokio::task::yield_now().await;
     }
 }
@@ -82,6 +88,15 @@ pub(super) async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
     bytes
+}
+
+/// Reads up to an end, be it clean or a reset.
+pub(super) async fn read_until_closed(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes).await {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("neither an end nor a reset: {error}"),
+        _ => bytes,
+    }
 }
 
 /// Sends 2,000,003 bytes each way between two peers, checks every one of them, and ends both directions.

@@ -90,7 +90,7 @@ async fn meet_openssl(
     }
     let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
     let run = tokio::task::spawn_blocking(move || openssl(&dir, &args.iter().map(String::as_str).collect::<Vec<_>>()));
-    let (result, output) = tokio::join!(serve(acceptor, &listener), run);
+    let (result, output) = within(async { tokio::join!(serve(acceptor, &listener), run) }).await;
     (result, output.unwrap())
 }
 

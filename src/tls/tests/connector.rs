@@ -92,7 +92,7 @@ async fn meet_server(connector: &Connector, server: &TlsAcceptor, agreed: Option
         assert_eq!(greeting, b"welcome");
         Ok(())
     };
-    let (served, result) = tokio::join!(serve, connect);
+    let (served, result) = within(async { tokio::join!(serve, connect) }).await;
     let ((asked_for, alpn), kind, identity, alert) = match served {
         Ok((seen, kind, identity)) => (seen, kind, identity, None),
         Err(alert) => ((None, None), None, false, alert),
@@ -332,7 +332,7 @@ async fn a_server_that_speaks_no_tls_or_hangs_up_is_told_apart() {
             let stream = TcpStream::connect(address).await.unwrap();
             connector.connect(stream, &UpstreamAddr::Socket(address), None).await.unwrap_err().to_string()
         };
-        let ((), error) = tokio::join!(serve, connect);
+        let ((), error) = within(async { tokio::join!(serve, connect) }).await;
         assert!(error.contains(words), "{error}");
     }
 }

@@ -36,7 +36,7 @@ async fn go_on(acceptor: &Acceptor, session: ClientConnection, preface: &[u8]) -
     let name: ServerName = NAME.parse().unwrap();
     let choice = acceptor.select(Some(&name), || None).unwrap();
     let serve = async { finish(choice.accept(near.into(), preface, Some(&name)).await).await };
-    tokio::join!(serve, look(far, session))
+    within(async { tokio::join!(serve, look(far, session)) }).await
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_session_for_another_name_than_the_routed_one_is_ended() {
         let (near, far) = pair().await;
         let (session, hello) = hello(&client(&own, &rustls::version::TLS13, None));
         let serve = async { finish(choice.accept(near.into(), &hello, routed.as_ref()).await).await };
-        let (result, seen) = tokio::join!(serve, look(far, session));
+        let (result, seen) = within(async { tokio::join!(serve, look(far, session)) }).await;
         let Err(Refusal::NameMismatch { actual, .. }) = result else { panic!("{routed:?}: {result:?}") };
         assert_eq!(actual.as_deref(), Some(NAME));
         assert_eq!(seen, Seen::End(io::ErrorKind::UnexpectedEof), "no close_notify: nothing was concluded");
@@ -156,7 +156,7 @@ async fn a_client_that_asks_for_an_address_asked_for_no_name() {
         let ip = near.local_addr().unwrap().ip();
         finish(open.select(None, || Some(ip)).unwrap().accept(near.into(), &preface, None).await).await
     };
-    let (result, seen) = tokio::join!(serve, look(far, session));
+    let (result, seen) = within(async { tokio::join!(serve, look(far, session)) }).await;
     assert!(result.is_ok(), "{result:?}");
     assert_eq!(seen, Seen::Session(HandshakeKind::Full));
 }
@@ -172,7 +172,7 @@ async fn a_client_that_does_not_believe_the_server_or_hangs_up_is_told_apart() {
         let config = client(&authority("other"), &rustls::version::TLS13, None);
         TlsConnector::from(config).connect(NAME.try_into().unwrap(), stream).await.unwrap_err();
     };
-    let (result, ()) = tokio::join!(serve(&open, &listener), distrust);
+    let (result, ()) = within(async { tokio::join!(serve(&open, &listener), distrust) }).await;
     let error = result.unwrap_err();
     assert!(matches!(&error, Refusal::Client(alert) if alert == "unknown_ca (48)"), "{error}");
 

@@ -22,7 +22,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::pki::{Authority, Issued, Validity};
@@ -143,6 +143,11 @@ async fn finish(result: Result<Accepted, HandshakeError>) -> Result<Accepted, Re
     }
 }
 
+/// What comes of both ends, which fail where one waits for ever.
+async fn within<T>(both: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), both).await.expect("both ends come to an end")
+}
+
 /// A handshake between `acceptor` and a rustls client.
 async fn meet(acceptor: &Acceptor, config: &Arc<ClientConfig>) -> (Result<Accepted, Refusal>, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -151,7 +156,7 @@ async fn meet(acceptor: &Acceptor, config: &Arc<ClientConfig>) -> (Result<Accept
         let stream = TcpStream::connect(address).await.unwrap();
         look(stream, ClientConnection::new(Arc::clone(config), NAME.try_into().unwrap()).unwrap()).await
     };
-    tokio::join!(serve(acceptor, &listener), look)
+    within(async { tokio::join!(serve(acceptor, &listener), look) }).await
 }
 
 /// What the client `session` sees on `stream`. It sends a request as soon as it may, before it has read anything, and

@@ -4,7 +4,8 @@ mod places;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::tls::{Connector, ConnectorOptions, MinVersion, Verification};
@@ -14,6 +15,19 @@ async fn server() -> (TcpListener, UpstreamAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = UpstreamAddr::Socket(listener.local_addr().unwrap());
     (listener, addr)
+}
+
+/// The next connection to `listener`. One that does not come fails the test, also where its clock stands still.
+async fn accepted(listener: &TcpListener) -> TcpStream {
+    let limit = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Ok((socket, _)) = SockRef::from(listener).accept() {
+            socket.set_nonblocking(true).unwrap();
+            return TcpStream::from_std(socket.into()).unwrap();
+        }
+        assert!(std::time::Instant::now() < limit, "nobody connects");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// An address at which nobody listens: the socket is bound, so that nobody else gets the port.

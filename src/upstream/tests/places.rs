@@ -54,9 +54,12 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
     let mut failed = None;
     let mut waiting = Box::pin(upstream.connect(&request, &mut failed));
     assert!(tokio::time::timeout(Duration::from_millis(10), &mut waiting).await.is_err(), "it waits for b");
-    while standing.judge() != Use::Due {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_due = async {
+        while standing.judge() != Use::Due {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_due).await.expect("its time is never over");
     assert!(picks(&upstream, 1).await.contains(&a));
     assert_eq!(waiting.await.unwrap().1.addr(), &a, "and who waits learns of it");
 }

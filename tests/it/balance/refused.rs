@@ -7,10 +7,14 @@ use crate::support::proxy::passthrough;
 fn what_makes_no_sense_is_refused_with_what_to_write() {
     for (keys, message, help) in [
         ("servers = [{ weight = 2 }]", "address is missing", "add `address = "),
-        ("servers = [{ address = \"10.0.0.1\" }]", "servers: address: an address ends in a port", ""),
+        (
+            "servers = [{ address = \"10.0.0.1\" }]",
+            "servers: address: an address ends in a port",
+            "as in `192.0.2.1:443` or `[2001:db8::1]:443`",
+        ),
         ("servers = [{ address = \"10.0.0.1:1\", wieght = 2 }]", "unknown key `wieght`", "did you mean"),
-        ("servers = [7]", "a string or a table is due", ""),
-        ("servers = \"10.0.0.1\"", "servers: an address ends in a port", ""),
+        ("servers = [7]", "this is a number, and a text or a table is due", "write `servers = \"192.0.2.1:7\"`"),
+        ("servers = \"10.0.0.1\"", "servers: an address ends in a port", "write `\"10.0.0.1:8443\"`, with the port"),
         ("servers = [{ address = \"10.0.0.1:1\", weight = 0 }]", "every server has weight 0", "a weight of 1 or more"),
         (
             "servers = [{ address = \"10.0.0.1:1\", weight = 1001 }]",
@@ -28,18 +32,34 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
         ("servers = \"10.0.0.1:1\"\nbalance = \"fastest\"", "unknown value `fastest`", "least_connections"),
         ("servers = \"10.0.0.1:1\"\nejection = \"on\"", "\"on\" is neither \"off\" nor a table", "ejection = \"off\""),
         ("servers = \"10.0.0.1:1\"\nejection = {}", "50 percent of 1 are none", "a larger `max_percent`"),
-        ("servers = \"10.0.0.1:1\"\nejection.max_percent = 101", "101 is not a whole number from 1 to 100", ""),
+        (
+            "servers = \"10.0.0.1:1\"\nejection.max_percent = 101",
+            "101 is not a whole number from 1 to 100",
+            "leave it out to have the default",
+        ),
         (
             "servers = [\"10.0.0.1:1\", \"10.0.0.2:1\"]\nejection = { time = \"2m\", max_time = \"1m\" }",
             "max_time is less than ejection.time",
             "the longer one",
         ),
-        ("servers = \"10.0.0.1:1\"\nhealth = \"yes\"", "a table, true or false is due", ""),
+        (
+            "servers = \"10.0.0.1:1\"\nhealth = \"yes\"",
+            "this is a text, and a table, true or false is due",
+            "write `health = true`",
+        ),
         ("servers = \"10.0.0.1:1\"\nhealth.kind = \"http\"", "unknown value `http`", "`tls`"),
         ("servers = \"10.0.0.1:1\"\nhealth.kind = \"tls\"", "nothing says whom to believe", "write `kind = \"tcp\"`"),
-        ("servers = \"10.0.0.1:1\"\nhealth.interval = \"0s\"", "is not a duration above zero", ""),
+        (
+            "servers = \"10.0.0.1:1\"\nhealth.interval = \"0s\"",
+            "\"0s\" is not a duration above zero, of at most ten years",
+            "write `500ms`, `5s`",
+        ),
         ("servers = \"10.0.0.1:1\"\nhealth.interval = \"1ms\"", "\"1ms\" is shorter than 10ms", "write `10ms` or more"),
-        ("servers = \"10.0.0.1:1\"\nhealth.fall = 0", "health.fall: 0 is not a whole number", ""),
+        (
+            "servers = \"10.0.0.1:1\"\nhealth.fall = 0",
+            "health.fall: 0 is not a whole number",
+            "leave it out to have the default",
+        ),
     ] {
         let dir = with_config(&format!("{LISTENER}{}[upstreams.u]\n{keys}\n", passthrough("a.example", "u")));
         let output = snigate(dir.path(), &["check"]);

@@ -9,8 +9,9 @@ use serde_json::Value;
 use snigate::wire::{HelloError, HelloParser};
 
 use super::{answer, echo};
-use crate::support::backend::read_to_end;
+use crate::support::backend::{Backend, read_to_end};
 use crate::support::hello::{Handmade, alert, hello, hello_with, record, records, server_names};
+use crate::support::proxy::{Proxy, passthrough};
 use crate::support::socket::{abort, read_until_closed, wait_until_read};
 
 #[test]
@@ -126,7 +127,9 @@ fn the_alert_reaches_a_client_that_has_more_to_say() {
 
 #[test]
 fn another_protocol_is_closed_at_once_and_without_an_alert() {
-    let (backend, mut proxy) = echo("*");
+    let backend = Backend::echo();
+    // Whoever is closed before the test gives up is not closed by the deadline.
+    let mut proxy = Proxy::start(&format!("{}[timeouts]\nhello = \"1h\"\n", passthrough("*", backend.addr)));
     for (bytes, detail) in [
         (&b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n"[..], "plain HTTP (method GET)"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
@@ -147,7 +150,6 @@ fn another_protocol_is_closed_at_once_and_without_an_alert() {
         assert_eq!((&line["outcome"], &line["by"]), (&"not_tls".into(), &"client".into()), "{line}");
         assert_eq!(line["received"], bytes.len());
         assert!(line["detail"].as_str().unwrap().contains(detail), "{line}");
-        assert!(line["duration_ms"].as_f64().unwrap() < 2000.0, "not by the deadline, which is 5 s: {line}");
     }
     assert_eq!(backend.accepted(), 0);
 }

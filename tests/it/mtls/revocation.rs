@@ -11,6 +11,7 @@ use rustls::{ClientConnection, StreamOwned};
 use snigate::tls::pki::RevocationList;
 
 use super::*;
+use crate::support::socket::accept;
 
 type Session = StreamOwned<ClientConnection, TcpStream>;
 
@@ -251,8 +252,7 @@ fn a_server_sees_that_a_connection_was_cut_off() {
     let mut session = tls::session(&site.client(Some(&member), &TLS13), NAME, proxy.connect());
     session.write_all(b"half a request").unwrap();
     session.flush().unwrap();
-    let (mut server, _) = listener.accept().unwrap();
-    server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut server: TcpStream = accept(&listener);
     server.read_exact(&mut [0; 14]).unwrap();
     proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[&member]));
     assert_eq!(server.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::support::hello::{alert, hello};
 use crate::support::proxy::directory;
-use crate::support::socket::refusing;
+use crate::support::socket::{accept, refusing};
 use crate::support::tls::{self, authority, der, write};
 
 const NAME: &str = "a.example";
@@ -108,7 +108,7 @@ fn the_next_server_is_sent_the_header_too_and_so_is_a_unix_socket() {
     let server = UnixListener::bind(&path).unwrap();
     let (sender, receiver) = channel();
     thread::spawn(move || {
-        let (mut stream, _) = server.accept().unwrap();
+        let mut stream: UnixStream = accept(&server);
         let mut bytes = vec![0; 16 * 1024];
         let read = stream.read(&mut bytes).unwrap();
         bytes.truncate(read);

@@ -2,15 +2,14 @@
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
 use super::assert_all_closed;
-use crate::support::PATIENCE;
 use crate::support::backend::{Backend, pattern, read_to_end};
 use crate::support::hello::{alert, hello};
 use crate::support::proxy::{Proxy, directory, passthrough};
-use crate::support::socket::{refusing, unanswering};
+use crate::support::socket::{accept, refusing, unanswering};
 
 /// A client's whole exchange with what is behind the proxy.
 fn ask(proxy: &Proxy, question: &[u8]) -> Vec<u8> {
@@ -105,8 +104,7 @@ fn a_server_on_a_unix_socket_is_served_like_any_other() {
     let path = dir.path().join("server");
     let listener = UnixListener::bind(&path).unwrap();
     let server = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream: UnixStream = accept(&listener);
         let question = read_to_end(&mut stream);
         stream.write_all(&question).unwrap();
         stream.write_all(b"the end").unwrap();

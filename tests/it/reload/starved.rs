@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::*;
+use crate::support::left_out::lacks;
 use crate::support::proxy::{directory, passthrough};
 
 /// A configuration with a name that is taken, and the same without.
@@ -57,6 +58,9 @@ fn connections_that_have_taken_every_descriptor_keep_no_reload_from_acting() {
 
 #[test]
 fn a_directory_that_cannot_be_watched_for_minutes_keeps_nobody_from_stopping_the_process() {
+    if lacks(&["strace"]) {
+        return;
+    }
     let backend = Backend::echo();
     let proxy = Proxy::start(&passthrough("a.example", backend.addr));
     let pid = proxy.pid().as_raw_nonzero().to_string();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,18 @@ pub(crate) fn connect_from(source: [u8; 4], addr: SocketAddr) -> TcpStream {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.set_write_timeout(Some(PATIENCE)).unwrap();
     socket.into()
+}
+
+/// Accepts the next connection, and fails where none comes; its reads and writes fail instead of waiting for ever, too.
+pub(crate) fn accept<S: From<OwnedFd>>(listener: &impl AsFd) -> S {
+    let listener = SockRef::from(listener);
+    listener.set_nonblocking(false).unwrap();
+    // accept(2) minds it as well (socket(7)).
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (stream, _) = listener.accept().expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    OwnedFd::from(stream).into()
 }
 
 /// An address that refuses connections: the socket is bound, so that nobody else gets the port, and does not listen.
