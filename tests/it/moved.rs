@@ -12,7 +12,7 @@ use crate::support::backend::{Backend, read_to_end};
 use crate::support::dns::{A, Dns, Mood};
 use crate::support::hello::{alert, hello};
 use crate::support::proxy::{Proxy, passthrough};
-use crate::support::socket::{accept, unanswering};
+use crate::support::socket::{accept, listening, refusing, unanswering};
 
 const NAME: &str = "app.internal.example";
 
@@ -139,11 +139,11 @@ fn two_names_are_asked_for_apart() {
 
 #[test]
 fn while_dns_is_silent_the_addresses_stay_what_they_were() {
-    let ([one, _two], port) = two();
-    drop(one);
+    let (one, addr) = refusing();
     let dns = Dns::start();
     dns.set(NAME, LONG, &["127.0.0.1"]);
-    let mut proxy = Proxy::start(&config(format_args!("{NAME}:{port}"), &dns, "timeout = \"300ms\"\n"));
+    let upstream = format!("{NAME}:{}", addr.port());
+    let mut proxy = Proxy::start(&config(upstream, &dns, "timeout = \"300ms\"\n"));
     assert_eq!(ask(&proxy), alert(80));
     proxy.next_access();
     dns.be(Mood::Silent);
@@ -155,7 +155,7 @@ fn while_dns_is_silent_the_addresses_stay_what_they_were() {
     let log = proxy.log();
     assert!(!log.contains("cannot resolve"), "{log}");
     dns.be(Mood::Answers);
-    let _one = Backend::greet_on(TcpListener::bind(("127.0.0.1", port)).unwrap(), b"again");
+    let _one = Backend::greet_on(listening(one), b"again");
     ask_until(&proxy, b"again");
 }
 

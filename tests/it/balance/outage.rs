@@ -1,12 +1,11 @@
 //! An upstream none of whose servers can be reached: a warning when that begins, and a word when it is over.
 
 use std::io::Write;
-use std::net::TcpListener;
 
 use crate::support::backend::{Backend, read_to_end};
 use crate::support::hello::{alert, hello};
 use crate::support::proxy::{Proxy, passthrough};
-use crate::support::socket::refusing;
+use crate::support::socket::{listening, refusing};
 
 const GONE: &str = "no server of the upstream can be reached";
 const BACK: &str = "a server of the upstream can be reached again";
@@ -36,8 +35,7 @@ fn connections_tell_once_that_no_server_can_be_reached_and_once_that_one_is_back
     let proxy = Proxy::start(&passthrough("a.example", addr));
     ask(&proxy);
     proxy.wait_for(GONE);
-    drop(socket);
-    let _server = Backend::greet_on(TcpListener::bind(addr).unwrap(), b"one");
+    let _server = Backend::greet_on(listening(socket), b"one");
     for _ in 0..3 {
         assert_eq!(ask(&proxy), b"one");
     }
@@ -65,8 +63,7 @@ fn checks_tell_when_the_last_server_is_down_and_when_one_is_up() {
     let proxy = Proxy::start(&format!("{}{upstream}", passthrough("a.example", "app")));
     let event = proxy.wait_for(GONE);
     assert_eq!((&event["level"], &event["upstream"]), (&"warn".into(), &"app".into()), "{event}");
-    drop(one);
-    let _server = Backend::greet_on(TcpListener::bind(first).unwrap(), b"one");
+    let _server = Backend::greet_on(listening(one), b"one");
     assert_eq!(proxy.wait_for(BACK)["upstream"], "app");
     assert_eq!(ask(&proxy), b"one");
     assert_eq!((proxy.count(GONE), proxy.count(BACK)), (1, 1), "{}", proxy.log());

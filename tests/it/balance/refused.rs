@@ -47,7 +47,7 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
             "this is a text, and a table, true or false is due",
             "write `health = true`",
         ),
-        ("servers = \"10.0.0.1:1\"\nhealth.kind = \"http\"", "unknown value `http`", "`tls`"),
+        ("servers = \"10.0.0.1:1\"\nhealth.kind = \"http\"", "unknown value `http`", "write `kind = \"tcp\"`"),
         ("servers = \"10.0.0.1:1\"\nhealth.kind = \"tls\"", "nothing says whom to believe", "write `kind = \"tcp\"`"),
         (
             "servers = \"10.0.0.1:1\"\nhealth.interval = \"0s\"",

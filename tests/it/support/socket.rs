@@ -66,6 +66,12 @@ pub(crate) fn refusing() -> (Socket, SocketAddr) {
     (socket, addr)
 }
 
+/// What refused so far, and listens from now on. It was never closed, so that nobody else can have taken its port.
+pub(crate) fn listening(socket: Socket) -> TcpListener {
+    socket.listen(16).unwrap();
+    socket.into()
+}
+
 /// A server whose backlog is full, so that the kernel drops every SYN. It stays so while all of this is kept.
 pub(crate) fn unanswering() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
     let (socket, addr) = refusing();
