@@ -144,8 +144,10 @@ async fn finish(result: Result<Accepted, HandshakeError>) -> Result<Accepted, Re
 }
 
 /// What comes of both ends, which fail where one waits for ever.
-async fn within<T>(both: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), both).await.expect("both ends come to an end")
+fn within<T>(both: impl Future<Output = T>) -> impl Future<Output = T> {
+    // Boxed, because the state of two sessions is large.
+    let both = timeout(Duration::from_secs(30), Box::pin(both));
+    async { both.await.expect("both ends come to an end") }
 }
 
 /// A handshake between `acceptor` and a rustls client.
