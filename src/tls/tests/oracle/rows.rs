@@ -81,6 +81,7 @@ fn extensions() -> Vec<(&'static str, &'static str, bool, Vec<u8>)> {
         ("EKU smartcard logon and client", EXTENDED, false, purposes(&[SMARTCARD, CLIENT])),
         ("EKU empty", EXTENDED, false, purposes(&[])),
         ("EKU no sequence", EXTENDED, false, der(OCTETS, &[])),
+        ("EKU of a number", EXTENDED, false, der(SEQ, &[&der(INT, &[&[1]])])),
         ("KU digitalSignature", USAGE, true, flags(0x80)),
         ("KU nonRepudiation", USAGE, true, flags(0x40)),
         ("KU keyEncipherment", USAGE, true, flags(0x20)),
