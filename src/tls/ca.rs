@@ -152,7 +152,7 @@ impl CaCertificate {
     }
 
     /// The whole certificate.
-    pub(super) fn der(&self) -> &[u8] {
+    pub(crate) fn der(&self) -> &[u8] {
         &self.der
     }
 

@@ -1,5 +1,6 @@
 //! Files of CAs, for those who verify clients and for those who verify servers. All of them count, or none.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -8,7 +9,7 @@ use crate::config::compile::{Report, door, left_out};
 use crate::config::diagnostic::Severity;
 use crate::config::files::Files;
 use crate::config::material::Item;
-use crate::tls::{CaCertificate, CaIssue, Purpose};
+use crate::tls::{CaCertificate, CaIssue, MAX_AUTHORITIES_OF_ONE_NAME, Purpose};
 
 /// What CAs are read for.
 #[derive(Clone, Copy)]
@@ -126,6 +127,29 @@ pub(super) fn judge(
             report.push(severity, span, format_args!("{place}: {} {fault}", ca.subject()), None);
         }
     }
+}
+
+/// Reports names that too many of these CAs have, and whether there is one: each of a name has to be tried for a peer whose
+/// certificate names it. The same certificate in two files counts once. `place` is what names them, and where.
+pub(super) fn judge_namesakes<'a>(
+    authorities: impl IntoIterator<Item = &'a CaCertificate>,
+    place: (&str, &Range<usize>),
+    severity: Severity,
+    report: &mut Report<'_>,
+) -> bool {
+    let (key, span) = place;
+    let mut names = BTreeMap::<&str, BTreeSet<&[u8]>>::new();
+    for ca in authorities {
+        names.entry(ca.subject()).or_default().insert(ca.der());
+    }
+    let mut is_found = false;
+    for (name, all) in names.into_iter().filter(|(_, all)| all.len() > MAX_AUTHORITIES_OF_ONE_NAME) {
+        let message = format_args!("{key}: {} CAs have the subject {name}", all.len());
+        let help = format!("{MAX_AUTHORITIES_OF_ONE_NAME} may have one; remove those that are not used any more");
+        report.push(severity, span, message, help);
+        is_found = true;
+    }
+    is_found
 }
 
 const PIN: &str = "to let in exactly the owner of this certificate, write `client_auth.mode = \"pinned\"` and \

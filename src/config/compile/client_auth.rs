@@ -1,7 +1,6 @@
 //! Client authentication of a `[tls]` table: whoever reads the file must not believe that clients are verified where
 //! they are not.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -19,7 +18,7 @@ use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
 use crate::config::files::Files;
 use crate::config::read::beside;
-use crate::tls::{CaCertificate, ClientAuth, Evidence, MAX_AUTHORITIES_OF_ONE_NAME, Purpose, Revocation, Verify};
+use crate::tls::{ClientAuth, Evidence, Purpose, Revocation, Verify};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
 const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity::Error, purpose: Purpose::Client };
@@ -103,7 +102,10 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
         let Some(Found { at, source, .. }) = found else { continue };
         strangers::judge_serials(key, &at.value, &cas, &mut reporter.in_file(source));
     }
-    judge_namesakes(&cas, ca_files.as_ref(), &mut reporter);
+    if let Some(Found { at, source, .. }) = &ca_files {
+        let (key, report) = ("client_auth.ca_files", &mut reporter.in_file(source));
+        authorities::judge_namesakes(&cas, (key, &at.span), Severity::Error, report);
+    }
     let lists = if mode.effective == ClientAuthMode::Pinned {
         Lists::default()
     } else {
@@ -186,20 +188,6 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
             _ => format!("client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"),
         };
         report.error(mode.span, message, help);
-    }
-}
-
-/// Every authority of a name has to be tried, for each client that names it.
-fn judge_namesakes(cas: &[CaCertificate], files: Option<&Found<'_, At<file::List>>>, reporter: &mut Reporter<'_>) {
-    let Some(files) = files else { return };
-    let mut counts = BTreeMap::<&str, usize>::new();
-    for ca in cas {
-        *counts.entry(ca.subject()).or_default() += 1;
-    }
-    for (name, count) in counts.into_iter().filter(|(_, count)| *count > MAX_AUTHORITIES_OF_ONE_NAME) {
-        let message = format!("client_auth.ca_files: {count} CAs have the subject {name}");
-        let help = format!("{MAX_AUTHORITIES_OF_ONE_NAME} may have one; remove those that are not used any more");
-        reporter.in_file(files.source).error(&files.at.span, message, help);
     }
 }
 

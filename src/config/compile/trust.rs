@@ -38,6 +38,7 @@ pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<
     if let Some((name, table)) = merged.upstreams.iter().find(asks) {
         let mut report = Report { diagnostics, source: &table.source, table: format!("upstreams.{name}") };
         let sources = system.sources(files, &table.span, &mut report).to_vec();
+        judge_store(&sources, &table.span, &mut report);
         trusts.system = build(sources, &mut report, &table.span, system_help()).map(|(sources, trust)| Trust {
             trust,
             sources,
@@ -95,15 +96,30 @@ fn trust(
         }
     }
     let with_system = with_system.unwrap_or(false);
+    let is_crowded =
+        authorities::judge_namesakes(authorities_of(&sources), ("ca_files", &table.span), Severity::Error, report);
     if with_system {
         sources.extend(system.sources(files, &table.span, report).iter().cloned());
     }
-    if !sound {
+    if !sound || is_crowded {
         return None;
+    }
+    if with_system {
+        judge_store(&sources, &table.span, report);
     }
     let help = if with_system { system_help() } else { "add `ca_files = [\"ca.crt\"]`, or `system = true`".to_owned() };
     let (sources, trust) = build(sources, report, &table.span, help)?;
     Some(Trust { trust, sources, system: with_system, ca_files: paths, pem: pem.as_ref().map(|pem| pem.value.clone()) })
+}
+
+/// Points out names that too many CAs have, the system's among them: it is not for this configuration to say who is one.
+fn judge_store(sources: &[TrustSource], span: &Range<usize>, report: &mut Report<'_>) {
+    let place = ("the system's store", span);
+    authorities::judge_namesakes(authorities_of(sources), place, Severity::Warning, report);
+}
+
+fn authorities_of(sources: &[TrustSource]) -> impl Iterator<Item = &CaCertificate> {
+    sources.iter().flat_map(|source| &source.authorities)
 }
 
 fn system_help() -> String {
@@ -118,7 +134,7 @@ fn build(
     span: &Range<usize>,
     help: String,
 ) -> Option<(Vec<TrustSource>, tls::Trust)> {
-    let all: Vec<CaCertificate> = sources.iter().flat_map(|source| source.authorities.iter().cloned()).collect();
+    let all: Vec<CaCertificate> = authorities_of(&sources).cloned().collect();
     let trust = tls::Trust::new(&all);
     if trust.is_none() {
         let message = "there is no CA to verify servers against, so that none would be believed";

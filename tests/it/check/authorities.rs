@@ -183,3 +183,46 @@ fn a_ca_that_is_damaged_may_not_issue_or_is_everybodys_is_pointed_out() {
     let (errors, warnings, said) = site.check();
     assert_eq!((errors, warnings), (0, 0), "{said}");
 }
+
+/// Each of them has to be tried for a certificate that names it; the same one in two files is one.
+#[test]
+fn more_cas_of_one_subject_than_can_be_tried_are_told_for_clients_servers_and_the_systems_store() {
+    let namesakes: Vec<String> = (0..17).map(|_| of_organisation("Shop", &[KeyUsagePurpose::KeyCertSign])).collect();
+    let config = String::from_utf8(Site::new().read("snigate.toml")).unwrap();
+    let both = ["clients.pem", "inside.pem"];
+    let with_system = config.replace("[trust.inside]\n", "[trust.inside]\nsystem = true\n");
+    let system_alone = config.replace("tls.trust = \"inside\"\n", "");
+    let crowd = "17 CAs have the subject ";
+    for (config, files, store, place) in [
+        (&config, &both[..1], 0, "tls.members: client_auth.ca_files: "),
+        (&config, &both[1..], 0, "trust.inside: ca_files: "),
+        (&with_system, &[], 17, "trust.inside: the system's store: "),
+        (&with_system, &both[1..], 1, "trust.inside: ca_files: "),
+        (&system_alone, &[], 17, "upstreams.inside: the system's store: "),
+    ] {
+        let site = Site::new();
+        let check = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
+            command.args(["check", "-c", "snigate.toml"]).current_dir(site.dir.path());
+            text(&command.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", "store.pem").output().unwrap())
+        };
+        let own: Vec<Vec<u8>> = files.iter().map(|file| site.read(file)).collect();
+        let fill = |count: usize| {
+            let all = |count: usize| [&namesakes[..count], &namesakes[..count]].concat().concat().into_bytes();
+            site.write("store.pem", all(count.min(store.max(1))));
+            for (file, own) in files.iter().zip(&own) {
+                site.write(file, [&own[..], &all(count)].concat());
+            }
+        };
+        site.write("snigate.toml", config);
+        fill(16);
+        let said = check();
+        assert!(!said.contains("have the subject") && said.contains(": valid: 0 errors"), "{place}{said}");
+        fill(17);
+        let said = check();
+        let verdict = if files.is_empty() { ": valid: 0 errors" } else { ": not valid: 1 error" };
+        assert_eq!(said.matches(crowd).count(), 1, "{place}{said}");
+        assert!(said.contains(&format!("{place}{crowd}")) && said.contains("16 may have one"), "{place}{said}");
+        assert!(said.contains(verdict), "{place}{said}");
+    }
+}
