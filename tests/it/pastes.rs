@@ -291,6 +291,21 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
             "8:1",
             vec!["routes.a.strict_sni is defined twice, first in line 7"],
         ),
+        // What stands in the second is there twice for the same reason.
+        (
+            format!(
+                "{}[routes.a.timeouts]\nidle = \"1m\"\n[routes.a]\nstrict_sni = true\n[routes.a.timeouts]\nidle = \"1m\"\n",
+                route("strict_sni = true")
+            ),
+            "10:9",
+            vec!["routes.a is defined twice, first in line 3"],
+        ),
+        // A key in the wrong table is not missing in the right one.
+        (
+            listener("").replace("[routes.a]", "[routes.a]\nbind = \"127.0.0.1:8443\""),
+            "4:1",
+            vec!["unknown key `bind`"],
+        ),
         (upstream("tls = { pin = \"a\", pin = \"b\" }"), "9:20", vec!["upstreams.u.tls.pin is defined twice"]),
         (
             terminated("[tls.default]\nclient_auth = { mode = \"request\" }\nclient_auth.ca_files = \"ca.pem\""),

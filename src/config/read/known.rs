@@ -12,9 +12,6 @@ use crate::config::read::paste::plain;
 /// Stands for the name of a table.
 const NAME: &str = "NAME";
 
-/// Most tables that one message names.
-const MOST: usize = 3;
-
 /// Keys whose value is a duration.
 const DURATIONS: [&str; 18] = [
     "hello",
@@ -172,7 +169,6 @@ pub(super) fn home(path: &[String], word: &str) -> Option<Home> {
     let mut places: Vec<(bool, String)> =
         meant.iter().map(|known| (!is_near(known, path), place(known, path))).collect();
     places.sort_by_key(|(is_far, _)| *is_far);
-    places.truncate(MOST);
     let places: Vec<String> = places.into_iter().map(|(_, place)| place).collect();
     let first = meant.first()?;
     let link = if places.len() == 1 { link(path, first) } else { None };
@@ -253,6 +249,13 @@ mod tests {
                 "weight",
                 "`weight` belongs in an entry of `servers` in `[upstreams.u]`: `{ address = \"...\", weight = ... }`",
             ),
+            // The table that is nearest comes first.
+            (
+                "upstreams.u.health",
+                "max_connections",
+                "`max_connections` belongs in an entry of `servers` in `[upstreams.u]`: `{ address = \"...\", max_connections = \
+                 ... }`, or in `[listeners.NAME]`",
+            ),
             ("", "level", "`level` belongs in `[log]`"),
             (
                 "listeners.edge",
@@ -263,6 +266,8 @@ mod tests {
             assert_eq!(help(path, word).as_deref(), Some(expected), "{path} {word}");
         }
         assert_eq!(help("routes.a", "colour"), None);
+        let places = |known: &Known| help("log", &known.key).map_or(0, |help| help.matches(", or ").count() + 1);
+        assert_eq!(keys().iter().map(places).max(), Some(3), "more of them would be of no use in a message");
     }
 
     #[test]

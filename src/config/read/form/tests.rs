@@ -159,6 +159,8 @@ fn what_is_left_out_explains_what_is_missing_because_of_it_and_nothing_else() {
         ("routes.a.example.sni", true),
         ("routes.a.example", true),
         ("routes.a.example.action", false),
+        ("routes.a.example.sni_more", false),
+        ("routes.a.examples.sni", false),
         ("routes.b.sni", false),
         ("tls.m.client_auth.ca_files", true),
         ("tls.m.client_auth.mode", false),
@@ -166,4 +168,6 @@ fn what_is_left_out_explains_what_is_missing_because_of_it_and_nothing_else() {
     ] {
         assert_eq!(left_out.explains(key), explained, "{key}");
     }
+    left_out.add(path("include"));
+    assert!(left_out.explains("trust.m"), "a file that is not included may have it");
 }

@@ -60,14 +60,14 @@ pub(super) fn of_server(text: &str) -> Option<String> {
     if let Some((from, _)) = port.split_once('-') {
         return Some(format!("there are no ranges of ports: write an entry for each, as `\"{host}:{from}\"`"));
     }
-    if host.is_empty() && port.parse::<u16>().is_ok() {
+    let port = if host.parse::<u16>().is_ok() { host } else { port };
+    if (host.is_empty() || host == port) && port.parse::<u16>().is_ok() {
         return Some(format!("write `\"127.0.0.1:{port}\"`, or the address of the server"));
     }
     match text.trim_matches(['[', ']']).parse::<IpAddr>() {
         // An address and a port without brackets are an address, too.
-        Ok(IpAddr::V6(_)) if !text.starts_with('[') => {
-            let ip: Ipv6Addr = host.parse().ok()?;
-            Some(format!("write `\"[{ip}]:{port}\"` if {port} is the port"))
+        Ok(IpAddr::V6(_)) if !text.starts_with('[') && host.parse::<Ipv6Addr>().is_ok() => {
+            Some(format!("write `\"[{host}]:{port}\"` if {port} is the port"))
         }
         Ok(IpAddr::V6(ip)) => Some(format!("write `\"[{ip}]:8443\"`, with the port that the server listens on")),
         Ok(IpAddr::V4(ip)) => Some(format!("write `\"{ip}:8443\"`, with the port that the server listens on")),
@@ -113,5 +113,26 @@ mod tests {
         // A flag that means something here is not left out in silence.
         assert_eq!(to_listen_on("0.0.0.0:443 accept-proxy"), None);
         assert_eq!(to_listen_on("0.0.0.0:99999"), None);
+    }
+
+    #[test]
+    fn a_server_of_another_proxy_has_an_address_here() {
+        for (text, expected) in [
+            ("/run/app.sock", "write `\"unix:/run/app.sock\"`"),
+            ("app.example:8000-8010", "write an entry for each, as `\"app.example:8000\"`"),
+            (":8443", "write `\"127.0.0.1:8443\"`, or"),
+            ("8443", "write `\"127.0.0.1:8443\"`, or"),
+            ("10.0.0.1", "write `\"10.0.0.1:8443\"`, with the port"),
+            ("[::1]", "write `\"[::1]:8443\"`, with the port"),
+            ("::1", "write `\"[::1]:8443\"`, with the port"),
+            ("::1:8443", "write `\"[::1]:8443\"` if 8443 is the port"),
+            ("app.example:https", "write `\"app.example:443\"`"),
+        ] {
+            let said = of_server(text).unwrap_or_default();
+            assert!(said.contains(expected), "{text}: {said}");
+            let written = said.split('"').nth(1).unwrap();
+            assert!(written.parse::<crate::addr::UpstreamAddr>().is_ok(), "{text}: {written}");
+        }
+        assert_eq!(of_server("app.example"), None);
     }
 }
