@@ -148,7 +148,7 @@ impl Materials {
         if own.contains(&list) {
             return None;
         }
-        let own: Vec<&Crl> = own.into_iter().filter(|own| own.has_same_issuer(list)).collect();
+        let own: Vec<&Crl> = own.into_iter().filter(|own| own.is_edition_of(list)).collect();
         if own.iter().all(|own| own.is_older_than(list)) {
             // The list of a CA that nobody believes any more says nothing.
             return (signed_by(self) || !signed_by(running)).then_some(Reason::Withdrawn);

@@ -32,11 +32,12 @@ struct List {
 }
 
 impl List {
-    /// Whether both are by one issuer: by its key where that is known, and otherwise by what they say.
-    fn has_same_issuer(&self, other: &Self) -> bool {
+    /// Whether both are editions of one list. Its issuer is known by its key where that is known, and otherwise by what the
+    /// lists say.
+    fn is_edition_of(&self, other: &Self) -> bool {
         match (self.signer, other.signer) {
-            (Some(own), Some(other)) => own == other,
-            _ => self.crl.has_same_issuer(&other.crl),
+            (Some(own), Some(signer)) => own == signer && self.crl.has_same_scope(&other.crl),
+            _ => self.crl.is_edition_of(&other.crl),
         }
     }
 }
@@ -67,7 +68,7 @@ impl Evidence {
     pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let is_lost = move |list: &&List| {
             let counts = list.signer.is_none_or(|key| self.authorities.values().any(|authority| authority.key == key));
-            counts && !self.lists.iter().any(|own| own.has_same_issuer(list))
+            counts && !self.lists.iter().any(|own| own.is_edition_of(list))
         };
         before.lists.iter().filter(is_lost).map(|list| list.crl.issuer())
     }
@@ -75,7 +76,7 @@ impl Evidence {
     /// The issuers whose lists of `before` would be replaced by older ones, which do not know the latest revocations.
     pub fn older_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let is_older = move |list: &&List| {
-            let mut own = self.lists.iter().filter(|own| own.has_same_issuer(list)).peekable();
+            let mut own = self.lists.iter().filter(|own| own.is_edition_of(list)).peekable();
             own.peek().is_some() && own.all(|own| own.crl.age() < list.crl.age())
         };
         before.lists.iter().filter(is_older).map(|list| list.crl.issuer())
@@ -84,8 +85,8 @@ impl Evidence {
     /// The issuers of lists that revoke less than `before`.
     pub fn shorter_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let shorter = before.lists.iter().filter(|list| {
-            // One issuer may have several lists, each about a part of its certificates.
-            let own: Vec<&List> = self.lists.iter().filter(|own| own.has_same_issuer(list)).collect();
+            // What it listed may stand in several, of which one signer is not known.
+            let own: Vec<&List> = self.lists.iter().filter(|own| own.is_edition_of(list)).collect();
             !own.is_empty() && !list.crl.serials().all(|serial| own.iter().any(|own| own.crl.lists(serial)))
         });
         shorter.map(|list| list.crl.issuer())

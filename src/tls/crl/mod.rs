@@ -49,9 +49,7 @@ impl Revocation {
         for list in &self.lists {
             let signer = signer(list);
             let same = |(other, known): &(Option<Vec<u8>>, &Crl)| {
-                *other == signer
-                    && known.0.contents.scope == list.0.contents.scope
-                    && known.is_named(&list.0.contents.issuer_name)
+                *other == signer && known.has_same_scope(list) && known.is_named(&list.0.contents.issuer_name)
             };
             match newest.iter().position(same) {
                 Some(at) if newest[at].1.age() < list.age() => newest[at].1 = list,
@@ -204,9 +202,19 @@ impl Crl {
         self.serials().all(|serial| others.iter().any(|other| other.lists(serial)))
     }
 
-    /// Whether both are by one issuer, and by one key of it where both say which.
+    /// Whether both are editions of one list: by one issuer, by one key of it where both say which, and about the same
+    /// certificates (RFC 5280 §5.2.5). No other list takes the place of one that is lost.
     #[must_use]
-    pub fn has_same_issuer(&self, other: &Self) -> bool {
+    pub fn is_edition_of(&self, other: &Self) -> bool {
+        self.has_same_issuer(other) && self.has_same_scope(other)
+    }
+
+    /// Whether both are about the same certificates of whoever has issued them.
+    pub(super) fn has_same_scope(&self, other: &Self) -> bool {
+        self.0.contents.scope == other.0.contents.scope
+    }
+
+    fn has_same_issuer(&self, other: &Self) -> bool {
         let keys = (&self.0.contents.key_id, &other.0.contents.key_id);
         let is_same_key =
             matches!(keys, (Some(one), Some(other)) if one == other) || keys.0.is_none() || keys.1.is_none();

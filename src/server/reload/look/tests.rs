@@ -252,3 +252,54 @@ async fn a_bundle_that_may_be_half_a_copy_waits_and_a_denial_beside_it_acts() {
     fs::write(dir.join("clients.pem"), second.certificate()).unwrap();
     assert!(matches!(order.look(&mut eyes).files, Some(Verdict::Serve(..))), "a CA that is taken away");
 }
+
+/// A list of `authority` about users or about other authorities, on which these serial numbers are. A list of a later
+/// `year` is newer.
+fn list(authority: &Authority, year: i32, serials: &[u8], scope: Option<rcgen::CrlScope>) -> String {
+    let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
+        serial_number: vec![*serial].into(),
+        revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(year, 1, 1),
+        next_update: rcgen::date_time_ymd(2999, 1, 1),
+        crl_number: vec![1].into(),
+        issuing_distribution_point: scope.map(|scope| rcgen::CrlIssuingDistributionPoint {
+            distribution_point: rcgen::CrlDistributionPoint { uris: vec!["http://own.example/crl".to_owned()] },
+            scope: Some(scope),
+        }),
+        revoked_certs: revoked.collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let key = rcgen::KeyPair::from_pem(&authority.key_pem()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(authority.certificate(), key).unwrap();
+    list.signed_by(&issuer).unwrap().pem().unwrap()
+}
+
+/// The next look at a directory of which all that is there runs, at the right time.
+fn running(dir: &Path) -> (Order, Eyes) {
+    let (order, eyes) = a_year_ago(&dir.join("snigate.toml"));
+    (Order { clock: SystemTime::now(), ..order }, eyes)
+}
+
+#[tokio::test]
+async fn no_newer_list_about_other_certificates_takes_the_place_of_one_that_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (_, _, clients) = site(dir);
+    let [users, cas] = [rcgen::CrlScope::UserCertsOnly, rcgen::CrlScope::CaCertsOnly];
+    fs::write(dir.join("users.crl"), list(&clients, 2020, &[1], Some(users))).unwrap();
+    fs::write(dir.join("cas.crl"), list(&clients, 2021, &[], Some(cas))).unwrap();
+    fs::create_dir(dir.join("lists")).unwrap();
+    for name in ["users.crl", "cas.crl"] {
+        fs::rename(dir.join(name), dir.join("lists").join(name)).unwrap();
+    }
+    fs::write(dir.join("snigate.toml"), CONFIG.replace("clients.crl", "lists")).unwrap();
+    let (order, mut eyes) = running(dir);
+    fs::remove_file(dir.join("lists/users.crl")).unwrap();
+    let Some(Verdict::Stays(pending)) = order.look(&mut eyes).files else { panic!("nothing else is new") };
+    assert!(pending.held.is_some_and(|(held, _)| held.on_one_line().contains("revocation list")));
+    assert!(pending.waits.is_empty(), "no time makes it right");
+}
