@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use crate::config::compile::{Report, door, left_out};
 use crate::config::diagnostic::Severity;
 use crate::config::files::Files;
-use crate::config::material::Item;
+use crate::config::material::{Item, Reason};
 use crate::tls::{CaCertificate, CaIssue, MAX_AUTHORITIES_OF_ONE_NAME, Purpose};
 
 /// What CAs are read for.
@@ -50,7 +50,7 @@ pub(super) fn entries(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Vec<PathBuf>> {
-    files.materials.asked.insert(path.to_owned());
+    files.materials.asked.entry(report.table.as_str().into()).or_default().insert(path.to_owned());
     let item = Item::File(path.to_owned());
     if files.keep.contains_key(&item) && files.running.within(path).next().is_some() {
         // All of its files are lost.
@@ -58,8 +58,15 @@ pub(super) fn entries(
         return Some(files.running.within(path).cloned().collect());
     }
     if !files.is_directory(path) {
+        // One that was a directory: what is lost of it goes on with what is there.
+        return Some(door::with_kept(path, vec![path.to_owned()], files));
+    }
+    let was_file = files.keep.get(&item).filter(|_| files.running.is_file(path));
+    if was_file.is_some_and(|reason| *reason == Reason::Broken) {
+        let _ = files.list(path);
         return Some(vec![path.to_owned()]);
     }
+    let was_file = was_file.map(|_| path.to_owned());
     let mark = report.mark();
     let entries = match files.list(path) {
         Ok(entries) => {
@@ -74,7 +81,7 @@ pub(super) fn entries(
     if files.running.has(&item) {
         report.blame(mark, &item);
     }
-    entries
+    entries.map(|entries| entries.into_iter().chain(was_file).collect())
 }
 
 fn file(

@@ -55,12 +55,22 @@ pub(super) fn take<M: Material>(
         }
         (running, _) => {
             paths.iter().for_each(|path| files.note_use(path, true));
-            if running.is_some() {
-                report.blame(mark, item);
+            if let Some(item) = runs_in_place(item, running.is_some(), files) {
+                report.blame(mark, &item);
             }
             fresh.map(Taken::Fresh)
         }
     }
+}
+
+/// What can go on where `item` cannot be used: itself, or, where a file and a directory have changed places, the other.
+fn runs_in_place(item: &Item, is_running: bool, files: &Files) -> Option<Item> {
+    let Item::File(path) = item else { return is_running.then(|| item.clone()) };
+    if is_running || files.running.within(path).next().is_some() {
+        return Some(item.clone());
+    }
+    let directory = Item::File(path.parent()?.to_owned());
+    (files.running.is_file(path.parent()?) && !files.keep.contains_key(&directory)).then_some(directory)
 }
 
 /// Those of `entries`, and those files of the directory that are gone and go on as they run.

@@ -222,16 +222,17 @@ impl Order {
 
     /// The materials of which what is there takes a protection away, or has to wait.
     fn weaker(&self, files: &Files, change: &Change) -> Keep {
-        let mut weaker = files.materials.weaker(&self.served.materials);
-        weaker.retain(|_, reason| *reason != Reason::Withdrawn || !change.vanished.is_empty());
-        weaker
+        let weaker = files.materials.weaker(&self.served.materials);
+        let is_lost = !change.vanished.is_empty();
+        let left = |reason: Reason| if is_lost { Some(reason) } else { reason.without_loss() };
+        weaker.into_iter().filter_map(|(item, reason)| Some((item, left(reason)?))).collect()
     }
 
     /// Those of `weaker` that have not been as they are for long enough, and those that no time makes right.
     fn not_quiet(&self, weaker: &Keep, files: &Files) -> Keep {
         let is_quiet = |item: &Item| self.calm.is_quiet(&Waiting::Item(item.clone()), content(item, files), self.now);
-        let waits = weaker.iter().filter(|(item, reason)| **reason != Reason::Unsettled || !is_quiet(item));
-        waits.map(|(item, reason)| (item.clone(), *reason)).collect()
+        let left = |item: &Item, reason: Reason| if is_quiet(item) { reason.once_quiet() } else { Some(reason) };
+        weaker.iter().filter_map(|(item, reason)| Some((item.clone(), left(item, *reason)?))).collect()
     }
 
     fn weigh(
@@ -334,11 +335,11 @@ struct Judged {
 impl Pending {
     /// These go on as they run, because all of `files` would make this `change`.
     fn leave(&mut self, keep: &Keep, change: Change, files: &Files) {
-        if keep.values().any(|reason| *reason == Reason::Withdrawn) {
+        if keep.values().any(|reason| reason.withdraws()) {
             self.held = Some((change.vanished, files.texts_digest()));
         }
         self.loosens = change.loosened;
-        for (item, _) in keep.iter().filter(|(_, reason)| **reason == Reason::Unsettled) {
+        for (item, _) in keep.iter().filter(|(_, reason)| reason.waits()) {
             if let (Item::File(path), true) = (item, self.loosens.is_empty()) {
                 self.loosens.note(format!("{} ends earlier than it did", path.display()));
             }

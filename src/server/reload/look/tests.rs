@@ -303,3 +303,136 @@ async fn no_newer_list_about_other_certificates_takes_the_place_of_one_that_is_l
     assert!(pending.held.is_some_and(|(held, _)| held.on_one_line().contains("revocation list")));
     assert!(pending.waits.is_empty(), "no time makes it right");
 }
+
+/// Two tables, each with its own files, and what they are about: `a` and `b`.
+fn two_tables(dir: &Path) {
+    let second = "[tls.b]\nclient_auth.ca_files = [\"b.pem\"]\nclient_auth.crl_files = [\"b.crl\"]\n[routes.b]\n\
+        sni = \"b.app.example\"\naction = \"terminate\"\ntls = \"b\"\nupstream = \"127.0.0.1:1\"\n\
+        certificates = [\"site\"]\n";
+    let first = CONFIG.replace("upstream = ", "certificates = [\"site\"]\nupstream = ");
+    fs::write(dir.join("snigate.toml"), first + second).unwrap();
+}
+
+#[tokio::test]
+async fn a_list_that_one_table_loses_is_kept_though_another_table_has_it_and_all_else_acts() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (_, _, clients) = site(dir);
+    two_tables(dir);
+    fs::copy(dir.join("clients.pem"), dir.join("b.pem")).unwrap();
+    for name in ["clients.crl", "b.crl"] {
+        fs::write(dir.join(name), list(&clients, 2021, &[1], None)).unwrap();
+    }
+    let (order, mut eyes) = running(dir);
+    fs::write(dir.join("clients.crl"), list(&clients, 2020, &[], None)).unwrap();
+    fs::write(dir.join("b.crl"), list(&clients, 2022, &[1, 2], None)).unwrap();
+    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else { panic!("a revocation is new") };
+    assert_eq!(lists(&candidate), [2, 1, 0], "that of b, and both of the other table");
+    assert!(pending.held.is_some_and(|(held, _)| held.on_one_line().contains("replaced by an older one")));
+}
+
+#[tokio::test]
+async fn a_ca_that_another_table_knows_waits_for_its_own_file_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (_, _, clients) = site(dir);
+    let second = Authority::new("second", Validity::days(20)).unwrap();
+    two_tables(dir);
+    fs::write(dir.join("b.pem"), second.certificate()).unwrap();
+    fs::write(dir.join("b.crl"), list(&second, 2021, &[], None)).unwrap();
+    fs::write(dir.join("clients.crl"), list(&clients, 2021, &[], None)).unwrap();
+    let allowed = fs::read_to_string(dir.join("snigate.toml")).unwrap();
+    let allowed = allowed.replace(
+        "client_auth.crl_files = [\"clients",
+        "client_auth.crl.unknown = \"allow\"\n\
+        client_auth.crl_files = [\"clients",
+    );
+    fs::write(dir.join("snigate.toml"), allowed).unwrap();
+    let (order, mut eyes) = running(dir);
+    fs::write(dir.join("clients.pem"), format!("{}{}", clients.certificate(), second.certificate())).unwrap();
+    fs::write(dir.join("clients.crl"), list(&clients, 2022, &[1], None)).unwrap();
+    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else { panic!("a revocation is new") };
+    assert_eq!(lists(&candidate), [0, 1], "that of b, and the newer one of the other table");
+    let item = Waiting::Item(Item::File(dir.join("clients.pem")));
+    assert_eq!(pending.waits.keys().collect::<Vec<_>>(), [&item]);
+}
+
+#[tokio::test]
+async fn a_bundle_that_loses_a_list_is_kept_once_it_is_quiet_and_all_else_acts() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (_, _, clients) = site(dir);
+    let [second, third] = ["second", "third"].map(|name| Authority::new(name, Validity::days(20)).unwrap());
+    let cas = [&clients, &second, &third].map(Authority::certificate).concat();
+    fs::write(dir.join("clients.pem"), cas).unwrap();
+    let bundle = [list(&clients, 2021, &[1], None), list(&second, 2021, &[7], None)].concat();
+    fs::write(dir.join("clients.crl"), bundle).unwrap();
+    fs::write(dir.join("third.crl"), list(&third, 2021, &[], None)).unwrap();
+    let both = CONFIG.replace("\"clients.crl\"", "\"clients.crl\", \"third.crl\"");
+    fs::write(dir.join("snigate.toml"), both).unwrap();
+    let (order, mut eyes) = running(dir);
+
+    // It revokes another one and no longer the first, so that it waits; and no time brings back the list of the second.
+    fs::write(dir.join("clients.crl"), list(&clients, 2022, &[2, 3], None)).unwrap();
+    let Some(Verdict::Stays(pending)) = order.look(&mut eyes).files else { panic!("it is not quiet yet") };
+    assert!(pending.held.is_some());
+    let mut calm = Calm::default();
+    calm.wait(pending.waits, order.now, |_| false);
+    let order = Order { calm, now: order.now + Duration::from_secs(2), must_load: true, ..order };
+    fs::write(dir.join("third.crl"), list(&third, 2022, &[9], None)).unwrap();
+    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else { panic!("revocations are new") };
+    assert_eq!(lists(&candidate), [1, 1, 2, 1], "both that ran, the newer one beside them, and that of the third");
+    assert!(pending.held.is_some_and(|(held, _)| held.on_one_line().contains("CN=second would go")));
+}
+
+#[tokio::test]
+async fn a_directory_or_file_that_is_something_else_now_goes_on_as_it_runs_and_a_revocation_beside_it_acts() {
+    type Fate = fn(&Path);
+    let fates: [(&str, &str, Fate); 6] = [
+        ("lists", "a directory that is renamed", |path| fs::rename(path, path.with_extension("gone")).unwrap()),
+        ("lists", "a link to nowhere", |path| {
+            fs::rename(path, path.with_extension("gone")).unwrap();
+            std::os::unix::fs::symlink("nowhere", path).unwrap();
+        }),
+        ("lists", "a directory that is a file", |path| {
+            fs::rename(path, path.with_extension("gone")).unwrap();
+            fs::write(path, "half").unwrap();
+        }),
+        ("cas", "a directory of CAs that is renamed", |path| fs::rename(path, path.with_extension("gone")).unwrap()),
+        ("second.crl", "a file that is a directory", |path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }),
+        ("second.crl", "a file that is a directory of what is broken", |path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("half.crl"), "half").unwrap();
+        }),
+    ];
+    for (name, what, fate) in fates {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let (_, _, clients) = site(dir);
+        let second = Authority::new("second", Validity::days(20)).unwrap();
+        for name in ["lists", "cas"] {
+            fs::create_dir(dir.join(name)).unwrap();
+        }
+        fs::write(dir.join("cas/second.pem"), second.certificate()).unwrap();
+        fs::write(dir.join("second.crl"), list(&second, 2021, &[1], None)).unwrap();
+        fs::write(dir.join("lists/a.crl"), list(&second, 2020, &[1], None)).unwrap();
+        fs::write(dir.join("clients.crl"), list(&clients, 2021, &[], None)).unwrap();
+        let all = CONFIG.replace("\"clients.crl\"", "\"clients.crl\", \"lists\", \"second.crl\"");
+        let all = all.replace("\"clients.pem\"", "\"clients.pem\", \"cas\"");
+        fs::write(dir.join("snigate.toml"), all).unwrap();
+        let (order, mut eyes) = running(dir);
+        fate(&dir.join(name));
+        fs::write(dir.join("clients.crl"), list(&clients, 2022, &[1], None)).unwrap();
+        let look = order.look(&mut eyes).files;
+        let Some(Verdict::Serve(candidate, pending)) = look else { panic!("{what}: a revocation is new") };
+        assert_eq!(lists(&candidate), [1, 1, 1], "{what}");
+        let cas = candidate.served.materials.authorities.values().map(Vec::len).sum::<usize>();
+        assert_eq!(cas, 2, "{what}");
+        let refusal = pending.refusal.map(|refusal| (refusal.is_partial, format!("{:?}", refusal.diagnostics)));
+        assert!(refusal.is_some_and(|(is_partial, said)| is_partial && said.contains(name)), "{what}");
+    }
+}
