@@ -3,6 +3,7 @@
 //! What a configuration is made of is what was read to make it, missing files included: nothing else is watched, and
 //! nothing that was used is forgotten. Contents are compared, not events.
 
+mod behind;
 mod disk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use crate::config::material::{Keep, Materials};
 use crate::config::unreadable::in_words;
 use crate::tls::Form;
 
+pub use behind::Behind;
 pub use disk::read_once;
 
 /// A file written this shortly before it was read may change again without a new time stamp, so its content is compared.
@@ -157,12 +159,6 @@ impl Files {
     #[must_use]
     pub fn new(texts: Option<Arc<Texts>>, running: Arc<Materials>, keep: Keep) -> Self {
         Self { kept: texts, running, keep, ..Self::default() }
-    }
-
-    /// The texts of the configuration, in short.
-    #[must_use]
-    pub fn texts_digest(&self) -> [u8; 32] {
-        self.texts.digest()
     }
 
     /// The texts of the configuration.
@@ -304,18 +300,6 @@ pub fn here(directory: &Path) -> &Path {
 }
 
 impl Texts {
-    /// In short: equal where the texts are.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        let mut context = Context::new(&SHA256);
-        for (path, text) in &self.files {
-            context.update(path.as_os_str().as_encoded_bytes());
-            context.update(&[0]);
-            context.update(&sha256(text.as_bytes()));
-        }
-        finish(context)
-    }
-
     /// The same texts with the paths that they have once those in the directory `from` are moved into `to`.
     #[must_use]
     pub fn moved(self, from: &Path, to: &Path) -> Self {

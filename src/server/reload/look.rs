@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::diff::{Change, Findings, Standing, compare, without};
-use crate::config::files::{Files, Texts};
+use crate::config::files::{Behind, Files, Texts};
 use crate::config::material::{Item, Keep, Materials, Reason};
 use crate::config::{self, Circumstances, Config, Loaded, Made};
 use crate::server::files::Directories;
@@ -109,8 +109,8 @@ pub(super) enum Verdict {
 pub(super) struct Pending {
     /// What is not valid, or not yet.
     pub(super) refusal: Option<Refusal>,
-    /// The protections that would be gone, and of which texts.
-    pub(super) held: Option<(Findings, [u8; 32])>,
+    /// The protections that would be gone, and the files that do not act before they may go.
+    pub(super) held: Option<(Findings, Behind)>,
     /// What would be allowed.
     pub(super) loosens: Findings,
     /// What clients meet meanwhile that the texts which are held or waited for would forbid.
@@ -243,7 +243,7 @@ impl Order {
         (is_confirmed, may_loosen): (bool, bool),
         mut pending: Pending,
     ) -> Verdict {
-        let (in_short, are_served) = (texts.digest(), texts == *self.served.texts);
+        let are_served = texts == *self.served.texts;
         if !loaded.unfit.is_empty() {
             let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest_aside());
             let diagnostics = std::mem::take(&mut loaded.unfit);
@@ -259,12 +259,13 @@ impl Order {
         let may_loosen = may_loosen || self.calm.is_quiet(&waiting, whole, self.now);
         let is_held = !is_confirmed && !change.vanished.is_empty();
         let waits = !change.only_tightens() && !may_loosen;
-        if (is_held || waits) && !are_served {
+        // A material that allows something and forbids something waits for two seconds, which is no news.
+        if is_held || waits && !are_served {
             pending.without = without(&self.served.standing, &standing);
             pending.without.rephrase(|text| loaded.variables.hide(text));
         }
         if is_held {
-            pending.held = Some((change.vanished, in_short));
+            pending.held = Some((change.vanished, self.behind(&texts, &loaded.files, served)));
             return Verdict::Stays(pending);
         }
         if waits {
@@ -279,6 +280,17 @@ impl Order {
             refusal.is_partial = true;
         }
         self.build(loaded, (standing, texts), pending)
+    }
+
+    /// What does not act while all of `read` is held. Materials that the served texts name act with those texts, unless
+    /// they are what is held.
+    fn behind(&self, texts: &Texts, read: &Files, served: &Files) -> Behind {
+        let mut behind = Behind::of_texts(texts, &self.served.texts);
+        match *texts == *self.served.texts {
+            true => behind.add_changed(read, served),
+            false => behind.add_new(read, served),
+        }
+        behind
     }
 
     fn build(&self, loaded: &mut Loaded, (standing, texts): (Standing, Texts), pending: Pending) -> Verdict {
@@ -336,7 +348,8 @@ impl Pending {
     /// These go on as they run, because all of `files` would make this `change`.
     fn leave(&mut self, keep: &Keep, change: Change, files: &Files) {
         if keep.values().any(|reason| reason.withdraws()) {
-            self.held = Some((change.vanished, files.texts_digest()));
+            // What is there counts beside what runs, once it has settled: nothing of it is behind.
+            self.held = Some((change.vanished, Behind::default()));
         }
         self.loosens = change.loosened;
         for (item, _) in keep.iter().filter(|(_, reason)| reason.waits()) {

@@ -159,7 +159,7 @@ impl Reloads {
                     }
                 }
                 () = at(quiet), if !is_busy && !self.due => self.due = true,
-                () = at(self.said[0].remind_at()) => self.said[0].remind(),
+                () = at(self.said.iter().filter_map(Said::remind_at).min()) => self.said.iter_mut().for_each(Said::remind),
                 () = due(&mut self.notices) => {}
                 look = done(&mut self.looking) => {
                     self.looking = None;
@@ -221,6 +221,10 @@ impl Reloads {
                 }
                 self.confirmed = look.confirmed.or(self.confirmed);
                 self.wait(&look);
+                if matches!(look.files, Some(Verdict::Stays(_))) && look.materials.is_none() {
+                    // All that there is was judged with the files.
+                    self.said[Kind::Materials as usize].nothing();
+                }
                 for (kind, verdict) in [(Kind::Files, look.files), (Kind::Materials, look.materials)] {
                     match verdict {
                         Some(Verdict::Serve(candidate, pending)) => {

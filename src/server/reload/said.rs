@@ -1,5 +1,7 @@
-//! What the log says of a reload that is not served: once, and not at each look.
+//! What the log says of a reload that is not served: once, and not at each look; and again every hour, as long as what runs
+//! goes on in its place.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -8,47 +10,73 @@ use tracing::{error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::config::diff::Findings;
+use crate::config::files::Behind;
 use crate::server::BindError;
 use crate::server::reload::look::{Kind, Pending, Refusal};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Somebody may have overlooked that a change is held.
+/// Somebody may have overlooked that a change is held or refused.
 const REMIND_EVERY: Duration = Duration::from_secs(3600);
+
+/// A reader of a log has seen enough by then.
+const MOST_NAMES: usize = 20;
 
 /// What was said of the last attempt: what is refused of it, and what is held.
 pub(super) struct Said {
     kind: Kind,
     refused: Refused,
     held: Option<Held>,
-    /// What is stricter in texts that wait or are held, as it was said.
-    without: String,
+    /// What is stricter in what waits or is held, if anything is.
+    without: Option<Line>,
 }
 
 enum Refused {
     /// It is served, or waited for.
     Nothing,
     /// It is refused until something changes, for the reason that was logged; of files with this content.
-    Now { said: String, of: [u8; 32] },
+    Now { of: [u8; 32], is_partial: bool, said: Line },
     /// It is refused, and may be served though no file changes.
     Retried {
         since: Instant,
         /// The error that was logged.
-        reported: Option<String>,
+        reported: Option<Line>,
     },
+}
+
+/// What was logged, and when to log it again.
+struct Line {
+    text: String,
+    remind_at: Instant,
+}
+
+impl Line {
+    fn new(text: String) -> Self {
+        Self { text, remind_at: Instant::now() + REMIND_EVERY }
+    }
+
+    /// Whether it is to be logged again, which is put off by as long again.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.remind_at <= now;
+        if is_due {
+            self.remind_at = now + REMIND_EVERY;
+        }
+        is_due
+    }
 }
 
 /// A protection would be gone.
 struct Held {
-    findings: String,
-    texts: [u8; 32],
-    remind_at: Instant,
+    findings: Line,
+    /// What does not act meanwhile.
+    behind: Behind,
 }
 
 impl Said {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, refused: Refused::Nothing, held: None, without: String::new() }
+        Self { kind, refused: Refused::Nothing, held: None, without: None }
     }
 
     /// There is nothing to say any more.
@@ -63,7 +91,7 @@ impl Said {
             None => self.refused = Refused::Nothing,
         }
         match pending.held {
-            Some((findings, texts)) => self.held(&findings, texts),
+            Some((findings, behind)) => self.held(&findings, behind),
             None => self.held = None,
         }
         self.without(pending.without.on_one_line());
@@ -71,11 +99,12 @@ impl Said {
 
     /// What tightens is served with the rest of its texts or not at all, and whoever has written it has to know.
     fn without(&mut self, without: String) {
-        if !without.is_empty() && without != self.without {
-            let help = format!("{}, or write what tightens by itself: that acts at once", confirm());
-            warn!(without, help, "the files also tighten, which does not act before the rest of them does");
+        if without.is_empty() {
+            self.without = None;
+        } else if self.without.as_ref().is_none_or(|said| said.text != without) {
+            tighten(&without);
+            self.without = Some(Line::new(without));
         }
-        self.without = without;
     }
 
     /// What to add to the state of the process, for people.
@@ -105,13 +134,16 @@ impl Said {
             return self.later(&text, false);
         }
         let of = refusal.digest;
-        if !matches!(&self.refused, Refused::Now { said, of: before } if *said == text && *before == of) {
-            match refusal.is_partial {
-                true => error!(diagnostics = text, "reloaded in part; of the rest what runs goes on"),
-                false => refuse(&text),
+        let is_partial = refusal.is_partial;
+        match &mut self.refused {
+            Refused::Now { said, of: before, is_partial: was } if said.text == text && *before == of => {
+                *was = is_partial
+            }
+            refused => {
+                refuse(&text, is_partial);
+                *refused = Refused::Now { of, is_partial, said: Line::new(text) };
             }
         }
-        self.refused = Refused::Now { said: text, of };
     }
 
     /// The reason may pass by itself. It is reported once, however often it is tried.
@@ -123,13 +155,13 @@ impl Said {
     pub(super) fn not_bound(&mut self, errors: Vec<BindError>) {
         let in_short = |errors: &[BindError]| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let text = in_short(&errors);
-        if matches!(&self.refused, Refused::Retried { reported: Some(said), .. } if *said == text) {
+        if matches!(&self.refused, Refused::Retried { reported: Some(said), .. } if said.text == text) {
             return;
         }
-        self.refused = Refused::Retried { since: Instant::now(), reported: Some(text) };
+        self.refused = Refused::Retried { since: Instant::now(), reported: Some(Line::new(text)) };
         drop(spawn_blocking(move || {
             let errors: Vec<BindError> = errors.into_iter().map(BindError::explained).collect();
-            refuse(&in_short(&errors));
+            refuse(&in_short(&errors), false);
         }));
     }
 
@@ -141,43 +173,95 @@ impl Said {
             self.refused = Refused::Retried { since: Instant::now(), reported: None };
         }
         let Refused::Retried { since, reported } = &mut self.refused else { return };
-        let is_news = reported.as_deref() != Some(text);
+        let is_news = reported.as_ref().is_none_or(|said| said.text != text);
         if is_news && (at_once || since.elapsed() >= GRACE) {
-            *reported = Some(text.to_owned());
-            refuse(text);
+            *reported = Some(Line::new(text.to_owned()));
+            refuse(text, false);
         }
     }
 
-    /// `texts` are those of the configuration in short.
-    fn held(&mut self, findings: &Findings, texts: [u8; 32]) {
+    /// What has come since stands behind what was held before, and whoever has written it has to know.
+    fn held(&mut self, findings: &Findings, behind: Behind) {
         let findings = findings.on_one_line();
-        if !self.held.as_ref().is_some_and(|held| held.findings == findings && held.texts == texts) {
-            self.held = Some(Held { findings, texts, remind_at: Instant::now() + REMIND_EVERY });
-            self.hold();
+        match &mut self.held {
+            Some(held) if held.findings.text == findings => {
+                let since = names(behind.since(&held.behind));
+                held.behind = behind;
+                if let Some(files) = since {
+                    let help = self.way_out();
+                    error!(
+                        files,
+                        diagnostics = findings,
+                        help,
+                        "files have changed behind the reload that is held: they do not act before it does"
+                    );
+                }
+            }
+            before => {
+                let known = before.take().map(|held| held.behind).unwrap_or_default();
+                let files = names(behind.since(&known));
+                *before = Some(Held { findings: Line::new(findings), behind });
+                self.hold(files);
+            }
         }
     }
 
-    /// When what is held is to be said again.
+    /// When anything is to be said again.
     pub(super) fn remind_at(&self) -> Option<Instant> {
-        self.held.as_ref().map(|held| held.remind_at)
+        let refused = match &self.refused {
+            Refused::Now { said, .. } | Refused::Retried { reported: Some(said), .. } => Some(said),
+            Refused::Nothing | Refused::Retried { reported: None, .. } => None,
+        };
+        let held = self.held.as_ref().map(|held| &held.findings);
+        [refused, held, self.without.as_ref()].into_iter().flatten().map(|line| line.remind_at).min()
     }
 
-    /// Says it again.
+    /// Says again what is due, each in its own line.
     pub(super) fn remind(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.remind_at = Instant::now() + REMIND_EVERY;
+        let refused = match &mut self.refused {
+            Refused::Now { said, is_partial, .. } => Some((said, *is_partial)),
+            Refused::Retried { reported: Some(said), .. } => Some((said, false)),
+            Refused::Nothing | Refused::Retried { reported: None, .. } => None,
+        };
+        if let Some((said, is_partial)) = refused
+            && said.is_due()
+        {
+            refuse(&said.text, is_partial);
         }
-        self.hold();
+        if let Some(held) = &mut self.held
+            && held.findings.is_due()
+        {
+            let files = names(held.behind.since(&Behind::default()));
+            self.hold(files);
+        }
+        if let Some(without) = &mut self.without
+            && without.is_due()
+        {
+            tighten(&without.text);
+        }
     }
 
-    fn hold(&self) {
+    fn hold(&self, files: Option<String>) {
         let Some(Held { findings, .. }) = &self.held else { return };
-        let help = match self.kind {
+        let (diagnostics, help) = (&findings.text, self.way_out());
+        error!(diagnostics, files, help, "reload held, a protection would go; the configuration that runs goes on");
+    }
+
+    fn way_out(&self) -> String {
+        match self.kind {
             Kind::Files => format!("if it is meant, {}", confirm()),
             Kind::Materials => "give the files back, or confirm it when the configuration is valid".to_owned(),
-        };
-        error!(diagnostics = findings, help, "reload held, a protection would go; the configuration that runs goes on");
+        }
     }
+}
+
+/// The first of these files, and how many more there are.
+fn names<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String> {
+    let mut names: Vec<String> = files.map(|path| path.display().to_string()).collect();
+    let more = names.len().saturating_sub(MOST_NAMES);
+    names.truncate(MOST_NAMES);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| names.join(", ") + &more)
 }
 
 fn confirm() -> String {
@@ -185,6 +269,17 @@ fn confirm() -> String {
     format!("confirm it: `kill -HUP {pid}` or `systemctl reload snigate`")
 }
 
-fn refuse(text: &str) {
-    error!(diagnostics = text, "reload refused, the configuration that runs goes on");
+fn refuse(text: &str, is_partial: bool) {
+    match is_partial {
+        true => error!(diagnostics = text, "reloaded in part; of the rest what runs goes on"),
+        false => error!(diagnostics = text, "reload refused, the configuration that runs goes on"),
+    }
 }
+
+fn tighten(without: &str) {
+    let help = format!("{}, or write what tightens by itself: that acts at once", confirm());
+    warn!(without, help, "the files also tighten, which does not act before the rest of them does");
+}
+
+#[cfg(test)]
+mod tests;

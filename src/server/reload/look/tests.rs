@@ -224,6 +224,35 @@ async fn an_older_list_is_held_by_itself() {
 }
 
 #[tokio::test]
+async fn what_does_not_act_behind_a_hold_is_named_and_what_the_served_texts_take_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (order, mut eyes, clients) = site(dir);
+    let [config, bundle, list] = ["snigate.toml", "more.pem", "clients.crl"].map(|name| dir.join(name));
+    let without = CONFIG.replace("client_auth.crl_files = [\"clients.crl\"]\n", "");
+    fs::write(&config, without.replace("\"clients.pem\"", "\"clients.pem\", \"more.pem\"")).unwrap();
+    fs::write(&bundle, clients.certificate()).unwrap();
+    let mut behind = || match order.look(&mut eyes).files {
+        Some(Verdict::Stays(Pending { held: Some((_, behind)), .. })) => behind,
+        Some(Verdict::Stays(pending)) => panic!("{:?}", pending.refusal.map(|refusal| refusal.diagnostics)),
+        _ => panic!("the list would go"),
+    };
+    let first = behind();
+    assert_eq!(first.since(&Behind::default()).collect::<Vec<_>>(), [&*bundle, &*config]);
+    fs::write(&bundle, Authority::new("other", Validity::days(20)).unwrap().certificate()).unwrap();
+    fs::write(&list, RevocationList::default().sign(&clients, Validity::days(30)).unwrap()).unwrap();
+    assert_eq!(behind().since(&first).collect::<Vec<_>>(), [&*bundle], "the list acts with the texts that are served");
+
+    // Of texts that are served everything waits, the files that are gone included.
+    let mut loaded = config::load_again(&config, Arc::clone(&order.served.texts), &Circumstances::at(order.clock));
+    let texts = loaded.files.take_texts();
+    let (now, served) = (loaded.files.beside_texts(), Files::default());
+    assert!(order.behind(&texts, &now, &served).since(&Behind::default()).any(|path| path == list));
+    assert!(order.behind(&texts, &served, &now).since(&Behind::default()).any(|path| path == list), "it is gone");
+    assert_eq!(order.behind(&texts, &now, &now), Behind::default());
+}
+
+#[tokio::test]
 async fn a_bundle_that_may_be_half_a_copy_waits_and_a_denial_beside_it_acts() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
