@@ -159,7 +159,7 @@ impl Reloads {
                     }
                 }
                 () = at(quiet), if !is_busy && !self.due => self.due = true,
-                () = at(self.said.iter().filter_map(Said::remind_at).min()) => self.said.iter_mut().for_each(Said::remind),
+                () = at(said::remind_at(&self.said)) => said::remind(&mut self.said),
                 () = due(&mut self.notices) => {}
                 look = done(&mut self.looking) => {
                     self.looking = None;

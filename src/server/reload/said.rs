@@ -74,6 +74,16 @@ struct Held {
     behind: Behind,
 }
 
+/// When anything of any kind is to be said again.
+pub(super) fn remind_at(said: &[Said]) -> Option<Instant> {
+    said.iter().filter_map(Said::remind_at).min()
+}
+
+/// Says again what is due of every kind.
+pub(super) fn remind(said: &mut [Said]) {
+    said.iter_mut().for_each(Said::remind);
+}
+
 impl Said {
     pub(super) fn new(kind: Kind) -> Self {
         Self { kind, refused: Refused::Nothing, held: None, without: None }
@@ -207,7 +217,7 @@ impl Said {
     }
 
     /// When anything is to be said again.
-    pub(super) fn remind_at(&self) -> Option<Instant> {
+    fn remind_at(&self) -> Option<Instant> {
         let refused = match &self.refused {
             Refused::Now { said, .. } | Refused::Retried { reported: Some(said), .. } => Some(said),
             Refused::Nothing | Refused::Retried { reported: None, .. } => None,
@@ -217,7 +227,7 @@ impl Said {
     }
 
     /// Says again what is due, each in its own line.
-    pub(super) fn remind(&mut self) {
+    fn remind(&mut self) {
         let refused = match &mut self.refused {
             Refused::Now { said, is_partial, .. } => Some((said, *is_partial)),
             Refused::Retried { reported: Some(said), .. } => Some((said, false)),
