@@ -97,16 +97,20 @@ impl Connections {
         }
     }
 
-    /// Ends every connection, now and from now on, wherever it is. Their sessions record that they were drained.
-    pub fn close_all(&self) {
+    /// Ends every connection, now and from now on, wherever it is: the number of those that nothing else was ending. Their
+    /// sessions record that they were drained.
+    pub fn close_all(&self) -> usize {
         self.closing.store(true, Ordering::SeqCst);
+        let mut closed = 0;
         for shard in &self.shards {
             for live in lock(shard).values() {
+                closed += usize::from(live.cut().is_none());
                 if let Some(abort) = live.abort.get() {
                     abort.abort();
                 }
             }
         }
+        closed
     }
 
     /// From now on these terms count. Call it before the first connection can meet them, and
@@ -310,6 +314,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{Outcome, Party};
 
     #[tokio::test]
     async fn waiting_ends_with_the_last_connection_also_when_it_panics_or_is_closed() {
@@ -329,8 +334,16 @@ mod tests {
             let _place = place;
             std::future::pending().await
         });
-        connections.close_all();
+        assert_eq!(connections.close_all(), 1);
         connections.wait_until_empty().await;
         assert_eq!(connections.open(), 0);
+    }
+
+    #[test]
+    fn a_connection_that_something_else_ends_is_not_counted_as_closed_at_the_stop() {
+        let connections = Arc::<Connections>::default();
+        let [removed, _kept] = [connections.enter(), connections.enter()];
+        connections.cut(removed.id(), Ending::new(Outcome::RouteRemoved, Party::Proxy));
+        assert_eq!(connections.close_all(), 1);
     }
 }

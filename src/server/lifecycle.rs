@@ -204,8 +204,8 @@ impl Running {
             }
         }
         // Who has not been routed has nothing to lose.
-        let closed = connections.open().saturating_sub(server.pending());
-        connections.close_all();
+        let pending = server.pending();
+        let closed = connections.close_all().saturating_sub(pending);
         let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
         connections.access_log.report();
         let Counts { accepted, silent, routed, refused, limited } = connections.counters.read();
