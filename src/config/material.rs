@@ -4,8 +4,11 @@
 //! What it leaves goes on as it runs, which is never weaker than what has been served so far.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::tls::{CaCertificate, Certificate, Crl, Pin};
 
@@ -18,19 +21,9 @@ pub enum Item {
     File(PathBuf),
 }
 
-/// Why an item goes on as it runs, and what that means.
+/// Why an item goes on as it runs, as a whole or in part. Several reasons may hold of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// What is there cannot be used: what runs counts in its place.
-    Broken,
-    /// A revocation list is lost, or replaced by an older one: what runs counts beside what is there.
-    Withdrawn,
-    /// What is there allows more, or ends where a copy of it may still be going on: what runs counts in its place until
-    /// the file has been unchanged for a while.
-    Unsettled,
-    /// Both of it, of several lists in one file: it is unsettled first, and withdrawn once that is over.
-    WithdrawnUnsettled,
-}
+pub struct Reason(u8);
 
 /// The items that go on as they run.
 pub type Keep = BTreeMap<Item, Reason>;
@@ -76,6 +69,15 @@ pub(crate) struct ListFile {
     pub(crate) beside: Vec<CaCertificate>,
 }
 
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(table) => write!(f, "certificates.{table}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 impl<T> Taken<T> {
     /// What counts, wherever it is from.
     pub fn get(&self) -> &T {
@@ -116,6 +118,12 @@ impl Materials {
         self.certificates.get(table).filter(|pair| pair.cert_file == cert_file && pair.key_file == key_file)
     }
 
+    /// The lists that count by `now` of those tables that ask for the file at `path`.
+    pub(crate) fn lists_around(&self, path: &Path, now: SystemTime) -> Vec<&Crl> {
+        let tables = self.asked.keys().map(|table| self.of(table)).filter(|table| table.asks(path));
+        tables.flat_map(|table| table.counting(now)).map(|(_, list)| list).collect()
+    }
+
     /// What the table asks for.
     fn of(&self, table: &str) -> Asked<'_> {
         Asked { materials: self, paths: self.asked.get(table) }
@@ -124,10 +132,10 @@ impl Materials {
     /// The files whose content would let somebody in who is kept out by `running`, or could be half of a copy. Each table
     /// is judged by itself: what another one knows, or still has, says nothing of its clients.
     #[must_use]
-    pub fn weaker(&self, running: &Self) -> Keep {
+    pub fn weaker(&self, running: &Self, now: SystemTime) -> Keep {
         let mut keep = Keep::new();
         for table in self.asked.keys() {
-            for (path, reason) in self.of(table).weaker(&running.of(table)) {
+            for (path, reason) in self.of(table).weaker(&running.of(table), now) {
                 let known = keep.entry(Item::File(path)).or_insert(reason);
                 *known = known.and(reason);
             }
@@ -137,41 +145,35 @@ impl Materials {
 }
 
 impl Reason {
-    /// Whether time makes something of it right.
+    /// What is there cannot be used: what runs counts in its place.
+    pub const BROKEN: Self = Self(1);
+    /// A revocation list is lost, or replaced by an older one: what runs counts beside what is there.
+    pub const WITHDRAWN: Self = Self(1 << 1);
+    /// What is there allows more, or ends where a copy of it may still be going on. Until the file has been unchanged for a
+    /// while what runs counts in its place; of lists what both of them revoke is revoked.
+    pub const UNSETTLED: Self = Self(1 << 2);
+    /// A revocation list has taken the place of another one before its time: until then both of them count.
+    pub const EARLY: Self = Self(1 << 3);
+    /// It has been unsettled for too long, since it is written again and again: what it takes away is gone, and what it adds
+    /// waits.
+    pub const RESTLESS: Self = Self(1 << 4);
+
+    /// Whether all of `other` holds.
     #[must_use]
-    pub fn waits(self) -> bool {
-        matches!(self, Self::Unsettled | Self::WithdrawnUnsettled)
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
 
-    /// Whether something is lost that no time makes right.
+    /// What is left without `other`, if anything is.
     #[must_use]
-    pub fn withdraws(self) -> bool {
-        matches!(self, Self::Withdrawn | Self::WithdrawnUnsettled)
-    }
-
-    /// What is left of it once the file has been unchanged for a while.
-    #[must_use]
-    pub fn once_quiet(self) -> Option<Self> {
-        match self {
-            Self::Unsettled => None,
-            Self::WithdrawnUnsettled => Some(Self::Withdrawn),
-            Self::Broken | Self::Withdrawn => Some(self),
-        }
-    }
-
-    /// What is left of it where nothing is lost after all.
-    #[must_use]
-    pub fn without_loss(self) -> Option<Self> {
-        match self {
-            Self::Withdrawn => None,
-            Self::WithdrawnUnsettled => Some(Self::Unsettled),
-            Self::Broken | Self::Unsettled => Some(self),
-        }
+    pub fn without(self, other: Self) -> Option<Self> {
+        Some(Self(self.0 & !other.0)).filter(|left| left.0 != 0)
     }
 
     /// What holds where both do.
-    fn and(self, other: Self) -> Self {
-        if self == other { self } else { Self::WithdrawnUnsettled }
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
@@ -202,15 +204,24 @@ impl<'a> Asked<'a> {
         self.files(&self.materials.lists).flat_map(|(path, file)| file.lists.iter().map(move |list| (path, list)))
     }
 
+    /// Its lists, but those that another one has taken the place of by `now`.
+    fn counting(self, now: SystemTime) -> Vec<(&'a PathBuf, &'a Crl)> {
+        let all: Vec<_> = self.lists().collect();
+        let begun = |list: &Crl| list.this_update() <= now;
+        let is_over =
+            |list: &Crl| all.iter().any(|(_, next)| begun(next) && next.succeeds(list) && list.is_older_than(next));
+        all.iter().filter(|(_, list)| !is_over(list)).copied().collect()
+    }
+
     /// The files of which what is there takes a protection away, or has to wait; each as often as there is a reason.
-    fn weaker(self, running: &Self) -> Vec<(PathBuf, Reason)> {
-        let (now, before) = (self.materials, running.materials);
-        let cas = self.unsettled(&now.authorities, (running, &before.authorities));
-        let pins = self.unsettled(&now.pins, (running, &before.pins));
-        let own: Vec<&Crl> = self.lists().map(|(_, list)| list).collect();
-        let lost = running.lists().filter(|(path, _)| self.asks(path));
-        let lost = lost.filter_map(|(path, list)| Some((path, self.lack(list, &own, running)?)));
-        let unsettled = cas.chain(pins).map(|path| (path.clone(), Reason::Unsettled));
+    fn weaker(self, running: &Self, now: SystemTime) -> Vec<(PathBuf, Reason)> {
+        let (fresh, before) = (self.materials, running.materials);
+        let cas = self.unsettled(&fresh.authorities, (running, &before.authorities));
+        let pins = self.unsettled(&fresh.pins, (running, &before.pins));
+        let own: Vec<_> = self.lists().collect();
+        let lost = running.counting(now).into_iter().filter(|(path, _)| self.asks(path));
+        let lost = lost.flat_map(|known| self.lack(known, &own, running, now));
+        let unsettled = cas.chain(pins).map(|path| (path.clone(), Reason::UNSETTLED));
         unsettled.chain(lost.map(|(path, reason)| (path.clone(), reason))).collect()
     }
 
@@ -219,26 +230,49 @@ impl<'a> Asked<'a> {
         now: &'a BTreeMap<PathBuf, Vec<T>>,
         (running, before): (&Asked<'b>, &'b BTreeMap<PathBuf, Vec<T>>),
     ) -> impl Iterator<Item = &'a PathBuf> + use<'a, 'b, T> {
+        let running = *running;
         let before: BTreeMap<&PathBuf, &Vec<T>> = running.files(before).collect();
         let known: Vec<&T> = before.values().copied().flatten().collect();
-        let is_weaker = move |(path, now): &(&'a PathBuf, &'a Vec<T>)| {
-            before.get(path).is_some_and(|before| is_unsettled(now, before, &known))
+        // A file that is new in a directory waits by itself as well.
+        let is_weaker = move |(path, now): &(&'a PathBuf, &'a Vec<T>)| match before.get(path) {
+            Some(before) => is_unsettled(now, before, &known),
+            None => running.asks(path) && is_unsettled(now, &[], &known),
         };
         self.files(now).filter(is_weaker).map(|(path, _)| path)
     }
 
-    /// What `own`, the lists of this table, lack of `list`, which runs.
-    fn lack(self, list: &Crl, own: &[&Crl], running: &Self) -> Option<Reason> {
-        let signed_by = |table: &Self| table.authorities().any(|ca| list.speaks_for(std::slice::from_ref(ca)).is_ok());
-        if own.contains(&list) {
-            return None;
-        }
-        let own: Vec<&Crl> = own.iter().copied().filter(|own| own.is_edition_of(list)).collect();
-        if own.iter().all(|own| own.is_older_than(list)) {
+    /// What `own`, the lists of this table, lack of the list `known`, which runs, and whose fault it is.
+    fn lack<'b>(
+        self,
+        (path, list): (&'b PathBuf, &Crl),
+        own: &[(&'b PathBuf, &Crl)],
+        running: &Self,
+        now: SystemTime,
+    ) -> Vec<(&'b PathBuf, Reason)> {
+        let is_there = own.iter().any(|(_, own)| *own == list);
+        let counts = |own: &Crl| !own.is_early(now) || list.is_early(now);
+        let editions = own.iter().filter(|(_, own)| own.is_edition_of(list));
+        let (begun, early): (Vec<&(&PathBuf, &Crl)>, Vec<_>) = editions.partition(|(_, own)| counts(own));
+        let newest = begun.iter().copied().reduce(|one, other| if one.1.is_older_than(other.1) { other } else { one });
+        let Some((next, newest)) = newest.filter(|(_, newest)| !newest.is_older_than(list)) else {
+            let signed_by = |table: &Self| table.authorities().any(|ca| list.speaks_for(slice::from_ref(ca)).is_ok());
             // The list of a CA that nobody believes any more says nothing.
-            return (signed_by(&self) || !signed_by(running)).then_some(Reason::Withdrawn);
+            let says_nothing = !signed_by(&self) && signed_by(running);
+            let is_early = early.iter().any(|(_, own)| list.is_older_than(own));
+            let reason = if is_early { Reason::EARLY } else { Reason::WITHDRAWN };
+            return (!is_there && !says_nothing).then_some((path, reason)).into_iter().collect();
+        };
+        if newest.succeeds(list) {
+            let is_shorter = !list.is_within(&[newest]);
+            return is_shorter.then_some((*next, Reason::UNSETTLED)).into_iter().collect();
         }
-        (!list.is_within(&own)).then_some(Reason::Unsettled)
+        // Whether one key has signed both is not known.
+        let all: Vec<&Crl> = begun.iter().map(|(_, own)| *own).collect();
+        if is_there || list.is_within(&all) {
+            Vec::new()
+        } else {
+            vec![(path, Reason::UNSETTLED), (next, Reason::UNSETTLED)]
+        }
     }
 }
 

@@ -348,7 +348,7 @@ fn load_from(path: &Path, texts: Option<Arc<Texts>>, circumstances: &Circumstanc
         let known = keep.clone();
         let faulty = faults.iter().map(|fault| fault.fault_of.clone()).collect::<Option<Vec<_>>>();
         let Some(faulty) = faulty else { return first.unwrap_or(loaded) };
-        keep.extend(faulty.into_iter().map(|item| (item, Reason::Broken)));
+        keep.extend(faulty.into_iter().map(|item| (item, Reason::BROKEN)));
         if keep == known {
             return first.unwrap_or(loaded);
         }

@@ -92,6 +92,12 @@ impl CaCertificate {
         &self.subject
     }
 
+    /// Whether both are certificates of one authority: of one name and one key (RFC 5280 §6.1.1 (d)).
+    #[must_use]
+    pub fn is_of_same_authority(&self, other: &Self) -> bool {
+        same_name(&self.name, &other.name) && self.spki() == other.spki()
+    }
+
     /// The subject in DER.
     pub(super) fn name(&self) -> &[u8] {
         &self.name

@@ -2,6 +2,7 @@
 //! verifier that asks them.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use crate::tls::ca::CaCertificate;
 use crate::tls::crl::{Crl, Revocation};
@@ -53,7 +54,7 @@ impl Evidence {
             let signer = crl.speaks_for(authorities).ok().and_then(|found| found.first().map(|ca| sha256(ca.spki())));
             List { crl: crl.clone(), signer }
         };
-        let lists = revocation.newest(authorities).into_iter().map(list).collect();
+        let lists = revocation.counting(authorities, SystemTime::now()).into_iter().map(list).collect();
         Self { authorities: authorities.iter().map(digest).collect(), lists, pins: pins.clone() }
     }
 
@@ -84,10 +85,16 @@ impl Evidence {
 
     /// The issuers of lists that revoke less than `before`.
     pub fn shorter_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
-        let shorter = before.lists.iter().filter(|list| {
+        let now = SystemTime::now();
+        let is_over = move |list: &&List| {
+            let begun = before.lists.iter().filter(|next| next.crl.this_update() <= now);
+            begun.filter(|next| next.is_edition_of(list)).any(|next| list.crl.is_older_than(&next.crl))
+        };
+        // One from the future may have begun since.
+        let shorter = before.lists.iter().filter(move |list| !is_over(list)).filter(|list| {
             // What it listed may stand in several, of which one signer is not known.
             let own: Vec<&List> = self.lists.iter().filter(|own| own.is_edition_of(list)).collect();
-            !own.is_empty() && !list.crl.serials().all(|serial| own.iter().any(|own| own.crl.lists(serial)))
+            !own.is_empty() && !list.crl.serials().all(|serial| own.iter().any(|own| own.crl.revokes(serial)))
         });
         shorter.map(|list| list.crl.issuer())
     }

@@ -62,7 +62,7 @@ pub(super) fn entries(
         return Some(door::with_kept(path, vec![path.to_owned()], files));
     }
     let was_file = files.keep.get(&item).filter(|_| files.running.is_file(path));
-    if was_file.is_some_and(|reason| *reason == Reason::Broken) {
+    if was_file.is_some_and(|reason| reason.has(Reason::BROKEN)) {
         let _ = files.list(path);
         return Some(vec![path.to_owned()]);
     }

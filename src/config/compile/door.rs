@@ -1,35 +1,86 @@
 //! The one door by which materials come into a configuration: fresh, or as they run.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::config::compile::Report;
 use crate::config::files::Files;
-use crate::config::material::{Item, ListFile, Pair, Reason, Taken};
-use crate::tls::{CaCertificate, Pin};
+use crate::config::material::{Item, ListFile, Materials, Pair, Reason, Taken};
+use crate::tls::{CaCertificate, Crl, Pin};
 
 /// Something that can go on as it runs.
 pub(super) trait Material: Clone {
-    /// What runs, where what is there counts beside it.
-    fn beside(self, _fresh: Option<Self>) -> Self {
-        self
+    /// What a file holds that is not there, where that is something.
+    fn none() -> Option<Self> {
+        None
     }
+
+    /// What counts of what runs and of what is there, where something of what is there does.
+    fn beside(&self, _fresh: Self, _reason: Reason, _around: Around<'_>) -> Option<Self> {
+        None
+    }
+}
+
+/// A file, and all that runs.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    path: &'a Path,
+    running: &'a Materials,
 }
 
 impl Material for Pair {}
 
-impl Material for Vec<CaCertificate> {}
+impl Material for Vec<CaCertificate> {
+    fn none() -> Option<Self> {
+        Some(Self::new())
+    }
 
-impl Material for Vec<Pin> {}
+    fn beside(&self, fresh: Self, reason: Reason, _: Around<'_>) -> Option<Self> {
+        let stays = |ca: &&CaCertificate| fresh.iter().any(|fresh| fresh.is_of_same_authority(ca));
+        reason.has(Reason::RESTLESS).then(|| self.iter().filter(stays).cloned().collect())
+    }
+}
+
+impl Material for Vec<Pin> {
+    fn none() -> Option<Self> {
+        Some(Self::new())
+    }
+
+    fn beside(&self, fresh: Self, reason: Reason, _: Around<'_>) -> Option<Self> {
+        reason.has(Reason::RESTLESS).then(|| self.iter().filter(|pin| fresh.contains(pin)).cloned().collect())
+    }
+}
 
 impl Material for ListFile {
-    /// Of several lists of one issuer the newest counts, whichever this is.
-    fn beside(mut self, fresh: Option<Self>) -> Self {
-        if let Some(fresh) = fresh {
-            let new: Vec<_> = fresh.lists.into_iter().filter(|list| !self.lists.contains(list)).collect();
-            self.lists.extend(new);
-            self.beside.extend(fresh.beside);
+    fn none() -> Option<Self> {
+        Some(Self::default())
+    }
+
+    /// What a list revokes acts at once; what it no longer revokes waits until it has settled. A list goes on in whose place
+    /// there is none that counts already.
+    fn beside(&self, fresh: Self, reason: Reason, Around { path, running }: Around<'_>) -> Option<Self> {
+        if reason.has(Reason::BROKEN) {
+            return None;
         }
-        self
+        let now = SystemTime::now();
+        let known = running.lists_around(path, now);
+        let waits = reason.has(Reason::UNSETTLED);
+        // Whether one key has signed both is not known, so that nobody can tell what is revoked by which.
+        let is_doubtful =
+            |new: &Crl| known.iter().any(|old| new.is_edition_of(old) && old.is_older_than(new) && !new.succeeds(old));
+        if waits && !reason.has(Reason::RESTLESS) && fresh.lists.iter().any(is_doubtful) {
+            return None;
+        }
+        let goes_on = |old: &&Crl| {
+            let counts = |new: &Crl| !new.is_early(now) || old.is_early(now);
+            !fresh.lists.iter().any(|new| new == *old || new.succeeds(old) && counts(new))
+        };
+        let with_known = |new: &Crl| new.with_those_of(known.iter().copied().filter(|old| waits && new.succeeds(old)));
+        let lists = self.lists.iter().filter(goes_on).cloned().chain(fresh.lists.iter().map(with_known)).collect();
+        let mut beside = self.beside.clone();
+        beside.extend(fresh.beside.into_iter().filter(|own| !self.beside.contains(own)));
+        Some(Self { lists, beside })
     }
 }
 
@@ -46,14 +97,19 @@ pub(super) fn take<M: Material>(
     let reason = files.keep.get(item).copied();
     let mark = report.mark();
     let fresh = read(files, report);
-    match (running, reason) {
-        (Some(running), Some(reason)) => {
+    // What is new waits as if it were not there yet.
+    let is_awaited = fresh.is_some() && reason.is_some_and(|reason| reason.has(Reason::UNSETTLED));
+    let kept = running.clone().or_else(|| M::none().filter(|_| is_awaited));
+    match (kept, reason) {
+        (Some(kept), Some(reason)) => {
             report.diagnostics.truncate(mark);
-            paths.iter().for_each(|path| files.note_use(path, reason == Reason::Withdrawn && fresh.is_some()));
-            let kept = if reason == Reason::Withdrawn { running.beside(fresh) } else { running };
-            Some(Taken::Kept(kept, reason))
+            let all = Arc::clone(&files.running);
+            let around = paths.first().map(|path| Around { path, running: &all });
+            let both = fresh.zip(around).and_then(|(fresh, around)| kept.beside(fresh, reason, around));
+            paths.iter().for_each(|path| files.note_use(path, both.is_some()));
+            Some(Taken::Kept(both.unwrap_or(kept), reason))
         }
-        (running, _) => {
+        _ => {
             paths.iter().for_each(|path| files.note_use(path, true));
             if let Some(item) = runs_in_place(item, running.is_some(), files) {
                 report.blame(mark, &item);

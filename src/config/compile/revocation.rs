@@ -14,7 +14,7 @@ use crate::config::file;
 use crate::config::files::Files;
 use crate::config::material::{Item, ListFile, Reason};
 use crate::config::read::beside;
-use crate::tls::{CLOCK_SKEW, CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
+use crate::tls::{CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
 
 /// A list that is due within this share of its life is worth a warning, and at the latest a week before.
 const SHARE: u32 = 4;
@@ -176,19 +176,20 @@ impl Lists {
             report.error(span, message, help);
             let ca_files = ca_files.iter().filter(|_| *is_kept);
             let items = std::iter::once(path).chain(ca_files).map(|path| Item::File(path.clone()));
-            let left =
-                items.filter(|item| files.running.has(item)).find(|item| files.keep.get(item) != Some(&Reason::Broken));
+            let left = items
+                .filter(|item| files.running.has(item))
+                .find(|item| files.keep.get(item).is_none_or(|reason| !reason.has(Reason::BROKEN)));
             if let Some(item) = left {
                 report.blame(mark, &item);
             }
         }
-        for list in self.revocation.newest(authorities) {
+        for list in self.revocation.counting(authorities, now) {
             let issuer = list.issuer();
-            if list.this_update() > now + CLOCK_SKEW {
-                let message =
-                    format!("the revocation list of {issuer} is from the future, {}", date(list.this_update()));
-                let help = "compare the clocks of this machine and of the CA; until then whom it names is refused, and of the others the \
-                     list before it must say that they are good";
+            if list.is_early(now) {
+                let begin = date(list.this_update());
+                let message = format!("the revocation list of {issuer} is from the future, it begins on {begin}");
+                let help = "compare the clocks of this machine and of the CA; until then whom it names is refused, and of the \
+                            others the list before it must say that they are good";
                 report.warning(span, message, help.to_owned());
             }
             let due = list.next_update();

@@ -12,6 +12,9 @@ use crate::server::reload::look::Kind;
 /// For this long no file may change before what it allows is allowed: a copy that is still being written is longer by then.
 pub(super) const QUIET: Duration = Duration::from_secs(2);
 
+/// After this long what tightens waits no longer for files that are written again and again.
+pub(super) const UNREST: Duration = Duration::from_secs(10);
+
 /// Something that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Waiting {
@@ -31,6 +34,8 @@ pub(super) struct Calm(BTreeMap<Waiting, Quiet>);
 #[derive(Clone, Copy, Debug)]
 struct Quiet {
     digest: [u8; 32],
+    /// Since when it has waited, as it is or otherwise.
+    since: Instant,
     /// When it has stayed so for long enough.
     until: Instant,
 }
@@ -39,6 +44,11 @@ impl Calm {
     /// Whether it has been as it is for long enough.
     pub(super) fn is_quiet(&self, waiting: &Waiting, digest: [u8; 32], now: Instant) -> bool {
         self.0.get(waiting).is_some_and(|quiet| quiet.digest == digest && quiet.until <= now)
+    }
+
+    /// Whether it has waited for too long, because it has never been as it is for long enough.
+    pub(super) fn is_restless(&self, waiting: &Waiting, now: Instant) -> bool {
+        self.0.get(waiting).is_some_and(|quiet| quiet.since + UNREST <= now)
     }
 
     /// When the next one will have been, of those that had not been at this time.
@@ -57,8 +67,9 @@ impl Calm {
         let before = std::mem::take(&mut self.0);
         let is_new = waits.keys().any(|waiting| !before.contains_key(waiting));
         let quiet = |(waiting, digest): (Waiting, [u8; 32])| {
-            let known = before.get(&waiting).copied().filter(|known| known.digest == digest);
-            (waiting, known.unwrap_or(Quiet { digest, until: now + QUIET }))
+            let known = before.get(&waiting).copied();
+            let anew = Quiet { digest, since: known.map_or(now, |known| known.since), until: now + QUIET };
+            (waiting, known.filter(|known| known.digest == digest).unwrap_or(anew))
         };
         self.0 = waits.into_iter().map(quiet).collect();
         for (waiting, known) in before.iter().filter(|(waiting, _)| kept(waiting)) {

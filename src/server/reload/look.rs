@@ -117,6 +117,17 @@ pub(super) struct Pending {
     pub(super) without: Findings,
     /// What it waits for.
     pub(super) waits: Waits,
+    /// What is written so often that it has not waited for as long as it should.
+    pub(super) restless: Option<Restless>,
+}
+
+/// What is written again and again, so that it is never quiet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Restless {
+    /// These materials: what they take away acts, and what they add waits.
+    Items(Vec<String>),
+    /// The texts, or all of the files: they act as they are.
+    Texts,
 }
 
 pub(super) struct Refusal {
@@ -193,7 +204,14 @@ impl Order {
         let digest = loaded.files.digest();
         let is_confirmed = kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
         let (mut pending, mut may_loosen) = (Pending::default(), is_confirmed);
-        if !is_confirmed && let Some(config) = &loaded.config {
+        if is_confirmed {
+            // Whoever asks for a list whose time has not come has not asked for nobody to come in until then.
+            let weaker = loaded.files.materials.weaker(&self.served.materials, self.clock);
+            let early = weaker.into_iter().filter(|(_, reason)| reason.has(Reason::EARLY));
+            let early: Keep = early.map(|(item, _)| (item, Reason::EARLY)).collect();
+            let both = (!early.is_empty() && loaded.config.is_some()).then(|| self.load(kind, early));
+            loaded = both.filter(|both| both.config.is_some()).unwrap_or(loaded);
+        } else if let Some(config) = &loaded.config {
             let mut change = compare(&self.served.standing, &Standing::of(config));
             change.rephrase(|text| loaded.variables.hide(text));
             let weaker = self.weaker(&loaded.files, &change);
@@ -205,10 +223,13 @@ impl Order {
                     // Nothing but these materials allows anything, each of which has waited for itself.
                     may_loosen = compare(&self.served.standing, &Standing::of(config)).only_tightens();
                     let keep = self.not_quiet(&weaker, &loaded.files);
+                    pending.restless = Restless::of(&keep);
                     if keep == weaker {
                         loaded = without;
                     } else if !keep.is_empty() {
-                        loaded = self.load(kind, keep);
+                        let again = self.load(kind, keep);
+                        let is_sound = again.config.is_some() || pending.restless.is_none();
+                        loaded = if is_sound { again } else { without };
                     }
                 }
             }
@@ -222,16 +243,22 @@ impl Order {
 
     /// The materials of which what is there takes a protection away, or has to wait.
     fn weaker(&self, files: &Files, change: &Change) -> Keep {
-        let weaker = files.materials.weaker(&self.served.materials);
+        let weaker = files.materials.weaker(&self.served.materials, self.clock);
         let is_lost = !change.vanished.is_empty();
-        let left = |reason: Reason| if is_lost { Some(reason) } else { reason.without_loss() };
+        let left = |reason: Reason| if is_lost { Some(reason) } else { reason.without(Reason::WITHDRAWN) };
         weaker.into_iter().filter_map(|(item, reason)| Some((item, left(reason)?))).collect()
     }
 
     /// Those of `weaker` that have not been as they are for long enough, and those that no time makes right.
     fn not_quiet(&self, weaker: &Keep, files: &Files) -> Keep {
-        let is_quiet = |item: &Item| self.calm.is_quiet(&Waiting::Item(item.clone()), content(item, files), self.now);
-        let left = |item: &Item, reason: Reason| if is_quiet(item) { reason.once_quiet() } else { Some(reason) };
+        let left = |item: &Item, reason: Reason| {
+            let waiting = Waiting::Item(item.clone());
+            if self.calm.is_quiet(&waiting, content(item, files), self.now) {
+                return reason.without(Reason::UNSETTLED);
+            }
+            let is_restless = reason.has(Reason::UNSETTLED) && self.calm.is_restless(&waiting, self.now);
+            Some(if is_restless { reason.and(Reason::RESTLESS) } else { reason })
+        };
         weaker.iter().filter_map(|(item, reason)| Some((item.clone(), left(item, *reason)?))).collect()
     }
 
@@ -259,10 +286,20 @@ impl Order {
         let may_loosen = may_loosen || self.calm.is_quiet(&waiting, whole, self.now);
         let is_held = !is_confirmed && !change.vanished.is_empty();
         let waits = !change.only_tightens() && !may_loosen;
+        let mut tightens = Findings::default();
+        if is_held || waits {
+            tightens = without(&self.served.standing, &standing);
+            tightens.rephrase(|text| loaded.variables.hide(text));
+        }
+        // What is written again and again keeps nothing that tightens waiting without end.
+        let is_overdue = waits && !is_held && !tightens.is_empty() && self.calm.is_restless(&waiting, self.now);
+        if is_overdue {
+            pending.restless = Some(Restless::Texts);
+        }
+        let waits = waits && !is_overdue;
         // A material that allows something and forbids something waits for two seconds, which is no news.
         if is_held || waits && !are_served {
-            pending.without = without(&self.served.standing, &standing);
-            pending.without.rephrase(|text| loaded.variables.hide(text));
+            pending.without = tightens;
         }
         if is_held {
             pending.held = Some((change.vanished, self.behind(&texts, &loaded.files, served)));
@@ -347,17 +384,29 @@ struct Judged {
 impl Pending {
     /// These go on as they run, because all of `files` would make this `change`.
     fn leave(&mut self, keep: &Keep, change: Change, files: &Files) {
-        if keep.values().any(|reason| reason.withdraws()) {
+        if keep.values().any(|reason| reason.has(Reason::WITHDRAWN)) {
             // What is there counts beside what runs, once it has settled: nothing of it is behind.
             self.held = Some((change.vanished, Behind::default()));
         }
-        self.loosens = change.loosened;
-        for (item, _) in keep.iter().filter(|(_, reason)| reason.waits()) {
+        let waiting: Vec<&Item> =
+            keep.iter().filter(|(_, reason)| reason.has(Reason::UNSETTLED)).map(|(item, _)| item).collect();
+        if !waiting.is_empty() {
+            self.loosens = change.loosened;
+        }
+        for item in waiting {
             if let (Item::File(path), true) = (item, self.loosens.is_empty()) {
                 self.loosens.note(format!("{} ends earlier than it did", path.display()));
             }
             self.waits.insert(Waiting::Item(item.clone()), content(item, files));
         }
+    }
+}
+
+impl Restless {
+    fn of(keep: &Keep) -> Option<Self> {
+        let items = keep.iter().filter(|(_, reason)| reason.has(Reason::RESTLESS));
+        let items: Vec<String> = items.map(|(item, _)| item.to_string()).collect();
+        (!items.is_empty()).then_some(Self::Items(items))
     }
 }
 
@@ -370,3 +419,5 @@ fn content(item: &Item, files: &Files) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unrest;

@@ -12,7 +12,8 @@ use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::config::diff::Findings;
 use crate::config::files::Behind;
 use crate::server::BindError;
-use crate::server::reload::look::{Kind, Pending, Refusal};
+use crate::server::reload::calm::{QUIET, UNREST};
+use crate::server::reload::look::{Kind, Pending, Refusal, Restless};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
@@ -30,6 +31,8 @@ pub(super) struct Said {
     held: Option<Held>,
     /// What is stricter in what waits or is held, if anything is.
     without: Option<Line>,
+    /// What is written so often that it has not waited for as long as it should.
+    restless: Option<(Restless, Line)>,
 }
 
 enum Refused {
@@ -86,7 +89,7 @@ pub(super) fn remind(said: &mut [Said]) {
 
 impl Said {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, refused: Refused::Nothing, held: None, without: None }
+        Self { kind, refused: Refused::Nothing, held: None, without: None, restless: None }
     }
 
     /// There is nothing to say any more.
@@ -105,6 +108,16 @@ impl Said {
             None => self.held = None,
         }
         self.without(pending.without.on_one_line());
+        self.restless(pending.restless);
+    }
+
+    /// What acts without having been quiet, and whoever writes it has to know.
+    fn restless(&mut self, now: Option<Restless>) {
+        let Some(now) = now else { return self.restless = None };
+        if self.restless.as_ref().is_none_or(|(said, _)| *said != now) {
+            now.say();
+            self.restless = Some((now, Line::new(String::new())));
+        }
     }
 
     /// What tightens is served with the rest of its texts or not at all, and whoever has written it has to know.
@@ -223,7 +236,8 @@ impl Said {
             Refused::Nothing | Refused::Retried { reported: None, .. } => None,
         };
         let held = self.held.as_ref().map(|held| &held.findings);
-        [refused, held, self.without.as_ref()].into_iter().flatten().map(|line| line.remind_at).min()
+        let restless = self.restless.as_ref().map(|(_, line)| line);
+        [refused, held, self.without.as_ref(), restless].into_iter().flatten().map(|line| line.remind_at).min()
     }
 
     /// Says again what is due, each in its own line.
@@ -249,6 +263,11 @@ impl Said {
         {
             tighten(&without.text);
         }
+        if let Some((restless, line)) = &mut self.restless
+            && line.is_due()
+        {
+            restless.say();
+        }
     }
 
     fn hold(&self, files: Option<String>) {
@@ -272,6 +291,23 @@ fn names<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String> {
     names.truncate(MOST_NAMES);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     (!names.is_empty()).then(|| names.join(", ") + &more)
+}
+
+impl Restless {
+    fn say(&self) {
+        let help = format!("write files whole, by renaming them into place, and leave them alone for {QUIET:?}");
+        match self {
+            Self::Items(items) => error!(
+                files = items.join(", "),
+                help,
+                "files are written again and again: what they take away acts, what they allow waits until they are quiet"
+            ),
+            Self::Texts => error!(
+                help,
+                "the files have been written again and again for {UNREST:?}, and act as they are, because they also tighten"
+            ),
+        }
+    }
 }
 
 fn confirm() -> String {

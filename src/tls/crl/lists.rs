@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use x509_parser::certificate::X509Certificate;
 
 use crate::tls::ca::CaCertificate;
-use crate::tls::certificate::CLOCK_SKEW;
 use crate::tls::crl::scope::Scope;
 use crate::tls::crl::{Crl, Depth, Expired, Revocation, Unknown};
 
@@ -97,13 +96,13 @@ impl Lists {
         }
         let (mut seen, mut fresh, mut due, mut begin) = (Vec::<&Scope>::new(), false, None, None::<SystemTime>);
         for Held { crl, .. } in own {
-            let scope = &crl.0.contents.scope;
+            let scope = &crl.signed.contents.scope;
             // Of several for the same certificates the newest one counts.
             if seen.contains(&scope) {
                 continue;
             }
             // Its issuer has used the number once, so it is this certificate, whatever the list is about.
-            if crl.lists(certificate.raw_serial()) {
+            if crl.revokes(certificate.raw_serial()) {
                 return Answer::Revoked;
             }
             // One from the future does not replace one of today: the two of them count.
@@ -114,7 +113,7 @@ impl Lists {
                 continue;
             }
             // It revokes already, and does not yet say of the others that they are good.
-            if crl.this_update() > now + CLOCK_SKEW {
+            if crl.is_early(now) {
                 begin = Some(begin.map_or(crl.this_update(), |known| known.min(crl.this_update())));
                 continue;
             }

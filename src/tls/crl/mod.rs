@@ -8,6 +8,7 @@ mod lists;
 mod read;
 mod scope;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,6 +17,7 @@ use rustls::pki_types::CertificateRevocationListDer;
 use thiserror::Error;
 
 use crate::tls::ca::CaCertificate;
+use crate::tls::certificate::CLOCK_SKEW;
 use crate::tls::crl::read::Contents;
 use crate::tls::der::significant;
 use crate::tls::dname::same_name;
@@ -38,18 +40,20 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// The lists that are asked: of several of one of `authorities` and of the same certificates the newest one.
+    /// The lists that are asked at the time `now`: of several of one of `authorities` and of the same certificates the
+    /// newest one that has begun, and beside it those from the future.
     #[must_use]
-    pub fn newest(&self, authorities: &[CaCertificate]) -> Vec<&Crl> {
+    pub fn counting(&self, authorities: &[CaCertificate], now: SystemTime) -> Vec<&Crl> {
         let signer = |list: &Crl| match list.speaks_for(authorities) {
             Ok(found) => found.first().map(|authority| authority.spki().to_vec()),
-            Err(_) => list.0.contents.key_id.clone(),
+            Err(_) => list.signed.contents.key_id.clone(),
         };
         let mut newest: Vec<(Option<Vec<u8>>, &Crl)> = Vec::new();
-        for list in &self.lists {
+        let (begun, early): (Vec<&Crl>, Vec<&Crl>) = self.lists.iter().partition(|list| list.this_update() <= now);
+        for list in begun {
             let signer = signer(list);
             let same = |(other, known): &(Option<Vec<u8>>, &Crl)| {
-                *other == signer && known.has_same_scope(list) && known.is_named(&list.0.contents.issuer_name)
+                *other == signer && known.has_same_scope(list) && known.is_named(&list.signed.contents.issuer_name)
             };
             match newest.iter().position(same) {
                 Some(at) if newest[at].1.age() < list.age() => newest[at].1 = list,
@@ -57,7 +61,7 @@ impl Revocation {
                 None => newest.push((signer, list)),
             }
         }
-        newest.into_iter().map(|(_, list)| list).collect()
+        newest.into_iter().map(|(_, list)| list).chain(early).collect()
     }
 
     /// Those of `authorities` that have a list of everything that they have issued to others than authorities.
@@ -100,7 +104,12 @@ pub enum Expired {
 
 /// A certificate revocation list. Clones share it.
 #[derive(Clone)]
-pub struct Crl(Arc<List>);
+pub struct Crl {
+    signed: Arc<List>,
+    /// The serial numbers that are not on it and were on those before it: sorted, without leading zeros. Nobody has taken
+    /// them off for long enough.
+    before: Arc<[Box<[u8]>]>,
+}
 
 struct List {
     der: CertificateRevocationListDer<'static>,
@@ -127,7 +136,7 @@ impl Crl {
     /// Whose certificates it is about, in the manner of RFC 4514, on one line and fit for a log.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.contents.issuer
+        &self.signed.contents.issuer
     }
 
     /// Which of `authorities` it speaks for, by name and signature, or why it speaks for none.
@@ -154,40 +163,55 @@ impl Crl {
     /// Whether it is about everything but authorities that its issuer has issued.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.0.contents.scope.is_whole()
+        self.signed.contents.scope.is_whole()
     }
 
     /// When it was issued.
     #[must_use]
     pub fn this_update(&self) -> SystemTime {
-        self.0.this_update
+        self.signed.this_update
     }
 
     /// When the next one is due at the latest.
     #[must_use]
     pub fn next_update(&self) -> SystemTime {
-        self.0.next_update
+        self.signed.next_update
     }
 
-    /// How many certificates are on it.
+    /// Whether it is from the future at the time `now`, by more than clocks differ.
+    #[must_use]
+    pub fn is_early(&self, now: SystemTime) -> bool {
+        self.this_update() > now + CLOCK_SKEW
+    }
+
+    /// How many certificates it revokes.
     #[must_use]
     pub fn revoked(&self) -> usize {
-        self.0.contents.serials.len()
+        self.signed.contents.serials.len() + self.before.len()
+    }
+
+    /// The same list, by which whatever any of `before` revokes is revoked as well.
+    #[must_use]
+    pub fn with_those_of<'a>(&self, before: impl IntoIterator<Item = &'a Self>) -> Self {
+        let own = Self { signed: Arc::clone(&self.signed), before: Arc::default() };
+        let serials = before.into_iter().flat_map(Self::serials).filter(|serial| !own.revokes(serial));
+        let serials: BTreeSet<Box<[u8]>> = serials.map(Box::from).collect();
+        Self { before: serials.into_iter().collect(), ..own }
     }
 
     /// Whether it has the signature of the key in `spki`, a SubjectPublicKeyInfo without its SEQUENCE.
     pub(super) fn signature(&self, spki: &[u8]) -> Result<(), SignatureFault> {
-        Signed::parse(&self.0.der).ok_or(SignatureFault::Wrong)?.verify(spki)
+        Signed::parse(&self.signed.der).ok_or(SignatureFault::Wrong)?.verify(spki)
     }
 
     /// Whether `name`, a subject with its SEQUENCE, is that of its issuer.
     pub(super) fn is_named(&self, name: &[u8]) -> bool {
-        same_name(&self.0.contents.issuer_name, name)
+        same_name(&self.signed.contents.issuer_name, name)
     }
 
     /// Whether it says that the key of its issuer has this identifier.
     fn is_by_id(&self, id: Option<&[u8]>) -> bool {
-        id.is_some() && self.0.contents.key_id.as_deref() == id
+        id.is_some() && self.signed.contents.key_id.as_deref() == id
     }
 
     /// Whether `other` of the same issuer was issued later.
@@ -196,10 +220,19 @@ impl Crl {
         self.age() < other.age()
     }
 
+    /// Whether it takes the place of `other` in any case: both say that one key has signed them, and it is no older.
+    #[must_use]
+    pub fn succeeds(&self, other: &Self) -> bool {
+        self.signed.contents.key_id.is_some()
+            && self.signed.contents.key_id == other.signed.contents.key_id
+            && self.is_edition_of(other)
+            && !self.is_older_than(other)
+    }
+
     /// Whether every certificate that is on it is on one of `others`.
     #[must_use]
     pub fn is_within(&self, others: &[&Self]) -> bool {
-        self.serials().all(|serial| others.iter().any(|other| other.lists(serial)))
+        self.serials().all(|serial| others.iter().any(|other| other.revokes(serial)))
     }
 
     /// Whether both are editions of one list: by one issuer, by one key of it where both say which, and about the same
@@ -211,43 +244,47 @@ impl Crl {
 
     /// Whether both are about the same certificates of whoever has issued them.
     pub(super) fn has_same_scope(&self, other: &Self) -> bool {
-        self.0.contents.scope == other.0.contents.scope
+        self.signed.contents.scope == other.signed.contents.scope
     }
 
     fn has_same_issuer(&self, other: &Self) -> bool {
-        let keys = (&self.0.contents.key_id, &other.0.contents.key_id);
+        let keys = (&self.signed.contents.key_id, &other.signed.contents.key_id);
         let is_same_key =
             matches!(keys, (Some(one), Some(other)) if one == other) || keys.0.is_none() || keys.1.is_none();
-        is_same_key && self.is_named(&other.0.contents.issuer_name)
+        is_same_key && self.is_named(&other.signed.contents.issuer_name)
     }
 
-    /// The serial numbers on it.
+    /// The serial numbers that it revokes.
     pub(super) fn serials(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.contents.serials.iter().map(|place| read::at(&self.0.der, place))
+        let own = self.signed.contents.serials.iter().map(|place| read::at(&self.signed.der, place));
+        own.chain(self.before.iter().map(AsRef::as_ref))
     }
 
-    /// Whether the certificate with this serial number is on it.
-    pub(super) fn lists(&self, serial: &[u8]) -> bool {
-        let List { der, contents, .. } = &*self.0;
-        contents.serials.binary_search_by(|place| read::at(der, place).cmp(significant(serial))).is_ok()
+    /// Whether it revokes the certificate with this serial number.
+    #[must_use]
+    pub fn revokes(&self, serial: &[u8]) -> bool {
+        let (List { der, contents, .. }, serial) = (&*self.signed, significant(serial));
+        contents.serials.binary_search_by(|place| read::at(der, place).cmp(serial)).is_ok()
+            || self.before.binary_search_by(|before| (**before).cmp(serial)).is_ok()
     }
 
     /// Grows from list to list: by its date, and of those of one second by its number (RFC 5280 §5.2.3).
     pub(super) fn age(&self) -> impl Ord + use<'_> {
-        (self.0.this_update, self.0.contents.number.len(), &self.0.contents.number)
+        (self.signed.this_update, self.signed.contents.number.len(), &self.signed.contents.number)
     }
 
     /// The list `der`, or, in words, why it cannot be used.
     pub(super) fn read(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
         let contents = read::read(&der)?;
         let (this_update, next_update) = contents.dates;
-        Ok(Self(Arc::new(List { der, this_update, next_update, contents })))
+        let signed = Arc::new(List { der, this_update, next_update, contents });
+        Ok(Self { signed, before: Arc::default() })
     }
 }
 
 impl PartialEq for Crl {
     fn eq(&self, other: &Self) -> bool {
-        self.0.der == other.0.der
+        self.signed.der == other.signed.der && self.before == other.before
     }
 }
 
