@@ -144,6 +144,33 @@ impl Materials {
     }
 }
 
+impl Materials {
+    /// The files with CAs that are new in a table of which a revocation list is `broken`: it may be about their clients.
+    pub(crate) fn new_beside_broken_lists(&self, running: &Self, broken: &[Item]) -> BTreeSet<PathBuf> {
+        let is_list = |path: &Path| {
+            running.lists.contains_key(path) || running.lists.keys().any(|list| list.parent() == path.parent())
+        };
+        let broken = || broken.iter().filter_map(Item::as_file).filter(|path| is_list(path));
+        let is_incomplete = |table: &Asked<'_>| broken().any(|path| table.asks(path));
+        let of_table = |table: &Arc<str>| {
+            let known: Vec<&CaCertificate> = running.of(table).authorities().collect();
+            let is_new = move |ca: &CaCertificate| !known.contains(&ca);
+            let new = move |(path, cas): (&PathBuf, &Vec<CaCertificate>)| cas.iter().any(&is_new).then(|| path.clone());
+            self.of(table).files(&self.authorities).filter_map(new).collect::<Vec<_>>()
+        };
+        self.asked.keys().filter(|table| is_incomplete(&self.of(table))).flat_map(of_table).collect()
+    }
+}
+
+impl Item {
+    fn as_file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Certificate(_) => None,
+        }
+    }
+}
+
 impl Reason {
     /// What is there cannot be used: what runs counts in its place.
     pub const BROKEN: Self = Self(1);

@@ -119,20 +119,34 @@ pub(super) fn take<M: Material>(
     }
 }
 
-/// What can go on where `item` cannot be used: itself, or, where a file and a directory have changed places, the other.
+/// What can be left where `item` cannot be used: itself, also where it is new in a directory of which something runs, or,
+/// where a file and a directory have changed places, the other.
 fn runs_in_place(item: &Item, is_running: bool, files: &Files) -> Option<Item> {
     let Item::File(path) = item else { return is_running.then(|| item.clone()) };
     if is_running || files.running.within(path).next().is_some() {
         return Some(item.clone());
     }
-    let directory = Item::File(path.parent()?.to_owned());
+    let directory = path.parent()?;
+    let is_named = files.materials.asked.values().any(|paths| paths.contains(directory));
+    if is_named && files.running.within(directory).next().is_some() {
+        return Some(item.clone());
+    }
+    let directory = Item::File(directory.to_owned());
     (files.running.is_file(path.parent()?) && !files.keep.contains_key(&directory)).then_some(directory)
 }
 
-/// Those of `entries`, and those files of the directory that are gone and go on as they run.
-pub(super) fn with_kept(directory: &Path, mut entries: Vec<PathBuf>, files: &Files) -> Vec<PathBuf> {
-    let is_kept = |path: &&PathBuf| files.keep.contains_key(&Item::File((*path).clone()));
-    let gone: Vec<PathBuf> = files.running.within(directory).filter(is_kept).cloned().collect();
+/// Those of `entries`, and those files of the directory that are gone and go on as they run. A file that is new in it and
+/// broken is left, and watched.
+pub(super) fn with_kept(directory: &Path, mut entries: Vec<PathBuf>, files: &mut Files) -> Vec<PathBuf> {
+    let reason = |path: &PathBuf| files.keep.get(&Item::File(path.clone())).copied();
+    let gone: Vec<PathBuf> = files.running.within(directory).filter(|path| reason(path).is_some()).cloned().collect();
+    let is_broken = |path: &PathBuf| reason(path).is_some_and(|reason| reason.has(Reason::BROKEN));
+    let is_left = |path: &mut PathBuf| is_broken(path) && !files.running.is_file(path);
+    let left: Vec<PathBuf> = entries.extract_if(.., is_left).collect();
+    for path in left {
+        let _ = files.read(&path);
+        files.note_use(&path, false);
+    }
     entries.extend(gone);
     entries.sort();
     entries.dedup();

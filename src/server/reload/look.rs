@@ -198,9 +198,28 @@ impl Order {
         }
     }
 
+    /// The same, with whatever fits. While a list cannot be used, its table takes no new CA: the clients of that CA could be
+    /// those whom the list is about.
+    fn load_sound(&self, kind: Kind, mut keep: Keep) -> Loaded {
+        let loaded = self.load(kind, keep.clone());
+        let broken: Vec<Item> = loaded.unfit.iter().filter_map(|fault| fault.fault_of.clone()).collect();
+        let new = loaded.files.materials.new_beside_broken_lists(&self.served.materials, &broken);
+        if new.is_empty() {
+            return loaded;
+        }
+        let message =
+            |path: &PathBuf| format!("{}: its new CAs wait until every list beside them can be used", path.display());
+        let waiting: Vec<Diagnostic> =
+            new.iter().map(|path| Diagnostic::new(Severity::Warning, message(path))).collect();
+        keep.extend(new.into_iter().map(|path| (Item::File(path), Reason::BROKEN)));
+        let mut loaded = self.load(kind, keep);
+        loaded.unfit.extend(waiting);
+        loaded
+    }
+
     /// What becomes of what there is of this kind; `served` are the materials that are served, as they were read.
     fn judge(&self, kind: Kind, served: &Files) -> Judged {
-        let mut loaded = self.load(kind, Keep::new());
+        let mut loaded = self.load_sound(kind, Keep::new());
         let digest = loaded.files.digest();
         let is_confirmed = kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
         let (mut pending, mut may_loosen) = (Pending::default(), is_confirmed);
@@ -218,7 +237,7 @@ impl Order {
             if !weaker.is_empty() {
                 pending.leave(&weaker, change, &loaded.files);
                 // Where they do not fit the rest, all of it is judged as a whole.
-                let without = self.load(kind, weaker.clone());
+                let without = self.load_sound(kind, weaker.clone());
                 if let Some(config) = &without.config {
                     // Nothing but these materials allows anything, each of which has waited for itself.
                     may_loosen = compare(&self.served.standing, &Standing::of(config)).only_tightens();
@@ -227,7 +246,7 @@ impl Order {
                     if keep == weaker {
                         loaded = without;
                     } else if !keep.is_empty() {
-                        let again = self.load(kind, keep);
+                        let again = self.load_sound(kind, keep);
                         let is_sound = again.config.is_some() || pending.restless.is_none();
                         loaded = if is_sound { again } else { without };
                     }
