@@ -1,6 +1,7 @@
 //! `snigate pki crl`
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -11,7 +12,7 @@ use clap::Args;
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::{Ca, read};
 use crate::cli::print;
-use crate::tls::pki::{Authority, REASONS, RevocationList, RevocationReason, Validity, parse_serial};
+use crate::tls::pki::{Authority, Kind, REASONS, RevocationList, RevocationReason, Validity, parse_serial};
 
 /// The list, beside the CA.
 const CRL: &str = "ca.crl";
@@ -20,7 +21,8 @@ const CRL: &str = "ca.crl";
 pub(in crate::cli) struct Options {
     #[command(flatten)]
     ca: Ca,
-    /// Certificates, or their serial numbers in hexadecimal. Without any, the list is only made anew, for its dates.
+    /// Certificates, or their serial numbers in hexadecimal, of which nobody knows whether the CA has issued them: it keeps no
+    /// register. Without any, the list is only made anew, for its dates.
     #[arg(long, value_name = "FILE|SERIAL", num_args = 1..)]
     revoke: Vec<String>,
     /// Why: unspecified, keyCompromise, CACompromise, affiliationChanged, superseded, cessationOfOperation,
@@ -40,12 +42,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
     let path = options.ca.dir.join(CRL);
     let mut list = match path.exists() {
-        true => RevocationList::load(&read(&path)?, &authority).with_context(|| path.display().to_string())?,
+        true => RevocationList::load(&read(&path, "--dir", Kind::List)?, &authority)
+            .with_context(|| path.display().to_string())?,
         false => RevocationList::default(),
     };
-    let mut text = String::new();
+    let (mut text, mut unknown) = (String::new(), Vec::new());
     for which in &options.revoke {
-        let serial = serial(which, &authority)?;
+        let (serial, is_known) = serial(which, &authority)?;
+        unknown.extend((!is_known).then_some(which.as_str()));
         let said = if list.revoke(&serial, options.reason) { "revoked" } else { "was revoked already" };
         text.push_str(&format!("{which}: {said}\n"));
     }
@@ -53,20 +57,32 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let validity = Validity { not_before: now, not_after: now + Duration::from_secs(options.days * 86400) };
     let pem = list.sign(&authority, validity)?;
     files::write(&[NewFile { path: &path, content: pem.as_bytes(), readers: Readers::Everybody }], true)?;
+    if !unknown.is_empty() {
+        // Nothing is kept of what was issued, so a slip of the pen would revoke nobody, and look as if it had.
+        let _ = writeln!(
+            io::stderr(),
+            "warning: this CA keeps no register, so it cannot tell whether it has issued {}: compare with the serial number \
+             that `snigate pki inspect` prints of the certificate, or the access line (client_cert_serial), or give --revoke \
+             the certificate's file",
+            unknown.join(", ")
+        );
+    }
     let (path, count, days) = (path.display(), list.len(), options.days);
     let unit = if days == 1 { "day" } else { "days" };
     print(&format!("{text}wrote {path}  {count} revoked; make it anew within {days} {unit}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file, if there is one of that name; otherwise a serial number.
-fn serial(which: &str, authority: &Authority) -> anyhow::Result<Vec<u8>> {
+/// The serial number of a file, if there is one of that name, and otherwise the number itself; and whether the CA is known to
+/// have issued a certificate with it.
+fn serial(which: &str, authority: &Authority) -> anyhow::Result<(Vec<u8>, bool)> {
     let path = Path::new(which);
     if path.exists() {
-        return authority.serial_of(&read(path)?).with_context(|| which.to_owned());
+        let serial = authority.serial_of(&read(path, "--revoke", Kind::Certificate)?);
+        return serial.map(|serial| (serial, true)).with_context(|| which.to_owned());
     }
     match parse_serial(which) {
-        Some(serial) => Ok(serial),
+        Some(serial) => Ok((serial, false)),
         None => bail!("{which:?} is neither a file nor a serial number in hexadecimal, as `pki inspect` prints it"),
     }
 }

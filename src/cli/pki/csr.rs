@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::issue::described;
 use crate::cli::pki::names::{Names, stem};
-use crate::cli::pki::{Usage, key_kind};
+use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, Usage, key_kind, refuse_over};
 use crate::cli::print;
 use crate::tls::pki::{Key, Purpose, Request};
 
@@ -43,6 +43,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let request = Request::make(&subject, purpose, &key)?;
     let (request_path, key_path) =
         (options.dir.join(format!("{stem}.csr")), options.dir.join(format!("{stem}-key.pem")));
+    for path in [&request_path, &key_path] {
+        refuse_over(path, &[&options.dir.join(CA_CERTIFICATE), &options.dir.join(CA_KEY)])?;
+    }
     let key_pem = key.pem();
     files::write(
         &[

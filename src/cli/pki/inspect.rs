@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use clap::Args;
 
-use crate::cli::pki::read;
+use crate::cli::pki::read_bytes;
 use crate::cli::print;
 use crate::tls::pki::{Inspection, Report};
 
@@ -23,7 +23,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let now = SystemTime::now();
     let mut inspection = Inspection::default();
     for file in &options.files {
-        let bytes = read(file)?;
+        let bytes = read_bytes(file)?;
         inspection
             .read(&file.display().to_string(), &bytes, now)
             .with_context(|| format!("{} cannot be read", file.display()))?;

@@ -9,9 +9,9 @@ use clap::Args;
 
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::names::{Names, stem};
-use crate::cli::pki::{Ca, Usage, key_kind, read};
+use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, Ca, Usage, key_kind, read, refuse_over};
 use crate::cli::print;
-use crate::tls::pki::{Authority, Key, PublicKey, Purpose, Request, Subject, Validity, moment};
+use crate::tls::pki::{Authority, Key, Kind, PublicKey, Purpose, Request, Subject, Validity, moment};
 
 /// A year: rotated once and forgotten by nobody; `check` warns before the end. Some clients refuse more than 825 days.
 const DEFAULT_DAYS: u64 = 365;
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Options {
     /// `dir` of a [certificates] table reads.
     #[arg(long, value_name = "NAME")]
     out: Option<String>,
-    /// Replace files that are there.
+    /// Replace files that are there, as for a renewal; those of the CA never are.
     #[arg(long)]
     force: bool,
 }
@@ -50,7 +50,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.csr {
         None => with_new_key(options, &authority, purpose, validity),
         Some(csr) => {
-            let bytes = read(csr)?;
+            let bytes = read(csr, "--csr", Kind::Request)?;
             let request = Request::load(&bytes).with_context(|| csr.display().to_string())?;
             let subject = match options.names.is_empty() {
                 true => request.subject().with_context(|| csr.display().to_string())?,
@@ -87,6 +87,10 @@ fn write(
     };
     let certificate_path = options.ca.dir.join(format!("{stem}.pem"));
     let key_path = options.ca.dir.join(format!("{stem}-key.pem"));
+    let (ca, ca_key) = (options.ca.certificate(), options.ca.key());
+    for path in [&certificate_path, &key_path] {
+        refuse_over(path, &[&ca, &ca_key, &options.ca.dir.join(CA_CERTIFICATE), &options.ca.dir.join(CA_KEY)])?;
+    }
     if key.is_some() && !options.force && key_path.exists() && !certificate_path.exists() {
         bail!(
             "there is {} but no {}: an earlier run was interrupted, or the key is waiting for its certificate (--csr); \

@@ -21,7 +21,7 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::config::files::read_once;
-use crate::tls::pki::{Authority, KeyKind, Purpose};
+use crate::tls::pki::{Authority, KeyKind, Kind, Purpose};
 
 /// The CA's certificate.
 const CA_CERTIFICATE: &str = "ca.crt";
@@ -91,9 +91,16 @@ struct Ca {
 }
 
 impl Ca {
+    fn certificate(&self) -> PathBuf {
+        self.certificate.clone().unwrap_or_else(|| self.dir.join(CA_CERTIFICATE))
+    }
+
+    fn key(&self) -> PathBuf {
+        self.key.clone().unwrap_or_else(|| self.dir.join(CA_KEY))
+    }
+
     fn load(&self) -> anyhow::Result<Authority> {
-        let certificate = self.certificate.clone().unwrap_or_else(|| self.dir.join(CA_CERTIFICATE));
-        let key = self.key.clone().unwrap_or_else(|| self.dir.join(CA_KEY));
+        let (certificate, key) = (self.certificate(), self.key());
         let dir = self.dir.display();
         if self.certificate.is_none() && !certificate.exists() {
             if key.exists() {
@@ -108,16 +115,48 @@ impl Ca {
                 "there is no CA in {dir}: make one with `snigate pki init --dir {dir}`, or say where it is with --ca"
             );
         }
-        let certificates = read(&certificate)?;
-        let key_bytes = read(&key)?;
+        let certificates = read(&certificate, "--ca", Kind::Certificate)?;
+        let key_bytes = read(&key, "--ca-key", Kind::Key)?;
         warn_if_readable(&key);
         Authority::load(&certificates, &key_bytes)
             .with_context(|| format!("the CA {} with {}", certificate.display(), key.display()))
     }
 }
 
-/// Reads a file that may be a key.
-fn read(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+/// Reads a file that an `option` names, and that should be of this kind. The one door for them: files of a CA look alike,
+/// and what was meant is told by what is there.
+fn read(path: &Path, option: &str, kind: Kind) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let bytes = read_bytes(path)?;
+    if let Some(found) = kind.instead(&bytes) {
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let help = match kind {
+            Kind::Certificate => {
+                "`snigate pki issue` writes one into NAME.pem, and `pki init` that of a CA into ca.crt"
+            }
+            Kind::Key => "it stands in NAME-key.pem beside the certificate NAME.pem, that of a CA in ca-key.pem",
+            Kind::Request => "`snigate pki csr` writes one into NAME.csr",
+            Kind::List => "`snigate pki crl` writes one into ca.crl; move away what stands in its place",
+        };
+        bail!("{} is {}, and {option} takes {kind}: {help}", path.display(), found.join(" and "));
+    }
+    Ok(bytes)
+}
+
+/// Refuses to write over one of `kept`, also with `--force`: a renewal must not cost the CA its key.
+fn refuse_over(path: &Path, kept: &[&Path]) -> anyhow::Result<()> {
+    // A file has many spellings, and one that is not there yet is none of them.
+    let Ok(own) = path.canonicalize() else { return Ok(()) };
+    if kept.iter().any(|kept| kept.canonicalize().is_ok_and(|kept| kept == own)) {
+        bail!(
+            "{} is in use here and is not replaced, not even with --force: choose another name with --out",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Reads a file that may hold a secret.
+fn read_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     read_once(path).with_context(|| format!("cannot read {}", path.display()))
 }
 

@@ -8,9 +8,9 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::cli::files::{self, NewFile, Readers};
-use crate::cli::pki::read;
+use crate::cli::pki::{read, read_bytes, refuse_over};
 use crate::cli::print;
-use crate::tls::pki::{Protection, pkcs12};
+use crate::tls::pki::{Kind, Protection, pkcs12};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
@@ -45,9 +45,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if password.is_empty() {
         bail!("the password is empty; importers disagree on what that means");
     }
-    let certificate = read(&options.cert)?;
-    let key = read(&options.key)?;
-    let authorities = options.ca.as_deref().map(read).transpose()?;
+    let given = [Some(&options.cert), Some(&options.key), options.ca.as_ref(), options.password_file.as_ref()];
+    refuse_over(&options.out, &given.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    let certificate = read(&options.cert, "--cert", Kind::Certificate)?;
+    let key = read(&options.key, "--key", Kind::Key)?;
+    let authorities = options.ca.as_deref().map(|path| read(path, "--ca", Kind::Certificate)).transpose()?;
     let protection = if options.legacy { Protection::Legacy } else { Protection::Modern };
     let authorities = authorities.as_ref().map(|bytes| bytes.as_slice());
     let store = pkcs12(&certificate, &key, authorities, &password, protection)
@@ -65,7 +67,7 @@ fn password(options: &Options) -> anyhow::Result<Zeroizing<String>> {
             .with_context(|| format!("the environment variable {variable} is not set, or is not UTF-8"));
     }
     let path = options.password_file.as_deref().context("a password is needed")?;
-    let bytes = read(path)?;
+    let bytes = read_bytes(path)?;
     let text = str::from_utf8(&bytes).ok().with_context(|| format!("{} is not UTF-8", path.display()))?;
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }

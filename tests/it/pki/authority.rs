@@ -196,7 +196,7 @@ fn a_request_that_is_forged_or_asks_for_too_much_is_refused() {
     forged[at] = b'b';
     fs::write(dir.join("forged.csr"), forged).unwrap();
     has(&refused(dir, "issue --csr forged.csr"), &["its signature is not that of its key"]);
-    has(&refused(dir, "issue --csr ca.crt"), &["something else in the file"]);
+    has(&refused(dir, "issue --csr ca.crt"), &["is a certificate, and --csr takes"]);
     fs::write(dir.join("empty.csr"), "").unwrap();
     has(&refused(dir, "issue --csr empty.csr"), &["the file is empty"]);
 }

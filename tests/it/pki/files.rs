@@ -127,7 +127,7 @@ fn nothing_is_replaced_without_force_and_nothing_else_is_written_then() {
     has(&refused(dir, "issue --name a.example"), &["a.example.pem exists already"]);
     assert_eq!(fs::read(dir.join("a.example.pem")).unwrap(), b"mine");
     assert_eq!(names(dir), ["a.example.pem", "ca-key.pem", "ca.crt"]);
-    has(&refused(dir, "csr --name ca --out ca"), &["ca-key.pem exists already"]);
+    has(&refused(dir, "csr --name ca --out ca"), &["ca-key.pem is in use here"]);
     // A link that leads nowhere is somebody's name, too.
     std::os::unix::fs::symlink("/nowhere/else", dir.join("b.example-key.pem")).unwrap();
     has(&refused(dir, "issue --name b.example"), &["b.example-key.pem exists already"]);
@@ -220,4 +220,93 @@ fn a_ca_key_that_others_can_read_is_pointed_out() {
     assert!(!quiet.contains("warning"), "{quiet}");
     fs::set_permissions(dir.path().join("ca-key.pem"), Permissions::from_mode(0o640)).unwrap();
     has(&done(dir.path(), "issue --name b.example"), &["warning: others than its owner can read ./ca-key.pem"]);
+}
+
+#[test]
+fn a_file_of_another_kind_is_told_what_it_is_and_what_is_wanted_by_every_argument() {
+    let dir = with_ca();
+    let dir = dir.path();
+    done(dir, "issue --name a.example --out a");
+    done(dir, "csr --name b.example --out b");
+    done(dir, "crl");
+    fs::write(dir.join("password"), "secret\n").unwrap();
+    let kinds = [
+        ("a.pem", "a certificate"),
+        ("a-key.pem", "a private key"),
+        ("b.csr", "a certificate request"),
+        ("ca.crl", "a revocation list"),
+    ];
+    let p12 = "p12 --out a.p12 --password-file password";
+    let mut told = 0;
+    for (option, wanted, command) in [
+        ("--csr", "a certificate request", "issue --out x --csr FILE".to_owned()),
+        ("--ca", "a certificate", "issue --name x.example --ca FILE".to_owned()),
+        ("--ca-key", "a private key", "issue --name x.example --ca-key FILE".to_owned()),
+        ("--revoke", "a certificate", "crl --revoke FILE".to_owned()),
+        ("--cert", "a certificate", format!("{p12} --cert FILE --key a-key.pem")),
+        ("--key", "a private key", format!("{p12} --cert a.pem --key FILE")),
+        ("--ca", "a certificate", format!("{p12} --cert a.pem --key a-key.pem --ca FILE")),
+    ] {
+        for (file, kind) in kinds.into_iter().filter(|(_, kind)| *kind != wanted) {
+            // PEM or DER.
+            let der = format!("{file}.der");
+            let what = match kind {
+                "a certificate" => "x509",
+                "a private key" => "pkey",
+                "a certificate request" => "req",
+                _ => "crl",
+            };
+            super::openssl(dir, &format!("{what} -in {file} -outform DER -out {der}"));
+            for file in [file, &*der] {
+                let said = refused(dir, &command.replace("FILE", file));
+                has(&said, &[&format!("{file} is {kind}, and {option} takes {wanted}: ")]);
+                assert_eq!(said.lines().count(), 1, "{said}");
+                told += 1;
+            }
+        }
+    }
+    assert_eq!(told, 42);
+    assert!(!dir.join("x.pem").exists() && !dir.join("a.p12").exists());
+    // What the list would be continued from.
+    let list = fs::read(dir.join("ca.crl")).unwrap();
+    fs::copy(dir.join("a.pem"), dir.join("ca.crl")).unwrap();
+    has(&refused(dir, "crl"), &["./ca.crl is a certificate, and --dir takes a revocation list"]);
+    // A file that has what is wanted beside something else is not refused for that.
+    fs::write(dir.join("ca.crl"), list).unwrap();
+    let both = [fs::read(dir.join("ca.crt")).unwrap(), fs::read(dir.join("ca-key.pem")).unwrap()].concat();
+    fs::write(dir.join("both.pem"), both).unwrap();
+    done(dir, "issue --name x.example --ca both.pem --ca-key both.pem");
+}
+
+#[test]
+fn no_command_but_init_replaces_a_file_of_the_ca_nor_one_that_it_reads_also_with_force() {
+    let dir = with_ca();
+    let dir = dir.path();
+    done(dir, "issue --name a.example --out a");
+    done(dir, "csr --name b.example --out b");
+    fs::write(dir.join("password"), "secret\n").unwrap();
+    done(dir, "init --dir other --name other-CA");
+    let content = || {
+        let files = ["ca.crt", "ca-key.pem", "a.pem", "a-key.pem", "password", "other/ca.crt", "other/ca-key.pem"];
+        files.map(|file| fs::read(dir.join(file)).unwrap())
+    };
+    let before = content();
+    let p12 = "p12 --cert a.pem --key a-key.pem --ca ca.crt --password-file password --force --out";
+    for command in [
+        "issue --name x.example --out ca --force".to_owned(),
+        "issue --name x.example --out other/ca --ca other/ca.crt --ca-key other/ca-key.pem --force".to_owned(),
+        "issue --name x.example --out ca --ca other/ca.crt --ca-key other/ca-key.pem --force".to_owned(),
+        "csr --name x.example --out ca --force".to_owned(),
+        format!("{p12} a-key.pem"),
+        format!("{p12} ./a.pem"),
+        format!("{p12} ca.crt"),
+        format!("{p12} password"),
+    ] {
+        let said = refused(dir, &command);
+        assert!(said.contains("not even with --force"), "{command}: {said}");
+        assert!(content() == before, "{command}");
+    }
+    // What is issued anew is what the command is for.
+    done(dir, "issue --name a.example --out a --force");
+    assert!(content()[..2] == before[..2] && content()[2] != before[2] && content()[3] != before[3]);
 }

@@ -129,7 +129,10 @@ fn a_store_needs_a_password_and_a_key_that_fits() {
             "belongs to none of the",
         ),
         ("p12 --cert ec-key.pem --key ec-key.pem --out s.p12 --password-file password".to_owned(), "a private key"),
-        ("p12 --cert ec.pem --key ec.pem --out s.p12 --password-file password".to_owned(), "there is no private key"),
+        (
+            "p12 --cert ec.pem --key ec.pem --out s.p12 --password-file password".to_owned(),
+            "and --key takes a private key",
+        ),
     ] {
         has(&refused(dir, &arguments), &[expected]);
         assert!(!dir.join("s.p12").exists());
