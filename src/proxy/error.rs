@@ -69,6 +69,9 @@ pub enum Error {
     /// The route is strict and none of its certificates covers the name.
     #[error("no certificate of the route covers {0}")]
     NameNotCovered(ServerName),
+    /// The client offers no version of TLS that the route takes.
+    #[error("{0}")]
+    Version(Box<str>),
     /// The TLS handshake was not complete by the deadline.
     #[error("the handshake was not complete in time")]
     HandshakeTimeout,
@@ -88,6 +91,7 @@ impl Error {
             Self::Hello(HelloError::Malformed(fault)) => Some(fault.alert()),
             Self::NoRoute | Self::NoValidationRoute(_) | Self::NameNotCovered(_) => Some(Alert::UnrecognizedName),
             Self::Rejected => Some(Alert::AccessDenied),
+            Self::Version(_) => Some(Alert::ProtocolVersion),
             Self::Connect(_) => Some(Alert::InternalError),
             _ => None,
         }
@@ -116,6 +120,7 @@ impl Error {
             Self::NoValidationRoute(_) => Ending::because(O::NoRoute, P::Proxy, self),
             Self::Rejected => Ending::new(O::Rejected, P::Proxy),
             Self::NameNotCovered(_) => Ending::because(O::NameNotCovered, P::Proxy, self),
+            Self::Version(_) => Ending::because(O::HandshakeFailed, P::Client, self),
             Self::HandshakeTimeout => Ending::new(O::HandshakeTimeout, P::Client),
             Self::Connect(error) => unreached(error),
             Self::Relay(error) => relayed(error),

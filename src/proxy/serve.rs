@@ -125,8 +125,10 @@ async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -
     // A name that is none (with a port in it, say) must not pass for no name: nobody configured a route for it.
     let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
     let route = if routable { listener.routes.lookup(&key).cloned() } else { None };
-    if let Some(Action::Terminate(..)) = route.as_ref().map(|route| &route.action) {
+    let mut unspoken = None;
+    if let Some(Action::Terminate(acceptor, _)) = route.as_ref().map(|route| &route.action) {
         session.signatures = Signatures::of(&hello);
+        unspoken = acceptor.judge_versions(&hello);
     }
     let is_validation = hello.alpn.is_only(ACME_TLS);
     remember(hello, session);
@@ -135,6 +137,9 @@ async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -
         return Err(if is_validation { Error::NoValidationRoute(name()) } else { Error::NoRoute });
     };
     session.matched(&route).map_err(Error::Limit)?;
+    if let Some(why) = unspoken {
+        return Err(Error::Version(why));
+    }
     if let Action::Terminate(..) = route.action {
         session.gate().handshakes.limit(listener.limits.max_handshakes);
     }

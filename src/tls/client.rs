@@ -33,7 +33,7 @@ use crate::tls::identity::sha256;
 use crate::tls::path::{Paths, Purpose};
 use crate::tls::pem;
 use crate::tls::refused::{Met, SessionError, explain, large_hello};
-use crate::tls::server::{MinVersion, versions};
+use crate::tls::server::{MinVersion, since};
 use crate::tls::trust::Trust;
 use crate::tls::{algorithms, provider};
 
@@ -146,7 +146,7 @@ impl Connector {
         let provider =
             if options.groups.is_empty() { Arc::clone(provider()) } else { Arc::new(limited_to(&options.groups)) };
         let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions(options.min_version))?
+            .with_protocol_versions(since(options.min_version))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(OwnCertificate(own)));

@@ -33,6 +33,7 @@ mod signed;
 mod tests;
 mod trust;
 mod verifier;
+mod versions;
 mod words;
 
 use std::sync::{Arc, LazyLock};

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{ProtocolVersion, ServerConfig, SupportedProtocolVersion};
 use thiserror::Error;
 
 use crate::authz::Policy;
@@ -20,9 +20,10 @@ use crate::tls::ca::CaCertificate;
 use crate::tls::certificate::Certificate;
 use crate::tls::crl::Revocation;
 use crate::tls::pinned::Pins;
-use crate::tls::provider;
 use crate::tls::signatures::Signatures;
 use crate::tls::verifier::Verifier;
+use crate::tls::{provider, versions};
+use crate::wire::ClientHello;
 
 /// The terms of a handshake.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +105,7 @@ pub struct Acceptor {
     strict: bool,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     recallable: bool,
-    min_version: MinVersion,
+    versions: &'static [&'static SupportedProtocolVersion],
 }
 
 /// One certificate of an [`Acceptor`], chosen for one client.
@@ -132,8 +133,8 @@ impl Acceptor {
             Ok(Choice { certificate, config })
         };
         let choices = certificates.into_iter().map(choose).collect::<Result<_, AcceptorError>>()?;
-        let (verifier, recallable, min_version) = (terms.verifier, options.recallable, options.min_version);
-        Ok(Self { choices, strict, verifier, recallable, min_version })
+        let Terms { verifier, versions, .. } = terms;
+        Ok(Self { choices, strict, verifier, recallable: options.recallable, versions })
     }
 
     /// The certificate for a client that asked for `name` and can verify every kind of signature.
@@ -195,9 +196,16 @@ impl Acceptor {
         self.recallable
     }
 
-    /// Whether a session of this version, `1.2` or `1.3`, may begin.
+    /// What is wrong with the versions that a client offers, for whoever reads the log; nothing if one of them is spoken.
+    /// Otherwise the alert is `protocol_version` (RFC 8446 §4.2.1, RFC 5246 §E.1).
+    #[must_use]
+    pub fn judge_versions(&self, hello: &ClientHello) -> Option<Box<str>> {
+        versions::judge(hello, self.versions)
+    }
+
+    /// Whether a session of this version, `1.2` or `1.3`, may begin, as far as `min_version` goes.
     pub(super) fn speaks(&self, version: &str) -> bool {
-        self.min_version == MinVersion::Tls12 || version != "1.2"
+        version != "1.2" || self.versions.iter().any(|spoken| spoken.version == ProtocolVersion::TLSv1_2)
     }
 
     /// Who verifies clients, if anybody does.
@@ -232,7 +240,7 @@ impl Terms {
             None => ServerSessionMemoryCache::new(SESSIONS),
         };
         Ok(Self {
-            versions: if options.only_tls12 { TLS12_ONLY } else { versions(options.min_version) },
+            versions: if options.only_tls12 { TLS12_ONLY } else { since(options.min_version) },
             alpn: options.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
             verifier,
             sessions,
@@ -262,7 +270,7 @@ impl Terms {
 }
 
 /// Every version from the oldest one on.
-pub(super) fn versions(oldest: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
+pub(super) fn since(oldest: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
     match oldest {
         MinVersion::Tls12 => rustls::ALL_VERSIONS,
         MinVersion::Tls13 => TLS13_ONLY,

@@ -15,7 +15,7 @@ pub enum Alert {
     AccessDenied,
     /// A length in the ClientHello is wrong.
     DecodeError,
-    /// A record is of no version of TLS.
+    /// A record is of no version of TLS, or the ClientHello offers none that is spoken.
     ProtocolVersion,
     /// No server could be reached.
     InternalError,

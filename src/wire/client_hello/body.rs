@@ -18,7 +18,8 @@ pub struct ClientHello {
     pub server_name: RequestedName,
     /// The application protocols offered (RFC 7301). GREASE, which looks like any protocol here, is kept.
     pub alpn: AlpnList,
-    /// The versions offered, such as 0x0304 for TLS 1.3: `supported_versions`, or else only the legacy version.
+    /// The versions offered, such as 0x0304 for TLS 1.3: `supported_versions`, or else only the legacy version, of which one
+    /// above TLS 1.2 stands for TLS 1.2 (RFC 8446 §4.2.1).
     pub versions: Numbers,
     /// The cipher suites offered (RFC 8446 §B.4), such as 0x1301 for TLS_AES_128_GCM_SHA256. In TLS 1.2 they also say
     /// which kinds of keys a server may have (RFC 5246 §7.4.2).
@@ -72,7 +73,7 @@ impl ClientHello {
         let mut hello = Self {
             server_name: RequestedName::Absent,
             alpn: AlpnList::default(),
-            versions: Numbers::from(&[version][..]),
+            versions: Numbers::from(&[version.min(TLS12)][..]),
             cipher_suites: Numbers::read(suites).ok_or(Malformed::NoCipherSuite)?,
             groups: Numbers::default(),
             signature_schemes: Numbers::default(),
@@ -170,6 +171,7 @@ impl<'a> Fixed<'a> {
     }
 }
 
+const TLS12: u16 = 0x0303;
 const TLS13: u16 = 0x0304;
 
 /// The only compression method there is (RFC 5246 §6.1).

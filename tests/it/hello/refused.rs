@@ -67,6 +67,45 @@ fn a_hello_with_one_wrong_byte_reaches_the_server_only_if_its_name_is_right() {
 }
 
 #[test]
+fn a_hello_without_a_version_that_the_route_takes_is_told_so_and_the_log_names_its_versions() {
+    let good = Handmade::named(b"a.example");
+    let supported = |versions: &[u8]| good.clone().extension(43, &[&[versions.len() as u8], versions].concat());
+    // The legacy version stands behind the headers of the record and of the message.
+    let legacy = |number: u8| {
+        let mut bytes = good.bytes();
+        bytes[10] = number;
+        bytes
+    };
+    for (key, offered, bytes) in [
+        ("", "only TLS 1.1", legacy(2)),
+        ("", "only TLS 1.0", legacy(1)),
+        ("", "only SSL 3.0", legacy(0)),
+        ("", "only TLS 1.1 and TLS 1.0", supported(&[3, 2, 3, 1]).bytes()),
+        ("", "no version of TLS that is known", supported(&[0x7f, 0x1c]).bytes()),
+        ("min_version = \"1.3\"", "only TLS 1.1", legacy(2)),
+        ("min_version = \"1.3\"", "only TLS 1.2", legacy(3)),
+        ("min_version = \"1.3\"", "only TLS 1.2", legacy(4)),
+        ("min_version = \"1.3\"", "only TLS 1.2 and TLS 1.1", supported(&[3, 3, 3, 2]).bytes()),
+        ("max_version = \"1.2\"", "only TLS 1.3", supported(&[3, 4]).bytes()),
+        ("max_version = \"1.2\"", "only TLS 1.1", legacy(2)),
+    ] {
+        let backend = Backend::echo();
+        let config = format!(
+            "{}action = \"terminate\"\n[certificates.a]\nself_signed = true\n[storage]\ndir = \"state\"\n\
+             [tls.default]\n{key}\nclient_auth.mode = \"none\"\n",
+            passthrough("a.example", backend.addr).replace("action = \"passthrough\"\n", "")
+        );
+        let mut proxy = Proxy::start(&config);
+        assert_eq!(answer(&proxy, [bytes.as_slice()]), alert(70), "{key} {offered}");
+        let line = proxy.next_access();
+        assert_eq!((&line["outcome"], &line["by"]), (&"handshake_failed".into(), &"client".into()), "{line}");
+        assert!(line["detail"].as_str().is_some_and(|detail| detail.contains(offered)), "{offered}: {line}");
+        assert_eq!((&line["sni"], &line["route"]), (&"a.example".into(), &"a".into()), "{line}");
+        assert_eq!(backend.accepted(), 0);
+    }
+}
+
+#[test]
 fn a_malformed_hello_gets_the_alert_for_its_fault() {
     let (backend, mut proxy) = echo("*");
     let good = Handmade::named(b"a.example");
