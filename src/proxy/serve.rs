@@ -243,8 +243,18 @@ async fn terminate(
     session.record.received = 0;
     match Box::pin(introduce(route, upstream, Client::Terminated(&client), &[], &mut session)).await {
         Ok((server, _lease)) => move_bytes(route, client, server, &mut session).await,
-        // Closing without close_notify: a client must not take this for the end of an empty answer.
-        Err(error) => session.end(error.ending()),
+        Err(error) => {
+            session.end(error.ending());
+            Box::pin(turn_out(client)).await;
+        }
+    }
+}
+
+/// Ends a session with a client for whom there is no server, without `close_notify`: a client must not take this for the end
+/// of an empty answer. What the client has sent is read, or it would meet a reset or an end by the luck of its timing.
+async fn turn_out(client: Stream) {
+    if let Some(mut socket) = client.into_transport_below_tls() {
+        close_in_order(&mut socket, Instant::now() + LINGER).await;
     }
 }
 

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, ClientConnection};
 
 use super::*;
 use crate::support::backend::{read_exact, read_to_end};
-use crate::support::socket::abort;
+use crate::support::socket::{abort, refusing};
 
 /// A server that hands each of its sessions to the test.
 fn manual(config: ServerConfig) -> (Backend, Receiver<Session>) {
@@ -171,4 +171,31 @@ fn a_server_that_breaks_its_session_is_told_so_although_it_sends_on() {
     drop(session);
     let line = stage.proxy.next_access();
     assert_eq!((&line["outcome"], &line["by"]), (&"broken".into(), &"server".into()), "{line}");
+}
+
+#[test]
+fn a_client_for_whom_there_is_no_server_sees_one_end_whatever_it_has_sent() {
+    let (_socket, refusing) = refusing();
+    let (_listener, _queued, unanswering) = unanswering();
+    let plain = Backend::greet(b"this is no TLS\n");
+    for (addr, outcome) in
+        [(refusing, "connect_failed"), (unanswering, "connect_timeout"), (plain.addr, "upstream_tls_failed")]
+    {
+        let (site, dir) = site();
+        let timeouts = format!("{TRUST}\n[timeouts]\nconnect = \"200ms\"\n");
+        let mut proxy = Proxy::start_in(dir, &config(&[&addr], &corp(), &timeouts));
+        let config = client(&site.edge, None, rustls::ALL_VERSIONS);
+        for said in [0, 10, 16_000] {
+            let mut session = tls::session(&config, NAME, proxy.connect());
+            while session.conn.is_handshaking() {
+                session.conn.complete_io(&mut session.sock).unwrap();
+            }
+            session.write_all(&vec![b'x'; said]).unwrap();
+            // Neither `close_notify`, which would be the end of an empty answer, nor a reset.
+            let end = session.read(&mut [0; 1]).map_err(|error| error.kind());
+            assert_eq!(end, Err(ErrorKind::UnexpectedEof), "{outcome}, after {said} bytes");
+            let line = proxy.next_access();
+            assert_eq!((&line["outcome"], &line["by"]), (&outcome.into(), &"server".into()), "{line}");
+        }
+    }
 }
