@@ -372,6 +372,11 @@ fn certificate(text: &mut String, config: &Config, acceptor: &Acceptor, names: &
         return;
     };
     let sans: Vec<String> = named.certificate.names().iter().map(ToString::to_string).collect();
+    if named.is_to_be_made() {
+        line(text, "certificate", format_args!("{name}: {}, self-signed", sans.join(", ")));
+        line(text, "", "not made yet: the start makes it, and logs its SHA-256 fingerprint");
+        return;
+    }
     let until = date(named.certificate.not_after());
     line(text, "certificate", format_args!("{name}: {} until {until}", sans.join(", ")));
     line(text, "", format_args!("SHA-256 {}", named.certificate.fingerprint()));

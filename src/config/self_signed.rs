@@ -35,6 +35,15 @@ impl SelfSignedCertificate {
     }
 }
 
+impl NamedCertificate {
+    /// Whether it is a self-signed one that is in the storage only when whoever serves it has [kept](Loaded::keep) it. Until
+    /// then it is another one each time the configuration is loaded.
+    #[must_use]
+    pub fn is_to_be_made(&self) -> bool {
+        self.self_signed.as_ref().is_some_and(|own| matches!(own.state, State::New(..)))
+    }
+}
+
 /// A self-signed certificate that was made and is in the storage now.
 #[derive(Debug)]
 pub struct Made {

@@ -211,8 +211,19 @@ fn commands_that_only_look_write_nothing() {
     for line in [&*dir_line, "self_signed = true", "names = [\"a.example\"]"] {
         assert!(shown.contains(line), "{line} is not in:\n{shown}");
     }
+    // One that is not there yet has no fingerprint to compare with what clients will see, and one that is has.
+    let explained = || snigate(&dir, &["explain", "--sni", "a.example"]).1;
+    let said = explained();
+    assert!(said.contains("lab: dns:a.example, self-signed") && said.contains("not made yet"), "{said}");
+    assert!(!said.contains("SHA-256 ") || !said.contains(" until "), "{said}");
+    let (certificate, key) = ending(&["a.example"], 800);
+    keep(&storage, &certificate, &key);
+    let said = explained();
+    let own = fingerprint(&certificate, &key);
+    assert!(said.contains(own.as_str().unwrap()) && !said.contains("not made yet"), "{said}");
     let (certificate, key) = ending(&["b.example"], 100);
     keep(&storage, &certificate, &key);
+    assert!(explained().contains("not made yet"));
     let said = snigate(&dir, &["check"]).1;
     assert!(said.contains("replaced by a new one: it is for b.example") && said.contains("1 warning"), "{said}");
     assert_eq!(kept(&storage), (certificate, key));
