@@ -26,11 +26,13 @@ impl Loaded {
         let Err(error) = probe_transparent() else { return false };
         let user = if severity == Severity::Warning { "this user" } else { "snigate" };
         let message = format!(
-            "upstreams.{}: transparent = true needs the capability CAP_NET_ADMIN, which {user} has not ({error})",
+            "upstreams.{}: transparent = true needs the capability CAP_NET_RAW or CAP_NET_ADMIN, and {user} has neither ({error})",
             upstream.name
         );
-        let help = "write `AmbientCapabilities=CAP_NET_ADMIN` in its systemd unit, and there the same in `CapabilityBoundingSet=`, or run `setcap cap_net_admin=+ep` on the \
-                    program, beside CAP_NET_BIND_SERVICE where it has that";
+        // The one that allows less (capabilities(7)): the routes by which answers come back are not snigate's to make.
+        let help = "write `AmbientCapabilities=CAP_NET_RAW` in its systemd unit, and there the same in \
+                    `CapabilityBoundingSet=`, or run `setcap cap_net_raw=+ep` on the program, beside CAP_NET_BIND_SERVICE \
+                    where it has that";
         self.diagnostics.push(Diagnostic::new(severity, message).help(help.to_owned()));
         true
     }

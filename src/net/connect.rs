@@ -24,7 +24,7 @@ pub struct Via<'a> {
     /// What finds servers that are known by name.
     pub resolver: &'a Resolver,
     /// The address that the server is to see, which may be one that this machine does not have: its answers must be routed
-    /// back here, and the process needs the capability `CAP_NET_ADMIN`. Default: the kernel chooses it, and the port.
+    /// back here, and the process needs the capability `CAP_NET_RAW`. Default: the kernel chooses it, and the port.
     pub source: Option<IpAddr>,
     /// Where somebody else than the server was met. A server that is known by name is asked for again, and is not looked for
     /// there.

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 ///
 /// # Errors
 ///
-/// When the two are of different families, or without the capability `CAP_NET_ADMIN`.
+/// When the two are of different families, or without one of the capabilities `CAP_NET_RAW` and `CAP_NET_ADMIN`.
 pub(super) fn bind(socket: &Socket, source: SocketAddr, server: SocketAddr) -> io::Result<()> {
     if source.is_ipv4() != server.is_ipv4() {
         let family = |addr: SocketAddr| if addr.is_ipv4() { "IPv4" } else { "IPv6" };

@@ -42,7 +42,7 @@ pub struct Upstream {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol_tlvs: Option<At<List>>,
     /// Whether servers see the client's address as that which a connection comes from. Default: `false`. It needs the
-    /// capability `CAP_NET_ADMIN`, and routes by which the servers' answers come back.
+    /// capability `CAP_NET_RAW` (or `CAP_NET_ADMIN`), and routes by which the servers' answers come back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transparent: Option<At<bool>>,
 }
