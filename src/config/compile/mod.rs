@@ -16,6 +16,7 @@ mod premature;
 pub(super) mod resolver;
 mod revocation;
 mod routes;
+mod seen_by;
 mod self_signed;
 mod servers;
 mod strangers;
@@ -121,9 +122,32 @@ impl Report<'_> {
         } else if ["http:/", "https:/", "ldap:/", "ftp:/"].iter().any(|scheme| text.contains(scheme)) {
             Some("nothing is fetched: let a timer save it into a file, and write the name of that".to_owned())
         } else {
-            paste::variable(&text).map(|written| format!("a variable of the environment is `${{NAME}}`: `{written}`"))
+            let variable = paste::variable(&text);
+            let variable = variable.map(|written| format!("a variable of the environment is `${{NAME}}`: `{written}`"));
+            variable.or_else(|| self.made_by(path, span).filter(|_| error.kind() == io::ErrorKind::NotFound))
         };
         self.error(span, format_args!("cannot read {}: {error}", path.display()), help);
+    }
+
+    /// The command that makes a file beside the configuration which has one of the names that `snigate pki` gives.
+    fn made_by(&self, path: &Path, span: &Range<usize>) -> Option<String> {
+        let written = self.source.text.get(span.clone()).unwrap_or("/");
+        let name = path.file_name()?.to_str().filter(|_| !written.contains('/'))?;
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let dir = directory.map_or_else(String::new, |directory| format!(" --dir {}", directory.display()));
+        if name == "ca.crt" {
+            return Some(format!("`snigate pki init{dir}` makes a CA, and this file with its certificate"));
+        }
+        if name == "ca.crl" {
+            return Some(format!("`snigate pki crl{dir}` writes it, for the CA of `snigate pki init`"));
+        }
+        let stem = name.strip_suffix("-key.pem").or_else(|| name.strip_suffix(".pem"))?;
+        self.table.starts_with("certificates.").then(|| {
+            format!(
+                "`snigate pki issue{dir} --name SERVER_NAME --out {stem}` makes the certificate and its key, with `--client` \
+                 for one that servers are shown"
+            )
+        })
     }
 
     /// Every range of addresses of a list, without those that are wrong. The one door for them: bits behind a prefix are

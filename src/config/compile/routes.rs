@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::addr::UpstreamAddr;
 use crate::authz::AltName;
 use crate::config::compile::origin;
+use crate::config::compile::seen_by::is_left_to_servers;
 use crate::config::compile::tls::{DEFAULT_TLS, Materials};
-use crate::config::compile::upstream_tls::{Context, is_shown_to_servers};
+use crate::config::compile::upstream_tls::Context;
 use crate::config::compile::upstreams::{self, Upstream};
 use crate::config::compile::{Report, servers};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean, instead_of};
@@ -345,8 +346,7 @@ impl Compiler<'_> {
     /// Whether the certificate is what snigate shows to servers, and of no use to clients.
     fn is_for_servers_only(&self, name: &str) -> bool {
         let certificate = self.materials.certificates.get(name).map(|named| &named.certificate);
-        is_shown_to_servers(name, self.merged)
-            && certificate.is_some_and(|certificate| !certificate.is_for_servers() || certificate.names().is_empty())
+        certificate.is_some_and(|certificate| is_left_to_servers(name, self.merged, certificate))
     }
 
     /// Warns of names that no certificate of the route covers.

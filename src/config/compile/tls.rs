@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
 use crate::config::compile::chain::{Chain, Found};
+use crate::config::compile::seen_by::SeenBy;
 use crate::config::compile::upstream_tls::is_shown_to_servers;
 use crate::config::compile::{Report, access, client_auth, door, self_signed};
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -55,7 +56,7 @@ pub(super) fn compile(
         let certificate = if table.value.self_signed.as_ref().is_some_and(|own| own.value) {
             self_signed::compile(name, table, (merged, storage), files, now, &mut report)
         } else {
-            certificate(name, table, is_shown_to_servers(name, merged), files, &mut report)
+            certificate(name, table, merged, files, &mut report)
         };
         if let Some(certificate) = certificate {
             certificates.insert(name.as_str().into(), certificate);
@@ -75,7 +76,7 @@ pub(super) fn compile(
 fn certificate(
     name: &str,
     table: &In<file::Certificate>,
-    shown_to_servers: bool,
+    merged: &Merged,
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<NamedCertificate> {
@@ -118,7 +119,7 @@ fn certificate(
     let item = Item::Certificate(name.into());
     let taken = door::take(&item, &[&cert_file, &key_file], running, (&mut *files, report), |files, report| {
         let dir = dir.as_ref().map(|dir| beside(base, dir));
-        pair((&cert_file, &key_file, dir.as_deref()), &spans, shown_to_servers, files, report)
+        pair((&cert_file, &key_file, dir.as_deref()), &spans, (name, merged), files, report)
     });
     let taken = taken?.get().clone();
     files.materials.certificates.insert(name.into(), taken.clone());
@@ -130,7 +131,7 @@ fn certificate(
 fn pair(
     (cert_file, key_file, dir): (&Path, &Path, Option<&Path>),
     (span, key_span): &(Range<usize>, Range<usize>),
-    shown_to_servers: bool,
+    (name, merged): (&str, &Merged),
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Pair> {
@@ -173,12 +174,14 @@ fn pair(
         access::judge(key_file, key_span, report);
     }
     let certificate = certificates.next()?;
+    let seen_by = SeenBy::of(name, merged, &certificate);
     // Servers know a client by any part of its certificate.
+    let shown_to_servers = is_shown_to_servers(name, merged);
     for issue in certificate.issues().iter().filter(|issue| !(shown_to_servers && issue.is_of_servers())) {
-        let severity = if issue.is_fatal() { Severity::Stale } else { Severity::Warning };
+        let severity = if issue.is_fatal() { seen_by.refused() } else { Severity::Warning };
         report.push(severity, span, format_args!("{}: {issue}", cert_file.display()), None);
     }
-    judge_dates(&certificate, now, cert_file, span, report);
+    judge_dates(&certificate, seen_by, now, (cert_file, span), report);
     if let Some(dir) = dir {
         judge_issuer(&dir.join("ca.crt"), &certificate, span, files, report);
     }
@@ -186,11 +189,17 @@ fn pair(
     Some(Pair { certificate, later, cert_file: cert_file.to_owned(), key_file: key_file.to_owned() })
 }
 
-fn judge_dates(certificate: &Certificate, now: SystemTime, path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
+fn judge_dates(
+    certificate: &Certificate,
+    seen_by: SeenBy,
+    now: SystemTime,
+    (path, span): (&Path, &Range<usize>),
+    report: &mut Report<'_>,
+) {
     let path = path.display();
     if certificate.not_after() < now {
         let message = format!("{path}: the certificate has expired on {}", date(certificate.not_after()));
-        report.push(Severity::Stale, span, message, "renew it; clients refuse it".to_owned());
+        report.push(seen_by.refused(), span, message, seen_by.renewal().to_owned());
     } else if certificate.has_begun(now) && certificate.not_after() < now + margin(certificate) {
         report.warning(
             span,
