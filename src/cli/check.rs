@@ -1,5 +1,6 @@
 //! `snigate check`
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,7 +43,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let found = Count::of(&loaded.diagnostics);
     if options.json {
         for diagnostic in &loaded.diagnostics {
-            let line = serde_json::to_string(&Finding::from(diagnostic)).context("cannot write a finding")?;
+            let line = serde_json::to_string(&Finding::of(diagnostic, &path)).context("cannot write a finding")?;
             print(&format!("{line}\n"))?;
         }
     } else {
@@ -140,9 +141,9 @@ struct Finding<'a> {
 
 /// Where something stands: lines and columns are counted from 1, columns in characters, and `end` is the first that is
 /// no longer meant.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Span<'a> {
-    file: Option<std::borrow::Cow<'a, str>>,
+    file: Cow<'a, str>,
     line: Option<usize>,
     column: Option<usize>,
     end: Option<End>,
@@ -161,13 +162,15 @@ struct Related<'a> {
     place: Span<'a>,
 }
 
-impl<'a> From<&'a Diagnostic> for Finding<'a> {
-    fn from(diagnostic: &'a Diagnostic) -> Self {
+impl<'a> Finding<'a> {
+    /// What is at no place of its own is a matter of the configuration at `path` as a whole.
+    fn of(diagnostic: &'a Diagnostic, path: &'a Path) -> Self {
+        let whole = || Span { file: path.to_string_lossy(), line: None, column: None, end: None };
         Self {
             severity: diagnostic.severity.word(),
             message: &diagnostic.message,
             help: diagnostic.help.as_deref(),
-            place: diagnostic.place.as_ref().map(Span::from).unwrap_or_default(),
+            place: diagnostic.place.as_ref().map_or_else(whole, Span::from),
             related: diagnostic.other.as_ref().map(|(place, role)| Related { message: role, place: Span::from(place) }),
         }
     }
@@ -178,7 +181,7 @@ impl<'a> From<&'a Place> for Span<'a> {
         let (line, column) = place.source.position(place.span.start);
         let (end_line, end_column) = place.source.position(place.span.end);
         Self {
-            file: Some(place.source.path.to_string_lossy()),
+            file: place.source.path.to_string_lossy(),
             line: Some(line),
             column: Some(column),
             end: Some(End { line: end_line, column: end_column }),

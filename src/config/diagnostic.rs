@@ -108,8 +108,8 @@ pub struct Diagnostic {
     pub other: Option<(Place, String)>,
     /// What to write instead.
     pub help: Option<String>,
-    /// The key that is missing, as `routes.api.action`, if that is what is wrong.
-    pub lacks: Option<String>,
+    /// The keys one of which is missing, as `routes.api.action`, if that is what is wrong.
+    pub lacks: Vec<String>,
     /// What it is a fault of, if a reload can leave that as it runs.
     pub fault_of: Option<Item>,
 }
@@ -118,7 +118,15 @@ impl Diagnostic {
     /// A finding of this severity, nowhere yet.
     #[must_use]
     pub fn new(severity: Severity, message: impl Into<String>) -> Self {
-        Self { severity, message: message.into(), place: None, other: None, help: None, lacks: None, fault_of: None }
+        Self {
+            severity,
+            message: message.into(),
+            place: None,
+            other: None,
+            help: None,
+            lacks: Vec::new(),
+            fault_of: None,
+        }
     }
 
     /// The same, at a place.
@@ -138,7 +146,7 @@ impl Diagnostic {
     /// The same, because of a key that is missing: where that was left out for another mistake, this is none.
     #[must_use]
     pub fn lacking(mut self, key: impl Into<String>) -> Self {
-        self.lacks = Some(key.into());
+        self.lacks.push(key.into());
         self
     }
 

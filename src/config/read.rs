@@ -61,7 +61,7 @@ pub(super) struct Read {
 impl Read {
     /// Whether something that is missing is so because of another mistake, which has been reported.
     pub(super) fn explains(&self, diagnostic: &Diagnostic) -> bool {
-        diagnostic.lacks.as_ref().is_some_and(|key| self.left_out.explains(key))
+        diagnostic.lacks.iter().any(|key| self.left_out.explains(key))
     }
 }
 

@@ -37,6 +37,10 @@ fn terminated(more: &str) -> String {
     format!("{}{more}\n", route("action = \"terminate\"") + CERTIFICATE)
 }
 
+fn allow(entry: &str) -> String {
+    terminated(&format!("[tls.default]\nclient_auth.ca_files = \"ca.pem\"\nclient_auth.allow = {{ {entry} }}"))
+}
+
 /// A configuration, the line and column of its mistake, and what the error says of it.
 fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
     let traefik = "[tcp.routers.a]\nrule = \"HostSNI(`a.example`)\"\nservice = \"u\"\n";
@@ -357,6 +361,21 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
         (route("sni = \"https://a.example/\""), "6:7", vec!["`sni = \"a.example\"`"]),
         (route("upstream = \"https://10.0.0.1:443/\""), "6:12", vec!["`upstream = \"10.0.0.1:443\"`"]),
         (format!("{}[timeouts]\nidle = \"60\"\n", route("")), "9:8", vec!["is not a duration", "`5s`"]),
+        // Where a server is due and there is neither a port nor a table of that name.
+        (route("upstream = \"/run/a.sock\""), "6:12", vec!["write `\"unix:/run/a.sock\"`"]),
+        (route("upstream = [\"10.0.0.1:1\", \"/run/a.sock\"]"), "6:27", vec!["write `\"unix:/run/a.sock\"`"]),
+        (route("upstream = \"10.0.0.1\""), "6:12", vec!["write `\"10.0.0.1:8443\"`"]),
+        (route("upstream = \"8443\""), "6:12", vec!["write `\"127.0.0.1:8443\"`"]),
+        (upstream("servers = \"/run/a.sock\""), "8:11", vec!["write `\"unix:/run/a.sock\"`"]),
+        // A URI has its scheme.
+        (allow("uri = \"spiffe://x*\""), "12:29", vec!["write `client_auth.allow.uri = \"spiffe://x/*\"`"]),
+        (allow("uri = \"x/web\""), "12:29", vec!["write `client_auth.allow.uri = \"spiffe://x/web\"`"]),
+        (allow("uri = \"spiffe://*/web\""), "12:29", vec!["can stand only at the end"]),
+        (
+            allow("dns = \"https://b.example/\""),
+            "12:29",
+            vec!["write it without the scheme", "`client_auth.allow.dns = \"b.example\"`"],
+        ),
     ]
 }
 

@@ -10,13 +10,15 @@ use crate::config::read::{In, Merged};
 
 /// A `[tls]` table, the one that it extends, and so on.
 pub(super) struct Chain<'a> {
-    own: &'a In<file::Tls>,
-    inherited: Vec<&'a In<file::Tls>>,
+    own: (&'a str, &'a In<file::Tls>),
+    inherited: Vec<(&'a str, &'a In<file::Tls>)>,
 }
 
 /// What a key says, in the nearest table that has it.
 pub(super) struct Found<'a, T> {
     pub(super) at: &'a T,
+    /// The name of the table.
+    pub(super) table: &'a str,
     /// 0 is the table itself, 1 the one that it extends, and so on.
     pub(super) depth: usize,
     pub(super) source: &'a Arc<Source>,
@@ -30,7 +32,7 @@ impl<'a> Chain<'a> {
         merged: &'a Merged,
         report: &mut Report<'_>,
     ) -> Option<Self> {
-        let mut chain = Self { own, inherited: Vec::new() };
+        let mut chain = Self { own: (name, own), inherited: Vec::new() };
         let mut names = BTreeSet::from([name]);
         let mut last = own;
         while let Some(parent) = &last.value.extends {
@@ -49,7 +51,7 @@ impl<'a> Chain<'a> {
                 report.push(Severity::Error, &own.span, message, "remove one `extends`".to_owned());
                 return None;
             }
-            chain.inherited.push(next);
+            chain.inherited.push((parent_name, next));
             last = next;
         }
         Some(chain)
@@ -57,15 +59,20 @@ impl<'a> Chain<'a> {
 
     /// The table itself.
     pub(super) fn own(&self) -> &'a In<file::Tls> {
-        self.own
+        self.own.1
+    }
+
+    /// The names of the tables, that of the table itself first.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        std::iter::once(self.own.0).chain(self.inherited.iter().map(|(name, _)| *name))
     }
 
     /// What the nearest table says that says anything of it.
     pub(super) fn nearest<T>(&self, key: impl Fn(&'a file::Tls) -> Option<&'a T>) -> Option<Found<'a, T>> {
         let tables = std::iter::once(self.own).chain(self.inherited.iter().copied());
-        tables
-            .enumerate()
-            .find_map(|(depth, table)| Some(Found { at: key(&table.value)?, depth, source: &table.source }))
+        tables.enumerate().find_map(|(depth, (name, table))| {
+            Some(Found { at: key(&table.value)?, table: name, depth, source: &table.source })
+        })
     }
 
     /// The same of a key of `client_auth`.

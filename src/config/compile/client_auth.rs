@@ -40,7 +40,8 @@ pub(super) struct Compiled {
 /// Compiles `client_auth` of a table. Where this reports an error,
 /// what it returns asks for less than was written and must not be used.
 pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Compiled {
-    let mut reporter = Reporter { diagnostics, table: format!("tls.{name}") };
+    let tables = chain.names().map(str::to_owned).collect();
+    let mut reporter = Reporter { diagnostics, table: format!("tls.{name}"), tables };
     let ca_files = chain.nearest_of_clients(|auth| auth.ca_files.as_ref());
     let (mut paths, mut read) = (Vec::new(), Vec::new());
     let (mut cas, mut complete) = (Vec::new(), true);
@@ -143,7 +144,7 @@ fn on_revoke(chain: &Chain<'_>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) ->
     if let Some(own) = chain.own().value.on_revoke.as_ref().filter(|own| own.value == OnRevoke::Close && !verifies) {
         let message = format!("on_revoke is close, and client_auth.mode is {}", mode.effective.word());
         let help = "nobody comes in by a certificate that could be revoked; remove it".to_owned();
-        reporter.in_file(&chain.own().source).error(&own.span, message, help);
+        reporter.lacking(&["mode", "ca_files"], (&chain.own().source, &own.span), message, help);
     }
     let nearest = chain.nearest(|tls| tls.on_revoke.as_ref());
     nearest.filter(|_| verifies).map_or(OnRevoke::Keep, |nearest| nearest.at.value)
@@ -164,9 +165,30 @@ pub(super) struct Mode<'a> {
 pub(super) struct Reporter<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
     table: String,
+    /// Its name, and those of the tables that it inherits from.
+    tables: Vec<String>,
 }
 
 impl Reporter<'_> {
+    /// A mistake only if none of the `keys` of `client_auth` was left out for another one, in the table or in one that it
+    /// inherits from.
+    pub(super) fn lacking(
+        &mut self,
+        keys: &[&str],
+        (source, span): (&Arc<Source>, &Range<usize>),
+        message: impl Display,
+        help: String,
+    ) {
+        let diagnostic = Diagnostic::new(Severity::Error, format!("{}: {message}", self.table)).at(source, span);
+        self.push_lacking(keys, diagnostic.help(help));
+    }
+
+    fn push_lacking(&mut self, keys: &[&str], diagnostic: Diagnostic) {
+        let keys =
+            self.tables.iter().flat_map(|table| keys.iter().map(move |key| format!("tls.{table}.client_auth.{key}")));
+        self.diagnostics.push(keys.fold(diagnostic, Diagnostic::lacking));
+    }
+
     pub(super) fn in_file<'a>(&'a mut self, source: &'a Arc<Source>) -> Report<'a> {
         Report { diagnostics: self.diagnostics, source, table: self.table.clone() }
     }
@@ -174,11 +196,10 @@ impl Reporter<'_> {
 
 fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
     let word = mode.effective.word();
-    let mut report = reporter.in_file(mode.source);
     if mode.effective.verifies() && no_files {
         let help = "add `client_auth.ca_files = [\"ca.crt\"]`: nobody could come in with a certificate".to_owned();
         let message = format_args!("client_auth.mode is {word}, and there are no ca_files");
-        report.missing(format!("{}.client_auth.ca_files", report.table), mode.span, message, help);
+        reporter.lacking(&["ca_files"], (mode.source, mode.span), message, help);
     } else if !mode.effective.verifies() && !no_files && mode.beside_files {
         let help = "remove one of them; with ca_files alone clients must show a certificate".to_owned();
         let message = match mode.effective {
@@ -187,7 +208,7 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
             }
             _ => format!("client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"),
         };
-        report.error(mode.span, message, help);
+        reporter.in_file(mode.source).error(mode.span, message, help);
     }
 }
 
@@ -196,7 +217,8 @@ fn judge_allow(allow: &Found<'_, At<file::ClientRules>>, mode: &Mode<'_>, report
     if lists(&allow.at.value).iter().all(|list| list.0.is_empty()) {
         let help = "name somebody, or remove it if everybody with a certificate of the CAs may come in".to_owned();
         let message = "client_auth.allow is empty: nobody could come in";
-        reporter.in_file(allow.source).error(&allow.at.span, message, help);
+        let key = format!("tls.{}.client_auth.allow", allow.table);
+        reporter.in_file(allow.source).missing(key, &allow.at.span, message, help);
     } else if mode.effective == ClientAuthMode::VerifyIfGiven {
         let message = "client_auth.allow also refuses clients without a certificate, whom verify_if_given would take";
         let help = "write `mode = \"require_and_verify\"`, which is the same here, or use `deny`".to_owned();
@@ -234,7 +256,7 @@ pub(super) fn needs_verification<T>(key: &str, found: &Found<'_, At<T>>, mode: &
             format!("{}: client_auth.{key} needs a mode that verifies, and the mode is {word}", reporter.table);
         let help = "anybody could claim to be anybody; write `mode = \"require_and_verify\"` and `ca_files`".to_owned();
         let diagnostic = Diagnostic::new(Severity::Error, message).at(found.source, &found.at.span).help(help);
-        reporter.diagnostics.push(diagnostic.and_at(mode.source, mode.span, "the mode"));
+        reporter.push_lacking(&["mode", "ca_files"], diagnostic.and_at(mode.source, mode.span, "the mode"));
     }
 }
 

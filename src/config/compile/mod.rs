@@ -108,10 +108,15 @@ impl Report<'_> {
 
     /// A text as what it should be; a mistake names the key and says what to write.
     fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str, text: &At<String>) -> Option<T> {
+        let parsed = text.parse().map_err(|error| format!("{key}: {error}"));
+        parsed.map_err(|message| self.error(&text.span, message, self.instead(key, text))).ok()
+    }
+
+    /// What to write in place of a text that is no value of `key`, where that can be told.
+    fn instead(&self, key: &str, text: &At<String>) -> Option<String> {
         // The parts of what comes from a variable are nobody's to read.
         let is_written = self.source.text.get(text.span.clone()).is_some_and(|written| !written.contains("${"));
-        let help = || paste::text(key, text).filter(|_| is_written);
-        text.parse().map_err(|error| self.error(&text.span, format_args!("{key}: {error}"), help())).ok()
+        paste::text(key, text).filter(|_| is_written)
     }
 
     /// A file that cannot be read. What a shell would have put in its place is none of its name.

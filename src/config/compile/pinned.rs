@@ -44,7 +44,7 @@ pub(super) fn compile(chain: &Chain<'_>, mode: &Mode<'_>, files: &mut Files, rep
         let message = "client_auth.mode is pinned, and no client is named: nobody could come in";
         let help =
             "add `client_auth.cert_files = [\"client.pem\"]`, or `client_auth.spki_sha256` with the digest of its key";
-        reporter.in_file(mode.source).error(mode.span, message, help.to_owned());
+        reporter.lacking(&["spki_sha256", "cert_files"], (mode.source, mode.span), message, help.to_owned());
     }
     if let Some(keys) = keys {
         let mut report = reporter.in_file(keys.source);
@@ -96,7 +96,7 @@ fn needs_pinned<T>(found: &Option<Found<'_, At<T>>>, key: &str, mode: &Mode<'_>,
     let message =
         format!("client_auth.{key} needs `client_auth.mode = \"pinned\"`, and the mode is {}", mode.effective.word());
     let help = "write that mode, or remove it; for those whom a CA vouches for there is `client_auth.allow`".to_owned();
-    reporter.in_file(found.source).error(&found.at.span, message, help);
+    reporter.lacking(&["mode"], (found.source, &found.at.span), message, help);
 }
 
 /// Reports what has no meaning in this mode, unless it is inherited from further away than the mode.

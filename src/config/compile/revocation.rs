@@ -51,8 +51,7 @@ pub(super) fn compile(
         if let Some(crl) = options {
             let help = "add `client_auth.crl_files = [\"ca.crl\"]`, or remove `crl`".to_owned();
             let message = "client_auth.crl says how revocation lists are used, and there are no crl_files";
-            let mut report = reporter.in_file(crl.source);
-            report.missing(format!("{}.client_auth.crl_files", report.table), &crl.at.span, message, help);
+            reporter.lacking(&["crl_files"], (crl.source, &crl.at.span), message, help);
         }
         return lists;
     };

@@ -109,8 +109,9 @@ impl Compiler<'_> {
         let rule = Rule { names, from, alpn, strict_sni, target: 0 };
         let listeners = self.listeners();
         let mut timeouts = *timeouts;
-        let action = self.action(&rule, &mut timeouts)?;
+        let action = self.action(&rule, &mut timeouts);
         self.override_timeouts(&mut timeouts);
+        let action = action?;
         let on_remove = self.on_remove(&action);
         let on_truncation = match route.on_truncation.as_ref().map(|given| given.value) {
             None | Some(file::OnTruncation::Close) => OnTruncation::Close,
@@ -185,8 +186,9 @@ impl Compiler<'_> {
             }
             file::Action::Terminate => {
                 let upstream = self.upstream(timeouts);
-                let (tls, options) = self.tls()?;
-                let (names, certificates) = self.certificates()?;
+                // What is wrong with one of them says nothing of the others.
+                let (tls, certificates) = (self.tls(), self.certificates());
+                let ((tls, options), (names, certificates)) = (tls?, certificates?);
                 self.judge_coverage(rule, &certificates);
                 self.judge_protocols(rule, &options);
                 let acceptor = Acceptor::new(certificates, &options, rule.strict_sni);
@@ -262,7 +264,10 @@ impl Compiler<'_> {
             let help = "write one table `[upstreams.NAME]` with all of their `servers`, and `upstream = \"NAME\"`";
             ("is the name of an upstream, of which a route has one", help.to_owned())
         } else {
-            ("has no port", format!("write the address with its port, as `\"{}:8443\"`", name.value))
+            let help = self.report.instead("upstream", name);
+            let with_port = || format!("write the address with its port, as `\"{}:8443\"`", name.value);
+            let what = if name.starts_with('/') { "is a path" } else { "has no port" };
+            (what, help.unwrap_or_else(with_port))
         };
         self.report.error(&name.span, format_args!("upstream: {:?} {what}", name.value), help);
     }
@@ -270,7 +275,8 @@ impl Compiler<'_> {
     fn named_upstream(&mut self, name: &At<String>, timeouts: &mut Timeouts) -> Option<Arc<upstream::Options>> {
         let Some(upstream) = self.upstreams.get(&name.value) else {
             let defined = self.upstreams.keys().map(String::as_str);
-            let help = did_you_mean(name, defined.clone()).unwrap_or_else(|| {
+            let help = did_you_mean(name, defined.clone()).or_else(|| self.report.instead("upstream", name));
+            let help = help.unwrap_or_else(|| {
                 let tables = instead_of(name, "upstreams", defined);
                 format!("an address has a port, as in `192.0.2.1:8443`; for a name, {tables}")
             });

@@ -73,14 +73,14 @@ fn server(entry: &At<file::Server>, balance: upstream::Balance, report: &mut Rep
     };
     let mut server: ServerOptions = report.parse::<UpstreamAddr>("servers: address", address)?.into();
     if let Some(weight) = weight {
-        server.weight = number_from(0, "servers: weight", weight, MAX_WEIGHT, report)?;
+        server.weight = number_from(0, "servers: weight", weight, MAX_WEIGHT, report).unwrap_or(server.weight);
         if balance == upstream::Balance::First && server.weight > 0 {
             let help = "remove it, or choose another `balance`".to_owned();
             report.error(&weight.span, "servers: weight has no meaning with balance = \"first\"", help);
         }
     }
     if let Some(limit) = max_connections {
-        server.max_connections = NonZeroU32::new(number("servers: max_connections", limit, u32::MAX, report)?);
+        server.max_connections = number("servers: max_connections", limit, u32::MAX, report).and_then(NonZeroU32::new);
     }
     server.backup = backup.unwrap_or(false);
     Some(server)
@@ -120,22 +120,24 @@ pub(super) fn ejection(
     };
     let mut ejection = Ejection::default();
     if let Some(failures) = failures {
-        ejection.failures = number("ejection.failures", failures, u32::MAX, report)?;
+        ejection.failures = number("ejection.failures", failures, u32::MAX, report).unwrap_or(ejection.failures);
     }
     if let Some(time) = time {
-        ejection.time = report.duration("ejection.time", time)?;
+        ejection.time = report.duration("ejection.time", time).unwrap_or(ejection.time);
         // Who asks for longer at first does not mean that it gets shorter.
         ejection.max_time = ejection.max_time.max(ejection.time);
     }
     if let Some(max_time) = max_time {
-        ejection.max_time = report.duration("ejection.max_time", max_time)?;
-        if ejection.max_time < ejection.time {
+        let longest = report.duration("ejection.max_time", max_time);
+        if longest.is_some_and(|longest| longest < ejection.time) {
             let help = "write the longer one in `max_time`".to_owned();
             report.error(&max_time.span, "ejection.max_time is less than ejection.time", help);
         }
+        ejection.max_time = longest.unwrap_or(ejection.max_time);
     }
     if let Some(percent) = max_percent {
-        ejection.max_percent = u8::try_from(number("ejection.max_percent", percent, 100, report)?).unwrap_or(100);
+        let percent = number("ejection.max_percent", percent, 100, report);
+        ejection.max_percent = percent.and_then(|percent| percent.try_into().ok()).unwrap_or(ejection.max_percent);
     }
     if servers > 0 && ejection.at_once(servers) == 0 {
         let most = ejection.max_percent;
@@ -165,20 +167,20 @@ pub(super) fn health(key: Option<&At<file::Health>>, has_tls: bool, report: &mut
         Some((file::HealthKind::Tls, _)) | None => {}
     }
     if let Some(interval) = interval {
-        health.interval = report.duration("health.interval", interval)?;
+        health.interval = report.duration("health.interval", interval).unwrap_or(health.interval);
         if health.interval < MIN_INTERVAL {
             let message = format!("health.interval: {:?} is shorter than 10ms", interval.value);
             report.error(&interval.span, message, "write `10ms` or more, such as `1s`".to_owned());
         }
     }
     if let Some(timeout) = timeout {
-        health.timeout = report.duration("health.timeout", timeout)?;
+        health.timeout = report.duration("health.timeout", timeout).unwrap_or(health.timeout);
     }
     if let Some(rise) = rise {
-        health.rise = number("health.rise", rise, u32::MAX, report)?;
+        health.rise = number("health.rise", rise, u32::MAX, report).unwrap_or(health.rise);
     }
     if let Some(fall) = fall {
-        health.fall = number("health.fall", fall, u32::MAX, report)?;
+        health.fall = number("health.fall", fall, u32::MAX, report).unwrap_or(health.fall);
     }
     Some(Box::new(health))
 }

@@ -8,11 +8,13 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{Action, ClientAuth, ClientAuthMode, Route, Tls};
 use crate::config::read::{In, Merged, Named};
 
-/// Reports each listener, and each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table, that no route uses. Where there are mistakes, what refers to what is not known.
+/// Reports each listener, and each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table, that no route uses. Where
+/// there are mistakes, what refers to what is not known, and only what would let clients in is reported.
 pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
-    if diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses()) {
-        return;
-    }
+    let mut refused = diagnostics.iter().filter(|diagnostic| diagnostic.severity.refuses()).peekable();
+    let is_sound = refused.peek().is_none();
+    // A route that names no table, or one that is not there, may be the one that the unused table is for.
+    let is_told = refused.any(|diagnostic| diagnostic.lacks.iter().any(|key| key.starts_with("tls.")));
     let (mut tls, mut upstreams, mut certificates) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut open = Vec::new();
     for (name, In { value: route, .. }) in &merged.routes {
@@ -36,7 +38,12 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     let used = || upstreams.iter().filter_map(|name| merged.upstreams.get(*name)).map(|upstream| &upstream.value);
     certificates.extend(used().filter_map(certificate_name));
     let trust = used().filter_map(trust_name).collect();
-    report_unguarded(merged, &tls, &open, diagnostics);
+    if !is_told {
+        report_unguarded(merged, &tls, &open, diagnostics);
+    }
+    if !is_sound {
+        return;
+    }
     report_empty(merged, diagnostics);
     report_idle(merged, diagnostics);
     report("tls", &merged.tls, &tls, diagnostics);
@@ -114,7 +121,10 @@ fn report_unguarded(merged: &Merged, used: &BTreeSet<&str>, open: &[&str], diagn
          `client_auth.mode = \"none\"`"
     );
     let diagnostic = Diagnostic::new(Severity::Error, message).at(&place.source, &place.span).help(help);
-    diagnostics.push(diagnostic.and_at(&table.source, &table.span, "not used"));
+    let diagnostic = diagnostic.and_at(&table.source, &table.span, "not used");
+    // What was left out of a route may be its table.
+    let routes = merged.routes.keys().map(|route| format!("routes.{route}.tls"));
+    diagnostics.push(routes.chain(["routes".to_owned(), "tls".to_owned()]).fold(diagnostic, Diagnostic::lacking));
 }
 
 fn report<T>(section: &str, tables: &Named<T>, used: &BTreeSet<&str>, diagnostics: &mut Vec<Diagnostic>) {

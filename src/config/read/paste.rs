@@ -37,6 +37,9 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
     {
         return Some(remedy);
     }
+    if key.ends_with(".uri") {
+        return uri(key, text);
+    }
     if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split('/').next().unwrap_or(rest);
         return Some(format!("write it without the scheme and the path: `{key} = {host:?}`"));
@@ -64,6 +67,25 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
         return Some(format!("several of them are a list: `{key} = {}`", list(&parts)));
     }
     None
+}
+
+/// A URI without a scheme as one with it, and a `*` behind a host as one behind its path: where a scheme belongs, it is no
+/// slip of the pen.
+fn uri(key: &str, text: &str) -> Option<String> {
+    let written = match text.split_once("://") {
+        None if text.contains([':', ' ']) => return None,
+        None => format!("spiffe://{text}"),
+        Some(_) => text.to_owned(),
+    };
+    let (uri, is_prefix) = written.strip_suffix('*').map_or((&*written, false), |uri| (uri, true));
+    let (_, rest) = uri.split_once("://")?;
+    let is_whole = rest.contains('/') && !rest.starts_with('/');
+    if uri.contains('*') || rest.is_empty() || rest.starts_with('/') {
+        return None;
+    }
+    let slash = if is_prefix && !is_whole { "/" } else { "" };
+    let end = if is_prefix { "*" } else { "" };
+    Some(format!("write `{key} = \"{uri}{slash}{end}\"`"))
 }
 
 /// A text with the variable of a shell, of Caddy, of Windows or of a template as it is written here.

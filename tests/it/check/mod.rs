@@ -6,6 +6,8 @@ mod authorities;
 mod files;
 mod odd;
 mod renewal;
+mod together;
+mod uses;
 
 use std::fs;
 use std::path::Path;
