@@ -60,6 +60,7 @@ fn the_table_of_outcomes_names_the_alerts_that_are_sent_before_tls_begins() {
         Error::Rejected,
         Error::NameNotCovered("a.example".parse().unwrap()),
         Error::NoValidationRoute(None),
+        Error::Version("".into()),
         Error::Hello(not_tls),
         Error::OtherProtocol(Preamble::of(b"GET / HTTP/1.1")),
         Error::NoProxyHeader,
@@ -117,14 +118,27 @@ fn every_configuration_in_the_text_is_valid() {
     let readme = readme();
     let blocks: Vec<&str> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() >= 3, "{} blocks", blocks.len());
+    let recipe: toml::Table = blocks.iter().find(|block| block.contains("tls = \"mtls\"")).unwrap().parse().unwrap();
     for block in blocks {
-        // A part of a file, such as a [tls] table alone, needs a listener around it.
-        let listener = if block.contains("[listeners.") { "" } else { "[listeners.edge]\nbind = \"127.0.0.1:0\"\n" };
-        fs::write(dir.path().join("snigate.toml"), format!("{listener}{block}")).unwrap();
+        // A whole file is one as it stands; of a part the first line says where it goes.
+        let is_whole = block.starts_with("# /etc/snigate/snigate.toml");
+        assert!(is_whole || block.starts_with("# part of snigate.toml: "), "whole, or a part of what?\n{block}");
+        let text = if is_whole { block.to_owned() } else { within(&recipe, block) };
+        fs::write(dir.path().join("snigate.toml"), text).unwrap();
         let mut check = Command::new(env!("CARGO_BIN_EXE_snigate"));
         let output = check.arg("check").current_dir(dir.path()).output().unwrap();
         assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+/// The recipe with the tables of a part in the place of its own, or beside them.
+fn within(recipe: &toml::Table, part: &str) -> String {
+    let mut whole = recipe.clone();
+    for (section, tables) in part.parse::<toml::Table>().unwrap() {
+        let own = whole.entry(section).or_insert_with(|| toml::Table::new().into()).as_table_mut().unwrap();
+        own.extend(tables.as_table().unwrap().clone());
+    }
+    toml::to_string(&whole).unwrap()
 }
 
 /// The blocks of a language in the section with this title, in order.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use snigate::tls::pki::RevocationList;
 
 use super::*;
 use crate::support::Over;
+use crate::support::left_out::lacks;
 
 const WAITS: &str = "the reload waits until its files have been unchanged for 2s";
 const IN_PART: &str = "reloaded in part; of the rest what runs goes on";
@@ -213,4 +215,49 @@ fn what_changes_all_the_time_keeps_nothing_else_from_acting() {
             assert_eq!(site.refusal(&proxy, &stranger), Some(48), "it has never been quiet\n{}", proxy.log());
         }
     });
+}
+
+/// Such a key can make no signature that is asked for (RFC 8446 §4.3.2), so the client shows no certificate at all.
+#[test]
+fn a_client_whose_key_is_of_a_kind_that_is_not_asked_for_shows_nothing_and_the_docs_say_so() {
+    if lacks(&["openssl"]) {
+        return;
+    }
+    let (_, dir) = site();
+    let openssl = |arguments: &str| {
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let kinds = [("ed448", "ED448"), ("secp256k1", "EC -pkeyopt ec_paramgen_curve:secp256k1"), ("ed25519", "ED25519")];
+    for (name, algorithm) in kinds {
+        openssl(&format!("genpkey -algorithm {algorithm} -out {name}.key"));
+        openssl(&format!(
+            "req -x509 -new -key {name}.key -subj /CN={name} -addext basicConstraints=CA:FALSE -out {name}.crt"
+        ));
+    }
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let own = kinds.map(|(name, _)| (name, file(&format!("{name}.crt")), file(&format!("{name}.key"))));
+    let backend = Backend::echo();
+    let (_, site_dir) = site();
+    let mut proxy = Proxy::start_in(site_dir, &config(&backend, "mtls", ""));
+    for (name, certificate, key) in &own {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let printed = s_client(proxy.addr(), &["-servername", NAME, "-cert", certificate, "-key", key, version]);
+            let line = proxy.next_access();
+            // One of a kind that is asked for is shown, and judged. In TLS 1.2 ECDSA is one kind, whatever the curve (RFC 5246).
+            let is_shown = *name == "ed25519" || (*name == "secp256k1" && version == "-tls1_2");
+            let expected = if is_shown { "untrusted_certificate" } else { "no_certificate" };
+            assert_eq!(
+                (&line["outcome"], &line["by"]),
+                (&expected.into(), &"client".into()),
+                "{name} {version}: {line}"
+            );
+            assert_eq!(printed.alert() == Some(116), expected == "no_certificate", "{name} {version}: {}", printed.0);
+            assert_eq!(line["client_cert"].is_null(), !is_shown, "{line}");
+        }
+    }
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/client-certificates.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let row = docs.lines().find(|line| line.starts_with('|') && line.contains("`no_certificate`")).expect("a row");
+    assert!(["Ed448", "secp256k1", "signature_algorithms"].iter().all(|word| row.contains(word)), "{row}");
 }
