@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -42,6 +44,17 @@ impl Transport {
         }
     }
 
+    /// Reads what is there, without asking the runtime, which hears of a new socket's bytes only when it waits next. Where it
+    /// would block, the runtime has to be asked.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing is there; otherwise those of recv(2).
+    pub fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (read, _) = retry_on_intr(|| recv(self, &mut *buffer, RecvFlags::DONTWAIT))?;
+        Ok(read)
+    }
+
     /// Reads what is there.
     ///
     /// # Errors
@@ -54,16 +67,13 @@ impl Transport {
         }
     }
 
-    /// Writes what there is room for.
+    /// Writes what there is room for, without asking the runtime, which hears of a new socket's room only when it waits next.
     ///
     /// # Errors
     ///
     /// `WouldBlock` when there is none; otherwise those of send(2).
-    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(tcp) => tcp.try_write(bytes),
-            Self::Unix(unix) => unix.try_write(bytes),
-        }
+    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(retry_on_intr(|| send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))?)
     }
 
     /// The error that is pending, which asking for it clears.

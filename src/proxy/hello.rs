@@ -28,8 +28,11 @@ pub(super) async fn read(
     hold: impl Fn(usize),
 ) -> Result<(ClientHello, Vec<u8>), Error> {
     let mut parser = HelloParser::new();
-    let hello = timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, &hold, cx))).await;
-    take(hello.ok(), parser, received)
+    let hello = match arrived(stream, &mut parser, &hold) {
+        Some(hello) => Some(hello),
+        None => timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, &hold, cx))).await.ok(),
+    };
+    take(hello, parser, received)
 }
 
 /// The same behind a PROXY header, with which the bytes `behind` came. The header is no part of what was read.
@@ -69,6 +72,17 @@ fn take(
     }
 }
 
+/// What came of the bytes that are there already; nothing if more are needed. Most hellos have arrived when their connection is
+/// accepted, and then neither a timer nor another wait is needed.
+fn arrived(stream: &Transport, parser: &mut HelloParser, hold: &impl Fn(usize)) -> Option<Result<ClientHello, Error>> {
+    let held = parser.size();
+    let fed = with_scratch(|scratch| match stream.read_now(scratch) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        read => feed(parser, read.map(|read| &scratch[..read])),
+    });
+    settle(fed, parser, held, hold)
+}
+
 fn poll_hello(
     stream: &mut Transport,
     parser: &mut HelloParser,
@@ -78,13 +92,24 @@ fn poll_hello(
     loop {
         let held = parser.size();
         let fed = ready!(with_scratch(|scratch| poll_feed(stream, parser, scratch, cx)));
-        match fed {
-            Ok(Some(hello)) => return Poll::Ready(Ok(hello)),
-            Ok(None) if parser.size() > FREE && parser.size() != held => hold(parser.size()),
-            Ok(None) => {}
-            Err(error) => return Poll::Ready(Err(error)),
+        if let Some(hello) = settle(fed, parser, held, hold) {
+            return Poll::Ready(hello);
         }
     }
+}
+
+/// What came of reading, unless more is needed; `hold` is told what the parser has come to hold for it.
+fn settle(
+    fed: Result<Option<ClientHello>, Error>,
+    parser: &HelloParser,
+    held: usize,
+    hold: &impl Fn(usize),
+) -> Option<Result<ClientHello, Error>> {
+    let fed = fed.transpose();
+    if fed.is_none() && parser.size() > FREE && parser.size() != held {
+        hold(parser.size());
+    }
+    fed
 }
 
 fn poll_feed(
@@ -95,10 +120,44 @@ fn poll_feed(
 ) -> Poll<Result<Option<ClientHello>, Error>> {
     let mut scratch = ReadBuf::new(scratch);
     let read: io::Result<()> = ready!(Pin::new(stream).poll_read(cx, &mut scratch));
-    Poll::Ready(match read {
-        Err(_) | Ok(()) if scratch.filled().is_empty() && parser.length() == 0 => Err(Error::Silent),
+    Poll::Ready(feed(parser, read.map(|()| scratch.filled())))
+}
+
+/// Gives the parser what was read: no bytes are the end.
+fn feed(parser: &mut HelloParser, read: io::Result<&[u8]>) -> Result<Option<ClientHello>, Error> {
+    match read {
+        Err(_) | Ok([]) if parser.length() == 0 => Err(Error::Silent),
         Err(error) => Err(Error::HelloRead(error)),
-        Ok(()) if scratch.filled().is_empty() => Err(Error::IncompleteHello),
-        Ok(()) => parser.feed(scratch.filled()).map_err(Error::Hello),
-    })
+        Ok([]) => Err(Error::IncompleteHello),
+        Ok(bytes) => parser.feed(bytes).map_err(Error::Hello),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::pin::pin;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_has_arrived_with_its_connection_is_read_without_a_wait() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let mut stream = Transport::Tcp(tokio::net::TcpStream::from_std(accepted).unwrap());
+        let (mut received, deadline) = (0, Instant::now() + Duration::from_secs(5));
+        // Polled once, the runtime has not heard of any bytes.
+        let polled = {
+            let read = pin!(read(&mut stream, deadline, &mut received, |_| {}));
+            read.poll(&mut Context::from_waker(Waker::noop()))
+        };
+        assert!(matches!(polled, Poll::Ready(Err(Error::OtherProtocol(_)))), "{polled:?}");
+        assert_eq!(received, 16);
+    }
 }
