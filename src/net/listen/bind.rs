@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::addr::{ListenAddr, Zone};
-use crate::net::listen::{ListenSocket, tcp};
+use crate::net::listen::tcp::Tcp;
+use crate::net::listen::{ListenSocket, Socket};
 use crate::net::zone::locate;
 
 /// Connections that the kernel completes while nobody accepts. The kernel cuts it to `net.core.somaxconn`.
@@ -68,7 +69,7 @@ impl BoundSocket {
         let Self { socket, zone } = self;
         socket.listen(BACKLOG)?;
         socket.set_reuse_port(false)?;
-        Ok(ListenSocket { socket: tcp(socket.into())?, inherited: false, file: None, zone })
+        Ok(ListenSocket { socket: Socket::Tcp(Tcp::new(socket.into())?), inherited: false, file: None, zone })
     }
 }
 

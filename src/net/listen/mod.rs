@@ -3,9 +3,10 @@
 mod bind;
 mod failure;
 mod queue;
+mod tcp;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::addr::{ClientAddr, ListenAddr, Zone, ZonedAddr};
 use crate::net::Transport;
 use crate::net::listen::bind::defer_accept;
 use crate::net::listen::queue::{Queue, drain};
+use crate::net::listen::tcp::Tcp;
 use crate::net::unix::{self, Access, SocketFile};
 
 pub(super) use bind::BACKLOG;
@@ -40,7 +42,7 @@ pub struct ListenSocket {
 
 #[derive(Debug)]
 enum Socket {
-    Tcp(tokio::net::TcpListener),
+    Tcp(Tcp),
     Unix(tokio::net::UnixListener),
 }
 
@@ -69,7 +71,7 @@ impl ListenSocket {
     pub(super) fn inherited(socket: socket2::Socket) -> io::Result<Self> {
         let socket = match socket.domain()? {
             Domain::UNIX => Socket::Unix(tokio::net::UnixListener::from_std(OwnedFd::from(socket).into())?),
-            _ => tcp(socket.into())?,
+            _ => Socket::Tcp(Tcp::new(socket.into())?),
         };
         Ok(Self { socket, inherited: true, file: None, zone: None })
     }
@@ -182,7 +184,7 @@ impl ListenSocket {
         }
         // The runtime hears of a connection later than the kernel has it, so the kernel is asked.
         let queue = match self.socket {
-            Socket::Tcp(tcp) => Queue::Tcp(tcp.into_std()?),
+            Socket::Tcp(tcp) => Queue::Tcp(tcp.into_std()),
             Socket::Unix(unix) => Queue::Unix(unix.into_std()?),
         };
         drain(|| queue.next(), |(stream, addr)| serve(stream, addr)).await
@@ -196,10 +198,6 @@ pub fn interface(addr: SocketAddr) -> Option<NonZeroU32> {
         SocketAddr::V6(addr) => NonZeroU32::new(addr.scope_id()),
         SocketAddr::V4(_) => None,
     }
-}
-
-fn tcp(listener: TcpListener) -> io::Result<Socket> {
-    tokio::net::TcpListener::from_std(listener).map(Socket::Tcp)
 }
 
 /// Raises the soft limit of open files to the hard one, and returns it. Nothing means unlimited.
