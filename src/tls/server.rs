@@ -73,7 +73,7 @@ pub enum ClientAuth {
 /// What a certificate is verified against.
 #[derive(Clone, Debug, Default)]
 pub struct Verify {
-    /// The authorities that are believed. Without any there is no acceptor.
+    /// The authorities that are believed. Without any nobody comes in with a certificate.
     pub authorities: Vec<CaCertificate>,
     /// How it is looked up whether a certificate has been revoked.
     pub revocation: Revocation,
@@ -87,12 +87,6 @@ pub enum AcceptorError {
     /// A server without a certificate cannot answer anybody.
     #[error("no certificate")]
     NoCertificate,
-    /// Clients would have to verify, and nobody could.
-    #[error("client certificates are to be verified, and there is no CA to verify them against")]
-    NoAuthority,
-    /// Clients would have to show a certificate that is known, and none is.
-    #[error("only certificates that are pinned are to come in, and there is none")]
-    NoPin,
     /// The TLS library does not take the options.
     #[error("these TLS options cannot be used: {0}")]
     Options(#[from] rustls::Error),
@@ -234,7 +228,7 @@ struct Terms {
 impl Terms {
     fn new(options: &Options) -> Result<Self, AcceptorError> {
         let verifier =
-            Verifier::new(&options.client_auth)?.map(|verifier| -> Arc<dyn ClientCertVerifier> { Arc::new(verifier) });
+            Verifier::new(&options.client_auth).map(|verifier| -> Arc<dyn ClientCertVerifier> { Arc::new(verifier) });
         let sessions: Arc<dyn StoresServerSessions> = match verifier {
             Some(_) => Arc::new(NoServerSessionStorage {}),
             None => ServerSessionMemoryCache::new(SESSIONS),

@@ -22,7 +22,7 @@ use crate::tls::crl::Lists;
 use crate::tls::identity::identity;
 use crate::tls::path::{self, Flaw, Paths, Purpose};
 use crate::tls::pinned::{self, Pins};
-use crate::tls::server::{AcceptorError, ClientAuth};
+use crate::tls::server::ClientAuth;
 use crate::tls::signed::unsupported_key;
 use crate::tls::{algorithms, der, pem};
 
@@ -113,31 +113,25 @@ enum Belief {
 
 impl Verifier {
     /// The verifier for clients of this kind; nothing where they are not asked for a certificate.
-    pub(super) fn new(client_auth: &ClientAuth) -> Result<Option<Self>, AcceptorError> {
+    pub(super) fn new(client_auth: &ClientAuth) -> Option<Self> {
         let (mandatory, verify) = match client_auth {
-            ClientAuth::None => return Ok(None),
+            ClientAuth::None => return None,
             ClientAuth::Request => (false, None),
             ClientAuth::RequireAny => (true, None),
             // Who shows no certificate is on no list.
             ClientAuth::VerifyIfGiven(verify) => (verify.policy.allow.is_some(), Some(verify)),
             ClientAuth::RequireAndVerify(verify) => (true, Some(verify)),
             ClientAuth::Pinned(pins, policy) => {
-                if pins.is_empty() {
-                    return Err(AcceptorError::NoPin);
-                }
                 let belief = Some((Belief::Pins(pins.clone()), policy.clone()));
-                return Ok(Some(Self { mandatory: true, belief, hints: Vec::new() }));
+                return Some(Self { mandatory: true, belief, hints: Vec::new() });
             }
         };
-        let Some(verify) = verify else { return Ok(Some(Self { mandatory, belief: None, hints: Vec::new() })) };
+        let Some(verify) = verify else { return Some(Self { mandatory, belief: None, hints: Vec::new() }) };
         let anchors = Anchors::new(&verify.authorities);
-        if anchors.roots().is_empty() {
-            return Err(AcceptorError::NoAuthority);
-        }
         let hints = hints(&anchors);
         let lists = Lists::new(&verify.revocation, anchors.authorities());
         let paths = Paths::new(Arc::new(anchors), Some(lists), Purpose::Client);
-        Ok(Some(Self { mandatory, belief: Some((Belief::Authorities(paths), verify.policy.clone())), hints }))
+        Some(Self { mandatory, belief: Some((Belief::Authorities(paths), verify.policy.clone())), hints })
     }
 
     fn is_pinned(&self) -> bool {

@@ -42,6 +42,30 @@ fn every_mode_is_known_by_its_own_name_and_by_that_of_go() {
 }
 
 #[test]
+fn a_policy_by_which_nobody_comes_in_is_urgent_and_no_reason_to_go_on_with_one_by_which_somebody_does() {
+    let pinned = |keys: &str| format!("client_auth.mode = \"pinned\"\n{keys}");
+    let digest = "11".repeat(32);
+    for (lines, expected) in [
+        (format!("{FILES}client_auth.allow = {{}}"), "client_auth.allow is empty: nobody could come in"),
+        (format!("{FILES}client_auth.allow = {{ dns = [], cn = [] }}"), "client_auth.allow is empty: nobody could"),
+        ("client_auth.ca_files = []".to_owned(), "client_auth.ca_files names no file: nobody comes in"),
+        (pinned(""), "client_auth.mode is pinned, and no client is named: nobody comes in"),
+        (pinned("client_auth.cert_files = []"), "client_auth.cert_files names no file: nobody comes in"),
+        (pinned("client_auth.spki_sha256 = []"), "client_auth.spki_sha256 names no key: nobody comes in"),
+    ] {
+        let (succeeds, said) = run(&lines, &["check"]);
+        assert!(
+            succeeds && said.contains(expected) && said.contains("0 errors, 0 warnings, 1 urgent"),
+            "{lines}: {said}"
+        );
+    }
+    // Where another one is named it is no more than odd.
+    let (_, said) =
+        run(&pinned(&format!("client_auth.cert_files = []\nclient_auth.spki_sha256 = [\"{digest}\"]")), &["check"]);
+    assert!(said.contains("0 errors, 1 warning"), "{said}");
+}
+
+#[test]
 fn a_policy_that_does_not_mean_what_it_seems_to_is_refused() {
     let verify = |rest: &str| format!("{FILES}{rest}");
     for (lines, expected) in [
@@ -52,8 +76,6 @@ fn a_policy_that_does_not_mean_what_it_seems_to_is_refused() {
         ("client_auth.mode = \"request\"\nclient_auth.allow.cn = \"a\"".to_owned(), "client_auth.allow needs a mode that verifies, and the mode is request"),
         ("client_auth.deny.cn = \"a\"".to_owned(), "client_auth.deny needs a mode that verifies, and the mode is none"),
         ("client_auth.mode = \"none\"\nclient_auth.deny = {}".to_owned(), "client_auth.deny needs a mode that verifies"),
-        (verify("client_auth.allow = {}"), "client_auth.allow is empty: nobody could come in"),
-        (verify("client_auth.allow = { dns = [], cn = [] }"), "client_auth.allow is empty: nobody could come in"),
         (verify("client_auth.allow = []"), "tls.m.client_auth.allow must be a table"),
         (verify("client_auth.deny = [[\"a\"]]"), "tls.m.client_auth.deny must be a table"),
         (verify("client_auth.allow = \"a\""), "tls.m.client_auth.allow must be a table"),

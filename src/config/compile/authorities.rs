@@ -36,15 +36,24 @@ pub(super) fn read(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Vec<Authorities>> {
-    let entries = entries(usage.key, path, span, files, report)?;
+    let entries = entries((usage.key, IfEmpty::Refused), path, span, files, report)?;
     // Every file is read, whatever the one before was like, so that all that is wrong is reported.
     let found: Vec<_> = entries.into_iter().map(|entry| file(entry, span, usage, files, report)).collect();
     found.into_iter().collect()
 }
 
+/// What a directory means in which no file counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfEmpty {
+    /// It is a mistake, or lost.
+    Refused,
+    /// Nobody is named in it any more.
+    Nobody,
+}
+
 /// The file at `path`, or every file of the directory that it is. `key` names them in messages.
 pub(super) fn entries(
-    key: &str,
+    (key, if_empty): (&str, IfEmpty),
     path: &Path,
     span: &Range<usize>,
     files: &mut Files,
@@ -71,6 +80,9 @@ pub(super) fn entries(
     let entries = match files.list(path) {
         Ok(entries) => {
             let entries = door::with_kept(path, entries, files);
+            if if_empty == IfEmpty::Nobody && !entries.iter().any(|entry| left_out::counts(entry)) {
+                return Some(Vec::new());
+            }
             left_out::of_directory(key, path, entries, span, report)
         }
         Err(error) => {

@@ -85,7 +85,14 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
         pinned::judge_beside(&chain.nearest_of_clients(|auth| auth.crl.as_ref()), "crl", &mode, &mut reporter);
         paths.clear();
     } else {
-        judge_files(&mode, paths.is_empty(), &mut reporter);
+        match ca_files.as_ref().filter(|files| files.at.value.0.is_empty() && mode.effective.verifies()) {
+            // Whoever takes the last CA away means that nobody comes in by it any more.
+            Some(Found { at, source, .. }) => {
+                let message = "client_auth.ca_files names no file: nobody comes in with a certificate";
+                reporter.in_file(source).push(Severity::Stale, &at.span, message, "name one".to_owned());
+            }
+            None => judge_files(&mode, paths.is_empty(), &mut reporter),
+        }
     }
     let allow = chain.nearest_of_clients(|auth| auth.allow.as_ref());
     let deny = chain.nearest_of_clients(|auth| auth.deny.as_ref());
@@ -164,7 +171,7 @@ pub(super) struct Mode<'a> {
 /// Where mistakes of one `[tls]` table go. What it inherits may stand in other files.
 pub(super) struct Reporter<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
-    table: String,
+    pub(super) table: String,
     /// Its name, and those of the tables that it inherits from.
     tables: Vec<String>,
 }
@@ -183,7 +190,8 @@ impl Reporter<'_> {
         self.push_lacking(keys, diagnostic.help(help));
     }
 
-    fn push_lacking(&mut self, keys: &[&str], diagnostic: Diagnostic) {
+    /// The same of any severity.
+    pub(super) fn push_lacking(&mut self, keys: &[&str], diagnostic: Diagnostic) {
         let keys =
             self.tables.iter().flat_map(|table| keys.iter().map(move |key| format!("tls.{table}.client_auth.{key}")));
         self.diagnostics.push(keys.fold(diagnostic, Diagnostic::lacking));
@@ -218,7 +226,9 @@ fn judge_allow(allow: &Found<'_, At<file::ClientRules>>, mode: &Mode<'_>, report
         let help = "name somebody, or remove it if everybody with a certificate of the CAs may come in".to_owned();
         let message = "client_auth.allow is empty: nobody could come in";
         let key = format!("tls.{}.client_auth.allow", allow.table);
-        reporter.in_file(allow.source).missing(key, &allow.at.span, message, help);
+        // Whoever takes the last entry away means that nobody comes in by it any more.
+        let diagnostic = Diagnostic::new(Severity::Stale, format!("{}: {message}", reporter.table));
+        reporter.diagnostics.push(diagnostic.at(allow.source, &allow.at.span).help(help).lacking(key));
     } else if mode.effective == ClientAuthMode::VerifyIfGiven {
         let message = "client_auth.allow also refuses clients without a certificate, whom verify_if_given would take";
         let help = "write `mode = \"require_and_verify\"`, which is the same here, or use `deny`".to_owned();

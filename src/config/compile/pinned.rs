@@ -1,14 +1,16 @@
 //! Clients that are known one by one: `client_auth.mode = "pinned"`, and what belongs to it.
 
+use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::authz::SpkiDigest;
-use crate::config::compile::authorities::entries;
+use crate::config::compile::authorities::{IfEmpty, entries};
 use crate::config::compile::chain::{Chain, Found};
 use crate::config::compile::client_auth::{Mode, Reporter};
 use crate::config::compile::tls::read;
 use crate::config::compile::{Report, door};
-use crate::config::diagnostic::Severity;
+use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode};
 use crate::config::files::Files;
 use crate::config::material::Item;
@@ -40,54 +42,101 @@ pub(super) fn compile(chain: &Chain<'_>, mode: &Mode<'_>, files: &mut Files, rep
         Some(file::Dates::Verify) | None => Dates::Verify,
     };
     let mut pinned = Pinned { pins: Pins::new(dates), dates, ..Pinned::default() };
+    let mut empty = Empty::default();
     if keys.is_none() && cert_files.is_none() {
-        let message = "client_auth.mode is pinned, and no client is named: nobody could come in";
-        let help =
-            "add `client_auth.cert_files = [\"client.pem\"]`, or `client_auth.spki_sha256` with the digest of its key";
-        reporter.lacking(&["spki_sha256", "cert_files"], (mode.source, mode.span), message, help.to_owned());
+        let message = "client_auth.mode is pinned, and no client is named: nobody comes in";
+        let diagnostic = Diagnostic::new(Severity::Stale, format!("{}: {message}", reporter.table));
+        let diagnostic = diagnostic.at(mode.source, mode.span).help(NAME_ONE.to_owned());
+        reporter.push_lacking(&["spki_sha256", "cert_files"], diagnostic);
     }
     if let Some(keys) = keys {
-        let mut report = reporter.in_file(keys.source);
         if keys.at.value.0.is_empty() {
-            report.error(&keys.at.span, "client_auth.spki_sha256 names no key", "name one, or remove it".to_owned());
+            empty.note("client_auth.spki_sha256 names no key".to_owned(), &keys.at.span, keys.source);
         }
-        pinned.keys = report.parse_all("client_auth.spki_sha256", &keys.at.value);
+        pinned.keys = reporter.in_file(keys.source).parse_all("client_auth.spki_sha256", &keys.at.value);
         for key in &pinned.keys {
             pinned.pins.add_key(key);
         }
     }
-    let Some(found) = cert_files else { return pinned };
-    let mut report = reporter.in_file(found.source);
-    if found.at.value.0.is_empty() {
-        report.error(&found.at.span, "client_auth.cert_files names no file", "name one, or remove it".to_owned());
+    if let Some(found) = cert_files {
+        if found.at.value.0.is_empty() {
+            empty.note("client_auth.cert_files names no file".to_owned(), &found.at.span, found.source);
+        }
+        for path in &found.at.value.0 {
+            let place = (beside(&found.source.path, path), &path.span, found.source);
+            pinned.read(place, files, &mut empty, &mut reporter.in_file(found.source));
+        }
     }
-    for path in &found.at.value.0 {
-        let (path, span) = (beside(&found.source.path, path), &path.span);
-        for file in entries("client_auth.cert_files", &path, span, files, &mut report).unwrap_or_default() {
+    empty.report(pinned.pins.is_empty(), reporter);
+    pinned
+}
+
+impl Pinned {
+    /// Adds the pins of a file, or of every file of a directory.
+    fn read(
+        &mut self,
+        (path, span, source): (PathBuf, &Range<usize>, &Arc<Source>),
+        files: &mut Files,
+        empty: &mut Empty,
+        report: &mut Report<'_>,
+    ) {
+        const KEY: &str = "client_auth.cert_files";
+        let entries = entries((KEY, IfEmpty::Nobody), &path, span, files, report);
+        if entries.as_ref().is_some_and(Vec::is_empty) {
+            empty.note(format!("{KEY}: no file in {} counts", path.display()), span, source);
+        }
+        for file in entries.unwrap_or_default() {
             let running = files.running.pins.get(&file).cloned();
             let parse = |files: &mut Files, report: &mut Report<'_>| {
                 let bytes = read(&file, span, files, report)?;
-                let message = |error| format!("client_auth.cert_files: {}: {error}", file.display());
+                if bytes.trim_ascii().is_empty() {
+                    return Some(Vec::new());
+                }
+                let message = |error| format!("{KEY}: {}: {error}", file.display());
                 Pin::parse_bundle(&bytes).map_err(|error| report.error(span, message(error), None)).ok()
             };
             let item = Item::File(file.clone());
-            let Some(taken) = door::take(&item, &[&file], running, (&mut *files, &mut report), parse) else { continue };
+            let Some(taken) = door::take(&item, &[&file], running, (&mut *files, report), parse) else { continue };
+            if taken.get().is_empty() {
+                empty.note(format!("{KEY}: {} is empty", file.display()), span, source);
+            }
             for pin in taken.get() {
                 let Some(kind) = pin.unsupported_key() else { continue };
                 let message = format!(
-                    "client_auth.cert_files: {}: {} has {kind}, by which no client proves anything here, so that its owner \
-                     does not come in; the key of a client is RSA (2048 to 8192 bits), P-256, P-384, P-521 or Ed25519",
+                    "{KEY}: {}: {} has {kind}, by which no client proves anything here, so that its owner does not come in; \
+                     the key of a client is RSA (2048 to 8192 bits), P-256, P-384, P-521 or Ed25519",
                     file.display(),
                     pin.subject()
                 );
                 report.push(Severity::Stale, span, message, None);
             }
-            pinned.pins.add_certificates(taken.get());
+            self.pins.add_certificates(taken.get());
             files.materials.pins.insert(file, taken.get().clone());
         }
-        pinned.files.push(path);
+        self.files.push(path);
     }
-    pinned
+}
+
+const NAME_ONE: &str = "name a client by `client_auth.cert_files = [\"client.pem\"]`, or by `client_auth.spki_sha256` with \
+    the digest of its key; or remove what names nobody";
+
+/// Where nobody is named. It refuses no configuration: whoever takes the last pin away means that nobody comes in by it any
+/// more, and what runs would let them in.
+#[derive(Default)]
+struct Empty(Vec<(String, Range<usize>, Arc<Source>)>);
+
+impl Empty {
+    fn note(&mut self, message: String, span: &Range<usize>, source: &Arc<Source>) {
+        self.0.push((message, span.clone(), Arc::clone(source)));
+    }
+
+    fn report(self, is_nobody: bool, reporter: &mut Reporter<'_>) {
+        let (severity, meaning) =
+            if is_nobody { (Severity::Stale, ": nobody comes in") } else { (Severity::Warning, "") };
+        for (message, span, source) in self.0 {
+            reporter.in_file(&source).push(severity, &span, format!("{message}{meaning}"), NAME_ONE.to_owned());
+        }
+    }
 }
 
 /// Reports what has a meaning in this mode only, unless it is inherited from further away than the mode.

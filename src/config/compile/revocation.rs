@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::config::Notice;
-use crate::config::compile::authorities::entries;
+use crate::config::compile::authorities::{IfEmpty, entries};
 use crate::config::compile::chain::Chain;
 use crate::config::compile::client_auth::{Mode, Reporter, needs_verification};
 use crate::config::compile::tls::read;
@@ -97,7 +97,8 @@ impl Lists {
     /// Reads a file, or every file of a directory, and says whether all of it could be read.
     fn read(&mut self, path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> bool {
         self.paths.push(path.to_owned());
-        let Some(paths) = entries("client_auth.crl_files", path, span, files, report) else { return false };
+        let key = ("client_auth.crl_files", IfEmpty::Refused);
+        let Some(paths) = entries(key, path, span, files, report) else { return false };
         let mut complete = true;
         for path in paths {
             let running = files.running.lists.get(&path).cloned();

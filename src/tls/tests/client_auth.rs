@@ -157,7 +157,7 @@ async fn what_an_expired_authority_issued_is_still_believed() {
 #[test]
 fn clients_are_told_which_authorities_count() {
     let [one, two] = ["one", "two"].map(authority);
-    let verifier = Verifier::new(&require(&[&one, &two])).unwrap().unwrap();
+    let verifier = Verifier::new(&require(&[&one, &two])).unwrap();
     let hints = verifier.root_hint_subjects();
     for (hint, name) in hints.iter().zip([&b"one"[..], b"two"]) {
         assert!(hint.as_ref().ends_with(name), "{hint:?}");
@@ -165,10 +165,16 @@ fn clients_are_told_which_authorities_count() {
     assert_eq!(hints.len(), 2);
 }
 
-#[test]
-fn verification_without_an_authority_and_a_server_without_a_certificate_are_refused() {
-    let certificate = server_certificate(&authority("own"));
-    let options = Options { client_auth: ClientAuth::RequireAndVerify(Verify::default()), ..Options::default() };
-    assert!(matches!(Acceptor::new(vec![certificate], &options, true), Err(AcceptorError::NoAuthority)));
+#[tokio::test]
+async fn without_an_authority_nobody_comes_in_and_without_a_certificate_there_is_no_server() {
+    let own = authority("own");
+    let member = own.client("member", Validity::days(1)).unwrap();
+    for terms in [ClientAuth::RequireAndVerify(Verify::default()), ClientAuth::VerifyIfGiven(Verify::default())] {
+        let acceptor = acceptor(&server_certificate(&own), terms);
+        for version in VERSIONS {
+            let (_, seen) = meet(&acceptor, &client(&own, version, Some(&member))).await;
+            assert!(matches!(seen, Seen::Alert(48)), "{seen:?}");
+        }
+    }
     assert!(matches!(Acceptor::new(Vec::new(), &Options::default(), true), Err(AcceptorError::NoCertificate)));
 }

@@ -23,7 +23,7 @@ fn errors(config: &str) -> Vec<String> {
     let output = snigate(with_config(config).path(), &["check", "--json"]);
     let lines = String::from_utf8(output.stdout).unwrap();
     let findings = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let errors = findings.filter(|finding| finding["severity"] == "error");
+    let errors = findings.filter(|finding| finding["severity"] != "warning");
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     errors.map(|error| format!("{}: {} ({})", error["line"], text(&error["message"]), text(&error["help"]))).collect()
 }

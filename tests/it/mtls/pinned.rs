@@ -184,9 +184,6 @@ fn what_has_no_meaning_beside_pins_or_without_them_is_an_error() {
             "ca_files stands beside client_auth.mode pinned",
         ),
         (format!("{files}\nclient_auth.crl_files = [\"clients.crl\"]"), "in which no CA counts"),
-        (String::new(), "no client is named: nobody could come in"),
-        ("client_auth.cert_files = []".to_owned(), "cert_files names no file"),
-        ("client_auth.spki_sha256 = []".to_owned(), "spki_sha256 names no key"),
         ("client_auth.spki_sha256 = [\"11\"]".to_owned(), "client_auth.spki_sha256"),
         ("client_auth.cert_files = [\"member-key.pem\"]".to_owned(), "member-key.pem"),
         ("client_auth.cert_files = [\"none.pem\"]".to_owned(), "none.pem"),
@@ -199,5 +196,77 @@ fn what_has_no_meaning_beside_pins_or_without_them_is_an_error() {
         assert_eq!(output.status.success(), expected.is_empty(), "{keys}: {said}");
         assert!(said.contains(expected), "{keys}: {said}");
         assert!(expected.is_empty() || said.contains(" 1 error"), "{keys}: {said}");
+    }
+}
+
+#[test]
+fn a_client_whose_pin_was_the_last_one_is_refused_from_the_reload_on() {
+    let by_file = |_: &Issued| "client_auth.cert_files = [\"gone.pem\"]".to_owned();
+    let by_directory = |_: &Issued| "client_auth.cert_files = [\"pins\"]".to_owned();
+    type Keys = fn(&Issued) -> String;
+    type Take = fn(&Proxy) -> Option<&'static str>;
+    let cases: [(&str, Keys, Take); 6] = [
+        (
+            "no key is left",
+            |gone| format!("client_auth.spki_sha256 = [{:?}]", pin(&parts(gone).0[0])),
+            |_| Some("client_auth.spki_sha256 = []"),
+        ),
+        ("no file is left", by_file, |_| Some("client_auth.cert_files = []")),
+        ("nothing is left", by_file, |_| Some("")),
+        ("the file is empty", by_file, |proxy| {
+            fs::write(proxy.dir().join("gone.pem"), "\n").unwrap();
+            None
+        }),
+        ("the directory is empty", by_directory, |proxy| {
+            fs::remove_file(proxy.dir().join("pins/gone.pem")).unwrap();
+            None
+        }),
+        ("nothing that counts is in the directory", by_directory, |proxy| {
+            fs::rename(proxy.dir().join("pins/gone.pem"), proxy.dir().join("pins/gone.old")).unwrap();
+            None
+        }),
+    ];
+    for (what, keys, take) in cases {
+        let (site, dir) = site();
+        let backend = Backend::echo();
+        let gone = site.clients.client("gone", Validity::days(20)).unwrap();
+        write(dir.path(), "gone", &gone);
+        fs::create_dir(dir.path().join("pins")).unwrap();
+        fs::write(dir.path().join("pins/gone.pem"), &gone.certificate).unwrap();
+        let with = |keys: &str| pinned(&backend, &format!("{keys}\non_revoke = \"close\""));
+        let proxy = Proxy::start_in(dir, &with(&keys(&gone)));
+        let mut session = tls::session(&site.client(Some(&gone), &TLS13), NAME, proxy.connect());
+        session.write_all(b"ping").unwrap();
+        session.read_exact(&mut [0; 4]).unwrap();
+        proxy.reload_after(|| {
+            if let Some(keys) = take(&proxy) {
+                proxy.write_config(&with(keys));
+            }
+        });
+        let error = session.read_exact(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{what}\n{}", proxy.log());
+        let error = ask(&site.client(Some(&gone), &TLS13), proxy.connect()).unwrap_err();
+        assert_eq!(alert(&error), Some(48), "{what}\n{}", proxy.log());
+        let said = proxy.wait_until("configuration", |event| event["level"] == "error");
+        assert!(said["diagnostic"].as_str().unwrap().contains(": nobody comes in"), "{what}: {said}");
+    }
+}
+
+#[test]
+fn a_pin_that_is_lost_or_damaged_goes_on_as_it_runs() {
+    type Lose = fn(&std::path::Path);
+    let cases: [(&str, Lose); 2] = [
+        ("its file is gone", |path| fs::remove_file(path).unwrap()),
+        ("its file is damaged", |path| fs::write(path, "-----BEGIN CERTIFICATE-----\nMIIB").unwrap()),
+    ];
+    for (what, lose) in cases {
+        let (site, dir) = site();
+        let backend = Backend::echo();
+        let stays = site.clients.client("stays", Validity::days(20)).unwrap();
+        write(dir.path(), "stays", &stays);
+        let proxy = Proxy::start_in(dir, &pinned(&backend, "client_auth.cert_files = [\"stays.pem\"]"));
+        let said = proxy.refusal_after(|| lose(&proxy.dir().join("stays.pem")));
+        assert!(said.contains("stays.pem"), "{what}: {said}");
+        ask(&site.client(Some(&stays), &TLS13), proxy.connect()).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
 }

@@ -108,7 +108,7 @@ fn ours(dir: &Path, issuing: Vec<u8>, client: Vec<u8>) -> Result<(), String> {
     };
     let revocation = Revocation { lists, ..Revocation::default() };
     let terms = ClientAuth::RequireAndVerify(Verify { authorities, revocation, ..Verify::default() });
-    let verifier = Verifier::new(&terms).unwrap().unwrap();
+    let verifier = Verifier::new(&terms).unwrap();
     let (leaf, between) = (CertificateDer::from(client), [CertificateDer::from(issuing)]);
     let (verdict, fault) = observed_now(|| verifier.verify_client_cert(&leaf, &between, UnixTime::now()));
     match verdict {
