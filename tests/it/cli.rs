@@ -164,7 +164,6 @@ fn a_configuration_that_could_serve_less_safely_than_written_is_refused() {
             format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.mode = \"require_and_verify\"\n"),
             "there are no ca_files",
         ),
-        (format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = []\n"), "there are no ca_files"),
         (format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = [\"no.pem\"]\n"), "cannot read no.pem"),
         (
             format!("{terminate}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = [\"snigate.toml\"]\n"),
