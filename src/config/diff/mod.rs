@@ -90,9 +90,9 @@ impl Findings {
     /// All of them on one line.
     #[must_use]
     pub fn on_one_line(&self) -> String {
-        let kept: Vec<&str> = self.kept.iter().map(|finding| finding.text.as_str()).collect();
-        let more = if self.more > 0 { format!("; and {} more", self.more) } else { String::new() };
-        kept.join("; ") + &more
+        let kept = self.kept.iter().map(|finding| finding.text.clone());
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        kept.chain(more).collect::<Vec<_>>().join("; ")
     }
 
     /// Says each in other words.
@@ -125,10 +125,36 @@ pub fn without(old: &Standing, new: &Standing) -> Findings {
     let Change { vanished: mut all, loosened } = compare(new, old);
     all.more += loosened.more;
     for Finding { route, text } in loosened.kept {
-        let text = text.replace(" is new", " goes on").replace(" who are refused now", " whom they refuse");
         all.add(route.as_ref(), text);
     }
+    all.rephrase(meanwhile);
     all
+}
+
+/// How what would be is said where it is so until something else acts.
+const MEANWHILE: &[(&str, &str)] = &[
+    (" is new", " goes on"),
+    (" would no longer name ", " does not name yet "),
+    (" would no longer pass ", " do not pass yet "),
+    (" would name fewer ", " names fewer "),
+    (" would be replaced by an older one", " is an older one"),
+    (" would be raised", " is not lowered yet"),
+    (" would be known", " is known"),
+    ("servers of another CA would be believed", "servers of another CA are believed"),
+    (" would be believed", " is believed"),
+    (" would have ", " have "),
+    (" would count ", " counts "),
+    (" would come in", " come in"),
+    (" would listen ", " listens "),
+    (" would take ", " takes "),
+    (" who are refused now", " whom it refuses then"),
+    (" would go for ", " does not act yet for "),
+    (" would go", " does not act yet"),
+];
+
+/// The same finding in the words of [`without`].
+fn meanwhile(text: &str) -> String {
+    MEANWHILE.iter().fold(text.to_owned(), |text, (would, does)| text.replace(would, does))
 }
 
 /// What would get weaker for clients if `new` were served in place of `old`.

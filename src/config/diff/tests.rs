@@ -330,6 +330,10 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
         let said = change.vanished.on_one_line() + &change.loosened.on_one_line();
         assert_eq!(fate(&change), *expected, "{said}\n{old}\n=>\n{new}");
         assert!(said.contains(text), "{text:?} is not in {said:?}\n{old}\n=>\n{new}");
+        let meanwhile = without(&Standing::of(&valid(dir.path(), new)), &Standing::of(&valid(dir.path(), old)));
+        let meanwhile = meanwhile.on_one_line();
+        assert!(!meanwhile.contains("would") && !meanwhile.contains(" is new"), "{meanwhile}");
+        assert_eq!(meanwhile.is_empty(), said.is_empty(), "{meanwhile}");
         assert!(
             compare(&Standing::of(&valid(dir.path(), old)), &Standing::of(&valid(dir.path(), old))).only_tightens(),
             "{old}"

@@ -104,6 +104,30 @@ pub(super) enum Verdict {
     NotKept(StorageError),
 }
 
+impl Verdict {
+    pub(super) fn pending(&self) -> Option<&Pending> {
+        match self {
+            Self::Serve(_, pending) | Self::Stays(pending) => Some(pending),
+            Self::NotKept(_) => None,
+        }
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        self.pending()?.refusal.as_ref()
+    }
+
+    /// Each mistake is said once: not with the files as they are what is said of the materials alone.
+    fn leave_out(&mut self, said: &Refusal) {
+        let (Self::Serve(_, pending) | Self::Stays(pending)) = self else { return };
+        let Some(refusal) = &mut pending.refusal else { return };
+        let is_said = |message: &String| said.diagnostics.iter().any(|found| found.message == *message);
+        refusal.diagnostics.retain(|found| !is_said(&found.message));
+        if refusal.diagnostics.iter().all(|found| found.severity < Severity::Premature) {
+            pending.refusal = None;
+        }
+    }
+}
+
 /// What is not served of a configuration that was loaded.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -177,6 +201,9 @@ impl Order {
         if materials.has_aside() || materials.changed().is_some() {
             let again = self.judge(Kind::Materials, materials);
             last.extend(again.files);
+            if let (Some(files), Some(materials)) = (&mut look.files, again.verdict.refusal()) {
+                files.leave_out(materials);
+            }
             look.materials = Some(again.verdict);
         }
         // Whatever the texts in the files are made of, these still count.

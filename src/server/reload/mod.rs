@@ -263,9 +263,9 @@ impl Reloads {
         }
         let (mut waits, mut loosens) = (Waits::new(), Vec::new());
         for verdict in [&look.files, &look.materials].into_iter().flatten() {
-            let (Verdict::Serve(_, pending) | Verdict::Stays(pending)) = verdict else { continue };
+            let Some(pending) = verdict.pending() else { continue };
             waits.extend(pending.waits.clone());
-            loosens.push(pending.loosens.on_one_line());
+            loosens.extend(Some(pending.loosens.on_one_line()).filter(|loosens| !loosens.is_empty()));
         }
         let not_looked_at = look.files.is_none();
         let is_new =

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use rustls::version::TLS13;
+use serde_json::Value;
 use snigate::tls::pki::{Authority, Issued, RevocationList, Validity};
 
 use super::*;
@@ -134,6 +135,28 @@ fn a_revocation_acts_although_the_configuration_beside_it_is_broken_or_held() {
 }
 
 #[test]
+fn a_list_that_is_broken_beside_a_broken_configuration_is_said_once() {
+    let sound = format!("{POLICY}client_auth.crl_files = [\"../clients.crl\"]\n");
+    let site = site(&sound);
+    let proxy = &site.proxy;
+    let list = proxy.dir().join("clients.crl");
+    let whole = fs::read(&list).unwrap();
+    let wrong = "[routes.wrong]\nsni = \"wrong.example\"\naction = \"passthrough\"\nupstream = \"nobody\"\n";
+    let says = |event: &Value, what: &str| event["diagnostics"].as_str().is_some_and(|text| text.contains(what));
+    let refused = "reload refused, the configuration that runs goes on";
+    rename_into(&policy(proxy), (sound.clone() + wrong).as_bytes());
+    proxy.wait_until(refused, |event| says(event, "nobody"));
+    rename_into(&list, b"no list");
+    proxy.wait_until(refused, |event| says(event, "clients.crl"));
+    // What is said after it has been said before it.
+    rename_into(&list, &whole);
+    proxy
+        .reload_after(|| rename_into(&policy(proxy), format!("{sound}client_auth.deny.cn = [\"other\"]\n").as_bytes()));
+    let said = proxy.count_of(refused, |event| says(event, "clients.crl"));
+    assert_eq!(said, 1, "{}", proxy.log());
+}
+
+#[test]
 fn what_only_tightens_is_served_without_waiting_and_what_loosens_waits() {
     let site = site(POLICY);
     let proxy = &site.proxy;
@@ -200,7 +223,7 @@ fn what_tightens_beside_something_held_or_new_is_said_at_once_and_acts_when_some
         let event = proxy.wait_for(tightens);
         assert_eq!(event["level"], "warn", "{event}");
         let without = event["without"].as_str().unwrap();
-        assert!(without.contains("routes.app: client_auth.deny.cn would go"), "{event}");
+        assert!(without.contains("routes.app: client_auth.deny.cn does not act yet"), "{event}");
         assert!(event["help"].as_str().unwrap().contains(&proxy.pid().as_raw_nonzero().to_string()), "{event}");
         proxy.reload_on_request();
         assert!(!site.comes_in(Some(&site.member)), "{}", proxy.log());
