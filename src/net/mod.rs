@@ -8,6 +8,7 @@ mod listen;
 mod liveness;
 pub mod resolve;
 mod scratch;
+pub(crate) mod sockopt;
 mod stream;
 mod taken;
 mod transparent;

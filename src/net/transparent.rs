@@ -1,11 +1,11 @@
 //! Connecting to a server from an address that is not this machine's: the client's.
 
-use std::ffi::c_int;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::sockopt;
 
 /// Binds a socket that is about to be connected to `server` to the address `source`, whoever has it, and to a port that
 /// the kernel chooses when the socket is connected.
@@ -24,31 +24,14 @@ pub(super) fn bind(socket: &Socket, source: SocketAddr, server: SocketAddr) -> i
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
     set_transparent(socket, source.is_ipv4())?;
-    // Otherwise bind(2) would reserve a port, of which an address has few, for all servers at once.
-    bind_address_no_port(socket)?;
+    // Otherwise bind(2) would reserve a port, of which an address has few, for all servers at once (ip(7)). Sockets for IPv6
+    // take it, too.
+    sockopt::set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
     socket.bind(&SocketAddr::new(source.ip(), 0).into())
 }
 
 fn set_transparent(socket: &Socket, is_v4: bool) -> io::Result<()> {
     if is_v4 { socket.set_ip_transparent_v4(true) } else { socket.set_ip_transparent_v6(true) }
-}
-
-/// `IP_BIND_ADDRESS_NO_PORT` (ip(7)), which sockets for IPv6 take, too.
-#[expect(unsafe_code, reason = "no safe call sets this option")]
-fn bind_address_no_port(socket: &impl AsRawFd) -> io::Result<()> {
-    let on: c_int = 1;
-    let length = size_of::<c_int>() as libc::socklen_t;
-    // SAFETY: the option reads one int, and is given a pointer to one and its length.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            length,
-        )
-    };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Whether the kernel lets this process connect from addresses that are not its own.

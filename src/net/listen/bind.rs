@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Type};
 use crate::addr::{ListenAddr, Zone};
 use crate::net::listen::tcp::Tcp;
 use crate::net::listen::{ListenSocket, Socket};
+use crate::net::sockopt;
 use crate::net::zone::locate;
 
 /// Connections that the kernel completes while nobody accepts. The kernel cuts it to `net.core.somaxconn`.
@@ -105,20 +106,9 @@ fn bind_tcp(addr: SocketAddr, only_v6: bool, overlaps: bool) -> io::Result<socke
     Ok(socket)
 }
 
-#[expect(unsafe_code, reason = "no safe call sets this option")]
+/// Has the kernel keep connections back on which nothing has been sent, for about so many seconds (tcp(7)).
 pub(super) fn defer_accept(socket: &impl AsRawFd, seconds: c_int) -> io::Result<()> {
-    let length = size_of::<c_int>() as libc::socklen_t;
-    // SAFETY: TCP_DEFER_ACCEPT reads one int (tcp(7)), and is given a pointer to one and its length.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            length,
-        )
-    };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    sockopt::set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
 }
 
 /// Whether the kernel keeps connections to this port which are not ready to be accepted: their handshake is not complete,
