@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::net::{SCRATCH, Stream, with_scratch};
 use crate::relay::ending;
+use crate::relay::low_water::LowWater;
 use crate::relay::pipe::{self, Lease};
 use crate::wire::FirstAlert;
 
@@ -20,6 +21,7 @@ pub(super) struct Flow {
     held: Held,
     state: State,
     pace: Pace,
+    low_water: LowWater,
     /// The sender is known to be gone, so that whatever ends this flow now is not a clean end.
     doomed: bool,
 }
@@ -88,7 +90,11 @@ impl Flow {
     ) -> Poll<Result<(), Fault>> {
         let mut budget = BUDGET;
         loop {
-            ready!(self.poll_drain(cx, ends.to, moved)).map_err(Fault::Write)?;
+            let drained = self.poll_drain(cx, ends.to, moved);
+            if let (Poll::Pending, Held::Pipe(_), Stream::Tcp(from)) = (&drained, &self.held, &*ends.from) {
+                self.low_water.raise(from);
+            }
+            ready!(drained).map_err(Fault::Write)?;
             match self.state {
                 State::Done(_) => return Poll::Ready(Ok(())),
                 State::Ended(End::Truncated) if ends.strict => return Poll::Ready(Err(Fault::Truncated)),
@@ -100,7 +106,13 @@ impl Flow {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                State::Open => budget = budget.saturating_sub(ready!(self.poll_fill(cx, ends, moved))?),
+                State::Open => {
+                    let filled = self.poll_fill(cx, ends, moved);
+                    if let (Poll::Pending, Stream::Tcp(from)) = (&filled, &*ends.from) {
+                        self.low_water.lower(from);
+                    }
+                    budget = budget.saturating_sub(ready!(filled)?);
+                }
             }
         }
     }
