@@ -4,6 +4,7 @@
 //! and two rules that no client could tell apart are an [`Overlap`], not a choice.
 
 mod named;
+mod names;
 mod sources;
 mod table;
 

@@ -31,6 +31,12 @@ struct Slot {
 }
 
 impl Sources {
+    /// Those of the rule with this number, which takes everybody.
+    pub(super) fn everybody(rule: u32) -> Self {
+        let any = Some(Slot { rule, contested: false });
+        Self { anywhere: Protocols { any, ..Protocols::default() }, ..Self::default() }
+    }
+
     /// Adds the rule with this number, and reports each place that another rule has already.
     pub(super) fn insert<T>(
         &mut self,

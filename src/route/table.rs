@@ -4,12 +4,13 @@
 //! each of its suffixes that is no longer than the longest of theirs, then as `*`. Under each name the sources are grouped by the
 //! length of their prefix, so that a client's address is looked up once per length in use, not once per range.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::addr::Cidr;
 use crate::name::{Alpn, AlpnList, NamePattern, ServerName};
 use crate::route::named::Named;
+use crate::route::names::{Found, Names};
 use crate::route::sources::Sources;
 use crate::route::{Key, Rule};
 
@@ -22,9 +23,9 @@ pub struct Table<T> {
 
 #[derive(Debug, Default)]
 struct Index {
-    exact: HashMap<ServerName, Sources>,
-    wildcard: HashMap<ServerName, Sources>,
-    below: HashMap<ServerName, Sources>,
+    exact: Names,
+    wildcard: Names,
+    below: Names,
     /// How many labels the longest suffix in `below` has: a client decides how many its name has.
     longest_below: usize,
     any: Sources,
@@ -56,7 +57,7 @@ pub struct Overlap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listed<'a> {
     /// One name.
-    Exact(&'a ServerName),
+    Exact(&'a str),
     /// Every name with one label before this suffix.
     Wildcard(&'a str),
     /// Every name with one label or more before this suffix.
@@ -84,30 +85,33 @@ impl<T> Table<T> {
     /// A table that has overlaps decides them by the order of the rules and must not be used to serve.
     #[must_use]
     pub fn build(rules: impl IntoIterator<Item = Rule<T>>) -> (Self, Vec<Overlap>) {
-        let mut targets = Vec::new();
-        let mut index = Index::default();
+        let rules = rules.into_iter();
+        // Most have one name.
+        let (most, _) = rules.size_hint();
+        let mut targets = Vec::with_capacity(most);
+        let mut index = Index { exact: Names::with_room(most), ..Index::default() };
         let mut overlaps = Vec::new();
         let mut nameless = Vec::new();
         let mut named = BTreeSet::new();
-        for (number, rule) in rules.into_iter().enumerate() {
+        for (number, rule) in rules.enumerate() {
             for protocol in &rule.alpn {
                 if !named.contains(protocol) {
                     named.insert(protocol.clone());
                 }
             }
             for name in &rule.names {
-                let sources = match name {
-                    NamePattern::Exact(exact) => index.exact.entry(exact.clone()).or_default(),
-                    NamePattern::Wildcard(suffix) => index.wildcard.entry(suffix.clone()).or_default(),
+                let overlap = |first, from, alpn: Option<&Alpn>| {
+                    overlaps.push(Overlap { first, second: number, name: name.clone(), from, alpn: alpn.cloned() });
+                };
+                match name {
+                    NamePattern::Exact(exact) => index.exact.insert(exact.as_str(), &rule, number, overlap),
+                    NamePattern::Wildcard(suffix) => index.wildcard.insert(suffix.as_str(), &rule, number, overlap),
                     NamePattern::Below(suffix) => {
                         index.longest_below = index.longest_below.max(suffix.labels());
-                        index.below.entry(suffix.clone()).or_default()
+                        index.below.insert(suffix.as_str(), &rule, number, overlap);
                     }
-                    NamePattern::Any => &mut index.any,
-                };
-                sources.insert(&rule, number, |first, from, alpn| {
-                    overlaps.push(Overlap { first, second: number, name: name.clone(), from, alpn: alpn.cloned() });
-                });
+                    NamePattern::Any => index.any.insert(&rule, number, overlap),
+                }
             }
             if !rule.strict_sni {
                 // Of two rules that both name `*`, the overlap has been reported above.
@@ -119,6 +123,8 @@ impl<T> Table<T> {
             }
             targets.push(rule.target);
         }
+        [&mut index.exact, &mut index.wildcard, &mut index.below].into_iter().for_each(Names::shrink);
+        targets.shrink_to_fit();
         index.named = Named::new(named);
         index.nameless_rivals = if index.nameless_any.takes_everybody() { None } else { rivals(&nameless) };
         (Self { targets, index: Arc::new(index) }, overlaps)
@@ -152,9 +158,9 @@ impl<T> Table<T> {
 
     /// Every name that a rule lists, in no order.
     pub fn listed(&self) -> impl Iterator<Item = Listed<'_>> {
-        let exact = self.index.exact.keys().map(Listed::Exact);
-        let wildcard = self.index.wildcard.keys().map(|suffix| Listed::Wildcard(suffix.as_str()));
-        let below = self.index.below.keys().map(|suffix| Listed::Below(suffix.as_str()));
+        let exact = self.index.exact.iter().map(Listed::Exact);
+        let wildcard = self.index.wildcard.iter().map(Listed::Wildcard);
+        let below = self.index.below.iter().map(Listed::Below);
         exact.chain(wildcard).chain(below).chain((!self.index.any.is_empty()).then_some(Listed::Any))
     }
 
@@ -171,14 +177,14 @@ impl<T> Table<T> {
             below,
             longest_below: _,
         } = &*self.index;
-        let (sources, more) = match name {
+        let (found, more) = match name {
             Listed::Exact(name) => (exact.get(name), None),
             Listed::Wildcard(suffix) => (wildcard.get(suffix), None),
             Listed::Below(suffix) => (below.get(suffix), None),
-            Listed::Any => (Some(any), None),
-            Listed::Nameless => (Some(nameless_any), Some(nameless)),
+            Listed::Any => (Some(Found::Several(any)), None),
+            Listed::Nameless => (Some(Found::Several(nameless_any)), Some(Found::Several(nameless))),
         };
-        let claims = sources.into_iter().chain(more).flat_map(Sources::claims);
+        let claims = found.into_iter().chain(more).flat_map(Found::claims);
         claims.filter_map(|(from, alpn, rule)| Some(Claim { from, alpn, target: self.targets.get(rule as usize)? }))
     }
 
@@ -191,9 +197,9 @@ impl<T> Table<T> {
 
 impl Index {
     fn by_name(&self, name: &ServerName, key: &Key<'_>) -> Option<u32> {
-        let exact = self.exact.get(name).and_then(|sources| sources.most_specific(key));
+        let exact = self.exact.get(name.as_str()).and_then(|found| found.most_specific(key));
         exact
-            .or_else(|| self.wildcard.get(name.parent()?).and_then(|sources| sources.most_specific(key)))
+            .or_else(|| self.wildcard.get(name.parent()?).and_then(|found| found.most_specific(key)))
             .or_else(|| self.below(name, key))
             .or_else(|| self.any.most_specific(key))
     }

@@ -426,7 +426,7 @@ impl<'a> Comparison<'a> {
 /// A name that is listed, in an order, by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Name<'a> {
-    Exact(&'a ServerName),
+    Exact(&'a str),
     Wildcard(&'a str),
     Below(&'a str),
     Any,
@@ -460,8 +460,9 @@ fn candidates<'a>(table: &'a Table<usize>, name: Listed<'_>) -> Claims<'a> {
     let mut wider = Vec::new();
     match name {
         Listed::Exact(name) => {
-            wider.extend(name.parent().map(Listed::Wildcard));
-            wider.extend(suffixes(name.parent()).map(Listed::Below));
+            let parents = suffixes(Some(name)).skip(1);
+            wider.extend(parents.clone().next().map(Listed::Wildcard));
+            wider.extend(parents.map(Listed::Below));
         }
         Listed::Wildcard(suffix) => wider.extend(suffixes(Some(suffix)).map(Listed::Below)),
         Listed::Below(suffix) => wider.extend(suffixes(Some(suffix)).skip(1).map(Listed::Below)),
@@ -479,7 +480,7 @@ fn candidates<'a>(table: &'a Table<usize>, name: Listed<'_>) -> Claims<'a> {
 }
 
 /// This suffix and those that it ends in, the longest first.
-fn suffixes(longest: Option<&str>) -> impl Iterator<Item = &str> {
+fn suffixes(longest: Option<&str>) -> impl Iterator<Item = &str> + Clone {
     std::iter::successors(longest, |suffix| suffix.split_once('.').map(|(_, rest)| rest))
 }
 
@@ -490,15 +491,15 @@ fn probe(listed: Listed<'_>, old: &Table<usize>, new: &Table<usize>) -> Option<O
         let parent = name
             .parent()
             .is_some_and(|parent| [Listed::Wildcard(parent), Listed::Below(parent)].into_iter().any(is_listed));
-        parent || is_listed(Listed::Exact(name))
+        parent || is_listed(Listed::Exact(name.as_str()))
     };
     match listed {
         Listed::Nameless => Some(None),
-        Listed::Exact(name) => Some(Some(name.clone())),
+        Listed::Exact(name) => name.parse().ok().map(Some),
         Listed::Wildcard(suffix) => {
             // A suffix of the greatest length leaves no room for a label.
-            let mut names = (0_u64..).map_while(|label| format!("{label}.{suffix}").parse().ok());
-            names.find(|name| !is_listed(Listed::Exact(name))).map(Some)
+            let mut names = (0_u64..).map_while(|label| format!("{label}.{suffix}").parse::<ServerName>().ok());
+            names.find(|name| !is_listed(Listed::Exact(name.as_str()))).map(Some)
         }
         Listed::Below(suffix) => {
             let mut names = (0_u64..).map_while(|label| format!("x.any-{label}.{suffix}").parse::<ServerName>().ok());
