@@ -1,9 +1,10 @@
 //! The thread that reads configurations, builds what serves them, and frees what no longer does.
 //!
 //! It does one job at a time, so that what one has freed is there for the next: a configuration of 100,000 routes takes
-//! more than a hundred megabytes while it is read. Once it gives way, each job has a thread of low priority, which
-//! ends with it. A thread that was left there to wait would be the last one to end when the process does, and then,
-//! where others keep the processors busy, take seconds to give its memory and its sockets back.
+//! more than a hundred megabytes while it is read. Each job has a thread, which ends with it and leaves the allocator
+//! nothing that only this thread could free. Once the loader gives way the thread has a low priority. A thread that was
+//! left there to wait would be the last one to end when the process does, and then, where others keep the processors
+//! busy, take seconds to give its memory and its sockets back.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,6 +16,8 @@ use std::thread;
 use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 use tracing::debug;
+
+use crate::server::memory::give_back;
 
 /// A thread that wakes up for a connection then goes first almost always; with 10 a tenth of them waited for the next timer
 /// tick, which is 4 ms. Where others keep the processor busy a reload still gets one part in thirty of it (sched(7));
@@ -38,8 +41,7 @@ impl Loader {
         let (jobs, queue) = channel::<Job>();
         let gives_way = Arc::new(AtomicBool::new(false));
         let nicely = Arc::clone(&gives_way);
-        let work =
-            move || queue.into_iter().for_each(|job| if nicely.load(Ordering::Relaxed) { last(job) } else { job() });
+        let work = move || queue.into_iter().for_each(|job| alone(job, nicely.load(Ordering::Relaxed)));
         thread::Builder::new().name("loader".to_owned()).spawn(work)?;
         Ok(Self { jobs, gives_way })
     }
@@ -67,6 +69,11 @@ impl Loader {
     /// Frees it, where nobody waits for that.
     pub(super) fn free(&self, it: impl Send + 'static) {
         drop(self.run(move || drop(it)));
+    }
+
+    /// Gives the memory back to the system that the jobs before have freed.
+    pub(super) fn give_back(&self) {
+        drop(self.run(give_back));
     }
 }
 
@@ -105,13 +112,13 @@ fn own_descriptors() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Does `job` in a thread of its own, to which everything else goes first. Only who may do anything could raise the
-/// priority again.
-fn last(job: Job) {
+/// Does `job` in a thread of its own, to which everything else goes first if it is to be done `nicely`. Only who may do
+/// anything could raise the priority again.
+fn alone(job: Job, nicely: bool) {
     let mut job = Some(job);
     let mut work = || {
         // On Linux this is about the calling thread alone.
-        if let Err(error) = setpriority_process(None, NICENESS) {
+        if nicely && let Err(error) = setpriority_process(None, NICENESS) {
             debug!(%error, "a reload has the same priority as connections");
         }
         if let Some(job) = job.take() {
@@ -126,7 +133,7 @@ fn last(job: Job) {
     });
     // Where there can be no more threads it must be done all the same.
     if let (Err(error), Some(job)) = (begun, job) {
-        debug!(%error, "a reload has the same priority as connections");
+        debug!(%error, "a reload has no thread of its own");
         job();
     }
 }

@@ -6,6 +6,7 @@ mod files;
 mod gates;
 mod lifecycle;
 mod loader;
+mod memory;
 mod notify;
 mod parts;
 mod reload;

@@ -111,6 +111,7 @@ impl Reloads {
         };
         reloads.follow();
         reloads.loader.free(config);
+        reloads.loader.give_back();
         reloads
     }
 
@@ -211,6 +212,7 @@ impl Reloads {
 
     /// Serves what was loaded if it may be served, and otherwise changes nothing.
     pub(super) fn take(&mut self, Looked(looked): Looked, server: &mut Server, notify: &mut Notify) {
+        let has_loaded = looked.as_ref().is_ok_and(|(_, look)| look.files.is_some() || look.materials.is_some());
         match looked {
             Ok((eyes, look)) => {
                 self.eyes = Some(eyes);
@@ -239,7 +241,12 @@ impl Reloads {
             // The list of files is lost, so everything is loaded at the next look.
             Err(_) => self.said[0].failed("a fault in snigate, please report it; the log has it above"),
         }
-        self.loader.free(server.take_unused());
+        let unused = server.take_unused();
+        let has_freed = has_loaded || !unused.is_empty();
+        self.loader.free(unused);
+        if has_freed {
+            self.loader.give_back();
+        }
         self.follow();
         // Unless the reload that was asked for is still to come.
         if notify.is_reloading() && !self.requested {
