@@ -124,7 +124,8 @@ impl Drop for Proxy {
     }
 }
 
-fn replace(path: &Path, text: &str) -> anyhow::Result<Instant> {
+/// Replaces a file by renaming a new one over it: when that was.
+pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<Instant> {
     let new = path.with_extension("new");
     fs::write(&new, text)?;
     let at = Instant::now();
@@ -132,4 +133,5 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<Instant> {
     Ok(at)
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A million routes take ten seconds where nobody else wants a processor.
+const PATIENCE: Duration = Duration::from_secs(120);
