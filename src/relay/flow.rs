@@ -11,7 +11,6 @@ use tokio::net::TcpStream;
 
 use crate::net::{SCRATCH, Stream, with_scratch};
 use crate::relay::ending;
-use crate::relay::low_water::LowWater;
 use crate::relay::pipe::{self, Lease};
 use crate::wire::FirstAlert;
 
@@ -21,7 +20,6 @@ pub(super) struct Flow {
     held: Held,
     state: State,
     pace: Pace,
-    low_water: LowWater,
     /// The sender is known to be gone, so that whatever ends this flow now is not a clean end.
     doomed: bool,
 }
@@ -90,11 +88,7 @@ impl Flow {
     ) -> Poll<Result<(), Fault>> {
         let mut budget = BUDGET;
         loop {
-            let drained = self.poll_drain(cx, ends.to, moved);
-            if let (Poll::Pending, Held::Pipe(_), Stream::Tcp(from)) = (&drained, &self.held, &*ends.from) {
-                self.low_water.raise(from);
-            }
-            ready!(drained).map_err(Fault::Write)?;
+            ready!(self.poll_drain(cx, ends.to, moved)).map_err(Fault::Write)?;
             match self.state {
                 State::Done(_) => return Poll::Ready(Ok(())),
                 State::Ended(End::Truncated) if ends.strict => return Poll::Ready(Err(Fault::Truncated)),
@@ -106,13 +100,7 @@ impl Flow {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                State::Open => {
-                    let filled = self.poll_fill(cx, ends, moved);
-                    if let (Poll::Pending, Stream::Tcp(from)) = (&filled, &*ends.from) {
-                        self.low_water.lower(from);
-                    }
-                    budget = budget.saturating_sub(ready!(filled)?);
-                }
+                State::Open => budget = budget.saturating_sub(ready!(self.poll_fill(cx, ends, moved))?),
             }
         }
     }

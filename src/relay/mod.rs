@@ -6,7 +6,6 @@
 mod duplex;
 mod ending;
 mod flow;
-mod low_water;
 mod pipe;
 #[cfg(test)]
 mod tests;

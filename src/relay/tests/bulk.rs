@@ -1,18 +1,16 @@
 //! Bytes stay exact, by whatever way they go, and a slow reader holds back the sender.
 
 use std::future::poll_fn;
-use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, Digest, SHA256};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::support::{acknowledged, between, narrow_pair, noise, pair, read_all, run, within};
+use super::support::{acknowledged, between, noise, pair, run, within};
 use crate::net::Stream;
 use crate::relay::duplex::Duplex;
 use crate::relay::flow::{Ends, Flow};
@@ -192,50 +190,4 @@ async fn flow_without_a_pipe_is_copied() {
     let mut received = [0; 8];
     server.read_exact(&mut received).await.unwrap();
     assert_eq!(&received, b"question");
-}
-
-/// Whether the kernel says now that there is something to read.
-fn is_readable(socket: &OwnedFd) -> bool {
-    let mut asked = [PollFd::new(socket, PollFlags::IN)];
-    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
-}
-
-#[tokio::test]
-async fn while_the_receiver_takes_nothing_no_byte_wakes_and_the_first_one_after_that_does() {
-    let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);
-    let sender = outer.as_fd().try_clone_to_owned().unwrap();
-    let bytes = noise(100_000, 7);
-    let (first, rest) = bytes.split_at(90_000);
-    let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
-    let (mut meter, options) = (Meter::default(), Options::default());
-    let mut duplex = Duplex::new(&mut inner, &mut outer, &mut meter, &options);
-    duplex.down = Flow::in_bulk();
-    let peers = async {
-        server.write_all(first).await.unwrap();
-        acknowledged(&server).await;
-        within(async {
-            while is_readable(&sender) {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        for segment in rest.chunks(100) {
-            server.write_all(segment).await.unwrap();
-            acknowledged(&server).await;
-            assert!(!is_readable(&sender));
-        }
-        let mut received = vec![0; bytes.len()];
-        within(client.read_exact(&mut received)).await.unwrap();
-        assert!(received == bytes);
-        for byte in [1, 2] {
-            server.write_all(&[byte]).await.unwrap();
-            assert_eq!(within(client.read_u8()).await.unwrap(), byte);
-        }
-        drop(server);
-        assert!(within(read_all(&mut client)).await.is_empty());
-    };
-    tokio::select! {
-        () = drive(&mut duplex) => unreachable!("the client has not ended"),
-        () = peers => {}
-    }
 }
