@@ -113,6 +113,16 @@ impl Materials {
         files.filter(move |file| file.parent() == Some(path))
     }
 
+    /// Everything that can go on, revocation lists aside: the certificates, and each file and directory of CAs and pins.
+    pub(crate) fn all_but_lists(&self) -> impl Iterator<Item = Item> {
+        let certificates = self.certificates.keys().cloned().map(Item::Certificate);
+        let files = || self.authorities.keys().chain(self.pins.keys());
+        let is_named = |path: &Path| self.asked.values().any(|paths| paths.contains(path));
+        let directories = files().filter_map(|path| path.parent()).filter(move |path| is_named(path));
+        certificates
+            .chain(files().map(|path| path.as_path()).chain(directories).map(|path| Item::File(path.to_owned())))
+    }
+
     /// The certificate of `table`, if it is of these files.
     pub(crate) fn pair(&self, table: &str, cert_file: &Path, key_file: &Path) -> Option<&Pair> {
         self.certificates.get(table).filter(|pair| pair.cert_file == cert_file && pair.key_file == key_file)

@@ -332,8 +332,8 @@ pub fn places(path: &Path, routes: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, Pl
     routes.iter().filter_map(place).collect()
 }
 
-/// What cannot be used of the materials goes on as it runs, if it does; everything else counts. Without that one it is
-/// refused, for all that is wrong.
+/// What cannot be used of the materials goes on as it runs, if it does; everything else counts. Where it is not known which
+/// one is to blame, all of them go on but the revocation lists. Without that one it is refused, for all that is wrong.
 fn load_from(path: &Path, texts: Option<Arc<Texts>>, circumstances: &Circumstances) -> Loaded {
     let mut keep = circumstances.keep.clone();
     let (mut first, mut unfit) = (None, Vec::new());
@@ -347,8 +347,11 @@ fn load_from(path: &Path, texts: Option<Arc<Texts>>, circumstances: &Circumstanc
         }
         let known = keep.clone();
         let faulty = faults.iter().map(|fault| fault.fault_of.clone()).collect::<Option<Vec<_>>>();
-        let Some(faulty) = faulty else { return first.unwrap_or(loaded) };
-        keep.extend(faulty.into_iter().map(|item| (item, Reason::BROKEN)));
+        match faulty {
+            Some(faulty) => keep.extend(faulty.into_iter().map(|item| (item, Reason::BROKEN))),
+            // Whatever it is a fault of, what is revoked beside it has to act.
+            None => keep.extend(circumstances.running.all_but_lists().map(|item| (item, Reason::BROKEN))),
+        }
         if keep == known {
             return first.unwrap_or(loaded);
         }

@@ -121,7 +121,7 @@ pub(super) fn take<M: Material>(
 
 /// What can be left where `item` cannot be used: itself, also where it is new in a directory of which something runs, or,
 /// where a file and a directory have changed places, the other.
-fn runs_in_place(item: &Item, is_running: bool, files: &Files) -> Option<Item> {
+pub(super) fn runs_in_place(item: &Item, is_running: bool, files: &Files) -> Option<Item> {
     let Item::File(path) = item else { return is_running.then(|| item.clone()) };
     if is_running || files.running.within(path).next().is_some() {
         return Some(item.clone());

@@ -176,8 +176,9 @@ impl Lists {
             report.error(span, message, help);
             let ca_files = ca_files.iter().filter(|_| *is_kept);
             let items = std::iter::once(path).chain(ca_files).map(|path| Item::File(path.clone()));
+            // What is new in a directory can be left as well.
             let left = items
-                .filter(|item| files.running.has(item))
+                .filter_map(|item| door::runs_in_place(&item, files.running.has(&item), files))
                 .find(|item| files.keep.get(item).is_none_or(|reason| !reason.has(Reason::BROKEN)));
             if let Some(item) = left {
                 report.blame(mark, &item);

@@ -244,6 +244,23 @@ impl Order {
         loaded
     }
 
+    /// The same, with whatever takes a protection away only because some of the materials go on as they run: the list of a
+    /// CA that is gone, where the CA goes on. What is `weaker` has been judged.
+    fn load_fitting(&self, kind: Kind, mut keep: Keep, weaker: &Keep) -> Loaded {
+        loop {
+            let loaded = self.load_sound(kind, keep.clone());
+            if loaded.config.is_none() {
+                return loaded;
+            }
+            let mut more = loaded.files.materials.weaker(&self.served.materials, self.clock);
+            more.retain(|item, _| !keep.contains_key(item) && !weaker.contains_key(item));
+            if more.is_empty() {
+                return loaded;
+            }
+            keep.extend(more);
+        }
+    }
+
     /// What becomes of what there is of this kind; `served` are the materials that are served, as they were read.
     fn judge(&self, kind: Kind, served: &Files) -> Judged {
         let mut loaded = self.load_sound(kind, Keep::new());
@@ -264,7 +281,7 @@ impl Order {
             if !weaker.is_empty() {
                 pending.leave(&weaker, change, &loaded.files);
                 // Where they do not fit the rest, all of it is judged as a whole.
-                let without = self.load_sound(kind, weaker.clone());
+                let without = self.load_fitting(kind, weaker.clone(), &weaker);
                 if let Some(config) = &without.config {
                     // Nothing but these materials allows anything, each of which has waited for itself.
                     may_loosen = compare(&self.served.standing, &Standing::of(config)).only_tightens();
@@ -273,7 +290,7 @@ impl Order {
                     if keep == weaker {
                         loaded = without;
                     } else if !keep.is_empty() {
-                        let again = self.load_sound(kind, keep);
+                        let again = self.load_fitting(kind, keep, &weaker);
                         let is_sound = again.config.is_some() || pending.restless.is_none();
                         loaded = if is_sound { again } else { without };
                     }
