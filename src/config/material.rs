@@ -139,13 +139,19 @@ impl Materials {
         Asked { materials: self, paths: self.asked.get(table) }
     }
 
+    /// What the table asks for, or, if it has another name here, one that asks for some of `paths`.
+    fn like<'a>(&'a self, table: &str, paths: &BTreeSet<PathBuf>) -> Asked<'a> {
+        let of_paths = || self.asked.values().find(|known| !known.is_disjoint(paths));
+        Asked { materials: self, paths: self.asked.get(table).or_else(of_paths) }
+    }
+
     /// The files whose content would let somebody in who is kept out by `running`, or could be half of a copy. Each table
     /// is judged by itself: what another one knows, or still has, says nothing of its clients.
     #[must_use]
     pub fn weaker(&self, running: &Self, now: SystemTime) -> Keep {
         let mut keep = Keep::new();
-        for table in self.asked.keys() {
-            for (path, reason) in self.of(table).weaker(&running.of(table), now) {
+        for (table, paths) in &self.asked {
+            for (path, reason) in self.of(table).weaker(&running.like(table, paths), now) {
                 let known = keep.entry(Item::File(path)).or_insert(reason);
                 *known = known.and(reason);
             }

@@ -67,9 +67,12 @@ impl Evidence {
     /// The issuers of the lists that `before` has and this one has not, although the keys that signed them still count. An
     /// authority that was given another key under its name is another one.
     pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
+        let now = SystemTime::now();
         let is_lost = move |list: &&List| {
             let counts = list.signer.is_none_or(|key| self.authorities.values().any(|authority| authority.key == key));
-            counts && !self.lists.iter().any(|own| own.is_edition_of(list))
+            // One whose time has not come says of nobody that they are good.
+            let replaces = |own: &List| own.is_edition_of(list) && (!own.crl.is_early(now) || list.crl.is_early(now));
+            counts && !self.lists.iter().any(replaces)
         };
         before.lists.iter().filter(is_lost).map(|list| list.crl.issuer())
     }

@@ -415,4 +415,5 @@ async fn a_bundle_that_loses_a_list_is_kept_once_it_is_quiet_and_all_else_acts()
     assert!(pending.held.is_some_and(|(held, _)| held.on_one_line().contains("CN=second would go")));
 }
 
+mod beside;
 mod directories;
