@@ -50,6 +50,8 @@ pub struct Materials {
     pub(crate) pins: BTreeMap<PathBuf, Vec<Pin>>,
     /// The files and directories that are named, by table: `tls.default`.
     pub(crate) asked: BTreeMap<Arc<str>, BTreeSet<PathBuf>>,
+    /// The tables that refuse whom no list speaks of.
+    pub(crate) denying: BTreeSet<Arc<str>>,
 }
 
 /// A certificate with its key, and those that take its place when its time is over.
@@ -156,7 +158,30 @@ impl Materials {
                 *known = known.and(reason);
             }
         }
+        for path in self.first_lists(running) {
+            let known = keep.entry(Item::File(path.clone())).or_insert(Reason::FIRST);
+            *known = known.and(Reason::FIRST).and(Reason::UNSETTLED);
+        }
         keep
+    }
+
+    /// The files with the first list of a CA, where every table that asks for it refuses whom no list speaks of. Where one
+    /// does not, a client whom it names comes in without it.
+    fn first_lists<'a>(&'a self, running: &'a Self) -> impl Iterator<Item = &'a PathBuf> {
+        let asking = move |path: &'a PathBuf| self.asked.keys().filter(move |table| self.of(table).asks(path));
+        let is_first = move |path: &PathBuf, table: &Arc<str>| {
+            let before = running.of(table);
+            let is_new = |list: &Crl| !before.lists().any(|(_, known)| list.is_edition_of(known));
+            let is_known = |list: &Crl| before.authorities().any(|ca| list.speaks_for(slice::from_ref(ca)).is_ok());
+            self.lists[path].lists.iter().any(|list| is_new(list) && is_known(list))
+        };
+        // Without any list nobody is refused for that.
+        let denied =
+            move |table: &Arc<str>| running.denying.contains(table) && running.of(table).lists().next().is_some();
+        let denies = move |table: &Arc<str>| self.denying.contains(table) && denied(table);
+        self.lists
+            .keys()
+            .filter(move |path| asking(path).all(denies) && asking(path).any(|table| is_first(path, table)))
     }
 }
 
@@ -200,6 +225,9 @@ impl Reason {
     /// It has been unsettled for too long, since it is written again and again: what it takes away is gone, and what it adds
     /// waits.
     pub const RESTLESS: Self = Self(1 << 4);
+    /// A revocation list is the first one of a CA whose clients are refused without one: it lets in whom it does not name,
+    /// and counts for nobody until it has settled.
+    pub const FIRST: Self = Self(1 << 5);
 
     /// Whether all of `other` holds.
     #[must_use]

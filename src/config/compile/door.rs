@@ -76,8 +76,18 @@ impl Material for ListFile {
             let counts = |new: &Crl| !new.is_early(now) || old.is_early(now);
             !fresh.lists.iter().any(|new| new == *old || new.succeeds(old) && counts(new))
         };
+        let is_settled = |new: &&Crl| !reason.has(Reason::FIRST) || known.iter().any(|old| new.is_edition_of(old));
+        if !fresh.lists.iter().any(|new| is_settled(&new)) {
+            return None;
+        }
         let with_known = |new: &Crl| new.with_those_of(known.iter().copied().filter(|old| waits && new.succeeds(old)));
-        let lists = self.lists.iter().filter(goes_on).cloned().chain(fresh.lists.iter().map(with_known)).collect();
+        let lists = self
+            .lists
+            .iter()
+            .filter(goes_on)
+            .cloned()
+            .chain(fresh.lists.iter().filter(is_settled).map(with_known))
+            .collect();
         let mut beside = self.beside.clone();
         beside.extend(fresh.beside.into_iter().filter(|own| !self.beside.contains(own)));
         Some(Self { lists, beside })

@@ -56,6 +56,9 @@ pub(super) fn compile(
         return lists;
     };
     needs_verification("crl_files", &found, mode, reporter);
+    if lists.revocation.unknown == Unknown::Deny {
+        files.materials.denying.insert(reporter.table.as_str().into());
+    }
     let mut report = reporter.in_file(found.source);
     let mut complete = !found.at.value.0.is_empty();
     for path in &found.at.value.0 {

@@ -317,7 +317,7 @@ impl Order {
         let left = |item: &Item, reason: Reason| {
             let waiting = Waiting::Item(item.clone());
             if self.calm.is_quiet(&waiting, content(item, files), self.now) {
-                return reason.without(Reason::UNSETTLED);
+                return reason.without(Reason::UNSETTLED.and(Reason::FIRST));
             }
             let is_restless = reason.has(Reason::UNSETTLED) && self.calm.is_restless(&waiting, self.now);
             Some(if is_restless { reason.and(Reason::RESTLESS) } else { reason })
@@ -458,7 +458,11 @@ impl Pending {
         }
         for item in waiting {
             if let (Item::File(path), true) = (item, self.loosens.is_empty()) {
-                self.loosens.note(format!("{} ends earlier than it did", path.display()));
+                let path = path.display();
+                self.loosens.note(match keep[item].has(Reason::FIRST) {
+                    true => format!("{path}: clients whom no list spoke of would come in"),
+                    false => format!("{path} ends earlier than it did"),
+                });
             }
             self.waits.insert(Waiting::Item(item.clone()), content(item, files));
         }

@@ -252,3 +252,36 @@ async fn a_renewed_certificate_before_its_time_leaves_the_one_that_runs_and_acts
     assert!(watcher.look_after(DAY).0.is_some());
     assert!(shown(&watcher) > before);
 }
+
+#[tokio::test]
+async fn the_first_list_of_a_ca_whose_clients_are_refused_without_one_waits_and_another_one_does_not() {
+    for (unknown, at_once) in [("deny", false), ("allow", true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let (_, _, clients) = site(dir);
+        let second = Authority::new("second", Validity::days(20)).unwrap();
+        fs::create_dir(dir.join("lists")).unwrap();
+        fs::write(dir.join("clients.pem"), clients.certificate().to_owned() + second.certificate()).unwrap();
+        fs::write(dir.join("lists/clients.crl"), list(&clients, 2021, &[], None)).unwrap();
+        let text = CONFIG.replace("\"clients.crl\"", "\"lists\"");
+        let crl = format!("client_auth.crl.unknown = \"{unknown}\"\nclient_auth.crl_files");
+        fs::write(dir.join("snigate.toml"), text.replace("client_auth.crl_files", &crl)).unwrap();
+        let mut watcher = Watcher::new(dir);
+        fs::write(dir.join("lists/second.crl"), list(&second, 2020, &[7], None)).unwrap();
+        fs::write(dir.join("lists/clients.crl"), list(&clients, 2022, &[1], None)).unwrap();
+        let (served, pending) = watcher.look_after(Duration::ZERO);
+        let served = served.expect("a revocation beside it acts");
+        assert_eq!(lists(&served), if at_once { vec![1, 1] } else { vec![1] }, "{unknown}");
+        assert_eq!(pending.waits.is_empty(), at_once, "{unknown}");
+        let said = pending.loosens.on_one_line();
+        assert_eq!(said.contains("lists/second.crl: clients whom no list spoke of would come in"), !at_once, "{said}");
+        if at_once {
+            continue;
+        }
+        // The next one is there before the first one has settled.
+        fs::write(dir.join("lists/second.crl"), list(&second, 2022, &[7, 8], None)).unwrap();
+        assert!(watcher.look_after(QUIET / 2).0.is_none());
+        let served = watcher.look_after(QUIET).0.expect("it has been as it is for long enough");
+        assert_eq!(lists(&served), [1, 2]);
+    }
+}
