@@ -102,6 +102,47 @@ fn a_policy_that_does_not_mean_what_it_seems_to_is_refused() {
 }
 
 #[test]
+fn a_mode_that_fits_nothing_beside_it_is_one_error_that_names_all_of_it() {
+    let key = "11".repeat(32);
+    let pins = format!("client_auth.spki_sha256 = \"{key}\"\nclient_auth.dates = \"ignore\"\n");
+    let lists = "client_auth.crl_files = \"ca.crl\"\nclient_auth.crl.depth = \"leaf\"\n";
+    let rules = "client_auth.allow.cn = \"a\"\nclient_auth.deny.cn = \"b\"\non_revoke = \"close\"\n";
+    for (lines, keys, instead) in [
+        (
+            format!("client_auth.mode = \"none\"\n{FILES}{rules}"),
+            "mode is none, in which ca_files, allow, deny, on_revoke have no meaning",
+            "write `mode = \"require_and_verify\"`, or remove them",
+        ),
+        (
+            format!("client_auth.mode = \"request\"\nclient_auth.crl.depth = \"leaf\"\n{rules}"),
+            "mode is request, in which allow, deny, crl, on_revoke have no meaning",
+            "write `mode = \"require_and_verify\"`, or remove them",
+        ),
+        (rules.to_owned(), "mode is none, in which allow, deny, on_revoke have no meaning", "require_and_verify"),
+        (
+            format!("{pins}{rules}"),
+            "mode is none, in which spki_sha256, dates, allow, deny, on_revoke have no meaning",
+            "write `mode = \"pinned\"`, or remove them",
+        ),
+        (
+            format!("client_auth.mode = \"require_and_verify\"\n{FILES}{pins}"),
+            "mode is require_and_verify, in which spki_sha256, dates have no meaning",
+            "write `mode = \"pinned\"`, or remove them",
+        ),
+        (
+            format!("client_auth.mode = \"pinned\"\n{pins}{FILES}{lists}"),
+            "mode is pinned, in which ca_files, crl_files, crl have no meaning",
+            "remove them, or write `mode = \"require_and_verify\"`",
+        ),
+        ("client_auth.allow = {}".to_owned(), "client_auth.allow needs a mode that verifies", "require_and_verify"),
+    ] {
+        let (_, said) = run(&lines, &["check"]);
+        assert!(said.contains("1 error, 0 warnings") && !said.contains("urgent"), "{lines}\n{said}");
+        assert!(said.contains(keys) && said.contains(instead), "{lines}\n{said}");
+    }
+}
+
+#[test]
 fn the_place_of_a_wrong_entry_is_that_of_the_entry() {
     let (_, said) =
         run(&format!("{FILES}[tls.m.client_auth.allow]\ndns = [\n  \"a.example\",\n  \"b..example\",\n]"), &["check"]);

@@ -11,7 +11,7 @@ use crate::authz::{Policy, Rules};
 use crate::config::Notice;
 use crate::config::compile::authorities::{self, Usage};
 use crate::config::compile::chain::{Chain, Found};
-use crate::config::compile::pinned::{self, Pinned};
+use crate::config::compile::pinned::{self, PINNED_KEYS, Pinned};
 use crate::config::compile::revocation::{self, Lists};
 use crate::config::compile::{Report, strangers};
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
@@ -41,7 +41,7 @@ pub(super) struct Compiled {
 /// what it returns asks for less than was written and must not be used.
 pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Compiled {
     let tables = chain.names().map(str::to_owned).collect();
-    let mut reporter = Reporter { diagnostics, table: format!("tls.{name}"), tables };
+    let mut reporter = Reporter { diagnostics, table: format!("tls.{name}"), tables, beside: Vec::new() };
     let ca_files = chain.nearest_of_clients(|auth| auth.ca_files.as_ref());
     let (mut paths, mut read) = (Vec::new(), Vec::new());
     let (mut cas, mut complete) = (Vec::new(), true);
@@ -100,7 +100,7 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
         allow: allow.as_ref().map(|allow| rules("allow", allow, &mode, &mut reporter)),
         deny: deny.as_ref().map(|deny| rules("deny", deny, &mode, &mut reporter)).unwrap_or_default(),
     };
-    if let Some(allow) = &allow {
+    if let Some(allow) = allow.as_ref().filter(|_| mode.effective.verifies()) {
         judge_allow(allow, &mode, &mut reporter);
     }
     if let Some(Found { at, source, .. }) = ca_files.as_ref().filter(|_| mode.effective.verifies() && allow.is_none()) {
@@ -120,6 +120,7 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
         revocation::compile(chain, &mode, (complete.then_some(&*cas), &read), files, &mut reporter)
     };
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
+    reporter.tell_beside(&mode);
     let Lists { revocation, paths: crl_files, notices, .. } = lists;
     let evidence = Evidence::of(&cas, &revocation, &pins.pins);
     let verify = Verify { authorities: cas, revocation: revocation.clone(), policy: policy.clone() };
@@ -151,7 +152,8 @@ fn on_revoke(chain: &Chain<'_>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) ->
     if let Some(own) = chain.own().value.on_revoke.as_ref().filter(|own| own.value == OnRevoke::Close && !verifies) {
         let message = format!("on_revoke is close, and client_auth.mode is {}", mode.effective.word());
         let help = "nobody comes in by a certificate that could be revoked; remove it".to_owned();
-        reporter.lacking(&["mode", "ca_files"], (&chain.own().source, &own.span), message, help);
+        let diagnostic = reporter.error((&chain.own().source, &own.span), message, help);
+        reporter.beside("on_revoke", &["mode", "ca_files"], diagnostic);
     }
     let nearest = chain.nearest(|tls| tls.on_revoke.as_ref());
     nearest.filter(|_| verifies).map_or(OnRevoke::Keep, |nearest| nearest.at.value)
@@ -174,6 +176,8 @@ pub(super) struct Reporter<'a> {
     pub(super) table: String,
     /// Its name, and those of the tables that it inherits from.
     tables: Vec<String>,
+    /// What has no meaning in the mode: the key, and what there is to say if it is the only one.
+    beside: Vec<(&'static str, Diagnostic)>,
 }
 
 impl Reporter<'_> {
@@ -186,15 +190,65 @@ impl Reporter<'_> {
         message: impl Display,
         help: String,
     ) {
-        let diagnostic = Diagnostic::new(Severity::Error, format!("{}: {message}", self.table)).at(source, span);
-        self.push_lacking(keys, diagnostic.help(help));
+        let diagnostic = self.error((source, span), message, help);
+        self.push_lacking(keys, diagnostic);
     }
 
     /// The same of any severity.
     pub(super) fn push_lacking(&mut self, keys: &[&str], diagnostic: Diagnostic) {
+        let diagnostic = self.lacks(keys, diagnostic);
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The key `key` has no meaning in the mode, unless one of `lacking` was left out for another mistake.
+    pub(super) fn beside(&mut self, key: &'static str, lacking: &[&str], diagnostic: Diagnostic) {
+        let diagnostic = self.lacks(lacking, diagnostic);
+        self.beside.push((key, diagnostic));
+    }
+
+    /// One mode that does not fit is one mistake, however many keys stand beside it.
+    fn tell_beside(&mut self, mode: &Mode<'_>) {
+        let beside = std::mem::take(&mut self.beside);
+        if beside.len() < 2 {
+            self.diagnostics.extend(beside.into_iter().map(|(_, diagnostic)| diagnostic));
+            return;
+        }
+        let keys: Vec<&str> = beside.iter().map(|(key, _)| *key).collect();
+        let word = mode.effective.word();
+        let message = format!("client_auth.mode is {word}, in which {} have no meaning", keys.join(", "));
+        let help = match mode.effective {
+            ClientAuthMode::Pinned => {
+                "remove them, or write `mode = \"require_and_verify\"`, in which no pin counts".to_owned()
+            }
+            other => {
+                let is_pin = |key: &&str| PINNED_KEYS.contains(key);
+                let instead = if keys.iter().any(is_pin) { "pinned" } else { "require_and_verify" };
+                let meaning = if other.verifies() { "" } else { "; as it is anybody could claim to be anybody" };
+                format!("write `mode = \"{instead}\"`, or remove them{meaning}")
+            }
+        };
+        let place = (mode.source, mode.span);
+        let mut diagnostic = self.error(place, message, help);
+        // A key that stands beside a mode which was written is one whatever else was left out.
+        if beside.iter().all(|(_, alone)| !alone.lacks.is_empty()) {
+            diagnostic.lacks = beside.into_iter().flat_map(|(_, alone)| alone.lacks).collect();
+        }
+        self.diagnostics.push(diagnostic);
+    }
+
+    pub(super) fn error(
+        &self,
+        (source, span): (&Arc<Source>, &Range<usize>),
+        message: impl Display,
+        help: String,
+    ) -> Diagnostic {
+        Diagnostic::new(Severity::Error, format!("{}: {message}", self.table)).at(source, span).help(help)
+    }
+
+    fn lacks(&self, keys: &[&str], diagnostic: Diagnostic) -> Diagnostic {
         let keys =
             self.tables.iter().flat_map(|table| keys.iter().map(move |key| format!("tls.{table}.client_auth.{key}")));
-        self.diagnostics.push(keys.fold(diagnostic, Diagnostic::lacking));
+        keys.fold(diagnostic, Diagnostic::lacking)
     }
 
     pub(super) fn in_file<'a>(&'a mut self, source: &'a Arc<Source>) -> Report<'a> {
@@ -216,7 +270,8 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
             }
             _ => format!("client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"),
         };
-        reporter.in_file(mode.source).error(mode.span, message, help);
+        let diagnostic = reporter.error((mode.source, mode.span), message, help);
+        reporter.beside("ca_files", &[], diagnostic);
     }
 }
 
@@ -237,7 +292,12 @@ fn judge_allow(allow: &Found<'_, At<file::ClientRules>>, mode: &Mode<'_>, report
 }
 
 /// The entries of `allow` or `deny`, without those that are wrong.
-fn rules(key: &str, found: &Found<'_, At<file::ClientRules>>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> Rules {
+fn rules(
+    key: &'static str,
+    found: &Found<'_, At<file::ClientRules>>,
+    mode: &Mode<'_>,
+    reporter: &mut Reporter<'_>,
+) -> Rules {
     needs_verification(key, found, mode, reporter);
     let mut report = reporter.in_file(found.source);
     let file::ClientRules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } =
@@ -259,14 +319,19 @@ fn rules(key: &str, found: &Found<'_, At<file::ClientRules>>, mode: &Mode<'_>, r
 }
 
 /// What is said of verified clients has no meaning where nobody is verified.
-pub(super) fn needs_verification<T>(key: &str, found: &Found<'_, At<T>>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+pub(super) fn needs_verification<T>(
+    key: &'static str,
+    found: &Found<'_, At<T>>,
+    mode: &Mode<'_>,
+    reporter: &mut Reporter<'_>,
+) {
     if !mode.effective.verifies() {
         let word = mode.effective.word();
-        let message =
-            format!("{}: client_auth.{key} needs a mode that verifies, and the mode is {word}", reporter.table);
+        let message = format!("client_auth.{key} needs a mode that verifies, and the mode is {word}");
         let help = "anybody could claim to be anybody; write `mode = \"require_and_verify\"` and `ca_files`".to_owned();
-        let diagnostic = Diagnostic::new(Severity::Error, message).at(found.source, &found.at.span).help(help);
-        reporter.push_lacking(&["mode", "ca_files"], diagnostic.and_at(mode.source, mode.span, "the mode"));
+        let diagnostic = reporter.error((found.source, &found.at.span), message, help);
+        let diagnostic = diagnostic.and_at(mode.source, mode.span, "the mode");
+        reporter.beside(key, &["mode", "ca_files"], diagnostic);
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::addr::{ListenAddr, Sender, UpstreamAddr};
-use crate::config::compile::{Report, limits};
+use crate::config::compile::{Report, absent, limits};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{self, AcceptProxy, At};
 use crate::config::files::Files;
@@ -29,7 +29,8 @@ pub(super) fn compile(
         let list: &[At<file::Bind>] = table.value.bind.as_ref().map_or(&[], |list| &list.0);
         if list.is_empty() {
             let help = "add `bind = [\"0.0.0.0:443\", \"[::]:443\"]`".to_owned();
-            report.missing(format!("listeners.{name}.bind"), &table.span, "bind is missing", help);
+            let message = absent("bind", table.value.bind.is_some(), "address");
+            report.missing(format!("listeners.{name}.bind"), &table.span, message, help);
         }
         let mut bind = Vec::new();
         for entry in list {
@@ -69,12 +70,9 @@ fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec
     if list.0.is_empty() {
         let help = "name the proxies in front, as in `proxy_protocol = { from = [\"10.0.0.0/8\"] }`, or leave it out";
         let lacks = format!("{}.proxy_protocol.from", report.table);
-        report.missing(
-            lacks,
-            &key.span,
-            "proxy_protocol.from is missing: from which addresses does a header come?",
-            help.to_owned(),
-        );
+        let absent = absent("proxy_protocol.from", key.from.is_some(), "address");
+        let message = format_args!("{absent}: from which addresses does a header come?");
+        report.missing(lacks, &key.span, message, help.to_owned());
     }
     let mut proxies = Vec::new();
     for text in &list.0 {

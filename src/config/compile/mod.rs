@@ -49,6 +49,11 @@ use crate::telemetry;
 /// Longer is a slip of the pen, and deadlines must not overflow.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// That a list is missing, or stands there and names none of what it should.
+fn absent(key: &str, is_written: bool, what: &str) -> String {
+    if is_written { format!("{key} names no {what}") } else { format!("{key} is missing") }
+}
+
 /// Where mistakes are reported while one table is compiled.
 struct Report<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,

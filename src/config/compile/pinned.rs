@@ -17,6 +17,9 @@ use crate::config::material::Item;
 use crate::config::read::beside;
 use crate::tls::{Dates, Pin, Pins};
 
+/// What has a meaning in this mode only.
+pub(super) const PINNED_KEYS: [&str; 3] = ["spki_sha256", "cert_files", "dates"];
+
 /// What a `[tls]` table says about pinned clients.
 #[derive(Default)]
 pub(super) struct Pinned {
@@ -140,23 +143,25 @@ impl Empty {
 }
 
 /// Reports what has a meaning in this mode only, unless it is inherited from further away than the mode.
-fn needs_pinned<T>(found: &Option<Found<'_, At<T>>>, key: &str, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+fn needs_pinned<T>(found: &Option<Found<'_, At<T>>>, key: &'static str, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
     let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else { return };
     let message =
         format!("client_auth.{key} needs `client_auth.mode = \"pinned\"`, and the mode is {}", mode.effective.word());
     let help = "write that mode, or remove it; for those whom a CA vouches for there is `client_auth.allow`".to_owned();
-    reporter.lacking(&["mode"], (found.source, &found.at.span), message, help);
+    let diagnostic = reporter.error((found.source, &found.at.span), message, help);
+    reporter.beside(key, &["mode"], diagnostic);
 }
 
 /// Reports what has no meaning in this mode, unless it is inherited from further away than the mode.
 pub(super) fn judge_beside<T>(
     found: &Option<Found<'_, At<T>>>,
-    key: &str,
+    key: &'static str,
     mode: &Mode<'_>,
     reporter: &mut Reporter<'_>,
 ) {
     let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else { return };
     let message = format!("client_auth.{key} stands beside client_auth.mode pinned, in which no CA counts");
     let help = "remove it, or write `mode = \"require_and_verify\"`, in which no pin counts".to_owned();
-    reporter.in_file(found.source).error(&found.at.span, message, help);
+    let diagnostic = reporter.error((found.source, &found.at.span), message, help);
+    reporter.beside(key, &[], diagnostic);
 }

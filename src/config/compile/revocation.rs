@@ -48,7 +48,9 @@ pub(super) fn compile(
     let options = chain.nearest_of_clients(|auth| auth.crl.as_ref());
     let mut lists = Lists { revocation: revocation(options.as_ref().map(|crl| &crl.at.value)), ..Lists::default() };
     let Some(found) = chain.nearest_of_clients(|auth| auth.crl_files.as_ref()) else {
-        if let Some(crl) = options {
+        if let Some(crl) = options.as_ref().filter(|_| !mode.effective.verifies()) {
+            needs_verification("crl", crl, mode, reporter);
+        } else if let Some(crl) = options {
             let help = "add `client_auth.crl_files = [\"ca.crl\"]`, or remove `crl`".to_owned();
             let message = "client_auth.crl says how revocation lists are used, and there are no crl_files";
             reporter.lacking(&["crl_files"], (crl.source, &crl.at.span), message, help);

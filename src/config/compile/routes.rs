@@ -10,7 +10,7 @@ use crate::config::compile::seen_by::is_left_to_servers;
 use crate::config::compile::tls::{DEFAULT_TLS, Materials};
 use crate::config::compile::upstream_tls::Context;
 use crate::config::compile::upstreams::{self, Upstream};
-use crate::config::compile::{Report, servers};
+use crate::config::compile::{Report, absent, servers};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean, instead_of};
 use crate::config::file::{self, At, List};
 use crate::config::read::{In, Merged};
@@ -125,7 +125,8 @@ impl Compiler<'_> {
         if list.0.is_empty() {
             let help = "add `sni = [\"app.example.net\"]`, or `sni = [\"*\"]` for every name";
             let key = format!("{}.sni", self.report.table);
-            self.report.missing(key, &self.table.span, "sni is missing", help.to_owned());
+            let message = absent("sni", self.table.value.sni.is_some(), "server name");
+            self.report.missing(key, &self.table.span, message, help.to_owned());
         }
         let is_terminated = matches!(&self.table.value.action, Some(action) if action.value == file::Action::Terminate);
         let mut names = Vec::new();
@@ -239,7 +240,8 @@ impl Compiler<'_> {
             [] => {
                 let help = "add `upstream = \"192.0.2.1:8443\"`, or the name of an upstream";
                 let key = format!("{}.upstream", self.report.table);
-                self.report.missing(key, &self.table.span, "upstream is missing", help.to_owned());
+                let message = absent("upstream", self.table.value.upstream.is_some(), "server");
+                self.report.missing(key, &self.table.span, message, help.to_owned());
                 None
             }
             [name] if !name.contains(':') => self.named_upstream(name, timeouts),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::addr::UpstreamAddr;
 use crate::config::compile::origin;
 use crate::config::compile::upstream_tls::{self, Context};
-use crate::config::compile::{Report, servers};
+use crate::config::compile::{Report, absent, servers};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
 use crate::config::read::In;
@@ -45,7 +45,8 @@ fn upstream(
     let list = servers.as_ref().unwrap_or(&empty);
     if list.0.is_empty() {
         let help = "add `servers = [\"192.0.2.1:8443\"]`".to_owned();
-        report.missing(format!("{}.servers", report.table), &table.span, "servers is missing", help);
+        let message = absent("servers", servers.is_some(), "server");
+        report.missing(format!("{}.servers", report.table), &table.span, message, help);
     }
     let balance = match balance.as_ref().map(|balance| balance.value) {
         Some(file::Balance::RoundRobin) | None => upstream::Balance::RoundRobin,

@@ -157,8 +157,15 @@ pub(super) fn home(path: &[String], word: &str) -> Option<Home> {
         let tables = known.tables.iter().map(|table| if table == NAME { "*" } else { table });
         tables.chain([known.key.as_str()]).map(str::to_owned).collect()
     };
-    if let Some(known) = named.iter().find(|known| known.is_in(path)) {
-        return Some(Home { help: format!("write `{}`", known.key), missed: vec![missed(known)] });
+    // `cert_file`, which another table has, in place of `cert_files`.
+    let is_other_number = |known: &&Known| {
+        let (own, here) = (spelled.trim_end_matches('s'), plain(&known.key));
+        !path.is_empty() && known.is_in(path) && here != spelled && here.trim_end_matches('s') == own
+    };
+    let here = named.iter().copied().find(|known| known.is_in(path));
+    let here = here.or_else(|| KEYS.iter().find(is_other_number));
+    if let Some(known) = here {
+        return Some(Home { help: format!("write `{}`", known.key), missed: vec![missed(&known)] });
     }
     let is_below = |known: &&&Known| {
         known.tables.len() > path.len() && begins_with(path, &known.tables[..path.len()]) && !path.is_empty()

@@ -135,6 +135,38 @@ fn a_table_whose_only_key_is_misspelt_is_one_mistake() {
 }
 
 #[test]
+fn what_is_said_of_a_value_is_what_was_written_and_what_to_write() {
+    let of = |right: &str, wrong: &str| sound().replace(right, wrong);
+    let tls = |line: &str| of("[tls.m]\n", &format!("[tls.m]\n{line}\n"));
+    let limit = |line: &str| of("max_pending = 100", line);
+    let rate = |keys: &str| limit(&format!("rate_per_source = {{ {keys} }}"));
+    let servers = "servers = [{ address = \"10.0.0.1:1\", weight = 2, max_connections = 3 }, \"10.0.0.2:1\"]";
+    for (config, message, help) in [
+        (of("bind = \"127.0.0.1:8443\"", "bind = []"), "bind names no address", "add `bind ="),
+        (of(servers, "servers = []"), "servers names no server", "add `servers ="),
+        (of("sni = \"a.example\"", "sni = []"), "sni names no server name", "add `sni ="),
+        (of("upstream = \"u\"", "upstream = []"), "upstream names no server", "add `upstream ="),
+        (limit("proxy_protocol = { from = [] }"), "proxy_protocol.from names no address", "name the proxies"),
+        (tls("min_version = \"1.4\""), "unknown value `1.4`", "(write `1.2` or `1.3`)"),
+        (tls("max_version = \"1.1\""), "unknown value `1.1`", "(write `1.2` or `1.3`)"),
+        (tls("client_auth.cert_file = \"a.pem\""), "unknown key `cert_file`", "(write `cert_files`)"),
+        (of("certificates = [\"a\"]", "certificate = \"a\""), "unknown key `certificate`", "`certificates = "),
+        (
+            rate("connections = 0"),
+            "rate_per_source.connections: 0 would",
+            "without `rate_per_source` there is no limit",
+        ),
+        (rate("connections = 1, burst = 0"), "rate_per_source.burst: 0 would", "without the key it is `connections`"),
+        (limit("connections_per_source = 0"), "connections_per_source: 0 would", "without the key there is no limit"),
+        (limit("max_handshakes = 0"), "max_handshakes: 0 would", "without the key its default counts"),
+    ] {
+        let errors = errors(&config);
+        let is_told = |error: &String| error.contains(message) && error.contains(help);
+        assert!(errors.iter().any(is_told), "{config}\n{errors:#?}");
+    }
+}
+
+#[test]
 fn whatever_is_said_has_the_file_that_it_is_said_of() {
     for (config, expected) in [
         ("", "there are no listeners"),

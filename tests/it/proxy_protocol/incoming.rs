@@ -253,7 +253,7 @@ fn a_reload_changes_who_sends_headers_without_a_new_socket() {
 fn what_a_listener_cannot_mean_is_refused() {
     for (value, expected) in [
         ("{}", "listeners.edge: proxy_protocol.from is missing"),
-        ("{ from = [] }", "listeners.edge: proxy_protocol.from is missing"),
+        ("{ from = [] }", "listeners.edge: proxy_protocol.from names no address"),
         ("{ from = \"10.0.0.0/40\" }", "proxy_protocol.from: write a range of addresses"),
         ("{ form = \"10.0.0.0/8\" }", "did you mean \"from\"?"),
         ("true", "listeners.edge.proxy_protocol"),

@@ -28,13 +28,21 @@ pub(super) fn type_error(
         let word = quoted.next().unwrap_or_default();
         let key = path.last().map_or("", String::as_str);
         let known: Vec<&str> = quoted.collect();
-        let help = paste::word(key, word).or_else(|| did_you_mean(word, known.iter().copied()));
+        let help = paste::word(key, word).or_else(|| nearest(word, &known));
         (format!("unknown value `{word}`"), Some(help.unwrap_or_else(|| format!("write {}", one_of(&known)))))
     } else {
         wrong_type(said, path, value)
     };
     let message = if path.is_empty() { message } else { format!("{}: {message}", path.join(".")) };
     (Diagnostic { place, help, ..Diagnostic::new(Severity::Error, message) }, missed)
+}
+
+/// The value that was probably meant. Where several are as near (`1.4` to `1.2` and `1.3`), none is.
+fn nearest(word: &str, known: &[&str]) -> Option<String> {
+    let distance = |known: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase());
+    let least = known.iter().map(distance).min()?;
+    let is_one = known.iter().filter(|known| distance(known) == least).count() == 1;
+    did_you_mean(word, known.iter().copied()).filter(|_| is_one)
 }
 
 /// What to write in place of a key that its table does not have, and the keys that are missing now. A key of another table
@@ -46,6 +54,10 @@ fn unknown_key(path: &[String], word: &str, known: &[&str], value: Option<&DeVal
     let home = known::home(table, word);
     // `allow` of a route is a list of addresses elsewhere, and `allow.dns` is none.
     let foreign = paste::key(section, word).filter(|_| home.is_none() || !matches!(value, Some(DeValue::Table(_))));
+    // `cert_file` beside `cert_files` is that, whatever it is elsewhere.
+    let several = format!("{word}s");
+    let is_here = word.len() > 3 && known.contains(&several.as_str());
+    let foreign = foreign.filter(|help| !is_here || help.contains(&several));
     let near = did_you_mean(word, known.iter().copied());
     let here = |key: &str| [table, &[key.to_owned()]].concat();
     // Whatever was meant by a word that nobody knows may be what is missing.
