@@ -43,7 +43,8 @@ async fn a_new_list_that_speaks_for_nobody_is_left_by_itself() {
     let other = |name: &str| list(&Authority::new(name, Validity::days(20)).unwrap(), 2022, &[7, 8], None);
     let uncovered = |dir: &Path| fs::remove_file(dir.join("lists/second.crl")).unwrap();
     let covered = |_: &Path| ();
-    let cases: [(&str, String, fn(&Path)); 3] = [
+    type Before = fn(&Path);
+    let cases: [(&str, String, Before); 3] = [
         ("of another key", other("second"), covered),
         ("of another key while a CA has none", other("second"), uncovered),
         ("of a stranger while a CA has none", other("stranger"), uncovered),
