@@ -7,7 +7,7 @@ use socket2::{SockRef, TcpKeepalive};
 use crate::net::Stream;
 
 /// What is asked of the kernel. It costs system calls, so it is asked for connections that last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Liveness {
     /// After this silence the peer is asked for a sign of life, four times in the same time again: whole seconds, at most
     /// [`MAX_KEEPALIVE`](Self::MAX_KEEPALIVE).

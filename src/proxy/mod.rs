@@ -55,6 +55,14 @@ pub struct Route {
     pub name: Arc<str>,
     /// What it does.
     pub action: Action,
+    /// The rest.
+    pub settings: Arc<Settings>,
+}
+
+/// What routes wait for and for how long, and when they end. Most routes have the same settings, and share them: a
+/// configuration may have a million.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
     /// For the TLS handshake.
     pub handshake_timeout: Duration,
     /// For each server that is tried.
@@ -68,7 +76,7 @@ pub struct Route {
 }
 
 /// What becomes of the open connections of a route that a reload removes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnRemove {
     /// They go on.
     Keep,
@@ -98,5 +106,16 @@ impl Action {
             Self::Terminate(..) => "terminate",
             Self::Reject => "reject",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_takes_as_much_as_a_line_of_the_processors_cache() {
+        let counts = 2 * size_of::<usize>();
+        assert_eq!(counts + size_of::<Route>(), 64);
     }
 }

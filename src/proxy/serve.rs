@@ -217,7 +217,7 @@ async fn connect<'a>(
     let agreed = session.record.tls_version.and(session.record.alpn.first());
     let start = Instant::now();
     let origin = Origin { client: session.record.client, header, transparent: upstream.options().transparent };
-    let request = Request { first, agreed, origin, timeout: route.connect_timeout };
+    let request = Request { first, agreed, origin, timeout: route.settings.connect_timeout };
     let connected = upstream.connect(&request, &mut session.record.failed).await;
     session.record.connect = Some(start.elapsed());
     let (server, lease) = connected.map_err(|error| Error::Connect(Box::new(error)))?;
@@ -279,7 +279,7 @@ async fn handshake(
         return None;
     };
     let start = Instant::now();
-    let deadline = start + route.handshake_timeout;
+    let deadline = start + route.settings.handshake_timeout;
     let handshakes = &session.gate().handshakes;
     let limit = |limit: fn(u32) -> Limit| limit(u32::try_from(handshakes.most()).unwrap_or(u32::MAX));
     let slow = |id| session.place.connections().cut(id, crate::proxy::error::limited(&limit(Limit::SlowHandshake)));
@@ -333,8 +333,8 @@ impl Drop for Ends<'_> {
 async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut Session) {
     let mut ends = Ends { streams: Some((client, server)), live: &session.place.live };
     let Some((client, server)) = &mut ends.streams else { unreachable!("the streams are taken at the end") };
-    let relaying = relay(client, server, &mut session.meter, &route.relay);
-    let relayed = match route.max_lifetime {
+    let relaying = relay(client, server, &mut session.meter, &route.settings.relay);
+    let relayed = match route.settings.max_lifetime {
         None => Some(relaying.await),
         // Boxed: a timer of its own is for those connections alone that have an end.
         Some(lifetime) => Box::pin(timeout_at(session.record.accepted + lifetime, relaying)).await.ok(),

@@ -64,7 +64,7 @@ impl Route {
     /// Whether a reload can end a connection of it from the moment that it is routed. One whose client has then shown no
     /// certificate that was verified can be ended as well.
     pub(super) fn is_tied(&self) -> bool {
-        self.on_remove != OnRemove::Keep || self.acceptor().is_some_and(|acceptor| acceptor.is_recallable())
+        self.settings.on_remove != OnRemove::Keep || self.acceptor().is_some_and(|acceptor| acceptor.is_recallable())
     }
 }
 
@@ -98,7 +98,7 @@ impl Tie {
     pub(super) fn judge(&self, terms: &Terms) -> Verdict {
         let same = |term: &&Term| term.action == self.route.action.word();
         let Some(term) = terms.routes.get(&self.route.name).filter(same) else {
-            return match self.route.on_remove {
+            return match self.route.settings.on_remove {
                 OnRemove::Keep => Verdict::Stays,
                 OnRemove::Drain => Verdict::Drains,
                 OnRemove::Close => Verdict::Ends(self.removed()),
@@ -119,6 +119,7 @@ impl Tie {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Settings;
     use crate::relay;
     use crate::upstream::{Options, Registry, ServerOptions, Upstream};
 
@@ -128,11 +129,13 @@ mod tests {
         Arc::new(Route {
             name: name.into(),
             action: if rejects { Action::Reject } else { passthrough },
-            handshake_timeout: Duration::ZERO,
-            connect_timeout: Duration::ZERO,
-            max_lifetime: None,
-            on_remove,
-            relay: relay::Options::default(),
+            settings: Arc::new(Settings {
+                handshake_timeout: Duration::ZERO,
+                connect_timeout: Duration::ZERO,
+                max_lifetime: None,
+                on_remove,
+                relay: relay::Options::default(),
+            }),
         })
     }
 

@@ -66,7 +66,7 @@ pub struct Meter {
 }
 
 /// How long a relay waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
     /// The longest time without a byte in either direction, or none. It may be exceeded by a quarter.
     pub idle: Option<Duration>,
@@ -80,7 +80,7 @@ pub struct Options {
 
 /// What a server without TLS learns of a client whose TLS ended with a FIN and without `close_notify`. Anybody on the way can
 /// send a FIN, and many clients end so themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnTruncation {
     /// A FIN, as if the client had ended in order. The answer still goes to the client.
     #[default]

@@ -48,13 +48,17 @@ impl Parts {
         registry.tidy_up();
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
-            let upstream = used.entry((**options).clone()).or_insert_with_key(|options| {
-                let new = || Arc::new(Upstream::new(options.clone(), registry).with_resolver(Arc::clone(resolver)));
-                upstreams.get(options).map_or_else(new, Arc::clone)
-            });
-            Arc::clone(upstream)
+            if let Some(upstream) = used.get(&**options) {
+                return Arc::clone(upstream);
+            }
+            let new = || Arc::new(Upstream::new((**options).clone(), registry).with_resolver(Arc::clone(resolver)));
+            let upstream = upstreams.get(&**options).map_or_else(new, Arc::clone);
+            used.insert((**options).clone(), Arc::clone(&upstream));
+            upstream
         };
-        let routes: Vec<Arc<proxy::Route>> = config.routes.iter().map(|r| Arc::new(route(r, &mut upstream))).collect();
+        let mut known = HashSet::new();
+        let mut build = |from: &Route| Arc::new(route(from, &mut upstream, &mut known));
+        let routes: Vec<Arc<proxy::Route>> = config.routes.iter().map(&mut build).collect();
         let gates = Gates::of(config, gates);
         let mut tables: Vec<(_, Arc<_>)> = Vec::new();
         let mut listeners = Vec::new();
@@ -92,7 +96,12 @@ impl Parts {
     }
 }
 
-fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Arc<Upstream>) -> proxy::Route {
+/// `known` are the settings of the routes before.
+fn route(
+    route: &Route,
+    upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Arc<Upstream>,
+    known: &mut HashSet<Arc<proxy::Settings>>,
+) -> proxy::Route {
     let action = match &route.action {
         Action::Passthrough(to) => proxy::Action::Passthrough(upstream(to)),
         Action::Terminate { upstream: to, acceptor, .. } => {
@@ -100,9 +109,7 @@ fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Ar
         }
         Action::Reject => proxy::Action::Reject,
     };
-    proxy::Route {
-        name: Arc::clone(&route.name),
-        action,
+    let settings = proxy::Settings {
         handshake_timeout: route.timeouts.handshake,
         connect_timeout: route.timeouts.connect,
         max_lifetime: route.timeouts.max_lifetime,
@@ -113,5 +120,11 @@ fn route(route: &Route, upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Ar
             liveness: route.timeouts.liveness,
             on_truncation: route.on_truncation,
         },
-    }
+    };
+    let settings = known.get(&settings).cloned().unwrap_or_else(|| {
+        let new = Arc::new(settings);
+        known.insert(Arc::clone(&new));
+        new
+    });
+    proxy::Route { name: Arc::clone(&route.name), action, settings }
 }
