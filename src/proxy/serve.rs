@@ -299,7 +299,13 @@ async fn handshake(
             session.record.tls_version = Some(accepted.version);
             session.record.alpn = accepted.alpn.into_iter().collect();
             session.record.certificate = accepted.certificate.map(Box::new);
-            stays.then_some(Stream::Tls(accepted.stream))
+            let client = Stream::Tls(accepted.stream);
+            if !stays {
+                // An alert would come too late: the handshake is over.
+                relay::abort(&client);
+                return None;
+            }
+            Some(client)
         }
         Ok(Err(mut error)) => {
             session.record.certificate = error.shown.take();

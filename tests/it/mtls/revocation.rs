@@ -125,6 +125,34 @@ fn a_list_that_does_not_parse_or_is_forged_refuses_the_reload_and_the_one_before
 }
 
 #[test]
+fn a_client_that_is_revoked_while_its_handshake_is_on_its_way_is_reset() {
+    for version in VERSIONS {
+        let (site, dir) = site();
+        let member = site.member();
+        revoke(dir.path(), &site.clients, "clients", &[]);
+        let backend = Backend::echo();
+        let proxy = Proxy::start_in(dir, &terms(&backend, LIST));
+        let mut stream = proxy.connect();
+        let mut client = ClientConnection::new(site.client(Some(&member), version), NAME.try_into().unwrap()).unwrap();
+        client.write_tls(&mut stream).unwrap();
+        // Up to where it shows its certificate.
+        while client.is_handshaking() && (version.version == TLS13.version || !client.wants_write()) {
+            client.read_tls(&mut stream).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        proxy.reload_after(|| revoke(proxy.dir(), &site.clients, "clients", &[&member]));
+        while client.wants_write() {
+            client.write_tls(&mut stream).unwrap();
+        }
+        let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{version:?}: {error}");
+        let event = proxy.wait_until("connection", |event| event["outcome"] == "revoked_certificate");
+        assert_eq!(event["by"], "proxy", "{event}");
+        assert!(event["server"].is_null(), "{event}");
+    }
+}
+
+#[test]
 fn the_newest_list_of_a_directory_counts() {
     let (site, dir) = site();
     let member = site.member();
