@@ -236,8 +236,8 @@ impl Order {
         }
         let message =
             |path: &PathBuf| format!("{}: its new CAs wait until every list beside them can be used", path.display());
-        let waiting: Vec<Diagnostic> =
-            new.iter().map(|path| Diagnostic::new(Severity::Warning, message(path))).collect();
+        // Said with what is wrong with the list: whoever adds a CA has to know that its clients are refused.
+        let waiting: Vec<Diagnostic> = new.iter().map(|path| Diagnostic::new(Severity::Error, message(path))).collect();
         keep.extend(new.into_iter().map(|path| (Item::File(path), Reason::BROKEN)));
         let mut loaded = self.load(kind, keep);
         loaded.unfit.extend(waiting);

@@ -157,6 +157,36 @@ fn a_list_that_is_broken_beside_a_broken_configuration_is_said_once() {
 }
 
 #[test]
+fn a_ca_that_waits_for_a_list_beside_it_is_said_once_with_what_is_wrong_with_the_list() {
+    let site =
+        site(&format!("{POLICY}client_auth.crl_files = [\"../clients.crl\"]\nclient_auth.crl.unknown = \"allow\"\n"));
+    let proxy = &site.proxy;
+    let [list, cas] = ["clients.crl", "clients.pem"].map(|name| proxy.dir().join(name));
+    let in_part = "reloaded in part; of the rest what runs goes on";
+    let refused = "reload refused, the configuration that runs goes on";
+    let waits = |event: &Value| {
+        let text = event["diagnostics"].as_str().unwrap_or_default();
+        text.contains("clients.crl")
+            && text.contains("clients.pem: its new CAs wait until every list beside them can be used")
+    };
+    let whole = fs::read(&list).unwrap();
+    rename_into(&list, b"no list");
+    let other = Authority::new("other", Validity::days(20)).unwrap();
+    rename_into(&cas, format!("{}{}", site.clients.certificate(), other.certificate()).as_bytes());
+    let told = || proxy.count_of(refused, waits) + proxy.count_of(in_part, waits);
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while told() == 0 {
+        assert!(std::time::Instant::now() < limit, "{}", proxy.log());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let client = other.client("client", Validity::days(20)).unwrap();
+    assert!(!site.comes_in(Some(&client)));
+    proxy.reload_after(|| rename_into(&list, &whole));
+    assert!(site.comes_in(Some(&client)));
+    assert_eq!(told(), 1, "{}", proxy.log());
+}
+
+#[test]
 fn what_only_tightens_is_served_without_waiting_and_what_loosens_waits() {
     let site = site(POLICY);
     let proxy = &site.proxy;
