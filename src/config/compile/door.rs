@@ -107,6 +107,7 @@ pub(super) fn take<M: Material>(
     let reason = files.keep.get(item).copied();
     let mark = report.mark();
     let fresh = read(files, report);
+    let reason = reason.or_else(|| directory(item, files).filter(|_| fresh.is_none() && running.is_some()));
     // What is new waits as if it were not there yet.
     let is_awaited = fresh.is_some() && reason.is_some_and(|reason| reason.has(Reason::UNSETTLED));
     let kept = running.clone().or_else(|| M::none().filter(|_| is_awaited));
@@ -127,6 +128,13 @@ pub(super) fn take<M: Material>(
             fresh.map(Taken::Fresh)
         }
     }
+}
+
+/// Why the directory of `item` goes on as it runs. Where it is lost so are its files, which is one fault: that of the
+/// directory.
+fn directory(item: &Item, files: &Files) -> Option<Reason> {
+    let Item::File(path) = item else { return None };
+    files.keep.get(&Item::File(path.parent()?.to_owned())).copied()
 }
 
 /// What can be left where `item` cannot be used: itself, also where it is new in a directory of which something runs, or,

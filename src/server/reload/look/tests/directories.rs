@@ -54,6 +54,87 @@ async fn a_directory_or_file_that_is_something_else_now_goes_on_as_it_runs_and_a
     }
 }
 
+/// A site whose table has the CAs of `cas` and the lists of `lists`, and another one with the pins of `pins`; each of these
+/// directories has seven files.
+fn of_seven(dir: &Path) -> (Order, Eyes) {
+    let validity = Validity::days(20);
+    let (_, _, clients) = site(dir);
+    for name in ["cas", "lists", "pins"] {
+        fs::create_dir(dir.join(name)).unwrap();
+    }
+    for number in 0..7 {
+        let ca = Authority::new(&format!("ca {number}"), validity).unwrap();
+        fs::write(dir.join(format!("cas/{number}.pem")), ca.certificate()).unwrap();
+        fs::write(dir.join(format!("lists/{number}.crl")), list(&ca, 2021, &[1], None)).unwrap();
+        let pin = clients.client(&number.to_string(), validity).unwrap();
+        fs::write(dir.join(format!("pins/{number}.pem")), pin.certificate).unwrap();
+    }
+    two_tables(dir);
+    let text = fs::read_to_string(dir.join("snigate.toml")).unwrap();
+    let pinned = "client_auth.mode = \"pinned\"\nclient_auth.cert_files = [\"pins\"]";
+    let text = text.replace("client_auth.ca_files = [\"b.pem\"]\nclient_auth.crl_files = [\"b.crl\"]", pinned);
+    fs::write(dir.join("snigate.toml"), text.replace("clients.pem", "cas").replace("clients.crl", "lists")).unwrap();
+    running(dir)
+}
+
+#[tokio::test]
+async fn a_directory_that_is_lost_is_one_mistake_however_many_files_it_had() {
+    type Fate = fn(&Path);
+    let gone: Fate = |path| fs::remove_dir_all(path).unwrap();
+    let emptied: Fate = |path| {
+        fs::remove_dir_all(path).unwrap();
+        fs::create_dir(path).unwrap();
+    };
+    let broken: Fate = |path| {
+        fs::remove_dir_all(path).unwrap();
+        fs::write(path, "half").unwrap();
+    };
+    for (name, what, fate) in [
+        ("cas", "gone", gone),
+        ("cas", "emptied", emptied),
+        ("cas", "a broken file", broken),
+        ("lists", "gone", gone),
+        ("lists", "emptied", emptied),
+        ("lists", "a broken file", broken),
+        ("pins", "gone", gone),
+        ("pins", "a broken file", broken),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let (order, mut eyes) = of_seven(dir);
+        fate(&dir.join(name));
+        let look = order.look(&mut eyes);
+        let refusal = look.files.as_ref().and_then(Verdict::refusal);
+        let said: Vec<&str> = refusal.iter().flat_map(|all| &all.diagnostics).map(|one| one.message.as_str()).collect();
+        let path = dir.join(name).display().to_string();
+        assert!(said.len() == 1 && said[0].contains(&path), "{name} {what}: {said:#?}");
+        assert!(!said[0].contains(&format!("{path}/")), "{name} {what}: {said:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_in_whose_place_there_is_a_sound_file_waits_and_is_no_mistake() {
+    let validity = Validity::days(20);
+    let other = Authority::new("other", validity).unwrap();
+    let pin = other.client("other", validity).unwrap().certificate;
+    for (name, content) in [("cas", other.certificate()), ("pins", &pin)] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        of_seven(dir);
+        let text = fs::read_to_string(dir.join("snigate.toml")).unwrap();
+        fs::write(dir.join("snigate.toml"), text.replace("client_auth.crl_files = [\"lists\"]\n", "")).unwrap();
+        let (order, mut eyes) = running(dir);
+        let path = dir.join(name);
+        fs::remove_dir_all(&path).unwrap();
+        fs::write(&path, content).unwrap();
+        let look = order.look(&mut eyes);
+        let pending = look.files.as_ref().and_then(Verdict::pending).expect("something is new");
+        let said = pending.refusal.as_ref().map(|refusal| format!("{:?}", refusal.diagnostics));
+        assert!(said.is_none(), "{name}: {said:?}");
+        assert!(pending.waits.contains_key(&Waiting::Item(Item::File(path.clone()))), "{name}: {:?}", pending.loosens);
+    }
+}
+
 #[tokio::test]
 async fn a_new_file_of_a_directory_that_is_broken_is_left_by_itself_until_it_is_mended() {
     let validity = Validity::days(20);
