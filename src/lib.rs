@@ -6,7 +6,7 @@
 //! A module uses only modules that stand earlier in this line; `tests/layers.rs` reads it and fails on any other path.
 //!
 //! ```text
-//! name < addr < wire < route < authz < rate < telemetry < storage < net < relay < tls < upstream < proxy < config < server < cli
+//! name < os < addr < wire < route < authz < rate < telemetry < storage < net < relay < tls < upstream < proxy < config < server < cli
 //! ```
 
 pub mod addr;
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod name;
 pub mod net;
+pub mod os;
 pub mod proxy;
 pub mod rate;
 pub mod relay;

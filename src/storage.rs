@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::os::words;
+
 pub use draft::{Draft, make_directory};
 
 /// A directory of files that belong to snigate. It is made when something is first put into it.
@@ -19,7 +21,7 @@ pub struct Storage {
 
 /// The storage cannot be used.
 #[derive(Debug, Error)]
-#[error("storage: cannot {action} {}: {error}", .path.display())]
+#[error("storage: cannot {action} {}: {}", .path.display(), words(error))]
 pub struct StorageError {
     /// `read`, `write`, `list` or `tidy up`.
     pub action: &'static str,
@@ -187,6 +189,7 @@ mod tests {
             let error = storage.put(key, b"x").unwrap_err().to_string();
             let path = storage.path(key);
             assert!(error.starts_with(&format!("storage: cannot write {}: ", path.display())), "{error}");
+            assert!(!error.contains("os error"), "{error}");
         }
         assert_eq!(fs::read_dir(storage.dir()).unwrap().count(), 1);
         assert!(storage.get("a").is_err());

@@ -25,6 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::config::diagnostic::{Diagnostic, Excerpt};
 use crate::config::{Config, Variables};
+use crate::os::words;
 
 /// What stands at the end of `--help`: what scripts and units depend on.
 const EXIT_CODES: &str = "Exit codes:
@@ -142,8 +143,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Man => complete::man(Cli::command()),
     };
     result.unwrap_or_else(|error| {
-        let _ = writeln!(io::stderr(), "snigate: {error:#}");
+        let _ = writeln!(io::stderr(), "snigate: {}", chain(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// What went wrong, from the command down to what the system said, each once: some errors have their cause in their words.
+fn chain(error: &anyhow::Error) -> String {
+    let said = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref().map_or_else(|| cause.to_string(), |error| words(error).to_string())
+    };
+    error.chain().map(said).fold(String::new(), |all, cause| match () {
+        () if all.is_empty() => cause,
+        () if all.ends_with(&cause) => all,
+        () => format!("{all}: {cause}"),
     })
 }
 

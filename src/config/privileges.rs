@@ -3,6 +3,7 @@
 use crate::config::Loaded;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::net::probe_transparent;
+use crate::os::words;
 
 impl Loaded {
     /// Asks the kernel, for the process that is to serve the configuration: without what it needs there is none. Otherwise
@@ -26,8 +27,9 @@ impl Loaded {
         let Err(error) = probe_transparent() else { return false };
         let user = if severity == Severity::Warning { "this user" } else { "snigate" };
         let message = format!(
-            "upstreams.{}: transparent = true needs the capability CAP_NET_RAW or CAP_NET_ADMIN, and {user} has neither ({error})",
-            upstream.name
+            "upstreams.{}: transparent = true needs the capability CAP_NET_RAW or CAP_NET_ADMIN, and {user} has neither ({})",
+            upstream.name,
+            words(&error)
         );
         // The one that allows less (capabilities(7)): the routes by which answers come back are not snigate's to make.
         let help = "write `AmbientCapabilities=CAP_NET_RAW` in its systemd unit, and there the same in \

@@ -16,6 +16,7 @@ use crate::config::compile::left_out::{is_left_over, names};
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::config::file::{self, At, File, Tables};
 use crate::config::files::{Files, here};
+use crate::os::words;
 
 pub use variables::Variables;
 
@@ -109,7 +110,7 @@ impl Reader<'_> {
                 self.incomplete = true;
                 let help = (included_at.is_some() && self.files.is_directory(path))
                     .then(|| "or write `*.toml` behind it, after a `/`, for every such file of it".to_owned());
-                let message = format!("cannot read {}: {error}", path.display());
+                let message = format!("cannot read {}: {}", path.display(), words(&error));
                 let diagnostic = Diagnostic::new(Severity::Error, message).help(help);
                 return self.diagnostics.push(Diagnostic { place: included_at, ..diagnostic });
             }

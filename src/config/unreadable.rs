@@ -8,6 +8,8 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
+use crate::os;
+
 /// What a system call said of `path`, for its operator. Its kind stays.
 pub(super) fn in_words(path: &Path, error: &io::Error) -> io::Error {
     let kind = error.kind();
@@ -20,12 +22,7 @@ pub(super) fn in_words(path: &Path, error: &io::Error) -> io::Error {
         ErrorKind::InvalidFilename => Some("its name is too long; write the path of a file".to_owned()),
         _ => fs::metadata(path).ok().as_ref().and_then(instead),
     };
-    let words = words.unwrap_or_else(|| match error.raw_os_error() {
-        // The number is of no use to anybody.
-        Some(code) => error.to_string().replace(&format!(" (os error {code})"), ""),
-        None => error.to_string(),
-    });
-    io::Error::new(kind, words)
+    io::Error::new(kind, words.unwrap_or_else(|| os::words(error).to_string()))
 }
 
 /// Those above `path`, the topmost first.
@@ -83,6 +80,8 @@ fn denied(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
@@ -101,6 +100,6 @@ mod tests {
         let error = in_words(Path::new("/"), &io::Error::from_raw_os_error(24));
         assert_eq!(error.to_string(), "it is a directory; write the path of a file in it");
         let error = in_words(Path::new("Cargo.toml"), &io::Error::from_raw_os_error(24));
-        assert_eq!(error.to_string(), "Too many open files");
+        assert_eq!(error.to_string(), os::words(&Errno::MFILE.into()).to_string());
     }
 }

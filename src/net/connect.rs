@@ -17,6 +17,7 @@ use crate::addr::UpstreamAddr;
 use crate::net::eyeballs::{ASK_AGAIN_AFTER, Attempt, Contest, race};
 use crate::net::resolve::{Addresses, Host, HostName, ResolveError, Resolver, Target, in_order};
 use crate::net::{Stream, locate, transparent};
+use crate::os::words;
 
 /// How a server is found, and from where it is connected to.
 #[derive(Clone, Copy, Debug)]
@@ -251,7 +252,7 @@ fn at(place: impl Into<String>, error: io::Error) -> io::Error {
 
 /// An error, and where it was met. The number that the system gave it is that of its source.
 #[derive(Debug, Error)]
-#[error("{place}: {error}")]
+#[error("{place}: {}", words(error))]
 struct Placed {
     place: String,
     #[source]
@@ -332,7 +333,7 @@ mod tests {
         let error = at("192.0.2.1:443", io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
         let source = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
         assert_eq!(source.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
-        assert_eq!(error.to_string(), format!("192.0.2.1:443: {source}"));
+        assert_eq!(error.to_string(), format!("192.0.2.1:443: {}", words(source)));
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
 use crate::net::ListenSocket;
+use crate::os::words;
 
 /// The descriptor that the first of them has (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
@@ -38,7 +39,7 @@ pub enum InheritedError {
     #[error("what systemd has passed by this name is {0}: the socket unit needs ListenStream=, and Accept=no")]
     Unfit(String),
     /// The kernel gave no copy of it.
-    #[error(transparent)]
+    #[error("{}", words(.0))]
     System(#[from] io::Error),
 }
 
@@ -70,7 +71,8 @@ impl Inherited {
         let names = names.unwrap_or_default();
         let mut sockets = Vec::new();
         for (fd, name) in (FIRST..).zip(in_order(&names)).take(count.into()) {
-            let passed = own(fd).map_err(|error| wrong(format!("LISTEN_FDS promises descriptor {fd}: {error}")))?;
+            let passed =
+                own(fd).map_err(|error| wrong(format!("LISTEN_FDS promises descriptor {fd}: {}", words(&error))))?;
             sockets.push((name.to_owned(), judge(passed.into())));
         }
         Ok(Self { sockets })
@@ -150,10 +152,10 @@ fn judge(socket: Socket) -> Result<Socket, String> {
     if !socket.is_listener().unwrap_or(false) {
         return unfit("a socket that does not listen");
     }
-    socket.set_nonblocking(true).map_err(|error| error.to_string())?;
+    socket.set_nonblocking(true).map_err(|error| words(&error).to_string())?;
     if socket.domain().is_ok_and(|domain| domain != Domain::UNIX) {
         // Accepted connections inherit it.
-        socket.set_tcp_nodelay(true).map_err(|error| error.to_string())?;
+        socket.set_tcp_nodelay(true).map_err(|error| words(&error).to_string())?;
     }
     Ok(socket)
 }

@@ -16,6 +16,7 @@ use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::net::listen::BACKLOG;
+use crate::os::words;
 
 /// Who may connect to a unix socket: those who may write to its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,9 +140,10 @@ fn make_room(path: &Path) -> io::Result<()> {
         Ok(()) => Err(Errno::ADDRINUSE.into()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Errno::ADDRINUSE.into()),
         Err(error) if error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) => Err(Errno::ADDRINUSE.into()),
-        Err(error) => {
-            Err(io::Error::new(error.kind(), format!("whether somebody listens there cannot be told: {error}")))
-        }
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("whether somebody listens there cannot be told: {}", words(&error)),
+        )),
     }
 }
 

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use crate::addr::ListenAddr;
 use crate::net::{AcceptFailure, DEFERRED, ListenSocket, has_unready};
+use crate::os::words;
 use crate::proxy::{Connections, Listener, serve};
 
 /// Long enough for a connection to end and give its descriptor back, short enough that nobody waiting notices.
@@ -103,7 +104,7 @@ impl Failures {
     fn count(&mut self, error: &io::Error, addr: &ListenAddr) {
         self.count += 1;
         if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
-            warn!(%addr, %error, failures = self.count, "cannot accept connections for want of a resource");
+            warn!(%addr, error = %words(error), failures = self.count, "cannot accept connections for want of a resource");
             self.warned = Some(Instant::now());
         }
     }

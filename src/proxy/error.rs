@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::name::ServerName;
+use crate::os::words;
 use crate::proxy::Limit;
 use crate::relay::{self, Side};
 use crate::telemetry::{Ending, Outcome, Party};
@@ -107,7 +108,7 @@ impl Error {
             Self::HelloRead(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 Ending::new(O::Reset, P::Client)
             }
-            Self::HelloRead(error) => Ending::because(O::IncompleteHello, P::Client, error),
+            Self::HelloRead(error) => Ending::because(O::IncompleteHello, P::Client, words(error)),
             Self::NoProxyHeader | Self::IncompleteProxyHeader | Self::ProxyHeader(_) => {
                 Ending::because(O::BadProxyHeader, P::Client, self)
             }
@@ -157,7 +158,7 @@ fn relayed(error: &relay::Error) -> Ending {
         relay::Error::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(side)),
         relay::Error::Io(side, source) => match refused_certificate(source).filter(|_| *side == Side::Server) {
             Some(why) => Ending::because(Outcome::UpstreamTlsFailed, Party::Server, format_args!("the server: {why}")),
-            None => Ending::because(Outcome::Broken, party(side), source),
+            None => Ending::because(Outcome::Broken, party(side), words(source)),
         },
     }
 }

@@ -8,10 +8,11 @@ use thiserror::Error;
 
 use crate::addr::ListenAddr;
 use crate::net::{InheritedError, listens_on};
+use crate::os::words;
 
 /// A listening socket could not be opened.
 #[derive(Debug, Error)]
-#[error("listeners.{listener}: cannot listen on {addr}: {error}{advice}")]
+#[error("listeners.{listener}: cannot listen on {addr}: {}{advice}", words(error))]
 pub struct BindError {
     /// The listener.
     pub listener: Arc<str>,
@@ -120,13 +121,14 @@ mod tests {
             ("0.0.0.0:443", Errno::ACCESS, &["CAP_NET_BIND_SERVICE", "ip_unprivileged_port_start", "systemd:NAME"][..]),
             ("192.0.2.1:443", Errno::ADDRNOTAVAIL, &["net.ipv4.ip_nonlocal_bind"]),
             ("[2001:db8::1]:443", Errno::ADDRNOTAVAIL, &["net.ipv6.ip_nonlocal_bind"]),
-            ("127.0.0.1:1", Errno::ADDRINUSE, &["ss -ltnp 'sport = :1'"]),
+            ("127.0.0.1:1", Errno::ADDRINUSE, &["the address is in use", "ss -ltnp 'sport = :1'"]),
             ("unix:/nowhere/s", Errno::NOENT, &["RuntimeDirectory="]),
             ("unix:/nowhere/s", Errno::ACCESS, &["directory"]),
             ("[::]:443", Errno::AFNOSUPPORT, &["RestrictAddressFamilies="]),
         ] {
             let message = message(addr, errno);
             assert!(message.starts_with(&format!("listeners.edge: cannot listen on {addr}: ")), "{message}");
+            assert!(!message.contains("os error"), "{message}");
             for words in expected {
                 assert!(message.contains(words), "no {words:?} in: {message}");
             }

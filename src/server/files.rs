@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, warn};
 
 use crate::config::files::here;
+use crate::os::words;
 
 /// The safety net.
 const POLL_EVERY: Duration = Duration::from_secs(3);
@@ -88,7 +89,11 @@ impl Watch {
                 let _ = sender.try_send(());
             }
         });
-        let watcher = watcher.map_err(|error| warn!(%error, "cannot watch files; they are polled")).ok();
+        let said = |error: notify::Error| match error.kind {
+            notify::ErrorKind::Io(error) => words(&error).to_string(),
+            _ => error.to_string(),
+        };
+        let watcher = watcher.map_err(|error| warn!(error = said(error), "cannot watch files; they are polled")).ok();
         let mut poll = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let directories = Directories { watcher, ..Directories::default() };

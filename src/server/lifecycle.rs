@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::Loaded;
 use crate::config::diagnostic::Diagnostic;
 use crate::net::{Inherited, raise_open_files};
+use crate::os::words;
 use crate::proxy::Connections;
 use crate::server::loader::Loader;
 use crate::server::notify::Notify;
@@ -39,7 +40,7 @@ pub enum RunError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Bind(Vec<BindError>),
     /// The kernel refused something that every process needs.
-    #[error("cannot start: {0}")]
+    #[error("cannot start: {}", words(.0))]
     System(#[from] io::Error),
 }
 
@@ -77,7 +78,7 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
     log_panics();
     match raise_open_files() {
         Ok(limit) => debug!(limit, "open files"),
-        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+        Err(error) => warn!(error = %words(&error), "cannot raise the limit of open files"),
     }
     let mut server = Server::new(inherited);
     let explained = |errors: Vec<BindError>| errors.into_iter().map(BindError::explained).collect();

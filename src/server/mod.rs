@@ -26,6 +26,7 @@ use tracing::{debug, error, info, warn};
 use crate::addr::ListenAddr;
 use crate::config::Bind;
 use crate::net::{Access, BoundSocket, Inherited, ListenSocket, Overlap, SocketFile, interface, locate};
+use crate::os::words;
 use crate::proxy::{self, Connections, Port, accept};
 use crate::server::checks::Checks;
 
@@ -328,7 +329,7 @@ impl Server {
         info!(listener = %listener.name, %addr, "listening");
         self.accepting.spawn(async move {
             if let Err(error) = accepting.await {
-                error!(%addr, %error, "the listener failed");
+                error!(%addr, error = %words(&error), "the listener failed");
             }
         });
         RunningPort { port, file, overlap, interface, access, _stop: stop }

@@ -14,6 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tracing::{debug, warn};
 
+use crate::os::words;
+
 /// While connections are waited for, systemd is asked this often for more time.
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 
@@ -39,7 +41,7 @@ impl Notify {
         let socket = env::var_os("NOTIFY_SOCKET").and_then(|name| match open(&name) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                warn!(socket = %name.display(), %error, "cannot notify the service manager");
+                warn!(socket = %name.display(), error = %words(&error), "cannot notify the service manager");
                 None
             }
         });

@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use crate::authz::{ClientCertificate, Denied};
 use crate::name::{Alpn, NameError, ServerName};
 use crate::net::Transport;
+use crate::os::words;
 use crate::tls::path::{Flaw, Side, Who};
 use crate::tls::server::Choice;
 use crate::tls::verifier::{Fault, Shown, observed};
@@ -71,7 +72,7 @@ pub enum Refusal {
     #[error("the client refused the handshake: {0}")]
     Client(String),
     /// The connection ended or broke.
-    #[error("the connection ended during the handshake: {0}")]
+    #[error("the connection ended during the handshake: {}", words(.0))]
     Io(#[source] io::Error),
     /// The name in the hello as TLS reads it is not the one that the route was chosen by.
     #[error("the route was chosen for {routed:?}, and the session is for {actual:?}")]

@@ -8,6 +8,7 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use thiserror::Error;
 
 use crate::authz::{AltName, printable};
+use crate::os::words;
 use crate::tls::client::{ConnectorOptions, NotPinned, PeerName, Verification};
 use crate::tls::identity::distinguished_name;
 use crate::tls::issues::unusable;
@@ -27,11 +28,12 @@ pub enum SessionError {
     #[error("the server refused the TLS handshake: {0}")]
     NoProtocol(String),
     /// The connection ended or broke.
-    #[error("the connection ended during the TLS handshake: {0}")]
+    #[error("the connection ended during the TLS handshake: {}", words(.0))]
     Io(#[source] io::Error),
     /// The connection ended or broke before the server had shown a certificate.
     #[error(
-        "the connection ended during the TLS handshake, before the server had shown a certificate: {error}{}",
+        "the connection ended during the TLS handshake, before the server had shown a certificate: {}{}",
+        words(error),
         advice.as_ref().map_or_else(String::new, |advice| format!("; {advice}"))
     )]
     Hello {

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::addr::UpstreamAddr;
+use crate::os::words;
 use crate::tls::SessionError;
 use crate::upstream::Request;
 use crate::wire::proxy_header::HeaderTooLong;
@@ -16,7 +17,7 @@ use crate::wire::proxy_header::HeaderTooLong;
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// The last server that was tried refused, or could not be resolved.
-    #[error("{server}: {error}{}", others(*.tried))]
+    #[error("{server}: {}{}", words(error), others(*.tried))]
     Failed {
         /// The server.
         server: UpstreamAddr,
@@ -116,7 +117,7 @@ fn after(advice: Option<&str>) -> String {
 #[derive(Debug, Error)]
 pub enum Unsent {
     /// The server ended it.
-    #[error("it was connected to, and hung up: {0}")]
+    #[error("it was connected to, and hung up: {}", words(.0))]
     Ended(#[source] io::Error),
     /// The server did not take it in time.
     #[error("it was connected to, and did not take in time what it was sent")]
@@ -126,10 +127,10 @@ pub enum Unsent {
 /// Why one server was not reached. Nothing that a client has sent has been sent to it.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
-    #[error("{0}")]
+    #[error("{}", words(.0))]
     Connect(io::Error),
     /// It did not take the PROXY header that goes before the handshake.
-    #[error("{0}")]
+    #[error("{}", words(.0))]
     Header(io::Error),
     #[error("{0}")]
     Tls(Box<SessionError>),

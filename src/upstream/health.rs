@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use crate::addr::UpstreamAddr;
 use crate::net::{LINGER, Resolver, Stream, Transport, close_in_order, connect};
+use crate::os::words;
 use crate::tls::Connector;
 use crate::upstream::dial::session;
 use crate::upstream::header::ProxyProtocol;
@@ -119,8 +120,8 @@ impl Check {
             let _ = timeout_at(deadline, session.shutdown()).await;
             return Ok(Some(Transport::Tcp(session.into_inner().0)));
         }
-        let connected = connect(addr, &via, &header, deadline).await.map_err(|error| error.to_string())?;
-        match connected.send(deadline).await.map_err(|error| error.to_string())? {
+        let connected = connect(addr, &via, &header, deadline).await.map_err(|error| words(&error).to_string())?;
+        match connected.send(deadline).await.map_err(|error| words(&error).to_string())? {
             Stream::Tcp(tcp) => Ok(Some(Transport::Tcp(tcp))),
             Stream::Unix(unix) => Ok(Some(Transport::Unix(unix))),
             Stream::Tls(_) | Stream::TlsUpstream(_) => Ok(None),

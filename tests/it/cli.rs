@@ -44,6 +44,31 @@ pub(crate) const CERTIFICATE: &str =
     "[certificates.a]\ncert_file = \"a.example.pem\"\nkey_file = \"a.example-key.pem\"\n";
 
 #[test]
+fn what_the_system_said_is_told_once_and_without_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
+    for (arguments, expected) in [
+        (&["pki", "init", "--dir", "file/sub", "--name", "a"][..], "there is something of that name already"),
+        (&["pki", "inspect", "loop"], "its symbolic links lead to each other"),
+        (&["check", "-c", "loop"], "its symbolic links lead to each other"),
+        (&["check", "-c", "nowhere"], "there is no such file"),
+        (&["check", "-c", "file/nowhere"], "is no directory"),
+    ] {
+        let output = snigate(dir.path(), arguments);
+        let said = text(&output);
+        assert!(!output.status.success() && !said.contains("os error"), "{arguments:?}: {said}");
+        assert_eq!(said.matches(expected).count(), 1, "{arguments:?}: {said}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = LISTENER.replace("127.0.0.1:8443", &taken.local_addr().unwrap().to_string());
+    let output = snigate(with_config(&config).path(), &["run"]);
+    let said = text(&output);
+    assert!(!output.status.success() && !said.contains("os error"), "{said}");
+    assert_eq!(said.matches("the address is in use").count(), 1, "{said}");
+}
+
+#[test]
 fn every_configuration_that_comes_with_the_project_is_valid() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let dir = tempfile::tempdir().unwrap();

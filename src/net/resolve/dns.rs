@@ -20,6 +20,7 @@ use crate::net::resolve::Target;
 use crate::net::resolve::files::{Files, ResolvConf};
 use crate::net::resolve::question::{Answer, Failure, Kind, Question, Records, Source};
 use crate::net::resolve::runtime::Runtime;
+use crate::os;
 
 /// Questions at a time. Each has a socket, and names whose servers are silent must not take all of them.
 const MAX_QUESTIONS: usize = 256;
@@ -168,7 +169,7 @@ fn failure(addr: SocketAddr, error: &NetError) -> Failure {
 fn words(error: &NetError) -> String {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code.to_str().to_owned(),
-        NetError::Io(error) => error.to_string(),
+        NetError::Io(error) => os::words(error).to_string(),
         NetError::Busy | NetError::NoConnections => "there is no connection to it".to_owned(),
         // What came, and why it is none: nobody but the library can tell.
         _ => "what it sends is no answer to the question".to_owned(),
@@ -221,7 +222,7 @@ mod tests {
         for (error, expected) in [
             (NetError::Dns(DnsError::NoRecordsFound(none)), "Server Failure"),
             (NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)), "Query Refused"),
-            (NetError::from(std::io::Error::from_raw_os_error(111)), "Connection refused (os error 111)"),
+            (NetError::from(std::io::Error::from_raw_os_error(111)), "Connection refused"),
             (NetError::NoConnections, "there is no connection to it"),
             (NetError::Message("Query { name: Name(\".\") }"), "what it sends is no answer to the question"),
         ] {

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::net::resolve::question::{Answer, Failure, Question, Records, Source};
+use crate::os::words;
 
 /// Look-ups at a time. Each occupies a thread while the resolver is silent, and the runtime has 512 of them for everything.
 const MAX_LOOKUPS: usize = 64;
@@ -43,7 +44,7 @@ impl Source for System {
         let records = match look_up.await.map_err(|_| Failure::Aborted)? {
             Ok(addresses) => Records::Addresses(addresses),
             Err(error) if is_missing(&error) => Records::Missing,
-            Err(error) => return Err(Failure::System(error.to_string().into())),
+            Err(error) => return Err(Failure::System(words(&error).to_string().into())),
         };
         Ok(Answer { records, ttl: None })
     }
