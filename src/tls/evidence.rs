@@ -66,7 +66,10 @@ impl Evidence {
 
     /// The issuers of the lists that `before` has and this one has not, although the keys that signed them still count. An
     /// authority that was given another key under its name is another one.
-    pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
+    ///
+    /// Each with whether it is known whose it is: one that none of the authorities has signed may be that of an intermediate
+    /// whose certificate comes with a client, or nobody's.
+    pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a str, bool)> {
         let now = SystemTime::now();
         let is_lost = move |list: &&List| {
             let counts = list.signer.is_none_or(|key| self.authorities.values().any(|authority| authority.key == key));
@@ -74,7 +77,7 @@ impl Evidence {
             let replaces = |own: &List| own.is_edition_of(list) && (!own.crl.is_early(now) || list.crl.is_early(now));
             counts && !self.lists.iter().any(replaces)
         };
-        before.lists.iter().filter(is_lost).map(|list| list.crl.issuer())
+        before.lists.iter().filter(is_lost).map(|list| (list.crl.issuer(), list.signer.is_some()))
     }
 
     /// The issuers whose lists of `before` would be replaced by older ones, which do not know the latest revocations.

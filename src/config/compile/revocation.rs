@@ -151,7 +151,11 @@ impl Lists {
             }
             let message = format!("client_auth.crl_files: the list of {issuer} speaks for none of ca_files: {reason}");
             if reason == NotSpoken::Stranger && *is_kept {
-                report.warning(span, message, "its CA is gone, so it says nothing; remove it".to_owned());
+                let help = format!(
+                    "of the clients of ca_files it says nothing; remove it, unless {issuer} is an intermediate whose certificate \
+                     comes with a client"
+                );
+                report.warning(span, message, help);
                 continue;
             }
             if reason == NotSpoken::Stranger && every_ca_has_one {

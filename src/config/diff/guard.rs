@@ -107,8 +107,12 @@ fn revocation(before: &Tls, now: &Tls, lost: &mut impl FnMut(bool, String)) {
     if !before.evidence.has_lists() {
         return;
     }
-    for issuer in now.evidence.lost_lists(&before.evidence) {
-        lost(true, format!("the revocation list of {issuer} would go"));
+    for (issuer, is_known) in now.evidence.lost_lists(&before.evidence) {
+        let whose = match is_known {
+            true => String::new(),
+            false => format!(", which counts if {issuer} is an intermediate whose certificate comes with a client"),
+        };
+        lost(true, format!("the revocation list of {issuer} would go{whose}"));
     }
     for issuer in now.evidence.older_lists(&before.evidence) {
         lost(true, format!("the revocation list of {issuer} would be replaced by an older one"));

@@ -88,6 +88,23 @@ fn fate(change: &Change) -> Fate {
 }
 
 #[test]
+fn a_list_that_is_lost_is_told_with_whom_it_counts_for_where_that_is_not_known() {
+    let dir = directory();
+    let stranger = Authority::new("stranger", Validity::days(20)).unwrap();
+    let list = RevocationList::default().sign(&stranger, Validity::days(20)).unwrap();
+    fs::write(dir.path().join("stranger.crl"), list).unwrap();
+    let lists = |files: &str| terminate(&format!("{MTLS}\nclient_auth.crl_files = [{files}]"));
+    let both = lists("\"one.crl\", \"stranger.crl\"");
+    let unknown = "the revocation list of CN=stranger would go, which counts if CN=stranger is an intermediate whose \
+        certificate comes with a client";
+    let known = "the revocation list of CN=one would go";
+    for (old, new, said) in [(both, lists("\"one.crl\""), unknown), (lists("\"one.crl\""), terminate(MTLS), known)] {
+        let held = change(dir.path(), &old, &new).vanished.on_one_line();
+        assert!(held.ends_with(said), "{held}");
+    }
+}
+
+#[test]
 fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_served() {
     let dir = directory();
     let pass = |keys: &str| with(&format!("action = \"passthrough\"\n{keys}"), "");
