@@ -186,7 +186,7 @@ fn a_certificate_whose_time_has_not_come_stands_back_until_it_has() {
         // Clocks may differ by five minutes, so this one begins soon.
         let name = format!("new-{ahead}");
         let (new, new_table) = issue_for(proxy.dir(), &name, &["a.example"], from_now(300 + ahead));
-        proxy.reload(&[&*old_table, &new_table, &route].concat());
+        proxy.reload_after(|| proxy.write_config(&[&*old_table, &new_table, &route].concat()));
         let at_first = shown();
         // A certificate cannot say the fractions of its second.
         if begun.elapsed() >= Duration::from_secs(ahead - 1) {
