@@ -22,30 +22,23 @@ use tokio::net::TcpStream;
 pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
-    held: u32,
-    /// What one call moves at most, so that a reader who stops leaves no more than this behind.
-    capacity: u32,
+    held: usize,
 }
 
 impl Pipe {
     /// Opens a pipe, or none where the process has enough of them or the kernel gives no pipe worth having.
     pub(super) fn open() -> Option<Self> {
         let room = OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit()).then_some(open + 1));
-        let wanted = if room.ok()? < MOST_LARGE { LARGE } else { USUAL };
+        room.ok()?;
         let Ok((read, write)) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) else {
             OPEN.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        let mut pipe = Self { read, write, held: 0, capacity: 0 };
+        let pipe = Self { read, write, held: 0 };
         // An unprivileged user may have as many pages in pipes as pipe(7) allows: past that this fails and the pipe
         // keeps its first size, which is the usual 64 KiB or, further past, two pages.
-        if fcntl_setpipe_size(&pipe.write, wanted).is_err() && wanted > USUAL {
-            let _ = fcntl_setpipe_size(&pipe.write, USUAL);
-        }
-        let size = fcntl_getpipe_size(&pipe.write).ok().filter(|size| *size >= LEAST)?;
-        // Where the kernel gives more than was asked for, a call moves no more all the same.
-        pipe.capacity = u32::try_from(size.min(wanted)).ok()?;
-        Some(pipe)
+        let _ = fcntl_setpipe_size(&pipe.write, CAPACITY);
+        fcntl_getpipe_size(&pipe.write).is_ok_and(|size| size >= LEAST).then_some(pipe)
     }
 
     /// Moves what `from` has received into this empty pipe: the number of bytes. 0 means that reading has to tell what is
@@ -57,16 +50,15 @@ impl Pipe {
         debug_assert_eq!(self.held, 0, "a pipe is filled only when it is empty");
         loop {
             ready!(from.poll_read_ready(cx))?;
-            let fill = || match pass(from, &self.write, self.capacity as usize) {
+            let fill = || match pass(from, &self.write, CHUNK) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && has_input(from) => Ok(0),
                 filled => filled,
             };
             match from.try_io(Interest::READABLE, fill) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 filled => {
-                    let filled = filled?;
-                    self.held = u32::try_from(filled).map_err(io::Error::other)?;
-                    return Poll::Ready(Ok(filled));
+                    self.held = *filled.as_ref().unwrap_or(&0);
+                    return Poll::Ready(filled);
                 }
             }
         }
@@ -76,13 +68,12 @@ impl Pipe {
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
         loop {
             ready!(to.poll_write_ready(cx))?;
-            match to.try_io(Interest::WRITABLE, || pass(&self.read, to, self.held())) {
+            match to.try_io(Interest::WRITABLE, || pass(&self.read, to, self.held)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 drained => {
-                    let drained = drained?;
-                    self.held -= u32::try_from(drained).map_err(io::Error::other)?;
-                    return Poll::Ready(Ok(drained));
+                    self.held -= *drained.as_ref().unwrap_or(&0);
+                    return Poll::Ready(drained);
                 }
             }
         }
@@ -90,20 +81,20 @@ impl Pipe {
 
     /// Takes everything back out, for a socket that cannot be spliced into.
     pub(super) fn take_back(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(self.held());
+        let mut bytes = Vec::with_capacity(self.held);
         while self.held > 0 {
             let read = retry_on_intr(|| rustix::io::read(&self.read, rustix::buffer::spare_capacity(&mut bytes)))?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.held -= u32::try_from(read).map_err(io::Error::other)?;
+            self.held -= read;
         }
         Ok(bytes)
     }
 
     /// How many bytes are inside.
     pub(super) fn held(&self) -> usize {
-        self.held as usize
+        self.held
     }
 }
 
@@ -175,16 +166,13 @@ fn limit() -> usize {
     })
 }
 
-/// What the first pipes are grown to: a call for each 256 KiB costs a sixth more. It is what an unprivileged user may have at
-/// most (`fs.pipe-max-size`).
-const LARGE: usize = 1024 * 1024;
+/// What a pipe is grown to.
+const CAPACITY: usize = 256 * 1024;
 
-/// How many are so large: half of the pages that all pipes of an unprivileged user may have (`fs.pipe-user-pages-soft`), so
-/// that there can be many others.
-const MOST_LARGE: usize = 32;
-
-/// What the others are grown to.
-const USUAL: usize = 256 * 1024;
+/// What one call moves at most, so that a reader who stops leaves no more than this behind. Nor may it be more for another
+/// reason: of an error that a call meets behind the first 16 buffers it says nothing, and takes it off the socket
+/// (`splice_to_socket` in fs/splice.c), so that a reset looks like an end.
+const CHUNK: usize = CAPACITY;
 
 /// A pipe below the kernel's usual size has few slots, and every segment takes one: copying is cheaper then.
 const LEAST: usize = 64 * 1024;
@@ -192,7 +180,7 @@ const LEAST: usize = 64 * 1024;
 /// Empty pipes that a thread keeps: it fills and drains one at a time, the others come from readers that were slow.
 const POOLED: usize = 8;
 
-/// Slow readers of bulk flows hold a full pipe each, so this bounds the kernel's memory: 280 MiB.
+/// Slow readers of bulk flows hold a full pipe each, so this bounds the kernel's memory: 256 MiB.
 const MOST: usize = 1024;
 
 /// One eighth of the descriptors may belong to pipes.
@@ -213,7 +201,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::{LARGE, Lease, MOST_LARGE, POOL, POOLED, Pipe, USUAL};
+    use super::{Lease, POOL, POOLED, Pipe};
 
     fn pooled() -> usize {
         POOL.with_borrow(Vec::len)
@@ -248,18 +236,6 @@ mod tests {
     fn pool_is_bounded() {
         drop(Vec::from_iter((0..POOLED + 3).map(|_| Lease::take().unwrap())));
         assert_eq!(pooled(), POOLED);
-    }
-
-    #[test]
-    fn the_first_pipes_are_large_and_the_others_leave_room_for_more() {
-        let pipes: Vec<usize> = Vec::from_iter((0..MOST_LARGE + 8).map(|_| Pipe::open().unwrap()))
-            .iter()
-            .map(|p| p.capacity as usize)
-            .collect();
-        let large = pipes.iter().filter(|capacity| **capacity == LARGE).count();
-        // Other tests have some.
-        assert!((1..=MOST_LARGE).contains(&large), "{large}");
-        assert!(pipes.iter().all(|capacity| [LARGE, USUAL].contains(capacity)), "{pipes:?}");
     }
 
     #[tokio::test]
