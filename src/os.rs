@@ -19,7 +19,7 @@ pub fn words(error: &io::Error) -> Words<'_> {
 
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whoever made an error of words has said what is to be said.
+        // An error that was made of words says by itself what there is to say.
         let is_made = self.0.get_ref().is_some();
         let errno = self.0.raw_os_error().map(Errno::from_raw_os_error);
         let ours = errno.or_else(|| of_kind(self.0.kind()).filter(|_| !is_made)).and_then(of_number);

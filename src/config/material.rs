@@ -118,11 +118,13 @@ impl Materials {
     /// Everything that can go on, revocation lists aside: the certificates, and each file and directory of CAs and pins.
     pub(crate) fn all_but_lists(&self) -> impl Iterator<Item = Item> {
         let certificates = self.certificates.keys().cloned().map(Item::Certificate);
-        let files = || self.authorities.keys().chain(self.pins.keys());
+        let files = || self.authorities.keys().chain(self.pins.keys()).map(PathBuf::as_path);
         let is_named = |path: &Path| self.asked.values().any(|paths| paths.contains(path));
-        let directories = files().filter_map(|path| path.parent()).filter(move |path| is_named(path));
-        certificates
-            .chain(files().map(|path| path.as_path()).chain(directories).map(|path| Item::File(path.to_owned())))
+        let directories = files().filter_map(Path::parent).filter(move |path| is_named(path));
+        // One file may hold CAs and their lists.
+        let has_lists = |path: &Path| self.lists.keys().any(|list| list == path || list.parent() == Some(path));
+        let without_lists = files().chain(directories).filter(move |path| !has_lists(path));
+        certificates.chain(without_lists.map(|path| Item::File(path.to_owned())))
     }
 
     /// The certificate of `table`, if it is of these files.
@@ -175,7 +177,7 @@ impl Materials {
             let is_known = |list: &Crl| before.authorities().any(|ca| list.speaks_for(slice::from_ref(ca)).is_ok());
             self.lists[path].lists.iter().any(|list| is_new(list) && is_known(list))
         };
-        // Without any list nobody is refused for that.
+        // Without any list no client is refused for that.
         let denied =
             move |table: &Arc<str>| running.denying.contains(table) && running.of(table).lists().next().is_some();
         let denies = move |table: &Arc<str>| self.denying.contains(table) && denied(table);
@@ -225,8 +227,8 @@ impl Reason {
     /// It has been unsettled for too long, since it is written again and again: what it takes away is gone, and what it adds
     /// waits.
     pub const RESTLESS: Self = Self(1 << 4);
-    /// A revocation list is the first one of a CA whose clients are refused without one: it lets in whom it does not name,
-    /// and counts for nobody until it has settled.
+    /// A revocation list is the first one of a CA whose clients are refused without one: it lets in the clients that it does
+    /// not name, and does not count until it has settled.
     pub const FIRST: Self = Self(1 << 5);
 
     /// Whether all of `other` holds.

@@ -68,7 +68,7 @@ impl Evidence {
     /// authority that was given another key under its name is another one.
     ///
     /// Each with whether it is known whose it is: one that none of the authorities has signed may be that of an intermediate
-    /// whose certificate comes with a client, or nobody's.
+    /// whose certificate comes with a client, or that of no CA at all.
     pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a str, bool)> {
         let now = SystemTime::now();
         let is_lost = move |list: &&List| {

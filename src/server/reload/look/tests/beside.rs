@@ -136,3 +136,24 @@ async fn a_list_before_its_time_takes_the_place_of_none_by_another_name() {
     let Some(Verdict::Stays(pending)) = order.look(&mut eyes).files else { panic!("a protection would go") };
     assert!(pending.held.is_some_and(|(held, _)| held.on_one_line().contains("the revocation list of CN=clients")));
 }
+
+#[tokio::test]
+async fn a_list_in_the_file_of_its_ca_keeps_acting_whatever_is_wrong_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (_, _, clients) = site(dir);
+    let both = |year, revoked: &[u8]| {
+        fs::write(dir.join("both.pem"), clients.certificate().to_owned() + &list(&clients, year, revoked, None))
+            .unwrap();
+    };
+    both(2021, &[]);
+    fs::write(dir.join("other.pem"), clients.certificate()).unwrap();
+    let text = CONFIG.replace("clients.crl", "both.pem").replace("clients.pem", "both.pem");
+    fs::write(dir.join("snigate.toml"), text + "[trust.other]\nca_files = [\"other.pem\"]\n").unwrap();
+    let (order, mut eyes) = running(dir);
+    let many: Vec<Authority> = (0..20).map(|_| Authority::new("many", Validity::days(20)).unwrap()).collect();
+    fs::write(dir.join("other.pem"), many.iter().map(Authority::certificate).collect::<String>()).unwrap();
+    both(2022, &[1]);
+    let Some(Verdict::Serve(candidate, _)) = order.look(&mut eyes).files else { panic!("a revocation is new") };
+    assert_eq!(lists(&candidate), [1]);
+}
