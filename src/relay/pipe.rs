@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
@@ -23,6 +24,8 @@ pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
     held: usize,
+    /// Whether the receiver of what is inside had ended its own stream when it was last looked at.
+    receiver_ended: bool,
 }
 
 impl Pipe {
@@ -34,7 +37,7 @@ impl Pipe {
             OPEN.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        let pipe = Self { read, write, held: 0 };
+        let pipe = Self { read, write, held: 0, receiver_ended: false };
         // An unprivileged user may have as many pages in pipes as pipe(7) allows: past that this fails and the pipe
         // keeps its first size, which is the usual 64 KiB or, further past, two pages.
         let _ = fcntl_setpipe_size(&pipe.write, CAPACITY);
@@ -50,33 +53,59 @@ impl Pipe {
         debug_assert_eq!(self.held, 0, "a pipe is filled only when it is empty");
         loop {
             ready!(from.poll_read_ready(cx))?;
-            let fill = || match pass(from, &self.write, CHUNK) {
+            let fill = || match pass(from, &self.write, CAPACITY) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && has_input(from) => Ok(0),
                 filled => filled,
             };
             match from.try_io(Interest::READABLE, fill) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 filled => {
-                    self.held = *filled.as_ref().unwrap_or(&0);
-                    return Poll::Ready(filled);
+                    let filled = filled?;
+                    self.held = filled;
+                    self.receiver_ended = false;
+                    return Poll::Ready(Ok(filled));
                 }
             }
         }
     }
 
     /// Moves what the pipe holds into `to`: the number of bytes, which may be fewer than it holds.
+    ///
+    /// The error is `BrokenPipe` where `to` has ended its own stream before it was aborted, as for write(2).
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
         loop {
             ready!(to.poll_write_ready(cx))?;
+            self.look(to)?;
             match to.try_io(Interest::WRITABLE, || pass(&self.read, to, self.held)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 drained => {
-                    self.held -= *drained.as_ref().unwrap_or(&0);
-                    return Poll::Ready(drained);
+                    let drained = drained?;
+                    self.held -= drained;
+                    return Poll::Ready(Ok(drained));
                 }
             }
         }
+    }
+
+    /// Looks how `to` stands, before each splice(2) into it: that hands 16 buffers at a time to the socket, and of an error
+    /// which it meets behind the first 16 it says nothing, and takes it off the socket (`splice_to_socket` in fs/splice.c). What
+    /// is left to say is EPIPE, as if there had been an end before.
+    ///
+    /// An end and an abort that both arrive within one call are taken for an abort.
+    fn look(&mut self, to: &TcpStream) -> io::Result<()> {
+        let mut polled = [PollFd::new(to, PollFlags::RDHUP)];
+        retry_on_intr(|| poll(&mut polled, Some(&Timespec::default())))?;
+        let stands = !polled[0].revents().contains(PollFlags::HUP);
+        if stands {
+            self.receiver_ended = polled[0].revents().contains(PollFlags::RDHUP);
+            return Ok(());
+        }
+        Err(match to.take_error()? {
+            Some(error) => error,
+            None if self.receiver_ended => io::ErrorKind::BrokenPipe.into(),
+            None => io::ErrorKind::ConnectionReset.into(),
+        })
     }
 
     /// Takes everything back out, for a socket that cannot be spliced into.
@@ -166,13 +195,8 @@ fn limit() -> usize {
     })
 }
 
-/// What a pipe is grown to.
+/// What a pipe is grown to, and what one call moves at most, so that a reader who stops leaves no more than this behind.
 const CAPACITY: usize = 256 * 1024;
-
-/// What one call moves at most, so that a reader who stops leaves no more than this behind. Nor may it be more for another
-/// reason: of an error that a call meets behind the first 16 buffers it says nothing, and takes it off the socket
-/// (`splice_to_socket` in fs/splice.c), so that a reset looks like an end.
-const CHUNK: usize = CAPACITY;
 
 /// A pipe below the kernel's usual size has few slots, and every segment takes one: copying is cheaper then.
 const LEAST: usize = 64 * 1024;
@@ -196,9 +220,10 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::io::ErrorKind;
     use std::os::fd::AsRawFd;
 
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncWriteExt, Interest};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::{Lease, POOL, POOLED, Pipe};
@@ -236,6 +261,52 @@ mod tests {
     fn pool_is_bounded() {
         drop(Vec::from_iter((0..POOLED + 3).map(|_| Lease::take().unwrap())));
         assert_eq!(pooled(), POOLED);
+    }
+
+    /// A pipe that holds something, the socket that is to take it, and that socket's peer.
+    async fn pipe_and_its_receiver() -> (Pipe, TcpStream, TcpStream) {
+        let sender = receiver_of(b"question").await;
+        let mut pipe = Pipe::open().unwrap();
+        poll_fn(|cx| pipe.poll_fill(cx, &sender)).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (pipe, listener.accept().await.unwrap().0, peer)
+    }
+
+    fn abort(stream: TcpStream) {
+        stream.set_zero_linger().unwrap();
+        drop(stream);
+    }
+
+    #[tokio::test]
+    async fn an_abort_that_a_call_took_off_the_socket_is_no_end() {
+        for (ends, left) in [(false, false), (true, false), (false, true), (true, true)] {
+            let (mut pipe, to, mut peer) = pipe_and_its_receiver().await;
+            if ends {
+                peer.shutdown().await.unwrap();
+                to.ready(Interest::READABLE).await.unwrap();
+            }
+            pipe.look(&to).unwrap();
+            abort(peer);
+            to.ready(Interest::ERROR).await.unwrap();
+            if !left {
+                // What splice(2) does with an error behind the first buffers.
+                to.take_error().unwrap().unwrap();
+            }
+            let refused = poll_fn(|cx| pipe.poll_drain(cx, &to)).await.unwrap_err().kind();
+            let expected = if ends { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset };
+            assert_eq!(refused, expected, "ends: {ends}, left: {left}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_first_seen_with_the_abort_is_still_one_where_the_socket_says_so() {
+        let (mut pipe, to, mut peer) = pipe_and_its_receiver().await;
+        peer.shutdown().await.unwrap();
+        abort(peer);
+        to.ready(Interest::ERROR).await.unwrap();
+        let refused = poll_fn(|cx| pipe.poll_drain(cx, &to)).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::BrokenPipe);
     }
 
     #[tokio::test]

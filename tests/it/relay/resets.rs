@@ -104,6 +104,29 @@ fn a_reset_after_an_end_stops_the_other_side() {
 }
 
 #[test]
+fn an_answer_before_a_reset_in_the_middle_of_bulk_arrives_whole() {
+    let (mut proxy, connections) = start("");
+    let sockets = proxy.descriptors_of("socket");
+    for round in 0..40 {
+        let (name, mut resets, mut sender) = sides(round % 2 == 0, meet(&proxy, &connections));
+        let mut writer = sender.try_clone().unwrap();
+        let sending = thread::spawn(move || write_until_refused(&mut writer));
+        read_exact(&mut resets, 3_000_000);
+        resets.write_all(b"no more of this").unwrap();
+        resets.shutdown(Shutdown::Write).unwrap();
+        abort(resets);
+        assert_eq!(read_until_closed(&mut sender), b"no more of this", "from the {name}, round {round}");
+        // It fails where the sender was told of the reset as one.
+        let _ = sender.shutdown(Shutdown::Both);
+        sending.join().unwrap();
+        drop(sender);
+        // Whether the proxy hears of the reset before that is open.
+        proxy.next_access();
+        assert_all_closed(&proxy, sockets);
+    }
+}
+
+#[test]
 fn a_hundred_resets_in_the_middle_of_everything_leave_nothing_behind() {
     let (mut proxy, connections) = start("");
     let sockets = proxy.descriptors_of("socket");
