@@ -56,7 +56,12 @@ fn count_all() -> anyhow::Result<()> {
     for (at, kind) in KINDS.iter().enumerate() {
         let count = count(&format!("worst - {at}"))?;
         let tenths = count * 10 / padding;
-        writeln!(out, "| hello of 64 KB: {kind} | {count}, {}.{} times padding |", tenths / 10, tenths % 10)?;
+        writeln!(
+            out,
+            "| hello of 64 KB: {kind} | {count}, {}.{} times padding |",
+            tenths / 10,
+            tenths % 10
+        )?;
     }
     Ok(())
 }
@@ -64,28 +69,40 @@ fn count_all() -> anyhow::Result<()> {
 /// The instructions of one case.
 fn count(case: &str) -> anyhow::Result<u64> {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
+        .args([
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            "--collect-atstart=no",
+        ])
         .arg("--toggle-collect=*instructions*measured*")
         .arg(std::env::current_exe()?)
         .env(CASE, case)
         .output()?;
     let log = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{case}: {log}");
-    let collected = log.lines().find_map(|line| line.split_once("Collected :")).context("valgrind counts")?.1;
+    let collected = log
+        .lines()
+        .find_map(|line| line.split_once("Collected :"))
+        .context("valgrind counts")?
+        .1;
     let count = collected.trim().parse()?;
     ensure!(count > 0, "{case}: nothing was counted");
     Ok(count)
 }
 
 fn run(case: &str) -> anyhow::Result<()> {
-    let [what, how, at] = case.split(' ').collect::<Vec<_>>()[..] else { anyhow::bail!("no case: {case}") };
+    let [what, how, at] = case.split(' ').collect::<Vec<_>>()[..] else {
+        anyhow::bail!("no case: {case}")
+    };
     let at: usize = at.parse()?;
     if what == "hello" {
         let hello = &hellos()[at];
         let piece = if how == "whole" { hello.len() } else { 1 };
         measured(&mut || {
             let mut parser = HelloParser::new();
-            let pieces = hello.chunks(piece).map(|piece| parser.feed(black_box(piece)).expect("it is right"));
+            let pieces = hello
+                .chunks(piece)
+                .map(|piece| parser.feed(black_box(piece)).expect("it is right"));
             black_box(pieces.last().flatten().expect("the last byte completes it"));
         });
     } else if what == "worst" {
@@ -97,7 +114,11 @@ fn run(case: &str) -> anyhow::Result<()> {
         let names: Vec<ServerName> = (0..NAMES).map(|at| kind.name(at, routes)).collect();
         measured(&mut || {
             for name in &names {
-                let key = Key { name: Some(name), client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), alpn: &[] };
+                let key = Key {
+                    name: Some(name),
+                    client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                    alpn: &[],
+                };
                 black_box(table.lookup(black_box(&key)));
             }
         });

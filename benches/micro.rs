@@ -25,16 +25,31 @@ fn hello(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hello");
     for hello in &hellos() {
         group.throughput(Throughput::Bytes(hello.len() as u64));
-        group.bench_with_input(BenchmarkId::new("whole", hello.len()), hello, |bencher, hello| {
-            bencher.iter(|| HelloParser::new().feed(black_box(hello)).expect("it is right").expect("it is whole"));
-        });
-        group.bench_with_input(BenchmarkId::new("byte by byte", hello.len()), hello, |bencher, hello| {
-            bencher.iter(|| {
-                let mut parser = HelloParser::new();
-                let pieces = hello.chunks(1).map(|byte| parser.feed(black_box(byte)).expect("it is right"));
-                pieces.last().flatten().expect("the last byte completes it")
-            });
-        });
+        group.bench_with_input(
+            BenchmarkId::new("whole", hello.len()),
+            hello,
+            |bencher, hello| {
+                bencher.iter(|| {
+                    HelloParser::new()
+                        .feed(black_box(hello))
+                        .expect("it is right")
+                        .expect("it is whole")
+                });
+            },
+        );
+        group.bench_with_input(
+            BenchmarkId::new("byte by byte", hello.len()),
+            hello,
+            |bencher, hello| {
+                bencher.iter(|| {
+                    let mut parser = HelloParser::new();
+                    let pieces = hello
+                        .chunks(1)
+                        .map(|byte| parser.feed(black_box(byte)).expect("it is right"));
+                    pieces.last().flatten().expect("the last byte completes it")
+                });
+            },
+        );
     }
 }
 
@@ -48,7 +63,13 @@ fn route(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(kind.label(), routes), |bencher| {
                 bencher.iter(|| {
                     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                    table.lookup(black_box(&Key { name: names.next(), client: Some(client), alpn: &[] })).is_some()
+                    table
+                        .lookup(black_box(&Key {
+                            name: names.next(),
+                            client: Some(client),
+                            alpn: &[],
+                        }))
+                        .is_some()
                 });
             });
         }
@@ -63,9 +84,15 @@ fn copy(criterion: &mut Criterion) {
     for length in [4 * 1024, 16 * 1024, 64 * 1024 - 512] {
         group.throughput(Throughput::Bytes(length as u64));
         for offset in [0, 1, 4, 5, 6, 16, 32, 64, 128, 1024, 2048, 4000, 4080, 4095] {
-            group.bench_function(BenchmarkId::new(format!("{length} bytes, offset"), offset), |bencher| {
-                bencher.iter(|| to.at(HEADER, length).copy_from_slice(black_box(from.read(offset, length))));
-            });
+            group.bench_function(
+                BenchmarkId::new(format!("{length} bytes, offset"), offset),
+                |bencher| {
+                    bencher.iter(|| {
+                        to.at(HEADER, length)
+                            .copy_from_slice(black_box(from.read(offset, length)))
+                    });
+                },
+            );
         }
     }
 }

@@ -72,16 +72,22 @@ pub enum AddrError {
     #[error("an IPv6 address stands in brackets, as in `[2001:db8::1]:443`")]
     Brackets(String),
     /// A link-local address alone.
-    #[error("{0} is of one link alone, and cannot be reached without its interface: write it, as in `[{0}%eth0]:443`")]
+    #[error(
+        "{0} is of one link alone, and cannot be reached without its interface: write it, as in `[{0}%eth0]:443`"
+    )]
     NoZone(Ipv6Addr),
     /// Another address with an interface.
-    #[error("{0} is no link-local address (fe80::/10), and only such a one has an interface: write it without `%`")]
+    #[error(
+        "{0} is no link-local address (fe80::/10), and only such a one has an interface: write it without `%`"
+    )]
     NoLink(IpAddr),
     /// What follows the `%` is no interface.
     #[error("{0:?} is no network interface: write its name or number, as in `[fe80::1%eth0]:443`")]
     Interface(String),
     /// An address to listen on must be an IP address.
-    #[error("{0:?} is not an IP address; to listen on every address write `0.0.0.0:PORT` and `[::]:PORT`")]
+    #[error(
+        "{0:?} is not an IP address; to listen on every address write `0.0.0.0:PORT` and `[::]:PORT`"
+    )]
     NotIp(String),
     /// An IPv4 address written as IPv6. A socket for IPv6 takes no IPv4 here.
     #[error("write the IPv4 address, {0}")]
@@ -102,7 +108,9 @@ pub enum AddrError {
     #[error("the path of a unix socket has at most {MAX_SOCKET_PATH} bytes")]
     LongPath,
     /// `systemd:` without a name.
-    #[error("`systemd:` is followed by a name, as `FileDescriptorName=` of a socket unit gives it: `systemd:edge`")]
+    #[error(
+        "`systemd:` is followed by a name, as `FileDescriptorName=` of a socket unit gives it: `systemd:edge`"
+    )]
     SocketName,
 }
 
@@ -142,7 +150,10 @@ impl ListenAddr {
         let (own, other): (Option<IpAddr>, Option<IpAddr>) = match self {
             Self::Tcp(addr) => (Some(addr.ip()), None),
             Self::Zoned(addr) => (Some(addr.ip.into()), None),
-            Self::DualStack(_) => (Some(Ipv6Addr::UNSPECIFIED.into()), Some(Ipv4Addr::UNSPECIFIED.into())),
+            Self::DualStack(_) => (
+                Some(Ipv6Addr::UNSPECIFIED.into()),
+                Some(Ipv4Addr::UNSPECIFIED.into()),
+            ),
             Self::Unix(_) | Self::Systemd(_) => (None, None),
         };
         own.into_iter().chain(other)
@@ -151,8 +162,10 @@ impl ListenAddr {
     /// Whether a socket for this takes every connection that one for `other` takes.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
-        let is_in =
-            |ip: IpAddr| self.ips().any(|own| own == ip || (own.is_unspecified() && own.is_ipv4() == ip.is_ipv4()));
+        let is_in = |ip: IpAddr| {
+            self.ips()
+                .any(|own| own == ip || (own.is_unspecified() && own.is_ipv4() == ip.is_ipv4()))
+        };
         let port = self.port().filter(|port| *port != 0);
         port.is_some() && port == other.port() && other.ips().all(is_in)
     }
@@ -168,13 +181,23 @@ impl FromStr for ListenAddr {
         if let Some(name) = text.strip_prefix("systemd:") {
             let is_name = !name.is_empty()
                 && name.len() <= MAX_SOCKET_NAME
-                && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
-            return if is_name { Ok(Self::Systemd(name.to_owned())) } else { Err(AddrError::SocketName) };
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b':');
+            return if is_name {
+                Ok(Self::Systemd(name.to_owned()))
+            } else {
+                Err(AddrError::SocketName)
+            };
         }
         match literal(text)? {
             Some(Literal::Plain(addr)) => {
                 let canonical = addr.ip().to_canonical();
-                return if canonical == addr.ip() { Ok(Self::Tcp(addr)) } else { Err(AddrError::Mapped(canonical)) };
+                return if canonical == addr.ip() {
+                    Ok(Self::Tcp(addr))
+                } else {
+                    Err(AddrError::Mapped(canonical))
+                };
             }
             Some(Literal::Zoned(addr)) => return Ok(Self::Zoned(addr.into())),
             None => {}
@@ -204,7 +227,11 @@ fn socket_path(path: &str) -> Result<PathBuf, AddrError> {
     if !path.is_absolute() || path.file_name().is_none() || !is_file {
         return Err(AddrError::UnixPath);
     }
-    if path.as_os_str().len() > MAX_SOCKET_PATH { Err(AddrError::LongPath) } else { Ok(path.to_owned()) }
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        Err(AddrError::LongPath)
+    } else {
+        Ok(path.to_owned())
+    }
 }
 
 const MAX_SOCKET_PATH: usize = 107;
@@ -250,14 +277,24 @@ impl FromStr for UpstreamAddr {
             None => None,
         };
         if let Some((port, server)) = server {
-            return if port == 0 { Err(AddrError::Port("0".to_owned())) } else { Ok(server) };
+            return if port == 0 {
+                Err(AddrError::Port("0".to_owned()))
+            } else {
+                Ok(server)
+            };
         }
         let (host, port) = split_port(text)?;
         if port == 0 {
             return Err(AddrError::Port("0".to_owned()));
         }
-        let to = if host.ends_with('.') { Self::FullHost } else { Self::Host };
-        host.parse().map(|name| to(name, port)).map_err(|error| AddrError::Host(host.to_owned(), error))
+        let to = if host.ends_with('.') {
+            Self::FullHost
+        } else {
+            Self::Host
+        };
+        host.parse()
+            .map(|name| to(name, port))
+            .map_err(|error| AddrError::Host(host.to_owned(), error))
     }
 }
 
@@ -279,7 +316,9 @@ fn service(text: &str) -> Result<ServerName, AddrError> {
     if let Some((name, _)) = text.rsplit_once(':') {
         return Err(AddrError::ServicePort(name.to_owned()));
     }
-    let name: ServerName = text.parse().map_err(|error| AddrError::Host(text.to_owned(), error))?;
+    let name: ServerName = text
+        .parse()
+        .map_err(|error| AddrError::Host(text.to_owned(), error))?;
     let mut labels = name.as_str().splitn(3, '.');
     match (labels.next(), labels.next(), labels.next()) {
         (Some(service), Some("_tcp"), Some(_)) if service.starts_with('_') => Ok(name),
@@ -303,7 +342,9 @@ fn split_port(text: &str) -> Result<(&str, u16), AddrError> {
 fn without_scheme(scheme: &str, rest: &str) -> String {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     if has_port && !host.ends_with(']') {
         return host.to_owned();
     }
@@ -351,9 +392,21 @@ mod tests {
 
     #[test]
     fn upstream_addresses_are_sockets_hosts_or_paths() {
-        let hosts = ["192.0.2.1:443", "[2001:db8::1]:443", "ca:8443", "vault-b.internal:8200", "vault.internal.:8200"];
-        for text in hosts.into_iter().chain(["unix:/run/x.sock", "srv:_https._tcp.app.internal"]) {
-            assert_eq!(text.parse::<UpstreamAddr>().map(|a| a.to_string()), Ok(text.to_owned()));
+        let hosts = [
+            "192.0.2.1:443",
+            "[2001:db8::1]:443",
+            "ca:8443",
+            "vault-b.internal:8200",
+            "vault.internal.:8200",
+        ];
+        for text in hosts
+            .into_iter()
+            .chain(["unix:/run/x.sock", "srv:_https._tcp.app.internal"])
+        {
+            assert_eq!(
+                text.parse::<UpstreamAddr>().map(|a| a.to_string()),
+                Ok(text.to_owned())
+            );
         }
     }
 
@@ -361,26 +414,56 @@ mod tests {
     fn a_bad_address_says_what_to_write() {
         for (text, expected) in [
             ("ca", AddrError::NoPort),
-            ("https://app.example:8443", AddrError::Url("app.example:8443".to_owned())),
-            ("https://app.example/login?a=b:1", AddrError::Url("app.example:443".to_owned())),
-            ("http://[2001:db8::1]", AddrError::Url("[2001:db8::1]:80".to_owned())),
-            ("http://[2001:db8::1]:8080/", AddrError::Url("[2001:db8::1]:8080".to_owned())),
-            ("tcp://10.0.0.5:8443", AddrError::Url("10.0.0.5:8443".to_owned())),
-            ("tcp://app.example", AddrError::Url("app.example:PORT".to_owned())),
-            ("https://user:1@app.example", AddrError::Url("app.example:443".to_owned())),
+            (
+                "https://app.example:8443",
+                AddrError::Url("app.example:8443".to_owned()),
+            ),
+            (
+                "https://app.example/login?a=b:1",
+                AddrError::Url("app.example:443".to_owned()),
+            ),
+            (
+                "http://[2001:db8::1]",
+                AddrError::Url("[2001:db8::1]:80".to_owned()),
+            ),
+            (
+                "http://[2001:db8::1]:8080/",
+                AddrError::Url("[2001:db8::1]:8080".to_owned()),
+            ),
+            (
+                "tcp://10.0.0.5:8443",
+                AddrError::Url("10.0.0.5:8443".to_owned()),
+            ),
+            (
+                "tcp://app.example",
+                AddrError::Url("app.example:PORT".to_owned()),
+            ),
+            (
+                "https://user:1@app.example",
+                AddrError::Url("app.example:443".to_owned()),
+            ),
             ("://", AddrError::Url("HOST:PORT".to_owned())),
             ("ca:https", AddrError::Port("https".to_owned())),
             ("ca:0", AddrError::Port("0".to_owned())),
             ("10.0.0.1:0", AddrError::Port("0".to_owned())),
             ("::1", AddrError::Brackets("::1".to_owned())),
-            ("a b:1", AddrError::Host("a b".to_owned(), NameError::Character(' '))),
-            ("10.0.0.300:1", AddrError::Host("10.0.0.300".to_owned(), NameError::IpAddress)),
+            (
+                "a b:1",
+                AddrError::Host("a b".to_owned(), NameError::Character(' ')),
+            ),
+            (
+                "10.0.0.300:1",
+                AddrError::Host("10.0.0.300".to_owned(), NameError::IpAddress),
+            ),
             (":443", AddrError::Host(String::new(), NameError::Empty)),
             ("unix:run/x", AddrError::UnixPath),
             ("unix:/run/x/", AddrError::UnixPath),
             ("unix:/run/x\0", AddrError::UnixPath),
             (&format!("unix:/{}", "a".repeat(107)), AddrError::LongPath),
-            ("srv:_https._tcp.app:443", AddrError::ServicePort("_https._tcp.app".to_owned())),
+            (
+                "srv:_https._tcp.app:443",
+                AddrError::ServicePort("_https._tcp.app".to_owned()),
+            ),
             ("srv:_https._udp.app", AddrError::Service),
             ("srv:https._tcp.app", AddrError::Service),
             ("srv:_https._tcp", AddrError::Service),
@@ -388,20 +471,43 @@ mod tests {
         ] {
             assert_eq!(text.parse::<UpstreamAddr>(), Err(expected), "{text}");
         }
-        assert_eq!("localhost:443".parse::<ListenAddr>(), Err(AddrError::NotIp("localhost".to_owned())));
+        assert_eq!(
+            "localhost:443".parse::<ListenAddr>(),
+            Err(AddrError::NotIp("localhost".to_owned()))
+        );
         assert_eq!("0.0.0.0".parse::<ListenAddr>(), Err(AddrError::NoPort));
-        assert_eq!("unix:edge.sock".parse::<ListenAddr>(), Err(AddrError::UnixPath));
+        assert_eq!(
+            "unix:edge.sock".parse::<ListenAddr>(),
+            Err(AddrError::UnixPath)
+        );
         assert_eq!("unix:/".parse::<ListenAddr>(), Err(AddrError::UnixPath));
-        assert_eq!("unix:/run/edge.sock/".parse::<ListenAddr>(), Err(AddrError::UnixPath));
-        assert_eq!(format!("unix:/{}", "a".repeat(107)).parse::<ListenAddr>(), Err(AddrError::LongPath));
+        assert_eq!(
+            "unix:/run/edge.sock/".parse::<ListenAddr>(),
+            Err(AddrError::UnixPath)
+        );
+        assert_eq!(
+            format!("unix:/{}", "a".repeat(107)).parse::<ListenAddr>(),
+            Err(AddrError::LongPath)
+        );
         assert_eq!("systemd:".parse::<ListenAddr>(), Err(AddrError::SocketName));
-        assert_eq!("systemd:a:b".parse::<ListenAddr>(), Err(AddrError::SocketName));
+        assert_eq!(
+            "systemd:a:b".parse::<ListenAddr>(),
+            Err(AddrError::SocketName)
+        );
     }
 
     #[test]
     fn a_listener_is_on_an_address_a_path_or_a_socket_of_systemds() {
-        for text in ["192.0.2.1:443", "[::]:0", "unix:/run/edge.sock", "systemd:edge"] {
-            assert_eq!(text.parse::<ListenAddr>().map(|a| a.to_string()), Ok(text.to_owned()));
+        for text in [
+            "192.0.2.1:443",
+            "[::]:0",
+            "unix:/run/edge.sock",
+            "systemd:edge",
+        ] {
+            assert_eq!(
+                text.parse::<ListenAddr>().map(|a| a.to_string()),
+                Ok(text.to_owned())
+            );
         }
     }
 }

@@ -39,7 +39,11 @@ pub enum NameError {
 }
 
 fn ascii_form(c: char) -> &'static str {
-    if c.is_ascii() { "" } else { "; write international names in their ASCII form (xn--...)" }
+    if c.is_ascii() {
+        ""
+    } else {
+        "; write international names in their ASCII form (xn--...)"
+    }
 }
 
 impl ServerName {
@@ -76,18 +80,32 @@ impl FromStr for ServerName {
         if name.is_empty() {
             return Err(NameError::Empty);
         }
-        if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.')) {
+        if let Some(c) = name
+            .chars()
+            .find(|c| !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.'))
+        {
             let is_address = name.parse::<std::net::IpAddr>().is_ok();
-            return Err(if is_address { NameError::IpAddress } else { NameError::Character(c) });
+            return Err(if is_address {
+                NameError::IpAddress
+            } else {
+                NameError::Character(c)
+            });
         }
         if name.len() > 253 {
             return Err(NameError::TooLong);
         }
-        if name.split('.').any(|label| label.is_empty() || label.len() > 63) {
+        if name
+            .split('.')
+            .any(|label| label.is_empty() || label.len() > 63)
+        {
             return Err(NameError::Label);
         }
         // Resolvers read a name whose last label is a number as an IPv4 address, in one of its historical spellings.
-        if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+        if name
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+        {
             return Err(NameError::IpAddress);
         }
         Ok(Self(name.to_ascii_lowercase().into()))
@@ -181,7 +199,9 @@ pub struct SniPattern(pub NamePattern);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SniError {
     /// A suffix alone, or with a wildcard for each of several labels.
-    #[error("{0:?} is no pattern: write `**.{1}` for every name below {1}, `*.{1}` for those with one label more")]
+    #[error(
+        "{0:?} is no pattern: write `**.{1}` for every name below {1}, `*.{1}` for those with one label more"
+    )]
     Suffix(String, ServerName),
     /// `**` alone.
     #[error("write `*` for every name")]
@@ -203,11 +223,16 @@ impl FromStr for SniPattern {
         if text == "**" {
             return Err(SniError::Every);
         }
-        if let Some(suffix) = text.strip_prefix("**.").filter(|suffix| !suffix.contains('*')) {
+        if let Some(suffix) = text
+            .strip_prefix("**.")
+            .filter(|suffix| !suffix.contains('*'))
+        {
             return Ok(Self(NamePattern::Below(suffix.parse()?)));
         }
         // What others write for it: `.suffix`, and a wildcard for each label.
-        let suffix = text.strip_prefix('.').or_else(|| Some(text.strip_prefix("*.*.")?.trim_start_matches("*.")));
+        let suffix = text
+            .strip_prefix('.')
+            .or_else(|| Some(text.strip_prefix("*.*.")?.trim_start_matches("*.")));
         if let Some(suffix) = suffix.and_then(|suffix| suffix.parse().ok()) {
             return Err(SniError::Suffix(text.to_owned(), suffix));
         }
@@ -235,7 +260,11 @@ impl Alpn {
     ///
     /// When it is empty or longer than 255 bytes.
     pub fn new(protocol: &[u8]) -> Result<Self, AlpnError> {
-        if protocol.is_empty() || protocol.len() > 255 { Err(AlpnError) } else { Ok(Self(protocol.into())) }
+        if protocol.is_empty() || protocol.len() > 255 {
+            Err(AlpnError)
+        } else {
+            Ok(Self(protocol.into()))
+        }
     }
 
     /// The bytes that stand on the wire.
@@ -291,7 +320,14 @@ impl AlpnList {
             lengths |= 1 << (length % 32);
             at += 1 + length;
         }
-        if list.is_empty() || at > list.len() { Err(AlpnError) } else { Ok(Self { list: list.into(), lengths }) }
+        if list.is_empty() || at > list.len() {
+            Err(AlpnError)
+        } else {
+            Ok(Self {
+                list: list.into(),
+                lengths,
+            })
+        }
     }
 
     /// The protocols, each of which begins with its length in one byte.
@@ -324,7 +360,9 @@ impl AlpnList {
     #[must_use]
     pub fn first(&self, most: usize) -> Vec<Alpn> {
         let few: Vec<&[u8]> = self.iter().take(most).collect();
-        few.into_iter().map(|protocol| Alpn(protocol.into())).collect()
+        few.into_iter()
+            .map(|protocol| Alpn(protocol.into()))
+            .collect()
     }
 
     /// Whether `protocol` is offered, and nothing else is.
@@ -356,7 +394,11 @@ mod tests {
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
             ("1and1.com", "1and1.com"),
         ] {
-            assert_eq!(text.parse::<ServerName>().map(|n| n.to_string()), Ok(expected.to_owned()), "{text}");
+            assert_eq!(
+                text.parse::<ServerName>().map(|n| n.to_string()),
+                Ok(expected.to_owned()),
+                "{text}"
+            );
         }
     }
 
@@ -398,7 +440,8 @@ mod tests {
             ("a.example.net", "A.example.net", true),
             ("a.example.net", "b.example.net", false),
         ] {
-            let (pattern, name): (NamePattern, ServerName) = (pattern.parse().unwrap(), name.parse().unwrap());
+            let (pattern, name): (NamePattern, ServerName) =
+                (pattern.parse().unwrap(), name.parse().unwrap());
             assert_eq!(pattern.matches(&name), expected, "{pattern} {name}");
         }
     }
@@ -413,7 +456,8 @@ mod tests {
             ("**.apps.example.net", "a.b.example.net", false),
             ("**.net", "a.apps.example.net", true),
         ] {
-            let (SniPattern(pattern), name): (_, ServerName) = (pattern.parse().unwrap(), name.parse().unwrap());
+            let (SniPattern(pattern), name): (_, ServerName) =
+                (pattern.parse().unwrap(), name.parse().unwrap());
             assert_eq!(pattern.matches(&name), expected, "{pattern} {name}");
             assert_eq!(pattern.to_string().parse(), Ok(SniPattern(pattern)));
         }
@@ -421,15 +465,29 @@ mod tests {
 
     #[test]
     fn of_two_patterns_the_closer_one_counts() {
-        let in_order = ["a.b.example", "*.b.example", "**.b.example", "**.example", "*"];
+        let in_order = [
+            "a.b.example",
+            "*.b.example",
+            "**.b.example",
+            "**.example",
+            "*",
+        ];
         let closeness = in_order.map(|text| text.parse::<SniPattern>().unwrap().0.closeness());
-        assert!(closeness.is_sorted_by(|closer, other| closer > other), "{closeness:?}");
+        assert!(
+            closeness.is_sorted_by(|closer, other| closer > other),
+            "{closeness:?}"
+        );
     }
 
     #[test]
     fn a_pattern_that_others_know_says_how_it_is_written_here() {
-        let suffix = |text: &str| SniError::Suffix(text.to_owned(), "apps.example.net".parse().unwrap());
-        for text in [".apps.example.net", "*.*.apps.example.net", "*.*.*.apps.example.net"] {
+        let suffix =
+            |text: &str| SniError::Suffix(text.to_owned(), "apps.example.net".parse().unwrap());
+        for text in [
+            ".apps.example.net",
+            "*.*.apps.example.net",
+            "*.*.*.apps.example.net",
+        ] {
             assert_eq!(text.parse::<SniPattern>(), Err(suffix(text)));
             assert!(suffix(text).to_string().contains("`**.apps.example.net`"));
         }
@@ -450,13 +508,20 @@ mod tests {
 
     #[test]
     fn a_certificate_is_never_for_every_name_below_a_suffix() {
-        assert_eq!("**.example.net".parse::<NamePattern>(), Err(NameError::Wildcard));
+        assert_eq!(
+            "**.example.net".parse::<NamePattern>(),
+            Err(NameError::Wildcard)
+        );
     }
 
     #[test]
     fn a_wildcard_elsewhere_is_refused() {
         for text in ["a.*.net", "*a.example", "*.*.example", "**"] {
-            assert_eq!(text.parse::<NamePattern>(), Err(NameError::Wildcard), "{text}");
+            assert_eq!(
+                text.parse::<NamePattern>(),
+                Err(NameError::Wildcard),
+                "{text}"
+            );
         }
         assert_eq!("*.".parse::<NamePattern>(), Err(NameError::Empty));
     }
@@ -473,7 +538,8 @@ mod tests {
             (b"\x02h2\x08http/1.1\x02h2", Some(&["h2", "http/1.1", "h2"])),
         ] {
             let read = AlpnList::new(list).ok().map(|list| list.first(9));
-            let expected = expected.map(|protocols| protocols.iter().map(|text| text.parse().unwrap()).collect());
+            let expected = expected
+                .map(|protocols| protocols.iter().map(|text| text.parse().unwrap()).collect());
             assert_eq!(read, expected, "{}", list.escape_ascii());
         }
         let list = AlpnList::new(b"\x02h2\x01a").unwrap();

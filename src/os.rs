@@ -22,7 +22,9 @@ impl fmt::Display for Words<'_> {
         // An error that was made of words says by itself what there is to say.
         let is_made = self.0.get_ref().is_some();
         let errno = self.0.raw_os_error().map(Errno::from_raw_os_error);
-        let ours = errno.or_else(|| of_kind(self.0.kind()).filter(|_| !is_made)).and_then(of_number);
+        let ours = errno
+            .or_else(|| of_kind(self.0.kind()).filter(|_| !is_made))
+            .and_then(of_number);
         match ours {
             Some(words) => f.write_str(words),
             None => f.write_str(&without_numbers(&self.0.to_string())),
@@ -62,9 +64,13 @@ fn of_number(errno: Errno) -> Option<&'static str> {
         Errno::MFILE => {
             "this process has no file descriptor left; LimitNOFILE= of its systemd unit says how many it has"
         }
-        Errno::NFILE => "this machine has no file descriptor left; sysctl fs.file-max says how many it has",
+        Errno::NFILE => {
+            "this machine has no file descriptor left; sysctl fs.file-max says how many it has"
+        }
         Errno::NOMEM | Errno::NOBUFS => "this machine has no memory left for it",
-        Errno::IO => "the device does not read or write it (I/O error); the log of the kernel says more",
+        Errno::IO => {
+            "the device does not read or write it (I/O error); the log of the kernel says more"
+        }
         Errno::NOSPC | Errno::DQUOT => "there is no space left for it",
         Errno::ROFS => "the file system is read-only",
         Errno::XDEV => "it is on another file system",
@@ -93,7 +99,10 @@ mod tests {
         for errno in 1..134 {
             let error = io::Error::from_raw_os_error(errno);
             let said = words(&error).to_string();
-            assert!(!said.contains("os error") && !said.is_empty(), "{errno}: {said}");
+            assert!(
+                !said.contains("os error") && !said.is_empty(),
+                "{errno}: {said}"
+            );
             let around = io::Error::other(format!("a: {error}; b: {error}"));
             assert!(!words(&around).to_string().contains("os error"), "{around}");
         }
@@ -114,9 +123,18 @@ mod tests {
 
     #[test]
     fn an_error_that_somebody_has_worded_keeps_its_words() {
-        let made = io::Error::new(ErrorKind::NotFound, "no such name: (os error 2) is what x (os error 2) said");
-        assert_eq!(words(&made).to_string(), "no such name: (os error 2) is what x said".replace(" (os error 2)", ""));
+        let made = io::Error::new(
+            ErrorKind::NotFound,
+            "no such name: (os error 2) is what x (os error 2) said",
+        );
+        assert_eq!(
+            words(&made).to_string(),
+            "no such name: (os error 2) is what x said".replace(" (os error 2)", "")
+        );
         let bare = io::Error::from(ErrorKind::NotFound);
-        assert_eq!(words(&bare).to_string(), "there is no such file or directory");
+        assert_eq!(
+            words(&bare).to_string(),
+            "there is no such file or directory"
+        );
     }
 }

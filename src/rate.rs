@@ -77,10 +77,20 @@ mod tests {
 
     #[test]
     fn a_pause_earns_no_more_than_a_burst_and_a_clock_may_lag() {
-        let pace = Pace { interval: Duration::from_millis(100), burst: 3 };
+        let pace = Pace {
+            interval: Duration::from_millis(100),
+            burst: 3,
+        };
         let mut used = Used::default();
         let mut at = |ms| taken(&mut used, &pace, Duration::from_millis(ms));
-        assert_eq!([at(5000), at(5099), at(5100), at(5350), at(900_000)], [3, 0, 1, 2, 3]);
-        assert_eq!(at(899_000), 0, "another thread may have read its clock earlier");
+        assert_eq!(
+            [at(5000), at(5099), at(5100), at(5350), at(900_000)],
+            [3, 0, 1, 2, 3]
+        );
+        assert_eq!(
+            at(899_000),
+            0,
+            "another thread may have read its clock earlier"
+        );
     }
 }

@@ -88,7 +88,8 @@ impl Storage {
     ///
     /// When the directory is there and cannot be read, or a file in it cannot be removed.
     pub fn tidy_up(&self, prefix: &str) -> Result<usize, StorageError> {
-        draft::remove_left_over(&self.checked("tidy up", prefix)?).map_err(|error| self.error("tidy up", prefix, error))
+        draft::remove_left_over(&self.checked("tidy up", prefix)?)
+            .map_err(|error| self.error("tidy up", prefix, error))
     }
 
     /// The keys below `prefix`, a directory, sorted: only those directly in it.
@@ -98,15 +99,20 @@ impl Storage {
     /// When the directory is there and cannot be read.
     pub fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let entries = match fs::read_dir(self.checked("list", prefix)?) {
-            Ok(entries) => {
-                entries.collect::<io::Result<Vec<_>>>().map_err(|error| self.error("list", prefix, error))?
-            }
+            Ok(entries) => entries
+                .collect::<io::Result<Vec<_>>>()
+                .map_err(|error| self.error("list", prefix, error))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(self.error("list", prefix, error)),
         };
-        let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
+        let names = entries
+            .iter()
+            .filter_map(|entry| entry.file_name().into_string().ok());
         // What begins with a dot has not been written to its end.
-        let mut keys: Vec<_> = names.filter(|name| is_name(name)).map(|name| format!("{prefix}/{name}")).collect();
+        let mut keys: Vec<_> = names
+            .filter(|name| is_name(name))
+            .map(|name| format!("{prefix}/{name}"))
+            .collect();
         keys.sort();
         Ok(keys)
     }
@@ -115,11 +121,22 @@ impl Storage {
         if key.split('/').all(is_name) {
             return Ok(self.path(key));
         }
-        Err(self.error(action, key, io::Error::new(io::ErrorKind::InvalidInput, "it is not a name of the storage")))
+        Err(self.error(
+            action,
+            key,
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is not a name of the storage",
+            ),
+        ))
     }
 
     fn error(&self, action: &'static str, key: &str, error: io::Error) -> StorageError {
-        StorageError { action, path: self.path(key), error }
+        StorageError {
+            action,
+            path: self.path(key),
+            error,
+        }
     }
 }
 
@@ -153,7 +170,14 @@ mod tests {
         assert_eq!(storage.list("a").unwrap(), [""; 0]);
         for content in [&b"one"[..], b"", b"something longer"] {
             storage.put("a/b.pem", content).unwrap();
-            assert_eq!(storage.get("a/b.pem").unwrap().as_deref().map(Vec::as_slice), Some(content));
+            assert_eq!(
+                storage
+                    .get("a/b.pem")
+                    .unwrap()
+                    .as_deref()
+                    .map(Vec::as_slice),
+                Some(content)
+            );
             assert_eq!(mode(&storage.path("a/b.pem")), 0o600);
         }
         storage.put("a/a", b"").unwrap();
@@ -162,7 +186,11 @@ mod tests {
         for directory in [storage.dir(), &storage.path("a")] {
             assert_eq!(mode(directory), 0o700, "{}", directory.display());
         }
-        assert_eq!(fs::read_dir(storage.path("a")).unwrap().count(), 3, "nothing is left of the writing");
+        assert_eq!(
+            fs::read_dir(storage.path("a")).unwrap().count(),
+            3,
+            "nothing is left of the writing"
+        );
     }
 
     #[test]
@@ -185,10 +213,16 @@ mod tests {
         let (dir, storage) = storage();
         fs::create_dir_all(storage.path("a")).unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        for (storage, key) in [(&storage, "a"), (&Storage::new(dir.path().join("file")), "a/b")] {
+        for (storage, key) in [
+            (&storage, "a"),
+            (&Storage::new(dir.path().join("file")), "a/b"),
+        ] {
             let error = storage.put(key, b"x").unwrap_err().to_string();
             let path = storage.path(key);
-            assert!(error.starts_with(&format!("storage: cannot write {}: ", path.display())), "{error}");
+            assert!(
+                error.starts_with(&format!("storage: cannot write {}: ", path.display())),
+                "{error}"
+            );
             assert!(!error.contains("os error"), "{error}");
         }
         assert_eq!(fs::read_dir(storage.dir()).unwrap().count(), 1);
@@ -212,15 +246,33 @@ mod tests {
         }
         assert_eq!(storage.tidy_up("a").unwrap(), 1);
         let kept = names.map(|name| storage.path("a").join(name).exists());
-        assert_eq!(kept, [false, true, true, true, true], "only what has a name that this module gives");
-        assert_eq!(storage.get("a/b.key").unwrap().as_deref().map(Vec::as_slice), Some(&b"key"[..]));
+        assert_eq!(
+            kept,
+            [false, true, true, true, true],
+            "only what has a name that this module gives"
+        );
+        assert_eq!(
+            storage
+                .get("a/b.key")
+                .unwrap()
+                .as_deref()
+                .map(Vec::as_slice),
+            Some(&b"key"[..])
+        );
     }
 
     #[test]
     fn a_key_leads_nowhere_else() {
         let (_dir, storage) = storage();
-        for key in ["", "/a", "a/", "a//b", "../a", "a/..", ".a", "a b", "a\0", "ä", "a\n"] {
-            assert!(storage.put(key, b"").is_err() && storage.get(key).is_err() && storage.list(key).is_err(), "{key}");
+        for key in [
+            "", "/a", "a/", "a//b", "../a", "a/..", ".a", "a b", "a\0", "ä", "a\n",
+        ] {
+            assert!(
+                storage.put(key, b"").is_err()
+                    && storage.get(key).is_err()
+                    && storage.list(key).is_err(),
+                "{key}"
+            );
         }
         assert!(!storage.dir().exists());
     }

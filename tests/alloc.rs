@@ -1,7 +1,10 @@
 //! What the two steps before every connection take from the allocator: nothing for a look-up, and a few pieces of
 //! memory for a hello.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets an error has failed, also in a function that it calls"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -54,7 +57,10 @@ fn rule(names: &[&str], from: &[&str], alpn: &[&str], strict_sni: bool, target: 
     Rule {
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         from: from.iter().map(|range| range.parse().unwrap()).collect(),
-        alpn: alpn.iter().map(|protocol| protocol.parse().unwrap()).collect(),
+        alpn: alpn
+            .iter()
+            .map(|protocol| protocol.parse().unwrap())
+            .collect(),
         strict_sni,
         target,
     }
@@ -62,11 +68,25 @@ fn rule(names: &[&str], from: &[&str], alpn: &[&str], strict_sni: bool, target: 
 
 #[test]
 fn a_look_up_allocates_nothing() {
-    let many = (100..1100).map(|number| rule(&[&format!("host-{number}.example.net")], &[], &[], true, number));
+    let many = (100..1100).map(|number| {
+        rule(
+            &[&format!("host-{number}.example.net")],
+            &[],
+            &[],
+            true,
+            number,
+        )
+    });
     let rules = [
         rule(&["exact.example"], &[], &[], true, 1),
         rule(&["*.wild.example"], &[], &[], true, 2),
-        rule(&["from.example"], &["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"], &[], true, 3),
+        rule(
+            &["from.example"],
+            &["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"],
+            &[],
+            true,
+            3,
+        ),
         rule(&["from.example"], &[], &[], true, 4),
         rule(&["alpn.example"], &[], &["h2", "acme-tls/1"], true, 5),
         rule(&["nameless.example"], &[], &[], false, 6),
@@ -82,13 +102,25 @@ fn a_look_up_allocates_nothing() {
         (Some("from.example"), "10.1.2.3", &[], Some(3)),
         (Some("from.example"), "2001:db8::1", &[], Some(3)),
         (Some("from.example"), "192.0.2.1", &[], Some(4)),
-        (Some("alpn.example"), "192.0.2.1", &["http/1.1", "h2"], Some(5)),
+        (
+            Some("alpn.example"),
+            "192.0.2.1",
+            &["http/1.1", "h2"],
+            Some(5),
+        ),
         (Some("alpn.example"), "192.0.2.1", &["http/1.1"], None),
         (None, "192.0.2.1", &["h2"], Some(6)),
     ] {
-        let alpn: Vec<Alpn> = alpn.iter().map(|protocol| protocol.parse().unwrap()).collect();
+        let alpn: Vec<Alpn> = alpn
+            .iter()
+            .map(|protocol| protocol.parse().unwrap())
+            .collect();
         let parsed: Option<ServerName> = name.map(|name| name.parse().unwrap());
-        let key = Key { name: parsed.as_ref(), client: Some(client.parse::<IpAddr>().unwrap()), alpn: &alpn };
+        let key = Key {
+            name: parsed.as_ref(),
+            client: Some(client.parse::<IpAddr>().unwrap()),
+            alpn: &alpn,
+        };
         let (count, found) = asked(|| table.lookup(black_box(&key)).copied());
         assert_eq!((count, found), (0, expected), "{name:?} {client} {alpn:?}");
     }
@@ -101,14 +133,19 @@ const PIECES: usize = 11;
 #[test]
 fn a_hello_takes_a_few_pieces_of_memory_and_one_for_each_protocol() {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hellos")).unwrap();
-    let paths =
-        files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|kind| kind == "bin"));
+    let paths = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "bin"));
     let mut seen = 0;
     for path in paths {
         let hello = std::fs::read(&path).unwrap();
         let (count, parsed) = asked(|| HelloParser::new().feed(black_box(&hello)).unwrap());
         let protocols = parsed.expect("it is whole").alpn.iter().count();
-        assert!(count <= PIECES + protocols, "{}: {count} pieces, {protocols} protocols", path.display());
+        assert!(
+            count <= PIECES + protocols,
+            "{}: {count} pieces, {protocols} protocols",
+            path.display()
+        );
         seen += 1;
     }
     assert!(seen > 5, "only {seen} hellos were found");

@@ -1,6 +1,9 @@
 //! The units in `packaging/` start the program that there is.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets an error has failed, also in a function that it calls"
+)]
 
 #[path = "it/support/left_out.rs"]
 mod left_out;
@@ -26,7 +29,9 @@ fn unit(name: &str) -> String {
 
 /// The values of a directive, in order.
 fn values<'a>(unit: &'a str, directive: &str) -> Vec<&'a str> {
-    unit.lines().filter_map(|line| line.strip_prefix(directive)?.strip_prefix('=')).collect()
+    unit.lines()
+        .filter_map(|line| line.strip_prefix(directive)?.strip_prefix('='))
+        .collect()
 }
 
 #[test]
@@ -42,7 +47,11 @@ fn the_service_starts_with_an_expired_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new("ca", Validity::days(20)).unwrap();
     let expired = authority.server(&["a.example"], Validity::days(0)).unwrap();
-    fs::write(dir.path().join("a.pem"), format!("{}{}", expired.certificate, expired.key.as_str())).unwrap();
+    fs::write(
+        dir.path().join("a.pem"),
+        format!("{}{}", expired.certificate, expired.key.as_str()),
+    )
+    .unwrap();
     let config = dir.path().join("snigate.toml");
     fs::write(
         &config,
@@ -59,11 +68,18 @@ fn the_service_starts_with_an_expired_certificate() {
         program
     };
     for command in values(&unit, "ExecStartPre") {
-        assert!(runnable(command).status().unwrap().success(), "systemd stops at {command}");
+        assert!(
+            runnable(command).status().unwrap().success(),
+            "systemd stops at {command}"
+        );
     }
-    let [command] = values(&unit, "ExecStart")[..] else { panic!("one command") };
+    let [command] = values(&unit, "ExecStart")[..] else {
+        panic!("one command")
+    };
     let mut program = runnable(command).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(program.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let lines = BufReader::new(program.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     // They end where the program does, or where it says that it serves.
     let mut log: Vec<String> = Vec::new();
     let serves = lines.into_iter().any(|line| {
@@ -73,21 +89,32 @@ fn the_service_starts_with_an_expired_certificate() {
     let _ = program.kill();
     let _ = program.wait();
     assert!(serves, "{log:?}");
-    assert!(log.iter().any(|line| line.contains("has expired")), "it is not said: {log:?}");
+    assert!(
+        log.iter().any(|line| line.contains("has expired")),
+        "it is not said: {log:?}"
+    );
 }
 
 #[test]
 fn the_service_has_more_time_to_stop_than_open_connections_have_unless_told_otherwise() {
     let unit = unit("snigate.service");
     let seconds: u64 = values(&unit, "TimeoutStopSec")[0].parse().unwrap();
-    assert!(seconds > snigate::config::Timeouts::default().drain.as_secs() + 5, "{seconds}");
+    assert!(
+        seconds > snigate::config::Timeouts::default().drain.as_secs() + 5,
+        "{seconds}"
+    );
 }
 
 #[test]
 fn the_sockets_have_the_name_that_the_unit_tells_to_write() {
     let unit = unit("snigate.socket");
-    let [name] = values(&unit, "FileDescriptorName")[..] else { panic!("one name") };
-    assert!(unit.contains(&format!("bind = \"systemd:{name}\"")), "{unit}");
+    let [name] = values(&unit, "FileDescriptorName")[..] else {
+        panic!("one name")
+    };
+    assert!(
+        unit.contains(&format!("bind = \"systemd:{name}\"")),
+        "{unit}"
+    );
 }
 
 #[test]
@@ -99,14 +126,18 @@ fn systemd_understands_every_line() {
         fs::write(dir.path().join(name), text).unwrap();
     }
     let mut analyze = Command::new("systemd-analyze");
-    let verify = analyze.args(["verify", "--man=no", "snigate.service", "snigate.socket"]).current_dir(dir.path());
+    let verify = analyze
+        .args(["verify", "--man=no", "snigate.service", "snigate.socket"])
+        .current_dir(dir.path());
     if lacks(&["systemd-analyze"]) {
         return;
     }
     let output = verify.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     // Before version 253, where the line above it counts.
-    let wrong: Vec<&str> =
-        text.lines().filter(|line| !line.ends_with("service type, ignoring: notify-reload")).collect();
+    let wrong: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.ends_with("service type, ignoring: notify-reload"))
+        .collect();
     assert!(output.status.success() && wrong.is_empty(), "{text}");
 }

@@ -1,6 +1,9 @@
 //! The list of programs in `tests/run` is that of the programs which tests call.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets an error has failed, also in a function that it calls"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,14 +11,35 @@ use std::path::{Path, PathBuf};
 
 /// The files below a directory.
 fn below(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
+    let entries = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                below(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 /// The texts in quotes that follow `start` in `text`, up to `end`.
 fn quoted(text: &str, start: &str, end: char) -> Vec<String> {
-    let parts = text.split(start).skip(1).filter_map(|rest| rest.split(end).next());
-    parts.flat_map(|part| part.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+    let parts = text
+        .split(start)
+        .skip(1)
+        .filter_map(|rest| rest.split(end).next());
+    parts
+        .flat_map(|part| {
+            part.split('"')
+                .skip(1)
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 #[test]
@@ -23,34 +47,58 @@ fn every_program_that_a_test_calls_is_in_the_list_and_no_other() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let run = fs::read_to_string(tests.join("run")).unwrap();
     let (_, list) = run.split_once("tools=(").unwrap();
-    let list = list.split(')').next().unwrap().split_whitespace().map(|entry| entry.split(':').next().unwrap());
+    let list = list
+        .split(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .map(|entry| entry.split(':').next().unwrap());
     let list: BTreeSet<String> = list.map(str::to_owned).collect();
 
     let mut called = BTreeSet::new();
     for path in below(&tests) {
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tools.rs") {
-            let programs = text.split("Command::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        if path.extension().is_some_and(|extension| extension == "rs")
+            && !path.ends_with("tools.rs")
+        {
+            let programs = text
+                .split("Command::new(\"")
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next());
             called.extend(programs.map(str::to_owned));
             called.extend(quoted(&text, "lacks(&[", ']'));
         } else if path.starts_with(tests.join("scenarios")) {
-            let needs = text.lines().filter_map(|line| line.trim().strip_prefix("need "));
+            let needs = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("need "));
             // What a variable names is in the list by itself.
-            let names = needs.flat_map(str::split_whitespace).filter(|name| !name.contains('$'));
+            let names = needs
+                .flat_map(str::split_whitespace)
+                .filter(|name| !name.contains('$'));
             called.extend(names.map(str::to_owned));
         }
     }
     // What every system has, and what is tried where it is there.
     let everywhere = ["sh", "chromium"].map(str::to_owned);
-    let missing: Vec<&String> =
-        called.iter().filter(|name| !list.contains(*name) && !everywhere.contains(name)).collect();
-    assert!(called.len() > 10 && missing.is_empty(), "not in the list of tests/run: {missing:?}");
+    let missing: Vec<&String> = called
+        .iter()
+        .filter(|name| !list.contains(*name) && !everywhere.contains(name))
+        .collect();
+    assert!(
+        called.len() > 10 && missing.is_empty(),
+        "not in the list of tests/run: {missing:?}"
+    );
     for tool in &list {
         let is_called = called.contains(tool)
             || below(&tests).iter().any(|path| {
                 fs::read_to_string(path).is_ok_and(|text| {
                     let text = if path.ends_with("run") {
-                        text.split("packages < <(").nth(1).unwrap_or_default().to_owned()
+                        text.split("packages < <(")
+                            .nth(1)
+                            .unwrap_or_default()
+                            .to_owned()
                     } else {
                         text
                     };

@@ -3,7 +3,10 @@
 //! The hellos are made from one of a real client, with one fault each. rustls runs in this process, OpenSSL's `s_server` in
 //! one of its own.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets an error has failed, also in a function that it calls"
+)]
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -60,49 +63,174 @@ enum Who {
 
 /// Where another implementation decides otherwise: for the cases that begin so, who, how, and why snigate does not.
 const DIFFERENCES: &[(&str, Who, Verdict, &str)] = &[
-    ("record: empty", Who::OpenSsl, Goes, "OpenSSL passes over some empty records; RFC 8446 §5.1 forbids them"),
-    ("record: of SSL 2 between", Who::Rustls, Alert(50), "to rustls every wrong header is an error of decoding"),
-    ("record: type 20 between", Who::Rustls, Closed, "rustls says nothing; RFC 8446 §5.1 forbids records between"),
-    ("record: type 21 between", Who::Rustls, Closed, "rustls says nothing; RFC 8446 §5.1 forbids records between"),
-    ("record: type 23 between", Who::Rustls, Closed, "rustls says nothing; RFC 8446 §5.1 forbids records between"),
-    ("record: type 24", Who::Rustls, Alert(50), "rustls does not know heartbeats; RFC 8446 §5: an unexpected type"),
-    ("record: type 24 between", Who::Rustls, Closed, "rustls says nothing; RFC 8446 §5.1 forbids records between"),
-    ("record: type 21 first", Who::OpenSsl, Alert(10), "an alert is not answered with another (RFC 8446 §6.2)"),
+    (
+        "record: empty",
+        Who::OpenSsl,
+        Goes,
+        "OpenSSL passes over some empty records; RFC 8446 §5.1 forbids them",
+    ),
+    (
+        "record: of SSL 2 between",
+        Who::Rustls,
+        Alert(50),
+        "to rustls every wrong header is an error of decoding",
+    ),
+    (
+        "record: type 20 between",
+        Who::Rustls,
+        Closed,
+        "rustls says nothing; RFC 8446 §5.1 forbids records between",
+    ),
+    (
+        "record: type 21 between",
+        Who::Rustls,
+        Closed,
+        "rustls says nothing; RFC 8446 §5.1 forbids records between",
+    ),
+    (
+        "record: type 23 between",
+        Who::Rustls,
+        Closed,
+        "rustls says nothing; RFC 8446 §5.1 forbids records between",
+    ),
+    (
+        "record: type 24",
+        Who::Rustls,
+        Alert(50),
+        "rustls does not know heartbeats; RFC 8446 §5: an unexpected type",
+    ),
+    (
+        "record: type 24 between",
+        Who::Rustls,
+        Closed,
+        "rustls says nothing; RFC 8446 §5.1 forbids records between",
+    ),
+    (
+        "record: type 21 first",
+        Who::OpenSsl,
+        Alert(10),
+        "an alert is not answered with another (RFC 8446 §6.2)",
+    ),
     (
         "record: 0x4001",
         Who::Rustls,
         Alert(10),
         "rustls allows for encryption, and reads on; in plaintext 2^14 is the limit",
     ),
-    ("record: 0x4800", Who::Rustls, Alert(50), "to rustls every wrong header is an error of decoding"),
-    ("record: 0x4801", Who::Rustls, Alert(50), "to rustls every wrong header is an error of decoding"),
-    ("record: 0xffff", Who::Rustls, Alert(50), "to rustls every wrong header is an error of decoding"),
-    ("message: type", Who::Rustls, Alert(50), "rustls reads what is in a message before it asks whether it is due"),
+    (
+        "record: 0x4800",
+        Who::Rustls,
+        Alert(50),
+        "to rustls every wrong header is an error of decoding",
+    ),
+    (
+        "record: 0x4801",
+        Who::Rustls,
+        Alert(50),
+        "to rustls every wrong header is an error of decoding",
+    ),
+    (
+        "record: 0xffff",
+        Who::Rustls,
+        Alert(50),
+        "to rustls every wrong header is an error of decoding",
+    ),
+    (
+        "message: type",
+        Who::Rustls,
+        Alert(50),
+        "rustls reads what is in a message before it asks whether it is due",
+    ),
     (
         "fixed: no suite",
         Who::OpenSsl,
         Alert(47),
         "a list shorter than it may be is an error of decoding (RFC 8446 §6.2)",
     ),
-    ("fixed: without null", Who::OpenSsl, Alert(50), "RFC 8446 §4.1.2: illegal_parameter"),
+    (
+        "fixed: without null",
+        Who::OpenSsl,
+        Alert(50),
+        "RFC 8446 §4.1.2: illegal_parameter",
+    ),
     (
         "version:",
         Who::Rustls,
         Alert(70),
         "whoever answers the client decides about versions; on a terminating route, rustls",
     ),
-    ("version:", Who::OpenSsl, Alert(80), "whoever answers the client decides about versions"),
-    ("version:", Who::OpenSsl, Alert(40), "whoever answers the client decides about versions"),
-    ("name: another type", Who::OpenSsl, Alert(50), "it can be decoded, and must not be there"),
-    ("name: another type behind", Who::Rustls, Goes, "a server behind might take the other name"),
-    ("name: an empty name", Who::OpenSsl, Goes, "RFC 6066 §3: a name has at least one byte"),
-    ("name: NUL", Who::OpenSsl, Alert(112), "no route is looked for: this is no name"),
-    ("name: a line break", Who::OpenSsl, Goes, "OpenSSL leaves names to the application"),
-    ("name: not ASCII", Who::OpenSsl, Goes, "OpenSSL leaves names to the application"),
-    ("name: 256 bytes", Who::OpenSsl, Alert(112), "no route is looked for: this is no name"),
-    ("name: a port", Who::Rustls, Alert(47), "it is logged, no route takes it, and the client gets unrecognized_name"),
-    ("twice: 4660", Who::OpenSsl, Goes, "OpenSSL does not look at types that it does not know; RFC 8446 §4.2"),
-    ("twice: GREASE", Who::OpenSsl, Goes, "OpenSSL does not look at types that it does not know; RFC 8446 §4.2"),
+    (
+        "version:",
+        Who::OpenSsl,
+        Alert(80),
+        "whoever answers the client decides about versions",
+    ),
+    (
+        "version:",
+        Who::OpenSsl,
+        Alert(40),
+        "whoever answers the client decides about versions",
+    ),
+    (
+        "name: another type",
+        Who::OpenSsl,
+        Alert(50),
+        "it can be decoded, and must not be there",
+    ),
+    (
+        "name: another type behind",
+        Who::Rustls,
+        Goes,
+        "a server behind might take the other name",
+    ),
+    (
+        "name: an empty name",
+        Who::OpenSsl,
+        Goes,
+        "RFC 6066 §3: a name has at least one byte",
+    ),
+    (
+        "name: NUL",
+        Who::OpenSsl,
+        Alert(112),
+        "no route is looked for: this is no name",
+    ),
+    (
+        "name: a line break",
+        Who::OpenSsl,
+        Goes,
+        "OpenSSL leaves names to the application",
+    ),
+    (
+        "name: not ASCII",
+        Who::OpenSsl,
+        Goes,
+        "OpenSSL leaves names to the application",
+    ),
+    (
+        "name: 256 bytes",
+        Who::OpenSsl,
+        Alert(112),
+        "no route is looked for: this is no name",
+    ),
+    (
+        "name: a port",
+        Who::Rustls,
+        Alert(47),
+        "it is logged, no route takes it, and the client gets unrecognized_name",
+    ),
+    (
+        "twice: 4660",
+        Who::OpenSsl,
+        Goes,
+        "OpenSSL does not look at types that it does not know; RFC 8446 §4.2",
+    ),
+    (
+        "twice: GREASE",
+        Who::OpenSsl,
+        Goes,
+        "OpenSSL does not look at types that it does not know; RFC 8446 §4.2",
+    ),
     (
         "content: nothing in 43",
         Who::OpenSsl,
@@ -144,7 +272,11 @@ fn a_malformed_hello_gets_the_alert_that_rustls_and_openssl_send_or_there_is_a_r
     for (what, bytes) in &cases {
         let ours = ours(bytes);
         let mut theirs = vec![(Who::Rustls, rustls(&config, bytes))];
-        theirs.extend(openssl.as_ref().map(|openssl| (Who::OpenSsl, openssl.verdict(bytes))));
+        theirs.extend(
+            openssl
+                .as_ref()
+                .map(|openssl| (Who::OpenSsl, openssl.verdict(bytes))),
+        );
         for (who, verdict) in theirs {
             if verdict == ours {
                 continue;
@@ -171,7 +303,9 @@ fn ours(bytes: &[u8]) -> Verdict {
     match HelloParser::new().feed(bytes) {
         Ok(Some(_)) => Goes,
         Ok(None) => Closed,
-        Err(error) => Error::Hello(error).alert().map_or(Closed, |alert| Alert(alert.code())),
+        Err(error) => Error::Hello(error)
+            .alert()
+            .map_or(Closed, |alert| Alert(alert.code())),
     }
 }
 
@@ -197,8 +331,15 @@ fn config() -> Arc<ServerConfig> {
     let issued = issued();
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    Arc::new(builder.with_single_cert(vec![issued.cert.der().clone()], key).unwrap())
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
+    Arc::new(
+        builder
+            .with_single_cert(vec![issued.cert.der().clone()], key)
+            .unwrap(),
+    )
 }
 
 /// A running `openssl s_server`.
@@ -212,35 +353,70 @@ impl OpenSsl {
     /// Nothing where there is no OpenSSL of the version that the differences are of.
     fn start() -> Option<Self> {
         let version = Command::new("openssl").arg("version").output();
-        let version =
-            version.map_or_else(|error| error.to_string(), |output| String::from_utf8(output.stdout).unwrap());
+        let version = version.map_or_else(
+            |error| error.to_string(),
+            |output| String::from_utf8(output.stdout).unwrap(),
+        );
         if !version.starts_with("OpenSSL 3.0.") {
-            let _ = writeln!(io::stderr(), "LEFT OUT: the verdicts of OpenSSL 3.0: there is {}", version.trim());
+            let _ = writeln!(
+                io::stderr(),
+                "LEFT OUT: the verdicts of OpenSSL 3.0: there is {}",
+                version.trim()
+            );
             return None;
         }
         let (dir, issued) = (tempfile::tempdir().unwrap(), issued());
         std::fs::write(dir.path().join("cert.pem"), issued.cert.pem()).unwrap();
-        std::fs::write(dir.path().join("key.pem"), issued.signing_key.serialize_pem()).unwrap();
+        std::fs::write(
+            dir.path().join("key.pem"),
+            issued.signing_key.serialize_pem(),
+        )
+        .unwrap();
         let mut command = Command::new("openssl");
-        command.args(["s_server", "-www", "-accept", "127.0.0.1:0", "-cert", "cert.pem", "-key", "key.pem"]);
-        command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args([
+            "s_server",
+            "-www",
+            "-accept",
+            "127.0.0.1:0",
+            "-cert",
+            "cert.pem",
+            "-key",
+            "key.pem",
+        ]);
+        command
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let addr = lines.find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned)).expect("where it listens");
+        let mut lines = BufReader::new(process.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let addr = lines
+            .find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned))
+            .expect("where it listens");
         // It must not wait for somebody who reads what it prints.
         std::thread::spawn(move || lines.count());
-        Some(Self { process, addr: addr.parse().unwrap(), _dir: dir })
+        Some(Self {
+            process,
+            addr: addr.parse().unwrap(),
+            _dir: dir,
+        })
     }
 
     fn verdict(&self, bytes: &[u8]) -> Verdict {
         let mut client = TcpStream::connect(self.addr).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
         // It may have closed already.
         let _ = client.write_all(bytes);
         let _ = client.shutdown(Shutdown::Write);
         let mut answer = Vec::new();
         match client.read_to_end(&mut answer) {
-            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("no end: {error}"),
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
+                panic!("no end: {error}")
+            }
             _ => Verdict::of(&answer),
         }
     }
@@ -277,7 +453,13 @@ impl Parts {
             block = content;
             extensions.push((u16::from_be_bytes(*kind), take(&mut block, 2).to_vec()));
         }
-        Self { version: 0x0303, session, suites, compression, extensions }
+        Self {
+            version: 0x0303,
+            session,
+            suites,
+            compression,
+            extensions,
+        }
     }
 
     /// The same, of a client that knows TLS 1.2 only.
@@ -306,11 +488,21 @@ impl Parts {
 
     fn fixed(&self) -> Vec<u8> {
         let version = self.version.to_be_bytes();
-        [&version[..], &[0x55; 32], &short(&self.session), &long(&self.suites), &short(&self.compression)].concat()
+        [
+            &version[..],
+            &[0x55; 32],
+            &short(&self.session),
+            &long(&self.suites),
+            &short(&self.compression),
+        ]
+        .concat()
     }
 
     fn block(&self) -> Vec<u8> {
-        self.extensions.iter().flat_map(|(kind, content)| [&kind.to_be_bytes()[..], &long(content)].concat()).collect()
+        self.extensions
+            .iter()
+            .flat_map(|(kind, content)| [&kind.to_be_bytes()[..], &long(content)].concat())
+            .collect()
     }
 
     fn message(&self) -> Vec<u8> {
@@ -325,7 +517,9 @@ impl Parts {
 /// The vector at the start of `rest`, whose length is in this many bytes.
 fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> &'a [u8] {
     let (length, behind) = rest.split_at(bytes);
-    let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    let length = length
+        .iter()
+        .fold(0, |length, byte| length << 8 | usize::from(*byte));
     let (content, others) = behind.split_at(length);
     *rest = others;
     content
@@ -343,7 +537,11 @@ fn record(kind: u8, content: &[u8]) -> Vec<u8> {
 }
 
 fn long(content: &[u8]) -> Vec<u8> {
-    [&u16::try_from(content.len()).unwrap().to_be_bytes(), content].concat()
+    [
+        &u16::try_from(content.len()).unwrap().to_be_bytes(),
+        content,
+    ]
+    .concat()
 }
 
 fn short(content: &[u8]) -> Vec<u8> {
@@ -366,11 +564,26 @@ fn records() -> Vec<(String, Vec<u8>)> {
     let mut cases = vec![
         ("sound".to_owned(), whole.clone()),
         ("sound, in two records".to_owned(), between(&[])),
-        ("record: empty, first".to_owned(), [&record(22, &[])[..], &whole].concat()),
-        ("record: empty, between".to_owned(), between(&record(22, &[]))),
-        ("record: another hello behind it in the same".to_owned(), record(22, &message.repeat(2))),
-        ("record: half a message behind it in the same".to_owned(), record(22, &[&message[..], &[1, 0]].concat())),
-        ("record: of SSL 2 between".to_owned(), [&record(22, half)[..], &[22, 2, 0, 0, 9, 0]].concat()),
+        (
+            "record: empty, first".to_owned(),
+            [&record(22, &[])[..], &whole].concat(),
+        ),
+        (
+            "record: empty, between".to_owned(),
+            between(&record(22, &[])),
+        ),
+        (
+            "record: another hello behind it in the same".to_owned(),
+            record(22, &message.repeat(2)),
+        ),
+        (
+            "record: half a message behind it in the same".to_owned(),
+            record(22, &[&message[..], &[1, 0]].concat()),
+        ),
+        (
+            "record: of SSL 2 between".to_owned(),
+            [&record(22, half)[..], &[22, 2, 0, 0, 9, 0]].concat(),
+        ),
     ];
     for minor in [0, 3, 4, 5, 0x7f, 0xff] {
         let mut bytes = whole.clone();
@@ -378,11 +591,23 @@ fn records() -> Vec<(String, Vec<u8>)> {
         cases.push((format!("record: version 3.{minor}"), bytes));
     }
     for kind in [20, 23, 24] {
-        cases.push((format!("record: type {kind} first"), [record(kind, &[1]), whole.clone()].concat()));
-        cases.push((format!("record: type {kind} between"), between(&record(kind, &[1]))));
+        cases.push((
+            format!("record: type {kind} first"),
+            [record(kind, &[1]), whole.clone()].concat(),
+        ));
+        cases.push((
+            format!("record: type {kind} between"),
+            between(&record(kind, &[1])),
+        ));
     }
-    cases.push(("record: type 21 first".to_owned(), [&record(21, &[2, 40])[..], &whole].concat()));
-    cases.push(("record: type 21 between".to_owned(), between(&record(21, &[2, 40]))));
+    cases.push((
+        "record: type 21 first".to_owned(),
+        [&record(21, &[2, 40])[..], &whole].concat(),
+    ));
+    cases.push((
+        "record: type 21 between".to_owned(),
+        between(&record(21, &[2, 40])),
+    ));
     for length in [0x4001_u16, 0x4800, 0x4801, 0xffff] {
         let mut bytes = vec![22, 3, 1];
         bytes.extend(length.to_be_bytes());
@@ -391,7 +616,10 @@ fn records() -> Vec<(String, Vec<u8>)> {
         cases.push((format!("record: {length:#06x} bytes"), bytes));
     }
     for kind in [0, 2, 4, 8, 11, 16, 20, 99] {
-        cases.push((format!("message: type {kind}"), record(22, &self::message(kind, &[0; 40]))));
+        cases.push((
+            format!("message: type {kind}"),
+            record(22, &self::message(kind, &[0; 40])),
+        ));
     }
     cases
 }
@@ -402,27 +630,112 @@ fn fixed_parts() -> Vec<(String, Vec<u8>)> {
     let whole = new.message()[4..].to_vec();
     let mut cases = vec![
         ("fixed: nothing".to_owned(), body(&[])),
-        ("fixed: half of the random bytes".to_owned(), body(&whole[..20])),
-        ("fixed: a session of 33 bytes".to_owned(), Parts { session: vec![1; 33], ..new.clone() }.bytes()),
-        ("fixed: odd suites".to_owned(), Parts { suites: vec![0x13, 1, 2], ..new.clone() }.bytes()),
-        ("fixed: no suite".to_owned(), Parts { suites: vec![], ..new.clone() }.bytes()),
-        ("fixed: no compression".to_owned(), Parts { compression: vec![], ..new.clone() }.bytes()),
-        ("fixed: no compression, TLS 1.2".to_owned(), Parts { compression: vec![], ..old.clone() }.bytes()),
-        ("fixed: without null".to_owned(), Parts { compression: vec![1], ..new.clone() }.bytes()),
-        ("fixed: without null, TLS 1.2".to_owned(), Parts { compression: vec![1], ..old.clone() }.bytes()),
-        ("fixed: null and another".to_owned(), Parts { compression: vec![0, 1], ..new.clone() }.bytes()),
-        ("fixed: null and another, TLS 1.2".to_owned(), Parts { compression: vec![1, 0], ..old.clone() }.bytes()),
-        ("fixed: ends behind the suites".to_owned(), body(&new.fixed()[..new.fixed().len() - 2])),
-        ("fixed: half of the extensions' length".to_owned(), body(&[new.fixed(), vec![1]].concat())),
-        ("fixed: a byte behind the extensions".to_owned(), body(&[&whole[..], &[0]].concat())),
-        ("fixed: extensions cut short".to_owned(), body(&whole[..whole.len() - 1])),
+        (
+            "fixed: half of the random bytes".to_owned(),
+            body(&whole[..20]),
+        ),
+        (
+            "fixed: a session of 33 bytes".to_owned(),
+            Parts {
+                session: vec![1; 33],
+                ..new.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: odd suites".to_owned(),
+            Parts {
+                suites: vec![0x13, 1, 2],
+                ..new.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: no suite".to_owned(),
+            Parts {
+                suites: vec![],
+                ..new.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: no compression".to_owned(),
+            Parts {
+                compression: vec![],
+                ..new.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: no compression, TLS 1.2".to_owned(),
+            Parts {
+                compression: vec![],
+                ..old.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: without null".to_owned(),
+            Parts {
+                compression: vec![1],
+                ..new.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: without null, TLS 1.2".to_owned(),
+            Parts {
+                compression: vec![1],
+                ..old.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: null and another".to_owned(),
+            Parts {
+                compression: vec![0, 1],
+                ..new.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: null and another, TLS 1.2".to_owned(),
+            Parts {
+                compression: vec![1, 0],
+                ..old.clone()
+            }
+            .bytes(),
+        ),
+        (
+            "fixed: ends behind the suites".to_owned(),
+            body(&new.fixed()[..new.fixed().len() - 2]),
+        ),
+        (
+            "fixed: half of the extensions' length".to_owned(),
+            body(&[new.fixed(), vec![1]].concat()),
+        ),
+        (
+            "fixed: a byte behind the extensions".to_owned(),
+            body(&[&whole[..], &[0]].concat()),
+        ),
+        (
+            "fixed: extensions cut short".to_owned(),
+            body(&whole[..whole.len() - 1]),
+        ),
         (
             "fixed: half an extension".to_owned(),
             body(&[new.fixed(), long(&new.block()[..new.block().len() - 1])].concat()),
         ),
     ];
     for version in [0x0302, 0x0301, 0x0300] {
-        cases.push((format!("version: {version:#06x} alone"), Parts { version, ..old.clone() }.bytes()));
+        cases.push((
+            format!("version: {version:#06x} alone"),
+            Parts {
+                version,
+                ..old.clone()
+            }
+            .bytes(),
+        ));
     }
     cases
 }
@@ -433,7 +746,10 @@ fn server_names() -> Vec<(String, Vec<u8>)> {
     let contents = [
         ("two", long(&host.repeat(2))),
         ("another type", long(&entry(1, b"vault.example.net"))),
-        ("another type behind it", long(&[host.clone(), entry(1, b"x")].concat())),
+        (
+            "another type behind it",
+            long(&[host.clone(), entry(1, b"x")].concat()),
+        ),
         ("an empty name", long(&entry(0, b""))),
         ("NUL", long(&entry(0, b"vault.example.net\0.evil"))),
         ("a line break", long(&entry(0, b"vault\n.example.net"))),
@@ -442,25 +758,56 @@ fn server_names() -> Vec<(String, Vec<u8>)> {
         ("a port", long(&entry(0, b"vault.example.net:443"))),
         ("an address", long(&entry(0, b"192.0.2.1"))),
     ];
-    contents.map(|(what, content)| (format!("name: {what}"), Parts::real().with(0, &content).bytes())).into()
+    contents
+        .map(|(what, content)| {
+            (
+                format!("name: {what}"),
+                Parts::real().with(0, &content).bytes(),
+            )
+        })
+        .into()
 }
 
 fn extensions() -> Vec<(String, Vec<u8>)> {
     let real = Parts::real();
     // A ticket and its age, and one binder.
-    let psk = [long(&[&long(&[7; 32])[..], &[0; 4]].concat()), long(&short(&[7; 32]))].concat();
+    let psk = [
+        long(&[&long(&[7; 32])[..], &[0; 4]].concat()),
+        long(&short(&[7; 32])),
+    ]
+    .concat();
     let mut cases = vec![
-        ("pre-shared key not last".to_owned(), real.clone().and(41, &psk).and(21, &[]).bytes()),
-        ("twice: 4660".to_owned(), real.clone().and(0x1234, &[]).and(0x1234, &[]).bytes()),
-        ("twice: GREASE".to_owned(), real.clone().and(0x0a0a, &[]).and(0x0a0a, &[]).bytes()),
-        ("unknown".to_owned(), real.clone().and(0x1234, b"anything").bytes()),
+        (
+            "pre-shared key not last".to_owned(),
+            real.clone().and(41, &psk).and(21, &[]).bytes(),
+        ),
+        (
+            "twice: 4660".to_owned(),
+            real.clone().and(0x1234, &[]).and(0x1234, &[]).bytes(),
+        ),
+        (
+            "twice: GREASE".to_owned(),
+            real.clone().and(0x0a0a, &[]).and(0x0a0a, &[]).bytes(),
+        ),
+        (
+            "unknown".to_owned(),
+            real.clone().and(0x1234, b"anything").bytes(),
+        ),
     ];
     for (kind, content) in &real.extensions {
-        cases.push((format!("twice: {kind}"), real.clone().and(*kind, content).bytes()));
+        cases.push((
+            format!("twice: {kind}"),
+            real.clone().and(*kind, content).bytes(),
+        ));
     }
     // Those that a route is chosen by, or that are read for other reasons.
     for kind in [0, 10, 13, 16, 43] {
-        let content = &real.extensions.iter().find(|(known, _)| *known == kind).expect("it has one").1;
+        let content = &real
+            .extensions
+            .iter()
+            .find(|(known, _)| *known == kind)
+            .expect("it has one")
+            .1;
         let mut emptied = content.clone();
         emptied.truncate(if kind == 43 { 1 } else { 2 });
         emptied.fill(0);
@@ -470,13 +817,31 @@ fn extensions() -> Vec<(String, Vec<u8>)> {
             ("one byte less", content[..content.len() - 1].to_vec()),
             ("one byte more", [&content[..], &[0]].concat()),
         ] {
-            cases.push((format!("content: {how} in {kind}"), real.clone().with(kind, &content).bytes()));
+            cases.push((
+                format!("content: {how} in {kind}"),
+                real.clone().with(kind, &content).bytes(),
+            ));
         }
     }
-    cases.push(("content: an empty protocol".to_owned(), real.clone().with(16, &[0, 1, 0]).bytes()));
-    cases.push(("content: a protocol cut short".to_owned(), real.clone().with(16, &[0, 3, 3, b'h', b'2']).bytes()));
-    cases.push(("content: half a group".to_owned(), real.clone().with(10, &[0, 3, 0, 29, 0]).bytes()));
-    cases.push(("content: half a scheme".to_owned(), real.clone().with(13, &[0, 3, 4, 3, 8]).bytes()));
-    cases.push(("content: half a version".to_owned(), real.with(43, &[3, 3, 4, 3]).bytes()));
+    cases.push((
+        "content: an empty protocol".to_owned(),
+        real.clone().with(16, &[0, 1, 0]).bytes(),
+    ));
+    cases.push((
+        "content: a protocol cut short".to_owned(),
+        real.clone().with(16, &[0, 3, 3, b'h', b'2']).bytes(),
+    ));
+    cases.push((
+        "content: half a group".to_owned(),
+        real.clone().with(10, &[0, 3, 0, 29, 0]).bytes(),
+    ));
+    cases.push((
+        "content: half a scheme".to_owned(),
+        real.clone().with(13, &[0, 3, 4, 3, 8]).bytes(),
+    ));
+    cases.push((
+        "content: half a version".to_owned(),
+        real.with(43, &[3, 3, 4, 3]).bytes(),
+    ));
     cases
 }

@@ -2,7 +2,10 @@
 //!
 //! Work is counted in instructions, by valgrind's callgrind, in which this program runs again.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets an error has failed, also in a function that it calls"
+)]
 
 #[path = "it/support/left_out.rs"]
 mod left_out;
@@ -25,7 +28,11 @@ use crate::left_out::lacks;
 /// A hello of the one size, and one four times as long. Of those that come in segments also the short one is long enough
 /// for tiny records to be packed.
 fn short_and_long(kind: &str) -> [usize; 2] {
-    if most_of_cutting(kind).is_some() { [16_000, 64_000] } else { [4_000, 16_000] }
+    if most_of_cutting(kind).is_some() {
+        [16_000, 64_000]
+    } else {
+        [4_000, 16_000]
+    }
 }
 
 /// Four times the length may make as much more than four times the work, in percent, as buffers that grow by doubling do.
@@ -68,21 +75,31 @@ fn the_work_for_a_hello_is_that_of_its_length_whatever_it_is_full_of() {
     let (mut longest, mut too_much) = (HashMap::new(), Vec::new());
     for &kind in KINDS {
         let [short, long] = short_and_long(kind).map(|_| [next(), next()]);
-        for (what, short, long) in [("before its route", short[0], long[0]), ("in rustls", short[1], long[1])] {
+        for (what, short, long) in [
+            ("before its route", short[0], long[0]),
+            ("in rustls", short[1], long[1]),
+        ] {
             if long > short * MOST_GROWTH / 100 {
-                too_much.push(format!("{kind}, {what}: {short} and {long} for four times the length"));
+                too_much.push(format!(
+                    "{kind}, {what}: {short} and {long} for four times the length"
+                ));
             }
         }
         let count = next();
         longest.insert(kind, count);
         let padding = longest["padding"];
-        println!("{kind}: {count} instructions, {} % of padding", count * 100 / padding);
+        println!(
+            "{kind}: {count} instructions, {} % of padding",
+            count * 100 / padding
+        );
         let most = match most_of_cutting(kind) {
             None => padding * MOST_OF_PADDING / 100,
             Some((whole, each)) => longest[&whole] + each * LONGEST as u64,
         };
         if count > most {
-            too_much.push(format!("{kind}: {count}, more than {most}, and for padding {padding}"));
+            too_much.push(format!(
+                "{kind}: {count}, more than {most}, and for padding {padding}"
+            ));
         }
     }
     assert_eq!(counts.next(), None, "nothing else is counted");
@@ -110,19 +127,40 @@ fn do_all() {
 fn count_all() -> Vec<u64> {
     let dir = tempfile::tempdir().unwrap();
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=work::measured"]);
+    valgrind.args([
+        "--tool=callgrind",
+        "--collect-atstart=no",
+        "--toggle-collect=work::measured",
+    ]);
     valgrind.args(["--dump-after=work::measured", "--callgrind-out-file=counts"]);
-    let program = valgrind.arg(std::env::current_exe().unwrap()).arg("--test-threads=1");
-    let output = program.env(COUNTED, "").current_dir(dir.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    (1..).map_while(|number| total(&dir.path().join(format!("counts.{number}")))).collect()
+    let program = valgrind
+        .arg(std::env::current_exe().unwrap())
+        .arg("--test-threads=1");
+    let output = program
+        .env(COUNTED, "")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (1..)
+        .map_while(|number| total(&dir.path().join(format!("counts.{number}"))))
+        .collect()
 }
 
 /// The instructions in a file of callgrind, if it was written after a call.
 fn total(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: ")).expect("a total");
-    text.contains("dump-after").then(|| total.trim().parse().unwrap()).filter(|total| *total > 0)
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("totals: "))
+        .expect("a total");
+    text.contains("dump-after")
+        .then(|| total.trim().parse().unwrap())
+        .filter(|total| *total > 0)
 }
 
 /// What rustls does with a hello: it answers, or says why not.
@@ -145,8 +183,15 @@ fn config() -> Arc<ServerConfig> {
     let issued = rcgen::generate_simple_self_signed(["www.example.net".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    Arc::new(builder.with_single_cert(vec![issued.cert.der().clone()], key).unwrap())
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
+    Arc::new(
+        builder
+            .with_single_cert(vec![issued.cert.der().clone()], key)
+            .unwrap(),
+    )
 }
 
 /// What is counted. Its name is how valgrind knows it.

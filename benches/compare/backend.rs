@@ -26,11 +26,22 @@ pub(crate) fn run(ports: usize) -> anyhow::Result<()> {
     snigate::net::raise_open_files()?;
     let listen = |_| snigate::net::listen_tcp((Ipv4Addr::LOCALHOST, 0).into(), true);
     let listeners = (0..ports).map(listen).collect::<io::Result<Vec<_>>>()?;
-    let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<io::Result<Vec<_>>>()?;
+    let ports = listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect::<io::Result<Vec<_>>>()?;
     let bulk = spawn_bulk(single_threaded()?, || Ok(()));
     let behind = spawn_bulk(single_threaded()?, give_way);
     let runtime = single_threaded()?;
-    thread::spawn(move || runtime.block_on(accept_all(listeners, Bulk { at_once: bulk, behind })));
+    thread::spawn(move || {
+        runtime.block_on(accept_all(
+            listeners,
+            Bulk {
+                at_once: bulk,
+                behind,
+            },
+        ))
+    });
     writeln!(io::stdout(), "{}", serde_json::to_string(&ports)?)?;
     io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
@@ -103,7 +114,9 @@ async fn accept_all(listeners: Vec<TcpListener>, bulk: Bulk) {
 }
 
 async fn accept(listener: TcpListener, bulk: Bulk) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -124,7 +137,9 @@ async fn serve(mut stream: tokio::net::TcpStream, bulk: Bulk) {
             Some(Command::GetBehind(_)) => bulk.behind,
             Some(_) => bulk.at_once,
         };
-        thread.send((stream.into_std()?, command.expect("just seen"))).map_err(|_| protocol::wrong("no thread"))
+        thread
+            .send((stream.into_std()?, command.expect("just seen")))
+            .map_err(|_| protocol::wrong("no thread"))
     }));
 }
 
@@ -223,7 +238,11 @@ async fn transfer_all(stream: TcpStream, mut command: Command) {
     complain(transfers.await);
 }
 
-async fn transfer(stream: &mut tokio::net::TcpStream, command: Command, buffer: &mut [u8]) -> io::Result<()> {
+async fn transfer(
+    stream: &mut tokio::net::TcpStream,
+    command: Command,
+    buffer: &mut [u8],
+) -> io::Result<()> {
     match command {
         Command::Get(bytes) | Command::GetBehind(bytes) => protocol::send(stream, bytes).await,
         Command::Put(bytes) => {
@@ -237,7 +256,10 @@ async fn transfer(stream: &mut tokio::net::TcpStream, command: Command, buffer: 
 /// The load generator sees every fault, too, as an end that it did not expect; here is where it is said which one it was.
 fn complain(result: io::Result<()>) {
     if let Err(error) = result
-        && !matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        && !matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
     {
         // There is nobody else to tell.
         let _ = writeln!(io::stderr(), "backend: {error}");

@@ -165,20 +165,26 @@ impl Case {
             Self::Start => "the process at start",
             Self::Idle => "passthrough: an idle connection",
             Self::HalfHello => "passthrough: half of a hello",
-            Self::MtlsHandshake => "mutual TLS: full handshake of a new client, 128 B answer, close",
+            Self::MtlsHandshake => {
+                "mutual TLS: full handshake of a new client, 128 B answer, close"
+            }
             Self::MtlsReturning => "mutual TLS: full handshake of a client seen before",
             Self::MtlsList => "mutual TLS: full handshake of a new client, revocation list of 3 MB",
             Self::MtlsHybrid => "mutual TLS: full handshake with X25519MLKEM768",
             Self::MtlsRsa => "mutual TLS: full handshake with RSA-2048 certificates",
             Self::MtlsChain => "mutual TLS: full handshake, both chains with an intermediate",
-            Self::Resumption => "TLS without client certificates: resumed handshake, 128 B answer, close",
+            Self::Resumption => {
+                "TLS without client certificates: resumed handshake, 128 B answer, close"
+            }
             Self::MtlsPingPong => "mutual TLS: 64 B ping-pong on 32 connections",
             Self::MtlsBulkToClient => "mutual TLS: bulk to the client",
             Self::MtlsBulkToBackend => "mutual TLS: bulk to the backend",
             Self::MtlsIdle => "mutual TLS: an idle connection",
             Self::Routes => "passthrough: connect, one of 100,000 routes",
             Self::Options => "passthrough: connect, with and without",
-            Self::MtlsOptions => "mutual TLS: full handshake of a client seen before, with and without",
+            Self::MtlsOptions => {
+                "mutual TLS: full handshake of a client seen before, with and without"
+            }
         }
     }
 
@@ -228,7 +234,9 @@ impl Case {
             Self::MtlsHandshake => &[Of(Peer, 0.90)],
             Self::MtlsReturning => &[Of(Peer, 0.80)],
             Self::MtlsList => &[Of(Plain, 1.03)],
-            Self::MtlsHybrid | Self::MtlsRsa | Self::MtlsChain | Self::Resumption => &[Of(Peer, 0.90)],
+            Self::MtlsHybrid | Self::MtlsRsa | Self::MtlsChain | Self::Resumption => {
+                &[Of(Peer, 0.90)]
+            }
             Self::MtlsPingPong => &[Of(Peer, 0.90)],
             Self::MtlsBulkToClient => &[Of(Peer, 0.95)],
             Self::MtlsBulkToBackend => &[Of(Peer, 0.90)],
@@ -240,7 +248,14 @@ impl Case {
     /// Who takes part.
     pub(crate) fn entries(self, proxies: &[Proxy]) -> Vec<Entry> {
         let entries = proxies.iter().filter(|proxy| self.has(**proxy));
-        entries.flat_map(|proxy| self.forms(*proxy).iter().map(|form| Entry { proxy: *proxy, form: *form })).collect()
+        entries
+            .flat_map(|proxy| {
+                self.forms(*proxy).iter().map(|form| Entry {
+                    proxy: *proxy,
+                    form: *form,
+                })
+            })
+            .collect()
     }
 
     fn has(self, proxy: Proxy) -> bool {
@@ -254,7 +269,10 @@ impl Case {
             // Through TLS nothing can be spliced, and elsewhere nothing is.
             (case, Proxy::HaproxySplice) => {
                 case.setup() == Setup::Passthrough
-                    && !matches!(case, Self::Start | Self::HalfHello | Self::Routes | Self::Options)
+                    && !matches!(
+                        case,
+                        Self::Start | Self::HalfHello | Self::Routes | Self::Options
+                    )
             }
             (Self::Options | Self::MtlsOptions, proxy) => proxy.is_snigate(),
             // Envoy and Traefik take minutes to load so many.
@@ -272,10 +290,21 @@ impl Case {
             Self::Routes => &[Form::Plain, Form::ManyRoutes],
             Self::MtlsList if proxy.is_snigate() => &[Form::Plain, Form::List],
             Self::MtlsList => &[Form::List],
-            Self::Options => {
-                &[Form::Plain, Form::Log, Form::JsonLog, Form::ProxyHeader, Form::LeastConnections, Form::Limits]
-            }
-            Self::MtlsOptions => &[Form::Plain, Form::Log, Form::ProxyHeader, Form::Certificates, Form::Allow],
+            Self::Options => &[
+                Form::Plain,
+                Form::Log,
+                Form::JsonLog,
+                Form::ProxyHeader,
+                Form::LeastConnections,
+                Form::Limits,
+            ],
+            Self::MtlsOptions => &[
+                Form::Plain,
+                Form::Log,
+                Form::ProxyHeader,
+                Form::Certificates,
+                Form::Allow,
+            ],
             _ => &[Form::Plain],
         }
     }
@@ -283,26 +312,75 @@ impl Case {
     pub(crate) fn work(self, scale: &Scale) -> Work {
         let Scale { seconds, bytes, .. } = *scale;
         match self {
-            Self::Connect | Self::Routes | Self::Options => Work::Connect { in_flight: 16, seconds, at_most: PORTS },
-            Self::MtlsHandshake | Self::MtlsList => Work::Connect { in_flight: 8, seconds, at_most: FRESH },
+            Self::Connect | Self::Routes | Self::Options => Work::Connect {
+                in_flight: 16,
+                seconds,
+                at_most: PORTS,
+            },
+            Self::MtlsHandshake | Self::MtlsList => Work::Connect {
+                in_flight: 8,
+                seconds,
+                at_most: FRESH,
+            },
             Self::MtlsReturning
             | Self::MtlsHybrid
             | Self::MtlsRsa
             | Self::MtlsChain
             | Self::Resumption
-            | Self::MtlsOptions => Work::Connect { in_flight: 8, seconds, at_most: PORTS },
-            Self::PingPong | Self::MtlsPingPong => Work::PingPong { connections: 32, seconds },
-            Self::ManyPingPong => Work::PingPong { connections: 256, seconds },
-            Self::BulkToClient => Work::Bulk { way: Way::ToClient, flows: 1, bytes },
-            Self::BulkToBackend => Work::Bulk { way: Way::ToBackend, flows: 1, bytes },
-            Self::MtlsBulkToClient => Work::Bulk { way: Way::ToClient, flows: 1, bytes: bytes / 2 },
-            Self::MtlsBulkToBackend => Work::Bulk { way: Way::ToBackend, flows: 1, bytes: bytes / 2 },
-            Self::ParallelBulk => Work::Bulk { way: Way::ToClient, flows: 64, bytes },
-            Self::Fairness => Work::Beside { connections: 16, every_ms: 4, flows: 4, seconds },
+            | Self::MtlsOptions => Work::Connect {
+                in_flight: 8,
+                seconds,
+                at_most: PORTS,
+            },
+            Self::PingPong | Self::MtlsPingPong => Work::PingPong {
+                connections: 32,
+                seconds,
+            },
+            Self::ManyPingPong => Work::PingPong {
+                connections: 256,
+                seconds,
+            },
+            Self::BulkToClient => Work::Bulk {
+                way: Way::ToClient,
+                flows: 1,
+                bytes,
+            },
+            Self::BulkToBackend => Work::Bulk {
+                way: Way::ToBackend,
+                flows: 1,
+                bytes,
+            },
+            Self::MtlsBulkToClient => Work::Bulk {
+                way: Way::ToClient,
+                flows: 1,
+                bytes: bytes / 2,
+            },
+            Self::MtlsBulkToBackend => Work::Bulk {
+                way: Way::ToBackend,
+                flows: 1,
+                bytes: bytes / 2,
+            },
+            Self::ParallelBulk => Work::Bulk {
+                way: Way::ToClient,
+                flows: 64,
+                bytes,
+            },
+            Self::Fairness => Work::Beside {
+                connections: 16,
+                every_ms: 4,
+                flows: 4,
+                seconds,
+            },
             Self::Start => Work::Idle { connections: 0 },
-            Self::Idle => Work::Idle { connections: scale.idle },
-            Self::MtlsIdle => Work::Idle { connections: scale.mtls_idle },
-            Self::HalfHello => Work::HalfHello { connections: scale.half_hellos },
+            Self::Idle => Work::Idle {
+                connections: scale.idle,
+            },
+            Self::MtlsIdle => Work::Idle {
+                connections: scale.mtls_idle,
+            },
+            Self::HalfHello => Work::HalfHello {
+                connections: scale.half_hellos,
+            },
         }
     }
 
@@ -318,12 +396,18 @@ impl Case {
     }
 
     pub(crate) fn rounds(self, scale: &Scale) -> usize {
-        if self.unit().is_memory() { scale.memory_rounds } else { scale.rounds }
+        if self.unit().is_memory() {
+            scale.memory_rounds
+        } else {
+            scale.rounds
+        }
     }
 
     /// The name that `--case` takes.
     pub(crate) fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
     }
 }
 

@@ -26,27 +26,44 @@ pub(crate) fn draw(results: &[CaseResult]) -> String {
     for multiple in 0..=LIMIT as u32 {
         let x = LEFT + f64::from(multiple) * SCALE;
         let color = if multiple == 1 { "#333" } else { "#ddd" };
-        let _ = writeln!(text, "<line x1=\"{x}\" y1=\"{TOP}\" x2=\"{x}\" y2=\"{height}\" stroke=\"{color}\"/>");
-        let _ =
-            writeln!(text, "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\" fill=\"#555\">{multiple}</text>", TOP - 6);
+        let _ = writeln!(
+            text,
+            "<line x1=\"{x}\" y1=\"{TOP}\" x2=\"{x}\" y2=\"{height}\" stroke=\"{color}\"/>"
+        );
+        let _ = writeln!(
+            text,
+            "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\" fill=\"#555\">{multiple}</text>",
+            TOP - 6
+        );
     }
     text + &body + "</svg>\n"
 }
 
 fn draw_case(text: &mut String, result: &CaseResult, mut y: u32) -> u32 {
-    let rows: Vec<&Row> = result.rows.iter().filter(|row| row.entry.proxy != Proxy::Direct).collect();
+    let rows: Vec<&Row> = result
+        .rows
+        .iter()
+        .filter(|row| row.entry.proxy != Proxy::Direct)
+        .collect();
     y += 20;
     let (title, unit) = (result.case.title(), result.case.unit().label());
-    let _ = writeln!(text, "<text x=\"10\" y=\"{y}\" font-weight=\"bold\">{title} ({unit})</text>");
+    let _ = writeln!(
+        text,
+        "<text x=\"10\" y=\"{y}\" font-weight=\"bold\">{title} ({unit})</text>"
+    );
     let begin = y + 6;
     for row in rows {
         y += BAR;
         draw_row(text, result, row, y);
     }
-    let marks = result.case.targets().iter().filter_map(|target| match target {
-        Target::Of(of, limit) if *of == base(result.case) => Some(*limit),
-        _ => None,
-    });
+    let marks = result
+        .case
+        .targets()
+        .iter()
+        .filter_map(|target| match target {
+            Target::Of(of, limit) if *of == base(result.case) => Some(*limit),
+            _ => None,
+        });
     for limit in marks {
         let (x, end) = (LEFT + limit * SCALE, y + 4);
         let _ = writeln!(
@@ -59,12 +76,17 @@ fn draw_case(text: &mut String, result: &CaseResult, mut y: u32) -> u32 {
 
 fn draw_row(text: &mut String, result: &CaseResult, row: &Row, y: u32) {
     let name = row.entry.label();
-    let _ = writeln!(text, "<text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{name}</text>", LEFT - 8.0);
+    let _ = writeln!(
+        text,
+        "<text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{name}</text>",
+        LEFT - 8.0
+    );
     let failed = !row.errors.is_empty();
     let (ratio, label) = match (result.ratio(base(result.case), row), row.cost()) {
-        (Some(ratio), Some(cost)) if !failed => {
-            (ratio.median, format!("{} ({})", number(ratio.median), number(cost.median)))
-        }
+        (Some(ratio), Some(cost)) if !failed => (
+            ratio.median,
+            format!("{} ({})", number(ratio.median), number(cost.median)),
+        ),
         (None, Some(cost)) if !failed => (0.0, number(cost.median)),
         _ => (0.0, "fails".to_owned()),
     };
@@ -76,8 +98,15 @@ fn draw_row(text: &mut String, result: &CaseResult, row: &Row, y: u32) {
         _ => "#b0b0b0",
     };
     let top = y - 10;
-    let _ = writeln!(text, "<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"11\" fill=\"{color}\"/>");
-    let _ = writeln!(text, "<text x=\"{:.1}\" y=\"{y}\" font-size=\"11\">{label}</text>", LEFT + width + 5.0);
+    let _ = writeln!(
+        text,
+        "<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"11\" fill=\"{color}\"/>"
+    );
+    let _ = writeln!(
+        text,
+        "<text x=\"{:.1}\" y=\"{y}\" font-size=\"11\">{label}</text>",
+        LEFT + width + 5.0
+    );
 }
 
 const WIDTH: u32 = 1040;

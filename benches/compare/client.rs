@@ -53,14 +53,23 @@ struct Hello {
 
 impl Client {
     /// A client of TLS with certificates of this directory, or one without TLS but its hello; it asks for one of `names` names.
-    pub(crate) fn new(to: SocketAddr, tls: Option<(&Path, Identity)>, names: u32) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        to: SocketAddr,
+        tls: Option<(&Path, Identity)>,
+        names: u32,
+    ) -> anyhow::Result<Self> {
         let kind = match tls {
-            Some((pki, identity)) => {
-                Kind::Tls(TlsConnector::from(pki::client(pki, identity)?), ServerName::try_from(NAME)?)
-            }
+            Some((pki, identity)) => Kind::Tls(
+                TlsConnector::from(pki::client(pki, identity)?),
+                ServerName::try_from(NAME)?,
+            ),
             None => Kind::Passthrough(Hello::new(names)?),
         };
-        Ok(Self { to, kind, full: AtomicUsize::new(0) })
+        Ok(Self {
+            to,
+            kind,
+            full: AtomicUsize::new(0),
+        })
     }
 
     /// How many handshakes resumed nothing since this was asked last.
@@ -100,7 +109,9 @@ impl Client {
             let attempt = tokio::time::timeout(Duration::from_secs(3), self.open(0)).await;
             match attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok(stream),
-                Err(error) if Instant::now() > end => return Err(error).context("no connection is answered"),
+                Err(error) if Instant::now() > end => {
+                    return Err(error).context("no connection is answered");
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
@@ -109,8 +120,12 @@ impl Client {
     /// Connects and sends half of a hello.
     pub(crate) async fn open_half(&self) -> io::Result<Stream> {
         let mut stream = self.connect().await?;
-        let Kind::Passthrough(hello) = &self.kind else { return Err(wrong("only for passthrough")) };
-        stream.write_all(&hello.bytes[..hello.bytes.len() / 2]).await?;
+        let Kind::Passthrough(hello) = &self.kind else {
+            return Err(wrong("only for passthrough"));
+        };
+        stream
+            .write_all(&hello.bytes[..hello.bytes.len() / 2])
+            .await?;
         Ok(Box::new(stream))
     }
 
@@ -119,8 +134,12 @@ impl Client {
         let socket = TcpSocket::new_v4()?;
         socket.bind((source, 0).into())?;
         let mut stream = socket.connect(self.to).await?;
-        let Kind::Passthrough(hello) = &self.kind else { return Err(wrong("only for passthrough")) };
-        stream.write_all(&hello.bytes[..hello.bytes.len() / 2]).await?;
+        let Kind::Passthrough(hello) = &self.kind else {
+            return Err(wrong("only for passthrough"));
+        };
+        stream
+            .write_all(&hello.bytes[..hello.bytes.len() / 2])
+            .await?;
         Ok(Box::new(stream))
     }
 
@@ -134,16 +153,26 @@ impl Client {
 impl Hello {
     fn new(names: u32) -> anyhow::Result<Self> {
         if names <= 1 {
-            return Ok(Self { bytes: pki::hello(NAME)?, number_at: None });
+            return Ok(Self {
+                bytes: pki::hello(NAME)?,
+                number_at: None,
+            });
         }
         let name = numbered(0);
         let bytes = pki::hello(&name)?;
-        let number_at = bytes.windows(name.len()).position(|window| window == name.as_bytes());
-        Ok(Self { bytes, number_at: Some(number_at.context("the hello has the name")?) })
+        let number_at = bytes
+            .windows(name.len())
+            .position(|window| window == name.as_bytes());
+        Ok(Self {
+            bytes,
+            number_at: Some(number_at.context("the hello has the name")?),
+        })
     }
 
     fn numbered(&self, number: u32) -> std::borrow::Cow<'_, [u8]> {
-        let Some(at) = self.number_at else { return self.bytes.as_slice().into() };
+        let Some(at) = self.number_at else {
+            return self.bytes.as_slice().into();
+        };
         let mut bytes = self.bytes.clone();
         bytes[at..at + 6].copy_from_slice(format!("{number:06}").as_bytes());
         bytes.into()
@@ -166,7 +195,9 @@ async fn expect_answer(stream: &mut (impl AsyncRead + Unpin), hello: &[u8]) -> i
     let mut received = [0; ANSWER];
     stream.read_exact(&mut received).await?;
     if received != answer(hello) {
-        return Err(wrong("the answer is wrong, or the hello did not arrive as it was sent"));
+        return Err(wrong(
+            "the answer is wrong, or the hello did not arrive as it was sent",
+        ));
     }
     Ok(())
 }

@@ -37,25 +37,65 @@ pub(crate) struct Options {
 
 /// Runs the comparison, prints it, and writes it down.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    ensure!(options.proxy_core != options.load_core, "the proxies and the load need a core each");
-    let mut scale = if options.quick { Scale::QUICK } else { Scale::FULL };
+    ensure!(
+        options.proxy_core != options.load_core,
+        "the proxies and the load need a core each"
+    );
+    let mut scale = if options.quick {
+        Scale::QUICK
+    } else {
+        Scale::FULL
+    };
     if let Some(rounds) = options.rounds {
         ensure!(rounds > 0, "no rounds, no result");
         (scale.rounds, scale.memory_rounds) = (rounds, rounds);
     }
-    let all = || Proxy::value_variants().iter().copied().filter(|proxy| proxy.takes_part()).collect();
-    let proxies = if options.proxies.is_empty() { all() } else { options.proxies.clone() };
-    let cases = if options.cases.is_empty() { Case::value_variants().to_vec() } else { options.cases.clone() };
-    let complete = !options.quick && options.cases.is_empty() && options.proxies.is_empty() && scale.rounds >= 5;
+    let all = || {
+        Proxy::value_variants()
+            .iter()
+            .copied()
+            .filter(|proxy| proxy.takes_part())
+            .collect()
+    };
+    let proxies = if options.proxies.is_empty() {
+        all()
+    } else {
+        options.proxies.clone()
+    };
+    let cases = if options.cases.is_empty() {
+        Case::value_variants().to_vec()
+    } else {
+        options.cases.clone()
+    };
+    let complete = !options.quick
+        && options.cases.is_empty()
+        && options.proxies.is_empty()
+        && scale.rounds >= 5;
     let machine = Machine::describe(&proxies);
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compare");
     let mut bench = Bench::new(options, scale, dir.clone())?;
-    let results = cases.iter().map(|case| bench.run(*case, &proxies)).collect::<anyhow::Result<Vec<_>>>()?;
+    let results = cases
+        .iter()
+        .map(|case| bench.run(*case, &proxies))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     drop(bench);
-    let output = if complete { Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare") } else { dir };
-    let report = report::Report { machine, scale, results };
+    let output = if complete {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare")
+    } else {
+        dir
+    };
+    let report = report::Report {
+        machine,
+        scale,
+        results,
+    };
     report.write(&output)?;
-    writeln!(io::stdout(), "{}\n{}", report.markdown(), output.join("RESULTS.md").display())?;
+    writeln!(
+        io::stdout(),
+        "{}\n{}",
+        report.markdown(),
+        output.join("RESULTS.md").display()
+    )?;
     Ok(())
 }
 
@@ -82,14 +122,25 @@ impl Bench {
         let backend = Backend::start(options.load_core, PORTS, &dir)?;
         let (proxy_core, load_core) = (options.proxy_core, options.load_core);
         let (running, ports, numbers) = (HashMap::new(), Vec::new(), Numbers(SEED));
-        Ok(Self { scale, proxy_core, load_core, dir, running, ports, backend, numbers })
+        Ok(Self {
+            scale,
+            proxy_core,
+            load_core,
+            dir,
+            running,
+            ports,
+            backend,
+            numbers,
+        })
     }
 
     fn run(&mut self, case: Case, proxies: &[Proxy]) -> anyhow::Result<CaseResult> {
         let mut rows: Vec<Row> = case.entries(proxies).into_iter().map(Row::new).collect();
         // Only what the case needs, so that nothing else wakes up on the core or shares memory with what is measured.
         self.running.retain(|(entry, setup), _| {
-            !case.unit().is_memory() && *setup == case.setup() && rows.iter().any(|row| row.entry == *entry)
+            !case.unit().is_memory()
+                && *setup == case.setup()
+                && rows.iter().any(|row| row.entry == *entry)
         });
         let mut order = Vec::from_iter(0..rows.len());
         for round in 0..case.rounds(&self.scale) {
@@ -118,7 +169,9 @@ impl Bench {
 
     fn turn(&mut self, case: Case, entry: Entry) -> anyhow::Result<Sample> {
         let key = (entry, case.setup());
-        let result = self.instance(key).and_then(|(addr, pid)| self.measure(case, entry, addr, pid));
+        let result = self
+            .instance(key)
+            .and_then(|(addr, pid)| self.measure(case, entry, addr, pid));
         if case.unit().is_memory() || result.is_err() {
             // Memory that was used and given back is not measured again; and what failed begins anew.
             self.running.remove(&key);
@@ -129,19 +182,30 @@ impl Bench {
     /// The proxy's address and process. It is started if it does not run.
     fn instance(&mut self, key: (Entry, Setup)) -> anyhow::Result<(SocketAddr, u32)> {
         let (entry, setup) = key;
-        let number = self.ports.iter().position(|other| *other == entry).unwrap_or_else(|| {
-            self.ports.push(entry);
-            self.ports.len() - 1
-        });
+        let number = self
+            .ports
+            .iter()
+            .position(|other| *other == entry)
+            .unwrap_or_else(|| {
+                self.ports.push(entry);
+                self.ports.len() - 1
+            });
         ensure!(number < PORTS, "the backend has no port left");
         let backend = self.backend.addr(number);
         if entry.proxy == Proxy::Direct {
             return Ok((backend, self.backend.pid()));
         }
         if !self.running.contains_key(&key) {
-            let name = format!("{}-{setup:?}-{:?}", entry.proxy.name(), entry.form).to_lowercase().replace(' ', "-");
+            let name = format!("{}-{setup:?}-{:?}", entry.proxy.name(), entry.form)
+                .to_lowercase()
+                .replace(' ', "-");
             let pki = self.dir.join("pki").join(setup.keys().dir());
-            let around = Surroundings { dir: self.dir.join(name), pki, backend, core: self.proxy_core };
+            let around = Surroundings {
+                dir: self.dir.join(name),
+                pki,
+                backend,
+                core: self.proxy_core,
+            };
             let instance = Instance::start(entry.proxy, setup, entry.form, &around)?;
             self.running.insert(key, instance);
         }
@@ -149,10 +213,27 @@ impl Bench {
         Ok((instance.addr, instance.pid()))
     }
 
-    fn measure(&self, case: Case, entry: Entry, addr: SocketAddr, pid: u32) -> anyhow::Result<Sample> {
-        let tls = case.identity().map(|identity| (self.dir.join("pki"), identity));
-        let names = if entry.form == Form::ManyRoutes { MANY_ROUTES } else { 1 };
-        let job = Job { to: addr, tls, names, work: case.work(&self.scale) };
+    fn measure(
+        &self,
+        case: Case,
+        entry: Entry,
+        addr: SocketAddr,
+        pid: u32,
+    ) -> anyhow::Result<Sample> {
+        let tls = case
+            .identity()
+            .map(|identity| (self.dir.join("pki"), identity));
+        let names = if entry.form == Form::ManyRoutes {
+            MANY_ROUTES
+        } else {
+            1
+        };
+        let job = Job {
+            to: addr,
+            tls,
+            names,
+            work: case.work(&self.scale),
+        };
         let mut load = Load::start(self.load_core, &job, &self.dir)?;
         let line = load.line()?;
         if line != READY {
@@ -164,7 +245,11 @@ impl Bench {
         let report: Report = serde_json::from_str(&load.line()?).context("the load generator")?;
         let done = report.map_err(|error| anyhow!(error))?;
         // The last connections are still ending; and what a proxy frees or sweeps up later is its own gain.
-        std::thread::sleep(if case.unit().is_memory() { SETTLED } else { ENDED });
+        std::thread::sleep(if case.unit().is_memory() {
+            SETTLED
+        } else {
+            ENDED
+        });
         let cpu = Cpu::of(pid)?.since(before.0);
         let memory = memory_kib(pid)?;
         load.go_on()?;
@@ -199,7 +284,10 @@ struct Load {
 
 impl Load {
     fn start(core: usize, job: &Job, dir: &Path) -> anyhow::Result<Self> {
-        let log = OpenOptions::new().create(true).append(true).open(dir.join("load.log"))?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.join("load.log"))?;
         let mut child = spawn::role(core, "load", &serde_json::to_string(job)?)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -207,7 +295,11 @@ impl Load {
             .spawn()?;
         let stdin = child.stdin.take().context("it is piped")?;
         let stdout = BufReader::new(child.stdout.take().context("it is piped")?);
-        Ok(Self { child, stdin, stdout })
+        Ok(Self {
+            child,
+            stdin,
+            stdout,
+        })
     }
 
     /// What it says. It limits its own time.
@@ -231,15 +323,29 @@ impl Drop for Load {
     }
 }
 
-fn progress(case: Case, round: usize, entry: Entry, sample: &anyhow::Result<Sample>) -> io::Result<()> {
+fn progress(
+    case: Case,
+    round: usize,
+    entry: Entry,
+    sample: &anyhow::Result<Sample>,
+) -> io::Result<()> {
     let (case_name, label) = (case.name(), entry.label());
     match sample {
         Ok(sample) => {
             let Sample { cost, busy, .. } = sample;
             let unit = case.unit().label();
-            writeln!(io::stderr(), "{case_name} {} {label}: {cost:.2} {unit}, {:.0} % busy", round + 1, busy * 100.0)
+            writeln!(
+                io::stderr(),
+                "{case_name} {} {label}: {cost:.2} {unit}, {:.0} % busy",
+                round + 1,
+                busy * 100.0
+            )
         }
-        Err(error) => writeln!(io::stderr(), "{case_name} {} {label}: FAILS: {error:#}", round + 1),
+        Err(error) => writeln!(
+            io::stderr(),
+            "{case_name} {} {label}: FAILS: {error:#}",
+            round + 1
+        ),
     }
 }
 

@@ -11,27 +11,38 @@ use anyhow::Context;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::{Errno, read, write};
 use rustix::net::{
-    AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, connect, shutdown, socket_with, sockopt,
+    AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, connect, shutdown, socket_with,
+    sockopt,
 };
 
 /// Listens on `port`, and connects every client with `server`. Never returns.
 pub(crate) fn run(port: u16, server: SocketAddr) -> anyhow::Result<()> {
     let listener = snigate::net::listen_tcp((Ipv4Addr::LOCALHOST, port).into(), true)?;
     sockopt::set_tcp_nodelay(&listener, true)?;
-    let mut floor = Floor { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, pairs: Vec::new(), free: Vec::new() };
+    let mut floor = Floor {
+        epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        pairs: Vec::new(),
+        free: Vec::new(),
+    };
     floor.watch(&listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let mut buffer = vec![0; BUFFER];
     let mut events = Vec::with_capacity(EVENTS);
     loop {
         events.clear();
-        match epoll::wait(&floor.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+        match epoll::wait(
+            &floor.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            None,
+        ) {
             Err(Errno::INTR) => continue,
             waited => _ = waited?,
         }
         for event in &events {
             match { event.data }.u64() {
                 LISTENER => floor.accept(&listener, server)?,
-                side => floor.serve(side, event.flags, &mut buffer).context("a connection")?,
+                side => floor
+                    .serve(side, event.flags, &mut buffer)
+                    .context("a connection")?,
             }
         }
     }
@@ -76,22 +87,38 @@ impl Floor {
         let both = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         self.watch(&client, EventData::new_u64(2 * at as u64), both)?;
         self.watch(&upstream, EventData::new_u64(2 * at as u64 + 1), both)?;
-        let pair = Pair { sockets: [client, upstream], held: [Vec::new(), Vec::new()], ended: [false; 2] };
+        let pair = Pair {
+            sockets: [client, upstream],
+            held: [Vec::new(), Vec::new()],
+            ended: [false; 2],
+        };
         self.pairs[at] = Some(pair);
         Ok(())
     }
 
     fn serve(&mut self, side: u64, flags: EventFlags, buffer: &mut [u8]) -> io::Result<()> {
-        let (at, side) = (usize::try_from(side / 2).map_err(io::Error::other)?, usize::from(side % 2 == 1));
+        let (at, side) = (
+            usize::try_from(side / 2).map_err(io::Error::other)?,
+            usize::from(side % 2 == 1),
+        );
         // A connection that has ended in this very round of events.
-        let Some(pair) = &mut self.pairs[at] else { return Ok(()) };
+        let Some(pair) = &mut self.pairs[at] else {
+            return Ok(());
+        };
         let mut alive = Ok(());
         if flags.contains(EventFlags::OUT) {
-            alive = pair
-                .settle(side)
-                .and_then(|()| if pair.held[side].is_empty() { pair.pass(1 - side, buffer) } else { Ok(()) });
+            alive = pair.settle(side).and_then(|()| {
+                if pair.held[side].is_empty() {
+                    pair.pass(1 - side, buffer)
+                } else {
+                    Ok(())
+                }
+            });
         }
-        if alive.is_ok() && flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+        if alive.is_ok()
+            && flags
+                .intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
+        {
             alive = pair.pass(side, buffer);
         }
         if alive.is_err() || pair.ended == [true; 2] {
@@ -114,7 +141,11 @@ impl Pair {
             if length == 0 {
                 self.ended[from] = true;
                 // The second end is the close itself.
-                return if self.ended[to] { Ok(()) } else { Ok(shutdown(&self.sockets[to], Shutdown::Write)?) };
+                return if self.ended[to] {
+                    Ok(())
+                } else {
+                    Ok(shutdown(&self.sockets[to], Shutdown::Write)?)
+                };
             }
             let taken = put(&self.sockets[to], &buffer[..length])?;
             self.held[to].extend_from_slice(&buffer[taken..length]);

@@ -36,7 +36,11 @@ pub(crate) struct Job {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Work {
     /// Connect, be answered, end; this many at a time, until the time is over or there were enough.
-    Connect { in_flight: usize, seconds: f64, at_most: usize },
+    Connect {
+        in_flight: usize,
+        seconds: f64,
+        at_most: usize,
+    },
     /// Messages of 64 bytes that come back, one at a time on each connection.
     PingPong { connections: usize, seconds: f64 },
     /// This many bytes in all, over this many connections at a time.
@@ -46,7 +50,12 @@ pub(crate) enum Work {
     /// Connections that have sent half of a hello.
     HalfHello { connections: usize },
     /// Ping-pong, each connection at most once in this many milliseconds, beside connections that download without end.
-    Beside { connections: usize, every_ms: u64, flows: usize, seconds: f64 },
+    Beside {
+        connections: usize,
+        every_ms: u64,
+        flows: usize,
+        seconds: f64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,13 +82,18 @@ pub(crate) type Report = Result<Done, String>;
 pub(crate) fn run(job: &str) -> anyhow::Result<()> {
     snigate::net::raise_open_files()?;
     let job: Job = serde_json::from_str(job)?;
-    let tls = job.tls.as_ref().map(|(dir, identity)| (dir.as_path(), *identity));
+    let tls = job
+        .tls
+        .as_ref()
+        .map(|(dir, identity)| (dir.as_path(), *identity));
     let client = Arc::new(Client::new(job.to, tls, job.names)?);
     let resumes = matches!(tls, Some((_, Identity::Resuming)));
     let limit = Duration::from_secs(90);
     single_threaded()?.block_on(async {
         let work = tokio::time::timeout(limit, work(&client, job.names, job.work));
-        let mut result = work.await.unwrap_or_else(|_| bail!("it takes more than {} seconds", limit.as_secs()));
+        let mut result = work
+            .await
+            .unwrap_or_else(|_| bail!("it takes more than {} seconds", limit.as_secs()));
         let full = client.full_handshakes();
         if resumes && full > 0 && result.is_ok() {
             result = Err(anyhow!("{full} handshakes resumed nothing"));
@@ -97,15 +111,27 @@ pub(crate) fn run(job: &str) -> anyhow::Result<()> {
 
 /// Does the work, and hands over the connections that are to stay open.
 async fn work(client: &Arc<Client>, names: u32, work: Work) -> anyhow::Result<(Done, Vec<Stream>)> {
-    finish(client.open_soon(Duration::from_secs(20)).await?).await.context("the first connection's end")?;
+    finish(client.open_soon(Duration::from_secs(20)).await?)
+        .await
+        .context("the first connection's end")?;
     match work {
-        Work::Connect { in_flight, seconds, at_most } => {
+        Work::Connect {
+            in_flight,
+            seconds,
+            at_most,
+        } => {
             connect(client, names, in_flight, seconds / 10.0, at_most / 10).await?;
             client.full_handshakes();
             ready()?;
-            Ok((connect(client, names, in_flight, seconds, at_most).await?, Vec::new()))
+            Ok((
+                connect(client, names, in_flight, seconds, at_most).await?,
+                Vec::new(),
+            ))
         }
-        Work::PingPong { connections, seconds } => ping_pong(client, connections, seconds).await,
+        Work::PingPong {
+            connections,
+            seconds,
+        } => ping_pong(client, connections, seconds).await,
         Work::Bulk { way, flows, bytes } => bulk(client, way, flows, bytes).await,
         Work::Idle { connections } => {
             ready()?;
@@ -122,9 +148,21 @@ async fn work(client: &Arc<Client>, names: u32, work: Work) -> anyhow::Result<(D
             }
             Ok((Done::new(connections, start), open))
         }
-        Work::Beside { connections, every_ms, flows, seconds } => {
+        Work::Beside {
+            connections,
+            every_ms,
+            flows,
+            seconds,
+        } => {
             let pace = Duration::from_millis(every_ms);
-            beside(client, open_echoes(client, connections).await?, pace, flows, seconds).await
+            beside(
+                client,
+                open_echoes(client, connections).await?,
+                pace,
+                flows,
+                seconds,
+            )
+            .await
         }
     }
 }
@@ -154,10 +192,17 @@ async fn connect(
         });
     }
     let latencies = all(lanes).await?.concat();
-    Ok(Done { latency: Some(Latency::of(&latencies)), ..Done::new(latencies.len(), start) })
+    Ok(Done {
+        latency: Some(Latency::of(&latencies)),
+        ..Done::new(latencies.len(), start)
+    })
 }
 
-async fn ping_pong(client: &Client, connections: usize, seconds: f64) -> anyhow::Result<(Done, Vec<Stream>)> {
+async fn ping_pong(
+    client: &Client,
+    connections: usize,
+    seconds: f64,
+) -> anyhow::Result<(Done, Vec<Stream>)> {
     let streams = open_echoes(client, connections).await?;
     let (_, streams) = bounce(streams, Duration::ZERO, seconds / 10.0).await?;
     ready()?;
@@ -165,7 +210,11 @@ async fn ping_pong(client: &Client, connections: usize, seconds: f64) -> anyhow:
 }
 
 /// Sends messages back and forth on every stream at once, on each the next one when `pace` has passed since the last.
-async fn bounce(streams: Vec<Stream>, pace: Duration, seconds: f64) -> anyhow::Result<(Done, Vec<Stream>)> {
+async fn bounce(
+    streams: Vec<Stream>,
+    pace: Duration,
+    seconds: f64,
+) -> anyhow::Result<(Done, Vec<Stream>)> {
     let start = Instant::now();
     let end = start + Duration::from_secs_f64(seconds);
     let mut lanes = JoinSet::new();
@@ -185,11 +234,20 @@ async fn bounce(streams: Vec<Stream>, pace: Duration, seconds: f64) -> anyhow::R
     }
     let (latencies, streams): (Vec<_>, Vec<_>) = all(lanes).await?.into_iter().unzip();
     let latencies = latencies.concat();
-    Ok((Done { latency: Some(Latency::of(&latencies)), ..Done::new(latencies.len(), start) }, streams))
+    Ok((
+        Done {
+            latency: Some(Latency::of(&latencies)),
+            ..Done::new(latencies.len(), start)
+        },
+        streams,
+    ))
 }
 
 /// Opens connections whose every message comes back.
-pub(crate) async fn open_echoes(client: &Client, connections: usize) -> anyhow::Result<Vec<Stream>> {
+pub(crate) async fn open_echoes(
+    client: &Client,
+    connections: usize,
+) -> anyhow::Result<Vec<Stream>> {
     let mut streams = Vec::new();
     for number in 0..connections {
         let open = async {
@@ -198,7 +256,10 @@ pub(crate) async fn open_echoes(client: &Client, connections: usize) -> anyhow::
             echo_once(&mut stream, 0).await?;
             io::Result::Ok(stream)
         };
-        streams.push(open.await.with_context(|| format!("after {number} connections"))?);
+        streams.push(
+            open.await
+                .with_context(|| format!("after {number} connections"))?,
+        );
     }
     Ok(streams)
 }
@@ -218,7 +279,12 @@ pub(crate) async fn echo_once(stream: &mut Stream, number: u64) -> io::Result<()
     Ok(())
 }
 
-async fn bulk(client: &Client, way: Way, flows: usize, bytes: u64) -> anyhow::Result<(Done, Vec<Stream>)> {
+async fn bulk(
+    client: &Client,
+    way: Way,
+    flows: usize,
+    bytes: u64,
+) -> anyhow::Result<(Done, Vec<Stream>)> {
     let mut streams = Vec::new();
     for _ in 0..flows {
         streams.push((client.open(0).await?, vec![0; protocol::CHUNK]));
@@ -228,12 +294,22 @@ async fn bulk(client: &Client, way: Way, flows: usize, bytes: u64) -> anyhow::Re
     ready()?;
     let start = Instant::now();
     let streams = transfer(streams, way, bytes).await?;
-    let done = Done { units: bytes as f64, ..Done::new(0, start) };
-    Ok((done, streams.into_iter().map(|(stream, _)| stream).collect()))
+    let done = Done {
+        units: bytes as f64,
+        ..Done::new(0, start)
+    };
+    Ok((
+        done,
+        streams.into_iter().map(|(stream, _)| stream).collect(),
+    ))
 }
 
 /// Shares `bytes` among the streams.
-async fn transfer(streams: Vec<(Stream, Vec<u8>)>, way: Way, bytes: u64) -> anyhow::Result<Vec<(Stream, Vec<u8>)>> {
+async fn transfer(
+    streams: Vec<(Stream, Vec<u8>)>,
+    way: Way,
+    bytes: u64,
+) -> anyhow::Result<Vec<(Stream, Vec<u8>)>> {
     let share = bytes / streams.len() as u64;
     let mut lanes = JoinSet::new();
     for (mut stream, mut buffer) in streams {
@@ -284,7 +360,13 @@ async fn beside(
     if bytes == 0 {
         bail!("nothing was downloaded meanwhile");
     }
-    Ok((Done { beside: Some(bytes as f64), ..done }, streams))
+    Ok((
+        Done {
+            beside: Some(bytes as f64),
+            ..done
+        },
+        streams,
+    ))
 }
 
 #[derive(Default)]
@@ -303,14 +385,17 @@ impl Downloads {
                 let (client, downloads) = (Arc::clone(client), Arc::clone(self));
                 lanes.spawn(async move {
                     let mut stream = client.open(0).await?;
-                    stream.write_all(&Command::GetBehind(ENDLESS).encode()).await?;
+                    stream
+                        .write_all(&Command::GetBehind(ENDLESS).encode())
+                        .await?;
                     stream.flush().await?;
                     let mut buffer = vec![0; protocol::CHUNK];
                     let counted = AtomicU64::new(0);
                     let more = |received| {
-                        downloads
-                            .bytes
-                            .fetch_add(received - counted.swap(received, Ordering::Relaxed), Ordering::Relaxed);
+                        downloads.bytes.fetch_add(
+                            received - counted.swap(received, Ordering::Relaxed),
+                            Ordering::Relaxed,
+                        );
                         !downloads.stop.load(Ordering::Relaxed)
                     };
                     protocol::receive(&mut stream, ENDLESS, &mut buffer, more).await
@@ -333,7 +418,11 @@ async fn all<T: 'static>(mut tasks: JoinSet<io::Result<T>>) -> io::Result<Vec<T>
 
 impl Done {
     fn new(units: usize, start: Instant) -> Self {
-        Self { units: units as f64, seconds: start.elapsed().as_secs_f64(), ..Self::default() }
+        Self {
+            units: units as f64,
+            seconds: start.elapsed().as_secs_f64(),
+            ..Self::default()
+        }
     }
 }
 

@@ -23,15 +23,23 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn describe(proxies: &[Proxy]) -> Self {
         let date = jiff::Zoned::now().strftime("%Y-%m-%d").to_string();
-        let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.trim_end_matches(" kB").parse().ok());
+        let memory = field("/proc/meminfo", "MemTotal")
+            .and_then(|text| text.trim_end_matches(" kB").parse().ok());
         Self {
             date,
             kernel: read("/proc/sys/kernel/osrelease"),
             processor: field("/proc/cpuinfo", "model name").unwrap_or_default(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_gib: memory.unwrap_or(0.0) / f64::from(1 << 20),
-            load_average: read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
-            versions: proxies.iter().filter_map(|proxy| Some((*proxy, version(*proxy)?))).collect(),
+            load_average: read("/proc/loadavg")
+                .split(' ')
+                .take(3)
+                .collect::<Vec<_>>()
+                .join(" "),
+            versions: proxies
+                .iter()
+                .filter_map(|proxy| Some((*proxy, version(*proxy)?)))
+                .collect(),
         }
     }
 }
@@ -48,7 +56,12 @@ fn version(proxy: Proxy) -> Option<String> {
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     let number = text
         .split(|c: char| c.is_whitespace() || c == '/')
-        .find(|word| word.split('.').filter(|part| part.starts_with(|c: char| c.is_ascii_digit())).count() > 1)?;
+        .find(|word| {
+            word.split('.')
+                .filter(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+                .count()
+                > 1
+        })?;
     let mut version = number.to_owned();
     if proxy == Proxy::Snigate
         && let Some(commit) = commit()
@@ -61,12 +74,32 @@ fn version(proxy: Proxy) -> Option<String> {
 /// The commit that is checked out, marked if the tree has changes beside the results themselves.
 fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(env!("CARGO_MANIFEST_DIR"))
+            .args(arguments)
+            .output()
+            .ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short", "HEAD"])?;
-    let changes = git(&["status", "--porcelain", "--untracked-files=no", "--", "src", "Cargo.toml", "Cargo.lock"])?;
-    Some(if changes.is_empty() { commit } else { format!("{commit}, changed") })
+    let changes = git(&[
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        "src",
+        "Cargo.toml",
+        "Cargo.lock",
+    ])?;
+    Some(if changes.is_empty() {
+        commit
+    } else {
+        format!("{commit}, changed")
+    })
 }
 
 fn field(path: &str, key: &str) -> Option<String> {
@@ -76,5 +109,7 @@ fn field(path: &str, key: &str) -> Option<String> {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+    fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
 }

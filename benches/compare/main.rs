@@ -67,9 +67,10 @@ fn main() -> anyhow::Result<()> {
     match arguments.next().as_deref() {
         Some("backend") => backend::run(arguments.next().context("how many?")?.parse()?),
         Some("load") => load::run(&arguments.next().context("a job")?),
-        Some("floor") => {
-            floor::run(arguments.next().context("a port")?.parse()?, arguments.next().context("a server")?.parse()?)
-        }
+        Some("floor") => floor::run(
+            arguments.next().context("a port")?.parse()?,
+            arguments.next().context("a server")?.parse()?,
+        ),
         Some("exec") => spawn::become_pinned(arguments),
         Some("scale") => scale::run(&scale::Cli::parse_from(std::env::args().skip(1))),
         _ => compare(Cli::parse()),
@@ -79,7 +80,10 @@ fn main() -> anyhow::Result<()> {
 fn compare(cli: Cli) -> anyhow::Result<()> {
     if !cli.quick && !cli.full {
         // Such as a plain `cargo bench`, which is not to take a quarter of an hour with half of the peers missing.
-        writeln!(io::stdout(), "compare: run benches/compare/run, or give --quick or --full")?;
+        writeln!(
+            io::stdout(),
+            "compare: run benches/compare/run, or give --quick or --full"
+        )?;
         return Ok(());
     }
     driver::run(&Options {

@@ -23,8 +23,12 @@ impl Cpu {
         for pid in tree(root)? {
             for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
                 // A thread may end while the others are read.
-                let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-                let mut fields = text.split_whitespace().map(|field| field.parse().map(Duration::from_nanos));
+                let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else {
+                    continue;
+                };
+                let mut fields = text
+                    .split_whitespace()
+                    .map(|field| field.parse().map(Duration::from_nanos));
                 cpu.used += fields.next().context("schedstat is empty")??;
                 cpu.waited += fields.next().context("schedstat has one field")??;
             }
@@ -33,7 +37,10 @@ impl Cpu {
     }
 
     pub(crate) fn since(self, before: Self) -> Self {
-        Self { used: self.used.saturating_sub(before.used), waited: self.waited.saturating_sub(before.waited) }
+        Self {
+            used: self.used.saturating_sub(before.used),
+            waited: self.waited.saturating_sub(before.waited),
+        }
     }
 }
 
@@ -42,7 +49,10 @@ pub(crate) fn memory_kib(root: u32) -> anyhow::Result<f64> {
     let mut kib = 0.0;
     for pid in tree(root)? {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss in smaps_rollup")?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:"))
+            .context("no Pss in smaps_rollup")?;
         kib += line.trim().trim_end_matches(" kB").parse::<f64>()?;
     }
     Ok(kib)
@@ -52,7 +62,9 @@ pub(crate) fn memory_kib(root: u32) -> anyhow::Result<f64> {
 pub(crate) fn tree(root: u32) -> anyhow::Result<Vec<u32>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
-        let Ok(pid) = entry?.file_name().to_string_lossy().parse() else { continue };
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse() else {
+            continue;
+        };
         let Some(parent) = parent(pid) else { continue };
         children.entry(parent).or_default().push(pid);
     }
@@ -78,7 +90,11 @@ fn parent(pid: u32) -> Option<u32> {
 /// A field of /proc/PID/stat, counted from behind the name, which is in parentheses and may contain anything.
 fn stat(pid: u32, field: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(field).map(ToOwned::to_owned)
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(field)
+        .map(ToOwned::to_owned)
 }
 
 /// How long one thing took, in microseconds.
@@ -91,13 +107,23 @@ pub(crate) struct Latency {
 
 impl Latency {
     pub(crate) fn of(samples: &[Duration]) -> Self {
-        let mut micros: Vec<f64> = samples.iter().map(|sample| sample.as_secs_f64() * 1e6).collect();
+        let mut micros: Vec<f64> = samples
+            .iter()
+            .map(|sample| sample.as_secs_f64() * 1e6)
+            .collect();
         micros.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| {
             let place = (micros.len() as f64 * share) as usize;
-            micros.get(place.min(micros.len().saturating_sub(1))).copied().unwrap_or_default()
+            micros
+                .get(place.min(micros.len().saturating_sub(1)))
+                .copied()
+                .unwrap_or_default()
         };
-        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999) }
+        Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+        }
     }
 }
 
@@ -116,8 +142,11 @@ impl Spread {
         values.sort_unstable_by(f64::total_cmp);
         let (&min, &max) = (values.first()?, values.last()?);
         let middle = values.len() / 2;
-        let median =
-            if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
         Some(Self { median, min, max })
     }
 }

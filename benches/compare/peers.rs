@@ -88,7 +88,10 @@ impl Proxy {
 
     /// Whether bytes that are only passed on may stay in the kernel.
     pub(crate) fn splices(self) -> bool {
-        matches!(self, Self::Haproxy | Self::HaproxySplice | Self::HaproxyCurrent)
+        matches!(
+            self,
+            Self::Haproxy | Self::HaproxySplice | Self::HaproxyCurrent
+        )
     }
 
     /// Whether it takes part where nobody asks for it by name. Another build of snigate never does.
@@ -115,24 +118,57 @@ impl Proxy {
             Self::Traefik => "traefik",
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())?;
+        let found = std::env::split_paths(&path)
+            .map(|directory| directory.join(name))
+            .find(|path| path.is_file())?;
         // The package's `envoy` is a script that starts the program beside it, and would count as part of it.
-        Some(if self == Self::Envoy { wrapped_envoy(&found).unwrap_or(found) } else { found })
+        Some(if self == Self::Envoy {
+            wrapped_envoy(&found).unwrap_or(found)
+        } else {
+            found
+        })
     }
 
-    fn start_command(self, around: &Surroundings, config: &Path, port: u16) -> anyhow::Result<std::process::Command> {
-        let program = self.program().with_context(|| format!("{} is not installed", self.name()))?;
+    fn start_command(
+        self,
+        around: &Surroundings,
+        config: &Path,
+        port: u16,
+    ) -> anyhow::Result<std::process::Command> {
+        let program = self
+            .program()
+            .with_context(|| format!("{} is not installed", self.name()))?;
         let mut command = pinned(around.core, program)?;
         match self {
             Self::Direct => {}
-            Self::Floor => _ = command.arg("floor").arg(port.to_string()).arg(around.backend.to_string()),
+            Self::Floor => {
+                _ = command
+                    .arg("floor")
+                    .arg(port.to_string())
+                    .arg(around.backend.to_string())
+            }
             Self::Snigate | Self::Before => _ = command.args(["run", "-c"]).arg(config),
             Self::Nginx | Self::NginxCurrent => {
-                _ = command.arg("-p").arg(&around.dir).arg("-e").arg("/dev/null").arg("-c").arg(config)
+                _ = command
+                    .arg("-p")
+                    .arg(&around.dir)
+                    .arg("-e")
+                    .arg("/dev/null")
+                    .arg("-c")
+                    .arg(config)
             }
-            Self::Haproxy | Self::HaproxySplice | Self::HaproxyCurrent => _ = command.arg("-db").arg("-f").arg(config),
+            Self::Haproxy | Self::HaproxySplice | Self::HaproxyCurrent => {
+                _ = command.arg("-db").arg("-f").arg(config)
+            }
             Self::Envoy => {
-                let flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "off", "-c"];
+                let flags = [
+                    "--concurrency",
+                    "1",
+                    "--disable-hot-restart",
+                    "-l",
+                    "off",
+                    "-c",
+                ];
                 command.args(flags).arg(config);
             }
             Self::Traefik => {
@@ -147,18 +183,39 @@ impl Proxy {
 
 impl Instance {
     /// Starts the proxy, and waits until it listens. Whether it serves is seen by asking.
-    pub(crate) fn start(proxy: Proxy, setup: Setup, form: Form, around: &Surroundings) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        proxy: Proxy,
+        setup: Setup,
+        form: Form,
+        around: &Surroundings,
+    ) -> anyhow::Result<Self> {
         // What an earlier run left there must not be read.
         let _ = fs::remove_dir_all(&around.dir);
         fs::create_dir_all(around.dir.join("routes.d"))?;
         let port = free_port()?;
-        let config = Settings { proxy, setup, form, around, port }.write()?;
+        let config = Settings {
+            proxy,
+            setup,
+            form,
+            around,
+            port,
+        }
+        .write()?;
         let log = fs::File::create(around.dir.join("log"))?;
         let mut command = proxy.start_command(around, &config, port)?;
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn();
         let child = child.with_context(|| format!("cannot start {}", proxy.name()))?;
-        let mut instance = Self { child, addr: (Ipv4Addr::LOCALHOST, port).into() };
-        instance.wait_until_it_listens().with_context(|| last_line(&around.dir.join("log")))?;
+        let mut instance = Self {
+            child,
+            addr: (Ipv4Addr::LOCALHOST, port).into(),
+        };
+        instance
+            .wait_until_it_listens()
+            .with_context(|| last_line(&around.dir.join("log")))?;
         Ok(instance)
     }
 
@@ -166,7 +223,11 @@ impl Instance {
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(self.addr).is_err() {
             ensure!(!self.has_ended(), "it ends at once");
-            ensure!(Instant::now() < end, "it does not listen after {} seconds", PATIENCE.as_secs());
+            ensure!(
+                Instant::now() < end,
+                "it does not listen after {} seconds",
+                PATIENCE.as_secs()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
@@ -184,7 +245,11 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         // SIGTERM first: a master that is killed leaves its workers behind. A drain is cut short.
-        let family: Vec<_> = tree(self.pid()).unwrap_or_default().into_iter().map(|pid| (pid, started(pid))).collect();
+        let family: Vec<_> = tree(self.pid())
+            .unwrap_or_default()
+            .into_iter()
+            .map(|pid| (pid, started(pid)))
+            .collect();
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let end = Instant::now() + Duration::from_millis(500);
         while !self.has_ended() && Instant::now() < end {
@@ -203,7 +268,11 @@ impl Drop for Instance {
 
 fn last_line(log: &Path) -> String {
     let log = fs::read_to_string(log).unwrap_or_default();
-    log.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    log.lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// A port below those that the kernel gives to clients, so that none of them takes it first.
@@ -215,7 +284,9 @@ fn free_port() -> anyhow::Result<u16> {
 fn wrapped_envoy(script: &Path) -> Option<PathBuf> {
     let lib = script.canonicalize().ok()?.parent()?.parent()?.join("lib");
     let python = fs::read_dir(lib).ok()?.flatten();
-    python.map(|entry| entry.path().join("site-packages/envoy/_bin/envoy")).find(|path| path.is_file())
+    python
+        .map(|entry| entry.path().join("site-packages/envoy/_bin/envoy"))
+        .find(|path| path.is_file())
 }
 
 /// For a proxy to start with 100,000 routes.

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rcgen::{
-    CertificateRevocationListParams, KeyIdMethod, KeyPair, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize, SerialNumber,
+    CertificateRevocationListParams, KeyIdMethod, KeyPair, PKCS_RSA_SHA256, RevokedCertParams,
+    RsaKeySize, SerialNumber,
 };
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
@@ -38,7 +39,11 @@ pub(crate) fn write(dir: &Path, name: &str) -> anyhow::Result<()> {
     for keys in Keys::ALL {
         let dir = dir.join(keys.dir());
         fs::create_dir_all(dir.join("many"))?;
-        let root = Authority::for_leaves(&format!("benchmark CA {}", keys.dir()), validity(), key(keys)?);
+        let root = Authority::for_leaves(
+            &format!("benchmark CA {}", keys.dir()),
+            validity(),
+            key(keys)?,
+        );
         let (root, issuer) = if keys == Keys::Chain {
             let root = Authority::new("benchmark root", validity())?;
             let issuer = root.intermediate("benchmark CA", validity())?;
@@ -54,7 +59,10 @@ pub(crate) fn write(dir: &Path, name: &str) -> anyhow::Result<()> {
             ("ca-key.pem", &root.key_pem()),
             ("server.pem", &server.certificate),
             ("server-key.pem", &server.key),
-            ("server-both.pem", &format!("{}{}", server.certificate, server.key)),
+            (
+                "server-both.pem",
+                &format!("{}{}", server.certificate, server.key),
+            ),
             ("client.pem", &client.certificate),
             ("client-key.pem", &client.key),
         ] {
@@ -64,7 +72,10 @@ pub(crate) fn write(dir: &Path, name: &str) -> anyhow::Result<()> {
             fs::write(dir.join("list.pem"), list(&root)?)?;
             for number in 0..CERTIFICATES {
                 let server = root.server(&[name], validity())?;
-                fs::write(dir.join(format!("many/{number}.pem")), server.certificate + &server.key)?;
+                fs::write(
+                    dir.join(format!("many/{number}.pem")),
+                    server.certificate + &server.key,
+                )?;
             }
         }
     }
@@ -85,25 +96,41 @@ fn key(keys: Keys) -> anyhow::Result<Key> {
     })
 }
 
-fn issue(issuer: &Authority, subject: &Subject, purpose: Purpose, keys: Keys) -> anyhow::Result<Issued> {
+fn issue(
+    issuer: &Authority,
+    subject: &Subject,
+    purpose: Purpose,
+    keys: Keys,
+) -> anyhow::Result<Issued> {
     // Written before it is loaded: a key that was loaded cannot be written.
     let pem = match keys {
         Keys::P256 | Keys::Chain => KeyPair::generate()?.serialize_pem(),
-        Keys::Rsa2048 => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?.serialize_pem(),
+        Keys::Rsa2048 => {
+            KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?.serialize_pem()
+        }
     };
     let key = PublicKey::of(&Key::load(pem.as_bytes())?)?;
-    Ok(Issued { certificate: issuer.issue(subject, purpose, validity(), &key)?, key: pem })
+    Ok(Issued {
+        certificate: issuer.issue(subject, purpose, validity(), &key)?,
+        key: pem,
+    })
 }
 
 /// A list of [`REVOKED`] serial numbers, none of which any certificate has.
 fn list(authority: &Authority) -> anyhow::Result<String> {
-    let date =
-        |time: SystemTime| anyhow::Ok(rcgen::date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH)?);
+    let date = |time: SystemTime| {
+        anyhow::Ok(rcgen::date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH)?)
+    };
     let day = Duration::from_secs(24 * 60 * 60);
-    let (yesterday, soon) = (date(SystemTime::now() - day)?, date(SystemTime::now() + 2 * day)?);
+    let (yesterday, soon) = (
+        date(SystemTime::now() - day)?,
+        date(SystemTime::now() + 2 * day)?,
+    );
     let revoked = (0..REVOKED).map(|number| RevokedCertParams {
         // Sixteen bytes, as those that a CA draws.
-        serial_number: SerialNumber::from(Vec::from((0x5e11_u128 << 112 | u128::from(number)).to_be_bytes())),
+        serial_number: SerialNumber::from(Vec::from(
+            (0x5e11_u128 << 112 | u128::from(number)).to_be_bytes(),
+        )),
         revocation_time: yesterday,
         reason_code: None,
         invalidity_date: None,
@@ -144,7 +171,11 @@ pub(crate) fn client(dir: &Path, identity: Identity) -> anyhow::Result<Arc<Clien
     let dir = dir.join(keys.dir());
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![cipher_suite::TLS13_AES_128_GCM_SHA256];
-    provider.kx_groups = vec![if identity == Identity::Hybrid { kx_group::X25519MLKEM768 } else { kx_group::X25519 }];
+    provider.kx_groups = vec![if identity == Identity::Hybrid {
+        kx_group::X25519MLKEM768
+    } else {
+        kx_group::X25519
+    }];
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(dir.join("ca.pem"))?)?;
     let builder = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -162,10 +193,15 @@ pub(crate) fn client(dir: &Path, identity: Identity) -> anyhow::Result<Arc<Clien
             let (chain, key) = own()?;
             builder.with_client_auth_cert(chain, key)?
         }
-        Identity::Fresh(count) => builder.with_client_cert_resolver(Arc::new(Fresh::issue(&dir, count)?)),
+        Identity::Fresh(count) => {
+            builder.with_client_cert_resolver(Arc::new(Fresh::issue(&dir, count)?))
+        }
     };
-    config.resumption =
-        if identity == Identity::Resuming { Resumption::in_memory_sessions(64) } else { Resumption::disabled() };
+    config.resumption = if identity == Identity::Resuming {
+        Resumption::in_memory_sessions(64)
+    } else {
+        Resumption::disabled()
+    };
     Ok(Arc::new(config))
 }
 
@@ -182,14 +218,20 @@ struct Fresh {
 
 impl Fresh {
     fn issue(dir: &Path, count: usize) -> anyhow::Result<Self> {
-        let authority = Authority::load(&fs::read(dir.join("ca.pem"))?, &fs::read(dir.join("ca-key.pem"))?)?;
+        let authority = Authority::load(
+            &fs::read(dir.join("ca.pem"))?,
+            &fs::read(dir.join("ca-key.pem"))?,
+        )?;
         let pem = fs::read(dir.join("client-key.pem"))?;
         let public = PublicKey::of(&Key::load(&pem)?)?;
         let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::from_pem_slice(&pem)?)?;
         let certificate = |_| {
             let subject = Subject::common_name(CLIENT);
             let certificate = authority.issue(&subject, Purpose::Client, validity(), &public)?;
-            Ok(Arc::new(CertifiedKey::new(chain(certificate.as_bytes())?, Arc::clone(&key))))
+            Ok(Arc::new(CertifiedKey::new(
+                chain(certificate.as_bytes())?,
+                Arc::clone(&key),
+            )))
         };
         Ok(Self {
             certificates: (0..count).map(certificate).collect::<anyhow::Result<_>>()?,
@@ -201,7 +243,9 @@ impl Fresh {
 impl ResolvesClientCert for Fresh {
     /// None when all were used: the handshake then fails, and so does the turn.
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.certificates.get(self.next.fetch_add(1, Ordering::Relaxed)).cloned()
+        self.certificates
+            .get(self.next.fetch_add(1, Ordering::Relaxed))
+            .cloned()
     }
 
     fn has_certs(&self) -> bool {
@@ -217,6 +261,7 @@ pub(crate) fn hello(name: &str) -> anyhow::Result<Vec<u8>> {
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let mut bytes = Vec::new();
-    ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned())?)?.write_tls(&mut bytes)?;
+    ClientConnection::new(Arc::new(config), ServerName::try_from(name.to_owned())?)?
+        .write_tls(&mut bytes)?;
     Ok(bytes)
 }

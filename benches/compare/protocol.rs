@@ -47,7 +47,9 @@ impl Command {
 
     pub(crate) fn decode(encoded: &[u8; COMMAND]) -> io::Result<Self> {
         let (magic, rest) = encoded.split_at(MAGIC.len());
-        let number = rest[1..].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let number = rest[1..]
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte));
         match rest[0] {
             _ if magic != MAGIC => Err(wrong("this is no command")),
             b'A' => Ok(Self::Answer),
@@ -71,8 +73,14 @@ pub(crate) fn answer(hello: &[u8]) -> [u8; ANSWER] {
 
 /// Tells a changed byte, a missing one and two that have changed places; not made against anybody who wants to deceive.
 fn checksum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks(8).map(|chunk| chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-    words.fold(bytes.len() as u64, |sum, word| (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    let words = bytes.chunks(8).map(|chunk| {
+        chunk
+            .iter()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte))
+    });
+    words.fold(bytes.len() as u64, |sum, word| {
+        (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 /// What stands at this place of every bulk transfer.
@@ -100,13 +108,20 @@ pub(crate) async fn receive(
 ) -> io::Result<()> {
     let mut received = 0;
     while received < bytes && more(received) {
-        let room = usize::try_from(bytes - received).unwrap_or(usize::MAX).min(buffer.len()).min(CHUNK);
+        let room = usize::try_from(bytes - received)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len())
+            .min(CHUNK);
         let read = stream.read(&mut buffer[..room]).await?;
         if read == 0 {
-            return Err(wrong(&format!("the connection ends {received} bytes into {bytes}")));
+            return Err(wrong(&format!(
+                "the connection ends {received} bytes into {bytes}"
+            )));
         }
         if buffer[..read] != *pattern(received, read) {
-            return Err(wrong(&format!("wrong bytes, {received} bytes into the transfer")));
+            return Err(wrong(&format!(
+                "wrong bytes, {received} bytes into the transfer"
+            )));
         }
         received += read as u64;
     }
@@ -132,5 +147,10 @@ static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
         state.to_be_bytes()[0]
     };
     let period: Vec<u8> = (0..PERIOD).map(|_| period()).collect();
-    period.iter().copied().cycle().take(PERIOD + CHUNK).collect()
+    period
+        .iter()
+        .copied()
+        .cycle()
+        .take(PERIOD + CHUNK)
+        .collect()
 });

@@ -36,16 +36,37 @@ impl Report {
     }
 
     pub(crate) fn markdown(&self) -> String {
-        [self.head(), self.targets(), "![cost as a multiple of the best peer's](chart.svg)\n".to_owned(), self.table()]
-            .join("\n")
+        [
+            self.head(),
+            self.targets(),
+            "![cost as a multiple of the best peer's](chart.svg)\n".to_owned(),
+            self.table(),
+        ]
+        .join("\n")
             + &self.failures()
     }
 
     fn head(&self) -> String {
-        let Machine { date, kernel, processor, cores, memory_gib, load_average, versions } = &self.machine;
-        let versions: Vec<String> =
-            versions.iter().map(|(proxy, version)| format!("{} {version}", proxy.name())).collect();
-        let Scale { rounds, memory_rounds, seconds, bytes, .. } = self.scale;
+        let Machine {
+            date,
+            kernel,
+            processor,
+            cores,
+            memory_gib,
+            load_average,
+            versions,
+        } = &self.machine;
+        let versions: Vec<String> = versions
+            .iter()
+            .map(|(proxy, version)| format!("{} {version}", proxy.name()))
+            .collect();
+        let Scale {
+            rounds,
+            memory_rounds,
+            seconds,
+            bytes,
+            ..
+        } = self.scale;
         let (bulk, bulk_tls) = (bytes as f64 / 1e9, bytes as f64 / 2e9);
         format!(
             "# Snigate beside its peers\n\n\
@@ -73,8 +94,15 @@ impl Report {
 
     /// How often another process was in the way, which raises costs a little and the worst latencies a lot.
     fn disturbance(&self) -> String {
-        let rows = self.results.iter().filter(|result| !result.case.unit().is_memory()).flat_map(|result| &result.rows);
-        let waited: Vec<f64> = rows.flat_map(|row| row.samples.iter().flatten()).map(|sample| sample.waited).collect();
+        let rows = self
+            .results
+            .iter()
+            .filter(|result| !result.case.unit().is_memory())
+            .flat_map(|result| &result.rows);
+        let waited: Vec<f64> = rows
+            .flat_map(|row| row.samples.iter().flatten())
+            .map(|sample| sample.waited)
+            .collect();
         let disturbed = waited.iter().filter(|waited| **waited > 0.1).count();
         format!(
             "In {disturbed} of {} turns the proxy waited for its core for more than a tenth of the time, since other processes \
@@ -134,10 +162,18 @@ impl Report {
         for result in &self.results {
             for row in result.rows.iter().filter(|row| !row.errors.is_empty()) {
                 let (case, label) = (result.case.title(), row.entry.label());
-                let _ = writeln!(text, "* {label} fails at \"{case}\": {}", row.errors.join("; "));
+                let _ = writeln!(
+                    text,
+                    "* {label} fails at \"{case}\": {}",
+                    row.errors.join("; ")
+                );
             }
         }
-        if text.is_empty() { text } else { format!("\n## Failures\n\n{text}") }
+        if text.is_empty() {
+            text
+        } else {
+            format!("\n## Failures\n\n{text}")
+        }
     }
 }
 
@@ -156,17 +192,26 @@ fn target_row(text: &mut String, result: &CaseResult, target: Option<Target>, ro
         Some(Verdict::Open) | None => "",
     };
     let unit = result.case.unit().label();
-    let cost = row.cost().map_or_else(|| "fails".to_owned(), |cost| number(cost.median));
+    let cost = row
+        .cost()
+        .map_or_else(|| "fails".to_owned(), |cost| number(cost.median));
     let (title, form) = (result.case.title(), row.entry.form.label());
-    let (ratio, target) =
-        (spread(result.ratio(base, row)), target.map_or_else(String::new, |target| limit(result.case, target)));
-    let _ = writeln!(text, "| {title}{form} | {cost} {unit} | {beside} | {ratio} | {target} | {verdict} |");
+    let (ratio, target) = (
+        spread(result.ratio(base, row)),
+        target.map_or_else(String::new, |target| limit(result.case, target)),
+    );
+    let _ = writeln!(
+        text,
+        "| {title}{form} | {cost} {unit} | {beside} | {ratio} | {target} | {verdict} |"
+    );
 }
 
 fn limit(case: Case, target: Target) -> String {
     match target {
         Target::Of(base, limit) => format!("≤ {limit} × {}", name(base)),
-        Target::AtMostAndBest(limit) => format!("≤ {limit} {}, less than every peer", case.unit().label()),
+        Target::AtMostAndBest(limit) => {
+            format!("≤ {limit} {}, less than every peer", case.unit().label())
+        }
         Target::AtMost(limit) => format!("≤ {limit} {}", case.unit().label()),
     }
 }
@@ -183,7 +228,11 @@ fn name(base: Base) -> &'static str {
 
 /// What every row of a case is compared with.
 pub(crate) fn base(case: Case) -> Base {
-    if matches!(case.targets(), [Target::Of(Base::Plain, _)]) { Base::Plain } else { Base::Peer }
+    if matches!(case.targets(), [Target::Of(Base::Plain, _)]) {
+        Base::Plain
+    } else {
+        Base::Peer
+    }
 }
 
 fn cost(case: Case, row: &Row) -> String {
@@ -197,8 +246,11 @@ fn cost(case: Case, row: &Row) -> String {
 }
 
 fn throughput(case: Case, row: &Row) -> String {
-    let per_second = |value: fn(&Sample) -> Option<f64>| row.spread(value).map(|spread| spread.median);
-    let Some(units) = per_second(|sample| Some(sample.throughput)) else { return String::new() };
+    let per_second =
+        |value: fn(&Sample) -> Option<f64>| row.spread(value).map(|spread| spread.median);
+    let Some(units) = per_second(|sample| Some(sample.throughput)) else {
+        return String::new();
+    };
     match case.unit() {
         Unit::CpuMicros => format!("{units:.0} /s"),
         Unit::CpuMillisPerGb => format!("{:.2} GB/s", units / 1e9),
@@ -211,7 +263,8 @@ fn throughput(case: Case, row: &Row) -> String {
 }
 
 fn latency(row: &Row) -> String {
-    let median = |value: fn(&Sample) -> Option<f64>| row.spread(value).map(|spread| number(spread.median));
+    let median =
+        |value: fn(&Sample) -> Option<f64>| row.spread(value).map(|spread| number(spread.median));
     let p50 = median(|sample| Some(sample.latency?.p50));
     let p99 = median(|sample| Some(sample.latency?.p99));
     let p999 = median(|sample| Some(sample.latency?.p999));
@@ -225,7 +278,9 @@ fn spread(spread: Option<Spread>) -> String {
     match spread {
         None => String::new(),
         Some(Spread { median, min, max }) if min == max => number(median),
-        Some(Spread { median, min, max }) => format!("{} ({}..{})", number(median), number(min), number(max)),
+        Some(Spread { median, min, max }) => {
+            format!("{} ({}..{})", number(median), number(min), number(max))
+        }
     }
 }
 

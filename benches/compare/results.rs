@@ -49,7 +49,11 @@ pub(crate) enum Verdict {
 
 impl Row {
     pub(crate) fn new(entry: Entry) -> Self {
-        Self { entry, samples: Vec::new(), errors: Vec::new() }
+        Self {
+            entry,
+            samples: Vec::new(),
+            errors: Vec::new(),
+        }
     }
 
     pub(crate) fn spread(&self, value: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
@@ -68,14 +72,17 @@ impl Row {
 impl CaseResult {
     /// Snigate's row, as it comes, in the form that the case is about.
     pub(crate) fn snigate(&self) -> Option<&Row> {
-        self.rows.iter().rfind(|row| row.entry.proxy == Proxy::Snigate)
+        self.rows
+            .iter()
+            .rfind(|row| row.entry.proxy == Proxy::Snigate)
     }
 
     /// The rows that `target` is about: every form of snigate but the plain one, where that is what they are compared with.
     pub(crate) fn judged(&self, target: Target) -> Vec<&Row> {
         match target {
             Target::Of(Base::Plain, _) => {
-                let forms = |row: &&Row| row.entry.proxy == Proxy::Snigate && row.entry.form != Form::Plain;
+                let forms =
+                    |row: &&Row| row.entry.proxy == Proxy::Snigate && row.entry.form != Form::Plain;
                 self.rows.iter().filter(forms).collect()
             }
             _ => self.snigate().into_iter().collect(),
@@ -84,14 +91,18 @@ impl CaseResult {
 
     /// The row among those that `row` is compared with whose median is the least. One that failed once is none.
     pub(crate) fn best<'a>(&'a self, base: Base, row: &'a Row) -> Option<(&'a Row, f64)> {
-        let rows = self.base(base, row).filter_map(|row| Some((row, row.cost()?.median)));
+        let rows = self
+            .base(base, row)
+            .filter_map(|row| Some((row, row.cost()?.median)));
         rows.min_by(|(_, one), (_, other)| one.total_cmp(other))
     }
 
     /// The row's cost as a multiple of the least in the same round among those that it is compared with.
     pub(crate) fn ratio(&self, base: Base, row: &Row) -> Option<Spread> {
         Spread::of((0..row.samples.len()).filter_map(|round| {
-            let base = self.base(base, row).filter_map(|other| Some(other.in_round(round)?.cost));
+            let base = self
+                .base(base, row)
+                .filter_map(|other| Some(other.in_round(round)?.cost));
             Some(row.in_round(round)?.cost / base.min_by(f64::total_cmp)?)
         }))
     }
@@ -104,11 +115,19 @@ impl CaseResult {
             let cost = row.cost()?.median;
             Some(match target {
                 Target::Of(base, limit) => self.ratio(base, row)?.median <= limit,
-                Target::AtMostAndBest(limit) => cost <= limit && self.ratio(Base::Peer, row)?.median < 1.0,
+                Target::AtMostAndBest(limit) => {
+                    cost <= limit && self.ratio(Base::Peer, row)?.median < 1.0
+                }
                 Target::AtMost(limit) => cost <= limit,
             })
         };
-        judge().map_or(Verdict::Open, |reached| if reached { Verdict::Reached } else { Verdict::Missed })
+        judge().map_or(Verdict::Open, |reached| {
+            if reached {
+                Verdict::Reached
+            } else {
+                Verdict::Missed
+            }
+        })
     }
 
     fn base<'a>(&'a self, base: Base, row: &'a Row) -> impl Iterator<Item = &'a Row> {

@@ -28,11 +28,19 @@ impl Settings<'_> {
         if self.form == Form::ManyRoutes {
             self.write_routes()?;
         }
-        let kind = if self.setup.is_tls() { "tls" } else { "passthrough" };
+        let kind = if self.setup.is_tls() {
+            "tls"
+        } else {
+            "passthrough"
+        };
         match self.proxy {
             Proxy::Direct | Proxy::Floor => Ok(PathBuf::new()),
-            Proxy::Snigate | Proxy::Before => self.fill("snigate.toml", &format!("snigate-{kind}.toml")),
-            Proxy::Nginx | Proxy::NginxCurrent => self.fill("nginx.conf", &format!("nginx-{kind}.conf")),
+            Proxy::Snigate | Proxy::Before => {
+                self.fill("snigate.toml", &format!("snigate-{kind}.toml"))
+            }
+            Proxy::Nginx | Proxy::NginxCurrent => {
+                self.fill("nginx.conf", &format!("nginx-{kind}.conf"))
+            }
             Proxy::Haproxy | Proxy::HaproxySplice | Proxy::HaproxyCurrent => {
                 self.fill("haproxy.cfg", &format!("haproxy-{kind}.cfg"))
             }
@@ -45,11 +53,16 @@ impl Settings<'_> {
     }
 
     fn fill(self, name: &str, template: &str) -> anyhow::Result<PathBuf> {
-        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/peers").join(template);
+        let template = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("benches/compare/peers")
+            .join(template);
         let text = fs::read_to_string(&template).with_context(|| template.display().to_string())?;
         let pki = self.around.pki.display().to_string();
         // What a proxy says for itself may name the directories, too.
-        let text = self.words().into_iter().fold(text, |text, (key, value)| text.replace(key, &value));
+        let text = self
+            .words()
+            .into_iter()
+            .fold(text, |text, (key, value)| text.replace(key, &value));
         let text = [
             ("@NAME@", NAME),
             ("@PORT@", &self.port.to_string()),
@@ -79,7 +92,9 @@ impl Settings<'_> {
     fn snigate(self) -> Vec<(&'static str, String)> {
         let Self { form, setup, .. } = self;
         let upstream = match form {
-            Form::ProxyHeader => "[upstreams.app]\nservers = \"127.0.0.1:@BACKEND@\"\nproxy_protocol = \"v2\"",
+            Form::ProxyHeader => {
+                "[upstreams.app]\nservers = \"127.0.0.1:@BACKEND@\"\nproxy_protocol = \"v2\""
+            }
             Form::LeastConnections => {
                 "[upstreams.app]\nservers = [\"127.0.0.1:@BACKEND@\", \"127.0.0.2:@BACKEND@\"]\n\
                  balance = \"least_connections\"\nhealth = true"
@@ -95,13 +110,16 @@ impl Settings<'_> {
         let mut clients = if setup == Setup::Tls {
             String::new()
         } else {
-            "client_auth.mode = \"require_and_verify\"\nclient_auth.ca_files = [\"@PKI@/ca.pem\"]".to_owned()
+            "client_auth.mode = \"require_and_verify\"\nclient_auth.ca_files = [\"@PKI@/ca.pem\"]"
+                .to_owned()
         };
         if form == Form::List {
             clients += "\nclient_auth.crl_files = [\"@PKI@/list.pem\"]";
         }
         if form == Form::Allow {
-            let others: String = (1..100).map(|number| format!("\"another client {number}\", ")).collect();
+            let others: String = (1..100)
+                .map(|number| format!("\"another client {number}\", "))
+                .collect();
             clients += &format!("\nclient_auth.allow.cn = [{others}\"{CLIENT}\"]");
         }
         let mut certificates =
@@ -110,7 +128,9 @@ impl Settings<'_> {
         if form == Form::Certificates {
             for number in 1..CERTIFICATES {
                 names += &format!(", \"app{number}\"");
-                certificates += &format!("[certificates.app{number}]\ncert_file = \"@PKI@/many/{number}.pem\"\n");
+                certificates += &format!(
+                    "[certificates.app{number}]\ncert_file = \"@PKI@/many/{number}.pem\"\n"
+                );
             }
         }
         vec![
@@ -119,8 +139,19 @@ impl Settings<'_> {
             ("@CLIENTS@", clients),
             ("@CERTIFICATES@", certificates),
             ("@CERTIFICATE_NAMES@", names),
-            ("@ACCESS@", matches!(form, Form::Log | Form::JsonLog).to_string()),
-            ("@FORMAT@", if form == Form::JsonLog { "json" } else { "text" }.to_owned()),
+            (
+                "@ACCESS@",
+                matches!(form, Form::Log | Form::JsonLog).to_string(),
+            ),
+            (
+                "@FORMAT@",
+                if form == Form::JsonLog {
+                    "json"
+                } else {
+                    "text"
+                }
+                .to_owned(),
+            ),
         ]
     }
 
@@ -128,8 +159,11 @@ impl Settings<'_> {
         let current = self.proxy == Proxy::NginxCurrent;
         // Where the module is a file of its own it must be loaded, and where it is built in there is none.
         let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
-        let module =
-            if !current && module.exists() { format!("load_module {};", module.display()) } else { String::new() };
+        let module = if !current && module.exists() {
+            format!("load_module {};", module.display())
+        } else {
+            String::new()
+        };
         let clients = match self.setup {
             Setup::Tls => "ssl_session_tickets on;",
             Setup::MtlsList => "@VERIFY@\n        ssl_crl @PKI@/list.pem;",
@@ -142,8 +176,14 @@ impl Settings<'_> {
         vec![
             ("@MODULE@", module),
             ("@CLIENTS@", clients.replace("@VERIFY@", verify)),
-            ("@DEFERRED@", if current { "deferred" } else { "" }.to_owned()),
-            ("@MULTI_ACCEPT@", if current { "on" } else { "off" }.to_owned()),
+            (
+                "@DEFERRED@",
+                if current { "deferred" } else { "" }.to_owned(),
+            ),
+            (
+                "@MULTI_ACCEPT@",
+                if current { "on" } else { "off" }.to_owned(),
+            ),
             ("@BUFFER@", if current { "256k" } else { "64k" }.to_owned()),
         ]
     }
@@ -162,8 +202,11 @@ impl Settings<'_> {
             Setup::MtlsHybrid => "@VERIFY@ curves X25519MLKEM768",
             _ => "@VERIFY@",
         };
-        let many =
-            if self.form == Form::ManyRoutes { "use_backend %[req.ssl_sni,lower,map(@DIR@/routes.map)]" } else { "" };
+        let many = if self.form == Form::ManyRoutes {
+            "use_backend %[req.ssl_sni,lower,map(@DIR@/routes.map)]"
+        } else {
+            ""
+        };
         let tune = match (current, self.setup.is_tls()) {
             (true, true) => "tune.bufsize 131072",
             (true, false) => "tune.pipesize 1048576",
@@ -171,34 +214,68 @@ impl Settings<'_> {
         };
         vec![
             ("@SPLICE@", splice.to_owned()),
-            ("@CLIENTS@", clients.replace("@VERIFY@", "ca-file @PKI@/ca.pem verify required no-tls-tickets")),
+            (
+                "@CLIENTS@",
+                clients.replace(
+                    "@VERIFY@",
+                    "ca-file @PKI@/ca.pem verify required no-tls-tickets",
+                ),
+            ),
             ("@ROUTES@", many.to_owned()),
             ("@TUNE@", tune.to_owned()),
         ]
     }
 
     fn envoy(self) -> Vec<(&'static str, String)> {
-        let list = if self.setup == Setup::MtlsList { ", crl: { filename: \"@PKI@/list.pem\" }" } else { "" };
-        let groups = if self.setup == Setup::MtlsHybrid { ", ecdh_curves: [X25519MLKEM768]" } else { "" };
-        let trust = format!("validation_context: {{ trusted_ca: {{ filename: \"@PKI@/ca.pem\" }}{list} }}");
-        let (required, trust) = if self.setup == Setup::Tls { ("false", String::new()) } else { ("true", trust) };
-        vec![("@REQUIRED@", required.to_owned()), ("@TRUST@", trust), ("@GROUPS@", groups.to_owned())]
+        let list = if self.setup == Setup::MtlsList {
+            ", crl: { filename: \"@PKI@/list.pem\" }"
+        } else {
+            ""
+        };
+        let groups = if self.setup == Setup::MtlsHybrid {
+            ", ecdh_curves: [X25519MLKEM768]"
+        } else {
+            ""
+        };
+        let trust =
+            format!("validation_context: {{ trusted_ca: {{ filename: \"@PKI@/ca.pem\" }}{list} }}");
+        let (required, trust) = if self.setup == Setup::Tls {
+            ("false", String::new())
+        } else {
+            ("true", trust)
+        };
+        vec![
+            ("@REQUIRED@", required.to_owned()),
+            ("@TRUST@", trust),
+            ("@GROUPS@", groups.to_owned()),
+        ]
     }
 
     fn traefik(self) -> Vec<(&'static str, String)> {
-        let groups = if self.setup == Setup::MtlsHybrid { "curvePreferences: [X25519MLKEM768]" } else { "" };
+        let groups = if self.setup == Setup::MtlsHybrid {
+            "curvePreferences: [X25519MLKEM768]"
+        } else {
+            ""
+        };
         let clients = if self.setup == Setup::Tls {
             ""
         } else {
             "disableSessionTickets: true\n      clientAuth: { caFiles: [\"@PKI@/ca.pem\"], clientAuthType: RequireAndVerifyClientCert }"
         };
-        vec![("@GROUPS@", groups.to_owned()), ("@CLIENTS@", clients.to_owned())]
+        vec![
+            ("@GROUPS@", groups.to_owned()),
+            ("@CLIENTS@", clients.to_owned()),
+        ]
     }
 
     /// A route for each numbered name.
     fn write_routes(self) -> anyhow::Result<()> {
         let backend = self.around.backend;
-        let file = if self.proxy.is_snigate() { "routes.d/routes.toml" } else { "routes.map" };
+        let file = if self.proxy.is_snigate() {
+            "routes.d/routes.toml"
+        } else {
+            "routes.map"
+        };
         let mut out = std::io::BufWriter::new(fs::File::create(self.around.dir.join(file))?);
         for number in 0..MANY_ROUTES {
             let name = numbered(number);

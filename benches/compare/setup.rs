@@ -48,7 +48,9 @@ impl Setup {
         match self {
             Self::MtlsRsa => Keys::Rsa2048,
             Self::MtlsChain => Keys::Chain,
-            Self::Passthrough | Self::Mtls | Self::MtlsList | Self::MtlsHybrid | Self::Tls => Keys::P256,
+            Self::Passthrough | Self::Mtls | Self::MtlsList | Self::MtlsHybrid | Self::Tls => {
+                Keys::P256
+            }
         }
     }
 

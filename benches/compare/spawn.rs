@@ -17,7 +17,11 @@ pub(crate) fn pinned(core: usize, program: impl AsRef<OsStr>) -> io::Result<Comm
 
 /// The same, on any of these cores.
 pub(crate) fn pinned_to(cores: &[usize], program: impl AsRef<OsStr>) -> io::Result<Command> {
-    let cores = cores.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let cores = cores
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",");
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("exec").arg(cores).arg(program);
     Ok(command)
@@ -34,9 +38,17 @@ pub(crate) fn role(core: usize, role: &str, argument: &str) -> io::Result<Comman
 pub(crate) fn become_pinned(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let cores = arguments.next().context("cores")?;
     let program = arguments.next().context("a program")?;
-    pin_to(&cores.split(',').map(str::parse).collect::<Result<Vec<_>, _>>()?)?;
+    pin_to(
+        &cores
+            .split(',')
+            .map(str::parse)
+            .collect::<Result<Vec<_>, _>>()?,
+    )?;
     set_parent_process_death_signal(Some(Signal::TERM))?;
-    bail!("{program}: {}", Command::new(&program).args(arguments).exec())
+    bail!(
+        "{program}: {}",
+        Command::new(&program).args(arguments).exec()
+    )
 }
 
 /// Keeps this thread, and what it starts, on `core`.

@@ -14,7 +14,11 @@ pub(crate) const ROUTES: [u32; 3] = [1, 1_000, 100_000];
 /// Without and with a post-quantum key share, and the largest that fits one record.
 pub(crate) fn hellos() -> [Vec<u8>; 3] {
     let post_quantum = client_hello(true);
-    [client_hello(false), padded_to(&post_quantum, 1800), padded_to(&post_quantum, 16 * 1024)]
+    [
+        client_hello(false),
+        padded_to(&post_quantum, 1800),
+        padded_to(&post_quantum, 16 * 1024),
+    ]
 }
 
 /// The table of this many routes.
@@ -57,9 +61,15 @@ impl Kind {
 }
 
 fn rule(number: u32) -> Rule<u32> {
-    let names = [format!("host-{number}.example.net"), format!("*.site-{number}.example.net")];
+    let names = [
+        format!("host-{number}.example.net"),
+        format!("*.site-{number}.example.net"),
+    ];
     Rule {
-        names: names.iter().map(|name| name.parse().expect("a pattern")).collect(),
+        names: names
+            .iter()
+            .map(|name| name.parse().expect("a pattern"))
+            .collect(),
         from: Vec::new(),
         alpn: Vec::new(),
         strict_sni: true,
@@ -79,7 +89,8 @@ fn client_hello(post_quantum: bool) -> Vec<u8> {
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let name = RustlsName::try_from("www.example.net").expect("a name");
-    let mut client = ClientConnection::new(Arc::new(config), name).expect("the configuration is whole");
+    let mut client =
+        ClientConnection::new(Arc::new(config), name).expect("the configuration is whole");
     let mut hello = Vec::new();
     client.write_tls(&mut hello).expect("memory does not fail");
     hello
@@ -99,7 +110,8 @@ fn padded_to(hello: &[u8], size: usize) -> Vec<u8> {
     padded.resize(size, 0);
     padded[3..5].copy_from_slice(&short(size - 5));
     padded[7..9].copy_from_slice(&short(size - 9));
-    padded[extensions..extensions + 2].copy_from_slice(&short(number(hello, extensions) + padding + 4));
+    padded[extensions..extensions + 2]
+        .copy_from_slice(&short(number(hello, extensions) + padding + 4));
     padded
 }
 
@@ -108,5 +120,7 @@ fn number(bytes: &[u8], at: usize) -> usize {
 }
 
 fn short(length: usize) -> [u8; 2] {
-    u16::try_from(length).expect("it fits a record").to_be_bytes()
+    u16::try_from(length)
+        .expect("it fits a record")
+        .to_be_bytes()
 }

@@ -22,7 +22,9 @@ pub enum CidrError {
     #[error("a range of addresses is written `192.0.2.0/24`, `2001:db8::/32`, or is one address")]
     Form,
     /// It has an interface.
-    #[error("a range of addresses is the same on every interface: write it without `%` and what follows")]
+    #[error(
+        "a range of addresses is the same on every interface: write it without `%` and what follows"
+    )]
     Zone,
 }
 
@@ -37,7 +39,11 @@ impl Cidr {
     #[must_use]
     pub fn behind(text: &str) -> Option<Self> {
         let net: IpNet = text.parse().ok()?;
-        if net.addr() == net.network() { None } else { text.parse().ok() }
+        if net.addr() == net.network() {
+            None
+        } else {
+            text.parse().ok()
+        }
     }
 
     /// Whether `ip` lies in the range. Addresses of the other family do not.
@@ -77,9 +83,10 @@ impl FromStr for Cidr {
             Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| CidrError::Form)?),
         };
         let mapped = match net {
-            IpNet::V6(v6) if v6.prefix_len() >= 96 => {
-                v6.network().to_ipv4_mapped().map(|ip| (ip, v6.prefix_len() - 96))
-            }
+            IpNet::V6(v6) if v6.prefix_len() >= 96 => v6
+                .network()
+                .to_ipv4_mapped()
+                .map(|ip| (ip, v6.prefix_len() - 96)),
             _ => None,
         };
         match mapped {
@@ -168,7 +175,11 @@ mod tests {
             ("0.0.0.0/0", None),
             ("unix", None),
         ] {
-            assert_eq!(Cidr::behind(text).map(|net| net.to_string()).as_deref(), expected, "{text}");
+            assert_eq!(
+                Cidr::behind(text).map(|net| net.to_string()).as_deref(),
+                expected,
+                "{text}"
+            );
         }
     }
 
@@ -181,14 +192,31 @@ mod tests {
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
             ("::/0", "::/0"),
         ] {
-            assert_eq!(text.parse::<Cidr>().map(|c| c.to_string()), Ok(expected.to_owned()), "{text}");
+            assert_eq!(
+                text.parse::<Cidr>().map(|c| c.to_string()),
+                Ok(expected.to_owned()),
+                "{text}"
+            );
         }
         for text in ["fe80::1%eth0", "fe80::/10%2"] {
             assert_eq!(text.parse::<Cidr>(), Err(CidrError::Zone));
-            assert_eq!(text.parse::<Sender>().unwrap_err().to_string(), CidrError::Zone.to_string());
+            assert_eq!(
+                text.parse::<Sender>().unwrap_err().to_string(),
+                CidrError::Zone.to_string()
+            );
         }
         assert!("10.0.0.0/33".parse::<Cidr>().is_err());
-        assert!("10.0.0.0/8".parse::<Cidr>().unwrap().contains("10.9.9.9".parse().unwrap()));
-        assert!(!"::/0".parse::<Cidr>().unwrap().contains("10.9.9.9".parse().unwrap()));
+        assert!(
+            "10.0.0.0/8"
+                .parse::<Cidr>()
+                .unwrap()
+                .contains("10.9.9.9".parse().unwrap())
+        );
+        assert!(
+            !"::/0"
+                .parse::<Cidr>()
+                .unwrap()
+                .contains("10.9.9.9".parse().unwrap())
+        );
     }
 }

@@ -43,9 +43,17 @@ impl FromStr for Zone {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().map(Self::Number).map_err(|_| wrong());
         }
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%' | b'[' | b']');
-        let is_name = text.len() <= MAX_INTERFACE && text != "." && text != ".." && text.bytes().all(is_plain);
-        if is_name { Ok(Self::Name(text.into())) } else { Err(wrong()) }
+        let is_plain =
+            |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%' | b'[' | b']');
+        let is_name = text.len() <= MAX_INTERFACE
+            && text != "."
+            && text != ".."
+            && text.bytes().all(is_plain);
+        if is_name {
+            Ok(Self::Name(text.into()))
+        } else {
+            Err(wrong())
+        }
     }
 }
 
@@ -87,8 +95,12 @@ pub(super) fn literal(text: &str) -> Result<Option<Literal>, AddrError> {
             Err(_) => Ok(None),
         };
     };
-    let Ok(ip) = ip.parse::<Ipv6Addr>() else { return Ok(None) };
-    let (zone, port) = rest.split_once(']').ok_or_else(|| AddrError::Interface(rest.to_owned()))?;
+    let Ok(ip) = ip.parse::<Ipv6Addr>() else {
+        return Ok(None);
+    };
+    let (zone, port) = rest
+        .split_once(']')
+        .ok_or_else(|| AddrError::Interface(rest.to_owned()))?;
     let port = port.strip_prefix(':').ok_or(AddrError::NoPort)?;
     let port = port.parse().map_err(|_| AddrError::Port(port.to_owned()))?;
     let (ip, zone) = with_zone(ip, zone)?;
@@ -96,7 +108,11 @@ pub(super) fn literal(text: &str) -> Result<Option<Literal>, AddrError> {
 }
 
 fn with_zone(ip: Ipv6Addr, zone: &str) -> Result<(Ipv6Addr, Zone), AddrError> {
-    if ip.is_unicast_link_local() { Ok((ip, zone.parse()?)) } else { Err(AddrError::NoLink(ip.into())) }
+    if ip.is_unicast_link_local() {
+        Ok((ip, zone.parse()?))
+    } else {
+        Err(AddrError::NoLink(ip.into()))
+    }
 }
 
 fn without_zone(ip: IpAddr) -> Result<IpAddr, AddrError> {
@@ -139,28 +155,40 @@ impl FromStr for DnsServer {
 
     fn from_str(text: &str) -> Result<Self, DnsServerError> {
         let no_address = || DnsServerError::NoAddress(text.to_owned());
-        let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
+        let (ip, zone) = text
+            .split_once('%')
+            .map_or((text, None), |(ip, zone)| (ip, Some(zone)));
         if let Ok(ip) = ip.parse::<IpAddr>() {
             let (ip, zone) = match (ip, zone) {
-                (IpAddr::V6(ip), Some(zone)) => {
-                    with_zone(ip, zone).map(|(ip, zone)| (IpAddr::V6(ip), Some(zone))).map_err(DnsServerError::Zone)?
-                }
+                (IpAddr::V6(ip), Some(zone)) => with_zone(ip, zone)
+                    .map(|(ip, zone)| (IpAddr::V6(ip), Some(zone)))
+                    .map_err(DnsServerError::Zone)?,
                 (ip, Some(_)) => return Err(DnsServerError::Zone(AddrError::NoLink(ip))),
                 (ip, None) => (without_zone(ip).map_err(DnsServerError::Zone)?, None),
             };
-            return Ok(Self { addr: SocketAddr::new(ip, DNS_PORT), zone });
+            return Ok(Self {
+                addr: SocketAddr::new(ip, DNS_PORT),
+                zone,
+            });
         }
         let server = match literal(text) {
             Ok(Some(Literal::Plain(addr))) => addr.into(),
-            Ok(Some(Literal::Zoned(ZonedAddr { ip, zone, port }))) => {
-                Self { addr: SocketAddr::new(ip.into(), port), zone: Some(zone) }
-            }
-            Err(error @ (AddrError::NoZone(_) | AddrError::NoLink(_) | AddrError::Interface(_))) => {
+            Ok(Some(Literal::Zoned(ZonedAddr { ip, zone, port }))) => Self {
+                addr: SocketAddr::new(ip.into(), port),
+                zone: Some(zone),
+            },
+            Err(
+                error @ (AddrError::NoZone(_) | AddrError::NoLink(_) | AddrError::Interface(_)),
+            ) => {
                 return Err(DnsServerError::Zone(error));
             }
             Ok(None) | Err(_) => return Err(no_address()),
         };
-        if server.addr.port() == 0 { Err(no_address()) } else { Ok(server) }
+        if server.addr.port() == 0 {
+            Err(no_address())
+        } else {
+            Ok(server)
+        }
     }
 }
 
@@ -181,8 +209,13 @@ mod tests {
     use crate::addr::{ListenAddr, UpstreamAddr};
 
     fn ips() -> impl Strategy<Value = IpAddr> {
-        let link_local = any::<u64>().prop_map(|low| Ipv6Addr::from((0xfe80 << 112) | u128::from(low)).into());
-        prop_oneof![any::<Ipv6Addr>().prop_map(IpAddr::V6), any::<[u8; 4]>().prop_map(IpAddr::from), link_local]
+        let link_local =
+            any::<u64>().prop_map(|low| Ipv6Addr::from((0xfe80 << 112) | u128::from(low)).into());
+        prop_oneof![
+            any::<Ipv6Addr>().prop_map(IpAddr::V6),
+            any::<[u8; 4]>().prop_map(IpAddr::from),
+            link_local
+        ]
     }
 
     proptest! {
@@ -216,13 +249,41 @@ mod tests {
     #[test]
     fn a_zone_is_a_name_or_a_number() {
         let ip: Ipv6Addr = "fe80::1".parse().unwrap();
-        for (text, zone) in [("eth0", "eth0"), ("2", "2"), ("02", "2"), ("br-a.100", "br-a.100"), ("2a", "2a")] {
-            let addr = format!("[fe80::1%{text}]:443").parse::<UpstreamAddr>().unwrap();
-            assert_eq!(addr, UpstreamAddr::Zoned(Box::new(ZonedAddr { ip, zone: zone.parse().unwrap(), port: 443 })));
+        for (text, zone) in [
+            ("eth0", "eth0"),
+            ("2", "2"),
+            ("02", "2"),
+            ("br-a.100", "br-a.100"),
+            ("2a", "2a"),
+        ] {
+            let addr = format!("[fe80::1%{text}]:443")
+                .parse::<UpstreamAddr>()
+                .unwrap();
+            assert_eq!(
+                addr,
+                UpstreamAddr::Zoned(Box::new(ZonedAddr {
+                    ip,
+                    zone: zone.parse().unwrap(),
+                    port: 443
+                }))
+            );
         }
-        for text in ["", "0", "4294967296", "eth0eth0eth0eth0", "..", "a b", "a/b", "a%b"] {
+        for text in [
+            "",
+            "0",
+            "4294967296",
+            "eth0eth0eth0eth0",
+            "..",
+            "a b",
+            "a/b",
+            "a%b",
+        ] {
             let error = AddrError::Interface(text.to_owned());
-            assert_eq!(format!("[fe80::1%{text}]:443").parse::<UpstreamAddr>(), Err(error), "{text:?}");
+            assert_eq!(
+                format!("[fe80::1%{text}]:443").parse::<UpstreamAddr>(),
+                Err(error),
+                "{text:?}"
+            );
         }
     }
 
@@ -234,18 +295,37 @@ mod tests {
             ("[fe80::1]:443", AddrError::NoZone(ip)),
             ("[2001:db8::1%eth0]:443", AddrError::NoLink(other)),
             ("[2001:db8::1%2]:443", AddrError::NoLink(other)),
-            ("192.0.2.1%eth0:443", AddrError::NoLink("192.0.2.1".parse().unwrap())),
-            ("fe80::1%eth0", AddrError::Brackets("fe80::1%eth0".to_owned())),
+            (
+                "192.0.2.1%eth0:443",
+                AddrError::NoLink("192.0.2.1".parse().unwrap()),
+            ),
+            (
+                "fe80::1%eth0",
+                AddrError::Brackets("fe80::1%eth0".to_owned()),
+            ),
             ("[fe80::1%eth0]", AddrError::NoPort),
             ("[fe80::1%eth0]:https", AddrError::Port("https".to_owned())),
             ("[fe80::1%eth0", AddrError::Interface("eth0".to_owned())),
         ] {
-            assert_eq!(text.parse::<UpstreamAddr>(), Err(expected.clone()), "{text}");
+            assert_eq!(
+                text.parse::<UpstreamAddr>(),
+                Err(expected.clone()),
+                "{text}"
+            );
             assert_eq!(text.parse::<ListenAddr>(), Err(expected), "{text}");
         }
-        assert_eq!("[fe80::1%eth0]:0".parse::<UpstreamAddr>(), Err(AddrError::Port("0".to_owned())));
+        assert_eq!(
+            "[fe80::1%eth0]:0".parse::<UpstreamAddr>(),
+            Err(AddrError::Port("0".to_owned()))
+        );
         assert!("[fe80::1%eth0]:0".parse::<ListenAddr>().is_ok());
-        assert_eq!("fe80::53%eth0".parse::<DnsServer>().unwrap().to_string(), "[fe80::53%eth0]:53");
-        assert_eq!("fe80::1".parse::<DnsServer>(), Err(DnsServerError::Zone(AddrError::NoZone(ip))));
+        assert_eq!(
+            "fe80::53%eth0".parse::<DnsServer>().unwrap().to_string(),
+            "[fe80::53%eth0]:53"
+        );
+        assert_eq!(
+            "fe80::1".parse::<DnsServer>(),
+            Err(DnsServerError::Zone(AddrError::NoZone(ip)))
+        );
     }
 }

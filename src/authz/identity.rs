@@ -78,12 +78,20 @@ pub enum AltName {
 impl fmt::Display for Identity {
     /// Everything on one line: `subject (dns:web.example, uri:spiffe://x/web) serial 0a sha256 63a9...`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.subject.is_empty() { "(no subject)" } else { &self.subject })?;
+        f.write_str(if self.subject.is_empty() {
+            "(no subject)"
+        } else {
+            &self.subject
+        })?;
         for (position, name) in self.names.iter().enumerate() {
             write!(f, "{}{name}", if position == 0 { " (" } else { ", " })?;
         }
         let close = if self.names.is_empty() { "" } else { ")" };
-        write!(f, "{close} serial {} sha256 {}", self.serial, self.fingerprint)
+        write!(
+            f,
+            "{close} serial {} sha256 {}",
+            self.serial, self.fingerprint
+        )
     }
 }
 
@@ -149,12 +157,18 @@ mod tests {
     fn an_identity_is_one_line() {
         let mut identity = Identity {
             subject: "CN=web,O=Example".to_owned(),
-            names: vec![AltName::Dns("web.example".to_owned()), AltName::Ip("192.0.2.1".parse().unwrap())],
+            names: vec![
+                AltName::Dns("web.example".to_owned()),
+                AltName::Ip("192.0.2.1".parse().unwrap()),
+            ],
             serial: "0a".to_owned(),
             fingerprint: "63a9".to_owned(),
             ..Identity::default()
         };
-        assert_eq!(identity.to_string(), "CN=web,O=Example (dns:web.example, ip:192.0.2.1) serial 0a sha256 63a9");
+        assert_eq!(
+            identity.to_string(),
+            "CN=web,O=Example (dns:web.example, ip:192.0.2.1) serial 0a sha256 63a9"
+        );
         identity.subject.clear();
         identity.names.clear();
         assert_eq!(identity.to_string(), "(no subject) serial 0a sha256 63a9");

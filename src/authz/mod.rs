@@ -6,8 +6,9 @@ mod identity;
 mod policy;
 
 pub use entry::{
-    CommonName, DnsError, DnsPattern, EmailAddress, EmailError, IssuerName, Organization, OrganizationalUnit,
-    PrincipalName, Serial, SerialError, SpkiDigest, SpkiError, SubjectError, SubjectName, UriError, UriPattern,
+    CommonName, DnsError, DnsPattern, EmailAddress, EmailError, IssuerName, Organization,
+    OrganizationalUnit, PrincipalName, Serial, SerialError, SpkiDigest, SpkiError, SubjectError,
+    SubjectName, UriError, UriPattern,
 };
 pub use identity::{AltName, ClientCertificate, Identity, printable, push_printable};
 pub use policy::{Denied, Policy, Rules};

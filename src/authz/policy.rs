@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::addr::Cidr;
 use crate::authz::entry::{
-    CommonName, DnsPattern, EmailAddress, Entry, IssuerName, Organization, OrganizationalUnit, PrincipalName, Serial,
-    SpkiDigest, SubjectName, UriPattern,
+    CommonName, DnsPattern, EmailAddress, Entry, IssuerName, Organization, OrganizationalUnit,
+    PrincipalName, Serial, SpkiDigest, SubjectName, UriPattern,
 };
 use crate::authz::identity::{Identity, printable};
 
@@ -75,10 +75,15 @@ impl Policy {
     /// When it does not, with the reason.
     pub fn check(&self, identity: &Identity) -> Result<(), Denied> {
         if let Some((key, entry)) = self.deny.find(identity, Reading::Wide) {
-            return Err(Denied::Listed { key, entry: printable(&entry.to_string()) });
+            return Err(Denied::Listed {
+                key,
+                entry: printable(&entry.to_string()),
+            });
         }
         match &self.allow {
-            Some(allow) if allow.find(identity, Reading::Strict).is_none() => Err(Denied::NotAllowed),
+            Some(allow) if allow.find(identity, Reading::Strict).is_none() => {
+                Err(Denied::NotAllowed)
+            }
             _ => Ok(()),
         }
     }
@@ -89,9 +94,25 @@ impl Rules {
     #[must_use]
     pub fn entries(&self) -> Vec<(&'static str, Vec<String>)> {
         fn texts<T: fmt::Display>(entries: &[T]) -> Vec<String> {
-            entries.iter().map(|entry| printable(&entry.to_string())).collect()
+            entries
+                .iter()
+                .map(|entry| printable(&entry.to_string()))
+                .collect()
         }
-        let Self { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = self;
+        let Self {
+            dns,
+            uri,
+            email,
+            ip,
+            upn,
+            cn,
+            ou,
+            o,
+            subject,
+            issuer,
+            spki_sha256,
+            serial,
+        } = self;
         let all = [
             ("dns", texts(dns)),
             ("uri", texts(uri)),
@@ -106,7 +127,9 @@ impl Rules {
             ("spki_sha256", texts(spki_sha256)),
             ("serial", texts(serial)),
         ];
-        all.into_iter().filter(|(_, entries)| !entries.is_empty()).collect()
+        all.into_iter()
+            .filter(|(_, entries)| !entries.is_empty())
+            .collect()
     }
 
     /// Whether there is no entry, so that nobody is named.
@@ -116,8 +139,25 @@ impl Rules {
     }
 
     /// The first entry that names `identity`, and the list that it stands in.
-    fn find(&self, identity: &Identity, reading: Reading) -> Option<(&'static str, &dyn fmt::Display)> {
-        let Self { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = self;
+    fn find(
+        &self,
+        identity: &Identity,
+        reading: Reading,
+    ) -> Option<(&'static str, &dyn fmt::Display)> {
+        let Self {
+            dns,
+            uri,
+            email,
+            ip,
+            upn,
+            cn,
+            ou,
+            o,
+            subject,
+            issuer,
+            spki_sha256,
+            serial,
+        } = self;
         let wanted = (identity, reading);
         first("dns", dns, wanted)
             .or_else(|| first("uri", uri, wanted))
@@ -153,7 +193,10 @@ fn first<'a, T: Entry>(
         Reading::Strict => entry.names(identity),
         Reading::Wide => entry.may_name(identity),
     };
-    entries.iter().find(names).map(|entry| (key, entry as &dyn fmt::Display))
+    entries
+        .iter()
+        .find(names)
+        .map(|entry| (key, entry as &dyn fmt::Display))
 }
 
 #[cfg(test)]
@@ -190,53 +233,166 @@ mod tests {
         let digest = if right { "11" } else { "12" }.repeat(32);
         let none = Rules::default;
         vec![
-            ("dns", Rules { dns: vec![pick("*.example", "*.example.net").parse().unwrap()], ..none() }),
             (
-                "uri",
+                "dns",
                 Rules {
-                    uri: vec![pick("spiffe://example.net/*", "spiffe://example.net/we").parse().unwrap()],
+                    dns: vec![pick("*.example", "*.example.net").parse().unwrap()],
                     ..none()
                 },
             ),
-            ("email", Rules { email: vec![pick("web@example.net", "x@example.net").parse().unwrap()], ..none() }),
-            ("cn", Rules { cn: vec![pick("web", "shop").parse().unwrap()], ..none() }),
-            ("ou", Rules { ou: vec![pick("shop", "web").parse().unwrap()], ..none() }),
-            ("ip", Rules { ip: vec![pick("192.0.2.0/24", "192.0.2.8").parse().unwrap()], ..none() }),
-            ("upn", Rules { upn: vec![pick("web@EXAMPLE.net", "we@example.net").parse().unwrap()], ..none() }),
-            ("o", Rules { o: vec![pick("Example", "Exampl").parse().unwrap()], ..none() }),
-            ("subject", Rules { subject: vec![pick("CN=web,O=Example", "CN=web").parse().unwrap()], ..none() }),
-            ("issuer", Rules { issuer: vec![pick("CN=ca", "CN=ca,O=Example").parse().unwrap()], ..none() }),
-            ("spki_sha256", Rules { spki_sha256: vec![digest.parse().unwrap()], ..none() }),
-            ("serial", Rules { serial: vec![pick("A", "0B").parse().unwrap()], ..none() }),
+            (
+                "uri",
+                Rules {
+                    uri: vec![
+                        pick("spiffe://example.net/*", "spiffe://example.net/we")
+                            .parse()
+                            .unwrap(),
+                    ],
+                    ..none()
+                },
+            ),
+            (
+                "email",
+                Rules {
+                    email: vec![pick("web@example.net", "x@example.net").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "cn",
+                Rules {
+                    cn: vec![pick("web", "shop").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "ou",
+                Rules {
+                    ou: vec![pick("shop", "web").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "ip",
+                Rules {
+                    ip: vec![pick("192.0.2.0/24", "192.0.2.8").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "upn",
+                Rules {
+                    upn: vec![pick("web@EXAMPLE.net", "we@example.net").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "o",
+                Rules {
+                    o: vec![pick("Example", "Exampl").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "subject",
+                Rules {
+                    subject: vec![pick("CN=web,O=Example", "CN=web").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "issuer",
+                Rules {
+                    issuer: vec![pick("CN=ca", "CN=ca,O=Example").parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "spki_sha256",
+                Rules {
+                    spki_sha256: vec![digest.parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "serial",
+                Rules {
+                    serial: vec![pick("A", "0B").parse().unwrap()],
+                    ..none()
+                },
+            ),
         ]
     }
 
     #[test]
     fn every_kind_of_entry_allows_and_denies() {
         for (key, rules) in entries(true) {
-            let allow = Policy { allow: Some(rules.clone()), ..Policy::default() };
+            let allow = Policy {
+                allow: Some(rules.clone()),
+                ..Policy::default()
+            };
             assert_eq!(allow.check(&web()), Ok(()), "{key}");
-            assert_eq!(allow.check(&Identity::default()), Err(Denied::NotAllowed), "{key}");
-            let deny = Policy { deny: rules.clone(), ..Policy::default() };
+            assert_eq!(
+                allow.check(&Identity::default()),
+                Err(Denied::NotAllowed),
+                "{key}"
+            );
+            let deny = Policy {
+                deny: rules.clone(),
+                ..Policy::default()
+            };
             let (_, entry) = rules.entries().remove(0);
-            assert_eq!(deny.check(&web()), Err(Denied::Listed { key, entry: entry[0].clone() }), "{key}");
+            assert_eq!(
+                deny.check(&web()),
+                Err(Denied::Listed {
+                    key,
+                    entry: entry[0].clone()
+                }),
+                "{key}"
+            );
             assert_eq!(deny.check(&Identity::default()), Ok(()), "{key}");
             assert!(!rules.is_empty(), "{key}");
         }
         for (key, rules) in entries(false) {
-            let allow = Policy { allow: Some(rules.clone()), ..Policy::default() };
+            let allow = Policy {
+                allow: Some(rules.clone()),
+                ..Policy::default()
+            };
             assert_eq!(allow.check(&web()), Err(Denied::NotAllowed), "{key}");
-            assert_eq!(Policy { deny: rules, ..Policy::default() }.check(&web()), Ok(()), "{key}");
+            assert_eq!(
+                Policy {
+                    deny: rules,
+                    ..Policy::default()
+                }
+                .check(&web()),
+                Ok(()),
+                "{key}"
+            );
         }
     }
 
     #[test]
     fn an_address_in_the_subject_denies_and_does_not_allow() {
-        let identity = Identity { subject_emails: vec!["web@EXAMPLE.net".to_owned()], ..Identity::default() };
-        let rules = Rules { email: vec!["web@example.net".parse().unwrap()], ..Rules::default() };
-        let deny = Policy { deny: rules.clone(), ..Policy::default() };
-        assert!(matches!(deny.check(&identity), Err(Denied::Listed { key: "email", .. })));
-        let allow = Policy { allow: Some(rules), ..Policy::default() };
+        let identity = Identity {
+            subject_emails: vec!["web@EXAMPLE.net".to_owned()],
+            ..Identity::default()
+        };
+        let rules = Rules {
+            email: vec!["web@example.net".parse().unwrap()],
+            ..Rules::default()
+        };
+        let deny = Policy {
+            deny: rules.clone(),
+            ..Policy::default()
+        };
+        assert!(matches!(
+            deny.check(&identity),
+            Err(Denied::Listed { key: "email", .. })
+        ));
+        let allow = Policy {
+            allow: Some(rules),
+            ..Policy::default()
+        };
         assert_eq!(allow.check(&identity), Err(Denied::NotAllowed));
     }
 
@@ -246,29 +402,105 @@ mod tests {
         web.subject_emails = vec!["Mail@Example.net".to_owned()];
         let none = Rules::default;
         for (key, rules) in [
-            ("email", Rules { email: vec!["WEB@example.NET".parse().unwrap()], ..none() }),
-            ("email", Rules { email: vec!["mail@example.net".parse().unwrap()], ..none() }),
-            ("cn", Rules { cn: vec!["Web".parse().unwrap()], ..none() }),
-            ("ou", Rules { ou: vec!["SHOP".parse().unwrap()], ..none() }),
-            ("o", Rules { o: vec!["example".parse().unwrap()], ..none() }),
-            ("subject", Rules { subject: vec!["cn=Web,O=example".parse().unwrap()], ..none() }),
-            ("issuer", Rules { issuer: vec!["CN=CA".parse().unwrap()], ..none() }),
-            ("uri", Rules { uri: vec!["SPIFFE://Example.net/web".parse().unwrap()], ..none() }),
-            ("uri", Rules { uri: vec!["Spiffe://example.NET/*".parse().unwrap()], ..none() }),
+            (
+                "email",
+                Rules {
+                    email: vec!["WEB@example.NET".parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "email",
+                Rules {
+                    email: vec!["mail@example.net".parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "cn",
+                Rules {
+                    cn: vec!["Web".parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "ou",
+                Rules {
+                    ou: vec!["SHOP".parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "o",
+                Rules {
+                    o: vec!["example".parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "subject",
+                Rules {
+                    subject: vec!["cn=Web,O=example".parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "issuer",
+                Rules {
+                    issuer: vec!["CN=CA".parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "uri",
+                Rules {
+                    uri: vec!["SPIFFE://Example.net/web".parse().unwrap()],
+                    ..none()
+                },
+            ),
+            (
+                "uri",
+                Rules {
+                    uri: vec!["Spiffe://example.NET/*".parse().unwrap()],
+                    ..none()
+                },
+            ),
         ] {
-            let deny = Policy { deny: rules.clone(), ..Policy::default() };
-            assert!(matches!(deny.check(&web), Err(Denied::Listed { key: by, .. }) if by == key), "{key}");
-            let allow = Policy { allow: Some(rules), ..Policy::default() };
+            let deny = Policy {
+                deny: rules.clone(),
+                ..Policy::default()
+            };
+            assert!(
+                matches!(deny.check(&web), Err(Denied::Listed { key: by, .. }) if by == key),
+                "{key}"
+            );
+            let allow = Policy {
+                allow: Some(rules),
+                ..Policy::default()
+            };
             assert_eq!(allow.check(&web), Err(Denied::NotAllowed), "{key}");
         }
         // The path of a URI is somebody else's in another case.
-        let path = Rules { uri: vec!["spiffe://example.net/WEB".parse().unwrap()], ..none() };
-        assert_eq!(Policy { deny: path, ..Policy::default() }.check(&web), Ok(()));
+        let path = Rules {
+            uri: vec!["spiffe://example.net/WEB".parse().unwrap()],
+            ..none()
+        };
+        assert_eq!(
+            Policy {
+                deny: path,
+                ..Policy::default()
+            }
+            .check(&web),
+            Ok(())
+        );
     }
 
     #[test]
     fn an_allow_list_without_an_entry_takes_nobody_and_no_allow_list_everybody() {
-        let nobody = Policy { allow: Some(Rules::default()), ..Policy::default() };
+        let nobody = Policy {
+            allow: Some(Rules::default()),
+            ..Policy::default()
+        };
         assert_eq!(nobody.check(&web()), Err(Denied::NotAllowed));
         assert_eq!(Policy::default().check(&web()), Ok(()));
         assert!(Rules::default().is_empty());
@@ -276,18 +508,44 @@ mod tests {
 
     #[test]
     fn the_entry_that_denies_is_shown_on_one_line() {
-        let deny = Rules { cn: vec!["web\nserver".parse().unwrap()], ..Rules::default() };
-        let identity = Identity { common_names: vec!["web\nserver".to_owned()], ..Identity::default() };
-        let denied = Policy { deny, ..Policy::default() }.check(&identity).unwrap_err();
-        assert_eq!(denied.to_string(), r"client_auth.deny.cn names it: web\0aserver");
+        let deny = Rules {
+            cn: vec!["web\nserver".parse().unwrap()],
+            ..Rules::default()
+        };
+        let identity = Identity {
+            common_names: vec!["web\nserver".to_owned()],
+            ..Identity::default()
+        };
+        let denied = Policy {
+            deny,
+            ..Policy::default()
+        }
+        .check(&identity)
+        .unwrap_err();
+        assert_eq!(
+            denied.to_string(),
+            r"client_auth.deny.cn names it: web\0aserver"
+        );
     }
 
     /// All entries at the `chosen` places, of those that name [`web`] and of others, in one list.
     fn together(chosen: &[(bool, usize)]) -> Rules {
         let mut all = Rules::default();
         for &(right, at) in chosen {
-            let Rules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } =
-                entries(right).swap_remove(at).1;
+            let Rules {
+                dns,
+                uri,
+                email,
+                ip,
+                upn,
+                cn,
+                ou,
+                o,
+                subject,
+                issuer,
+                spki_sha256,
+                serial,
+            } = entries(right).swap_remove(at).1;
             all.ip.extend(ip);
             all.upn.extend(upn);
             all.o.extend(o);

@@ -43,11 +43,16 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let found = Count::of(&loaded.diagnostics);
     if options.json {
         for diagnostic in &loaded.diagnostics {
-            let line = serde_json::to_string(&Finding::of(diagnostic, &path)).context("cannot write a finding")?;
+            let line = serde_json::to_string(&Finding::of(diagnostic, &path))
+                .context("cannot write a finding")?;
             print(&format!("{line}\n"))?;
         }
     } else {
-        print_diagnostics(&mut io::stdout(), colors(&io::stdout()), &loaded.diagnostics);
+        print_diagnostics(
+            &mut io::stdout(),
+            colors(&io::stdout()),
+            &loaded.diagnostics,
+        );
         print(&format!("{}: {}\n", path.display(), found.verdict()))?;
     }
     Ok(found.exit_code(options.strict))
@@ -56,30 +61,60 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 /// What a reload from the configuration at `old` to this one would hold, or wait with.
 fn weaker(old: &Path, path: &Path, loaded: &Loaded) -> anyhow::Result<Vec<Diagnostic>> {
     // What is not valid is not served; why has been said.
-    let Some(config) = &loaded.config else { return Ok(Vec::new()) };
+    let Some(config) = &loaded.config else {
+        return Ok(Vec::new());
+    };
     let mut running = config::load(old);
     let Some(before) = running.config.take() else {
-        bail!("{} is not valid, so nothing can be compared with it; `snigate check` says why", old.display());
+        bail!(
+            "{} is not valid, so nothing can be compared with it; `snigate check` says why",
+            old.display()
+        );
     };
     let mut change = compare(&Standing::of(&before), &Standing::of(config));
     // The texts that run are in the place of these, wherever a copy of them is kept.
     let directory = |path: &Path| path.parent().unwrap_or(Path::new("")).to_owned();
-    let texts = running.files.take_texts().moved(&directory(old), &directory(path));
+    let texts = running
+        .files
+        .take_texts()
+        .moved(&directory(old), &directory(path));
     change.lose_files(loaded.files.texts().lost(&texts));
     change.rephrase(|text| loaded.variables.hide(text));
     let Change { vanished, loosened } = change;
-    let routes = vanished.iter().chain(loosened.iter()).filter_map(|finding| finding.route.clone()).collect();
+    let routes = vanished
+        .iter()
+        .chain(loosened.iter())
+        .filter_map(|finding| finding.route.clone())
+        .collect();
     let places = config::places(path, &routes);
-    let help = "a reload holds this until somebody confirms it with SIGHUP (`systemctl reload snigate`)";
-    let held = vanished.iter().map(|finding| ("would be held", finding, Some(help.to_owned())));
-    let waits = loosened.iter().map(|finding| ("would wait until its files are quiet", finding, None));
+    let help =
+        "a reload holds this until somebody confirms it with SIGHUP (`systemctl reload snigate`)";
+    let held = vanished
+        .iter()
+        .map(|finding| ("would be held", finding, Some(help.to_owned())));
+    let waits = loosened
+        .iter()
+        .map(|finding| ("would wait until its files are quiet", finding, None));
     let diagnostics = held.chain(waits).map(|(what, finding, help)| {
-        let place = finding.route.as_ref().and_then(|route| places.get(route)).cloned();
-        Diagnostic { place, ..Diagnostic::new(Severity::Warning, format!("{what}: {}", finding.text)) }.help(help)
+        let place = finding
+            .route
+            .as_ref()
+            .and_then(|route| places.get(route))
+            .cloned();
+        Diagnostic {
+            place,
+            ..Diagnostic::new(Severity::Warning, format!("{what}: {}", finding.text))
+        }
+        .help(help)
     });
-    let more = [(vanished.more(), "would be held"), (loosened.more(), "would wait")];
+    let more = [
+        (vanished.more(), "would be held"),
+        (loosened.more(), "would wait"),
+    ];
     let more = more.into_iter().filter(|(more, _)| *more > 0);
-    let more = more.map(|(more, what)| Diagnostic::new(Severity::Warning, format!("{more} more of the kind {what}")));
+    let more = more.map(|(more, what)| {
+        Diagnostic::new(Severity::Warning, format!("{more} more of the kind {what}"))
+    });
     Ok(diagnostics.chain(more).collect())
 }
 
@@ -110,14 +145,26 @@ impl Count {
             Self { urgent: 1.., .. } => "valid, but clients refuse part of what it serves",
             _ => "valid",
         };
-        let urgent = if self.urgent > 0 { format!(", {} urgent", self.urgent) } else { String::new() };
-        format!("{verdict}: {}, {}{urgent}", many(self.errors, "error"), many(self.warnings, "warning"))
+        let urgent = if self.urgent > 0 {
+            format!(", {} urgent", self.urgent)
+        } else {
+            String::new()
+        };
+        format!(
+            "{verdict}: {}, {}{urgent}",
+            many(self.errors, "error"),
+            many(self.warnings, "warning")
+        )
     }
 
     fn exit_code(&self, strict: bool) -> ExitCode {
         match self {
             Self { errors: 1.., .. } => ExitCode::FAILURE,
-            Self { urgent: 0, warnings: 0, .. } => ExitCode::SUCCESS,
+            Self {
+                urgent: 0,
+                warnings: 0,
+                ..
+            } => ExitCode::SUCCESS,
             _ if strict => ExitCode::from(NOTEWORTHY),
             _ => ExitCode::SUCCESS,
         }
@@ -165,13 +212,21 @@ struct Related<'a> {
 impl<'a> Finding<'a> {
     /// What is at no place of its own is a matter of the configuration at `path` as a whole.
     fn of(diagnostic: &'a Diagnostic, path: &'a Path) -> Self {
-        let whole = || Span { file: path.to_string_lossy(), line: None, column: None, end: None };
+        let whole = || Span {
+            file: path.to_string_lossy(),
+            line: None,
+            column: None,
+            end: None,
+        };
         Self {
             severity: diagnostic.severity.word(),
             message: &diagnostic.message,
             help: diagnostic.help.as_deref(),
             place: diagnostic.place.as_ref().map_or_else(whole, Span::from),
-            related: diagnostic.other.as_ref().map(|(place, role)| Related { message: role, place: Span::from(place) }),
+            related: diagnostic.other.as_ref().map(|(place, role)| Related {
+                message: role,
+                place: Span::from(place),
+            }),
         }
     }
 }
@@ -184,7 +239,10 @@ impl<'a> From<&'a Place> for Span<'a> {
             file: place.source.path.to_string_lossy(),
             line: Some(line),
             column: Some(column),
-            end: Some(End { line: end_line, column: end_column }),
+            end: Some(End {
+                line: end_line,
+                column: end_column,
+            }),
         }
     }
 }

@@ -26,12 +26,17 @@ pub(super) fn completions(options: &Options, mut command: Command) -> anyhow::Re
 pub(super) fn man(mut command: Command) -> anyhow::Result<ExitCode> {
     command.build();
     let mut page = Vec::new();
-    let main = clap_mangen::Man::new(command.clone()).section("8").manual("snigate manual");
+    let main = clap_mangen::Man::new(command.clone())
+        .section("8")
+        .manual("snigate manual");
     main.render_title(&mut page)?;
     main.render_name_section(&mut page)?;
     main.render_synopsis_section(&mut page)?;
     main.render_description_section(&mut page)?;
-    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| inner.get_name() != "help")
+    {
         section(inner, inner.get_name(), &mut page)?;
     }
     main.render_extra_section(&mut page)?;
@@ -46,8 +51,16 @@ fn section(command: &Command, name: &str, page: &mut Vec<u8>) -> anyhow::Result<
     man.render_description_section(&mut body)?;
     man.render_options_section(&mut body)?;
     // As parts of this command's section.
-    page.extend(String::from_utf8(body).context("cannot write the page")?.replace(".SH ", ".SS ").bytes());
-    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+    page.extend(
+        String::from_utf8(body)
+            .context("cannot write the page")?
+            .replace(".SH ", ".SS ")
+            .bytes(),
+    );
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| inner.get_name() != "help")
+    {
         section(inner, &format!("{name} {}", inner.get_name()), page)?;
     }
     Ok(())

@@ -44,9 +44,15 @@ async fn serve(directory: &Path) -> anyhow::Result<()> {
     let app = TcpListener::bind("127.0.0.1:0").await?;
     let port = free_port().await?;
     let config = directory.join("snigate.toml");
-    fs::write(&config, configuration(port, ca.local_addr()?, app.local_addr()?))?;
+    fs::write(
+        &config,
+        configuration(port, ca.local_addr()?, app.local_addr()?),
+    )?;
     let mut servers = JoinSet::new();
-    servers.spawn(play_ca(ca, authority.server(&[CA_NAME], Validity::days(30))?));
+    servers.spawn(play_ca(
+        ca,
+        authority.server(&[CA_NAME], Validity::days(30))?,
+    ));
     servers.spawn(play_app(app));
     print(&instructions(directory, port))?;
     server::run(config, Inherited::default()).await?;
@@ -60,7 +66,10 @@ impl Directory {
     fn new() -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("snigate-demo-{}", std::process::id()));
         // For nobody else, and never one that somebody has put there before.
-        fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }
 }
@@ -78,10 +87,21 @@ fn certificates(directory: &Path) -> anyhow::Result<Authority> {
     let app = authority.server(&["app.example.net"], Validity::days(30))?;
     let client = authority.client("demo client", Validity::days(30))?;
     for (name, issued) in [("app", app), ("client", client)] {
-        let (certificate, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}-key.pem")));
-        let key = NewFile { path: &key, content: issued.key.as_bytes(), readers: Readers::Owner };
+        let (certificate, key) = (
+            directory.join(format!("{name}.pem")),
+            directory.join(format!("{name}-key.pem")),
+        );
+        let key = NewFile {
+            path: &key,
+            content: issued.key.as_bytes(),
+            readers: Readers::Owner,
+        };
         let content = issued.certificate.as_bytes();
-        let certificate = NewFile { path: &certificate, content, readers: Readers::Everybody };
+        let certificate = NewFile {
+            path: &certificate,
+            content,
+            readers: Readers::Everybody,
+        };
         files::write(&[key, certificate], false)?;
     }
     Ok(authority)
@@ -156,7 +176,11 @@ Stop with Ctrl-C, and all of it is removed. What follows is the log.
 /// A TLS server of its own behind the passthrough route.
 async fn play_ca(listener: TcpListener, issued: Issued) -> anyhow::Result<()> {
     let certificate = Certificate::load(issued.certificate.as_bytes(), issued.key.as_bytes())?;
-    let acceptor = Arc::new(Acceptor::new(vec![Arc::new(certificate)], &Options::default(), false)?);
+    let acceptor = Arc::new(Acceptor::new(
+        vec![Arc::new(certificate)],
+        &Options::default(),
+        false,
+    )?);
     let mut clients = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
@@ -165,8 +189,11 @@ async fn play_ca(listener: TcpListener, issued: Issued) -> anyhow::Result<()> {
             let name = CA_NAME.parse().ok();
             let choice = acceptor.select(name.as_ref(), || None)?;
             let accepted = choice.accept(stream.into(), &[], name.as_ref()).await;
-            answer(accepted.ok()?.stream, "This is the CA. The proxy passed your TLS through and cannot read this.\n")
-                .await
+            answer(
+                accepted.ok()?.stream,
+                "This is the CA. The proxy passed your TLS through and cannot read this.\n",
+            )
+            .await
         });
         while clients.try_join_next().is_some() {}
     }
@@ -177,7 +204,10 @@ async fn play_app(listener: TcpListener) -> anyhow::Result<()> {
     let mut clients = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
-        clients.spawn(answer(stream, "This is the app. The proxy has verified your certificate.\n"));
+        clients.spawn(answer(
+            stream,
+            "This is the app. The proxy has verified your certificate.\n",
+        ));
         while clients.try_join_next().is_some() {}
     }
 }
@@ -192,8 +222,12 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, body: &str) -> 
         }
     }
     let length = body.len();
-    let head =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-    stream.write_all(format!("{head}{body}").as_bytes()).await.ok()?;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .await
+        .ok()?;
     stream.shutdown().await.ok()
 }

@@ -20,7 +20,9 @@ use crate::name::{Alpn, NamePattern, ServerName};
 use crate::net::Liveness;
 use crate::proxy::OnRemove;
 use crate::route::{Key, Mismatch};
-use crate::tls::{Acceptor, ConnectorOptions, Depth, Expired, MinVersion, PeerName, Unknown, Verification, date};
+use crate::tls::{
+    Acceptor, ConnectorOptions, Depth, Expired, MinVersion, PeerName, Unknown, Verification, date,
+};
 use crate::upstream::{self, Balance, Ejection, Health, HealthKind, ProxyProtocol, ServerOptions};
 
 /// No route takes the client, on any listener.
@@ -57,17 +59,30 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             format!("{text:?} is not a server name; a client that sends it gets the alert unrecognized_name (112)")
         })?),
     };
-    let key = Key { name: name.as_ref(), client: Some(options.from.to_canonical()), alpn: &options.alpn };
+    let key = Key {
+        name: name.as_ref(),
+        client: Some(options.from.to_canonical()),
+        alpn: &options.alpn,
+    };
     let (mut text, mut is_taken) = (String::new(), false);
     for (listener_name, listener) in listeners(&config, options.listener.as_deref())? {
         is_taken |= explain(&mut text, &config, listener_name, listener, &key);
     }
     print(&variables.hide(&text))?;
-    Ok(if is_taken { ExitCode::SUCCESS } else { ExitCode::from(NO_ROUTE) })
+    Ok(if is_taken {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO_ROUTE)
+    })
 }
 
-fn listeners<'a>(config: &'a Config, only: Option<&str>) -> anyhow::Result<Vec<(&'a Arc<str>, &'a Listener)>> {
-    let Some(only) = only else { return Ok(config.listeners.iter().collect()) };
+fn listeners<'a>(
+    config: &'a Config,
+    only: Option<&str>,
+) -> anyhow::Result<Vec<(&'a Arc<str>, &'a Listener)>> {
+    let Some(only) = only else {
+        return Ok(config.listeners.iter().collect());
+    };
     let Some(found) = config.listeners.get_key_value(only) else {
         let hint = did_you_mean(only, config.listeners.keys().map(|name| &**name));
         let hint = hint.map_or_else(String::new, |hint| format!(": {hint}"));
@@ -77,19 +92,41 @@ fn listeners<'a>(config: &'a Config, only: Option<&str>) -> anyhow::Result<Vec<(
 }
 
 /// Whether a route of the listener takes the client.
-fn explain(text: &mut String, config: &Config, name: &str, listener: &Listener, key: &Key<'_>) -> bool {
-    let bind: Vec<String> = listener.bind.iter().map(|bind| bind.addr.to_string()).collect();
-    line(text, "listener", format_args!("{name} ({})", bind.join(", ")));
+fn explain(
+    text: &mut String,
+    config: &Config,
+    name: &str,
+    listener: &Listener,
+    key: &Key<'_>,
+) -> bool {
+    let bind: Vec<String> = listener
+        .bind
+        .iter()
+        .map(|bind| bind.addr.to_string())
+        .collect();
+    line(
+        text,
+        "listener",
+        format_args!("{name} ({})", bind.join(", ")),
+    );
     line(text, "client", client(key));
     let found = listener.table.lookup(key).map(|at| &config.routes[*at]);
     match found {
         Some(route) => {
-            line(text, "route", format_args!("{}, because {}", route.name, reason(route, key)));
+            line(
+                text,
+                "route",
+                format_args!("{}, because {}", route.name, reason(route, key)),
+            );
             describe(text, config, route, key);
         }
         None => {
             line(text, "route", "none");
-            line(text, "sees", "the alert unrecognized_name (112); the log says no_route");
+            line(
+                text,
+                "sees",
+                "the alert unrecognized_name (112); the log says no_route",
+            );
         }
     }
     others(text, config, name, found, key);
@@ -102,10 +139,19 @@ fn line(text: &mut String, label: &str, value: impl std::fmt::Display) {
 }
 
 fn client(key: &Key<'_>) -> String {
-    let name = key.name.map_or_else(|| "sends no server name".to_owned(), |name| format!("asks for {name}"));
+    let name = key.name.map_or_else(
+        || "sends no server name".to_owned(),
+        |name| format!("asks for {name}"),
+    );
     let alpn: Vec<String> = key.alpn.iter().map(ToString::to_string).collect();
-    let alpn = if alpn.is_empty() { String::new() } else { format!(", offers {}", alpn.join(", ")) };
-    let client = key.client.map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+    let alpn = if alpn.is_empty() {
+        String::new()
+    } else {
+        format!(", offers {}", alpn.join(", "))
+    };
+    let client = key
+        .client
+        .map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
     format!("{client} {name}{alpn}")
 }
 
@@ -125,7 +171,9 @@ fn reason(route: &Route, key: &Key<'_>) -> String {
         None if rule.names.contains(&NamePattern::Any) => {
             reasons.push("it is not strict and takes every name".to_owned());
         }
-        None => reasons.push("it is the only route that is not strict and takes this client".to_owned()),
+        None => {
+            reasons.push("it is the only route that is not strict and takes this client".to_owned())
+        }
     }
     let range = rule
         .from
@@ -133,7 +181,10 @@ fn reason(route: &Route, key: &Key<'_>) -> String {
         .filter(|range| key.client.is_some_and(|ip| range.contains(ip)))
         .max_by_key(|range| range.prefix_len());
     reasons.extend(range.map(|range| format!("the client is in {range}")));
-    let alpn = key.alpn.iter().find(|protocol| rule.alpn.contains(protocol));
+    let alpn = key
+        .alpn
+        .iter()
+        .find(|protocol| rule.alpn.contains(protocol));
     reasons.extend(alpn.map(|protocol| format!("it is for {protocol}")));
     reasons.join(", ")
 }
@@ -143,11 +194,20 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
     match &route.action {
         Action::Reject => {
             line(text, "action", "reject");
-            line(text, "sees", "the alert access_denied (49); the log says rejected");
+            line(
+                text,
+                "sees",
+                "the alert access_denied (49); the log says rejected",
+            );
             return;
         }
         Action::Passthrough(_) => line(text, "action", "passthrough: the bytes are not touched"),
-        Action::Terminate { tls, certificates, acceptor, .. } => {
+        Action::Terminate {
+            tls,
+            certificates,
+            acceptor,
+            ..
+        } => {
             line(text, "action", "terminate");
             terms(text, config, tls);
             certificate(text, config, acceptor, certificates, key);
@@ -155,7 +215,11 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
     }
     if let Some(upstream) = route.action.upstream() {
         let is_choice = upstream.servers.len() > 1;
-        let servers: Vec<String> = upstream.servers.iter().map(|one| server(one, is_choice)).collect();
+        let servers: Vec<String> = upstream
+            .servers
+            .iter()
+            .map(|one| server(one, is_choice))
+            .collect();
         let balance = match upstream.balance {
             _ if !is_choice => "",
             Balance::RoundRobin => " in turn",
@@ -164,7 +228,11 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
             Balance::SourceHash => " by the client's address",
             Balance::First => " in this order",
         };
-        line(text, "upstream", format_args!("{}{balance}", servers.join(", ")));
+        line(
+            text,
+            "upstream",
+            format_args!("{}{balance}", servers.join(", ")),
+        );
         standing(text, upstream);
         told(text, upstream);
         if let Some(tls) = &upstream.tls {
@@ -173,7 +241,15 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
     }
     let Timeouts { max_lifetime, .. } = route.timeouts;
     line(text, "timeouts", timeouts(route));
-    line(text, "", format_args!("max_lifetime {}, {}", or_off(max_lifetime), liveness(&route.timeouts.liveness)));
+    line(
+        text,
+        "",
+        format_args!(
+            "max_lifetime {}, {}",
+            or_off(max_lifetime),
+            liveness(&route.timeouts.liveness)
+        ),
+    );
     line(
         text,
         "on_remove",
@@ -192,8 +268,16 @@ fn told(text: &mut String, upstream: &upstream::Options) {
         Some(ProxyProtocol::V1) => line(text, "", "told of the client in a PROXY header, v1"),
         Some(ProxyProtocol::V2(tlvs)) => {
             let words = tlvs.words().join(", ");
-            let with = if words.is_empty() { words } else { format!(" with {words}") };
-            line(text, "", format_args!("told of the client in a PROXY header, v2{with}"));
+            let with = if words.is_empty() {
+                words
+            } else {
+                format!(" with {words}")
+            };
+            line(
+                text,
+                "",
+                format_args!("told of the client in a PROXY header, v2{with}"),
+            );
         }
     }
     if upstream.transparent {
@@ -203,51 +287,99 @@ fn told(text: &mut String, upstream: &upstream::Options) {
 
 /// A server, and what it has that others have not.
 fn server(server: &ServerOptions, is_choice: bool) -> String {
-    let ServerOptions { addr, weight, max_connections, backup } = server;
+    let ServerOptions {
+        addr,
+        weight,
+        max_connections,
+        backup,
+    } = server;
     let weight = match weight {
         0 => Some("weight 0: no new connections".to_owned()),
         _ => (is_choice && *weight > 1).then(|| format!("weight {weight}")),
     };
     let limit = max_connections.map(|limit| format!("at most {limit} connections"));
-    let notes: Vec<String> = [backup.then(|| "backup".to_owned()), weight, limit].into_iter().flatten().collect();
-    if notes.is_empty() { addr.to_string() } else { format!("{addr} ({})", notes.join(", ")) }
+    let notes: Vec<String> = [backup.then(|| "backup".to_owned()), weight, limit]
+        .into_iter()
+        .flatten()
+        .collect();
+    if notes.is_empty() {
+        addr.to_string()
+    } else {
+        format!("{addr} ({})", notes.join(", "))
+    }
 }
 
 /// How it is known that a server is not well.
 fn standing(text: &mut String, upstream: &upstream::Options) {
-    let duration = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-    if let Some(Ejection { failures, time, max_time, max_percent }) = upstream.ejection.as_deref() {
+    let duration =
+        |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+    if let Some(Ejection {
+        failures,
+        time,
+        max_time,
+        max_percent,
+    }) = upstream.ejection.as_deref()
+    {
         let (time, max_time) = (duration(*time), duration(*max_time));
         let share = format!("{max_percent} percent of them at most");
         line(
             text,
             "",
-            format_args!("after {failures} failures in a row left out for {time:#}, up to {max_time:#}, {share}"),
+            format_args!(
+                "after {failures} failures in a row left out for {time:#}, up to {max_time:#}, {share}"
+            ),
         );
     }
-    if let Some(Health { kind, interval, timeout, rise, fall }) = upstream.health.as_deref() {
+    if let Some(Health {
+        kind,
+        interval,
+        timeout,
+        rise,
+        fall,
+    }) = upstream.health.as_deref()
+    {
         let kind = match kind {
             HealthKind::Tcp => "a connection",
             HealthKind::Tls => "a TLS handshake",
         };
         let (interval, timeout) = (duration(*interval), duration(*timeout));
-        let times = format!("{timeout:#} each, up after {rise} that succeed, down after {fall} that fail");
-        line(text, "", format_args!("checked by {kind} every {interval:#}, {times}"));
+        let times =
+            format!("{timeout:#} each, up after {rise} that succeed, down after {fall} that fail");
+        line(
+            text,
+            "",
+            format_args!("checked by {kind} every {interval:#}, {times}"),
+        );
     }
 }
 
 /// How snigate is a client of these servers.
 fn session(text: &mut String, options: &ConnectorOptions, servers: &[ServerOptions]) {
-    let ConnectorOptions { server_name, verification, pins, certificate, min_version, alpn, groups, .. } = options;
+    let ConnectorOptions {
+        server_name,
+        verification,
+        pins,
+        certificate,
+        min_version,
+        alpn,
+        groups,
+        ..
+    } = options;
     let names: BTreeSet<String> = match server_name {
         Some(name) => BTreeSet::from([name.to_string()]),
-        None => servers.iter().filter_map(|server| PeerName::of(&server.addr)).map(|name| name.to_string()).collect(),
+        None => servers
+            .iter()
+            .filter_map(|server| PeerName::of(&server.addr))
+            .map(|name| name.to_string())
+            .collect(),
     };
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
     let mut believed = match verification {
         Verification::Trust(Some(name), _) => format!("verified against trust.{name}"),
         Verification::Trust(None, _) => "verified against the system's store".to_owned(),
-        Verification::Insecure if pins.is_empty() => "not verified: whoever answers is believed".to_owned(),
+        Verification::Insecure if pins.is_empty() => {
+            "not verified: whoever answers is believed".to_owned()
+        }
         Verification::Insecure => "verified by its key only".to_owned(),
     };
     if !pins.is_empty() {
@@ -259,13 +391,25 @@ fn session(text: &mut String, options: &ConnectorOptions, servers: &[ServerOptio
         MinVersion::Tls13 => "TLS 1.3",
     };
     let alpn: Vec<String> = alpn.iter().map(ToString::to_string).collect();
-    let alpn = if alpn.is_empty() { "the client's protocol".to_owned() } else { format!("ALPN {}", alpn.join(", ")) };
+    let alpn = if alpn.is_empty() {
+        "the client's protocol".to_owned()
+    } else {
+        format!("ALPN {}", alpn.join(", "))
+    };
     let shown = certificate.as_ref().map_or_else(
         || "no client certificate".to_owned(),
         |(name, _)| format!("certificates.{name} for a server that asks for one"),
     );
-    let groups = groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let groups = if groups.is_empty() { groups } else { format!(", key exchange in {groups}") };
+    let groups = groups
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let groups = if groups.is_empty() {
+        groups
+    } else {
+        format!(", key exchange in {groups}")
+    };
     line(text, "", format_args!("{oldest}, {alpn}, {shown}{groups}"));
 }
 
@@ -281,7 +425,11 @@ fn terms(text: &mut String, config: &Config, name: &str) {
         TlsVersion::Tls12 => "TLS 1.2 or newer",
         TlsVersion::Tls13 => "TLS 1.3",
     };
-    let alpn = if tls.alpn.is_empty() { String::new() } else { format!(", ALPN {}", tls.alpn.join(", ")) };
+    let alpn = if tls.alpn.is_empty() {
+        String::new()
+    } else {
+        format!(", ALPN {}", tls.alpn.join(", "))
+    };
     line(text, "tls", format_args!("{name}: {version}{alpn}"));
     client_auth(text, tls);
 }
@@ -289,43 +437,89 @@ fn terms(text: &mut String, config: &Config, name: &str) {
 /// What clients have to show, and what those see who do not.
 fn client_auth(text: &mut String, tls: &Tls) {
     let word = tls.client_auth.word();
-    let files: Vec<String> = tls.ca_files.iter().map(|path| path.display().to_string()).collect();
+    let files: Vec<String> = tls
+        .ca_files
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     match tls.client_auth {
         ClientAuthMode::None => line(text, "client_auth", word),
         ClientAuthMode::Request | ClientAuthMode::RequireAny => {
-            line(text, "client_auth", format_args!("{word}: certificates are not verified, anybody comes in with one"));
+            line(
+                text,
+                "client_auth",
+                format_args!("{word}: certificates are not verified, anybody comes in with one"),
+            );
         }
         ClientAuthMode::VerifyIfGiven | ClientAuthMode::RequireAndVerify => {
-            line(text, "client_auth", format_args!("{word} against {}", files.join(", ")));
+            line(
+                text,
+                "client_auth",
+                format_args!("{word} against {}", files.join(", ")),
+            );
         }
         ClientAuthMode::Pinned => {
             let keys = tls.spki_sha256.iter().map(ToString::to_string);
             let files = tls.cert_files.iter().map(|path| path.display().to_string());
-            line(text, "client_auth", format_args!("{word}: {}", keys.chain(files).collect::<Vec<_>>().join(", ")));
+            line(
+                text,
+                "client_auth",
+                format_args!(
+                    "{word}: {}",
+                    keys.chain(files).collect::<Vec<_>>().join(", ")
+                ),
+            );
         }
     }
     if tls.client_auth == ClientAuthMode::RequireAny || tls.requires_identity() {
-        line(text, "", "without a certificate: alert certificate_required (116), no_certificate");
+        line(
+            text,
+            "",
+            "without a certificate: alert certificate_required (116), no_certificate",
+        );
     }
     if tls.client_auth == ClientAuthMode::Pinned {
-        line(text, "", "with one that is not pinned: alert unknown_ca (48), untrusted_certificate");
+        line(
+            text,
+            "",
+            "with one that is not pinned: alert unknown_ca (48), untrusted_certificate",
+        );
     } else if tls.client_auth.verifies() {
-        line(text, "", "with one of another CA: alert unknown_ca (48), untrusted_certificate");
+        line(
+            text,
+            "",
+            "with one of another CA: alert unknown_ca (48), untrusted_certificate",
+        );
     }
     if !tls.crl_files.is_empty() {
-        line(text, "", "with one that is revoked: alert certificate_revoked (44), revoked_certificate");
+        line(
+            text,
+            "",
+            "with one that is revoked: alert certificate_revoked (44), revoked_certificate",
+        );
     }
     if tls.policy != Policy::default() {
-        line(text, "", "with one that is not allowed: alert access_denied (49), not_allowed");
+        line(
+            text,
+            "",
+            "with one that is not allowed: alert access_denied (49), not_allowed",
+        );
     }
     if !tls.crl_files.is_empty() {
-        let files: Vec<String> = tls.crl_files.iter().map(|path| path.display().to_string()).collect();
+        let files: Vec<String> = tls
+            .crl_files
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         line(text, "crl_files", files.join(", "));
         let depth = match tls.crl_depth {
             Depth::Leaf => "the client's own certificate",
             Depth::Chain => "every certificate of the chain",
         };
-        let (unknown, expired) = (tls.crl_unknown == Unknown::Deny, tls.crl_expired == Expired::Deny);
+        let (unknown, expired) = (
+            tls.crl_unknown == Unknown::Deny,
+            tls.crl_expired == Expired::Deny,
+        );
         let word = |denied: bool| if denied { "is refused" } else { "comes in" };
         line(
             text,
@@ -347,7 +541,9 @@ fn client_auth(text: &mut String, tls: &Tls) {
             "on_revoke",
             match tls.on_revoke {
                 OnRevoke::Keep => "keep: open connections go on",
-                OnRevoke::Close => "close: a reload ends the connections of clients that would not come in any more",
+                OnRevoke::Close => {
+                    "close: a reload ends the connections of clients that would not come in any more"
+                }
             },
         );
     }
@@ -356,34 +552,73 @@ fn client_auth(text: &mut String, tls: &Tls) {
 fn list(text: &mut String, label: &str, rules: &Rules) {
     let mut label = label;
     for (key, entries) in rules.entries() {
-        line(text, std::mem::take(&mut label), format_args!("{key}: {}", entries.join(", ")));
+        line(
+            text,
+            std::mem::take(&mut label),
+            format_args!("{key}: {}", entries.join(", ")),
+        );
     }
 }
 
-fn certificate(text: &mut String, config: &Config, acceptor: &Acceptor, names: &[Arc<str>], key: &Key<'_>) {
+fn certificate(
+    text: &mut String,
+    config: &Config,
+    acceptor: &Acceptor,
+    names: &[Arc<str>],
+    key: &Key<'_>,
+) {
     // Chosen by what serves, for a client that can verify every kind of key.
     let shown = acceptor.select(key.name, || None).and_then(|choice| {
-        let mut all = names.iter().filter_map(|name| config.certificates.get_key_value(name));
+        let mut all = names
+            .iter()
+            .filter_map(|name| config.certificates.get_key_value(name));
         all.find(|(_, named)| Arc::ptr_eq(&named.certificate, choice.certificate()))
     });
     let Some((name, named)) = shown else {
         line(text, "certificate", "none covers the name");
-        line(text, "sees", "the alert unrecognized_name (112); the log says name_not_covered");
+        line(
+            text,
+            "sees",
+            "the alert unrecognized_name (112); the log says name_not_covered",
+        );
         return;
     };
-    let sans: Vec<String> = named.certificate.names().iter().map(ToString::to_string).collect();
+    let sans: Vec<String> = named
+        .certificate
+        .names()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if named.is_to_be_made() {
-        line(text, "certificate", format_args!("{name}: {}, self-signed", sans.join(", ")));
-        line(text, "", "not made yet: the start makes it, and logs its SHA-256 fingerprint");
+        line(
+            text,
+            "certificate",
+            format_args!("{name}: {}, self-signed", sans.join(", ")),
+        );
+        line(
+            text,
+            "",
+            "not made yet: the start makes it, and logs its SHA-256 fingerprint",
+        );
         return;
     }
     let until = date(named.certificate.not_after());
-    line(text, "certificate", format_args!("{name}: {} until {until}", sans.join(", ")));
-    line(text, "", format_args!("SHA-256 {}", named.certificate.fingerprint()));
+    line(
+        text,
+        "certificate",
+        format_args!("{name}: {} until {until}", sans.join(", ")),
+    );
+    line(
+        text,
+        "",
+        format_args!("SHA-256 {}", named.certificate.fingerprint()),
+    );
 }
 
 fn text(duration: Duration) -> String {
-    SignedDuration::try_from(duration).map(|duration| format!("{duration:#}")).unwrap_or_default()
+    SignedDuration::try_from(duration)
+        .map(|duration| format!("{duration:#}"))
+        .unwrap_or_default()
 }
 
 fn or_off(duration: Option<Duration>) -> String {
@@ -391,22 +626,48 @@ fn or_off(duration: Option<Duration>) -> String {
 }
 
 fn liveness(liveness: &Liveness) -> String {
-    format!("keepalive {}, unacknowledged {}", or_off(liveness.keepalive), or_off(liveness.unacknowledged))
+    format!(
+        "keepalive {}, unacknowledged {}",
+        or_off(liveness.keepalive),
+        or_off(liveness.unacknowledged)
+    )
 }
 
 fn timeouts(route: &Route) -> String {
-    let Timeouts { hello, handshake, connect, idle, half_close, .. } = route.timeouts;
+    let Timeouts {
+        hello,
+        handshake,
+        connect,
+        idle,
+        half_close,
+        ..
+    } = route.timeouts;
     let handshake = match route.action {
         Action::Terminate { .. } => format!("handshake {}, ", text(handshake)),
         Action::Passthrough(_) | Action::Reject => String::new(),
     };
     let (idle, half_close) = (or_off(idle), or_off(half_close));
-    format!("hello {}, {handshake}connect {}, idle {idle}, half_close {half_close}", text(hello), text(connect))
+    format!(
+        "hello {}, {handshake}connect {}, idle {idle}, half_close {half_close}",
+        text(hello),
+        text(connect)
+    )
 }
 
 /// The routes that have the name, and what else they ask for.
-fn others(text: &mut String, config: &Config, listener: &str, found: Option<&Route>, key: &Key<'_>) {
-    let is_here = |route: &&Route| route.listeners.as_ref().is_none_or(|on| on.iter().any(|name| &**name == listener));
+fn others(
+    text: &mut String,
+    config: &Config,
+    listener: &str,
+    found: Option<&Route>,
+    key: &Key<'_>,
+) {
+    let is_here = |route: &&Route| {
+        route
+            .listeners
+            .as_ref()
+            .is_none_or(|on| on.iter().any(|name| &**name == listener))
+    };
     let is_other = |route: &&Route| found.is_none_or(|found| found.name != route.name);
     let mut left = MAX_OTHERS;
     for route in config.routes.iter().filter(is_here).filter(is_other) {

@@ -41,8 +41,12 @@ pub(super) fn write(files: &[NewFile<'_>], replace: bool) -> anyhow::Result<()> 
     }
     let mut drafts = Vec::new();
     for file in files {
-        file.path.file_name().with_context(|| format!("{} names no file", file.path.display()))?;
-        let draft = Draft::new(file.path, file.content, file.readers.mode(), |new| keep_owner(new, file));
+        file.path
+            .file_name()
+            .with_context(|| format!("{} names no file", file.path.display()))?;
+        let draft = Draft::new(file.path, file.content, file.readers.mode(), |new| {
+            keep_owner(new, file)
+        });
         drafts.push((file, draft.with_context(|| cannot(file))?));
     }
     for (file, draft) in drafts {
@@ -79,11 +83,18 @@ impl Readers {
 }
 
 fn reserve(file: &NewFile<'_>) -> anyhow::Result<()> {
-    let opened = OpenOptions::new().write(true).create_new(true).mode(file.readers.mode()).open(file.path);
+    let opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(file.readers.mode())
+        .open(file.path);
     match opened {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("{} exists already; --force replaces it, and nothing was written", file.path.display())
+            bail!(
+                "{} exists already; --force replaces it, and nothing was written",
+                file.path.display()
+            )
         }
         Err(error) => Err(error).with_context(|| format!("cannot write {}", file.path.display())),
     }
@@ -94,14 +105,27 @@ fn reserve(file: &NewFile<'_>) -> anyhow::Result<()> {
 /// everybody can put files, such as /tmp, that would be giving the key away.
 fn keep_owner(new: &File, file: &NewFile<'_>) -> io::Result<()> {
     // The mode of a link says nothing of who could read what it leads to.
-    let Some(old) = fs::symlink_metadata(file.path).ok().filter(Metadata::is_file) else { return Ok(()) };
-    let directory = file.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(old) = fs::symlink_metadata(file.path)
+        .ok()
+        .filter(Metadata::is_file)
+    else {
+        return Ok(());
+    };
+    let directory = file
+        .path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     if fs::metadata(directory)?.mode() & 0o002 != 0 {
         return Ok(());
     }
     let own = new.metadata()?;
-    if (old.uid(), old.gid()) == (own.uid(), own.gid()) || fchown(new, Some(old.uid()), Some(old.gid())).is_ok() {
-        new.set_permissions(Permissions::from_mode(own.mode() & 0o777 | old.mode() & 0o040))?;
+    if (old.uid(), old.gid()) == (own.uid(), own.gid())
+        || fchown(new, Some(old.uid()), Some(old.gid())).is_ok()
+    {
+        new.set_permissions(Permissions::from_mode(
+            own.mode() & 0o777 | old.mode() & 0o040,
+        ))?;
     }
     Ok(())
 }

@@ -93,7 +93,9 @@ impl ConfigPath {
             if geteuid().is_root()
                 && let Some(who) = [Path::new("."), here].into_iter().find_map(who_else_writes)
             {
-                bail!("root does not read ./snigate.toml by itself where {who}; name it with -c ./snigate.toml");
+                bail!(
+                    "root does not read ./snigate.toml by itself where {who}; name it with -c ./snigate.toml"
+                );
             }
             return Ok(here.to_owned());
         }
@@ -108,11 +110,17 @@ impl ConfigPath {
 /// Who beside root can change what is at this path.
 fn who_else_writes(path: &Path) -> Option<String> {
     let found = fs::metadata(path).ok()?;
-    let path = if path == Path::new(".") { "the directory".to_owned() } else { format!("./{}", path.display()) };
+    let path = if path == Path::new(".") {
+        "the directory".to_owned()
+    } else {
+        format!("./{}", path.display())
+    };
     match (found.uid(), found.gid(), found.mode()) {
         (user, ..) if user != 0 => Some(format!("{path} belongs to user {user}")),
         (_, _, mode) if mode & 0o002 != 0 => Some(format!("everybody can write to {path}")),
-        (_, group, mode) if mode & 0o020 != 0 && group != 0 => Some(format!("group {group} can write to {path}")),
+        (_, group, mode) if mode & 0o020 != 0 && group != 0 => {
+            Some(format!("group {group} can write to {path}"))
+        }
         _ => None,
     }
 }
@@ -128,7 +136,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Nothing is left to tell anybody where this fails.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let result = match &cli.command {
@@ -151,13 +163,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// What went wrong, from the command down to what the system said, each once: some errors have their cause in their words.
 fn chain(error: &anyhow::Error) -> String {
     let said = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref().map_or_else(|| cause.to_string(), |error| words(error).to_string())
+        cause
+            .downcast_ref()
+            .map_or_else(|| cause.to_string(), |error| words(error).to_string())
     };
-    error.chain().map(said).fold(String::new(), |all, cause| match () {
-        () if all.is_empty() => cause,
-        () if all.ends_with(&cause) => all,
-        () => format!("{all}: {cause}"),
-    })
+    error
+        .chain()
+        .map(said)
+        .fold(String::new(), |all, cause| match () {
+            () if all.is_empty() => cause,
+            () if all.ends_with(&cause) => all,
+            () => format!("{all}: {cause}"),
+        })
 }
 
 /// Loads a configuration for a command that shows something of it.
@@ -165,7 +182,11 @@ fn load(config: &ConfigPath) -> anyhow::Result<(Config, Variables)> {
     let path = config.find()?;
     let loaded = crate::config::load(&path);
     let Some(config) = loaded.config else {
-        print_diagnostics(&mut io::stderr(), colors(&io::stderr()), &loaded.diagnostics);
+        print_diagnostics(
+            &mut io::stderr(),
+            colors(&io::stderr()),
+            &loaded.diagnostics,
+        );
         bail!("{} is not valid", path.display());
     };
     Ok((config, loaded.variables))
@@ -202,6 +223,13 @@ fn print(text: &str) -> anyhow::Result<()> {
 /// runtime for that case has less to do for each event.
 fn runtime() -> anyhow::Result<Runtime> {
     let processors = available_parallelism().map_or(1, usize::from);
-    let mut builder = if processors == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    builder.enable_all().build().context("cannot start the runtime")
+    let mut builder = if processors == 1 {
+        Builder::new_current_thread()
+    } else {
+        Builder::new_multi_thread()
+    };
+    builder
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }

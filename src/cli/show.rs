@@ -46,7 +46,9 @@ fn put_back(value: &mut toml::Value, variables: &Variables) {
     match value {
         toml::Value::String(text) => *text = variables.hide(&text.replace("${", "$${")),
         toml::Value::Array(items) => items.iter_mut().for_each(|item| put_back(item, variables)),
-        toml::Value::Table(table) => table.iter_mut().for_each(|(_, item)| put_back(item, variables)),
+        toml::Value::Table(table) => table
+            .iter_mut()
+            .for_each(|(_, item)| put_back(item, variables)),
         _ => {}
     }
 }
@@ -54,7 +56,10 @@ fn put_back(value: &mut toml::Value, variables: &Variables) {
 fn trust(trusts: &Trusts) -> String {
     let mut text = String::new();
     for (name, trust) in trusts.all() {
-        let title = name.map_or_else(|| "the system's store".to_owned(), |name| format!("trust.{name}"));
+        let title = name.map_or_else(
+            || "the system's store".to_owned(),
+            |name| format!("trust.{name}"),
+        );
         let _ = writeln!(text, "{title}");
         for source in &trust.sources {
             let count = source.authorities.len();

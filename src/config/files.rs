@@ -104,7 +104,14 @@ impl Files {
             Ok(bytes) => Content::File(sha256(bytes)),
             Err(error) => Content::of(error),
         };
-        self.remember(path, Seen { stamp, content, is_text });
+        self.remember(
+            path,
+            Seen {
+                stamp,
+                content,
+                is_text,
+            },
+        );
         result.map_err(|error| in_words(path, &error))
     }
 
@@ -120,7 +127,11 @@ impl Files {
     /// Those of [`read`](Self::read), and when it is not UTF-8.
     pub fn read_text(&mut self, path: &Path) -> io::Result<Arc<str>> {
         let text = match &self.kept {
-            Some(kept) => kept.files.get(path).cloned().ok_or(io::ErrorKind::NotFound)?,
+            Some(kept) => kept
+                .files
+                .get(path)
+                .cloned()
+                .ok_or(io::ErrorKind::NotFound)?,
             None => {
                 let bytes = self.read_as(path, true)?;
                 // Zeros are UTF-8, so UTF-16 may well be.
@@ -128,7 +139,10 @@ impl Files {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, form));
                 }
                 let text = std::str::from_utf8(&bytes);
-                text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?.into()
+                text.map_err(|_| {
+                    io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")
+                })?
+                .into()
             }
         };
         self.texts.files.insert(path.to_owned(), Arc::clone(&text));
@@ -140,14 +154,24 @@ impl Files {
     /// # Errors
     ///
     /// Those of [`list`](Self::list).
-    pub fn matching(&mut self, directory: &Path, pattern: &glob::Pattern) -> io::Result<Vec<PathBuf>> {
+    pub fn matching(
+        &mut self,
+        directory: &Path,
+        pattern: &glob::Pattern,
+    ) -> io::Result<Vec<PathBuf>> {
         let place = directory.join(pattern.as_str());
         let found = match &self.kept {
             Some(kept) => kept.included.get(&place).cloned().unwrap_or_default(),
             None => {
-                let is_meant =
-                    |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| pattern.matches(n));
-                self.list_as(directory, true)?.into_iter().filter(is_meant).collect()
+                let is_meant = |path: &PathBuf| {
+                    path.file_name()
+                        .and_then(|n| n.to_str())
+                        .is_some_and(|n| pattern.matches(n))
+                };
+                self.list_as(directory, true)?
+                    .into_iter()
+                    .filter(is_meant)
+                    .collect()
             }
         };
         self.texts.included.insert(place, found.clone());
@@ -158,7 +182,12 @@ impl Files {
     /// the materials that run, and `keep` those of them that go on.
     #[must_use]
     pub fn new(texts: Option<Arc<Texts>>, running: Arc<Materials>, keep: Keep) -> Self {
-        Self { kept: texts, running, keep, ..Self::default() }
+        Self {
+            kept: texts,
+            running,
+            keep,
+            ..Self::default()
+        }
     }
 
     /// The texts of the configuration.
@@ -176,7 +205,12 @@ impl Files {
     /// Notes whether what is in the file at `path` counts, or what runs goes on. Where it is used for several things it
     /// counts if it does for one of them.
     pub fn note_use(&mut self, path: &Path, counts: bool) {
-        if counts { &mut self.used } else { &mut self.aside }.insert(path.to_owned());
+        if counts {
+            &mut self.used
+        } else {
+            &mut self.aside
+        }
+        .insert(path.to_owned());
     }
 
     fn counts(&self, path: &Path) -> bool {
@@ -194,13 +228,23 @@ impl Files {
     #[must_use]
     pub fn counts_same(&self, before: &Self) -> bool {
         let counted = |files: &Self, path: &Path| {
-            let seen = files.seen.get(path).filter(|seen| !seen.is_text && files.counts(path))?;
+            let seen = files
+                .seen
+                .get(path)
+                .filter(|seen| !seen.is_text && files.counts(path))?;
             (!matches!(seen.content, Content::Directory(_))).then_some(seen.content)
         };
-        let is_new = |path: &&PathBuf| counted(self, path).is_some_and(|now| counted(before, path) != Some(now));
-        let is_gone =
-            |path: &&PathBuf| counted(before, path).is_some() && counted(self, path).is_none() && self.counts(path);
-        self.seen.keys().find(is_new).or_else(|| before.seen.keys().find(is_gone)).is_none()
+        let is_new = |path: &&PathBuf| {
+            counted(self, path).is_some_and(|now| counted(before, path) != Some(now))
+        };
+        let is_gone = |path: &&PathBuf| {
+            counted(before, path).is_some() && counted(self, path).is_none() && self.counts(path)
+        };
+        self.seen
+            .keys()
+            .find(is_new)
+            .or_else(|| before.seen.keys().find(is_gone))
+            .is_none()
     }
 
     /// What was read of files whose content does not count, in short.
@@ -225,21 +269,34 @@ impl Files {
     /// What was read of the texts and of files that `other` has not read, in short.
     #[must_use]
     pub fn digest_beside(&self, other: &Self) -> [u8; 32] {
-        digest_of(self.seen.iter().filter(|(path, seen)| seen.is_text || !other.seen.contains_key(*path)))
+        digest_of(
+            self.seen
+                .iter()
+                .filter(|(path, seen)| seen.is_text || !other.seen.contains_key(*path)),
+        )
     }
 
     /// What was read beside the texts of the configuration.
     #[must_use]
     pub fn beside_texts(&self) -> Self {
         let beside = self.seen.iter().filter(|(_, seen)| !seen.is_text);
-        let seen = beside.map(|(path, seen)| (path.clone(), seen.clone())).collect();
-        Self { seen, used: self.used.clone(), aside: self.aside.clone(), ..Self::default() }
+        let seen = beside
+            .map(|(path, seen)| (path.clone(), seen.clone()))
+            .collect();
+        Self {
+            seen,
+            used: self.used.clone(),
+            aside: self.aside.clone(),
+            ..Self::default()
+        }
     }
 
     /// Whether something could not be read for a reason that has nothing to do with it.
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
-        self.seen.values().any(|seen| seen.content == Content::Unknown)
+        self.seen
+            .values()
+            .any(|seen| seen.content == Content::Unknown)
     }
 
     /// What was read, in short: equal where every file had the same content.
@@ -271,7 +328,14 @@ impl Files {
             Err(error) => Content::of(error),
         };
         // Without a stamp: the time of a directory does not change when a symbolic link on the way to it does.
-        self.remember(path, Seen { stamp: None, content, is_text });
+        self.remember(
+            path,
+            Seen {
+                stamp: None,
+                content,
+                is_text,
+            },
+        );
         result.map_err(|error| in_words(path, &error))
     }
 
@@ -284,7 +348,9 @@ impl Files {
     /// The first path whose content is no longer what was read.
     #[must_use]
     pub fn changed(&mut self) -> Option<&Path> {
-        self.seen.iter_mut().find_map(|(path, seen)| seen.has_changed(path).then_some(path.as_path()))
+        self.seen
+            .iter_mut()
+            .find_map(|(path, seen)| seen.has_changed(path).then_some(path.as_path()))
     }
 
     /// Every path that was read or was to be read.
@@ -296,36 +362,50 @@ impl Files {
 /// A directory by a name that can be opened: that of a path without one is empty.
 #[must_use]
 pub fn here(directory: &Path) -> &Path {
-    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
+    if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    }
 }
 
 impl Texts {
     /// The same texts with the paths that they have once those in the directory `from` are moved into `to`.
     #[must_use]
     pub fn moved(self, from: &Path, to: &Path) -> Self {
-        let moved = |path: PathBuf| path.strip_prefix(from).map_or_else(|_| path.clone(), |rest| to.join(rest));
+        let moved = |path: PathBuf| {
+            path.strip_prefix(from)
+                .map_or_else(|_| path.clone(), |rest| to.join(rest))
+        };
         let included = self.included.into_iter();
         Self {
-            files: self.files.into_iter().map(|(path, text)| (moved(path), text)).collect(),
-            included: included.map(|(place, found)| (moved(place), found.into_iter().map(moved).collect())).collect(),
+            files: self
+                .files
+                .into_iter()
+                .map(|(path, text)| (moved(path), text))
+                .collect(),
+            included: included
+                .map(|(place, found)| (moved(place), found.into_iter().map(moved).collect()))
+                .collect(),
         }
     }
 
     /// What of `before` is not there any more as a whole, whatever stands in the rest.
     pub fn lost<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = String> {
         let is_blank = |text: &str| text.trim().is_empty();
-        let emptied = before
-            .files
-            .iter()
-            .filter(move |(path, text)| !is_blank(text) && self.files.get(*path).is_some_and(|now| is_blank(now)));
+        let emptied = before.files.iter().filter(move |(path, text)| {
+            !is_blank(text) && self.files.get(*path).is_some_and(|now| is_blank(now))
+        });
         // Backups match a pattern and do not count.
         let count = |found: &[PathBuf]| found.iter().any(|path| !is_left_over(path));
-        let unmatched = before
-            .included
-            .iter()
-            .filter(move |(place, found)| count(found) && self.included.get(*place).is_some_and(|now| !count(now)));
+        let unmatched = before.included.iter().filter(move |(place, found)| {
+            count(found) && self.included.get(*place).is_some_and(|now| !count(now))
+        });
         let emptied = emptied.map(|(path, _)| format!("{} is empty", path.display()));
-        emptied.chain(unmatched.map(|(place, _)| format!("include: {} matches no file any more", place.display())))
+        emptied.chain(
+            unmatched
+                .map(|(place, _)| format!("include: {} matches no file any more", place.display())),
+        )
     }
 }
 
@@ -345,8 +425,13 @@ impl Content {
         );
         let errno = error.raw_os_error().map(Errno::from_raw_os_error);
         // A device that is not there, a socket, links that lead to each other.
-        let lasts = lasts || errno.is_some_and(|errno| [Errno::NXIO, Errno::NODEV, Errno::LOOP].contains(&errno));
-        if lasts { Self::Unreadable(error.kind()) } else { Self::Unknown }
+        let lasts = lasts
+            || errno.is_some_and(|errno| [Errno::NXIO, Errno::NODEV, Errno::LOOP].contains(&errno));
+        if lasts {
+            Self::Unreadable(error.kind())
+        } else {
+            Self::Unknown
+        }
     }
 }
 
@@ -385,7 +470,9 @@ impl Seen {
             return false;
         }
         let content = match &self.content {
-            Content::Directory(_) => list_directory(path).map(|names| Content::Directory(names_hash(&names))),
+            Content::Directory(_) => {
+                list_directory(path).map(|names| Content::Directory(names_hash(&names)))
+            }
             _ => read_file(path).map(|bytes| Content::File(sha256(&bytes))),
         };
         if content.unwrap_or_else(|error| Content::of(&error)) != self.content {
@@ -412,18 +499,25 @@ impl Stamp {
 
     fn same(&self, other: &Self) -> bool {
         let times = |stamp: &Self| (stamp.modified, stamp.changed);
-        (self.device, self.inode, self.size, times(self)) == (other.device, other.inode, other.size, times(other))
+        (self.device, self.inode, self.size, times(self))
+            == (other.device, other.inode, other.size, times(other))
     }
 }
 
 /// A time in the future (a clock was set back) counts as recent too.
 fn is_recent(seconds: i64) -> bool {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(seconds).is_ok_and(|seconds| seconds.saturating_add(RECENT.as_secs()) >= now.as_secs())
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(seconds)
+        .is_ok_and(|seconds| seconds.saturating_add(RECENT.as_secs()) >= now.as_secs())
 }
 
 fn names_hash(names: &[PathBuf]) -> [u8; 32] {
-    let joined: Vec<&[u8]> = names.iter().map(|name| name.as_os_str().as_encoded_bytes()).collect();
+    let joined: Vec<&[u8]> = names
+        .iter()
+        .map(|name| name.as_os_str().as_encoded_bytes())
+        .collect();
     sha256(&joined.join(&0))
 }
 

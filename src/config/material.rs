@@ -106,47 +106,81 @@ impl Materials {
 
     /// Whether something was read from a file at `path`.
     pub(crate) fn is_file(&self, path: &Path) -> bool {
-        self.authorities.contains_key(path) || self.lists.contains_key(path) || self.pins.contains_key(path)
+        self.authorities.contains_key(path)
+            || self.lists.contains_key(path)
+            || self.pins.contains_key(path)
     }
 
     /// The files of the directory at `path`.
     pub(crate) fn within<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
-        let files = self.authorities.keys().chain(self.lists.keys()).chain(self.pins.keys());
+        let files = self
+            .authorities
+            .keys()
+            .chain(self.lists.keys())
+            .chain(self.pins.keys());
         files.filter(move |file| file.parent() == Some(path))
     }
 
     /// Everything that can go on, revocation lists aside: the certificates, and each file and directory of CAs and pins.
     pub(crate) fn all_but_lists(&self) -> impl Iterator<Item = Item> {
         let certificates = self.certificates.keys().cloned().map(Item::Certificate);
-        let files = || self.authorities.keys().chain(self.pins.keys()).map(PathBuf::as_path);
+        let files = || {
+            self.authorities
+                .keys()
+                .chain(self.pins.keys())
+                .map(PathBuf::as_path)
+        };
         let is_named = |path: &Path| self.asked.values().any(|paths| paths.contains(path));
-        let directories = files().filter_map(Path::parent).filter(move |path| is_named(path));
+        let directories = files()
+            .filter_map(Path::parent)
+            .filter(move |path| is_named(path));
         // One file may hold CAs and their lists.
-        let has_lists = |path: &Path| self.lists.keys().any(|list| list == path || list.parent() == Some(path));
-        let without_lists = files().chain(directories).filter(move |path| !has_lists(path));
+        let has_lists = |path: &Path| {
+            self.lists
+                .keys()
+                .any(|list| list == path || list.parent() == Some(path))
+        };
+        let without_lists = files()
+            .chain(directories)
+            .filter(move |path| !has_lists(path));
         certificates.chain(without_lists.map(|path| Item::File(path.to_owned())))
     }
 
     /// The certificate of `table`, if it is of these files.
     pub(crate) fn pair(&self, table: &str, cert_file: &Path, key_file: &Path) -> Option<&Pair> {
-        self.certificates.get(table).filter(|pair| pair.cert_file == cert_file && pair.key_file == key_file)
+        self.certificates
+            .get(table)
+            .filter(|pair| pair.cert_file == cert_file && pair.key_file == key_file)
     }
 
     /// The lists that count by `now` of those tables that ask for the file at `path`.
     pub(crate) fn lists_around(&self, path: &Path, now: SystemTime) -> Vec<&Crl> {
-        let tables = self.asked.keys().map(|table| self.of(table)).filter(|table| table.asks(path));
-        tables.flat_map(|table| table.counting(now)).map(|(_, list)| list).collect()
+        let tables = self
+            .asked
+            .keys()
+            .map(|table| self.of(table))
+            .filter(|table| table.asks(path));
+        tables
+            .flat_map(|table| table.counting(now))
+            .map(|(_, list)| list)
+            .collect()
     }
 
     /// What the table asks for.
     fn of(&self, table: &str) -> Asked<'_> {
-        Asked { materials: self, paths: self.asked.get(table) }
+        Asked {
+            materials: self,
+            paths: self.asked.get(table),
+        }
     }
 
     /// What the table asks for, or, if it has another name here, one that asks for some of `paths`.
     fn like<'a>(&'a self, table: &str, paths: &BTreeSet<PathBuf>) -> Asked<'a> {
         let of_paths = || self.asked.values().find(|known| !known.is_disjoint(paths));
-        Asked { materials: self, paths: self.asked.get(table).or_else(of_paths) }
+        Asked {
+            materials: self,
+            paths: self.asked.get(table).or_else(of_paths),
+        }
     }
 
     /// The files whose content would let somebody in who is kept out by `running`, or could be half of a copy. Each table
@@ -161,7 +195,9 @@ impl Materials {
             }
         }
         for path in self.first_lists(running) {
-            let known = keep.entry(Item::File(path.clone())).or_insert(Reason::FIRST);
+            let known = keep
+                .entry(Item::File(path.clone()))
+                .or_insert(Reason::FIRST);
             *known = known.and(Reason::FIRST).and(Reason::UNSETTLED);
         }
         keep
@@ -170,38 +206,72 @@ impl Materials {
     /// The files with the first list of a CA, where every table that asks for it refuses whom no list speaks of. Where one
     /// does not, a client whom it names comes in without it.
     fn first_lists<'a>(&'a self, running: &'a Self) -> impl Iterator<Item = &'a PathBuf> {
-        let asking = move |path: &'a PathBuf| self.asked.keys().filter(move |table| self.of(table).asks(path));
+        let asking = move |path: &'a PathBuf| {
+            self.asked
+                .keys()
+                .filter(move |table| self.of(table).asks(path))
+        };
         let is_first = move |path: &PathBuf, table: &Arc<str>| {
             let before = running.of(table);
             let is_new = |list: &Crl| !before.lists().any(|(_, known)| list.is_edition_of(known));
-            let is_known = |list: &Crl| before.authorities().any(|ca| list.speaks_for(slice::from_ref(ca)).is_ok());
-            self.lists[path].lists.iter().any(|list| is_new(list) && is_known(list))
+            let is_known = |list: &Crl| {
+                before
+                    .authorities()
+                    .any(|ca| list.speaks_for(slice::from_ref(ca)).is_ok())
+            };
+            self.lists[path]
+                .lists
+                .iter()
+                .any(|list| is_new(list) && is_known(list))
         };
         // Without any list no client is refused for that.
-        let denied =
-            move |table: &Arc<str>| running.denying.contains(table) && running.of(table).lists().next().is_some();
+        let denied = move |table: &Arc<str>| {
+            running.denying.contains(table) && running.of(table).lists().next().is_some()
+        };
         let denies = move |table: &Arc<str>| self.denying.contains(table) && denied(table);
-        self.lists
-            .keys()
-            .filter(move |path| asking(path).all(denies) && asking(path).any(|table| is_first(path, table)))
+        self.lists.keys().filter(move |path| {
+            asking(path).all(denies) && asking(path).any(|table| is_first(path, table))
+        })
     }
 }
 
 impl Materials {
     /// The files with CAs that are new in a table of which a revocation list is `broken`: it may be about their clients.
-    pub(crate) fn new_beside_broken_lists(&self, running: &Self, broken: &[Item]) -> BTreeSet<PathBuf> {
+    pub(crate) fn new_beside_broken_lists(
+        &self,
+        running: &Self,
+        broken: &[Item],
+    ) -> BTreeSet<PathBuf> {
         let is_list = |path: &Path| {
-            running.lists.contains_key(path) || running.lists.keys().any(|list| list.parent() == path.parent())
+            running.lists.contains_key(path)
+                || running
+                    .lists
+                    .keys()
+                    .any(|list| list.parent() == path.parent())
         };
-        let broken = || broken.iter().filter_map(Item::as_file).filter(|path| is_list(path));
+        let broken = || {
+            broken
+                .iter()
+                .filter_map(Item::as_file)
+                .filter(|path| is_list(path))
+        };
         let is_incomplete = |table: &Asked<'_>| broken().any(|path| table.asks(path));
         let of_table = |table: &Arc<str>| {
             let known: Vec<&CaCertificate> = running.of(table).authorities().collect();
             let is_new = move |ca: &CaCertificate| !known.contains(&ca);
-            let new = move |(path, cas): (&PathBuf, &Vec<CaCertificate>)| cas.iter().any(&is_new).then(|| path.clone());
-            self.of(table).files(&self.authorities).filter_map(new).collect::<Vec<_>>()
+            let new = move |(path, cas): (&PathBuf, &Vec<CaCertificate>)| {
+                cas.iter().any(&is_new).then(|| path.clone())
+            };
+            self.of(table)
+                .files(&self.authorities)
+                .filter_map(new)
+                .collect::<Vec<_>>()
         };
-        self.asked.keys().filter(|table| is_incomplete(&self.of(table))).flat_map(of_table).collect()
+        self.asked
+            .keys()
+            .filter(|table| is_incomplete(&self.of(table)))
+            .flat_map(of_table)
+            .collect()
     }
 }
 
@@ -265,25 +335,35 @@ impl<'a> Asked<'a> {
     }
 
     /// Those of `files` that the table asks for.
-    fn files<T>(self, files: &'a BTreeMap<PathBuf, T>) -> impl Iterator<Item = (&'a PathBuf, &'a T)> {
+    fn files<T>(
+        self,
+        files: &'a BTreeMap<PathBuf, T>,
+    ) -> impl Iterator<Item = (&'a PathBuf, &'a T)> {
         files.iter().filter(move |(path, _)| self.asks(path))
     }
 
     fn authorities(self) -> impl Iterator<Item = &'a CaCertificate> {
-        self.files(&self.materials.authorities).flat_map(|(_, authorities)| authorities)
+        self.files(&self.materials.authorities)
+            .flat_map(|(_, authorities)| authorities)
     }
 
     fn lists(self) -> impl Iterator<Item = (&'a PathBuf, &'a Crl)> {
-        self.files(&self.materials.lists).flat_map(|(path, file)| file.lists.iter().map(move |list| (path, list)))
+        self.files(&self.materials.lists)
+            .flat_map(|(path, file)| file.lists.iter().map(move |list| (path, list)))
     }
 
     /// Its lists, but those that another one has taken the place of by `now`.
     fn counting(self, now: SystemTime) -> Vec<(&'a PathBuf, &'a Crl)> {
         let all: Vec<_> = self.lists().collect();
         let begun = |list: &Crl| list.this_update() <= now;
-        let is_over =
-            |list: &Crl| all.iter().any(|(_, next)| begun(next) && next.succeeds(list) && list.is_older_than(next));
-        all.iter().filter(|(_, list)| !is_over(list)).copied().collect()
+        let is_over = |list: &Crl| {
+            all.iter()
+                .any(|(_, next)| begun(next) && next.succeeds(list) && list.is_older_than(next))
+        };
+        all.iter()
+            .filter(|(_, list)| !is_over(list))
+            .copied()
+            .collect()
     }
 
     /// The files of which what is there takes a protection away, or has to wait; each as often as there is a reason.
@@ -292,10 +372,17 @@ impl<'a> Asked<'a> {
         let cas = self.unsettled(&fresh.authorities, (running, &before.authorities));
         let pins = self.unsettled(&fresh.pins, (running, &before.pins));
         let own: Vec<_> = self.lists().collect();
-        let lost = running.counting(now).into_iter().filter(|(path, _)| self.asks(path));
+        let lost = running
+            .counting(now)
+            .into_iter()
+            .filter(|(path, _)| self.asks(path));
         let lost = lost.flat_map(|known| self.lack(known, &own, running, now));
-        let unsettled = cas.chain(pins).map(|path| (path.clone(), Reason::UNSETTLED));
-        unsettled.chain(lost.map(|(path, reason)| (path.clone(), reason))).collect()
+        let unsettled = cas
+            .chain(pins)
+            .map(|path| (path.clone(), Reason::UNSETTLED));
+        unsettled
+            .chain(lost.map(|(path, reason)| (path.clone(), reason)))
+            .collect()
     }
 
     fn unsettled<'b, T: PartialEq>(
@@ -325,19 +412,40 @@ impl<'a> Asked<'a> {
         let is_there = own.iter().any(|(_, own)| *own == list);
         let counts = |own: &Crl| !own.is_early(now) || list.is_early(now);
         let editions = own.iter().filter(|(_, own)| own.is_edition_of(list));
-        let (begun, early): (Vec<&(&PathBuf, &Crl)>, Vec<_>) = editions.partition(|(_, own)| counts(own));
-        let newest = begun.iter().copied().reduce(|one, other| if one.1.is_older_than(other.1) { other } else { one });
+        let (begun, early): (Vec<&(&PathBuf, &Crl)>, Vec<_>) =
+            editions.partition(|(_, own)| counts(own));
+        let newest = begun.iter().copied().reduce(|one, other| {
+            if one.1.is_older_than(other.1) {
+                other
+            } else {
+                one
+            }
+        });
         let Some((next, newest)) = newest.filter(|(_, newest)| !newest.is_older_than(list)) else {
-            let signed_by = |table: &Self| table.authorities().any(|ca| list.speaks_for(slice::from_ref(ca)).is_ok());
+            let signed_by = |table: &Self| {
+                table
+                    .authorities()
+                    .any(|ca| list.speaks_for(slice::from_ref(ca)).is_ok())
+            };
             // The list of a CA that nobody believes any more says nothing.
             let says_nothing = !signed_by(&self) && signed_by(running);
             let is_early = early.iter().any(|(_, own)| list.is_older_than(own));
-            let reason = if is_early { Reason::EARLY } else { Reason::WITHDRAWN };
-            return (!is_there && !says_nothing).then_some((path, reason)).into_iter().collect();
+            let reason = if is_early {
+                Reason::EARLY
+            } else {
+                Reason::WITHDRAWN
+            };
+            return (!is_there && !says_nothing)
+                .then_some((path, reason))
+                .into_iter()
+                .collect();
         };
         if newest.succeeds(list) {
             let is_shorter = !list.is_within(&[newest]);
-            return is_shorter.then_some((*next, Reason::UNSETTLED)).into_iter().collect();
+            return is_shorter
+                .then_some((*next, Reason::UNSETTLED))
+                .into_iter()
+                .collect();
         }
         // Whether one key has signed both is not known.
         let all: Vec<&Crl> = begun.iter().map(|(_, own)| *own).collect();

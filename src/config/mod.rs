@@ -246,7 +246,12 @@ impl Circumstances {
     /// At a time at which nothing is served yet.
     #[must_use]
     pub fn at(now: SystemTime) -> Self {
-        Self { now, serving: Arc::default(), running: Arc::default(), keep: Keep::new() }
+        Self {
+            now,
+            serving: Arc::default(),
+            running: Arc::default(),
+            keep: Keep::new(),
+        }
     }
 }
 
@@ -324,10 +329,18 @@ pub fn load_again(path: &Path, texts: Arc<Texts>, circumstances: &Circumstances)
 /// Where these routes stand, of the configuration at `path`.
 #[must_use]
 pub fn places(path: &Path, routes: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, Place> {
-    let Some(merged) = read::read(path, &mut Files::default(), &mut Vec::new()).merged else { return BTreeMap::new() };
+    let Some(merged) = read::read(path, &mut Files::default(), &mut Vec::new()).merged else {
+        return BTreeMap::new();
+    };
     let place = |name: &Arc<str>| {
         let read::In { source, span, .. } = merged.routes.get(&**name)?;
-        Some((Arc::clone(name), Place { source: Arc::clone(source), span: span.clone() }))
+        Some((
+            Arc::clone(name),
+            Place {
+                source: Arc::clone(source),
+                span: span.clone(),
+            },
+        ))
     };
     routes.iter().filter_map(place).collect()
 }
@@ -338,19 +351,36 @@ fn load_from(path: &Path, texts: Option<Arc<Texts>>, circumstances: &Circumstanc
     let mut keep = circumstances.keep.clone();
     let (mut first, mut unfit) = (None, Vec::new());
     loop {
-        let files = Files::new(texts.clone(), Arc::clone(&circumstances.running), keep.clone());
+        let files = Files::new(
+            texts.clone(),
+            Arc::clone(&circumstances.running),
+            keep.clone(),
+        );
         let loaded = attempt(path, files, circumstances);
         let is_faulty = |found: &&Diagnostic| found.severity.refuses() || found.fault_of.is_some();
-        let faults: Vec<Diagnostic> = loaded.diagnostics.iter().filter(is_faulty).cloned().collect();
+        let faults: Vec<Diagnostic> = loaded
+            .diagnostics
+            .iter()
+            .filter(is_faulty)
+            .cloned()
+            .collect();
         if faults.is_empty() {
             return Loaded { unfit, ..loaded };
         }
         let known = keep.clone();
-        let faulty = faults.iter().map(|fault| fault.fault_of.clone()).collect::<Option<Vec<_>>>();
+        let faulty = faults
+            .iter()
+            .map(|fault| fault.fault_of.clone())
+            .collect::<Option<Vec<_>>>();
         match faulty {
             Some(faulty) => keep.extend(faulty.into_iter().map(|item| (item, Reason::BROKEN))),
             // Whatever it is a fault of, what is revoked beside it has to act.
-            None => keep.extend(circumstances.running.all_but_lists().map(|item| (item, Reason::BROKEN))),
+            None => keep.extend(
+                circumstances
+                    .running
+                    .all_but_lists()
+                    .map(|item| (item, Reason::BROKEN)),
+            ),
         }
         if keep == known {
             return first.unwrap_or(loaded);
@@ -371,9 +401,17 @@ fn attempt(path: &Path, mut files: Files, circumstances: &Circumstances) -> Load
     for notice in config.iter_mut().flat_map(|config| &mut config.notices) {
         notice.message = variables.hide(&notice.message);
     }
-    let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity.refuses());
+    let refused = diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity.refuses());
     diagnostic::sort(&mut diagnostics);
-    Loaded { config: config.filter(|_| !refused), diagnostics, files, variables, unfit: Vec::new() }
+    Loaded {
+        config: config.filter(|_| !refused),
+        diagnostics,
+        files,
+        variables,
+        unfit: Vec::new(),
+    }
 }
 
 /// Takes the values of variables out of what is to be said.

@@ -21,11 +21,24 @@ impl Loaded {
 
     /// Whether anything is missing.
     fn report_privileges(&mut self, severity: Severity) -> bool {
-        let Some(config) = &self.config else { return false };
-        let upstreams = config.routes.iter().filter_map(|route| route.action.upstream());
-        let Some(upstream) = upstreams.into_iter().find(|upstream| upstream.transparent) else { return false };
-        let Err(error) = probe_transparent() else { return false };
-        let user = if severity == Severity::Warning { "this user" } else { "snigate" };
+        let Some(config) = &self.config else {
+            return false;
+        };
+        let upstreams = config
+            .routes
+            .iter()
+            .filter_map(|route| route.action.upstream());
+        let Some(upstream) = upstreams.into_iter().find(|upstream| upstream.transparent) else {
+            return false;
+        };
+        let Err(error) = probe_transparent() else {
+            return false;
+        };
+        let user = if severity == Severity::Warning {
+            "this user"
+        } else {
+            "snigate"
+        };
         let message = format!(
             "upstreams.{}: transparent = true needs the capability CAP_NET_RAW or CAP_NET_ADMIN, and {user} has neither ({})",
             upstream.name,
@@ -35,7 +48,8 @@ impl Loaded {
         let help = "write `AmbientCapabilities=CAP_NET_RAW` in its systemd unit, and there the same in \
                     `CapabilityBoundingSet=`, or run `setcap cap_net_raw=+ep` on the program, beside CAP_NET_BIND_SERVICE \
                     where it has that";
-        self.diagnostics.push(Diagnostic::new(severity, message).help(help.to_owned()));
+        self.diagnostics
+            .push(Diagnostic::new(severity, message).help(help.to_owned()));
         true
     }
 }

@@ -62,7 +62,10 @@ pub(super) struct Read {
 impl Read {
     /// Whether something that is missing is so because of another mistake, which has been reported.
     pub(super) fn explains(&self, diagnostic: &Diagnostic) -> bool {
-        diagnostic.lacks.iter().any(|key| self.left_out.explains(key))
+        diagnostic
+            .lacks
+            .iter()
+            .any(|key| self.left_out.explains(key))
     }
 }
 
@@ -79,8 +82,18 @@ pub(super) fn read(path: &Path, files: &mut Files, diagnostics: &mut Vec<Diagnos
         variables: Variables::default(),
     };
     reader.file(path, None);
-    let Reader { merged, incomplete, left_out, variables, .. } = reader;
-    Read { merged: (!incomplete).then_some(merged), variables, left_out }
+    let Reader {
+        merged,
+        incomplete,
+        left_out,
+        variables,
+        ..
+    } = reader;
+    Read {
+        merged: (!incomplete).then_some(merged),
+        variables,
+        left_out,
+    }
 }
 
 struct Reader<'a> {
@@ -102,17 +115,24 @@ impl Reader<'_> {
         }
         if self.visited.len() > MAX_FILES {
             self.incomplete = true;
-            return self.error(format!("more than {MAX_FILES} files are included"), included_at);
+            return self.error(
+                format!("more than {MAX_FILES} files are included"),
+                included_at,
+            );
         }
         let text = match self.files.read_text(path) {
             Ok(text) => text,
             Err(error) => {
                 self.incomplete = true;
-                let help = (included_at.is_some() && self.files.is_directory(path))
-                    .then(|| "or write `*.toml` behind it, after a `/`, for every such file of it".to_owned());
+                let help = (included_at.is_some() && self.files.is_directory(path)).then(|| {
+                    "or write `*.toml` behind it, after a `/`, for every such file of it".to_owned()
+                });
                 let message = format!("cannot read {}: {}", path.display(), words(&error));
                 let diagnostic = Diagnostic::new(Severity::Error, message).help(help);
-                return self.diagnostics.push(Diagnostic { place: included_at, ..diagnostic });
+                return self.diagnostics.push(Diagnostic {
+                    place: included_at,
+                    ..diagnostic
+                });
             }
         };
         if let Some(line) = line_of_key(&text) {
@@ -121,11 +141,17 @@ impl Reader<'_> {
         }
         if let Some((message, help)) = writable(path) {
             let diagnostic = Diagnostic::new(Severity::Warning, message).help(help);
-            self.diagnostics.push(Diagnostic { place: included_at, ..diagnostic });
+            self.diagnostics.push(Diagnostic {
+                place: included_at,
+                ..diagnostic
+            });
         }
         let source = Arc::new(Source::new(path, text));
-        let mut found =
-            Found { diagnostics: self.diagnostics, left_out: &mut self.left_out, variables: &mut self.variables };
+        let mut found = Found {
+            diagnostics: self.diagnostics,
+            left_out: &mut self.left_out,
+            variables: &mut self.variables,
+        };
         match form::parse(&source, &mut found) {
             Some(file) => self.merge(file, &source),
             None => self.incomplete = true,
@@ -135,43 +161,96 @@ impl Reader<'_> {
     fn merge(&mut self, file: File, source: &Arc<Source>) {
         let into = &mut self.merged;
         let diagnostics = &mut *self.diagnostics;
-        merge_tables("listeners", file.listeners, &mut into.listeners, source, diagnostics);
+        merge_tables(
+            "listeners",
+            file.listeners,
+            &mut into.listeners,
+            source,
+            diagnostics,
+        );
         merge_tables("routes", file.routes, &mut into.routes, source, diagnostics);
-        merge_tables("upstreams", file.upstreams, &mut into.upstreams, source, diagnostics);
-        merge_section("resolver", file.resolver, &mut into.resolver, source, diagnostics);
+        merge_tables(
+            "upstreams",
+            file.upstreams,
+            &mut into.upstreams,
+            source,
+            diagnostics,
+        );
+        merge_section(
+            "resolver",
+            file.resolver,
+            &mut into.resolver,
+            source,
+            diagnostics,
+        );
         merge_tables("tls", file.tls, &mut into.tls, source, diagnostics);
-        merge_tables("certificates", file.certificates, &mut into.certificates, source, diagnostics);
-        merge_section("storage", file.storage, &mut into.storage, source, diagnostics);
+        merge_tables(
+            "certificates",
+            file.certificates,
+            &mut into.certificates,
+            source,
+            diagnostics,
+        );
+        merge_section(
+            "storage",
+            file.storage,
+            &mut into.storage,
+            source,
+            diagnostics,
+        );
         merge_tables("trust", file.trust, &mut into.trust, source, diagnostics);
-        merge_section("timeouts", file.timeouts, &mut into.timeouts, source, diagnostics);
+        merge_section(
+            "timeouts",
+            file.timeouts,
+            &mut into.timeouts,
+            source,
+            diagnostics,
+        );
         merge_section("log", file.log, &mut into.log, source, diagnostics);
         for pattern in file.include.unwrap_or_default().0 {
-            let place = Place { source: Arc::clone(source), span: pattern.span.clone() };
+            let place = Place {
+                source: Arc::clone(source),
+                span: pattern.span.clone(),
+            };
             self.include(&pattern, place);
         }
     }
 
     fn include(&mut self, pattern: &str, place: Place) {
         let path = beside(&place.source.path, pattern);
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.contains('*')) else {
+        let Some(name) = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|name| name.contains('*'))
+        else {
             return self.file(&path, Some(place));
         };
         let Ok(name) = glob::Pattern::new(name) else {
-            return self.error(format!("include: {pattern:?} is not a pattern of file names"), Some(place));
+            return self.error(
+                format!("include: {pattern:?} is not a pattern of file names"),
+                Some(place),
+            );
         };
         let directory = path.parent().map_or(Path::new("."), here);
         match self.files.matching(directory, &name) {
-            Err(error) => self.error(format!("include: cannot list {}: {error}", directory.display()), Some(place)),
+            Err(error) => self.error(
+                format!("include: cannot list {}: {error}", directory.display()),
+                Some(place),
+            ),
             Ok(paths) => {
-                let (left_out, meant): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| is_left_over(path));
+                let (left_out, meant): (Vec<_>, Vec<_>) =
+                    paths.into_iter().partition(|path| is_left_over(path));
                 if !left_out.is_empty() {
                     let message = format!(
                         "include: in {} there is what does not count: {}",
                         directory.display(),
                         names(&left_out)
                     );
-                    let diagnostic = Diagnostic::new(Severity::Warning, message).at(&place.source, &place.span);
-                    let help = "its name is one of a backup; rename it if it is to count, or remove it".to_owned();
+                    let diagnostic =
+                        Diagnostic::new(Severity::Warning, message).at(&place.source, &place.span);
+                    let help =
+                        "its name is one of a backup; rename it if it is to count, or remove it"
+                            .to_owned();
                     self.diagnostics.push(diagnostic.help(help));
                 }
                 for path in &meant {
@@ -182,7 +261,10 @@ impl Reader<'_> {
     }
 
     fn error(&mut self, message: String, place: Option<Place>) {
-        self.diagnostics.push(Diagnostic { place, ..Diagnostic::new(Severity::Error, message) });
+        self.diagnostics.push(Diagnostic {
+            place,
+            ..Diagnostic::new(Severity::Error, message)
+        });
     }
 }
 
@@ -194,12 +276,15 @@ fn line_of_key(text: &str) -> Option<usize> {
 
 fn key_in_configuration(path: &Path, line: usize) -> String {
     let path = path.display();
-    format!("{path}:{line}: a private key begins here: keys stand in files of their own, which `key_file` names")
+    format!(
+        "{path}:{line}: a private key begins here: keys stand in files of their own, which `key_file` names"
+    )
 }
 
 /// `path` as it is meant in the file `from`.
 pub(super) fn beside(from: &Path, path: &str) -> PathBuf {
-    from.parent().map_or_else(|| PathBuf::from(path), |directory| directory.join(path))
+    from.parent()
+        .map_or_else(|| PathBuf::from(path), |directory| directory.join(path))
 }
 
 fn merge_tables<T>(
@@ -211,9 +296,19 @@ fn merge_tables<T>(
 ) {
     for (At { value: name, span }, value) in tables {
         match into.entry(name) {
-            Entry::Vacant(vacant) => _ = vacant.insert(In { value, source: Arc::clone(source), span }),
+            Entry::Vacant(vacant) => {
+                _ = vacant.insert(In {
+                    value,
+                    source: Arc::clone(source),
+                    span,
+                })
+            }
             Entry::Occupied(first) => {
-                diagnostics.push(twice(&format!("{section}.{}", first.key()), (source, span), first.get()));
+                diagnostics.push(twice(
+                    &format!("{section}.{}", first.key()),
+                    (source, span),
+                    first.get(),
+                ));
             }
         }
     }
@@ -228,8 +323,16 @@ fn merge_section<T>(
 ) {
     match (value, &into) {
         (None, _) => {}
-        (Some(At { value, span }), None) => *into = Some(In { value, source: Arc::clone(source), span }),
-        (Some(second), Some(first)) => diagnostics.push(twice(section, (source, second.span), first)),
+        (Some(At { value, span }), None) => {
+            *into = Some(In {
+                value,
+                source: Arc::clone(source),
+                span,
+            })
+        }
+        (Some(second), Some(first)) => {
+            diagnostics.push(twice(section, (source, second.span), first))
+        }
     }
 }
 

@@ -40,7 +40,9 @@ impl NamedCertificate {
     /// then it is another one each time the configuration is loaded.
     #[must_use]
     pub fn is_to_be_made(&self) -> bool {
-        self.self_signed.as_ref().is_some_and(|own| matches!(own.state, State::New(..)))
+        self.self_signed
+            .as_ref()
+            .is_some_and(|own| matches!(own.state, State::New(..)))
     }
 }
 
@@ -58,13 +60,17 @@ pub struct Made {
 impl Config {
     /// The self-signed certificates, by name.
     pub fn self_signed(&self) -> impl Iterator<Item = (&Arc<str>, &NamedCertificate)> {
-        self.certificates.iter().filter(|(_, named)| named.self_signed.is_some())
+        self.certificates
+            .iter()
+            .filter(|(_, named)| named.self_signed.is_some())
     }
 
     /// When to load the configuration again because a self-signed certificate nears its end, if there is one.
     #[must_use]
     pub fn renew_at(&self) -> Option<SystemTime> {
-        self.self_signed().map(|(_, named)| renew_at(&named.certificate)).min()
+        self.self_signed()
+            .map(|(_, named)| renew_at(&named.certificate))
+            .min()
     }
 }
 
@@ -78,12 +84,18 @@ impl Loaded {
     /// certificate.
     pub fn keep(&mut self) -> Result<Vec<Made>, StorageError> {
         let mut made = Vec::new();
-        let Some(config) = &mut self.config else { return Ok(made) };
+        let Some(config) = &mut self.config else {
+            return Ok(made);
+        };
         // What cannot be removed now can be the next time.
         let _ = config.storage.tidy_up(DIRECTORY);
         for (name, named) in &mut config.certificates {
-            let Some(own) = &mut named.self_signed else { continue };
-            let State::New(new, reason) = mem::replace(&mut own.state, State::Kept) else { continue };
+            let Some(own) = &mut named.self_signed else {
+                continue;
+            };
+            let State::New(new, reason) = mem::replace(&mut own.state, State::Kept) else {
+                continue;
+            };
             let (certificate, key) = (certificate_key(name), private_key_key(name));
             let storage = &config.storage;
             let set_aside = |key: &str| match storage.get(key)? {
@@ -100,7 +112,11 @@ impl Loaded {
             for path in [&named.cert_file, &named.key_file] {
                 let _ = self.files.read(path);
             }
-            made.push(Made { name: Arc::clone(name), fingerprint: named.certificate.fingerprint().to_owned(), reason });
+            made.push(Made {
+                name: Arc::clone(name),
+                fingerprint: named.certificate.fingerprint().to_owned(),
+                reason,
+            });
         }
         Ok(made)
     }
@@ -147,7 +163,11 @@ mod tests {
         let named = &loaded.config.as_ref().expect("it is sound").certificates["lab"];
         let key = fs::read(&named.key_file).unwrap();
         let diagnostics: Vec<String> = loaded.diagnostics.iter().map(ToString::to_string).collect();
-        (named.certificate.fingerprint().to_owned(), key, diagnostics.join("\n"))
+        (
+            named.certificate.fingerprint().to_owned(),
+            key,
+            diagnostics.join("\n"),
+        )
     }
 
     fn certificate(dir: &Path, name: &str) -> String {
@@ -186,7 +206,11 @@ mod tests {
         let mut before = certificate(dir.path(), "lab.pem");
         for (sni, later, reason) in [
             ("\"a.example\"", 800, "it is valid until"),
-            ("\"a.example\", \"b.example\"", 801, "it is for a.example, and not for"),
+            (
+                "\"a.example\", \"b.example\"",
+                801,
+                "it is for a.example, and not for",
+            ),
             ("\"a.example\", \"b.example\"", 1601, "it is valid until"),
         ] {
             let (_, same_key, said) = start(dir.path(), sni, now + later * DAY);
@@ -199,7 +223,10 @@ mod tests {
         let (_, other, _) = start(dir.path(), "\"a.example\"", now + 1602 * DAY);
         assert_ne!(other, key);
         assert_eq!(
-            (certificate(dir.path(), "lab.pem.old"), certificate(dir.path(), "lab.key.old")),
+            (
+                certificate(dir.path(), "lab.pem.old"),
+                certificate(dir.path(), "lab.key.old")
+            ),
             (before, "no key".into())
         );
     }

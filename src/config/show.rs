@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::addr::ListenAddr;
 use crate::authz::{Policy, Rules};
 use crate::config::compile::resolver;
-use crate::config::file::{self, At, EjectionTable, File, HealthTable, List, ServerTable, Servers, Short, UpstreamTls};
+use crate::config::file::{
+    self, At, EjectionTable, File, HealthTable, List, ServerTable, Servers, Short, UpstreamTls,
+};
 use crate::config::trust::Trust;
 use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::net::Access;
@@ -22,8 +24,11 @@ impl Config {
     #[must_use]
     pub fn to_file(&self) -> File {
         let mut upstreams = BTreeMap::new();
-        for options in
-            self.routes.iter().filter_map(|route| route.action.upstream()).filter(|options| options.is_named())
+        for options in self
+            .routes
+            .iter()
+            .filter_map(|route| route.action.upstream())
+            .filter(|options| options.is_named())
         {
             upstreams.insert(At::from(options.name.to_string()), upstream(options));
         }
@@ -34,17 +39,32 @@ impl Config {
                 .iter()
                 .map(|(name, listener)| (name.to_string().into(), listener.into()))
                 .collect(),
-            routes: self.routes.iter().map(|route| (route.name.to_string().into(), self.route(route))).collect(),
+            routes: self
+                .routes
+                .iter()
+                .map(|route| (route.name.to_string().into(), self.route(route)))
+                .collect(),
             upstreams,
             resolver: Some(At::from(resolver::shown(&self.resolver, text))),
-            tls: self.tls.iter().map(|(name, tls)| (name.to_string().into(), tls.into())).collect(),
+            tls: self
+                .tls
+                .iter()
+                .map(|(name, tls)| (name.to_string().into(), tls.into()))
+                .collect(),
             certificates: self
                 .certificates
                 .iter()
                 .map(|(name, certificate)| (name.to_string().into(), certificate.into()))
                 .collect(),
-            storage: Some(At::from(file::Storage { dir: Some(At::from(absolute(self.storage.dir()))) })),
-            trust: self.trusts.named.iter().map(|(name, trust)| (name.to_string().into(), trust.into())).collect(),
+            storage: Some(At::from(file::Storage {
+                dir: Some(At::from(absolute(self.storage.dir()))),
+            })),
+            trust: self
+                .trusts
+                .named
+                .iter()
+                .map(|(name, trust)| (name.to_string().into(), trust.into()))
+                .collect(),
             timeouts: Some(At::from(timeouts(&self.timeouts))),
             log: Some(At::from(self.log_section())),
         }
@@ -58,15 +78,24 @@ impl Config {
             listeners: route.listeners.as_ref().map(|names| list(names)),
             strict_sni: Some(route.rule.strict_sni),
             action: Some(At::from(route.action.name())),
-            upstream: route
-                .action
-                .upstream()
-                .map(|options| if options.is_named() { list(&[&options.name]) } else { addresses(&options.servers) }),
+            upstream: route.action.upstream().map(|options| {
+                if options.is_named() {
+                    list(&[&options.name])
+                } else {
+                    addresses(&options.servers)
+                }
+            }),
             ..file::Route::default()
         };
-        if let Action::Terminate { tls, certificates, .. } = &route.action {
+        if let Action::Terminate {
+            tls, certificates, ..
+        } = &route.action
+        {
             // Naming a table that is not defined is a mistake.
-            shown.tls = self.tls.contains_key(tls).then(|| At::from(tls.to_string()));
+            shown.tls = self
+                .tls
+                .contains_key(tls)
+                .then(|| At::from(tls.to_string()));
             shown.certificates = Some(list(certificates));
             shown.on_truncation = Some(At::from(match route.on_truncation {
                 OnTruncation::Close => file::OnTruncation::Close,
@@ -80,7 +109,11 @@ impl Config {
                 OnRemove::Close => file::OnRemove::Close,
             }));
             let all = timeouts(&route.timeouts);
-            let handshake = if shown.tls.is_some() { all.handshake } else { None };
+            let handshake = if shown.tls.is_some() {
+                all.handshake
+            } else {
+                None
+            };
             shown.timeouts = Some(file::RouteTimeouts {
                 handshake,
                 connect: all.connect,
@@ -106,13 +139,20 @@ impl Config {
             Format::Text => file::Format::Text,
             Format::Json => file::Format::Json,
         };
-        file::Log { level: Some(level), format: Some(format), access: Some(self.access_log) }
+        file::Log {
+            level: Some(level),
+            format: Some(format),
+            access: Some(self.access_log),
+        }
     }
 }
 
 fn binds(all: &[Bind]) -> file::Binds {
     let text = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
-    let shown = |Bind { addr, access: Access { mode, user, group } }: &Bind| {
+    let shown = |Bind {
+                     addr,
+                     access: Access { mode, user, group },
+                 }: &Bind| {
         let address = Some(At::from(addr.to_string()));
         let table = match addr {
             ListenAddr::Unix(_) => {
@@ -121,11 +161,18 @@ fn binds(all: &[Bind]) -> file::Binds {
                     None => user.map(|user| user.to_string()),
                 };
                 let mode = Some(At::from(format!("{mode:04o}")));
-                file::BindTable { address, mode, owner: owner.map(At::from), v6only: None }
+                file::BindTable {
+                    address,
+                    mode,
+                    owner: owner.map(At::from),
+                    v6only: None,
+                }
             }
-            ListenAddr::DualStack(_) => {
-                file::BindTable { address, v6only: Some(At::from(false)), ..file::BindTable::default() }
-            }
+            ListenAddr::DualStack(_) => file::BindTable {
+                address,
+                v6only: Some(At::from(false)),
+                ..file::BindTable::default()
+            },
             ListenAddr::Tcp(_) | ListenAddr::Zoned(_) | ListenAddr::Systemd(_) => {
                 return At::from(file::Bind::Address(addr.to_string()));
             }
@@ -137,7 +184,13 @@ fn binds(all: &[Bind]) -> file::Binds {
 
 impl From<&Listener> for file::Listener {
     fn from(listener: &Listener) -> Self {
-        let Listener { bind, proxies, table: _, limits, hello_timeout } = listener;
+        let Listener {
+            bind,
+            proxies,
+            table: _,
+            limits,
+            hello_timeout,
+        } = listener;
         let rate = limits.rate_per_source.map(|rate| file::RatePerSource {
             connections: Some(At::from(rate.connections)),
             per: duration(rate.per),
@@ -145,7 +198,8 @@ impl From<&Listener> for file::Listener {
         });
         Self {
             bind: Some(binds(bind)),
-            proxy_protocol: some_list(proxies).map(|from| At::from(file::AcceptProxy { from: Some(from) })),
+            proxy_protocol: some_list(proxies)
+                .map(|from| At::from(file::AcceptProxy { from: Some(from) })),
             max_connections: limits.max_connections.map(At::from),
             max_pending: Some(At::from(limits.max_pending)),
             pending_per_source: limits.pending_per_source.map(At::from),
@@ -153,7 +207,9 @@ impl From<&Listener> for file::Listener {
             connections_per_source: limits.connections_per_source.map(At::from),
             max_handshakes: Some(At::from(limits.max_handshakes)),
             rate_per_source: rate.map(At::from),
-            timeouts: Some(file::ListenerTimeouts { hello: duration(*hello_timeout) }),
+            timeouts: Some(file::ListenerTimeouts {
+                hello: duration(*hello_timeout),
+            }),
         }
     }
 }
@@ -168,12 +224,28 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
     };
     // The timeout has been resolved into each route that uses the upstream.
     file::Upstream {
-        servers: Some(Servers(options.servers.iter().map(|one| At::from(server(one, options.balance))).collect())),
+        servers: Some(Servers(
+            options
+                .servers
+                .iter()
+                .map(|one| At::from(server(one, options.balance)))
+                .collect(),
+        )),
         balance: Some(At::from(balance)),
-        ejection: Some(At::from(options.ejection.as_deref().map_or(Short::Word("off".to_owned()), ejection))),
-        health: Some(At::from(options.health.as_deref().map_or(Short::Word(false), health))),
+        ejection: Some(At::from(
+            options
+                .ejection
+                .as_deref()
+                .map_or(Short::Word("off".to_owned()), ejection),
+        )),
+        health: Some(At::from(
+            options.health.as_deref().map_or(Short::Word(false), health),
+        )),
         connect_timeout: None,
-        tls: options.tls.as_ref().map(|tls| At::from(upstream_tls(tls.options()))),
+        tls: options
+            .tls
+            .as_ref()
+            .map(|tls| At::from(upstream_tls(tls.options()))),
         proxy_protocol: options.proxy_protocol.map(|proxy_protocol| {
             At::from(match proxy_protocol {
                 upstream::ProxyProtocol::V1 => file::ProxyProtocol::V1,
@@ -189,21 +261,37 @@ fn upstream(options: &upstream::Options) -> file::Upstream {
 }
 
 fn addresses(servers: &[ServerOptions]) -> List {
-    list(&servers.iter().map(|server| &server.addr).collect::<Vec<_>>())
+    list(
+        &servers
+            .iter()
+            .map(|server| &server.addr)
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn server(server: &ServerOptions, balance: upstream::Balance) -> file::Server {
-    let ServerOptions { addr, weight, max_connections, backup } = server;
+    let ServerOptions {
+        addr,
+        weight,
+        max_connections,
+        backup,
+    } = server;
     Short::Table(Box::new(ServerTable {
         address: Some(At::from(addr.to_string())),
-        weight: (balance != upstream::Balance::First || *weight == 0).then(|| At::from(u64::from(*weight))),
+        weight: (balance != upstream::Balance::First || *weight == 0)
+            .then(|| At::from(u64::from(*weight))),
         max_connections: max_connections.map(|limit| At::from(u64::from(limit.get()))),
         backup: Some(*backup),
     }))
 }
 
 fn ejection(ejection: &Ejection) -> file::Ejection {
-    let Ejection { failures, time, max_time, max_percent } = ejection;
+    let Ejection {
+        failures,
+        time,
+        max_time,
+        max_percent,
+    } = ejection;
     Short::Table(Box::new(EjectionTable {
         failures: Some(At::from(u64::from(*failures))),
         time: duration(*time),
@@ -213,7 +301,13 @@ fn ejection(ejection: &Ejection) -> file::Ejection {
 }
 
 fn health(health: &Health) -> file::Health {
-    let Health { kind, interval, timeout, rise, fall } = health;
+    let Health {
+        kind,
+        interval,
+        timeout,
+        rise,
+        fall,
+    } = health;
     Short::Table(Box::new(HealthTable {
         kind: Some(At::from(match kind {
             HealthKind::Tcp => file::HealthKind::Tcp,
@@ -227,8 +321,16 @@ fn health(health: &Health) -> file::Health {
 }
 
 fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
-    let ConnectorOptions { upstream: _, server_name, verification, pins, certificate, min_version, alpn, groups } =
-        options;
+    let ConnectorOptions {
+        upstream: _,
+        server_name,
+        verification,
+        pins,
+        certificate,
+        min_version,
+        alpn,
+        groups,
+    } = options;
     let trust = match verification {
         Verification::Trust(name, _) => name.as_ref(),
         Verification::Insecure => None,
@@ -236,7 +338,9 @@ fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
     UpstreamTls::Table(Box::new(file::UpstreamTlsTable {
         server_name: server_name.as_ref().map(|name| At::from(name.to_string())),
         trust: trust.map(|name| At::from(name.to_string())),
-        certificate: certificate.as_ref().map(|(name, _)| At::from(name.to_string())),
+        certificate: certificate
+            .as_ref()
+            .map(|(name, _)| At::from(name.to_string())),
         min_version: Some(match min_version {
             MinVersion::Tls12 => file::TlsVersion::Tls12,
             MinVersion::Tls13 => file::TlsVersion::Tls13,
@@ -251,7 +355,11 @@ fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
 impl From<&Trust> for file::Trust {
     fn from(trust: &Trust) -> Self {
         let ca_files: Vec<String> = trust.ca_files.iter().map(|path| absolute(path)).collect();
-        Self { system: Some(trust.system), ca_files: some_list(&ca_files), pem: trust.pem.clone().map(At::from) }
+        Self {
+            system: Some(trust.system),
+            ca_files: some_list(&ca_files),
+            pem: trust.pem.clone().map(At::from),
+        }
     }
 }
 
@@ -306,7 +414,20 @@ impl From<&crate::config::Tls> for file::Tls {
 }
 
 fn rules(rules: &Rules) -> file::ClientRules {
-    let Rules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = rules;
+    let Rules {
+        dns,
+        uri,
+        email,
+        ip,
+        upn,
+        cn,
+        ou,
+        o,
+        subject,
+        issuer,
+        spki_sha256,
+        serial,
+    } = rules;
     file::ClientRules {
         dns: some_list(dns),
         uri: some_list(uri),
@@ -327,15 +448,26 @@ impl From<&crate::config::NamedCertificate> for file::Certificate {
     fn from(named: &crate::config::NamedCertificate) -> Self {
         let path = |path: &Path| Some(At::from(absolute(path)));
         match &named.self_signed {
-            Some(own) => Self { self_signed: Some(At::from(true)), names: Some(list(own.names())), ..Self::default() },
-            None => Self { cert_file: path(&named.cert_file), key_file: path(&named.key_file), ..Self::default() },
+            Some(own) => Self {
+                self_signed: Some(At::from(true)),
+                names: Some(list(own.names())),
+                ..Self::default()
+            },
+            None => Self {
+                cert_file: path(&named.cert_file),
+                key_file: path(&named.key_file),
+                ..Self::default()
+            },
         }
     }
 }
 
 /// What is printed may be saved anywhere, so paths must not depend on where that is.
 fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
 }
 
 fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
@@ -353,7 +485,9 @@ fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
 }
 
 fn text(duration: Duration) -> String {
-    jiff::SignedDuration::try_from(duration).map(|duration| format!("{duration:#}")).unwrap_or_default()
+    jiff::SignedDuration::try_from(duration)
+        .map(|duration| format!("{duration:#}"))
+        .unwrap_or_default()
 }
 
 fn duration(duration: Duration) -> Option<At<String>> {
@@ -369,5 +503,9 @@ fn list<T: ToString>(items: &[T]) -> List {
 }
 
 fn some_list<T: ToString>(items: &[T]) -> Option<List> {
-    if items.is_empty() { None } else { Some(list(items)) }
+    if items.is_empty() {
+        None
+    } else {
+        Some(list(items))
+    }
 }

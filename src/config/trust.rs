@@ -86,8 +86,12 @@ impl Summary {
     /// The files, each with the number of its certificates.
     #[must_use]
     pub fn origins(&self) -> String {
-        let shown: Vec<String> =
-            self.sources.iter().take(MOST_ORIGINS).map(|(origin, count)| format!("{origin} ({count})")).collect();
+        let shown: Vec<String> = self
+            .sources
+            .iter()
+            .take(MOST_ORIGINS)
+            .map(|(origin, count)| format!("{origin} ({count})"))
+            .collect();
         match self.sources.len().saturating_sub(MOST_ORIGINS) {
             0 => shown.join(", "),
             more => format!("{} and {more} more files", shown.join(", ")),
@@ -111,7 +115,11 @@ impl Trusts {
         let summary = |(name, trust): (Option<&Arc<str>>, &Trust)| Summary {
             name: name.map(Arc::clone),
             trust: trust.trust.clone(),
-            sources: trust.sources.iter().map(|from| (from.origin.clone(), from.authorities.len())).collect(),
+            sources: trust
+                .sources
+                .iter()
+                .map(|from| (from.origin.clone(), from.authorities.len()))
+                .collect(),
         };
         self.all().map(summary).collect()
     }

@@ -18,8 +18,15 @@ pub(super) fn in_words(path: &Path, error: &io::Error) -> io::Error {
         ErrorKind::PermissionDenied => Some(denied(path)),
         ErrorKind::NotADirectory => ancestors(path)
             .find(|above| above.exists() && !above.is_dir())
-            .map(|above| format!("{} is no directory; write the path of a file", above.display())),
-        ErrorKind::InvalidFilename => Some("its name is too long; write the path of a file".to_owned()),
+            .map(|above| {
+                format!(
+                    "{} is no directory; write the path of a file",
+                    above.display()
+                )
+            }),
+        ErrorKind::InvalidFilename => {
+            Some("its name is too long; write the path of a file".to_owned())
+        }
         _ => fs::metadata(path).ok().as_ref().and_then(instead),
     };
     io::Error::new(kind, words.unwrap_or_else(|| os::words(error).to_string()))
@@ -27,7 +34,11 @@ pub(super) fn in_words(path: &Path, error: &io::Error) -> io::Error {
 
 /// Those above `path`, the topmost first.
 fn ancestors(path: &Path) -> impl Iterator<Item = &Path> {
-    let above: Vec<&Path> = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect();
+    let above: Vec<&Path> = path
+        .ancestors()
+        .skip(1)
+        .filter(|above| !above.as_os_str().is_empty())
+        .collect();
     above.into_iter().rev()
 }
 
@@ -43,7 +54,9 @@ fn instead(metadata: &Metadata) -> Option<String> {
         kind if kind.is_block_device() || kind.is_char_device() => "a device",
         _ => return None,
     };
-    Some(format!("it is {kind}, which cannot be read again at a reload; write its content into a file, and name that"))
+    Some(format!(
+        "it is {kind}, which cannot be read again at a reload; write its content into a file, and name that"
+    ))
 }
 
 fn missing(path: &Path) -> Option<String> {
@@ -51,8 +64,13 @@ fn missing(path: &Path) -> Option<String> {
         return None;
     }
     if let Some(above) = ancestors(path).find(|above| !above.exists()) {
-        let link = target(above).map(|target| format!(", a symbolic link to {target}, which does not exist"));
-        return Some(format!("there is no directory {}{}", above.display(), link.unwrap_or_default()));
+        let link = target(above)
+            .map(|target| format!(", a symbolic link to {target}, which does not exist"));
+        return Some(format!(
+            "there is no directory {}{}",
+            above.display(),
+            link.unwrap_or_default()
+        ));
     }
     Some(match target(path) {
         Some(target) => format!("it is a symbolic link to {target}, which does not exist"),
@@ -61,7 +79,9 @@ fn missing(path: &Path) -> Option<String> {
 }
 
 fn target(link: &Path) -> Option<String> {
-    fs::read_link(link).ok().map(|target| target.display().to_string())
+    fs::read_link(link)
+        .ok()
+        .map(|target| target.display().to_string())
 }
 
 fn denied(path: &Path) -> String {
@@ -90,7 +110,11 @@ mod tests {
         let file = dir.path().join("key.pem");
         fs::write(&file, "").unwrap();
         let error = in_words(&file, &ErrorKind::PermissionDenied.into());
-        let words = format!("may not read it; allow it, as `setfacl -m u:{}:r {}", geteuid().as_raw(), file.display());
+        let words = format!(
+            "may not read it; allow it, as `setfacl -m u:{}:r {}",
+            geteuid().as_raw(),
+            file.display()
+        );
         assert!(error.to_string().contains(&words), "{error}");
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     }
@@ -98,8 +122,14 @@ mod tests {
     #[test]
     fn no_number_of_an_error_is_told() {
         let error = in_words(Path::new("/"), &io::Error::from_raw_os_error(24));
-        assert_eq!(error.to_string(), "it is a directory; write the path of a file in it");
+        assert_eq!(
+            error.to_string(),
+            "it is a directory; write the path of a file in it"
+        );
         let error = in_words(Path::new("Cargo.toml"), &io::Error::from_raw_os_error(24));
-        assert_eq!(error.to_string(), os::words(&Errno::MFILE.into()).to_string());
+        assert_eq!(
+            error.to_string(),
+            os::words(&Errno::MFILE.into()).to_string()
+        );
     }
 }

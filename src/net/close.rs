@@ -77,7 +77,12 @@ mod tests {
             last_words
         };
         let both = async { tokio::join!(close, read).1 };
-        assert_eq!(timeout(Duration::from_secs(30), both).await.expect("both come to an end"), b"no");
+        assert_eq!(
+            timeout(Duration::from_secs(30), both)
+                .await
+                .expect("both come to an end"),
+            b"no"
+        );
     }
 
     #[tokio::test]

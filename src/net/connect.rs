@@ -35,7 +35,11 @@ pub struct Via<'a> {
 impl<'a> From<&'a Resolver> for Via<'a> {
     /// From an address of this machine.
     fn from(resolver: &'a Resolver) -> Self {
-        Self { resolver, source: None, instead_of: None }
+        Self {
+            resolver,
+            source: None,
+            instead_of: None,
+        }
     }
 }
 
@@ -50,7 +54,10 @@ pub struct Connected<'a> {
 
 impl<'a> Connected<'a> {
     fn tcp(stream: TcpStream, rest: io::Result<&'a [u8]>) -> Self {
-        Self { stream: Stream::Tcp(stream), rest }
+        Self {
+            stream: Stream::Tcp(stream),
+            rest,
+        }
     }
 
     /// The connection, and what has yet to be sent over it, or why no more can be.
@@ -71,7 +78,9 @@ impl<'a> Connected<'a> {
         let (mut stream, rest) = self.into_parts();
         let rest = rest?;
         if !rest.is_empty() {
-            timeout_at(deadline, stream.write_all(rest)).await.unwrap_or_else(|_| Err(too_late()))?;
+            timeout_at(deadline, stream.write_all(rest))
+                .await
+                .unwrap_or_else(|_| Err(too_late()))?;
         }
         Ok(stream)
     }
@@ -103,22 +112,43 @@ pub async fn connect<'a>(
             Box::pin(connect).await
         }
         // Boxed, like the other ways that most connections do not take: their state must not be in every connection.
-        UpstreamAddr::Unix(path) if via.source.is_none() => Box::pin(unix(path, first, deadline)).await,
+        UpstreamAddr::Unix(path) if via.source.is_none() => {
+            Box::pin(unix(path, first, deadline)).await
+        }
         // The configuration has refused it.
         UpstreamAddr::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         UpstreamAddr::Host(name, port) => {
-            Box::pin(host(HostName::Short(name.as_str()), *port, via, first, deadline)).await
+            Box::pin(host(
+                HostName::Short(name.as_str()),
+                *port,
+                via,
+                first,
+                deadline,
+            ))
+            .await
         }
         UpstreamAddr::FullHost(name, port) => {
-            Box::pin(host(HostName::Full(name.as_str()), *port, via, first, deadline)).await
+            Box::pin(host(
+                HostName::Full(name.as_str()),
+                *port,
+                via,
+                first,
+                deadline,
+            ))
+            .await
         }
         UpstreamAddr::Srv(name) => Box::pin(service(name.as_str(), via, first, deadline)).await,
     }
 }
 
 async fn unix<'a>(path: &Path, first: &'a [u8], deadline: Instant) -> io::Result<Connected<'a>> {
-    let stream = timeout_at(deadline, UnixStream::connect(path)).await.unwrap_or_else(|_| Err(too_late()))?;
-    Ok(Connected { stream: Stream::Unix(stream), rest: Ok(first) })
+    let stream = timeout_at(deadline, UnixStream::connect(path))
+        .await
+        .unwrap_or_else(|_| Err(too_late()))?;
+    Ok(Connected {
+        stream: Stream::Unix(stream),
+        rest: Ok(first),
+    })
 }
 
 /// Waits for the addresses of a host, and connects to one of them.
@@ -135,9 +165,15 @@ async fn host<'a>(
             Some(_) => via.resolver.host_again(name, Instant::now()).await,
         }
     };
-    let Host { addresses, late, turn } = resolved(found, name.as_str(), deadline).await?;
+    let Host {
+        addresses,
+        late,
+        turn,
+    } = resolved(found, name.as_str(), deadline).await?;
     let in_turn = |addresses: Addresses| {
-        let all = addresses.interleaved(turn).map(|ip| SocketAddr::new(ip, port));
+        let all = addresses
+            .interleaved(turn)
+            .map(|ip| SocketAddr::new(ip, port));
         all.filter(|addr| via.instead_of != Some(*addr)).collect()
     };
     let mut addresses: VecDeque<SocketAddr> = in_turn(addresses);
@@ -158,8 +194,19 @@ async fn host<'a>(
             Err(_) => VecDeque::new(),
         }
     };
-    let race = race(Contest { addresses, begun, late, again }, via.source, deadline);
-    let stream = timeout_at(deadline, race).await.unwrap_or_else(|_| Err(too_late()))?;
+    let race = race(
+        Contest {
+            addresses,
+            begun,
+            late,
+            again,
+        },
+        via.source,
+        deadline,
+    );
+    let stream = timeout_at(deadline, race)
+        .await
+        .unwrap_or_else(|_| Err(too_late()))?;
     Ok(Connected::tcp(stream, Ok(first)))
 }
 
@@ -174,13 +221,18 @@ async fn single(
     let failed = |error| -> Attempt { Box::pin(ready(Err(at(addr.to_string(), error)))) };
     let (mut stream, rest) = start(addr, source, first).map_err(failed)?;
     if let Some(rest) = rest {
-        return Ok(Connected::tcp(stream, rest.map_err(|error| at(addr.to_string(), error))));
+        return Ok(Connected::tcp(
+            stream,
+            rest.map_err(|error| at(addr.to_string(), error)),
+        ));
     }
     let now = Instant::now();
     let ask_at = now + ASK_AGAIN_AFTER.min(deadline.saturating_duration_since(now) / 2);
     let Ok(answered) = timeout_at(ask_at, stream.writable()).await else {
         return Err(Box::pin(async move {
-            settle(&mut stream).await.map_err(|error| at(addr.to_string(), error))?;
+            settle(&mut stream)
+                .await
+                .map_err(|error| at(addr.to_string(), error))?;
             Ok(stream)
         }));
     };
@@ -192,7 +244,12 @@ async fn single(
 
 /// Connects to one of the servers of a service. Those whose priority is lower are tried when the others cannot be reached,
 /// and those that the service has got meanwhile when none can.
-async fn service<'a>(name: &str, via: &Via<'_>, first: &'a [u8], deadline: Instant) -> io::Result<Connected<'a>> {
+async fn service<'a>(
+    name: &str,
+    via: &Via<'_>,
+    first: &'a [u8],
+    deadline: Instant,
+) -> io::Result<Connected<'a>> {
     let found = async {
         match via.instead_of {
             None => via.resolver.services(name).await,
@@ -218,9 +275,21 @@ async fn service<'a>(name: &str, via: &Via<'_>, first: &'a [u8], deadline: Insta
         }
         is_last_round = true;
         tried.append(&mut targets);
-        let again = resolved(via.resolver.services_again(name, Instant::now()), name, deadline).await;
-        let is_new = |target: &Target| !tried.iter().any(|old| (&old.host, old.port) == (&target.host, target.port));
-        targets = again.map_or_else(|_| Vec::new(), |again| in_order(&again).into_iter().filter(is_new).collect());
+        let again = resolved(
+            via.resolver.services_again(name, Instant::now()),
+            name,
+            deadline,
+        )
+        .await;
+        let is_new = |target: &Target| {
+            !tried
+                .iter()
+                .any(|old| (&old.host, old.port) == (&target.host, target.port))
+        };
+        targets = again.map_or_else(
+            |_| Vec::new(),
+            |again| in_order(&again).into_iter().filter(is_new).collect(),
+        );
     }
     Err(last)
 }
@@ -231,14 +300,22 @@ async fn resolved<T>(
     deadline: Instant,
 ) -> io::Result<T> {
     match timeout_at(deadline, look_up).await {
-        Ok(found) => found.map_err(|error| io::Error::other(format!("cannot resolve {name}: {error}"))),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("resolving {name} took too long"))),
+        Ok(found) => {
+            found.map_err(|error| io::Error::other(format!("cannot resolve {name}: {error}")))
+        }
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("resolving {name} took too long"),
+        )),
     }
 }
 
 /// Whether a server ended a connection that had been made: one that refuses is `ConnectionRefused`.
 fn is_hang_up(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 fn share(deadline: Instant, attempts: usize) -> Instant {
@@ -247,7 +324,13 @@ fn share(deadline: Instant, attempts: usize) -> Instant {
 }
 
 fn at(place: impl Into<String>, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), Placed { place: place.into(), error })
+    io::Error::new(
+        error.kind(),
+        Placed {
+            place: place.into(),
+            error,
+        },
+    )
 }
 
 /// An error, and where it was met. The number that the system gave it is that of its source.
@@ -261,7 +344,12 @@ struct Placed {
 
 /// A server nearby has answered by the time that connect(2) returns, so sending is tried at once: it succeeds, or tells
 /// that the server has not answered yet. That saves a wait and asking for the outcome.
-async fn tcp(addr: SocketAddr, source: Option<IpAddr>, first: &[u8], deadline: Instant) -> io::Result<Connected<'_>> {
+async fn tcp(
+    addr: SocketAddr,
+    source: Option<IpAddr>,
+    first: &[u8],
+    deadline: Instant,
+) -> io::Result<Connected<'_>> {
     let (mut stream, rest) = start(addr, source, first)?;
     if let Some(rest) = rest {
         return Ok(Connected::tcp(stream, rest));
@@ -274,7 +362,11 @@ async fn tcp(addr: SocketAddr, source: Option<IpAddr>, first: &[u8], deadline: I
 
 /// A connection that is being made, and what has yet to be sent over it, or why no more can be; nothing where the server has
 /// not answered yet.
-fn start(addr: SocketAddr, source: Option<IpAddr>, first: &[u8]) -> io::Result<(TcpStream, Option<io::Result<&[u8]>>)> {
+fn start(
+    addr: SocketAddr,
+    source: Option<IpAddr>,
+    first: &[u8],
+) -> io::Result<(TcpStream, Option<io::Result<&[u8]>>)> {
     let socket = begin(addr, source)?;
     let rest = match (&socket).write(first) {
         Ok(0) => None,
@@ -288,7 +380,11 @@ fn start(addr: SocketAddr, source: Option<IpAddr>, first: &[u8]) -> io::Result<(
 
 /// A connection that is being made.
 fn begin(addr: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(addr),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
     // Small messages must not wait for the acknowledgement of the one before.
     socket.set_tcp_nodelay(true)?;
     if let Some(source) = source {
@@ -330,10 +426,19 @@ mod tests {
 
     #[test]
     fn where_an_error_was_met_does_not_hide_what_it_is() {
-        let error = at("192.0.2.1:443", io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
-        let source = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
+        let error = at(
+            "192.0.2.1:443",
+            io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()),
+        );
+        let source = std::error::Error::source(&error)
+            .unwrap()
+            .downcast_ref::<io::Error>()
+            .unwrap();
         assert_eq!(source.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
-        assert_eq!(error.to_string(), format!("192.0.2.1:443: {}", words(source)));
+        assert_eq!(
+            error.to_string(),
+            format!("192.0.2.1:443: {}", words(source))
+        );
     }
 
     #[tokio::test]
@@ -343,11 +448,16 @@ mod tests {
         let port = server.local_addr().unwrap().port();
         let addr = UpstreamAddr::Host("localhost".parse().unwrap(), port);
         let deadline = Instant::now() + Duration::from_secs(5);
-        let connected = connect(&addr, &(&Resolver::default()).into(), b"hello", deadline).await.unwrap();
+        let connected = connect(&addr, &(&Resolver::default()).into(), b"hello", deadline)
+            .await
+            .unwrap();
         let _stream = connected.send(deadline).await.unwrap();
         let mut first = [0; 5];
         let read = async { server.accept().await?.0.read_exact(&mut first).await };
-        timeout_at(deadline, read).await.expect("the hello is sent").unwrap();
+        timeout_at(deadline, read)
+            .await
+            .expect("the hello is sent")
+            .unwrap();
         assert_eq!(&first, b"hello");
     }
 
@@ -357,13 +467,22 @@ mod tests {
         let path = dir.path().join("s");
         let server = tokio::net::UnixListener::bind(&path).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
-        let connected =
-            connect(&UpstreamAddr::Unix(path), &(&Resolver::default()).into(), b"hello", deadline).await.unwrap();
+        let connected = connect(
+            &UpstreamAddr::Unix(path),
+            &(&Resolver::default()).into(),
+            b"hello",
+            deadline,
+        )
+        .await
+        .unwrap();
         let stream = connected.send(deadline).await.unwrap();
         assert!(matches!(stream, Stream::Unix(_)));
         let mut first = [0; 5];
         let read = async { server.accept().await?.0.read_exact(&mut first).await };
-        timeout_at(deadline, read).await.expect("the hello is sent").unwrap();
+        timeout_at(deadline, read)
+            .await
+            .expect("the hello is sent")
+            .unwrap();
         assert_eq!(&first, b"hello");
     }
 }

@@ -55,7 +55,12 @@ where
     L: Future<Output = VecDeque<SocketAddr>>,
     A: Future<Output = VecDeque<SocketAddr>>,
 {
-    let Contest { mut addresses, begun, late, again } = contest;
+    let Contest {
+        mut addresses,
+        begun,
+        late,
+        again,
+    } = contest;
     addresses.truncate(MAX_ADDRESSES);
     let (mut awaits_late, mut may_ask) = (late.is_some(), true);
     let mut late = pin!(async {
@@ -154,7 +159,9 @@ mod tests {
 
     fn refusing() -> (Socket, SocketAddr) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
         let addr = socket.local_addr().unwrap().as_socket().unwrap();
         (socket, addr)
     }
@@ -164,7 +171,9 @@ mod tests {
         let (socket, addr) = refusing();
         socket.listen(0).unwrap();
         let mut queued = Vec::new();
-        while let Ok(stream) = std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(100)) {
+        while let Ok(stream) =
+            std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(100))
+        {
             queued.push(stream);
             assert!(queued.len() < 10, "the backlog is never full");
         }
@@ -175,14 +184,22 @@ mod tests {
 
     /// A host with these addresses, and those that it has when it is asked for again.
     fn host<L, A>(addresses: &[SocketAddr], late: Option<L>, again: A) -> Contest<L, A> {
-        Contest { addresses: addresses.iter().copied().collect(), begun: None, late, again }
+        Contest {
+            addresses: addresses.iter().copied().collect(),
+            begun: None,
+            late,
+            again,
+        }
     }
 
     fn none() -> Ready<VecDeque<SocketAddr>> {
         ready(VecDeque::new())
     }
 
-    async fn in_time(addresses: &[SocketAddr], limit: Duration) -> (io::Result<SocketAddr>, Duration) {
+    async fn in_time(
+        addresses: &[SocketAddr],
+        limit: Duration,
+    ) -> (io::Result<SocketAddr>, Duration) {
         let start = Instant::now();
         let won = race(host(addresses, NO_MORE, none()), None, start + limit).await;
         (won.and_then(|stream| stream.peer_addr()), start.elapsed())
@@ -190,19 +207,27 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_refuses_costs_no_time_and_one_that_is_silent_a_quarter_of_a_second() {
-        let ((_a, refusing), (_b, _queued, silent), (_c, answering)) = (refusing(), silent(), listening());
+        let ((_a, refusing), (_b, _queued, silent), (_c, answering)) =
+            (refusing(), silent(), listening());
         let (won, took) = in_time(&[refusing, refusing, answering], Duration::from_secs(5)).await;
         assert_eq!(won.unwrap(), answering);
         assert!(took < ATTEMPT_DELAY, "{took:?}");
         let (won, took) = in_time(&[silent, refusing, answering], Duration::from_secs(5)).await;
         assert_eq!(won.unwrap(), answering);
-        assert!((ATTEMPT_DELAY..4 * ATTEMPT_DELAY).contains(&took), "{took:?}");
+        assert!(
+            (ATTEMPT_DELAY..4 * ATTEMPT_DELAY).contains(&took),
+            "{took:?}"
+        );
     }
 
     #[tokio::test]
     async fn every_address_gets_its_turn_before_the_deadline() {
         let ((_a, _queued, silent), (_b, answering)) = (silent(), listening());
-        let (won, _) = in_time(&[silent, silent, silent, answering], Duration::from_millis(400)).await;
+        let (won, _) = in_time(
+            &[silent, silent, silent, answering],
+            Duration::from_millis(400),
+        )
+        .await;
         assert_eq!(won.unwrap(), answering);
     }
 
@@ -218,25 +243,42 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_that_come_late_are_tried_too() {
-        let ((_a, _queued, silent), (_b, refusing), (_c, answering)) = (silent(), refusing(), listening());
+        let ((_a, _queued, silent), (_b, refusing), (_c, answering)) =
+            (silent(), refusing(), listening());
         let in_time = || Instant::now() + Duration::from_secs(5);
         for early in [silent, refusing] {
             let late = Some(ready(VecDeque::from([answering])));
-            let won = race(host(&[early], late, none()), None, in_time()).await.unwrap();
+            let won = race(host(&[early], late, none()), None, in_time())
+                .await
+                .unwrap();
             assert_eq!(won.peer_addr().unwrap(), answering);
         }
         let late = Some(pending());
-        let won = race(host(&[answering], late, none()), None, in_time()).await.unwrap();
+        let won = race(host(&[answering], late, none()), None, in_time())
+            .await
+            .unwrap();
         assert_eq!(won.peer_addr().unwrap(), answering);
     }
 
     #[tokio::test]
     async fn a_host_is_asked_for_again_when_no_address_answers_and_tried_where_it_was_not() {
-        let ((_a, _queued, silent), (_b, refusing), (_c, answering)) = (silent(), refusing(), listening());
-        for (old, limit) in [(vec![refusing], 5000), (vec![silent], 600), (vec![refusing, silent], 600)] {
-            let again = ready(old.iter().copied().chain([answering]).collect::<VecDeque<_>>());
+        let ((_a, _queued, silent), (_b, refusing), (_c, answering)) =
+            (silent(), refusing(), listening());
+        for (old, limit) in [
+            (vec![refusing], 5000),
+            (vec![silent], 600),
+            (vec![refusing, silent], 600),
+        ] {
+            let again = ready(
+                old.iter()
+                    .copied()
+                    .chain([answering])
+                    .collect::<VecDeque<_>>(),
+            );
             let deadline = Instant::now() + Duration::from_millis(limit);
-            let won = race(host(&old, NO_MORE, again), None, deadline).await.unwrap();
+            let won = race(host(&old, NO_MORE, again), None, deadline)
+                .await
+                .unwrap();
             assert_eq!(won.peer_addr().unwrap(), answering, "{old:?}");
         }
     }
@@ -246,7 +288,9 @@ mod tests {
         let ((_a, refusing), (_b, answering)) = (refusing(), listening());
         let again = async { panic!("there is no reason to ask") };
         let deadline = Instant::now() + Duration::from_secs(5);
-        let won = race(host(&[refusing, answering], NO_MORE, again), None, deadline).await.unwrap();
+        let won = race(host(&[refusing, answering], NO_MORE, again), None, deadline)
+            .await
+            .unwrap();
         assert_eq!(won.peer_addr().unwrap(), answering);
     }
 
@@ -255,7 +299,9 @@ mod tests {
         let (_a, refusing) = refusing();
         let again = ready(VecDeque::from([refusing]));
         let deadline = Instant::now() + Duration::from_secs(5);
-        let lost = race(host(&[refusing], NO_MORE, again), None, deadline).await.unwrap_err();
+        let lost = race(host(&[refusing], NO_MORE, again), None, deadline)
+            .await
+            .unwrap_err();
         assert_eq!(lost.kind(), io::ErrorKind::ConnectionRefused);
         assert!(lost.to_string().contains(&refusing.to_string()), "{lost}");
     }

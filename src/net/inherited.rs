@@ -36,7 +36,9 @@ pub enum InheritedError {
     #[error("systemd has passed no socket of this name{}", passed(.0))]
     Missing(Vec<String>),
     /// What has it cannot be listened on.
-    #[error("what systemd has passed by this name is {0}: the socket unit needs ListenStream=, and Accept=no")]
+    #[error(
+        "what systemd has passed by this name is {0}: the socket unit needs ListenStream=, and Accept=no"
+    )]
     Unfit(String),
     /// The kernel gave no copy of it.
     #[error("{}", words(.0))]
@@ -46,7 +48,10 @@ pub enum InheritedError {
 fn passed(names: &[String]) -> String {
     match names {
         [] => ", nor any other: start snigate by a socket unit, or write an address".to_owned(),
-        names => format!(", but {} (FileDescriptorName= in the socket unit)", names.join(", ")),
+        names => format!(
+            ", but {} (FileDescriptorName= in the socket unit)",
+            names.join(", ")
+        ),
     }
 }
 
@@ -67,12 +72,18 @@ impl Inherited {
         forget_environment();
         let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
         let text = count.unwrap_or_default();
-        let count: u16 = text.parse().map_err(|_| wrong(format!("LISTEN_FDS is {text:?}, and not a number")))?;
+        let count: u16 = text
+            .parse()
+            .map_err(|_| wrong(format!("LISTEN_FDS is {text:?}, and not a number")))?;
         let names = names.unwrap_or_default();
         let mut sockets = Vec::new();
         for (fd, name) in (FIRST..).zip(in_order(&names)).take(count.into()) {
-            let passed =
-                own(fd).map_err(|error| wrong(format!("LISTEN_FDS promises descriptor {fd}: {}", words(&error))))?;
+            let passed = own(fd).map_err(|error| {
+                wrong(format!(
+                    "LISTEN_FDS promises descriptor {fd}: {}",
+                    words(&error)
+                ))
+            })?;
             sockets.push((name.to_owned(), judge(passed.into())));
         }
         Ok(Self { sockets })
@@ -101,8 +112,12 @@ impl Inherited {
     /// When there is none, or when it is no listening stream socket.
     pub fn get(&self, name: &str, nth: usize) -> Result<ListenSocket, InheritedError> {
         let mut named = self.sockets.iter().filter(|(own, _)| own == name);
-        let Some((_, socket)) = named.nth(nth) else { return Err(InheritedError::Missing(self.names())) };
-        let socket = socket.as_ref().map_err(|what| InheritedError::Unfit(what.clone()))?;
+        let Some((_, socket)) = named.nth(nth) else {
+            return Err(InheritedError::Missing(self.names()));
+        };
+        let socket = socket
+            .as_ref()
+            .map_err(|what| InheritedError::Unfit(what.clone()))?;
         Ok(ListenSocket::inherited(socket.try_clone()?)?)
     }
 }
@@ -111,7 +126,10 @@ impl Inherited {
 /// socket.
 fn in_order(names: &str) -> impl Iterator<Item = &str> {
     // What has no name is called so by systemd, too.
-    names.split(':').map(|name| if name.is_empty() { UNNAMED } else { name }).chain(std::iter::repeat(UNNAMED))
+    names
+        .split(':')
+        .map(|name| if name.is_empty() { UNNAMED } else { name })
+        .chain(std::iter::repeat(UNNAMED))
 }
 
 const UNNAMED: &str = "unknown";
@@ -129,7 +147,10 @@ fn own(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(owned)
 }
 
-#[expect(unsafe_code, reason = "the environment is the process's own as long as there is one thread")]
+#[expect(
+    unsafe_code,
+    reason = "the environment is the process's own as long as there is one thread"
+)]
 fn forget_environment() {
     let alone = fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
     if alone {
@@ -152,10 +173,14 @@ fn judge(socket: Socket) -> Result<Socket, String> {
     if !socket.is_listener().unwrap_or(false) {
         return unfit("a socket that does not listen");
     }
-    socket.set_nonblocking(true).map_err(|error| words(&error).to_string())?;
+    socket
+        .set_nonblocking(true)
+        .map_err(|error| words(&error).to_string())?;
     if socket.domain().is_ok_and(|domain| domain != Domain::UNIX) {
         // Accepted connections inherit it.
-        socket.set_tcp_nodelay(true).map_err(|error| words(&error).to_string())?;
+        socket
+            .set_tcp_nodelay(true)
+            .map_err(|error| words(&error).to_string())?;
     }
     Ok(socket)
 }
@@ -168,7 +193,12 @@ mod tests {
 
     fn named(names: &[&str]) -> Inherited {
         let listener = || Socket::from(TcpListener::bind("127.0.0.1:0").unwrap());
-        Inherited { sockets: names.iter().map(|name| ((*name).to_owned(), judge(listener()))).collect() }
+        Inherited {
+            sockets: names
+                .iter()
+                .map(|name| ((*name).to_owned(), judge(listener())))
+                .collect(),
+        }
     }
 
     #[tokio::test]
@@ -193,7 +223,9 @@ mod tests {
     async fn the_socket_outlives_those_who_listen_on_it() {
         let inherited = named(&["edge"]);
         let socket = inherited.get("edge", 0).unwrap();
-        let Ok(crate::addr::ListenAddr::Tcp(addr)) = socket.addr() else { panic!("an address") };
+        let Ok(crate::addr::ListenAddr::Tcp(addr)) = socket.addr() else {
+            panic!("an address")
+        };
         socket.close(|_, _| ()).await.unwrap();
         let _queued = std::net::TcpStream::connect(addr).unwrap();
         inherited.get("edge", 0).unwrap().accept().await.unwrap();
@@ -210,8 +242,15 @@ mod tests {
 
     #[test]
     fn a_number_that_no_descriptor_has_is_an_error() {
-        let free = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-        assert_eq!(own(RawFd::try_from(free).unwrap()).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        let free = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+            .current
+            .unwrap_or(1 << 20);
+        assert_eq!(
+            own(RawFd::try_from(free).unwrap())
+                .unwrap_err()
+                .raw_os_error(),
+            Some(libc::EBADF)
+        );
     }
 
     #[test]

@@ -21,7 +21,10 @@ impl Default for Liveness {
     fn default() -> Self {
         // Without a limit the kernel gives up what is not acknowledged after some 15 minutes, and lets a peer that answers
         // take its time, as whoever pauses a download does.
-        Self { keepalive: Some(Duration::from_secs(60)), unacknowledged: None }
+        Self {
+            keepalive: Some(Duration::from_secs(60)),
+            unacknowledged: None,
+        }
     }
 }
 
@@ -35,7 +38,11 @@ impl Liveness {
     /// How long a connection must have lasted for this to be asked; nothing where there is nothing to ask.
     #[must_use]
     pub fn due_after(&self) -> Option<Duration> {
-        self.keepalive.into_iter().chain(self.unacknowledged).min().map(|shortest| shortest.min(LASTING))
+        self.keepalive
+            .into_iter()
+            .chain(self.unacknowledged)
+            .min()
+            .map(|shortest| shortest.min(LASTING))
     }
 
     /// Asks it for the connection below `stream`. A unix socket has no need of it.
@@ -44,7 +51,9 @@ impl Liveness {
         let socket = SockRef::from(tcp);
         // These fail only on a connection that has ended.
         if let Some(idle) = self.keepalive {
-            let keepalive = TcpKeepalive::new().with_time(idle).with_interval((idle / PROBES).max(SECOND));
+            let keepalive = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval((idle / PROBES).max(SECOND));
             let _ = socket.set_tcp_keepalive(&keepalive.with_retries(PROBES));
         }
         if self.unacknowledged.is_some() {

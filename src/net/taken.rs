@@ -13,25 +13,44 @@ pub fn listens_on(addr: &ListenAddr) -> Option<String> {
         ListenAddr::Unix(path) => unix_inodes(path),
         other => tcp_inodes(other.port()?),
     };
-    let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let links: Vec<String> = inodes
+        .iter()
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
     if links.is_empty() {
         return None;
     }
-    let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut numbered =
-        processes.filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes()[0].is_ascii_digit()));
-    numbered.find(|process| has_open(process, &links)).map(|process| {
-        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-        let pid = process.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        format!("{} (pid {pid})", name.trim_end())
-    })
+    let processes = fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let mut numbered = processes.filter(|path| {
+        path.file_name()
+            .is_some_and(|name| name.as_encoded_bytes()[0].is_ascii_digit())
+    });
+    numbered
+        .find(|process| has_open(process, &links))
+        .map(|process| {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+            let pid = process
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            format!("{} (pid {pid})", name.trim_end())
+        })
 }
 
 fn has_open(process: &Path, links: &[String]) -> bool {
-    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
+    let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
+        return false;
+    };
     descriptors
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .any(|target| target.to_str().is_some_and(|target| links.iter().any(|link| link == target)))
+        .any(|target| {
+            target
+                .to_str()
+                .is_some_and(|target| links.iter().any(|link| link == target))
+        })
 }
 
 /// Of the sockets that listen on this port, on whatever address.
@@ -76,7 +95,11 @@ mod tests {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = ListenAddr::Tcp(tcp.local_addr().unwrap());
         let own = format!("(pid {})", std::process::id());
-        assert!(listens_on(&addr).is_some_and(|who| who.ends_with(&own)), "{:?}", listens_on(&addr));
+        assert!(
+            listens_on(&addr).is_some_and(|who| who.ends_with(&own)),
+            "{:?}",
+            listens_on(&addr)
+        );
         drop(tcp);
         assert_eq!(listens_on(&addr), None);
     }
@@ -88,6 +111,9 @@ mod tests {
         let _unix = UnixListener::bind(&path).unwrap();
         let own = format!("(pid {})", std::process::id());
         let who = listens_on(&ListenAddr::Unix(path));
-        assert!(who.as_ref().is_some_and(|who| who.ends_with(&own)), "{who:?}");
+        assert!(
+            who.as_ref().is_some_and(|who| who.ends_with(&own)),
+            "{who:?}"
+        );
     }
 }

@@ -31,7 +31,11 @@ pub(super) fn bind(socket: &Socket, source: SocketAddr, server: SocketAddr) -> i
 }
 
 fn set_transparent(socket: &Socket, is_v4: bool) -> io::Result<()> {
-    if is_v4 { socket.set_ip_transparent_v4(true) } else { socket.set_ip_transparent_v6(true) }
+    if is_v4 {
+        socket.set_ip_transparent_v4(true)
+    } else {
+        socket.set_ip_transparent_v6(true)
+    }
 }
 
 /// Whether the kernel lets this process connect from addresses that are not its own.

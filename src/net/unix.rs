@@ -10,7 +10,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fstat, openat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fstat, openat,
+};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -32,7 +34,11 @@ pub struct Access {
 impl Default for Access {
     /// The user of the process alone.
     fn default() -> Self {
-        Self { mode: 0o600, user: None, group: None }
+        Self {
+            mode: 0o600,
+            user: None,
+            group: None,
+        }
     }
 }
 
@@ -80,7 +86,10 @@ impl SocketFile {
     /// Those of chown(2) and chmod(2).
     pub fn allow(&self, access: Access) -> io::Result<()> {
         // A reload may take an owner back.
-        let owner = (access.user.unwrap_or(self.owner.0), access.group.unwrap_or(self.owner.1));
+        let owner = (
+            access.user.unwrap_or(self.owner.0),
+            access.group.unwrap_or(self.owner.1),
+        );
         let found = fstat(&self.file)?;
         if (found.st_uid, found.st_gid) != owner {
             let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
@@ -114,8 +123,16 @@ pub(super) fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, S
         return Err(io::Error::other(REPLACED));
     }
     // From here on it goes again if anything fails.
-    let spot = Spot { path: path.to_owned(), device: found.st_dev, inode: found.st_ino };
-    let file = SocketFile { spot, file, owner: (found.st_uid, found.st_gid) };
+    let spot = Spot {
+        path: path.to_owned(),
+        device: found.st_dev,
+        inode: found.st_ino,
+    };
+    let file = SocketFile {
+        spot,
+        file,
+        owner: (found.st_uid, found.st_gid),
+    };
     file.allow(access)?;
     // Until now connecting was refused.
     socket.listen(BACKLOG)?;
@@ -130,7 +147,10 @@ fn make_room(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !found.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of that name which is no socket"));
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file of that name which is no socket",
+        ));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     match probe.connect(&SockAddr::unix(path)?) {
@@ -139,17 +159,27 @@ fn make_room(path: &Path) -> io::Result<()> {
         // It is connected, or the queue is full (EAGAIN), or it is a datagram socket (EPROTOTYPE).
         Ok(()) => Err(Errno::ADDRINUSE.into()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Errno::ADDRINUSE.into()),
-        Err(error) if error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) => Err(Errno::ADDRINUSE.into()),
+        Err(error) if error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) => {
+            Err(Errno::ADDRINUSE.into())
+        }
         Err(error) => Err(io::Error::new(
             error.kind(),
-            format!("whether somebody listens there cannot be told: {}", words(&error)),
+            format!(
+                "whether somebody listens there cannot be told: {}",
+                words(&error)
+            ),
         )),
     }
 }
 
 /// The file of a socket itself, whatever the path leads to later.
 fn open(path: &Path) -> io::Result<(OwnedFd, Stat)> {
-    let file = openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let file = openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let found = fstat(&file)?;
     if FileType::from_raw_mode(found.st_mode) != FileType::Socket {
         return Err(io::Error::other(REPLACED));
@@ -172,7 +202,10 @@ mod tests {
     }
 
     fn access(mode: u32) -> Access {
-        Access { mode, ..Access::default() }
+        Access {
+            mode,
+            ..Access::default()
+        }
     }
 
     #[test]
@@ -193,7 +226,13 @@ mod tests {
         let group = || fs::metadata(&path).unwrap().gid();
         let own = group();
         // Only root may give a file to any group.
-        if file.allow(Access { group: Some(own + 1), ..Access::default() }).is_ok() {
+        if file
+            .allow(Access {
+                group: Some(own + 1),
+                ..Access::default()
+            })
+            .is_ok()
+        {
             assert_eq!(group(), own + 1);
         }
         file.allow(Access::default()).unwrap();
@@ -207,7 +246,10 @@ mod tests {
         assert!(path.exists());
         let (_socket, _file) = listen(&path, Access::default()).unwrap();
         UnixStream::connect(&path).unwrap();
-        assert_eq!(listen(&path, Access::default()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            listen(&path, Access::default()).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
         UnixStream::connect(&path).expect("it is still there");
     }
 
@@ -219,10 +261,14 @@ mod tests {
         let busy = socket();
         busy.bind(&addr).unwrap();
         busy.listen(0).unwrap();
-        let queued: Vec<Socket> =
-            std::iter::repeat_with(socket).take_while(|client| client.connect(&addr).is_ok()).collect();
+        let queued: Vec<Socket> = std::iter::repeat_with(socket)
+            .take_while(|client| client.connect(&addr).is_ok())
+            .collect();
         assert!(!queued.is_empty());
-        assert_eq!(listen(&path, Access::default()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            listen(&path, Access::default()).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
         assert!(path.exists());
     }
 
@@ -230,7 +276,10 @@ mod tests {
     fn what_is_no_socket_is_left_alone() {
         let (_dir, path) = directory();
         fs::write(&path, "precious").unwrap();
-        assert_eq!(listen(&path, Access::default()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            listen(&path, Access::default()).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
@@ -238,7 +287,10 @@ mod tests {
     fn a_datagram_socket_is_left_alone() {
         let (_dir, path) = directory();
         let _other = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-        assert_eq!(listen(&path, Access::default()).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            listen(&path, Access::default()).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
     }
 
     #[test]

@@ -18,7 +18,9 @@ use crate::addr::{Zone, ZonedAddr};
 pub fn locate(ZonedAddr { ip, zone, port }: &ZonedAddr) -> io::Result<SocketAddr> {
     let number = match zone {
         Zone::Number(number) => number.get(),
-        Zone::Name(name) => name_to_index(any_socket()?.as_fd(), name).map_err(|_| no_interface(zone))?,
+        Zone::Name(name) => {
+            name_to_index(any_socket()?.as_fd(), name).map_err(|_| no_interface(zone))?
+        }
     };
     Ok(SocketAddrV6::new(*ip, *port, 0, number).into())
 }
@@ -31,7 +33,9 @@ pub fn locate(ZonedAddr { ip, zone, port }: &ZonedAddr) -> io::Result<SocketAddr
 pub(super) fn name_of(zone: &Zone) -> io::Result<String> {
     match zone {
         Zone::Name(name) => Ok(name.to_string()),
-        Zone::Number(number) => index_to_name(any_socket()?.as_fd(), number.get()).map_err(|_| no_interface(zone)),
+        Zone::Number(number) => {
+            index_to_name(any_socket()?.as_fd(), number.get()).map_err(|_| no_interface(zone))
+        }
     }
 }
 
@@ -41,5 +45,8 @@ fn any_socket() -> io::Result<Socket> {
 }
 
 fn no_interface(zone: &Zone) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("there is no network interface {zone}"))
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("there is no network interface {zone}"),
+    )
 }

@@ -90,7 +90,9 @@ pub async fn accept(
 /// Whether somebody is connected, or about to be, who cannot be accepted yet.
 async fn unready(port: u16) -> bool {
     // The table has a line for each connection of the machine.
-    spawn_blocking(move || has_unready(port)).await.unwrap_or(false)
+    spawn_blocking(move || has_unready(port))
+        .await
+        .unwrap_or(false)
 }
 
 /// Says that accepting fails, but not each time.
@@ -103,7 +105,10 @@ struct Failures {
 impl Failures {
     fn count(&mut self, error: &io::Error, addr: &ListenAddr) {
         self.count += 1;
-        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+        if self
+            .warned
+            .is_none_or(|warned| warned.elapsed() >= WARN_EVERY)
+        {
             warn!(%addr, error = %words(error), failures = self.count, "cannot accept connections for want of a resource");
             self.warned = Some(Instant::now());
         }

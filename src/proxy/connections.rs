@@ -60,7 +60,10 @@ pub(super) struct Place {
 
 impl Default for Connections {
     fn default() -> Self {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         Self {
             shards: Default::default(),
             open: AtomicUsize::new(0),
@@ -168,7 +171,10 @@ impl Connections {
     /// Those that a reload can end.
     fn tied(&self) -> Vec<Arc<Live>> {
         let is_tied = |live: &&Arc<Live>| live.tie.get().is_some();
-        self.shards.iter().flat_map(|shard| Vec::from_iter(lock(shard).values().filter(is_tied).cloned())).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| Vec::from_iter(lock(shard).values().filter(is_tied).cloned()))
+            .collect()
     }
 
     /// Closes the connection of this number, if it is still open.
@@ -201,7 +207,10 @@ impl Connections {
 
     /// Runs a connection in a task of its own. Its place, which `serve` owns, is what waits for it.
     pub(super) fn spawn(&self, id: u64, serve: impl Future<Output = ()> + Send + 'static) {
-        #[expect(clippy::disallowed_methods, reason = "the place waits for the task, see `wait_until_empty`")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the place waits for the task, see `wait_until_empty`"
+        )]
         let task = tokio::spawn(serve);
         // It may have ended, and left, already.
         let live = lock(self.shard(id)).get(&id).cloned();
@@ -223,7 +232,9 @@ impl Connections {
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not what it is kept in, which shows it in turn.
-        f.debug_struct("Live").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Live")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -245,7 +256,9 @@ impl Live {
 
     /// Does to the connection what these terms ask for: whether that is to close it.
     fn judge(&self, terms: &Terms) -> bool {
-        let Some(tie) = self.tie.get() else { return false };
+        let Some(tie) = self.tie.get() else {
+            return false;
+        };
         match tie.judge(terms) {
             Verdict::Ends(ending) => return self.end(ending),
             Verdict::Stays => *lock(&tie.until) = None,
@@ -280,12 +293,22 @@ impl Place {
 
     /// Remembers by what the client came in, as far as a reload may ask for it. `acceptor` is who let it in: other terms may
     /// have begun to count since the handshake began, and false says that by these it is not let in.
-    pub(super) fn admit(&self, route: &Arc<Route>, acceptor: &Arc<Acceptor>, accepted: &Accepted) -> bool {
+    pub(super) fn admit(
+        &self,
+        route: &Arc<Route>,
+        acceptor: &Arc<Acceptor>,
+        accepted: &Accepted,
+    ) -> bool {
         // Whoever has taken its place judges the client below, and may ask for what it came in by later.
         let terms = self.connections().terms.load();
         let current = terms.acceptor(&route.name).unwrap_or(acceptor);
         if let Some(admission) = current.remembers(accepted) {
-            let _ = self.live.tie.get_or_init(|| Box::new(Tie::new(route))).admission.set(admission);
+            let _ = self
+                .live
+                .tie
+                .get_or_init(|| Box::new(Tie::new(route)))
+                .admission
+                .set(admission);
         }
         fence(Ordering::SeqCst);
         let terms = self.connections().terms.load();
@@ -343,7 +366,10 @@ mod tests {
     fn a_connection_that_something_else_ends_is_not_counted_as_closed_at_the_stop() {
         let connections = Arc::<Connections>::default();
         let [removed, _kept] = [connections.enter(), connections.enter()];
-        connections.cut(removed.id(), Ending::new(Outcome::RouteRemoved, Party::Proxy));
+        connections.cut(
+            removed.id(),
+            Ending::new(Outcome::RouteRemoved, Party::Proxy),
+        );
         assert_eq!(connections.close_all(), 1);
     }
 }

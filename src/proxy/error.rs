@@ -90,7 +90,9 @@ impl Error {
     pub fn alert(&self) -> Option<Alert> {
         match self {
             Self::Hello(HelloError::Malformed(fault)) => Some(fault.alert()),
-            Self::NoRoute | Self::NoValidationRoute(_) | Self::NameNotCovered(_) => Some(Alert::UnrecognizedName),
+            Self::NoRoute | Self::NoValidationRoute(_) | Self::NameNotCovered(_) => {
+                Some(Alert::UnrecognizedName)
+            }
             Self::Rejected => Some(Alert::AccessDenied),
             Self::Version(_) => Some(Alert::ProtocolVersion),
             Self::Connect(_) => Some(Alert::InternalError),
@@ -112,10 +114,16 @@ impl Error {
             Self::NoProxyHeader | Self::IncompleteProxyHeader | Self::ProxyHeader(_) => {
                 Ending::because(O::BadProxyHeader, P::Client, self)
             }
-            Self::UnexpectedProxyHeader | Self::OtherProtocol(_) => Ending::because(O::NotTls, P::Client, self),
+            Self::UnexpectedProxyHeader | Self::OtherProtocol(_) => {
+                Ending::because(O::NotTls, P::Client, self)
+            }
             Self::Hello(HelloError::NotTls) => Ending::new(O::NotTls, P::Client),
-            Self::Hello(error @ HelloError::TooLarge { .. }) => Ending::because(O::HelloTooLarge, P::Client, error),
-            Self::Hello(error @ HelloError::Malformed(_)) => Ending::because(O::MalformedHello, P::Client, error),
+            Self::Hello(error @ HelloError::TooLarge { .. }) => {
+                Ending::because(O::HelloTooLarge, P::Client, error)
+            }
+            Self::Hello(error @ HelloError::Malformed(_)) => {
+                Ending::because(O::MalformedHello, P::Client, error)
+            }
             Self::Limit(limit) => limited(limit),
             Self::NoRoute => Ending::new(O::NoRoute, P::Proxy),
             Self::NoValidationRoute(_) => Ending::because(O::NoRoute, P::Proxy, self),
@@ -136,9 +144,11 @@ fn validated(name: &Option<ServerName>) -> &str {
 
 fn unreached(error: &ConnectError) -> Ending {
     let (outcome, by) = match error {
-        ConnectError::TimedOut { .. } | ConnectError::Unsent { error: Unsent::Late, .. } => {
-            (Outcome::ConnectTimeout, Party::Server)
-        }
+        ConnectError::TimedOut { .. }
+        | ConnectError::Unsent {
+            error: Unsent::Late,
+            ..
+        } => (Outcome::ConnectTimeout, Party::Server),
         ConnectError::Tls { .. } => (Outcome::UpstreamTlsFailed, Party::Server),
         ConnectError::Full { .. } | ConnectError::Crowded { .. } => (Outcome::Limit, Party::Proxy),
         _ if error.is_local() => (Outcome::ConnectFailed, Party::Proxy),
@@ -156,10 +166,16 @@ fn relayed(error: &relay::Error) -> Ending {
         relay::Error::Reset(side) => Ending::new(Outcome::Reset, party(side)),
         relay::Error::Idle => Ending::new(Outcome::IdleTimeout, Party::Proxy),
         relay::Error::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(side)),
-        relay::Error::Io(side, source) => match refused_certificate(source).filter(|_| *side == Side::Server) {
-            Some(why) => Ending::because(Outcome::UpstreamTlsFailed, Party::Server, format_args!("the server: {why}")),
-            None => Ending::because(Outcome::Broken, party(side), words(source)),
-        },
+        relay::Error::Io(side, source) => {
+            match refused_certificate(source).filter(|_| *side == Side::Server) {
+                Some(why) => Ending::because(
+                    Outcome::UpstreamTlsFailed,
+                    Party::Server,
+                    format_args!("the server: {why}"),
+                ),
+                None => Ending::because(Outcome::Broken, party(side), words(source)),
+            }
+        }
     }
 }
 
@@ -177,7 +193,11 @@ pub(super) fn withdrawn(refusal: &Refusal) -> Ending {
         // Whether the certificate is on a list or its CA is on none any more: what was given is taken back.
         _ => Outcome::RevokedCertificate,
     };
-    Ending::because(outcome, Party::Proxy, format_args!("no longer let in: {refusal}"))
+    Ending::because(
+        outcome,
+        Party::Proxy,
+        format_args!("no longer let in: {refusal}"),
+    )
 }
 
 /// A handshake that led to nothing.

@@ -42,9 +42,15 @@ impl Gate {
     }
 
     fn judge_rate(&self, limits: &Limits, source: Option<Source>) -> Result<(), Limit> {
-        let (Some(rate), Some(source)) = (&limits.rate_per_source, source) else { return Ok(()) };
+        let (Some(rate), Some(source)) = (&limits.rate_per_source, source) else {
+            return Ok(());
+        };
         let allowed = lock(&self.rates).take(source, rate, self.start.elapsed());
-        if allowed { Ok(()) } else { Err(Limit::RatePerSource(source)) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Limit::RatePerSource(source))
+        }
     }
 }
 
@@ -60,10 +66,18 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// Lets a new connection in, unless there are too many. `source` is nothing where it is not known yet.
-    pub(super) fn new(gate: &Arc<Gate>, limits: &Limits, source: Option<Source>) -> Result<Self, Limit> {
+    pub(super) fn new(
+        gate: &Arc<Gate>,
+        limits: &Limits,
+        source: Option<Source>,
+    ) -> Result<Self, Limit> {
         gate.judge_rate(limits, source)?;
         let open = gate.open.fetch_add(1, Ordering::Relaxed);
-        let mut ticket = Self { gate: Arc::clone(gate), slot: None, source: None };
+        let mut ticket = Self {
+            gate: Arc::clone(gate),
+            slot: None,
+            source: None,
+        };
         match limits.max_connections {
             Some(most) if open >= most => return Err(Limit::MaxConnections(most)),
             _ => ticket.count(limits, source)?,
@@ -73,7 +87,9 @@ impl Ticket {
 
     /// Counts the connection among those of its source, if they are limited.
     fn count(&mut self, limits: &Limits, source: Option<Source>) -> Result<(), Limit> {
-        let (Some(most), Some(source)) = (limits.connections_per_source, source) else { return Ok(()) };
+        let (Some(most), Some(source)) = (limits.connections_per_source, source) else {
+            return Ok(());
+        };
         lock(&self.gate.sources).enter(source, most)?;
         self.source = Some(Box::new(source));
         Ok(())
@@ -81,7 +97,9 @@ impl Ticket {
 
     /// The connection holds so many bytes of a hello that is not whole: who has to go for them.
     pub(super) fn hold(&self, bytes: u32, limits: &Limits) -> Vec<Evicted> {
-        self.slot.map_or_else(Vec::new, |slot| lock(&self.gate.waiting).hold(slot, bytes, limits))
+        self.slot.map_or_else(Vec::new, |slot| {
+            lock(&self.gate.waiting).hold(slot, bytes, limits)
+        })
     }
 
     /// What counts the handshakes of the listener.
@@ -90,7 +108,12 @@ impl Ticket {
     }
 
     /// From now on the connection waits to be routed: who has to go for it.
-    pub(super) fn wait(&mut self, id: u64, limits: &Limits, source: Option<Source>) -> Option<Evicted> {
+    pub(super) fn wait(
+        &mut self,
+        id: u64,
+        limits: &Limits,
+        source: Option<Source>,
+    ) -> Option<Evicted> {
         let (slot, evicted) = lock(&self.gate.waiting).push(id, source, limits);
         self.slot = Some(slot);
         evicted
@@ -106,12 +129,18 @@ impl Ticket {
     /// # Errors
     ///
     /// When the source connects too often, or has too many connections.
-    pub(super) fn source(&mut self, limits: &Limits, source: Source) -> Result<Option<Evicted>, Limit> {
+    pub(super) fn source(
+        &mut self,
+        limits: &Limits,
+        source: Source,
+    ) -> Result<Option<Evicted>, Limit> {
         self.gate.judge_rate(limits, Some(source))?;
         if self.source.is_none() {
             self.count(limits, Some(source))?;
         }
-        Ok(self.slot.and_then(|slot| lock(&self.gate.waiting).attach(slot, source, limits)))
+        Ok(self
+            .slot
+            .and_then(|slot| lock(&self.gate.waiting).attach(slot, source, limits)))
     }
 
     /// The connection has been routed, and makes room for others no more.
@@ -120,7 +149,10 @@ impl Ticket {
     ///
     /// When it has just been told to go.
     pub(super) fn routed(&mut self) -> Result<(), Limit> {
-        let lost = self.slot.take().and_then(|slot| lock(&self.gate.waiting).remove(slot));
+        let lost = self
+            .slot
+            .take()
+            .and_then(|slot| lock(&self.gate.waiting).remove(slot));
         lost.map_or(Ok(()), Err)
     }
 }
@@ -156,7 +188,10 @@ mod tests {
     #[test]
     fn at_the_limit_a_new_one_is_refused_until_another_has_left() {
         let gate = Arc::new(Gate::default());
-        let limits = Limits { max_connections: Some(2), ..Limits::default() };
+        let limits = Limits {
+            max_connections: Some(2),
+            ..Limits::default()
+        };
         let enter = || Ticket::new(&gate, &limits, None);
         let (first, _second) = (enter().unwrap(), enter().unwrap());
         for _ in 0..3 {
@@ -170,11 +205,23 @@ mod tests {
     #[test]
     fn whatever_becomes_of_a_connection_its_place_is_given_back_once() {
         let gate = Arc::new(Gate::default());
-        let limits = Limits { max_pending: 2, pending_per_source: Some(1), ..Limits::default() };
-        let mut tickets: Vec<Ticket> = (0..4).map(|_| Ticket::new(&gate, &limits, None).unwrap()).collect();
+        let limits = Limits {
+            max_pending: 2,
+            pending_per_source: Some(1),
+            ..Limits::default()
+        };
+        let mut tickets: Vec<Ticket> = (0..4)
+            .map(|_| Ticket::new(&gate, &limits, None).unwrap())
+            .collect();
         assert_eq!(tickets[0].wait(0, &limits, client()), None);
         assert_eq!(tickets[1].wait(1, &limits, None), None);
-        assert_eq!(tickets[1].source(&limits, client().unwrap()).unwrap().map(|(id, _)| id), Some(0));
+        assert_eq!(
+            tickets[1]
+                .source(&limits, client().unwrap())
+                .unwrap()
+                .map(|(id, _)| id),
+            Some(0)
+        );
         assert_eq!(tickets[2].wait(2, &limits, None), None);
         assert_eq!(tickets[3].wait(3, &limits, None).map(|(id, _)| id), Some(1));
         assert!(tickets[0].routed().is_err(), "it was told to go before");
@@ -187,14 +234,27 @@ mod tests {
     #[test]
     fn a_source_that_is_known_late_is_judged_then() {
         let gate = Arc::new(Gate::default());
-        let rate = Rate { connections: 1, per: Duration::from_secs(3600), burst: 1 };
-        let limits = Limits { rate_per_source: Some(rate), ..Limits::default() };
+        let rate = Rate {
+            connections: 1,
+            per: Duration::from_secs(3600),
+            burst: 1,
+        };
+        let limits = Limits {
+            rate_per_source: Some(rate),
+            ..Limits::default()
+        };
         let mut late = Ticket::new(&gate, &limits, None).unwrap();
         late.wait(1, &limits, None);
         let source = client().unwrap();
         assert_eq!(late.source(&limits, source), Ok(None));
-        assert_eq!(late.source(&limits, source), Err(Limit::RatePerSource(source)));
-        assert_eq!(Ticket::new(&gate, &limits, client()).unwrap_err(), Limit::RatePerSource(source));
+        assert_eq!(
+            late.source(&limits, source),
+            Err(Limit::RatePerSource(source))
+        );
+        assert_eq!(
+            Ticket::new(&gate, &limits, client()).unwrap_err(),
+            Limit::RatePerSource(source)
+        );
         assert!(Ticket::new(&gate, &limits, None).is_ok());
     }
 }

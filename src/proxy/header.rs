@@ -18,9 +18,17 @@ pub(super) fn is_due(proxies: &[Sender], peer: ClientAddr) -> bool {
 }
 
 /// Reads until there is a whole header: it, and the bytes that came behind it.
-pub(super) async fn read(stream: &mut Transport, deadline: Instant) -> Result<(ProxyHeader, Vec<u8>), Error> {
+pub(super) async fn read(
+    stream: &mut Transport,
+    deadline: Instant,
+) -> Result<(ProxyHeader, Vec<u8>), Error> {
     let mut received = Vec::new();
-    match timeout_at(deadline, poll_fn(|cx| poll_header(stream, &mut received, cx))).await {
+    match timeout_at(
+        deadline,
+        poll_fn(|cx| poll_header(stream, &mut received, cx)),
+    )
+    .await
+    {
         Ok(header) => Ok((header?, received)),
         Err(_) if received.is_empty() => Err(Error::Silent),
         Err(_) => Err(Error::HelloTimeout),

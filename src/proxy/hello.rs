@@ -30,7 +30,12 @@ pub(super) async fn read(
     let mut parser = HelloParser::new();
     let hello = match arrived(stream, &mut parser, &hold) {
         Some(hello) => Some(hello),
-        None => timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, &hold, cx))).await.ok(),
+        None => timeout_at(
+            deadline,
+            poll_fn(|cx| poll_hello(stream, &mut parser, &hold, cx)),
+        )
+        .await
+        .ok(),
     };
     take(hello, parser, received)
 }
@@ -44,9 +49,18 @@ pub(super) async fn read_behind(
     hold: impl Fn(usize),
 ) -> Result<(ClientHello, Vec<u8>), Error> {
     let mut parser = HelloParser::new();
-    let fed = if behind.is_empty() { Ok(None) } else { parser.feed(behind).map_err(Error::Hello) };
+    let fed = if behind.is_empty() {
+        Ok(None)
+    } else {
+        parser.feed(behind).map_err(Error::Hello)
+    };
     let hello = match fed {
-        Ok(None) => timeout_at(deadline, poll_fn(|cx| poll_hello(stream, &mut parser, &hold, cx))).await.ok(),
+        Ok(None) => timeout_at(
+            deadline,
+            poll_fn(|cx| poll_hello(stream, &mut parser, &hold, cx)),
+        )
+        .await
+        .ok(),
         Ok(Some(hello)) => Some(Ok(hello)),
         Err(error) => Some(Err(error)),
     };
@@ -65,7 +79,9 @@ fn take(
         Some(Err(Error::Hello(HelloError::NotTls))) if is_recognisable(parser.received()) => {
             Err(Error::UnexpectedProxyHeader)
         }
-        Some(Err(Error::Hello(HelloError::NotTls))) => Err(Error::OtherProtocol(Preamble::of(parser.received()))),
+        Some(Err(Error::Hello(HelloError::NotTls))) => {
+            Err(Error::OtherProtocol(Preamble::of(parser.received())))
+        }
         Some(Err(error)) => Err(error),
         None if parser.length() == 0 => Err(Error::Silent),
         None => Err(Error::HelloTimeout),
@@ -74,7 +90,11 @@ fn take(
 
 /// What came of the bytes that are there already; nothing if more are needed. Most hellos have arrived when their connection is
 /// accepted, and then neither a timer nor another wait is needed.
-fn arrived(stream: &Transport, parser: &mut HelloParser, hold: &impl Fn(usize)) -> Option<Result<ClientHello, Error>> {
+fn arrived(
+    stream: &Transport,
+    parser: &mut HelloParser,
+    hold: &impl Fn(usize),
+) -> Option<Result<ClientHello, Error>> {
     let held = parser.size();
     let fed = with_scratch(|scratch| match stream.read_now(scratch) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -91,7 +111,9 @@ fn poll_hello(
 ) -> Poll<Result<ClientHello, Error>> {
     loop {
         let held = parser.size();
-        let fed = ready!(with_scratch(|scratch| poll_feed(stream, parser, scratch, cx)));
+        let fed = ready!(with_scratch(|scratch| poll_feed(
+            stream, parser, scratch, cx
+        )));
         if let Some(hello) = settle(fed, parser, held, hold) {
             return Poll::Ready(hello);
         }
@@ -157,7 +179,10 @@ mod tests {
             let read = pin!(read(&mut stream, deadline, &mut received, |_| {}));
             read.poll(&mut Context::from_waker(Waker::noop()))
         };
-        assert!(matches!(polled, Poll::Ready(Err(Error::OtherProtocol(_)))), "{polled:?}");
+        assert!(
+            matches!(polled, Poll::Ready(Err(Error::OtherProtocol(_)))),
+            "{polled:?}"
+        );
         assert_eq!(received, 16);
     }
 }

@@ -35,21 +35,35 @@ impl Client<'_> {
 }
 
 /// The PROXY header that the servers are sent first; empty if they are sent none.
-pub(super) fn header(upstream: &Upstream, client: &Client<'_>, session: &Session) -> Result<Vec<u8>, Error> {
-    let Some(proxy_protocol) = upstream.options().proxy_protocol else { return Ok(Vec::new()) };
+pub(super) fn header(
+    upstream: &Upstream,
+    client: &Client<'_>,
+    session: &Session,
+) -> Result<Vec<u8>, Error> {
+    let Some(proxy_protocol) = upstream.options().proxy_protocol else {
+        return Ok(Vec::new());
+    };
     let record = &session.record;
-    let proxied = record.proxied.as_deref().and_then(|proxied| proxied.destination);
+    let proxied = record
+        .proxied
+        .as_deref()
+        .and_then(|proxied| proxied.destination);
     let facts = Facts {
         client: record.client,
         destination: proxied.or_else(|| client.tcp()?.local_addr().ok()),
         id: record.id,
         server_name: record.server_name.name(),
-        session: client.tls().zip(record.tls_version).map(|(tls, version)| TerminatedSession {
-            version,
-            alpn: record.alpn.first(),
-            certificate: record.certificate.as_deref(),
-            facts: SessionFacts::of(tls),
-        }),
+        session: client
+            .tls()
+            .zip(record.tls_version)
+            .map(|(tls, version)| TerminatedSession {
+                version,
+                alpn: record.alpn.first(),
+                certificate: record.certificate.as_deref(),
+                facts: SessionFacts::of(tls),
+            }),
     };
-    proxy_protocol.header(&facts).map_err(|error| Error::Connect(Box::new(ConnectError::Header(error))))
+    proxy_protocol
+        .header(&facts)
+        .map_err(|error| Error::Connect(Box::new(ConnectError::Header(error))))
 }

@@ -14,7 +14,9 @@ use crate::proxy::connections::Live;
 use crate::proxy::gate::Ticket;
 use crate::proxy::introduce::Client;
 use crate::proxy::session::Session;
-use crate::proxy::{Action, Connections, Error, Limit, Listener, Port, Route, Source, header, hello, introduce};
+use crate::proxy::{
+    Action, Connections, Error, Limit, Listener, Port, Route, Source, header, hello, introduce,
+};
 use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party, Proxied, Record};
@@ -30,7 +32,12 @@ const MAX_LOGGED_ALPN: usize = 16;
 const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// Serves a connection in a task of its own, or refuses it where it is one too many.
-pub(super) fn start(connections: &Arc<Connections>, port: &Arc<Port>, client: Transport, addr: ClientAddr) {
+pub(super) fn start(
+    connections: &Arc<Connections>,
+    port: &Arc<Port>,
+    client: Transport,
+    addr: ClientAddr,
+) {
     let listener = port.listener.load();
     let is_proxy = header::is_due(&listener.proxies, addr);
     // Another proxy speaks for many clients: which one it is is not known yet.
@@ -57,7 +64,10 @@ fn turn_away(connections: &Connections, listener: &Listener, addr: ClientAddr, l
     }
 }
 
-#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice, once as they came")]
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` keeps its arguments twice, once as they came"
+)]
 fn serve(
     port: Arc<Port>,
     mut client: Transport,
@@ -75,13 +85,28 @@ fn serve(
         match &route.action {
             Action::Reject => Box::pin(refuse(client, &Error::Rejected, &mut session)).await,
             Action::Terminate(acceptor, upstream) => {
-                Box::pin(terminate(&route, acceptor, upstream, client, reframe(preface), session)).await;
+                Box::pin(terminate(
+                    &route,
+                    acceptor,
+                    upstream,
+                    client,
+                    reframe(preface),
+                    session,
+                ))
+                .await;
             }
             Action::Passthrough(upstream) => {
                 let connected = if upstream.options().is_discreet() {
                     connect(&route, upstream, &[], &preface, &mut session).await
                 } else {
-                    Box::pin(introduce(&route, upstream, Client::Passthrough(&client), &preface, &mut session)).await
+                    Box::pin(introduce(
+                        &route,
+                        upstream,
+                        Client::Passthrough(&client),
+                        &preface,
+                        &mut session,
+                    ))
+                    .await
                 };
                 match connected {
                     Ok((server, _lease)) => {
@@ -100,7 +125,11 @@ fn serve(
 /// before, however long ago they connected.
 ///
 /// No connection holds a listener while it waits, and so none keeps a whole table in memory.
-async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -> Result<(Arc<Route>, Vec<u8>), Error> {
+async fn admit(
+    port: Arc<Port>,
+    client: &mut Transport,
+    session: &mut Session,
+) -> Result<(Arc<Route>, Vec<u8>), Error> {
     let deadline = session.record.accepted + port.listener.load().hello_timeout;
     let peer = session.record.client;
     let (hello, preface) = if session.is_proxy {
@@ -116,15 +145,27 @@ async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -
     let listener = port.listener.load();
     if header::is_due(&listener.proxies, peer) != session.is_proxy {
         // A reload has changed whom headers are believed of since this one was, or was not, asked for one.
-        return Err(if session.is_proxy { Error::UnexpectedProxyHeader } else { Error::NoProxyHeader });
+        return Err(if session.is_proxy {
+            Error::UnexpectedProxyHeader
+        } else {
+            Error::NoProxyHeader
+        });
     }
     session.record.hello = Some(session.record.accepted.elapsed());
     debug!(id = format_args!("{:016x}", session.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let alpn = listener.routes.relevant(&hello.alpn);
-    let key = Key { name: hello.server_name.name(), client: session.record.client.ip(), alpn: &alpn };
+    let key = Key {
+        name: hello.server_name.name(),
+        client: session.record.client.ip(),
+        alpn: &alpn,
+    };
     // A name that is none (with a port in it, say) must not pass for no name: nobody configured a route for it.
     let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
-    let route = if routable { listener.routes.lookup(&key).cloned() } else { None };
+    let route = if routable {
+        listener.routes.lookup(&key).cloned()
+    } else {
+        None
+    };
     let mut unspoken = None;
     if let Some(Action::Terminate(acceptor, _)) = route.as_ref().map(|route| &route.action) {
         session.signatures = Signatures::of(&hello);
@@ -134,14 +175,21 @@ async fn admit(port: Arc<Port>, client: &mut Transport, session: &mut Session) -
     remember(hello, session);
     let Some(route) = route else {
         let name = || session.record.server_name.name().cloned();
-        return Err(if is_validation { Error::NoValidationRoute(name()) } else { Error::NoRoute });
+        return Err(if is_validation {
+            Error::NoValidationRoute(name())
+        } else {
+            Error::NoRoute
+        });
     };
     session.matched(&route).map_err(Error::Limit)?;
     if let Some(why) = unspoken {
         return Err(Error::Version(why));
     }
     if let Action::Terminate(..) = route.action {
-        session.gate().handshakes.limit(listener.limits.max_handshakes);
+        session
+            .gate()
+            .handshakes
+            .limit(listener.limits.max_handshakes);
     }
     Ok((route, preface))
 }
@@ -158,9 +206,14 @@ async fn read_proxied(
         ProxyHeader::Local => {}
         ProxyHeader::Client(ends) => {
             let destination = ends.map(|ends| ends.destination());
-            session.record.proxied = Some(Box::new(Proxied { peer: session.record.client, destination }));
+            session.record.proxied = Some(Box::new(Proxied {
+                peer: session.record.client,
+                destination,
+            }));
             session.record.client = ends.map_or(ClientAddr::Unknown, |ends| ends.source().into());
-            session.speaks_for(&port.listener.load().limits).map_err(Error::Limit)?;
+            session
+                .speaks_for(&port.listener.load().limits)
+                .map_err(Error::Limit)?;
         }
     }
     let mut received = 0;
@@ -216,14 +269,29 @@ async fn connect<'a>(
     // What a client offers counts for nothing before there is a session with it.
     let agreed = session.record.tls_version.and(session.record.alpn.first());
     let start = Instant::now();
-    let origin = Origin { client: session.record.client, header, transparent: upstream.options().transparent };
-    let request = Request { first, agreed, origin, timeout: route.settings.connect_timeout };
+    let origin = Origin {
+        client: session.record.client,
+        header,
+        transparent: upstream.options().transparent,
+    };
+    let request = Request {
+        first,
+        agreed,
+        origin,
+        timeout: route.settings.connect_timeout,
+    };
     let connected = upstream.connect(&request, &mut session.record.failed).await;
     session.record.connect = Some(start.elapsed());
     let (server, lease) = connected.map_err(|error| Error::Connect(Box::new(error)))?;
-    session.record.upstream = Some((Arc::clone(&upstream.options().name), Some(lease.addr().clone())));
+    session.record.upstream = Some((
+        Arc::clone(&upstream.options().name),
+        Some(lease.addr().clone()),
+    ));
     if lease.addr().is_name() {
-        session.record.reached = server.tcp().and_then(|tcp| tcp.peer_addr().ok()).map(Box::new);
+        session.record.reached = server
+            .tcp()
+            .and_then(|tcp| tcp.peer_addr().ok())
+            .map(Box::new);
     }
     Ok((server, lease))
 }
@@ -237,11 +305,22 @@ async fn terminate(
     mut session: Box<Session>,
 ) {
     // Boxed, like the way to the server: the connection may last for days, and the handshakes' state must not.
-    let Some(client) = Box::pin(handshake(route, acceptor, client, &preface, &mut session)).await else { return };
+    let Some(client) = Box::pin(handshake(route, acceptor, client, &preface, &mut session)).await
+    else {
+        return;
+    };
     drop(preface);
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
-    match Box::pin(introduce(route, upstream, Client::Terminated(&client), &[], &mut session)).await {
+    match Box::pin(introduce(
+        route,
+        upstream,
+        Client::Terminated(&client),
+        &[],
+        &mut session,
+    ))
+    .await
+    {
         Ok((server, _lease)) => move_bytes(route, client, server, &mut session).await,
         Err(error) => {
             session.end(error.ending());
@@ -281,8 +360,14 @@ async fn handshake(
     let start = Instant::now();
     let deadline = start + route.settings.handshake_timeout;
     let handshakes = &session.gate().handshakes;
-    let limit = |limit: fn(u32) -> Limit| limit(u32::try_from(handshakes.most()).unwrap_or(u32::MAX));
-    let slow = |id| session.place.connections().cut(id, crate::proxy::error::limited(&limit(Limit::SlowHandshake)));
+    let limit =
+        |limit: fn(u32) -> Limit| limit(u32::try_from(handshakes.most()).unwrap_or(u32::MAX));
+    let slow = |id| {
+        session.place.connections().cut(
+            id,
+            crate::proxy::error::limited(&limit(Limit::SlowHandshake)),
+        )
+    };
     let source = Source::of(session.record.client);
     let Some(underway) = handshakes.begin(session.id(), source, deadline, slow).await else {
         let limit = limit(Limit::MaxHandshakes);
@@ -337,15 +422,24 @@ impl Drop for Ends<'_> {
 }
 
 async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut Session) {
-    let mut ends = Ends { streams: Some((client, server)), live: &session.place.live };
-    let Some((client, server)) = &mut ends.streams else { unreachable!("the streams are taken at the end") };
+    let mut ends = Ends {
+        streams: Some((client, server)),
+        live: &session.place.live,
+    };
+    let Some((client, server)) = &mut ends.streams else {
+        unreachable!("the streams are taken at the end")
+    };
     let relaying = relay(client, server, &mut session.meter, &route.settings.relay);
     let relayed = match route.settings.max_lifetime {
         None => Some(relaying.await),
         // Boxed: a timer of its own is for those connections alone that have an end.
-        Some(lifetime) => Box::pin(timeout_at(session.record.accepted + lifetime, relaying)).await.ok(),
+        Some(lifetime) => Box::pin(timeout_at(session.record.accepted + lifetime, relaying))
+            .await
+            .ok(),
     };
-    let Some((client, server)) = ends.streams.take() else { unreachable!("the streams are taken here") };
+    let Some((client, server)) = ends.streams.take() else {
+        unreachable!("the streams are taken here")
+    };
     drop(ends);
     let Some(relayed) = relayed else {
         // Nobody must take this for the end of what the other had to say.
@@ -395,7 +489,9 @@ mod tests {
     #[tokio::test]
     async fn a_connections_task_is_small() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = tokio::net::TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+        let client = tokio::net::TcpStream::connect(server.local_addr().unwrap())
+            .await
+            .unwrap();
         let addr = ClientAddr::from(client.peer_addr().unwrap());
         let listener = Arc::new(Listener {
             name: "edge".into(),
@@ -408,7 +504,10 @@ mod tests {
         });
         let ticket = Ticket::new(&listener.gate, &listener.limits, None).unwrap();
         let session = Box::new(Session::begin(&Arc::default(), &listener, addr, ticket));
-        let port = Port { addr: ListenAddr::DualStack(443), listener: ArcSwap::new(listener) };
+        let port = Port {
+            addr: ListenAddr::DualStack(443),
+            listener: ArcSwap::new(listener),
+        };
         // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is a kilobyte.
         let record = size_of_val(&*session);
         // The allocator has no size between 384 and 448.

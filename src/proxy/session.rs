@@ -66,15 +66,25 @@ impl Session {
     /// Closes the connection that has to go for this one, and perhaps another one.
     fn evict(&self, evicted: Option<Evicted>, limits: &Limits, source: Option<Source>) {
         let Some(evicted) = evicted else { return };
-        for (id, limit) in [Some(evicted), self.ticket.excess(limits, source)].into_iter().flatten() {
-            self.place.connections().cut(id, crate::proxy::error::limited(&limit));
+        for (id, limit) in [Some(evicted), self.ticket.excess(limits, source)]
+            .into_iter()
+            .flatten()
+        {
+            self.place
+                .connections()
+                .cut(id, crate::proxy::error::limited(&limit));
         }
     }
 
     /// The connection holds so many bytes of a hello that is not whole, and others may have to go for them.
     pub(super) fn hold(&self, bytes: usize, limits: &Limits) {
-        for (id, limit) in self.ticket.hold(u32::try_from(bytes).unwrap_or(u32::MAX), limits) {
-            self.place.connections().cut(id, crate::proxy::error::limited(&limit));
+        for (id, limit) in self
+            .ticket
+            .hold(u32::try_from(bytes).unwrap_or(u32::MAX), limits)
+        {
+            self.place
+                .connections()
+                .cut(id, crate::proxy::error::limited(&limit));
         }
     }
 
@@ -89,7 +99,9 @@ impl Session {
     ///
     /// When that client connects too often, or has too many connections.
     pub(super) fn speaks_for(&mut self, limits: &Limits) -> Result<(), Limit> {
-        let Some(source) = Source::of(self.record.client) else { return Ok(()) };
+        let Some(source) = Source::of(self.record.client) else {
+            return Ok(());
+        };
         let evicted = self.ticket.source(limits, source)?;
         self.evict(evicted, limits, Some(source));
         Ok(())
@@ -131,7 +143,11 @@ impl Drop for Session {
             if std::thread::panicking() {
                 return Ending::new(Outcome::InternalError, Party::Proxy);
             }
-            self.place.live.cut().cloned().unwrap_or(Ending::new(Outcome::Drained, Party::Proxy))
+            self.place
+                .live
+                .cut()
+                .cloned()
+                .unwrap_or(Ending::new(Outcome::Drained, Party::Proxy))
         };
         let mut ending = ending.unwrap_or_else(unfinished);
         if let (None, Some(alert)) = (&ending.detail, self.meter.alert) {

@@ -34,10 +34,22 @@ impl Terms {
     pub fn new(routes: &[Arc<Route>], before: &Self, drain: Duration) -> Self {
         let terms = routes.iter().filter_map(|route| {
             let acceptor = route.acceptor().cloned();
-            let is_wanted = acceptor.is_some() || route.is_tied() || before.routes.contains_key(&route.name);
-            is_wanted.then(|| (Arc::clone(&route.name), Term { action: route.action.word(), acceptor }))
+            let is_wanted =
+                acceptor.is_some() || route.is_tied() || before.routes.contains_key(&route.name);
+            is_wanted.then(|| {
+                (
+                    Arc::clone(&route.name),
+                    Term {
+                        action: route.action.word(),
+                        acceptor,
+                    },
+                )
+            })
         });
-        Self { routes: terms.collect(), drain }
+        Self {
+            routes: terms.collect(),
+            drain,
+        }
     }
 
     /// Who lets clients in by this route, if it terminates TLS.
@@ -46,9 +58,18 @@ impl Terms {
     }
 
     /// Why a client that `acceptor` has just let in would not be let in by whoever has taken its place since the hello.
-    pub(super) fn refuse(&self, route: &str, acceptor: &Arc<Acceptor>, accepted: &Accepted) -> Option<Refusal> {
+    pub(super) fn refuse(
+        &self,
+        route: &str,
+        acceptor: &Arc<Acceptor>,
+        accepted: &Accepted,
+    ) -> Option<Refusal> {
         let current = self.acceptor(route)?;
-        if Arc::ptr_eq(current, acceptor) { None } else { current.admits_in_place(accepted).err() }
+        if Arc::ptr_eq(current, acceptor) {
+            None
+        } else {
+            current.admits_in_place(accepted).err()
+        }
     }
 }
 
@@ -64,7 +85,10 @@ impl Route {
     /// Whether a reload can end a connection of it from the moment that it is routed. One whose client has then shown no
     /// certificate that was verified can be ended as well.
     pub(super) fn is_tied(&self) -> bool {
-        self.settings.on_remove != OnRemove::Keep || self.acceptor().is_some_and(|acceptor| acceptor.is_recallable())
+        self.settings.on_remove != OnRemove::Keep
+            || self
+                .acceptor()
+                .is_some_and(|acceptor| acceptor.is_recallable())
     }
 }
 
@@ -91,7 +115,11 @@ pub(super) enum Verdict {
 
 impl Tie {
     pub(super) fn new(route: &Arc<Route>) -> Self {
-        Self { route: Arc::clone(route), admission: OnceLock::new(), until: Mutex::default() }
+        Self {
+            route: Arc::clone(route),
+            admission: OnceLock::new(),
+            until: Mutex::default(),
+        }
     }
 
     /// What becomes of the connection on these terms. A route of the same name which does something else is another one.
@@ -105,9 +133,17 @@ impl Tie {
             };
         };
         // The terms of now decide whether what was given is taken back.
-        let recalling = term.acceptor.as_ref().filter(|acceptor| acceptor.is_recallable());
-        let (Some(acceptor), Some(admission)) = (recalling, self.admission.get()) else { return Verdict::Stays };
-        acceptor.admits(admission).map_or_else(|refusal| Verdict::Ends(error::withdrawn(&refusal)), |()| Verdict::Stays)
+        let recalling = term
+            .acceptor
+            .as_ref()
+            .filter(|acceptor| acceptor.is_recallable());
+        let (Some(acceptor), Some(admission)) = (recalling, self.admission.get()) else {
+            return Verdict::Stays;
+        };
+        acceptor.admits(admission).map_or_else(
+            |refusal| Verdict::Ends(error::withdrawn(&refusal)),
+            |()| Verdict::Stays,
+        )
     }
 
     /// How the connection ends, its route being gone.
@@ -125,7 +161,8 @@ mod tests {
 
     fn route(name: &str, rejects: bool, on_remove: OnRemove) -> Arc<Route> {
         let options = Options::new("u", Vec::<ServerOptions>::new());
-        let passthrough = Action::Passthrough(Arc::new(Upstream::new(options, &Registry::default())));
+        let passthrough =
+            Action::Passthrough(Arc::new(Upstream::new(options, &Registry::default())));
         Arc::new(Route {
             name: name.into(),
             action: if rejects { Action::Reject } else { passthrough },
@@ -142,28 +179,50 @@ mod tests {
     #[test]
     fn the_setting_of_the_route_that_is_gone_decides() {
         let ended = || Verdict::Ends(Ending::new(Outcome::RouteRemoved, Party::Proxy));
-        for (on_remove, expected) in
-            [(OnRemove::Keep, Verdict::Stays), (OnRemove::Drain, Verdict::Drains), (OnRemove::Close, ended())]
-        {
+        for (on_remove, expected) in [
+            (OnRemove::Keep, Verdict::Stays),
+            (OnRemove::Drain, Verdict::Drains),
+            (OnRemove::Close, ended()),
+        ] {
             let old = route("a", false, on_remove);
             let tie = Tie::new(&old);
             let mut terms = Terms::new(&[Arc::clone(&old)], &Terms::default(), Duration::ZERO);
-            assert_eq!(tie.judge(&terms), Verdict::Stays, "{on_remove:?}: it is there");
+            assert_eq!(
+                tie.judge(&terms),
+                Verdict::Stays,
+                "{on_remove:?}: it is there"
+            );
             // For as long as a route of that name is there, reload after reload, whatever that one's setting is.
             for _ in 0..2 {
                 terms = Terms::new(&[route("a", false, OnRemove::Keep)], &terms, Duration::ZERO);
-                assert_eq!(tie.judge(&terms), Verdict::Stays, "{on_remove:?}: it is still there");
+                assert_eq!(
+                    tie.judge(&terms),
+                    Verdict::Stays,
+                    "{on_remove:?}: it is still there"
+                );
             }
             let other = Terms::new(&[route("a", true, OnRemove::Keep)], &terms, Duration::ZERO);
-            assert_eq!(tie.judge(&other), expected, "{on_remove:?}: it does something else");
+            assert_eq!(
+                tie.judge(&other),
+                expected,
+                "{on_remove:?}: it does something else"
+            );
             let renamed = Terms::new(&[route("b", false, on_remove)], &terms, Duration::ZERO);
-            assert_eq!(tie.judge(&renamed), expected, "{on_remove:?}: it has another name");
+            assert_eq!(
+                tie.judge(&renamed),
+                expected,
+                "{on_remove:?}: it has another name"
+            );
         }
     }
 
     #[test]
     fn a_route_on_which_nothing_depends_is_not_remembered() {
-        let terms = Terms::new(&[route("a", false, OnRemove::Keep)], &Terms::default(), Duration::ZERO);
+        let terms = Terms::new(
+            &[route("a", false, OnRemove::Keep)],
+            &Terms::default(),
+            Duration::ZERO,
+        );
         assert!(terms.routes.is_empty());
     }
 }

@@ -61,7 +61,19 @@ impl<'a> Duplex<'a> {
         let (up, down, watch) = (Flow::default(), Flow::default(), Watch::default());
         let lasts = options.liveness.due_after().is_none();
         let (first_end, answer) = (None, FirstAlert::default());
-        Self { client, upstream, meter, options, up, down, abort: None, first_end, answer, watch, lasts }
+        Self {
+            client,
+            upstream,
+            meter,
+            options,
+            up,
+            down,
+            abort: None,
+            first_end,
+            answer,
+            watch,
+            lasts,
+        }
     }
 
     /// Moves bytes until both sides have ended or one has failed. `timer` must stay the same from poll to poll.
@@ -76,8 +88,16 @@ impl<'a> Duplex<'a> {
             }
             let acknowledged = self.abort.as_ref().map_or(0, |abort| abort.acknowledged);
             let progress = self.meter.sent + self.meter.received + acknowledged;
-            let first = if self.lasts { None } else { self.options.liveness.due_after() };
-            let waits = Waits { silence: self.patience(), look: self.is_deaf(), first };
+            let first = if self.lasts {
+                None
+            } else {
+                self.options.liveness.due_after()
+            };
+            let waits = Waits {
+                silence: self.patience(),
+                look: self.is_deaf(),
+                first,
+            };
             match ready!(self.watch.poll(cx, timer.as_mut(), waits, progress)) {
                 Alarm::Silence if self.is_taking_the_rest() => {}
                 Alarm::Silence => return Poll::Ready(Err(self.expire())),
@@ -94,7 +114,10 @@ impl<'a> Duplex<'a> {
     /// Whether there is a side from which nothing is read, so that its abort would go unnoticed: what it has sent is
     /// not taken by the other, or it has ended.
     fn is_deaf(&self) -> bool {
-        self.abort.is_none() && [&self.up, &self.down].iter().any(|flow| flow.is_holding() || flow.end().is_some())
+        self.abort.is_none()
+            && [&self.up, &self.down]
+                .iter()
+                .any(|flow| flow.is_holding() || flow.end().is_some())
     }
 
     /// Asks the kernel whether a side is gone. The runtime tells it only to who reads or writes.
@@ -111,7 +134,9 @@ impl<'a> Duplex<'a> {
     /// Whether the peer of an aborted side has acknowledged anything since this was last asked. To close now would be a
     /// reset if it still sends, and would take from it what it has not received.
     fn is_taking_the_rest(&mut self) -> bool {
-        let Some(mut abort) = self.abort.take_if(|abort| abort.delivered) else { return false };
+        let Some(mut abort) = self.abort.take_if(|abort| abort.delivered) else {
+            return false;
+        };
         let queued = ending::queued(self.stream(abort.by.other()));
         let taken = abort.queued.saturating_sub(queued);
         abort.queued = queued;
@@ -137,23 +162,65 @@ impl<'a> Duplex<'a> {
 
     /// Polls both directions, so that each has its waker in place whatever the other does.
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (Side, Fault)>> {
-        let up = self.poll_flow(cx, Side::Client).map_err(|fault| (Side::Client, fault))?;
-        let down = self.poll_flow(cx, Side::Server).map_err(|fault| (Side::Server, fault))?;
-        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        let up = self
+            .poll_flow(cx, Side::Client)
+            .map_err(|fault| (Side::Client, fault))?;
+        let down = self
+            .poll_flow(cx, Side::Server)
+            .map_err(|fault| (Side::Server, fault))?;
+        if up.is_ready() && down.is_ready() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Polls the flow that comes from this side.
     fn poll_flow(&mut self, cx: &mut Context<'_>, from: Side) -> Poll<Result<(), Fault>> {
         let (side, strict) = (from, self.is_strict(from));
-        let Self { client, upstream, meter, up, down, first_end, answer, .. } = self;
+        let Self {
+            client,
+            upstream,
+            meter,
+            up,
+            down,
+            first_end,
+            answer,
+            ..
+        } = self;
         // Where snigate ends TLS, what looks like an alert is the server's data.
-        let mut first = (side == Side::Server && !answer.is_decided() && !client.is_tls()).then_some(answer);
+        let mut first =
+            (side == Side::Server && !answer.is_decided() && !client.is_tls()).then_some(answer);
         let (flow, back, from, to, moved, truncated) = match side {
-            Side::Client => (up, down, client, upstream, &mut meter.received, &mut meter.client_truncated),
-            Side::Server => (down, up, upstream, client, &mut meter.sent, &mut meter.server_truncated),
+            Side::Client => (
+                up,
+                down,
+                client,
+                upstream,
+                &mut meter.received,
+                &mut meter.client_truncated,
+            ),
+            Side::Server => (
+                down,
+                up,
+                upstream,
+                client,
+                &mut meter.sent,
+                &mut meter.server_truncated,
+            ),
         };
         let last = back.is_finished();
-        let polled = flow.poll(cx, &mut Ends { from, to, last, strict, first: first.as_deref_mut() }, moved);
+        let polled = flow.poll(
+            cx,
+            &mut Ends {
+                from,
+                to,
+                last,
+                strict,
+                first: first.as_deref_mut(),
+            },
+            moved,
+        );
         if let Some(answer) = first {
             meter.alert = answer.alert();
         }
@@ -167,7 +234,9 @@ impl<'a> Duplex<'a> {
     /// Whether what comes from this side is whole only if it says so at its end: anything else is an abort. The end of a stream
     /// to a server that speaks TLS lacks its close_notify, too.
     fn is_strict(&self, from: Side) -> bool {
-        from == Side::Client && self.options.on_truncation == OnTruncation::Reset && !self.upstream.is_tls()
+        from == Side::Client
+            && self.options.on_truncation == OnTruncation::Reset
+            && !self.upstream.is_tls()
     }
 
     /// Finds out who is gone, and what is under way to the one who is not.
@@ -201,9 +270,19 @@ impl<'a> Duplex<'a> {
         let other = by.other();
         let heard = self.flow(other).end().is_some();
         self.flow(other).abandon();
-        let owed = !is_truncated && (self.flow(by).is_holding() || ending::is_queued(self.stream(other)));
+        let owed =
+            !is_truncated && (self.flow(by).is_holding() || ending::is_queued(self.stream(other)));
         let (mark, error) = (self.moved(by), Error::new(by, error));
-        Box::new(Abort { by, error, mark, owed, delivered: false, queued: 0, acknowledged: 0, heard })
+        Box::new(Abort {
+            by,
+            error,
+            mark,
+            owed,
+            delivered: false,
+            queued: 0,
+            acknowledged: 0,
+            heard,
+        })
     }
 
     /// Delivers what is left of the side that is gone, and then ends the other side in the way it deserves.
@@ -234,17 +313,28 @@ impl<'a> Duplex<'a> {
                 return Poll::Ready(());
             }
         }
-        if abort.heard { Poll::Ready(()) } else { Poll::Pending }
+        if abort.heard {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// How long the present silence may last.
     fn patience(&self) -> Option<Duration> {
-        let Options { idle, half_close, .. } = *self.options;
+        let Options {
+            idle, half_close, ..
+        } = *self.options;
         match &self.abort {
             Some(abort) if abort.delivered => Some(RECEIPT),
             None if self.silent().is_none() => idle,
             // Where everything may last for ever, somebody who takes nothing after an abort still may not.
-            Some(_) => Some(idle.into_iter().chain(half_close).min().unwrap_or(AFTER_ABORT)),
+            Some(_) => Some(
+                idle.into_iter()
+                    .chain(half_close)
+                    .min()
+                    .unwrap_or(AFTER_ABORT),
+            ),
             None => idle.into_iter().chain(half_close).min(),
         }
     }

@@ -81,7 +81,10 @@ pub(super) fn poll_discard(cx: &mut Context<'_>, stream: &mut Stream) -> Poll<()
 }
 
 /// The length of a socket's send queue.
-#[expect(unsafe_code, reason = "no safe call asks for the length of a send queue")]
+#[expect(
+    unsafe_code,
+    reason = "no safe call asks for the length of a send queue"
+)]
 pub(super) fn unacknowledged(socket: impl AsFd) -> c_int {
     // SAFETY: SIOCOUTQ writes one int (tcp(7), unix(7)), and `Getter` gives it room for one.
     unsafe { ioctl(socket, Getter::<SIOCOUTQ, c_int>::new()) }.unwrap_or(0)

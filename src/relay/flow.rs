@@ -91,7 +91,9 @@ impl Flow {
             ready!(self.poll_drain(cx, ends.to, moved)).map_err(Fault::Write)?;
             match self.state {
                 State::Done(_) => return Poll::Ready(Ok(())),
-                State::Ended(End::Truncated) if ends.strict => return Poll::Ready(Err(Fault::Truncated)),
+                State::Ended(End::Truncated) if ends.strict => {
+                    return Poll::Ready(Err(Fault::Truncated));
+                }
                 State::Ended(end) => {
                     ready!(poll_finish(cx, ends, end)).map_err(Fault::Write)?;
                     self.state = State::Done(end);
@@ -100,7 +102,9 @@ impl Flow {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                State::Open => budget = budget.saturating_sub(ready!(self.poll_fill(cx, ends, moved))?),
+                State::Open => {
+                    budget = budget.saturating_sub(ready!(self.poll_fill(cx, ends, moved))?)
+                }
             }
         }
     }
@@ -117,7 +121,10 @@ impl Flow {
 
     /// Gives up on this flow, because its receiver is gone.
     pub(super) fn abandon(&mut self) {
-        *self = Self { state: State::Done(End::Cut), ..Self::default() };
+        *self = Self {
+            state: State::Done(End::Cut),
+            ..Self::default()
+        };
     }
 
     /// How the sender ended, if it has.
@@ -139,7 +146,12 @@ impl Flow {
     }
 
     /// Reads once, by the way that suits the pace: the number of bytes, 0 at the end of the stream.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, moved: &mut u64) -> Poll<Result<usize, Fault>> {
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        ends: &mut Ends<'_>,
+        moved: &mut u64,
+    ) -> Poll<Result<usize, Fault>> {
         if self.pace.is_bulk()
             && let (Stream::Tcp(from), Stream::Tcp(_)) = (&*ends.from, &*ends.to)
         {
@@ -178,7 +190,12 @@ impl Flow {
     }
 
     /// Reads into the thread's scratch buffer, writes at once, and keeps only what is left.
-    fn poll_copy(&mut self, cx: &mut Context<'_>, ends: &mut Ends<'_>, moved: &mut u64) -> Poll<Result<usize, Fault>> {
+    fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        ends: &mut Ends<'_>,
+        moved: &mut u64,
+    ) -> Poll<Result<usize, Fault>> {
         with_scratch(|scratch| {
             let most = if ends.from.is_tls() { SCRATCH } else { READ };
             let mut buffer = ReadBuf::new(&mut scratch[..most]);
@@ -209,7 +226,12 @@ impl Flow {
     }
 
     /// Writes what is held.
-    fn poll_drain(&mut self, cx: &mut Context<'_>, to: &mut Stream, moved: &mut u64) -> Poll<io::Result<()>> {
+    fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Stream,
+        moved: &mut u64,
+    ) -> Poll<io::Result<()>> {
         loop {
             match &mut self.held {
                 Held::Nothing => return Poll::Ready(Ok(())),
@@ -222,7 +244,9 @@ impl Flow {
                 }
                 Held::Pipe(pipe) if pipe.held() == 0 => self.held = Held::Nothing,
                 Held::Pipe(pipe) => {
-                    let Stream::Tcp(to) = &*to else { unreachable!("only TCP sockets are spliced into") };
+                    let Stream::Tcp(to) = &*to else {
+                        unreachable!("only TCP sockets are spliced into")
+                    };
                     match ready!(pipe.poll_drain(cx, to)) {
                         Ok(drained) => *moved += drained as u64,
                         Err(error) if pipe::is_unsupported(&error) => {
@@ -271,7 +295,12 @@ fn poll_settle<T>(cx: &mut Context<'_>, to: &mut Stream) -> Poll<Result<T, Fault
 }
 
 /// Writes until `to` takes no more: the number of bytes it took. Fewer than all means that the task is woken for the rest.
-fn write(cx: &mut Context<'_>, to: &mut Stream, bytes: &[u8], moved: &mut u64) -> io::Result<usize> {
+fn write(
+    cx: &mut Context<'_>,
+    to: &mut Stream,
+    bytes: &[u8],
+    moved: &mut u64,
+) -> io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {
         match Pin::new(&mut *to).poll_write(cx, &bytes[written..])? {
@@ -295,7 +324,10 @@ fn is_truncation(stream: &Stream, error: &io::Error) -> bool {
 impl Flow {
     /// A flow that splices from its first byte.
     pub(super) fn in_bulk() -> Self {
-        Self { pace: Pace(SPLICE_AFTER + PATIENCE), ..Self::default() }
+        Self {
+            pace: Pace(SPLICE_AFTER + PATIENCE),
+            ..Self::default()
+        }
     }
 
     /// The memory that is held for bytes on their way, and how many bytes are in a pipe.
@@ -324,7 +356,11 @@ impl Pace {
     }
 
     fn spliced(&mut self, bytes: usize) {
-        self.0 = if bytes >= BULK { SPLICE_AFTER + PATIENCE } else { self.0 - 1 };
+        self.0 = if bytes >= BULK {
+            SPLICE_AFTER + PATIENCE
+        } else {
+            self.0 - 1
+        };
         if !self.is_bulk() {
             self.0 = 0;
         }

@@ -13,7 +13,9 @@ use std::task::{Context, Poll, ready};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, recv};
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
+};
 use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -31,17 +33,26 @@ pub(super) struct Pipe {
 impl Pipe {
     /// Opens a pipe, or none where the process has enough of them or the kernel gives no pipe worth having.
     pub(super) fn open() -> Option<Self> {
-        let room = OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit()).then_some(open + 1));
+        let room = OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+            (open < limit()).then_some(open + 1)
+        });
         room.ok()?;
         let Ok((read, write)) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) else {
             OPEN.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        let pipe = Self { read, write, held: 0, receiver_ended: false };
+        let pipe = Self {
+            read,
+            write,
+            held: 0,
+            receiver_ended: false,
+        };
         // An unprivileged user may have as many pages in pipes as pipe(7) allows: past that this fails and the pipe
         // keeps its first size, which is the usual 64 KiB or, further past, two pages.
         let _ = fcntl_setpipe_size(&pipe.write, CAPACITY);
-        fcntl_getpipe_size(&pipe.write).is_ok_and(|size| size >= LEAST).then_some(pipe)
+        fcntl_getpipe_size(&pipe.write)
+            .is_ok_and(|size| size >= LEAST)
+            .then_some(pipe)
     }
 
     /// Moves what `from` has received into this empty pipe: the number of bytes. 0 means that reading has to tell what is
@@ -49,7 +60,11 @@ impl Pipe {
     ///
     /// Only an empty pipe is filled, because splice(2) says EAGAIN for a full pipe as well as for a drained socket,
     /// and taking the first for the second would clear a readiness that the kernel never reports again.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, from: &TcpStream) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &TcpStream,
+    ) -> Poll<io::Result<usize>> {
         debug_assert_eq!(self.held, 0, "a pipe is filled only when it is empty");
         loop {
             ready!(from.poll_read_ready(cx))?;
@@ -72,7 +87,11 @@ impl Pipe {
     /// Moves what the pipe holds into `to`: the number of bytes, which may be fewer than it holds.
     ///
     /// The error is `BrokenPipe` where `to` has ended its own stream before it was aborted, as for write(2).
-    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &TcpStream,
+    ) -> Poll<io::Result<usize>> {
         loop {
             ready!(to.poll_write_ready(cx))?;
             self.look(to)?;
@@ -112,7 +131,9 @@ impl Pipe {
     pub(super) fn take_back(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.held);
         while self.held > 0 {
-            let read = retry_on_intr(|| rustix::io::read(&self.read, rustix::buffer::spare_capacity(&mut bytes)))?;
+            let read = retry_on_intr(|| {
+                rustix::io::read(&self.read, rustix::buffer::spare_capacity(&mut bytes))
+            })?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -149,19 +170,25 @@ impl Deref for Lease {
     type Target = Pipe;
 
     fn deref(&self) -> &Pipe {
-        self.0.as_ref().expect("a lease has its pipe until it is dropped")
+        self.0
+            .as_ref()
+            .expect("a lease has its pipe until it is dropped")
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut Pipe {
-        self.0.as_mut().expect("a lease has its pipe until it is dropped")
+        self.0
+            .as_mut()
+            .expect("a lease has its pipe until it is dropped")
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(pipe) = self.0.take().filter(|pipe| pipe.held == 0) else { return };
+        let Some(pipe) = self.0.take().filter(|pipe| pipe.held == 0) else {
+            return;
+        };
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < POOLED {
@@ -173,12 +200,16 @@ impl Drop for Lease {
 
 /// Whether `error` means that these descriptors cannot be spliced at all, rather than that a peer is in trouble.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
-    [Errno::INVAL, Errno::NOSYS, Errno::PERM].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    [Errno::INVAL, Errno::NOSYS, Errno::PERM]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// One splice(2). Never with `SPLICE_F_MORE`, which would hold back the last segment of a burst.
 fn pass(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, len: usize) -> io::Result<usize> {
-    Ok(retry_on_intr(|| splice(&from, None, &to, None, len, SpliceFlags::NONBLOCK))?)
+    Ok(retry_on_intr(|| {
+        splice(&from, None, &to, None, len, SpliceFlags::NONBLOCK)
+    })?)
 }
 
 /// Whether there is something to read.
@@ -191,7 +222,9 @@ fn limit() -> usize {
     static LIMIT: OnceLock<usize> = OnceLock::new();
     *LIMIT.get_or_init(|| {
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        usize::try_from(descriptors / DESCRIPTORS_PER_PIPE).unwrap_or(MOST).min(MOST)
+        usize::try_from(descriptors / DESCRIPTORS_PER_PIPE)
+            .unwrap_or(MOST)
+            .min(MOST)
     })
 }
 
@@ -234,7 +267,9 @@ mod tests {
 
     async fn receiver_of(bytes: &[u8]) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         sender.write_all(bytes).await.unwrap();
         listener.accept().await.unwrap().0
     }
@@ -252,14 +287,19 @@ mod tests {
     async fn pipe_with_bytes_inside_is_never_pooled() {
         let receiver = receiver_of(b"of another connection").await;
         let mut lease = Lease::take().unwrap();
-        assert_eq!(poll_fn(|cx| lease.poll_fill(cx, &receiver)).await.unwrap(), 21);
+        assert_eq!(
+            poll_fn(|cx| lease.poll_fill(cx, &receiver)).await.unwrap(),
+            21
+        );
         drop(lease);
         assert_eq!(pooled(), 0);
     }
 
     #[test]
     fn pool_is_bounded() {
-        drop(Vec::from_iter((0..POOLED + 3).map(|_| Lease::take().unwrap())));
+        drop(Vec::from_iter(
+            (0..POOLED + 3).map(|_| Lease::take().unwrap()),
+        ));
         assert_eq!(pooled(), POOLED);
     }
 
@@ -269,7 +309,9 @@ mod tests {
         let mut pipe = Pipe::open().unwrap();
         poll_fn(|cx| pipe.poll_fill(cx, &sender)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         (pipe, listener.accept().await.unwrap().0, peer)
     }
 
@@ -293,8 +335,15 @@ mod tests {
                 // What splice(2) does with an error behind the first buffers.
                 to.take_error().unwrap().unwrap();
             }
-            let refused = poll_fn(|cx| pipe.poll_drain(cx, &to)).await.unwrap_err().kind();
-            let expected = if ends { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset };
+            let refused = poll_fn(|cx| pipe.poll_drain(cx, &to))
+                .await
+                .unwrap_err()
+                .kind();
+            let expected = if ends {
+                ErrorKind::BrokenPipe
+            } else {
+                ErrorKind::ConnectionReset
+            };
             assert_eq!(refused, expected, "ends: {ends}, left: {left}");
         }
     }

@@ -53,28 +53,48 @@ impl Watch {
         waits: Waits,
         progress: u64,
     ) -> Poll<Alarm> {
-        let Waits { silence: period, look, first } = waits;
+        let Waits {
+            silence: period,
+            look,
+            first,
+        } = waits;
         let tick = waits.tick(self.age);
         // A flow that is held up now and then must not set the timer each time: only a shorter wait is set at once.
         if self.period != period || (look && self.tick > tick) || self.tick.is_none() {
             if self.period != period {
-                *self = Self { period, age: self.age, ..Self::default() };
+                *self = Self {
+                    period,
+                    age: self.age,
+                    ..Self::default()
+                };
             }
             let due = tick.map(|tick| Instant::now() + tick);
             match (timer.as_mut().as_pin_mut(), due) {
                 // Setting it again is a call to the kernel where no other timer is due before it.
-                (Some(running), Some(due)) if running.deadline() <= due => self.tick = self.tick.or(tick),
+                (Some(running), Some(due)) if running.deadline() <= due => {
+                    self.tick = self.tick.or(tick)
+                }
                 (Some(_), _) => self.set(timer.as_mut(), tick, progress),
                 // The relay may be half closed in no time, and is to find the timer that it needs then.
-                (None, _) => self.set(timer.as_mut(), tick.map(|tick| tick.min(LOOK_EVERY)), progress),
+                (None, _) => self.set(
+                    timer.as_mut(),
+                    tick.map(|tick| tick.min(LOOK_EVERY)),
+                    progress,
+                ),
             }
         }
         loop {
-            let Some(running) = timer.as_mut().as_pin_mut() else { return Poll::Pending };
+            let Some(running) = timer.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
             ready!(running.poll(cx));
             let passed = self.tick.unwrap_or_default();
             self.age += passed;
-            self.quiet = if self.seen == Some(progress) { self.quiet + passed } else { Duration::ZERO };
+            self.quiet = if self.seen == Some(progress) {
+                self.quiet + passed
+            } else {
+                Duration::ZERO
+            };
             let is_first = first.is_some_and(|first| look || self.age >= first);
             let tick = waits.tick(self.age);
             (self.tick, self.seen) = (tick, Some(progress));
@@ -105,7 +125,12 @@ impl Waits {
     fn tick(self, age: Duration) -> Option<Duration> {
         let look = self.look.then_some(LOOK_EVERY);
         let first = self.first.map(|first| first.saturating_sub(age));
-        self.silence.map(|period| period / TICKS).into_iter().chain(look).chain(first).min()
+        self.silence
+            .map(|period| period / TICKS)
+            .into_iter()
+            .chain(look)
+            .chain(first)
+            .min()
     }
 }
 
@@ -123,15 +148,27 @@ mod tests {
 
     use super::*;
 
-    const IDLE: Waits =
-        Waits { silence: Some(Duration::from_secs(3600)), look: false, first: Some(Duration::from_secs(10)) };
-    const HALF_CLOSED: Waits = Waits { silence: Some(Duration::from_secs(60)), look: true, ..IDLE };
+    const IDLE: Waits = Waits {
+        silence: Some(Duration::from_secs(3600)),
+        look: false,
+        first: Some(Duration::from_secs(10)),
+    };
+    const HALF_CLOSED: Waits = Waits {
+        silence: Some(Duration::from_secs(60)),
+        look: true,
+        ..IDLE
+    };
 
     #[tokio::test(start_paused = true)]
     async fn a_relay_that_is_soon_half_closed_keeps_the_timer_that_it_has() {
         let (mut watch, mut timer) = (Watch::default(), pin!(None::<Sleep>));
         let mut due = |waits| {
-            let polled = watch.poll(&mut Context::from_waker(Waker::noop()), timer.as_mut(), waits, 0);
+            let polled = watch.poll(
+                &mut Context::from_waker(Waker::noop()),
+                timer.as_mut(),
+                waits,
+                0,
+            );
             assert!(polled.is_pending());
             timer.as_mut().as_pin_mut().map(|timer| timer.deadline())
         };
@@ -159,14 +196,20 @@ mod tests {
                 }
             }
             let begun = Instant::now();
-            waits = Waits { first: waits.first, ..HALF_CLOSED };
+            waits = Waits {
+                first: waits.first,
+                ..HALF_CLOSED
+            };
             while let alarm = poll_fn(|cx| watch.poll(cx, timer.as_mut(), waits, 0)).await
                 && alarm != Alarm::Silence
             {
                 waits.first = waits.first.filter(|_| alarm != Alarm::First);
             }
             let silence = begun.elapsed();
-            assert!((60.0..=62.1).contains(&silence.as_secs_f64()), "{silence:?} after {after:?}");
+            assert!(
+                (60.0..=62.1).contains(&silence.as_secs_f64()),
+                "{silence:?} after {after:?}"
+            );
         }
     }
 
@@ -174,7 +217,10 @@ mod tests {
     async fn what_is_due_once_comes_no_earlier_though_the_timer_does() {
         let (mut watch, mut timer) = (Watch::default(), pin!(None::<Sleep>));
         let begun = Instant::now();
-        assert_eq!(poll_fn(|cx| watch.poll(cx, timer.as_mut(), IDLE, 0)).await, Alarm::First);
+        assert_eq!(
+            poll_fn(|cx| watch.poll(cx, timer.as_mut(), IDLE, 0)).await,
+            Alarm::First
+        );
         let passed = begun.elapsed().as_secs_f64();
         assert!((10.0..10.1).contains(&passed), "{passed} s");
     }

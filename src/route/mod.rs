@@ -80,21 +80,37 @@ impl<T> Rule<T> {
     /// The first reason for which the rule does not take the client.
     pub fn judge(&self, key: &Key<'_>) -> Result<Specificity, Mismatch> {
         let name = match key.name {
-            Some(name) => self.names.iter().filter(|pattern| pattern.matches(name)).map(NamePattern::closeness).max(),
+            Some(name) => self
+                .names
+                .iter()
+                .filter(|pattern| pattern.matches(name))
+                .map(NamePattern::closeness)
+                .max(),
             None if self.strict_sni => return Err(Mismatch::NoName),
             None => self.names.iter().map(NamePattern::closeness).min(),
         };
         let name = name.ok_or(Mismatch::Name)?;
-        let prefix_len = self.from.iter().filter(|range| key.client.is_some_and(|ip| range.contains(ip)));
+        let prefix_len = self
+            .from
+            .iter()
+            .filter(|range| key.client.is_some_and(|ip| range.contains(ip)));
         let prefix_len = prefix_len.map(Cidr::prefix_len).max();
         if prefix_len.is_none() && !self.from.is_empty() {
             return Err(Mismatch::From);
         }
-        let alpn = key.alpn.iter().position(|protocol| self.alpn.contains(protocol)).map(Reverse);
+        let alpn = key
+            .alpn
+            .iter()
+            .position(|protocol| self.alpn.contains(protocol))
+            .map(Reverse);
         if alpn.is_none() && !self.alpn.is_empty() {
             return Err(Mismatch::Alpn);
         }
-        Ok(Specificity { name, prefix_len, alpn })
+        Ok(Specificity {
+            name,
+            prefix_len,
+            alpn,
+        })
     }
 
     fn takes_any_name(&self) -> bool {

@@ -20,8 +20,13 @@ impl Named {
     pub(super) fn new(protocols: BTreeSet<Alpn>) -> Self {
         let entries: Vec<Vec<u8>> = protocols.iter().map(entry).collect();
         Self {
-            heads: protocols.iter().map(|protocol| head(protocol.as_bytes())).collect(),
-            lengths: entries.iter().fold(0, |lengths, entry| lengths | AlpnList::length_bit(entry[0])),
+            heads: protocols
+                .iter()
+                .map(|protocol| head(protocol.as_bytes()))
+                .collect(),
+            lengths: entries
+                .iter()
+                .fold(0, |lengths, entry| lengths | AlpnList::length_bit(entry[0])),
             likes: Likes::new(&entries),
             protocols: protocols.into_iter().collect(),
         }
@@ -52,7 +57,12 @@ impl Named {
     /// Whether a rule names the `protocol`, and it is met for the first time.
     #[inline(never)]
     fn meet(&self, protocol: &[u8], met: &mut [bool], among: &mut Vec<Alpn>) -> bool {
-        let Some(at) = self.find(protocol).filter(|at| !std::mem::replace(&mut met[*at], true)) else { return false };
+        let Some(at) = self
+            .find(protocol)
+            .filter(|at| !std::mem::replace(&mut met[*at], true))
+        else {
+            return false;
+        };
         among.push(self.protocols[at].clone());
         true
     }
@@ -60,7 +70,12 @@ impl Named {
     fn find(&self, protocol: &[u8]) -> Option<usize> {
         let head = head(protocol);
         let from = self.heads.partition_point(|known| *known < head);
-        let same = self.heads.get(from..)?.iter().take_while(|known| **known == head).count();
+        let same = self
+            .heads
+            .get(from..)?
+            .iter()
+            .take_while(|known| **known == head)
+            .count();
         (from..from + same).find(|at| self.protocols[*at].as_bytes() == protocol)
     }
 }
@@ -81,12 +96,22 @@ const PLACES: usize = 32;
 impl Likes {
     fn new(entries: &[Vec<u8>]) -> Self {
         let words: BTreeSet<Like> = entries.iter().map(|entry| Like::one(entry)).collect();
-        let shift = words.iter().map(|like| like.mask.leading_zeros()).max().unwrap_or(0);
-        let mut likes = Self { factor: FACTOR << shift, places: [Like::NONE; PLACES], left: [0; PLACES] };
+        let shift = words
+            .iter()
+            .map(|like| like.mask.leading_zeros())
+            .max()
+            .unwrap_or(0);
+        let mut likes = Self {
+            factor: FACTOR << shift,
+            places: [Like::NONE; PLACES],
+            left: [0; PLACES],
+        };
         // Of half as many as there are places, or fewer, a factor is soon found that puts no two in one.
         for number in 0..if words.len() > PLACES / 2 { 0 } else { 1000 } {
             likes.factor = FACTOR.wrapping_mul(2 * number + 1) << shift;
-            let taken = words.iter().fold(0_u32, |taken, like| taken | 1 << likes.place(like.word));
+            let taken = words
+                .iter()
+                .fold(0_u32, |taken, like| taken | 1 << likes.place(like.word));
             if taken.count_ones() as usize == words.len() {
                 break;
             }
@@ -94,7 +119,11 @@ impl Likes {
         for entry in entries {
             let (like, at) = (Like::one(entry), likes.place(word(entry)));
             let before = likes.places[at];
-            likes.places[at] = if before == Like::NONE || before == like { like } else { Like::SEVERAL };
+            likes.places[at] = if before == Like::NONE || before == like {
+                like
+            } else {
+                Like::SEVERAL
+            };
             likes.left[at] += 1;
         }
         likes
@@ -111,7 +140,9 @@ impl Likes {
     fn pass<'a>(&self, list: &'a [u8]) -> &'a [u8] {
         let mut at = 0;
         // A bound that does not change is compared once in each round.
-        let Some(last) = list.len().checked_sub(4) else { return list };
+        let Some(last) = list.len().checked_sub(4) else {
+            return list;
+        };
         while at <= last {
             let word = word(&list[at..at + 4]);
             let [length, ..] = word.to_le_bytes();
@@ -151,7 +182,10 @@ struct Like {
 
 impl Like {
     /// As no protocol does: none has the length 0.
-    const NONE: Self = Self { word: 0, mask: 0xff };
+    const NONE: Self = Self {
+        word: 0,
+        mask: 0xff,
+    };
 
     /// As any does.
     const SEVERAL: Self = Self { word: 0, mask: 0 };
@@ -159,7 +193,10 @@ impl Like {
     /// As the one in `entry` does, which begins with its length.
     fn one(entry: &[u8]) -> Self {
         let mask: Vec<u8> = entry.iter().map(|_| 0xff).collect();
-        Self { word: word(entry), mask: word(&mask) }
+        Self {
+            word: word(entry),
+            mask: word(&mask),
+        }
     }
 
     fn takes(self, word: u32) -> bool {
@@ -178,7 +215,10 @@ fn word(bytes: &[u8]) -> u32 {
     if let Some(word) = bytes.first_chunk() {
         return u32::from_le_bytes(*word);
     }
-    bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |word, byte| word << 8 | u32::from(*byte))
 }
 
 /// The first eight bytes as a number, which sorts as they do.
@@ -186,8 +226,11 @@ fn head(protocol: &[u8]) -> u64 {
     if let Some(head) = protocol.first_chunk() {
         return u64::from_be_bytes(*head);
     }
-    let head = protocol.iter().fold(0, |head, byte| head << 8 | u64::from(*byte));
-    head.checked_shl(8 * (8 - u32::try_from(protocol.len()).unwrap_or(8))).unwrap_or(0)
+    let head = protocol
+        .iter()
+        .fold(0, |head, byte| head << 8 | u64::from(*byte));
+    head.checked_shl(8 * (8 - u32::try_from(protocol.len()).unwrap_or(8)))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -198,28 +241,59 @@ mod tests {
     use super::*;
 
     fn alpn<T: FromIterator<Alpn>>(protocols: &[&str]) -> T {
-        protocols.iter().map(|protocol| protocol.parse().unwrap()).collect()
+        protocols
+            .iter()
+            .map(|protocol| protocol.parse().unwrap())
+            .collect()
     }
 
     fn list(protocols: &[&str]) -> AlpnList {
         let bytes: Vec<u8> = protocols
             .iter()
-            .flat_map(|protocol| [&[u8::try_from(protocol.len()).unwrap()], protocol.as_bytes()].concat())
+            .flat_map(|protocol| {
+                [
+                    &[u8::try_from(protocol.len()).unwrap()],
+                    protocol.as_bytes(),
+                ]
+                .concat()
+            })
             .collect();
-        if bytes.is_empty() { AlpnList::default() } else { AlpnList::new(&bytes).unwrap() }
+        if bytes.is_empty() {
+            AlpnList::default()
+        } else {
+            AlpnList::new(&bytes).unwrap()
+        }
     }
 
     #[test]
     fn what_a_rule_names_stays_in_the_clients_order_and_each_once() {
-        let named = Named::new(alpn(&["h2", "acme-tls/1", "acme-tls/2", "a", "a\0", "http/1.1", "h2"]));
+        let named = Named::new(alpn(&[
+            "h2",
+            "acme-tls/1",
+            "acme-tls/2",
+            "a",
+            "a\0",
+            "http/1.1",
+            "h2",
+        ]));
         for (offered, expected) in [
-            (&["http/1.1", "h2", "http/1.1", "h3"][..], &["http/1.1", "h2"][..]),
-            (&["acme-tls/2", "acme-tls/3", "acme-tls/1", "acme-tls/"], &["acme-tls/2", "acme-tls/1"]),
+            (
+                &["http/1.1", "h2", "http/1.1", "h3"][..],
+                &["http/1.1", "h2"][..],
+            ),
+            (
+                &["acme-tls/2", "acme-tls/3", "acme-tls/1", "acme-tls/"],
+                &["acme-tls/2", "acme-tls/1"],
+            ),
             (&["a\0\0", "a\0", "a"], &["a\0", "a"]),
             (&["h3", "H2", "h", "h2c"], &[]),
             (&[], &[]),
         ] {
-            assert_eq!(named.among(&list(offered)), alpn::<Vec<Alpn>>(expected), "{offered:?}");
+            assert_eq!(
+                named.among(&list(offered)),
+                alpn::<Vec<Alpn>>(expected),
+                "{offered:?}"
+            );
         }
         assert_eq!(Named::default().among(&list(&["h2"])), []);
     }
@@ -227,8 +301,13 @@ mod tests {
     /// Of few letters and lengths, those that a list of lengths modulo 32 or of first bytes takes for each other among them.
     fn protocol() -> impl Strategy<Value = Alpn> {
         let end = prop::collection::vec(select(&b"ab\0"[..]), 0..3);
-        (select(&["", "a", "acme-tls", "a2345678901234567890123456789012"][..]), end)
-            .prop_filter_map("it is empty", |(begin, end)| Alpn::new(&[begin.as_bytes(), &end].concat()).ok())
+        (
+            select(&["", "a", "acme-tls", "a2345678901234567890123456789012"][..]),
+            end,
+        )
+            .prop_filter_map("it is empty", |(begin, end)| {
+                Alpn::new(&[begin.as_bytes(), &end].concat()).ok()
+            })
     }
 
     proptest! {

@@ -59,7 +59,11 @@ impl Names {
     /// Without names, and with room for as many.
     pub(super) fn with_room(names: usize) -> Self {
         let (hashes, entries) = free(groups(names));
-        Self { hashes, entries, ..Self::default() }
+        Self {
+            hashes,
+            entries,
+            ..Self::default()
+        }
     }
 
     /// Adds the rule with this number under `name`, and reports each place that another rule has already.
@@ -75,8 +79,12 @@ impl Names {
         let place = match self.find(name, hash) {
             Some(place) => place,
             None => {
-                let entry =
-                    Entry { at: index(self.text.len()), number: index(number), len: length(name), ..Entry::default() };
+                let entry = Entry {
+                    at: index(self.text.len()),
+                    number: index(number),
+                    len: length(name),
+                    ..Entry::default()
+                };
                 self.text.push_str(name);
                 let place = self.add(hash, entry);
                 if takes_everybody {
@@ -86,7 +94,11 @@ impl Names {
                 place
             }
         };
-        let Entry { number: first, is_several, .. } = self.entries[place];
+        let Entry {
+            number: first,
+            is_several,
+            ..
+        } = self.entries[place];
         if !is_several {
             self.spread(place, Sources::everybody(first));
         }
@@ -110,17 +122,25 @@ impl Names {
         if self.len == 0 {
             return None;
         }
-        self.find(name, self.hash(name)).map(|place| self.found(self.entries[place]))
+        self.find(name, self.hash(name))
+            .map(|place| self.found(self.entries[place]))
     }
 
     /// Every name, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         let hashes = self.hashes.iter().flat_map(|group| group.0);
-        hashes.zip(&self.entries).filter(|(hash, _)| *hash != FREE).map(|(_, entry)| self.name(*entry))
+        hashes
+            .zip(&self.entries)
+            .filter(|(hash, _)| *hash != FREE)
+            .map(|(_, entry)| self.name(*entry))
     }
 
     fn found(&self, entry: Entry) -> Found<'_> {
-        if entry.is_several { Found::Several(&self.several[entry.number as usize]) } else { Found::One(entry.number) }
+        if entry.is_several {
+            Found::Several(&self.several[entry.number as usize])
+        } else {
+            Found::One(entry.number)
+        }
     }
 
     fn name(&self, entry: Entry) -> &str {
@@ -168,7 +188,11 @@ impl Names {
     }
 
     fn behind(&self, group: usize) -> usize {
-        if group + 1 == self.hashes.len() { 0 } else { group + 1 }
+        if group + 1 == self.hashes.len() {
+            0
+        } else {
+            group + 1
+        }
     }
 
     /// Adds a name that is not there, and returns its place.
@@ -194,7 +218,9 @@ impl Names {
 
     fn resize(&mut self, groups: usize) {
         let (hashes, entries) = free(groups);
-        let hashes = std::mem::replace(&mut self.hashes, hashes).into_iter().flat_map(|group| group.0);
+        let hashes = std::mem::replace(&mut self.hashes, hashes)
+            .into_iter()
+            .flat_map(|group| group.0);
         let entries = std::mem::replace(&mut self.entries, entries);
         for (hash, entry) in hashes.zip(entries).filter(|(hash, _)| *hash != FREE) {
             self.put(hash, entry);
@@ -224,14 +250,17 @@ impl<'a> Found<'a> {
             Self::One(rule) => (Some((None, None, rule)), None),
             Self::Several(sources) => (None, Some(sources)),
         };
-        one.into_iter().chain(several.into_iter().flat_map(Sources::claims))
+        one.into_iter()
+            .chain(several.into_iter().flat_map(Sources::claims))
     }
 }
 
 impl Group {
     /// Which of the hashes is this one: a bit for each.
     fn same(&self, hash: u32) -> u32 {
-        self.0.iter().enumerate().fold(0, |same, (slot, there)| same | u32::from(*there == hash) << slot)
+        self.0.iter().enumerate().fold(0, |same, (slot, there)| {
+            same | u32::from(*there == hash) << slot
+        })
     }
 
     fn is_full(&self) -> bool {
@@ -241,15 +270,23 @@ impl Group {
 
 /// As many groups as so many names need: a third of the places stays free, so that few groups are full.
 fn groups(names: usize) -> usize {
-    if names == 0 { 0 } else { (names + names / 2) / GROUP + 1 }
+    if names == 0 {
+        0
+    } else {
+        (names + names / 2) / GROUP + 1
+    }
 }
 
 fn free(groups: usize) -> (Vec<Group>, Vec<Entry>) {
-    (vec![Group([FREE; GROUP]); groups], vec![Entry::default(); groups * GROUP])
+    (
+        vec![Group([FREE; GROUP]); groups],
+        vec![Entry::default(); groups * GROUP],
+    )
 }
 
 fn index(number: usize) -> u32 {
-    u32::try_from(number).expect("a configuration whose names have four gigabytes does not fit in memory")
+    u32::try_from(number)
+        .expect("a configuration whose names have four gigabytes does not fit in memory")
 }
 
 fn length(name: &str) -> u8 {
@@ -266,7 +303,13 @@ mod tests {
 
     fn rule(from: &[&str]) -> Rule<()> {
         let from = from.iter().map(|range| range.parse().unwrap()).collect();
-        Rule { names: Vec::new(), from, alpn: Vec::new(), strict_sni: true, target: () }
+        Rule {
+            names: Vec::new(),
+            from,
+            alpn: Vec::new(),
+            strict_sni: true,
+            target: (),
+        }
     }
 
     proptest! {
@@ -314,10 +357,18 @@ mod tests {
     fn a_name_with_one_rule_for_everybody_takes_no_memory_of_its_own() {
         let mut names = Names::default();
         for number in 0..1000 {
-            names.insert(&format!("n{number}.example"), &rule(&[]), number, |_, _, _| ());
+            names.insert(
+                &format!("n{number}.example"),
+                &rule(&[]),
+                number,
+                |_, _, _| (),
+            );
         }
         names.shrink();
-        assert_eq!((names.several.len(), names.entries.len()), (0, groups(1000) * GROUP));
+        assert_eq!(
+            (names.several.len(), names.entries.len()),
+            (0, groups(1000) * GROUP)
+        );
         assert_eq!(size_of::<Entry>() + size_of::<u32>(), 16);
     }
 }

@@ -18,7 +18,10 @@ pub(super) struct Sources {
 
 #[derive(Clone, Debug, Default)]
 struct Protocols {
-    #[expect(clippy::box_collection, reason = "most rules name no protocol, and a table may have 100,000 of these")]
+    #[expect(
+        clippy::box_collection,
+        reason = "most rules name no protocol, and a table may have 100,000 of these"
+    )]
     by_alpn: Option<Box<HashMap<Alpn, Slot>>>,
     any: Option<Slot>,
 }
@@ -33,8 +36,17 @@ struct Slot {
 impl Sources {
     /// Those of the rule with this number, which takes everybody.
     pub(super) fn everybody(rule: u32) -> Self {
-        let any = Some(Slot { rule, contested: false });
-        Self { anywhere: Protocols { any, ..Protocols::default() }, ..Self::default() }
+        let any = Some(Slot {
+            rule,
+            contested: false,
+        });
+        Self {
+            anywhere: Protocols {
+                any,
+                ..Protocols::default()
+            },
+            ..Self::default()
+        }
     }
 
     /// Adds the rule with this number, and reports each place that another rule has already.
@@ -45,15 +57,25 @@ impl Sources {
         mut overlap: impl FnMut(usize, Option<Cidr>, Option<&Alpn>),
     ) {
         if rule.from.is_empty() {
-            self.anywhere.insert(&rule.alpn, index, |first, alpn| overlap(first, None, alpn));
+            self.anywhere
+                .insert(&rule.alpn, index, |first, alpn| overlap(first, None, alpn));
         }
         for range in &rule.from {
-            let at = self.by_prefix.partition_point(|(len, _)| *len > range.prefix_len());
-            if self.by_prefix.get(at).is_none_or(|(len, _)| *len != range.prefix_len()) {
-                self.by_prefix.insert(at, (range.prefix_len(), HashMap::new()));
+            let at = self
+                .by_prefix
+                .partition_point(|(len, _)| *len > range.prefix_len());
+            if self
+                .by_prefix
+                .get(at)
+                .is_none_or(|(len, _)| *len != range.prefix_len())
+            {
+                self.by_prefix
+                    .insert(at, (range.prefix_len(), HashMap::new()));
             }
             let protocols = self.by_prefix[at].1.entry(*range).or_default();
-            protocols.insert(&rule.alpn, index, |first, alpn| overlap(first, Some(*range), alpn));
+            protocols.insert(&rule.alpn, index, |first, alpn| {
+                overlap(first, Some(*range), alpn)
+            });
         }
     }
 
@@ -69,37 +91,61 @@ impl Sources {
     /// Every place and the rule that has it, in no order.
     pub(super) fn claims(&self) -> impl Iterator<Item = (Option<Cidr>, Option<&Alpn>, u32)> {
         let ranges = self.by_prefix.iter().flat_map(|(_, ranges)| ranges);
-        let within =
-            ranges.flat_map(|(range, protocols)| protocols.claims().map(|(alpn, rule)| (Some(*range), alpn, rule)));
-        within.chain(self.anywhere.claims().map(|(alpn, rule)| (None, alpn, rule)))
+        let within = ranges.flat_map(|(range, protocols)| {
+            protocols
+                .claims()
+                .map(|(alpn, rule)| (Some(*range), alpn, rule))
+        });
+        within.chain(
+            self.anywhere
+                .claims()
+                .map(|(alpn, rule)| (None, alpn, rule)),
+        )
     }
 
     /// The rule with the longest range, and then with the protocol that the client prefers.
     pub(super) fn most_specific(&self, key: &Key<'_>) -> Option<u32> {
-        self.matching(key.client).find_map(|protocols| protocols.matching(key.alpn).next()).map(|slot| slot.rule)
+        self.matching(key.client)
+            .find_map(|protocols| protocols.matching(key.alpn).next())
+            .map(|slot| slot.rule)
     }
 
     /// The rule that takes the client, if no other rule does.
     pub(super) fn only(&self, key: &Key<'_>) -> Option<u32> {
-        let mut slots = self.matching(key.client).flat_map(|protocols| protocols.matching(key.alpn));
+        let mut slots = self
+            .matching(key.client)
+            .flat_map(|protocols| protocols.matching(key.alpn));
         let first = slots.next().filter(|slot| !slot.contested)?;
-        slots.all(|slot| slot.rule == first.rule && !slot.contested).then_some(first.rule)
+        slots
+            .all(|slot| slot.rule == first.rule && !slot.contested)
+            .then_some(first.rule)
     }
 
     /// What stands under the client's address, the longest prefix first.
     fn matching(&self, client: Option<IpAddr>) -> impl Iterator<Item = &Protocols> {
-        let by_prefix = self.by_prefix.iter().filter_map(move |(len, ranges)| ranges.get(&Cidr::of(client?, *len)?));
+        let by_prefix = self
+            .by_prefix
+            .iter()
+            .filter_map(move |(len, ranges)| ranges.get(&Cidr::of(client?, *len)?));
         by_prefix.chain(std::iter::once(&self.anywhere))
     }
 }
 
 impl Protocols {
-    fn insert(&mut self, alpn: &[Alpn], index: usize, mut overlap: impl FnMut(usize, Option<&Alpn>)) {
+    fn insert(
+        &mut self,
+        alpn: &[Alpn],
+        index: usize,
+        mut overlap: impl FnMut(usize, Option<&Alpn>),
+    ) {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a configuration of four billion routes does not fit in memory"
         )]
-        let slot = Slot { rule: index as u32, contested: false };
+        let slot = Slot {
+            rule: index as u32,
+            contested: false,
+        };
         if alpn.is_empty() {
             match &mut self.any {
                 Some(taken) => {
@@ -113,7 +159,9 @@ impl Protocols {
             match self.by_alpn.get_or_insert_default().entry(protocol.clone()) {
                 Entry::Occupied(mut taken) => {
                     let first = taken.get().rule as usize;
-                    taken.get_mut().contest(index, || overlap(first, Some(protocol)));
+                    taken
+                        .get_mut()
+                        .contest(index, || overlap(first, Some(protocol)));
                 }
                 Entry::Vacant(vacant) => _ = vacant.insert(slot),
             }
@@ -121,13 +169,19 @@ impl Protocols {
     }
 
     fn claims(&self) -> impl Iterator<Item = (Option<&Alpn>, u32)> {
-        let by_alpn = self.by_alpn.iter().flat_map(|slots| slots.iter().map(|(alpn, slot)| (Some(alpn), slot.rule)));
+        let by_alpn = self
+            .by_alpn
+            .iter()
+            .flat_map(|slots| slots.iter().map(|(alpn, slot)| (Some(alpn), slot.rule)));
         by_alpn.chain(self.any.map(|slot| (None, slot.rule)))
     }
 
     /// The slots that such a client may have: by protocol as it prefers them, then the one for every protocol.
     fn matching(&self, alpn: &[Alpn]) -> impl Iterator<Item = Slot> {
-        let by_alpn = self.by_alpn.iter().flat_map(move |slots| alpn.iter().filter_map(|protocol| slots.get(protocol)));
+        let by_alpn = self
+            .by_alpn
+            .iter()
+            .flat_map(move |slots| alpn.iter().filter_map(|protocol| slots.get(protocol)));
         by_alpn.chain(&self.any).copied()
     }
 }

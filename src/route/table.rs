@@ -89,7 +89,10 @@ impl<T> Table<T> {
         // Most have one name.
         let (most, _) = rules.size_hint();
         let mut targets = Vec::with_capacity(most);
-        let mut index = Index { exact: Names::with_room(most), ..Index::default() };
+        let mut index = Index {
+            exact: Names::with_room(most),
+            ..Index::default()
+        };
         let mut overlaps = Vec::new();
         let mut nameless = Vec::new();
         let mut named = BTreeSet::new();
@@ -101,11 +104,23 @@ impl<T> Table<T> {
             }
             for name in &rule.names {
                 let overlap = |first, from, alpn: Option<&Alpn>| {
-                    overlaps.push(Overlap { first, second: number, name: name.clone(), from, alpn: alpn.cloned() });
+                    overlaps.push(Overlap {
+                        first,
+                        second: number,
+                        name: name.clone(),
+                        from,
+                        alpn: alpn.cloned(),
+                    });
                 };
                 match name {
-                    NamePattern::Exact(exact) => index.exact.insert(exact.as_str(), &rule, number, overlap),
-                    NamePattern::Wildcard(suffix) => index.wildcard.insert(suffix.as_str(), &rule, number, overlap),
+                    NamePattern::Exact(exact) => {
+                        index.exact.insert(exact.as_str(), &rule, number, overlap)
+                    }
+                    NamePattern::Wildcard(suffix) => {
+                        index
+                            .wildcard
+                            .insert(suffix.as_str(), &rule, number, overlap)
+                    }
                     NamePattern::Below(suffix) => {
                         index.longest_below = index.longest_below.max(suffix.labels());
                         index.below.insert(suffix.as_str(), &rule, number, overlap);
@@ -115,7 +130,11 @@ impl<T> Table<T> {
             }
             if !rule.strict_sni {
                 // Of two rules that both name `*`, the overlap has been reported above.
-                let sources = if rule.takes_any_name() { &mut index.nameless_any } else { &mut index.nameless };
+                let sources = if rule.takes_any_name() {
+                    &mut index.nameless_any
+                } else {
+                    &mut index.nameless
+                };
                 sources.insert(&rule, number, |_, _, _| ());
                 if !rule.takes_any_name() {
                     nameless.push((number, rule.from));
@@ -123,11 +142,23 @@ impl<T> Table<T> {
             }
             targets.push(rule.target);
         }
-        [&mut index.exact, &mut index.wildcard, &mut index.below].into_iter().for_each(Names::shrink);
+        [&mut index.exact, &mut index.wildcard, &mut index.below]
+            .into_iter()
+            .for_each(Names::shrink);
         targets.shrink_to_fit();
         index.named = Named::new(named);
-        index.nameless_rivals = if index.nameless_any.takes_everybody() { None } else { rivals(&nameless) };
-        (Self { targets, index: Arc::new(index) }, overlaps)
+        index.nameless_rivals = if index.nameless_any.takes_everybody() {
+            None
+        } else {
+            rivals(&nameless)
+        };
+        (
+            Self {
+                targets,
+                index: Arc::new(index),
+            },
+            overlaps,
+        )
     }
 
     /// Of the protocols that a client offers, those that some rule is for, in the client's order and each once: no others
@@ -145,7 +176,11 @@ impl<T> Table<T> {
     pub fn lookup(&self, key: &Key<'_>) -> Option<&T> {
         let rule = match key.name {
             Some(name) => self.index.by_name(name, key),
-            None => self.index.nameless_any.most_specific(key).or_else(|| self.index.nameless.only(key)),
+            None => self
+                .index
+                .nameless_any
+                .most_specific(key)
+                .or_else(|| self.index.nameless.only(key)),
         };
         self.targets.get(rule? as usize)
     }
@@ -153,7 +188,10 @@ impl<T> Table<T> {
     /// The same table with other targets. The index is shared, so this costs no more than the new targets.
     #[must_use]
     pub fn map<U>(&self, target: impl FnMut(&T) -> U) -> Table<U> {
-        Table { targets: self.targets.iter().map(target).collect(), index: Arc::clone(&self.index) }
+        Table {
+            targets: self.targets.iter().map(target).collect(),
+            index: Arc::clone(&self.index),
+        }
     }
 
     /// Every name that a rule lists, in no order.
@@ -161,7 +199,10 @@ impl<T> Table<T> {
         let exact = self.index.exact.iter().map(Listed::Exact);
         let wildcard = self.index.wildcard.iter().map(Listed::Wildcard);
         let below = self.index.below.iter().map(Listed::Below);
-        exact.chain(wildcard).chain(below).chain((!self.index.any.is_empty()).then_some(Listed::Any))
+        exact
+            .chain(wildcard)
+            .chain(below)
+            .chain((!self.index.any.is_empty()).then_some(Listed::Any))
     }
 
     /// Who is taken by a rule that lists `name` itself, in no order; nothing if none does.
@@ -182,10 +223,19 @@ impl<T> Table<T> {
             Listed::Wildcard(suffix) => (wildcard.get(suffix), None),
             Listed::Below(suffix) => (below.get(suffix), None),
             Listed::Any => (Some(Found::Several(any)), None),
-            Listed::Nameless => (Some(Found::Several(nameless_any)), Some(Found::Several(nameless))),
+            Listed::Nameless => (
+                Some(Found::Several(nameless_any)),
+                Some(Found::Several(nameless)),
+            ),
         };
         let claims = found.into_iter().chain(more).flat_map(Found::claims);
-        claims.filter_map(|(from, alpn, rule)| Some(Claim { from, alpn, target: self.targets.get(rule as usize)? }))
+        claims.filter_map(|(from, alpn, rule)| {
+            Some(Claim {
+                from,
+                alpn,
+                target: self.targets.get(rule as usize)?,
+            })
+        })
     }
 
     /// Two rules that would both take some client without a name, so that none of them does.
@@ -197,9 +247,16 @@ impl<T> Table<T> {
 
 impl Index {
     fn by_name(&self, name: &ServerName, key: &Key<'_>) -> Option<u32> {
-        let exact = self.exact.get(name.as_str()).and_then(|found| found.most_specific(key));
+        let exact = self
+            .exact
+            .get(name.as_str())
+            .and_then(|found| found.most_specific(key));
         exact
-            .or_else(|| self.wildcard.get(name.parent()?).and_then(|found| found.most_specific(key)))
+            .or_else(|| {
+                self.wildcard
+                    .get(name.parent()?)
+                    .and_then(|found| found.most_specific(key))
+            })
             .or_else(|| self.below(name, key))
             .or_else(|| self.any.most_specific(key))
     }
@@ -209,9 +266,13 @@ impl Index {
         if self.below.is_empty() {
             return None;
         }
-        let suffixes = std::iter::successors(name.parent(), |suffix| suffix.split_once('.').map(|(_, rest)| rest));
+        let suffixes = std::iter::successors(name.parent(), |suffix| {
+            suffix.split_once('.').map(|(_, rest)| rest)
+        });
         let too_long = (name.labels() - 1).saturating_sub(self.longest_below);
-        suffixes.skip(too_long).find_map(|suffix| self.below.get(suffix)?.most_specific(key))
+        suffixes
+            .skip(too_long)
+            .find_map(|suffix| self.below.get(suffix)?.most_specific(key))
     }
 }
 
@@ -222,8 +283,10 @@ fn rivals(rules: &[(usize, Vec<Cidr>)]) -> Option<(usize, usize)> {
         let second = rules.iter().find(|(index, _)| index != first)?.0;
         return Some(((*first).min(second), (*first).max(second)));
     }
-    let mut ranges: Vec<(Cidr, usize)> =
-        rules.iter().flat_map(|(index, from)| from.iter().map(|range| (*range, *index))).collect();
+    let mut ranges: Vec<(Cidr, usize)> = rules
+        .iter()
+        .flat_map(|(index, from)| from.iter().map(|range| (*range, *index)))
+        .collect();
     // In this order a range follows directly behind the ranges that contain it.
     ranges.sort_unstable_by_key(|(range, index)| (range.network(), range.prefix_len(), *index));
     let mut enclosing: Vec<(Cidr, usize)> = Vec::new();
@@ -253,7 +316,10 @@ mod tests {
         target: &'static str,
     ) -> Rule<&'static str> {
         Rule {
-            names: names.iter().map(|n| n.parse::<SniPattern>().unwrap().0).collect(),
+            names: names
+                .iter()
+                .map(|n| n.parse::<SniPattern>().unwrap().0)
+                .collect(),
             from: from.iter().map(|n| n.parse().unwrap()).collect(),
             alpn: alpn.iter().map(|n| n.parse().unwrap()).collect(),
             strict_sni,
@@ -261,10 +327,21 @@ mod tests {
         }
     }
 
-    fn lookup<T: Copy>(table: &Table<T>, name: Option<&str>, client: &str, alpn: &[&str]) -> Option<T> {
+    fn lookup<T: Copy>(
+        table: &Table<T>,
+        name: Option<&str>,
+        client: &str,
+        alpn: &[&str],
+    ) -> Option<T> {
         let name = name.map(|n| n.parse().unwrap());
         let alpn: Vec<Alpn> = alpn.iter().map(|n| n.parse().unwrap()).collect();
-        table.lookup(&Key { name: name.as_ref(), client: Some(client.parse().unwrap()), alpn: &alpn }).copied()
+        table
+            .lookup(&Key {
+                name: name.as_ref(),
+                client: Some(client.parse().unwrap()),
+                alpn: &alpn,
+            })
+            .copied()
     }
 
     #[test]
@@ -273,8 +350,20 @@ mod tests {
             rule(&["*"], &[], &[], true, "any"),
             rule(&["*.example.net"], &[], &[], true, "wildcard"),
             rule(&["a.example.net"], &[], &[], true, "exact"),
-            rule(&["a.example.net"], &["10.0.0.0/8"], &[], true, "exact from /8"),
-            rule(&["a.example.net"], &["10.1.0.0/16"], &["h2"], true, "exact from /16 h2"),
+            rule(
+                &["a.example.net"],
+                &["10.0.0.0/8"],
+                &[],
+                true,
+                "exact from /8",
+            ),
+            rule(
+                &["a.example.net"],
+                &["10.1.0.0/16"],
+                &["h2"],
+                true,
+                "exact from /16 h2",
+            ),
             rule(&["a.example.net"], &[], &["acme-tls/1"], true, "exact acme"),
             rule(&["b.example.net"], &["10.0.0.0/8"], &[], true, "b from"),
         ]);
@@ -284,15 +373,29 @@ mod tests {
             ("x.example.net", "192.0.2.1", &[], "wildcard"),
             ("x.y.example.net", "192.0.2.1", &[], "any"),
             ("A.Example.Net.", "192.0.2.1", &[], "exact"),
-            ("a.example.net", "10.2.0.1", &["acme-tls/1"], "exact from /8"),
+            (
+                "a.example.net",
+                "10.2.0.1",
+                &["acme-tls/1"],
+                "exact from /8",
+            ),
             ("a.example.net", "10.1.0.1", &[], "exact from /8"),
-            ("a.example.net", "10.1.0.1", &["http/1.1", "h2"], "exact from /16 h2"),
+            (
+                "a.example.net",
+                "10.1.0.1",
+                &["http/1.1", "h2"],
+                "exact from /16 h2",
+            ),
             ("a.example.net", "192.0.2.1", &["acme-tls/1"], "exact acme"),
             ("b.example.net", "10.2.0.1", &[], "b from"),
             ("b.example.net", "192.0.2.1", &[], "wildcard"),
             ("b.example.net", "2001:db8::1", &[], "wildcard"),
         ] {
-            assert_eq!(lookup(&table, Some(name), client, alpn), Some(expected), "{name} {client} {alpn:?}");
+            assert_eq!(
+                lookup(&table, Some(name), client, alpn),
+                Some(expected),
+                "{name} {client} {alpn:?}"
+            );
         }
         assert_eq!(lookup(&table, None, "192.0.2.1", &[]), None);
     }
@@ -304,7 +407,13 @@ mod tests {
             rule(&["**.example.net"], &[], &[], true, "example.net"),
             rule(&["**.apps.example.net"], &[], &[], true, "apps"),
             rule(&["*.apps.example.net"], &[], &[], true, "one label"),
-            rule(&["a.b.apps.example.net"], &["10.0.0.0/8"], &[], true, "exact"),
+            rule(
+                &["a.b.apps.example.net"],
+                &["10.0.0.0/8"],
+                &[],
+                true,
+                "exact",
+            ),
         ]);
         assert_eq!(overlaps, []);
         let deep = format!("{}apps.example.net", "a.".repeat(118));
@@ -318,10 +427,21 @@ mod tests {
             (&deep, "apps"),
             ("net", "any"),
         ] {
-            assert_eq!(lookup(&table, Some(name), "192.0.2.1", &[]), Some(expected), "{name}");
+            assert_eq!(
+                lookup(&table, Some(name), "192.0.2.1", &[]),
+                Some(expected),
+                "{name}"
+            );
         }
-        assert_eq!(lookup(&table, Some("a.b.apps.example.net"), "10.0.0.1", &[]), Some("exact"));
-        let tied = Table::build([rule(&["**.a.b"], &[], &[], true, "1"), rule(&["**.A.b"], &[], &[], true, "2")]).1;
+        assert_eq!(
+            lookup(&table, Some("a.b.apps.example.net"), "10.0.0.1", &[]),
+            Some("exact")
+        );
+        let tied = Table::build([
+            rule(&["**.a.b"], &[], &[], true, "1"),
+            rule(&["**.A.b"], &[], &[], true, "2"),
+        ])
+        .1;
         assert_eq!(tied.len(), 1);
     }
 
@@ -332,8 +452,14 @@ mod tests {
             rule(&["a.example"], &[], &["x", "y"], true, "xy"),
         ]);
         assert_eq!(overlaps, []);
-        assert_eq!(lookup(&table, Some("a.example"), "::1", &["y", "h2"]), Some("xy"));
-        assert_eq!(lookup(&table, Some("a.example"), "::1", &["h2", "y"]), Some("h2"));
+        assert_eq!(
+            lookup(&table, Some("a.example"), "::1", &["y", "h2"]),
+            Some("xy")
+        );
+        assert_eq!(
+            lookup(&table, Some("a.example"), "::1", &["h2", "y"]),
+            Some("h2")
+        );
         assert_eq!(lookup(&table, Some("a.example"), "::1", &["z"]), None);
     }
 
@@ -344,30 +470,62 @@ mod tests {
             rule(&["a.example"], &[], &[], true, "1"),
             rule(&["b.example", "A.example."], &[], &[], true, "2")
         ));
-        assert!(tie(rule(&["*"], &[], &[], false, "1"), rule(&["*"], &[], &[], true, "2")));
+        assert!(tie(
+            rule(&["*"], &[], &[], false, "1"),
+            rule(&["*"], &[], &[], true, "2")
+        ));
         assert!(tie(
             rule(&["a.b"], &["10.0.0.0/8"], &[], true, "1"),
             rule(&["a.b"], &["10.0.0.1/8", "::/0"], &[], true, "2")
         ));
-        assert!(tie(rule(&["a.b"], &[], &["h2"], true, "1"), rule(&["a.b"], &[], &["http/1.1", "h2"], true, "2")));
-        assert!(!tie(rule(&["a.b"], &["10.0.0.0/8"], &[], true, "1"), rule(&["a.b"], &["10.0.0.0/9"], &[], true, "2")));
-        assert!(!tie(rule(&["a.b"], &[], &["h2"], true, "1"), rule(&["a.b"], &[], &[], true, "2")));
-        assert!(!tie(rule(&["*.b.c"], &[], &[], true, "1"), rule(&["a.b.c"], &[], &[], true, "2")));
-        let (_, none) = Table::build([rule(&["a.b", "A.B"], &["10.0.0.0/8", "10.0.0.0/8"], &["h2", "h2"], true, "1")]);
+        assert!(tie(
+            rule(&["a.b"], &[], &["h2"], true, "1"),
+            rule(&["a.b"], &[], &["http/1.1", "h2"], true, "2")
+        ));
+        assert!(!tie(
+            rule(&["a.b"], &["10.0.0.0/8"], &[], true, "1"),
+            rule(&["a.b"], &["10.0.0.0/9"], &[], true, "2")
+        ));
+        assert!(!tie(
+            rule(&["a.b"], &[], &["h2"], true, "1"),
+            rule(&["a.b"], &[], &[], true, "2")
+        ));
+        assert!(!tie(
+            rule(&["*.b.c"], &[], &[], true, "1"),
+            rule(&["a.b.c"], &[], &[], true, "2")
+        ));
+        let (_, none) = Table::build([rule(
+            &["a.b", "A.B"],
+            &["10.0.0.0/8", "10.0.0.0/8"],
+            &["h2", "h2"],
+            true,
+            "1",
+        )]);
         assert_eq!(none, [], "a route does not tie with itself");
     }
 
     #[test]
     fn a_client_without_a_name_needs_one_route_that_is_not_strict() {
-        let one = Table::build([rule(&["a.b"], &[], &[], false, "a"), rule(&["c.d"], &[], &[], true, "c")]).0;
+        let one = Table::build([
+            rule(&["a.b"], &[], &[], false, "a"),
+            rule(&["c.d"], &[], &[], true, "c"),
+        ])
+        .0;
         assert_eq!(lookup(&one, None, "::1", &[]), Some("a"));
         assert_eq!(one.nameless_rivals(), None);
 
-        let two = Table::build([rule(&["a.b"], &[], &[], false, "a"), rule(&["c.d"], &[], &[], false, "c")]).0;
+        let two = Table::build([
+            rule(&["a.b"], &[], &[], false, "a"),
+            rule(&["c.d"], &[], &[], false, "c"),
+        ])
+        .0;
         assert_eq!(lookup(&two, None, "::1", &[]), None);
         assert_eq!(two.nameless_rivals(), Some((0, 1)));
 
-        let any = [rule(&["a.b"], &[], &[], false, "a"), rule(&["*"], &[], &[], false, "any")];
+        let any = [
+            rule(&["a.b"], &[], &[], false, "a"),
+            rule(&["*"], &[], &[], false, "any"),
+        ];
         let any = Table::build(any).0;
         assert_eq!(lookup(&any, None, "::1", &[]), Some("any"));
         assert_eq!(any.nameless_rivals(), None);
@@ -379,17 +537,28 @@ mod tests {
         .0;
         assert_eq!(lookup(&sources, None, "10.2.0.1", &[]), Some("a"));
         assert_eq!(lookup(&sources, None, "192.0.2.1", &[]), Some("c"));
-        assert_eq!(lookup(&sources, None, "10.1.0.1", &[]), None, "both would take it");
+        assert_eq!(
+            lookup(&sources, None, "10.1.0.1", &[]),
+            None,
+            "both would take it"
+        );
         assert_eq!(sources.nameless_rivals(), Some((0, 1)));
     }
 
     /// The meaning of the table, by reading every rule.
     fn naive<'a, T>(rules: &'a [Rule<T>], key: &Key<'_>) -> Option<&'a T> {
-        let matching = || rules.iter().filter_map(|rule| rule.judge(key).ok().map(|specificity| (specificity, rule)));
+        let matching = || {
+            rules
+                .iter()
+                .filter_map(|rule| rule.judge(key).ok().map(|specificity| (specificity, rule)))
+        };
         let best = match key.name {
             Some(_) => matching().max_by_key(|(specificity, _)| *specificity),
             None => {
-                match matching().filter(|(_, rule)| rule.takes_any_name()).max_by_key(|(specificity, _)| *specificity) {
+                match matching()
+                    .filter(|(_, rule)| rule.takes_any_name())
+                    .max_by_key(|(specificity, _)| *specificity)
+                {
                     Some(any) => Some(any),
                     None if matching().count() == 1 => matching().next(),
                     None => None,
@@ -399,21 +568,50 @@ mod tests {
         best.map(|(_, rule)| &rule.target)
     }
 
-    const NAMES: &[&str] =
-        &["a.example", "b.example", "c.b.example", "*.example", "*.b.example", "**.example", "**.b.example", "*"];
-    const SENT: &[&str] =
-        &["a.example", "b.example", "c.b.example", "d.example", "x.b.example", "y.x.b.example", "y.d.example", "q"];
-    const RANGES: &[&str] = &["10.0.0.0/8", "10.1.0.0/16", "10.1.1.1", "::/0", "2001:db8::/32"];
+    const NAMES: &[&str] = &[
+        "a.example",
+        "b.example",
+        "c.b.example",
+        "*.example",
+        "*.b.example",
+        "**.example",
+        "**.b.example",
+        "*",
+    ];
+    const SENT: &[&str] = &[
+        "a.example",
+        "b.example",
+        "c.b.example",
+        "d.example",
+        "x.b.example",
+        "y.x.b.example",
+        "y.d.example",
+        "q",
+    ];
+    const RANGES: &[&str] = &[
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.1.1.1",
+        "::/0",
+        "2001:db8::/32",
+    ];
     const PROTOCOLS: &[&str] = &["h2", "http/1.1", "acme-tls/1"];
 
     fn rules() -> impl Strategy<Value = Vec<Rule<usize>>> {
-        let rule =
-            (subsequence(NAMES, 1..=3), subsequence(RANGES, 0..=2), subsequence(PROTOCOLS, 0..=2), any::<bool>());
+        let rule = (
+            subsequence(NAMES, 1..=3),
+            subsequence(RANGES, 0..=2),
+            subsequence(PROTOCOLS, 0..=2),
+            any::<bool>(),
+        );
         prop::collection::vec(rule, 0..7).prop_map(|rules| {
             let rules = rules.into_iter().enumerate();
             rules
                 .map(|(target, (names, from, alpn, strict_sni))| Rule {
-                    names: names.iter().map(|n| n.parse::<SniPattern>().unwrap().0).collect(),
+                    names: names
+                        .iter()
+                        .map(|n| n.parse::<SniPattern>().unwrap().0)
+                        .collect(),
                     from: from.iter().map(|n| n.parse().unwrap()).collect(),
                     alpn: alpn.iter().map(|n| n.parse().unwrap()).collect(),
                     strict_sni,

@@ -12,7 +12,10 @@ use crate::os::words;
 
 /// A listening socket could not be opened.
 #[derive(Debug, Error)]
-#[error("listeners.{listener}: cannot listen on {addr}: {}{advice}", words(error))]
+#[error(
+    "listeners.{listener}: cannot listen on {addr}: {}{advice}",
+    words(error)
+)]
 pub struct BindError {
     /// The listener.
     pub listener: Arc<str>,
@@ -32,12 +35,22 @@ impl BindError {
     pub(super) fn new(listener: &Arc<str>, addr: &ListenAddr, error: io::Error, own: bool) -> Self {
         let is_taken = error.kind() == io::ErrorKind::AddrInUse && !own;
         let advice = advice(addr, &error, own);
-        Self { listener: Arc::clone(listener), addr: addr.clone(), error, advice, is_taken }
+        Self {
+            listener: Arc::clone(listener),
+            addr: addr.clone(),
+            error,
+            advice,
+            is_taken,
+        }
     }
 
     /// The same, with who has the address. It looks at every process of the machine, so nobody should wait for it.
     pub(super) fn explained(self) -> Self {
-        let advice = if self.is_taken { in_use(&self.addr) } else { self.advice };
+        let advice = if self.is_taken {
+            in_use(&self.addr)
+        } else {
+            self.advice
+        };
         Self { advice, ..self }
     }
 
@@ -46,7 +59,13 @@ impl BindError {
             InheritedError::System(error) => error,
             error => io::Error::new(io::ErrorKind::NotFound, error),
         };
-        Self { listener: Arc::clone(listener), addr: addr.clone(), error, advice: String::new(), is_taken: false }
+        Self {
+            listener: Arc::clone(listener),
+            addr: addr.clone(),
+            error,
+            advice: String::new(),
+            is_taken: false,
+        }
     }
 }
 
@@ -90,8 +109,13 @@ fn advice(addr: &ListenAddr, error: &io::Error, own: bool) -> String {
 
 fn in_use(addr: &ListenAddr) -> String {
     let Some(who) = listens_on(addr) else {
-        let filter = addr.port().map_or_else(|| "-lxp".to_owned(), |port| format!("-ltnp 'sport = :{port}'"));
-        return format!("; another program listens there, and `ss {filter}`, as root, says which one");
+        let filter = addr.port().map_or_else(
+            || "-lxp".to_owned(),
+            |port| format!("-ltnp 'sport = :{port}'"),
+        );
+        return format!(
+            "; another program listens there, and `ss {filter}`, as root, says which one"
+        );
     };
     if who.ends_with(&format!("(pid {})", std::process::id())) {
         return "; that is snigate itself, which closes what a reload has removed within two seconds, and tries again"
@@ -105,7 +129,9 @@ mod tests {
     use super::*;
 
     fn message(addr: &str, errno: Errno) -> String {
-        BindError::new(&"edge".into(), &addr.parse().unwrap(), errno.into(), false).explained().to_string()
+        BindError::new(&"edge".into(), &addr.parse().unwrap(), errno.into(), false)
+            .explained()
+            .to_string()
     }
 
     #[test]
@@ -118,16 +144,43 @@ mod tests {
     #[test]
     fn an_error_says_what_to_do() {
         for (addr, errno, expected) in [
-            ("0.0.0.0:443", Errno::ACCESS, &["CAP_NET_BIND_SERVICE", "ip_unprivileged_port_start", "systemd:NAME"][..]),
-            ("192.0.2.1:443", Errno::ADDRNOTAVAIL, &["net.ipv4.ip_nonlocal_bind"]),
-            ("[2001:db8::1]:443", Errno::ADDRNOTAVAIL, &["net.ipv6.ip_nonlocal_bind"]),
-            ("127.0.0.1:1", Errno::ADDRINUSE, &["the address is in use", "ss -ltnp 'sport = :1'"]),
+            (
+                "0.0.0.0:443",
+                Errno::ACCESS,
+                &[
+                    "CAP_NET_BIND_SERVICE",
+                    "ip_unprivileged_port_start",
+                    "systemd:NAME",
+                ][..],
+            ),
+            (
+                "192.0.2.1:443",
+                Errno::ADDRNOTAVAIL,
+                &["net.ipv4.ip_nonlocal_bind"],
+            ),
+            (
+                "[2001:db8::1]:443",
+                Errno::ADDRNOTAVAIL,
+                &["net.ipv6.ip_nonlocal_bind"],
+            ),
+            (
+                "127.0.0.1:1",
+                Errno::ADDRINUSE,
+                &["the address is in use", "ss -ltnp 'sport = :1'"],
+            ),
             ("unix:/nowhere/s", Errno::NOENT, &["RuntimeDirectory="]),
             ("unix:/nowhere/s", Errno::ACCESS, &["directory"]),
-            ("[::]:443", Errno::AFNOSUPPORT, &["RestrictAddressFamilies="]),
+            (
+                "[::]:443",
+                Errno::AFNOSUPPORT,
+                &["RestrictAddressFamilies="],
+            ),
         ] {
             let message = message(addr, errno);
-            assert!(message.starts_with(&format!("listeners.edge: cannot listen on {addr}: ")), "{message}");
+            assert!(
+                message.starts_with(&format!("listeners.edge: cannot listen on {addr}: ")),
+                "{message}"
+            );
             assert!(!message.contains("os error"), "{message}");
             for words in expected {
                 assert!(message.contains(words), "no {words:?} in: {message}");

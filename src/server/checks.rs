@@ -27,7 +27,11 @@ impl Checks {
             stays
         });
         for check in checks {
-            if self.running.get(check.key()).is_none_or(AbortHandle::is_finished) {
+            if self
+                .running
+                .get(check.key())
+                .is_none_or(AbortHandle::is_finished)
+            {
                 let key = check.key().clone();
                 self.running.insert(key, self.tasks.spawn(check.run()));
             }

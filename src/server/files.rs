@@ -60,7 +60,9 @@ pub(super) struct Directories {
 impl Directories {
     /// Watches the directories of these files, and no others.
     pub(super) fn follow<'a>(&mut self, files: impl Iterator<Item = &'a Path>) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         let wanted: BTreeSet<PathBuf> = files.flat_map(directories).collect();
         for gone in self.followed.difference(&wanted) {
             // It fails where the directory is gone as well.
@@ -71,7 +73,9 @@ impl Directories {
             // Watched already or not: a directory that was replaced needs a new watch.
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => _ = followed.insert(directory),
-                Err(error) => debug!(directory = %directory.display(), %error, "cannot watch; it is polled"),
+                Err(error) => {
+                    debug!(directory = %directory.display(), %error, "cannot watch; it is polled")
+                }
             }
         }
         self.is_new = !followed.is_subset(&self.followed);
@@ -93,11 +97,24 @@ impl Watch {
             notify::ErrorKind::Io(error) => words(&error).to_string(),
             _ => error.to_string(),
         };
-        let watcher = watcher.map_err(|error| warn!(error = said(error), "cannot watch files; they are polled")).ok();
+        let watcher = watcher
+            .map_err(|error| warn!(error = said(error), "cannot watch files; they are polled"))
+            .ok();
         let mut poll = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let directories = Directories { watcher, ..Directories::default() };
-        (Self { unseen: false, events, settling: None, poll }, directories)
+        let directories = Directories {
+            watcher,
+            ..Directories::default()
+        };
+        (
+            Self {
+                unseen: false,
+                events,
+                settling: None,
+                poll,
+            },
+            directories,
+        )
     }
 
     /// Sees to it that nothing is overlooked which happened before `directories` were watched.
@@ -132,7 +149,11 @@ impl Watch {
 /// The directory that a file is in, and the directory itself if it is one.
 fn directories(path: &Path) -> impl Iterator<Item = PathBuf> {
     let own = path.is_dir().then_some(path);
-    path.parent().map(here).into_iter().chain(own).map(Path::to_owned)
+    path.parent()
+        .map(here)
+        .into_iter()
+        .chain(own)
+        .map(Path::to_owned)
 }
 
 /// Reading is no change, and this program reads the files itself.
@@ -154,11 +175,14 @@ mod tests {
     /// Waits for this, whatever else there is to look for.
     async fn wait_for(watch: &mut Watch, wanted: Seen) {
         let seen = async { while watch.wait().await != wanted {} };
-        timeout(Duration::from_secs(60), seen).await.unwrap_or_else(|_| panic!("never: {wanted:?}"));
+        timeout(Duration::from_secs(60), seen)
+            .await
+            .unwrap_or_else(|_| panic!("never: {wanted:?}"));
     }
 
     #[tokio::test]
-    async fn a_directory_that_begins_to_be_watched_is_looked_at_and_what_happens_there_is_an_event() {
+    async fn a_directory_that_begins_to_be_watched_is_looked_at_and_what_happens_there_is_an_event()
+    {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (dir.path().join("one/a.toml"), dir.path().join("two/b.toml"));
         let (mut watch, mut directories) = Watch::new();

@@ -20,17 +20,33 @@ impl Gates {
     pub(super) fn of(config: &Config, before: &Self) -> Self {
         let (mut gates, mut renamed) = (Self::default(), HashSet::new());
         for (name, listener) in &config.listeners {
-            let gone = |bind: &Bind| before.at.get(&bind.addr).filter(|old| !config.listeners.contains_key(*old));
+            let gone = |bind: &Bind| {
+                before
+                    .at
+                    .get(&bind.addr)
+                    .filter(|old| !config.listeners.contains_key(*old))
+            };
             let gate = before.named.get(name).or_else(|| {
                 // Of several that share what one has left, the first has its gate.
-                let old = listener.bind.iter().filter_map(gone).find(|old| !renamed.contains(*old))?;
+                let old = listener
+                    .bind
+                    .iter()
+                    .filter_map(gone)
+                    .find(|old| !renamed.contains(*old))?;
                 renamed.insert(Arc::clone(old));
                 before.named.get(old)
             });
-            gates.named.insert(Arc::clone(name), gate.cloned().unwrap_or_default());
+            gates
+                .named
+                .insert(Arc::clone(name), gate.cloned().unwrap_or_default());
             // Where the kernel chooses the port, an address tells nothing.
-            let fixed = listener.bind.iter().filter(|bind| bind.addr.port() != Some(0));
-            gates.at.extend(fixed.map(|bind| (bind.addr.clone(), Arc::clone(name))));
+            let fixed = listener
+                .bind
+                .iter()
+                .filter(|bind| bind.addr.port() != Some(0));
+            gates
+                .at
+                .extend(fixed.map(|bind| (bind.addr.clone(), Arc::clone(name))));
         }
         gates
     }
@@ -59,27 +75,63 @@ mod tests {
         let table = |(name, bind): &(&str, &str)| format!("[listeners.{name}]\nbind = [{bind}]\n");
         fs::write(&path, listeners.iter().map(table).collect::<String>()).unwrap();
         let loaded = config::load(&path);
-        Gates::of(loaded.config.as_ref().unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)), before)
+        Gates::of(
+            loaded
+                .config
+                .as_ref()
+                .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)),
+            before,
+        )
     }
 
     #[test]
     fn a_gate_goes_on_under_its_name_or_at_its_address_and_never_for_two() {
-        let before =
-            gates(&[("a", "\"127.0.0.1:1001\", \"127.0.0.1:1002\""), ("any", "\"127.0.0.1:0\"")], &Gates::default());
+        let before = gates(
+            &[
+                ("a", "\"127.0.0.1:1001\", \"127.0.0.1:1002\""),
+                ("any", "\"127.0.0.1:0\""),
+            ],
+            &Gates::default(),
+        );
         let old = before.get("a");
         for (what, listeners, heir) in [
             ("moved", &[("a", "\"127.0.0.1:1003\"")][..], Some("a")),
-            ("renamed", &[("b", "\"127.0.0.1:1003\", \"127.0.0.1:1002\"")], Some("b")),
-            ("split", &[("b", "\"127.0.0.1:1001\""), ("c", "\"127.0.0.1:1002\"")], Some("b")),
-            ("its name stays", &[("b", "\"127.0.0.1:1001\""), ("a", "\"127.0.0.1:1003\"")], Some("a")),
-            ("another one", &[("b", "\"127.0.0.1:1003\""), ("other", "\"127.0.0.1:0\"")], None),
+            (
+                "renamed",
+                &[("b", "\"127.0.0.1:1003\", \"127.0.0.1:1002\"")],
+                Some("b"),
+            ),
+            (
+                "split",
+                &[("b", "\"127.0.0.1:1001\""), ("c", "\"127.0.0.1:1002\"")],
+                Some("b"),
+            ),
+            (
+                "its name stays",
+                &[("b", "\"127.0.0.1:1001\""), ("a", "\"127.0.0.1:1003\"")],
+                Some("a"),
+            ),
+            (
+                "another one",
+                &[("b", "\"127.0.0.1:1003\""), ("other", "\"127.0.0.1:0\"")],
+                None,
+            ),
         ] {
             let after = gates(listeners, &before);
             for (name, _) in listeners {
-                assert_eq!(Arc::ptr_eq(&after.get(name), &old), Some(*name) == heir, "{what}: {name}");
+                assert_eq!(
+                    Arc::ptr_eq(&after.get(name), &old),
+                    Some(*name) == heir,
+                    "{what}: {name}"
+                );
             }
             let any = before.get("any");
-            assert!(!listeners.iter().any(|(name, _)| Arc::ptr_eq(&after.get(name), &any)), "{what}");
+            assert!(
+                !listeners
+                    .iter()
+                    .any(|(name, _)| Arc::ptr_eq(&after.get(name), &any)),
+                "{what}"
+            );
         }
     }
 }

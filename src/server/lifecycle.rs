@@ -69,8 +69,16 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
         // Nobody is served yet, and the files may be on a file system that hangs.
         () = signals.stop.recv() => return Ok(Stopped::Drained),
     };
-    let Loaded { config, diagnostics, files, variables: _, unfit: _ } = loaded;
-    let (Some(config), Some(parts)) = (config, parts) else { return Err(RunError::Invalid(diagnostics)) };
+    let Loaded {
+        config,
+        diagnostics,
+        files,
+        variables: _,
+        unfit: _,
+    } = loaded;
+    let (Some(config), Some(parts)) = (config, parts) else {
+        return Err(RunError::Invalid(diagnostics));
+    };
     let made = made?;
     // It was needed at once; the next one is not.
     loader.give_way();
@@ -82,7 +90,9 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
     }
     let mut server = Server::new(inherited);
     let explained = |errors: Vec<BindError>| errors.into_iter().map(BindError::explained).collect();
-    server.apply(parts).map_err(|errors| RunError::Bind(explained(errors)))?;
+    server
+        .apply(parts)
+        .map_err(|errors| RunError::Bind(explained(errors)))?;
     server.report_unused();
     report(&diagnostics);
     report_made(&made);
@@ -94,18 +104,33 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
     let (routes, listeners) = (config.routes.len(), config.listeners.len());
     info!(config = %path.display(), routes, listeners, "ready");
     let notify = Notify::from_environment();
-    let mut running = Running { server, reloads: Reloads::new(path, loader, log, config, files), notify };
-    running.reloads.announce(&running.server, &mut running.notify);
+    let mut running = Running {
+        server,
+        reloads: Reloads::new(path, loader, log, config, files),
+        notify,
+    };
+    running
+        .reloads
+        .announce(&running.server, &mut running.notify);
     Ok(running.until_signalled(signals).await)
 }
 
 /// A panic ends one connection. It is an event like any other, not lines in between that no log reader understands.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let location = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let payload = panic.payload();
-        let reason = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
-        error!(location, reason, "panic: a fault in snigate; please report it");
+        let reason = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(payload.downcast_ref::<&str>().copied());
+        error!(
+            location,
+            reason, "panic: a fault in snigate; please report it"
+        );
     }));
 }
 
@@ -123,8 +148,14 @@ struct Stop {
 impl Signals {
     fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        let stop = Stop { terminate, interrupt: signal(SignalKind::interrupt())? };
-        Ok(Self { reload: signal(SignalKind::hangup())?, stop })
+        let stop = Stop {
+            terminate,
+            interrupt: signal(SignalKind::interrupt())?,
+        };
+        Ok(Self {
+            reload: signal(SignalKind::hangup())?,
+            stop,
+        })
     }
 }
 
@@ -173,12 +204,24 @@ impl Running {
     /// Stops listening, then waits for connections to end, until the deadline or another signal. Until then what a reload
     /// withdraws ends them as ever; nothing else of it counts any more.
     async fn drain(self, mut signals: Signals, mut reports: Interval) -> Stopped {
-        let Self { mut server, mut reloads, mut notify } = self;
+        let Self {
+            mut server,
+            mut reloads,
+            mut notify,
+        } = self;
         let connections = Arc::clone(server.connections());
         let limit = reloads.timeouts().drain;
-        info!(open = connections.open(), timeout_s = limit.as_secs_f64(), "draining");
+        info!(
+            open = connections.open(),
+            timeout_s = limit.as_secs_f64(),
+            "draining"
+        );
         let end = Instant::now() + limit;
-        let status = format!("draining, {} open connections, {:?} at most", connections.open(), limit);
+        let status = format!(
+            "draining, {} open connections, {:?} at most",
+            connections.open(),
+            limit
+        );
         notify.stopping(&status, limit);
         let closed = server.stop_listening();
         let drained = async {
@@ -209,9 +252,23 @@ impl Running {
         let closed = connections.close_all().saturating_sub(pending);
         let _ = timeout(LAST_WORDS, connections.wait_until_empty()).await;
         connections.access_log.report();
-        let Counts { accepted, silent, routed, refused, limited } = connections.counters.read();
-        let (open, pending, log_lines_lost) = (connections.open(), server.pending(), reloads.log().lost());
-        info!(accepted, silent, routed, refused, limited, closed, open, pending, log_lines_lost, "stopped");
-        if closed == 0 { Stopped::Drained } else { Stopped::Closed(closed) }
+        let Counts {
+            accepted,
+            silent,
+            routed,
+            refused,
+            limited,
+        } = connections.counters.read();
+        let (open, pending, log_lines_lost) =
+            (connections.open(), server.pending(), reloads.log().lost());
+        info!(
+            accepted,
+            silent, routed, refused, limited, closed, open, pending, log_lines_lost, "stopped"
+        );
+        if closed == 0 {
+            Stopped::Drained
+        } else {
+            Stopped::Closed(closed)
+        }
     }
 }

@@ -41,8 +41,14 @@ impl Loader {
         let (jobs, queue) = channel::<Job>();
         let gives_way = Arc::new(AtomicBool::new(false));
         let nicely = Arc::clone(&gives_way);
-        let work = move || queue.into_iter().for_each(|job| alone(job, nicely.load(Ordering::Relaxed)));
-        thread::Builder::new().name("loader".to_owned()).spawn(work)?;
+        let work = move || {
+            queue
+                .into_iter()
+                .for_each(|job| alone(job, nicely.load(Ordering::Relaxed)))
+        };
+        thread::Builder::new()
+            .name("loader".to_owned())
+            .spawn(work)?;
         Ok(Self { jobs, gives_way })
     }
 
@@ -52,7 +58,10 @@ impl Loader {
     }
 
     /// Does `job` after those that were given before. What is returned receives its result, and an error if it panicked.
-    pub(super) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
         let (sender, receiver) = oneshot::channel();
         let job = move || {
             // The panic has been logged, and nothing that it left halfway is used again.
@@ -88,7 +97,9 @@ pub(super) fn apart<T: Send>(job: impl FnOnce() -> T + Send) -> T {
         job.take().map(|job| job())
     };
     let done = thread::scope(|scope| {
-        let thread = thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, &mut work)?;
+        let thread = thread::Builder::new()
+            .name("read".to_owned())
+            .spawn_scoped(scope, &mut work)?;
         io::Result::Ok(thread.join())
     });
     match done {
@@ -108,8 +119,19 @@ fn own_descriptors() -> io::Result<()> {
     const FIRST: libc::c_uint = 3;
     // SAFETY: the arguments are numbers. The calling thread owns no descriptor that it could use afterwards.
     #[expect(unsafe_code, reason = "there is no safe name for it")]
-    let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            FIRST,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_UNSHARE,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Does `job` in a thread of its own, to which everything else goes first if it is to be done `nicely`. Only who may do
@@ -126,7 +148,9 @@ fn alone(job: Job, nicely: bool) {
         }
     };
     let begun = thread::scope(|scope| {
-        let load = thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, &mut work)?;
+        let load = thread::Builder::new()
+            .name("load".to_owned())
+            .spawn_scoped(scope, &mut work)?;
         // The scope would wait for the work alone, not for the memory of the thread to be free for the next one.
         let _ = load.join();
         io::Result::Ok(())
@@ -170,6 +194,10 @@ mod tests {
         let loader = Loader::start().unwrap();
         loader.give_way();
         let first = loader.run(gettid).await.unwrap();
-        assert_ne!(loader.run(gettid).await, Ok(first), "the thread of the first job waits for the next one");
+        assert_ne!(
+            loader.run(gettid).await,
+            Ok(first),
+            "the thread of the first job waits for the next one"
+        );
     }
 }

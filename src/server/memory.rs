@@ -7,7 +7,10 @@ use mimalloc as _;
 /// looks at it again only when it needs memory: after a reload it would stay with the process until the next one.
 ///
 /// It takes some milliseconds for each hundred megabytes, and the next one to allocate as much takes longer.
-#[expect(unsafe_code, reason = "no safe call has the allocator give memory back")]
+#[expect(
+    unsafe_code,
+    reason = "no safe call has the allocator give memory back"
+)]
 pub(super) fn give_back() {
     unsafe extern "C" {
         fn mi_collect(force: bool);

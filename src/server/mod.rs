@@ -25,7 +25,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::addr::ListenAddr;
 use crate::config::Bind;
-use crate::net::{Access, BoundSocket, Inherited, ListenSocket, Overlap, SocketFile, interface, locate};
+use crate::net::{
+    Access, BoundSocket, Inherited, ListenSocket, Overlap, SocketFile, interface, locate,
+};
 use crate::os::words;
 use crate::proxy::{self, Connections, Port, accept};
 use crate::server::checks::Checks;
@@ -85,9 +87,13 @@ impl Server {
     }
 
     pub(crate) fn inheritance(&self) -> Inheritance {
-        let spot =
-            |(key, running): (&PortKey, &RunningPort)| Some((key.clone(), running.file.as_ref()?.spot().clone()));
-        Inheritance { spots: self.ports.iter().filter_map(spot).collect(), ..self.inheritance.clone() }
+        let spot = |(key, running): (&PortKey, &RunningPort)| {
+            Some((key.clone(), running.file.as_ref()?.spot().clone()))
+        };
+        Inheritance {
+            spots: self.ports.iter().filter_map(spot).collect(),
+            ..self.inheritance.clone()
+        }
     }
 
     /// Connections that have not been routed.
@@ -97,7 +103,10 @@ impl Server {
 
     /// With the sockets that the process was started with.
     pub(crate) fn new(inherited: Inherited) -> Self {
-        Self { inherited, ..Self::default() }
+        Self {
+            inherited,
+            ..Self::default()
+        }
     }
 
     /// Serves `parts` from now on. Sockets whose address stays are kept, with everything queued on them; connections
@@ -115,9 +124,15 @@ impl Server {
         let mut sockets = self.bind(&wanted, &parts.displaced)?;
         self.allow(&wanted, &parts.displaced)?;
         // First: who is let in by the listeners of before looks here afterwards.
-        self.connections.set_terms(Arc::clone(&parts.inheritance.terms));
+        self.connections
+            .set_terms(Arc::clone(&parts.inheritance.terms));
         let mut before = std::mem::take(&mut self.ports);
-        for Wanted { listener, key, access } in &wanted {
+        for Wanted {
+            listener,
+            key,
+            access,
+        } in &wanted
+        {
             let running = match (sockets.remove(key), before.remove(key)) {
                 // One that was there nevertheless has lost its file.
                 (Some(socket), _) => self.start(socket, listener, *access),
@@ -132,7 +147,10 @@ impl Server {
         }
         for (key, gone) in before {
             // The kernel gives its clients to it as long as it is there. Closing it could reset one, and gains nothing.
-            if let Some(wider) = wanted.iter().find(|wanted| wanted.key.0.includes(&gone.port.addr)) {
+            if let Some(wider) = wanted
+                .iter()
+                .find(|wanted| wanted.key.0.includes(&gone.port.addr))
+            {
                 debug!(addr = %gone.port.addr, now = %wider.key.0, "listening, as a part of another address");
                 let replaced = gone.port.listener.swap(Arc::clone(wider.listener));
                 self.retire(replaced);
@@ -144,9 +162,18 @@ impl Server {
             self.retire(replaced);
         }
         // Servers that cannot be found now are looked for again when somebody wants them.
-        let Inheritance { resolver, upstreams, .. } = &parts.inheritance;
+        let Inheritance {
+            resolver,
+            upstreams,
+            ..
+        } = &parts.inheritance;
         resolver.configure(&parts.resolving);
-        resolver.warm(upstreams.keys().flat_map(|upstream| &upstream.servers).map(|server| &server.addr));
+        resolver.warm(
+            upstreams
+                .keys()
+                .flat_map(|upstream| &upstream.servers)
+                .map(|server| &server.addr),
+        );
         self.checks.set(parts.checks);
         for upstream in &parts.to_activate {
             upstream.activate();
@@ -159,8 +186,13 @@ impl Server {
     /// The same once nothing is listened on any more. Nothing is opened, and no server is asked again whether it is there;
     /// but open connections are judged anew, and those that have not been routed are by these routes.
     fn judge_by(&mut self, parts: Parts) {
-        self.connections.set_terms(Arc::clone(&parts.inheritance.terms));
-        let replaced = self.closed.iter().flatten().map(|port| replace_by_name(port, &parts.listeners));
+        self.connections
+            .set_terms(Arc::clone(&parts.inheritance.terms));
+        let replaced = self
+            .closed
+            .iter()
+            .flatten()
+            .map(|port| replace_by_name(port, &parts.listeners));
         for replaced in replaced.collect::<Vec<_>>() {
             self.retire(replaced);
         }
@@ -188,7 +220,9 @@ impl Server {
 
     /// What reloads have replaced and nobody uses any more, to be freed where nobody waits for it.
     pub(crate) fn take_unused(&mut self) -> Vec<Retired> {
-        self.retired.extract_if(.., |retired| Arc::strong_count(retired) == 1).collect()
+        self.retired
+            .extract_if(.., |retired| Arc::strong_count(retired) == 1)
+            .collect()
     }
 
     /// Every socket that `parts` are to be served on.
@@ -199,7 +233,13 @@ impl Server {
         let (mut wanted, mut errors) = (Vec::new(), Vec::new());
         for (listener, bind) in listeners {
             for (at, Bind { addr, access }) in bind.iter().enumerate() {
-                let mut add = |place| wanted.push(Wanted { listener, key: (addr.clone(), place), access: *access });
+                let mut add = |place| {
+                    wanted.push(Wanted {
+                        listener,
+                        key: (addr.clone(), place),
+                        access: *access,
+                    })
+                };
                 match addr {
                     ListenAddr::Systemd(name) => match self.inherited.count(name) {
                         0 => errors.extend(
@@ -214,7 +254,11 @@ impl Server {
                 }
             }
         }
-        if errors.is_empty() { Ok(wanted) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(wanted)
+        } else {
+            Err(errors)
+        }
     }
 
     /// Opens the sockets that are not open yet: all of them, or none.
@@ -228,18 +272,29 @@ impl Server {
     ) -> Result<HashMap<PortKey, ListenSocket>, Vec<BindError>> {
         let (mut sockets, mut overlapping, mut errors) = (HashMap::new(), Vec::new(), Vec::new());
         let keys: HashSet<&PortKey> = wanted.iter().map(|wanted| &wanted.key).collect();
-        for Wanted { listener, key, access } in wanted {
-            if self.ports.get(key).is_some_and(|running| running.is_reachable() && !displaced.contains(key)) {
+        for Wanted {
+            listener,
+            key,
+            access,
+        } in wanted
+        {
+            if self
+                .ports
+                .get(key)
+                .is_some_and(|running| running.is_reachable() && !displaced.contains(key))
+            {
                 continue;
             }
             let (addr, place) = key;
             let socket = match (addr, place) {
-                (ListenAddr::Systemd(name), Some((_, nth))) => {
-                    self.inherited.get(name, *nth).map_err(|error| BindError::inherited(&listener.name, addr, error))
-                }
+                (ListenAddr::Systemd(name), Some((_, nth))) => self
+                    .inherited
+                    .get(name, *nth)
+                    .map_err(|error| BindError::inherited(&listener.name, addr, error)),
                 _ => match ListenSocket::open(addr, *access) {
                     Err(error)
-                        if error.kind() == io::ErrorKind::AddrInUse && self.leaves(addr, &keys).next().is_some() =>
+                        if error.kind() == io::ErrorKind::AddrInUse
+                            && self.leaves(addr, &keys).next().is_some() =>
                     {
                         overlapping.push((*listener, key));
                         continue;
@@ -258,7 +313,11 @@ impl Server {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(sockets) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(sockets)
+        } else {
+            Err(errors)
+        }
     }
 
     /// Opens sockets that overlap with those that are about to go: all of them, or none.
@@ -267,16 +326,23 @@ impl Server {
         overlapping: &[(&Arc<proxy::Listener>, &PortKey)],
         keys: &HashSet<&PortKey>,
     ) -> Result<Vec<(PortKey, ListenSocket)>, BindError> {
-        let leaving = || overlapping.iter().flat_map(|(_, (addr, _))| self.leaves(addr, keys));
+        let leaving = || {
+            overlapping
+                .iter()
+                .flat_map(|(_, (addr, _))| self.leaves(addr, keys))
+        };
         let allow = |allowed| leaving().try_for_each(|overlap| overlap.allow(allowed));
         let open = |(listener, key): &(&Arc<proxy::Listener>, &PortKey)| {
             let bound = allow(true).and_then(|()| BoundSocket::new(&key.0, true));
             bound.map_err(|error| self.bind_error(listener, &key.0, error))
         };
-        let listen = |((listener, key), bound): (&(&Arc<proxy::Listener>, &PortKey), BoundSocket)| {
-            let socket = bound.listen().map_err(|error| self.bind_error(listener, &key.0, error))?;
-            Ok(((*key).clone(), socket))
-        };
+        let listen =
+            |((listener, key), bound): (&(&Arc<proxy::Listener>, &PortKey), BoundSocket)| {
+                let socket = bound
+                    .listen()
+                    .map_err(|error| self.bind_error(listener, &key.0, error))?;
+                Ok(((*key).clone(), socket))
+            };
         let bound: Result<Vec<BoundSocket>, BindError> = overlapping.iter().map(open).collect();
         let opened = bound.and_then(|bound| overlapping.iter().zip(bound).map(listen).collect());
         // Another program of this user could overlap with it as well.
@@ -285,28 +351,65 @@ impl Server {
     }
 
     /// The sockets on the port of this address that are not wanted any more.
-    fn leaves(&self, addr: &ListenAddr, keys: &HashSet<&PortKey>) -> impl Iterator<Item = &Overlap> {
+    fn leaves(
+        &self,
+        addr: &ListenAddr,
+        keys: &HashSet<&PortKey>,
+    ) -> impl Iterator<Item = &Overlap> {
         let port = addr.port();
         let is_on = move |running: &RunningPort| port.is_some() && running.port.addr.port() == port;
         let leaving = self.ports.iter().filter(move |(_, running)| is_on(running));
-        leaving.filter(|(key, _)| !keys.contains(key)).filter_map(|(_, running)| running.overlap.as_ref())
+        leaving
+            .filter(|(key, _)| !keys.contains(key))
+            .filter_map(|(_, running)| running.overlap.as_ref())
     }
 
-    fn bind_error(&self, listener: &proxy::Listener, addr: &ListenAddr, error: io::Error) -> BindError {
-        let is_same = |running: &RunningPort| addr.port().is_some() && running.port.addr.port() == addr.port();
-        BindError::new(&listener.name, addr, error, self.ports.values().any(is_same))
+    fn bind_error(
+        &self,
+        listener: &proxy::Listener,
+        addr: &ListenAddr,
+        error: io::Error,
+    ) -> BindError {
+        let is_same = |running: &RunningPort| {
+            addr.port().is_some() && running.port.addr.port() == addr.port()
+        };
+        BindError::new(
+            &listener.name,
+            addr,
+            error,
+            self.ports.values().any(is_same),
+        )
     }
 
     /// Changes who may connect to the unix sockets that stay: to all of them, or none.
-    fn allow(&mut self, wanted: &[Wanted<'_>], displaced: &HashSet<PortKey>) -> Result<(), Vec<BindError>> {
+    fn allow(
+        &mut self,
+        wanted: &[Wanted<'_>],
+        displaced: &HashSet<PortKey>,
+    ) -> Result<(), Vec<BindError>> {
         let mut changed: Vec<(&PortKey, Access)> = Vec::new();
-        for Wanted { listener, key, access } in wanted {
-            let Some(running) = self.ports.get_mut(key).filter(|running| running.access != *access) else { continue };
-            let Some(file) = running.file.as_ref().filter(|_| !displaced.contains(key)) else { continue };
+        for Wanted {
+            listener,
+            key,
+            access,
+        } in wanted
+        {
+            let Some(running) = self
+                .ports
+                .get_mut(key)
+                .filter(|running| running.access != *access)
+            else {
+                continue;
+            };
+            let Some(file) = running.file.as_ref().filter(|_| !displaced.contains(key)) else {
+                continue;
+            };
             if let Err(error) = file.allow(*access) {
                 let error = BindError::new(&listener.name, &key.0, error, false);
                 for (key, before) in changed.into_iter().chain([(key, running.access)]) {
-                    let Some(running) = self.ports.get_mut(key) else { continue };
+                    let Some(running) = self.ports.get_mut(key) else {
+                        continue;
+                    };
                     // What could be changed can be changed back; where it cannot, the error that is returned says why.
                     let _ = running.file.as_ref().map(|file| file.allow(before));
                     running.access = before;
@@ -318,21 +421,41 @@ impl Server {
         Ok(())
     }
 
-    fn start(&mut self, mut socket: ListenSocket, listener: &Arc<proxy::Listener>, access: Access) -> RunningPort {
+    fn start(
+        &mut self,
+        mut socket: ListenSocket,
+        listener: &Arc<proxy::Listener>,
+        access: Access,
+    ) -> RunningPort {
         let addr = socket.addr().expect("a bound socket has an address");
         let (file, interface) = (socket.take_file(), socket.interface());
         // Without it this address can only be left for one that does not overlap with it.
         let overlap = socket.overlap().ok().flatten();
-        let port = Arc::new(Port { addr: addr.clone(), listener: ArcSwap::new(Arc::clone(listener)) });
+        let port = Arc::new(Port {
+            addr: addr.clone(),
+            listener: ArcSwap::new(Arc::clone(listener)),
+        });
         let (stop, stopped) = oneshot::channel();
-        let accepting = accept(socket, Arc::clone(&port), Arc::clone(&self.connections), stopped);
+        let accepting = accept(
+            socket,
+            Arc::clone(&port),
+            Arc::clone(&self.connections),
+            stopped,
+        );
         info!(listener = %listener.name, %addr, "listening");
         self.accepting.spawn(async move {
             if let Err(error) = accepting.await {
                 error!(%addr, error = %words(&error), "the listener failed");
             }
         });
-        RunningPort { port, file, overlap, interface, access, _stop: stop }
+        RunningPort {
+            port,
+            file,
+            overlap,
+            interface,
+            access,
+            _stop: stop,
+        }
     }
 
     /// Says which sockets nobody listens on, though systemd has passed them: their clients would wait in vain.
@@ -340,17 +463,31 @@ impl Server {
         if self.closed.is_some() {
             return;
         }
-        let is_used =
-            |name: &String| self.ports.keys().any(|(addr, _)| matches!(addr, ListenAddr::Systemd(own) if own == name));
+        let is_used = |name: &String| {
+            self.ports
+                .keys()
+                .any(|(addr, _)| matches!(addr, ListenAddr::Systemd(own) if own == name))
+        };
         for name in self.inherited.names().iter().filter(|name| !is_used(name)) {
-            warn!(name, "systemd has passed a socket that no listener is on, so its clients wait in vain");
+            warn!(
+                name,
+                "systemd has passed a socket that no listener is on, so its clients wait in vain"
+            );
         }
     }
 
     /// Stops listening, for good. Connections that were queued have been accepted when what is returned is done.
     pub(crate) fn stop_listening(&mut self) -> impl Future<Output = ()> + use<> {
-        self.closed = Some(std::mem::take(&mut self.ports).into_values().map(|running| running.port).collect());
-        let (mut accepting, mut checks) = (std::mem::take(&mut self.accepting), std::mem::take(&mut self.checks));
+        self.closed = Some(
+            std::mem::take(&mut self.ports)
+                .into_values()
+                .map(|running| running.port)
+                .collect(),
+        );
+        let (mut accepting, mut checks) = (
+            std::mem::take(&mut self.accepting),
+            std::mem::take(&mut self.checks),
+        );
         async move {
             while accepting.join_next().await.is_some() {}
             checks.stop().await;
@@ -360,9 +497,15 @@ impl Server {
 
 /// Gives a port that nobody listens on any more what its listener is now, if it is still there: who is connected, or queued,
 /// is judged by that. What was replaced.
-fn replace_by_name(port: &Port, listeners: &[(Arc<proxy::Listener>, Vec<Bind>)]) -> Arc<proxy::Listener> {
+fn replace_by_name(
+    port: &Port,
+    listeners: &[(Arc<proxy::Listener>, Vec<Bind>)],
+) -> Arc<proxy::Listener> {
     let before = port.listener.load_full();
-    match listeners.iter().find(|(listener, _)| listener.name == before.name) {
+    match listeners
+        .iter()
+        .find(|(listener, _)| listener.name == before.name)
+    {
         Some((listener, _)) => port.listener.swap(Arc::clone(listener)),
         None => before,
     }
@@ -380,7 +523,9 @@ impl RunningPort {
     /// looked for where the configuration is loaded, because a file system may hang.)
     fn is_reachable(&self) -> bool {
         match &self.port.addr {
-            ListenAddr::Zoned(addr) => locate(addr).is_ok_and(|now| self.interface == interface(now)),
+            ListenAddr::Zoned(addr) => {
+                locate(addr).is_ok_and(|now| self.interface == interface(now))
+            }
             _ => true,
         }
     }
@@ -415,9 +560,14 @@ mod tests {
             gate: Arc::default(),
             routes: Arc::new(Table::build([]).0),
         };
-        let bind =
-            ["127.0.0.1:0", "127.0.0.2:0"].map(|addr| Bind { addr: addr.parse().unwrap(), access: Access::default() });
-        Parts { listeners: vec![(Arc::new(listener), bind.into())], ..nothing() }
+        let bind = ["127.0.0.1:0", "127.0.0.2:0"].map(|addr| Bind {
+            addr: addr.parse().unwrap(),
+            access: Access::default(),
+        });
+        Parts {
+            listeners: vec![(Arc::new(listener), bind.into())],
+            ..nothing()
+        }
     }
 
     #[tokio::test]
@@ -425,14 +575,33 @@ mod tests {
         let mut server = Server::default();
         server.apply(parts()).unwrap();
         server.take_unused();
-        let held = server.ports.values().next().unwrap().port.listener.load_full();
+        let held = server
+            .ports
+            .values()
+            .next()
+            .unwrap()
+            .port
+            .listener
+            .load_full();
         server.apply(parts()).unwrap();
         let upstreams = 1;
-        assert_eq!(server.take_unused().len(), upstreams, "a connection still waits for its hello");
+        assert_eq!(
+            server.take_unused().len(),
+            upstreams,
+            "a connection still waits for its hello"
+        );
         drop(held);
-        assert_eq!(server.take_unused().len(), 1, "one listener, on two addresses");
+        assert_eq!(
+            server.take_unused().len(),
+            1,
+            "one listener, on two addresses"
+        );
         server.apply(nothing()).unwrap();
         server.stop_listening().await;
-        assert_eq!(server.take_unused().len(), 1 + upstreams, "a listener that is gone");
+        assert_eq!(
+            server.take_unused().len(),
+            1 + upstreams,
+            "a listener that is gone"
+        );
     }
 }

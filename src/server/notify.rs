@@ -45,10 +45,15 @@ impl Notify {
                 None
             }
         });
-        let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let number = |name| {
+            env::var(name)
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok())
+        };
         // It is inherited by the children of whom it is meant for.
         let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-        let watchdog = number("WATCHDOG_USEC").filter(|usec| *usec > 0 && is_ours && socket.is_some());
+        let watchdog =
+            number("WATCHDOG_USEC").filter(|usec| *usec > 0 && is_ours && socket.is_some());
         Self {
             socket,
             watchdog: watchdog.map(|usec| every(Duration::from_micros(usec) / 2)),
@@ -77,7 +82,10 @@ impl Notify {
         self.reloading = true;
         // It tells systemd that this is the answer to its signal (Type=notify-reload), and not one to an earlier one.
         let now = clock_gettime(ClockId::Monotonic);
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1000));
+        self.send(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}",
+            now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+        ));
     }
 
     /// Whether a reload was announced whose end was not.
@@ -100,7 +108,10 @@ impl Notify {
     /// Open connections are waited for, for this long at most.
     pub(super) fn stopping(&mut self, status: &str, at_most: Duration) {
         self.stopping = true;
-        self.send(&format!("STOPPING=1\nSTATUS={status}\n{}", extension(at_most)));
+        self.send(&format!(
+            "STOPPING=1\nSTATUS={status}\n{}",
+            extension(at_most)
+        ));
         self.extend = every(EXTEND_EVERY);
     }
 
@@ -122,7 +133,9 @@ impl Notify {
     }
 
     fn send(&self, message: &str) {
-        let Some((socket, addr)) = &self.socket else { return };
+        let Some((socket, addr)) = &self.socket else {
+            return;
+        };
         if let Err(error) = socket.send_to_addr(message.as_bytes(), addr) {
             debug!(%error, message, "cannot notify the service manager");
         }
@@ -140,7 +153,10 @@ fn open(name: &OsStr) -> std::io::Result<(UnixDatagram, SocketAddr)> {
 }
 
 fn every(period: Duration) -> Interval {
-    let mut interval = interval_at(Instant::now() + period, period.max(Duration::from_millis(1)));
+    let mut interval = interval_at(
+        Instant::now() + period,
+        period.max(Duration::from_millis(1)),
+    );
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
@@ -164,8 +180,14 @@ mod tests {
 
     #[test]
     fn more_time_is_asked_for_than_passes_until_the_next_time_and_less_than_a_long_drain() {
-        assert_eq!(extension(Duration::from_secs(3600)), "EXTEND_TIMEOUT_USEC=30000000");
-        assert_eq!(extension(Duration::from_secs(1)), "EXTEND_TIMEOUT_USEC=6000000");
+        assert_eq!(
+            extension(Duration::from_secs(3600)),
+            "EXTEND_TIMEOUT_USEC=30000000"
+        );
+        assert_eq!(
+            extension(Duration::from_secs(1)),
+            "EXTEND_TIMEOUT_USEC=6000000"
+        );
         assert!(EXTEND_BY > EXTEND_EVERY);
     }
 }

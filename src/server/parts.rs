@@ -44,14 +44,26 @@ pub(crate) struct Parts {
 impl Parts {
     /// Builds everything that can be built without touching what runs. `before` is what is in use.
     pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
-        let Inheritance { upstreams, gates, terms, registry, resolver, spots } = before;
+        let Inheritance {
+            upstreams,
+            gates,
+            terms,
+            registry,
+            resolver,
+            spots,
+        } = before;
         registry.tidy_up();
         let mut used = Upstreams::new();
         let mut upstream = |options: &Arc<upstream::Options>| {
             if let Some(upstream) = used.get(&**options) {
                 return Arc::clone(upstream);
             }
-            let new = || Arc::new(Upstream::new((**options).clone(), registry).with_resolver(Arc::clone(resolver)));
+            let new = || {
+                Arc::new(
+                    Upstream::new((**options).clone(), registry)
+                        .with_resolver(Arc::clone(resolver)),
+                )
+            };
             let upstream = upstreams.get(&**options).map_or_else(new, Arc::clone);
             used.insert((**options).clone(), Arc::clone(&upstream));
             upstream
@@ -64,8 +76,14 @@ impl Parts {
         let mut listeners = Vec::new();
         for (name, listener) in &config.listeners {
             // Listeners that share a table in the configuration share it here.
-            let shared = tables.iter().find(|(table, _)| Arc::ptr_eq(table, &listener.table)).map(|(_, built)| built);
-            let table = shared.map_or_else(|| Arc::new(listener.table.map(|at| Arc::clone(&routes[*at]))), Arc::clone);
+            let shared = tables
+                .iter()
+                .find(|(table, _)| Arc::ptr_eq(table, &listener.table))
+                .map(|(_, built)| built);
+            let table = shared.map_or_else(
+                || Arc::new(listener.table.map(|at| Arc::clone(&routes[*at]))),
+                Arc::clone,
+            );
             tables.push((Arc::clone(&listener.table), Arc::clone(&table)));
             let serving = proxy::Listener {
                 name: Arc::clone(name),
@@ -80,8 +98,15 @@ impl Parts {
         }
         let terms = Terms::new(&routes, terms, config.timeouts.drain);
         let is_new = |(options, _): &(&upstream::Options, _)| !upstreams.contains_key(*options);
-        let to_activate = used.iter().filter(is_new).map(|(_, upstream)| Arc::clone(upstream)).collect();
-        let checks = used.values().flat_map(|upstream| upstream.checks()).collect();
+        let to_activate = used
+            .iter()
+            .filter(is_new)
+            .map(|(_, upstream)| Arc::clone(upstream))
+            .collect();
+        let checks = used
+            .values()
+            .flat_map(|upstream| upstream.checks())
+            .collect();
         let (registry, resolver) = (Arc::clone(registry), Arc::clone(resolver));
         let inheritance = Inheritance {
             upstreams: Arc::new(used),
@@ -91,8 +116,19 @@ impl Parts {
             resolver,
             spots: Vec::new(),
         };
-        let displaced = spots.iter().filter(|(_, spot)| !spot.is_taken()).map(|(key, _)| key.clone()).collect();
-        Self { listeners, inheritance, to_activate, displaced, checks, resolving: config.resolver.clone() }
+        let displaced = spots
+            .iter()
+            .filter(|(_, spot)| !spot.is_taken())
+            .map(|(key, _)| key.clone())
+            .collect();
+        Self {
+            listeners,
+            inheritance,
+            to_activate,
+            displaced,
+            checks,
+            resolving: config.resolver.clone(),
+        }
     }
 }
 
@@ -104,9 +140,11 @@ fn route(
 ) -> proxy::Route {
     let action = match &route.action {
         Action::Passthrough(to) => proxy::Action::Passthrough(upstream(to)),
-        Action::Terminate { upstream: to, acceptor, .. } => {
-            proxy::Action::Terminate(Arc::clone(acceptor), upstream(to))
-        }
+        Action::Terminate {
+            upstream: to,
+            acceptor,
+            ..
+        } => proxy::Action::Terminate(Arc::clone(acceptor), upstream(to)),
         Action::Reject => proxy::Action::Reject,
     };
     let settings = proxy::Settings {
@@ -126,5 +164,9 @@ fn route(
         known.insert(Arc::clone(&new));
         new
     });
-    proxy::Route { name: Arc::clone(&route.name), action, settings }
+    proxy::Route {
+        name: Arc::clone(&route.name),
+        action,
+        settings,
+    }
 }

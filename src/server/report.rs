@@ -9,16 +9,28 @@ use crate::config::trust::Summary;
 /// Which CAs were read from where, of each store that is not as it was before.
 pub(super) fn log_trust(before: &[Summary], now: &[Summary]) {
     for store in now.iter().filter(|store| !before.contains(store)) {
-        info!(trust = store.name(), certificates = store.certificates(), from = store.origins(), "trust");
+        info!(
+            trust = store.name(),
+            certificates = store.certificates(),
+            from = store.origins(),
+            "trust"
+        );
     }
 }
 
 /// Which self-signed certificates were made for it.
 pub(super) fn report_made(made: &[Made]) {
-    for Made { name, fingerprint: sha256, reason } in made {
+    for Made {
+        name,
+        fingerprint: sha256,
+        reason,
+    } in made
+    {
         match reason {
             None => info!(certificate = %name, sha256, "self-signed certificate made"),
-            Some(reason) => warn!(certificate = %name, sha256, reason, "self-signed certificate made anew"),
+            Some(reason) => {
+                warn!(certificate = %name, sha256, reason, "self-signed certificate made anew")
+            }
         }
     }
 }
@@ -33,6 +45,9 @@ pub(super) fn report(diagnostics: &[Diagnostic]) {
         }
     }
     if let Some(shown) = excerpt.left_out() {
-        warn!(shown, "not every diagnostic is logged, `snigate check` counts them");
+        warn!(
+            shown,
+            "not every diagnostic is logged, `snigate check` counts them"
+        );
     }
 }

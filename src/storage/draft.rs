@@ -39,8 +39,16 @@ impl<'a> Draft<'a> {
         rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
         let own = parent.join(format!(".{:016x}.new", u64::from_ne_bytes(random)));
         // With `create_new` it is neither a link nor a file that somebody else has open.
-        let mut file = File::options().write(true).create_new(true).mode(mode).open(&own)?;
-        let draft = Self { path, own, directory };
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&own)?;
+        let draft = Self {
+            path,
+            own,
+            directory,
+        };
         prepare(&file)?;
         file.write_all(content)?;
         file.sync_all()?;
@@ -126,12 +134,18 @@ pub(super) fn remove_left_over(directory: &Path) -> io::Result<usize> {
 
 /// Whether a draft has such a name.
 fn is_draft(name: &str) -> bool {
-    let number = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new"));
-    number.is_some_and(|number| number.len() == 16 && number.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    let number = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(".new"));
+    number.is_some_and(|number| {
+        number.len() == 16 && number.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
 }
 
 fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// The names in a directory are on the disk only when the directory is.
@@ -153,7 +167,13 @@ mod tests {
         let made = |path: &str| {
             let mut synced = Vec::new();
             let sync = &mut |directory: &Path| {
-                synced.push(directory.strip_prefix(dir.path()).unwrap().to_string_lossy().into_owned());
+                synced.push(
+                    directory
+                        .strip_prefix(dir.path())
+                        .unwrap()
+                        .to_string_lossy()
+                        .into_owned(),
+                );
                 Ok(())
             };
             make_with(&dir.path().join(path), sync).unwrap();

@@ -16,7 +16,10 @@ use crate::telemetry::{Ending, Outcome, Record};
 
 /// In the long run each outcome may have a line as often as this: a hundred per second tell all there is to know. Five
 /// thousand lines at once, such as those of clients that all come back after a restart, are still worth having.
-const PACE: Pace = Pace { interval: Duration::from_millis(10), burst: 5000 };
+const PACE: Pace = Pace {
+    interval: Duration::from_millis(10),
+    burst: 5000,
+};
 
 /// Writes access lines.
 #[derive(Debug)]
@@ -58,7 +61,10 @@ impl Phase {
 impl Default for AccessLog {
     fn default() -> Self {
         let quotas = || vec![Quota::default(); Outcome::ALL.len()];
-        Self { quotas: Mutex::new([quotas(), quotas()]), start: Instant::now() }
+        Self {
+            quotas: Mutex::new([quotas(), quotas()]),
+            start: Instant::now(),
+        }
     }
 }
 
@@ -69,8 +75,14 @@ impl AccessLog {
     /// Writes the line of a connection that has ended, or counts it where no route took the client, or one refused it: see
     /// [`Ending::is_refusal`].
     pub fn write(&self, record: &Record, ending: &Ending) {
-        let is_written = Phase::of(record, ending)
-            .is_none_or(|phase| self.admit(phase, ending.outcome, self.start.elapsed(), QUEUE.has_room_to_spare()));
+        let is_written = Phase::of(record, ending).is_none_or(|phase| {
+            self.admit(
+                phase,
+                ending.outcome,
+                self.start.elapsed(),
+                QUEUE.has_room_to_spare(),
+            )
+        });
         if is_written {
             record.log(ending);
         }
@@ -79,7 +91,10 @@ impl AccessLog {
     /// Logs how many lines were not written since the last report, for each outcome that has any.
     pub fn report(&self) {
         for (outcome, count) in self.take_withheld() {
-            info!(outcome = outcome.word(), count, "connections without an access line");
+            info!(
+                outcome = outcome.word(),
+                count, "connections without an access line"
+            );
         }
     }
 
@@ -94,9 +109,14 @@ impl AccessLog {
     fn take_withheld(&self) -> Vec<(Outcome, u64)> {
         let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
         let mut count = |outcome: Outcome| -> u64 {
-            quotas.iter_mut().map(|phase| std::mem::take(&mut phase[outcome as usize].withheld)).sum()
+            quotas
+                .iter_mut()
+                .map(|phase| std::mem::take(&mut phase[outcome as usize].withheld))
+                .sum()
         };
-        let counts = Outcome::ALL.iter().map(|&outcome| (outcome, count(outcome)));
+        let counts = Outcome::ALL
+            .iter()
+            .map(|&outcome| (outcome, count(outcome)));
         counts.filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -119,15 +139,24 @@ mod tests {
         let log = AccessLog::default();
         let written = |outcome, attempts, second| {
             let now = Duration::from_secs(60_u64 + second);
-            (0..attempts).filter(|_| log.admit(Phase::NotRouted, outcome, now, true)).count()
+            (0..attempts)
+                .filter(|_| log.admit(Phase::NotRouted, outcome, now, true))
+                .count()
         };
         assert_eq!(written(Outcome::NoRoute, 5500, 0), 5000);
-        assert_eq!(written(Outcome::NotAllowed, 5100, 0), 5000, "outcomes do not count for each other");
+        assert_eq!(
+            written(Outcome::NotAllowed, 5100, 0),
+            5000,
+            "outcomes do not count for each other"
+        );
         assert_eq!(written(Outcome::NoRoute, 150, 1), 100);
         assert_eq!(written(Outcome::NoRoute, 99, 2), 99);
         let mut withheld = log.take_withheld();
         withheld.sort_by_key(|(outcome, _)| *outcome as usize);
-        assert_eq!(withheld, [(Outcome::NoRoute, 550), (Outcome::NotAllowed, 100)]);
+        assert_eq!(
+            withheld,
+            [(Outcome::NoRoute, 550), (Outcome::NotAllowed, 100)]
+        );
         assert_eq!(log.take_withheld(), []);
         // Time that nobody used is not saved up beyond the burst.
         assert_eq!(written(Outcome::NoRoute, 7000, 3600), 5000);
@@ -150,7 +179,13 @@ mod tests {
                 assert_eq!(phase, Some(Phase::NotRouted), "{outcome:?} {by:?}");
             }
         }
-        assert_eq!(Phase::of(&record(Some("a")), &Ending::new(Outcome::Reset, Party::Client)), None);
+        assert_eq!(
+            Phase::of(
+                &record(Some("a")),
+                &Ending::new(Outcome::Reset, Party::Client)
+            ),
+            None
+        );
         let denied = Ending::new(Outcome::NotAllowed, Party::Client);
         assert_eq!(Phase::of(&record(Some("a")), &denied), Some(Phase::Refused));
     }
@@ -169,19 +204,35 @@ mod tests {
         let log = AccessLog::default();
         assert!(!log.admit(Phase::NotRouted, Outcome::Reset, Duration::ZERO, false));
         assert_eq!(log.take_withheld(), [(Outcome::Reset, 1)]);
-        let admitted = (0..6000).filter(|_| log.admit(Phase::NotRouted, Outcome::Reset, Duration::ZERO, true));
+        let admitted =
+            (0..6000).filter(|_| log.admit(Phase::NotRouted, Outcome::Reset, Duration::ZERO, true));
         assert_eq!(admitted.count(), 5000, "the quota is still whole");
     }
 
     #[test]
     fn only_who_was_refused_can_lose_a_line_once_a_route_was_found() {
-        for outcome in
-            [Outcome::Closed, Outcome::Reset, Outcome::ConnectFailed, Outcome::Drained, Outcome::InternalError]
-        {
-            assert!(!Ending::new(outcome, Party::Client).is_refusal(), "{outcome:?}");
+        for outcome in [
+            Outcome::Closed,
+            Outcome::Reset,
+            Outcome::ConnectFailed,
+            Outcome::Drained,
+            Outcome::InternalError,
+        ] {
+            assert!(
+                !Ending::new(outcome, Party::Client).is_refusal(),
+                "{outcome:?}"
+            );
         }
-        for outcome in [Outcome::NoCertificate, Outcome::NotAllowed, Outcome::NoRoute, Outcome::NotTls] {
-            assert!(Ending::new(outcome, Party::Client).is_refusal(), "{outcome:?}");
+        for outcome in [
+            Outcome::NoCertificate,
+            Outcome::NotAllowed,
+            Outcome::NoRoute,
+            Outcome::NotTls,
+        ] {
+            assert!(
+                Ending::new(outcome, Party::Client).is_refusal(),
+                "{outcome:?}"
+            );
         }
         assert!(Ending::new(Outcome::RevokedCertificate, Party::Client).is_refusal());
         // It was in.

@@ -54,10 +54,18 @@ impl Log {
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(options.level));
         let json = Arc::new(AtomicBool::new(options.format == Format::Json));
         let (out, writer) = Writer::start(io::stderr(), &QUEUE);
-        let lines = Events { json: Arc::clone(&json), out };
+        let lines = Events {
+            json: Arc::clone(&json),
+            out,
+        };
         // Fails where the program that uses this library has a subscriber of its own, which then gets the events.
-        let _ = tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines));
-        Self { level, json, _writer: writer }
+        let _ =
+            tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines));
+        Self {
+            level,
+            json,
+            _writer: writer,
+        }
     }
 
     /// How many lines were lost because nobody read them.
@@ -68,7 +76,8 @@ impl Log {
 
     /// Changes what is logged from now on.
     pub fn set(&self, options: Options) {
-        self.json.store(options.format == Format::Json, Ordering::Relaxed);
+        self.json
+            .store(options.format == Format::Json, Ordering::Relaxed);
         // Fails when another subscriber was there first; see `install`.
         let _ = self.level.reload(LevelFilter::from_level(options.level));
     }
@@ -93,8 +102,16 @@ impl<S: Subscriber> Layer<S> for Events {
 }
 
 fn write_text(line: &mut String, event: &Event<'_>) {
-    let _ = write!(line, "{:.6} {:>5} ", Timestamp::now(), event.metadata().level());
-    let mut fields = TextFields { message: String::new(), rest: String::new() };
+    let _ = write!(
+        line,
+        "{:.6} {:>5} ",
+        Timestamp::now(),
+        event.metadata().level()
+    );
+    let mut fields = TextFields {
+        message: String::new(),
+        rest: String::new(),
+    };
     event.record(&mut fields);
     line.push_str(&fields.message);
     line.push_str(&fields.rest);
@@ -102,7 +119,11 @@ fn write_text(line: &mut String, event: &Event<'_>) {
 
 fn write_json(line: &mut String, event: &Event<'_>) {
     let level = event.metadata().level().as_str().to_ascii_lowercase();
-    let _ = write!(line, r#"{{"time":"{:.6}","level":"{level}""#, Timestamp::now());
+    let _ = write!(
+        line,
+        r#"{{"time":"{:.6}","level":"{level}""#,
+        Timestamp::now()
+    );
     event.record(&mut JsonFields { line });
     line.push('}');
 }
@@ -119,7 +140,9 @@ impl TextFields {
             return;
         }
         let _ = write!(self.rest, " {}=", field.name());
-        let plain = !text.is_empty() && !text.contains([' ', '"', '=', '\\']) && !text.contains(char::is_control);
+        let plain = !text.is_empty()
+            && !text.contains([' ', '"', '=', '\\'])
+            && !text.contains(char::is_control);
         if plain {
             self.rest.push_str(text);
         } else {
@@ -163,7 +186,11 @@ impl JsonFields<'_> {
 
 impl Visit for JsonFields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        if value.is_finite() { self.raw(field, &value) } else { self.raw(field, &"null") }
+        if value.is_finite() {
+            self.raw(field, &value)
+        } else {
+            self.raw(field, &"null")
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -214,7 +241,10 @@ mod tests {
         let hostile = "a\nb\x1b[31m\"c\\";
         let log = || tracing::info!(sni = hostile, "connection");
         let text = lines(Format::Text, log);
-        assert!(text.ends_with(r#" INFO connection sni="a\nb\u{1b}[31m\"c\\""#), "{text}");
+        assert!(
+            text.ends_with(r#" INFO connection sni="a\nb\u{1b}[31m\"c\\""#),
+            "{text}"
+        );
         let json: serde_json::Value = serde_json::from_str(&lines(Format::Json, log)).unwrap();
         assert_eq!(json["sni"], hostile);
         assert_eq!(json["message"], "connection");

@@ -161,19 +161,30 @@ impl Ending {
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         let withdrawn = self.by == Party::Proxy
-            && matches!(self.outcome, Outcome::NoCertificate | Outcome::NotAllowed | Outcome::RevokedCertificate);
+            && matches!(
+                self.outcome,
+                Outcome::NoCertificate | Outcome::NotAllowed | Outcome::RevokedCertificate
+            );
         self.outcome.is_refusal() && !withdrawn
     }
 
     /// An ending that needs no explanation.
     #[must_use]
     pub const fn new(outcome: Outcome, by: Party) -> Self {
-        Self { outcome, by, detail: None }
+        Self {
+            outcome,
+            by,
+            detail: None,
+        }
     }
 
     /// An ending with its particulars.
     #[must_use]
     pub fn because(outcome: Outcome, by: Party, detail: impl fmt::Display) -> Self {
-        Self { outcome, by, detail: Some(detail.to_string().into()) }
+        Self {
+            outcome,
+            by,
+            detail: Some(detail.to_string().into()),
+        }
     }
 }

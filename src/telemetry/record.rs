@@ -98,7 +98,8 @@ impl Record {
 
     /// Writes the access line.
     pub fn log(&self, ending: &Ending) {
-        let sni = (!matches!(self.server_name, RequestedName::Absent)).then(|| display(&self.server_name));
+        let sni = (!matches!(self.server_name, RequestedName::Absent))
+            .then(|| display(&self.server_name));
         let alpn = (!self.alpn.is_empty()).then(|| join(&self.alpn));
         let (upstream, server) = match &self.upstream {
             Some((upstream, server)) => (Some(upstream.as_ref()), server.as_ref().map(display)),
@@ -143,7 +144,11 @@ impl Record {
 
 fn join<T: std::fmt::Display>(items: &[T]) -> String {
     // A comma inside an item must not look like one between two.
-    items.iter().map(|item| item.to_string().replace(',', "\\x2c")).collect::<Vec<_>>().join(",")
+    items
+        .iter()
+        .map(|item| item.to_string().replace(',', "\\x2c"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// To the microsecond: what lies below is noise.

@@ -24,7 +24,10 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) const fn new() -> Self {
-        Self { waiting: AtomicUsize::new(0), lost: AtomicUsize::new(0) }
+        Self {
+            waiting: AtomicUsize::new(0),
+            lost: AtomicUsize::new(0),
+        }
     }
 
     /// Whether a line may be written that can as well be left out.
@@ -73,7 +76,10 @@ pub(super) struct Lines {
 
 impl Writer {
     /// Starts the thread, which gives each line to `out` with one call.
-    pub(super) fn start(mut out: impl Write + Send + 'static, queue: &'static Queue) -> (Lines, Self) {
+    pub(super) fn start(
+        mut out: impl Write + Send + 'static,
+        queue: &'static Queue,
+    ) -> (Lines, Self) {
         let (messages, waiting) = channel();
         let (running, ended) = channel();
         let write = move || {
@@ -84,8 +90,17 @@ impl Writer {
                 queue.leave();
             }
         };
-        thread::Builder::new().name("log".to_owned()).spawn(write).expect("a process that starts may have a thread");
-        (Lines { queue, messages: messages.clone() }, Self { messages, ended })
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(write)
+            .expect("a process that starts may have a thread");
+        (
+            Lines {
+                queue,
+                messages: messages.clone(),
+            },
+            Self { messages, ended },
+        )
     }
 }
 
@@ -121,9 +136,13 @@ mod tests {
     #[test]
     fn half_of_the_room_is_kept_for_lines_that_cannot_be_left_out() {
         let queue = Queue::new();
-        let left_out = std::iter::repeat_with(|| queue.has_room_to_spare() && queue.enter()).take(2 * MAX_WAITING);
+        let left_out = std::iter::repeat_with(|| queue.has_room_to_spare() && queue.enter())
+            .take(2 * MAX_WAITING);
         assert_eq!(left_out.filter(|written| *written).count(), MAX_WAITING / 2);
-        assert_eq!((0..MAX_WAITING).filter(|_| queue.enter()).count(), MAX_WAITING / 2);
+        assert_eq!(
+            (0..MAX_WAITING).filter(|_| queue.enter()).count(),
+            MAX_WAITING / 2
+        );
         assert_eq!(queue.lost(), MAX_WAITING / 2);
         queue.leave();
         assert!(queue.enter() && !queue.enter() && !queue.has_room_to_spare());
@@ -135,7 +154,10 @@ mod tests {
     impl Write for Slow {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
             let _ = self.0.recv();
-            self.1.lock().unwrap().push_str(std::str::from_utf8(line).unwrap());
+            self.1
+                .lock()
+                .unwrap()
+                .push_str(std::str::from_utf8(line).unwrap());
             Ok(line.len())
         }
 
@@ -156,8 +178,13 @@ mod tests {
         assert_eq!(OWN.lost(), 3);
         drop(go);
         writer.messages.send(Message::End).unwrap();
-        assert_eq!(writer.ended.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
-        let expected: String = (0..MAX_WAITING).map(|number| format!("{number}\n")).collect();
+        assert_eq!(
+            writer.ended.recv_timeout(DEADLINE),
+            Err(RecvTimeoutError::Disconnected)
+        );
+        let expected: String = (0..MAX_WAITING)
+            .map(|number| format!("{number}\n"))
+            .collect();
         assert!(*written.lock().unwrap() == expected, "all that waited");
         lines.put("too late\n".to_owned());
         assert!(OWN.has_room_to_spare());
@@ -175,7 +202,10 @@ mod tests {
             drop(writer);
             drop(dropped);
         });
-        assert_eq!(is_dropped.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
+        assert_eq!(
+            is_dropped.recv_timeout(DEADLINE),
+            Err(RecvTimeoutError::Disconnected)
+        );
         assert_eq!(*written.lock().unwrap(), "");
         drop(go);
     }

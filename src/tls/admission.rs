@@ -18,13 +18,27 @@ impl Admission {
     /// Everything that a client has just shown.
     #[must_use]
     pub fn of(accepted: &Accepted) -> Self {
-        let shown = accepted.stream.get_ref().1.peer_certificates().unwrap_or_default();
-        Self { chain: shown.iter().map(|certificate| certificate.clone().into_owned()).collect(), at: UnixTime::now() }
+        let shown = accepted
+            .stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .unwrap_or_default();
+        Self {
+            chain: shown
+                .iter()
+                .map(|certificate| certificate.clone().into_owned())
+                .collect(),
+            at: UnixTime::now(),
+        }
     }
 
     /// A client without a certificate that was verified, whatever it has shown.
     fn without_certificate() -> Self {
-        Self { chain: Vec::new(), at: UnixTime::now() }
+        Self {
+            chain: Vec::new(),
+            at: UnixTime::now(),
+        }
     }
 }
 
@@ -34,7 +48,10 @@ impl Acceptor {
     /// Where nothing can be taken back that is nothing of a client whose certificate was verified. One that came in without
     /// can be asked for it later, on other terms: it costs no certificate to remember that there was none.
     pub(crate) fn remembers(&self, accepted: &Accepted) -> Option<Admission> {
-        let verified = accepted.certificate.as_ref().and_then(ClientCertificate::verified);
+        let verified = accepted
+            .certificate
+            .as_ref()
+            .and_then(ClientCertificate::verified);
         match verified {
             _ if self.is_recallable() => Some(Admission::of(accepted)),
             Some(_) => None,
@@ -64,11 +81,20 @@ impl Acceptor {
     ///
     /// Why it would not. A client of whom no certificate is verified any more is let in.
     pub fn admits(&self, admission: &Admission) -> Result<(), Refusal> {
-        let Some(verifier) = self.verifier() else { return Ok(()) };
-        let Some((leaf, others)) = admission.chain.split_first() else {
-            return if verifier.client_auth_mandatory() { Err(Refusal::NoCertificate) } else { Ok(()) };
+        let Some(verifier) = self.verifier() else {
+            return Ok(());
         };
-        let (verified, fault) = observed_now(|| verifier.verify_client_cert(leaf, others, admission.at));
-        verified.map(drop).map_err(|error| refusal(error).with(fault))
+        let Some((leaf, others)) = admission.chain.split_first() else {
+            return if verifier.client_auth_mandatory() {
+                Err(Refusal::NoCertificate)
+            } else {
+                Ok(())
+            };
+        };
+        let (verified, fault) =
+            observed_now(|| verifier.verify_client_cert(leaf, others, admission.at));
+        verified
+            .map(drop)
+            .map_err(|error| refusal(error).with(fault))
     }
 }

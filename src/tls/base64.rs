@@ -45,8 +45,9 @@ pub(super) fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     /// RFC 7468 §2: 64 characters.
     const LINE: usize = 48;
     // Made large enough at once.
-    let mut text =
-        Zeroizing::new(String::with_capacity(2 * label.len() + 64 + der.len() / 3 * 4 + 4 + der.len() / LINE));
+    let mut text = Zeroizing::new(String::with_capacity(
+        2 * label.len() + 64 + der.len() / 3 * 4 + 4 + der.len() / LINE,
+    ));
     text.extend(["-----BEGIN ", label, "-----\n"]);
     for line in der.chunks(LINE) {
         for group in line.chunks(3) {
@@ -54,7 +55,11 @@ pub(super) fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
             let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
             for place in 0..4 {
                 let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-                text.push(if place <= group.len() { digit.into() } else { '=' });
+                text.push(if place <= group.len() {
+                    digit.into()
+                } else {
+                    '='
+                });
             }
         }
         text.push('\n');
@@ -96,7 +101,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("in");
         std::fs::write(&file, bytes).unwrap();
-        let output = Command::new("openssl").args(["base64", "-in"]).arg(&file).output().expect("openssl is installed");
+        let output = Command::new("openssl")
+            .args(["base64", "-in"])
+            .arg(&file)
+            .output()
+            .expect("openssl is installed");
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -108,13 +117,21 @@ mod tests {
             let expected = format!("-----BEGIN A KEY-----\n{expected}-----END A KEY-----\n");
             let text = pem("A KEY", &bytes);
             assert_eq!(*text, expected);
-            assert!(text.capacity() < text.len() + 40, "it was made once: {} of {}", text.len(), text.capacity());
+            assert!(
+                text.capacity() < text.len() + 40,
+                "it was made once: {} of {}",
+                text.len(),
+                text.capacity()
+            );
         }
     }
 
     #[test]
     fn what_is_not_base64_is_not_decoded() {
-        for text in ["Z", "Zg", "Zg=", "Zg===", "====", "Zm9v!A==", "Zh==", "Zm9=", "Z=g=", "Zg==Zg==", "Zm9vä"] {
+        for text in [
+            "Z", "Zg", "Zg=", "Zg===", "====", "Zm9v!A==", "Zh==", "Zm9=", "Z=g=", "Zg==Zg==",
+            "Zm9vä",
+        ] {
             assert_eq!(decode(text.as_bytes()), None, "{text}");
         }
     }

@@ -60,7 +60,11 @@ impl CaCertificate {
         let certificates = pem::certificates(bytes)?;
         let total = certificates.len();
         let read = |(position, der)| {
-            Self::read(der).map_err(|reason| BundleError::Certificate { number: position + 1, total, reason })
+            Self::read(der).map_err(|reason| BundleError::Certificate {
+                number: position + 1,
+                total,
+                reason,
+            })
         };
         certificates.into_iter().enumerate().map(read).collect()
     }
@@ -70,9 +74,15 @@ impl CaCertificate {
     #[must_use]
     pub fn parse_store(bytes: &[u8]) -> (Vec<Self>, Vec<BundleError>) {
         let text = String::from_utf8_lossy(bytes);
-        let mut blocks = text.split("-----BEGIN ").skip(1).map(|block| format!("-----BEGIN {block}")).peekable();
+        let mut blocks = text
+            .split("-----BEGIN ")
+            .skip(1)
+            .map(|block| format!("-----BEGIN {block}"))
+            .peekable();
         let results: Vec<_> = if blocks.peek().is_some() {
-            blocks.map(|block| Self::parse_bundle(block.as_bytes())).collect()
+            blocks
+                .map(|block| Self::parse_bundle(block.as_bytes()))
+                .collect()
         } else {
             vec![Self::parse_bundle(bytes)]
         };
@@ -152,7 +162,9 @@ impl CaCertificate {
     /// Whether `other` has issued it, by name and signature.
     #[must_use]
     pub fn is_issued_by(&self, other: &Self) -> bool {
-        let issuer = pem::parse(&self.der).map(|own| own.issuer().as_raw().to_vec()).unwrap_or_default();
+        let issuer = pem::parse(&self.der)
+            .map(|own| own.issuer().as_raw().to_vec())
+            .unwrap_or_default();
         same_name(&issuer, other.name())
             && Signed::parse(&self.der).is_some_and(|signed| signed.verify(other.spki()).is_ok())
     }
@@ -188,8 +200,7 @@ impl CaCertificate {
 }
 
 /// The library reads less of a certificate than [`pem::parse`], and that more strictly.
-const NO_ANCHOR: &str =
-    "no CA can be made of it: its name, key or constraints are not as RFC 5280 has them; issue it anew";
+const NO_ANCHOR: &str = "no CA can be made of it: its name, key or constraints are not as RFC 5280 has them; issue it anew";
 
 /// Authorities whose word counts, each of them once.
 #[derive(Debug)]
@@ -201,7 +212,10 @@ pub(super) struct Anchors {
 
 impl Anchors {
     pub(super) fn new<'a>(authorities: impl IntoIterator<Item = &'a CaCertificate>) -> Self {
-        let mut anchors = Self { authorities: Vec::new(), roots: Vec::new() };
+        let mut anchors = Self {
+            authorities: Vec::new(),
+            roots: Vec::new(),
+        };
         for authority in authorities {
             if !anchors.authorities.contains(authority) {
                 anchors.authorities.push(authority.clone());
@@ -223,14 +237,20 @@ impl Anchors {
     }
 
     /// The certificates of one of [`roots`](Self::roots). What one of them allows counts, as if it stood alone.
-    pub(super) fn of_root<'a>(&'a self, root: &'a TrustAnchor<'_>) -> impl Iterator<Item = &'a CaCertificate> {
-        self.authorities.iter().filter(move |authority| authority.anchor == *root)
+    pub(super) fn of_root<'a>(
+        &'a self,
+        root: &'a TrustAnchor<'_>,
+    ) -> impl Iterator<Item = &'a CaCertificate> {
+        self.authorities
+            .iter()
+            .filter(move |authority| authority.anchor == *root)
     }
 }
 
 /// RFC 5280 §4.2.1.9; versions before v3 have no way to say it, and are old roots.
 fn is_ca(certificate: &X509Certificate<'_>) -> bool {
-    let says_so = matches!(certificate.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
+    let says_so =
+        matches!(certificate.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
     says_so || certificate.version() != X509Version::V3
 }
 
@@ -243,23 +263,33 @@ mod tests {
 
     #[test]
     fn several_bundles_make_one_store_without_repetition() {
-        let [one, two] = ["one", "two"].map(|name| Authority::new(name, Validity::days(1)).unwrap());
-        let first = CaCertificate::parse_bundle(format!("{}{}", one.certificate(), two.certificate()).as_bytes());
+        let [one, two] =
+            ["one", "two"].map(|name| Authority::new(name, Validity::days(1)).unwrap());
+        let first = CaCertificate::parse_bundle(
+            format!("{}{}", one.certificate(), two.certificate()).as_bytes(),
+        );
         let second = CaCertificate::parse_bundle(two.certificate().as_bytes());
         let (first, second) = (first.unwrap(), second.unwrap());
-        assert_eq!(first.iter().map(CaCertificate::subject).collect::<Vec<_>>(), ["CN=one", "CN=two"]);
+        assert_eq!(
+            first.iter().map(CaCertificate::subject).collect::<Vec<_>>(),
+            ["CN=one", "CN=two"]
+        );
         assert_eq!(Anchors::new(first.iter().chain(&second)).roots().len(), 2);
     }
 
     #[test]
     fn of_a_store_the_sound_entries_are_taken_and_each_other_is_reported() {
-        let [one, two] = ["one", "two"].map(|name| Authority::new(name, Validity::days(1)).unwrap());
+        let [one, two] =
+            ["one", "two"].map(|name| Authority::new(name, Validity::days(1)).unwrap());
         let (one, two) = (one.certificate(), two.certificate());
         let cut = &one[..one.len() / 2];
         let no_certificate = "-----BEGIN CERTIFICATE-----\nMAAwAA==\n-----END CERTIFICATE-----\n";
         let text = format!("# roots\n{one}{cut}\n{no_certificate}# two\n{two}");
         let (found, errors) = CaCertificate::parse_store(text.as_bytes());
-        assert_eq!(found.iter().map(CaCertificate::subject).collect::<Vec<_>>(), ["CN=one", "CN=two"]);
+        assert_eq!(
+            found.iter().map(CaCertificate::subject).collect::<Vec<_>>(),
+            ["CN=one", "CN=two"]
+        );
         assert_eq!(errors.len(), 2, "{errors:?}");
         let (found, errors) = CaCertificate::parse_store(b"nothing");
         assert!(found.is_empty() && errors == [BundleError::NoCertificate]);
@@ -268,14 +298,19 @@ mod tests {
     #[test]
     fn two_authorities_of_one_name_are_both_kept() {
         let [one, two] = ["same"; 2].map(|name| Authority::new(name, Validity::days(1)).unwrap());
-        let both = CaCertificate::parse_bundle(format!("{}{}", one.certificate(), two.certificate()).as_bytes());
+        let both = CaCertificate::parse_bundle(
+            format!("{}{}", one.certificate(), two.certificate()).as_bytes(),
+        );
         assert_eq!(Anchors::new(&both.unwrap()).roots().len(), 2);
     }
 
     #[test]
     fn a_leaf_among_the_authorities_and_an_expired_authority_are_pointed_out() {
         let now = SystemTime::now();
-        let past = Validity { not_before: UNIX_EPOCH, not_after: now - Duration::from_secs(60) };
+        let past = Validity {
+            not_before: UNIX_EPOCH,
+            not_after: now - Duration::from_secs(60),
+        };
         let expired = Authority::new("old", past).unwrap();
         let leaf = expired.client("web", past).unwrap();
         let text = format!("{}{}", expired.certificate(), leaf.certificate);

@@ -67,7 +67,9 @@ pub enum CertificateError {
     #[error("the private key is encrypted; decrypt it with `openssl pkey -in KEY -out PLAIN-KEY`")]
     EncryptedKey,
     /// The key is damaged, or of a kind that TLS servers do not use.
-    #[error("the private key {0}; it must be ECDSA (P-256, P-384, P-521), Ed25519 or RSA (2048 to 8192 bits)")]
+    #[error(
+        "the private key {0}; it must be ECDSA (P-256, P-384, P-521), Ed25519 or RSA (2048 to 8192 bits)"
+    )]
     UnsupportedKey(String),
     /// The key's certificate has it as a key of another kind: on a curve that is written out, or bound to RSA-PSS.
     #[error(
@@ -99,14 +101,21 @@ impl Certificate {
     /// # Errors
     ///
     /// Those of [`load`](Self::load).
-    pub fn load_all(certificate: &[u8], key: &[u8], now: SystemTime) -> Result<Vec<Self>, CertificateError> {
+    pub fn load_all(
+        certificate: &[u8],
+        key: &[u8],
+        now: SystemTime,
+    ) -> Result<Vec<Self>, CertificateError> {
         let ders = pem::certificates(certificate)?;
-        let parsed: Vec<X509Certificate<'_>> =
-            ders.iter().map(|der| pem::parse(der).expect("it was parsed when the file was read")).collect();
+        let parsed: Vec<X509Certificate<'_>> = ders
+            .iter()
+            .map(|der| pem::parse(der).expect("it was parsed when the file was read"))
+            .collect();
         let (mut pair, mut other) = (None, None);
         for key in private_keys(key)? {
             // The provider's own function takes the key, and frees it as it is.
-            let signing = any_supported_type(&key).map_err(|_| CertificateError::UnsupportedKey(kind_of(&key)))?;
+            let signing = any_supported_type(&key)
+                .map_err(|_| CertificateError::UnsupportedKey(kind_of(&key)))?;
             let leaves = leaves_of(&parsed, &*signing);
             if leaves.is_empty() {
                 other = other.or_else(|| key_as_other(&parsed, &*signing));
@@ -117,15 +126,24 @@ impl Certificate {
         }
         let other = || other.map_or(CertificateError::Mismatch, CertificateError::KeyAsOther);
         let (leaves, key) = pair.ok_or_else(other)?;
-        let given = Given { ders: &ders, parsed: &parsed };
+        let given = Given {
+            ders: &ders,
+            parsed: &parsed,
+        };
         let signatures = Signatures::of_key(&*key);
         let build = |chain: Vec<usize>| {
             let leaf = &parsed[chain[0]];
             let names = alt_names(leaf);
             let sent = chain.iter().map(|&at| ders[at].clone()).collect();
             let validity = |at: &usize| parsed[*at].validity();
-            let begins = chain.iter().map(|at| system_time(validity(at).not_before)).max();
-            let ends = chain.iter().map(|at| system_time(validity(at).not_after)).min();
+            let begins = chain
+                .iter()
+                .map(|at| system_time(validity(at).not_before))
+                .max();
+            let ends = chain
+                .iter()
+                .map(|at| system_time(validity(at).not_after))
+                .min();
             Self {
                 issues: issues(&chain, &leaves, given, now),
                 signatures,
@@ -151,12 +169,26 @@ impl Certificate {
     /// Whether a client that trusts `authorities`, and only them, accepts the chain now (RFC 5280 §6).
     #[must_use]
     pub fn verifies_against(&self, authorities: &[CaCertificate]) -> bool {
-        let Some((leaf, intermediates)) = self.certified.cert.split_first() else { return false };
-        let anchors: Vec<_> = authorities.iter().map(|authority| authority.anchor.clone()).collect();
+        let Some((leaf, intermediates)) = self.certified.cert.split_first() else {
+            return false;
+        };
+        let anchors: Vec<_> = authorities
+            .iter()
+            .map(|authority| authority.anchor.clone())
+            .collect();
         let leaf = webpki::EndEntityCert::try_from(leaf);
         leaf.is_ok_and(|leaf| {
             let usage = webpki::KeyUsage::server_auth();
-            leaf.verify_for_usage(algorithms().all, &anchors, intermediates, UnixTime::now(), usage, None, None).is_ok()
+            leaf.verify_for_usage(
+                algorithms().all,
+                &anchors,
+                intermediates,
+                UnixTime::now(),
+                usage,
+                None,
+                None,
+            )
+            .is_ok()
         })
     }
 
@@ -170,14 +202,18 @@ impl Certificate {
     /// Whether `name` itself is one of the certificate's names, not only a wildcard for it.
     #[must_use]
     pub fn covers_exactly(&self, name: &ServerName) -> bool {
-        self.patterns.iter().any(|pattern| matches!(pattern, NamePattern::Exact(exact) if exact == name))
+        self.patterns
+            .iter()
+            .any(|pattern| matches!(pattern, NamePattern::Exact(exact) if exact == name))
     }
 
     /// Whether `ip` is one of the certificate's addresses.
     #[must_use]
     pub fn covers_ip(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.names.iter().any(|name| matches!(name, AltName::Ip(own) if own.to_canonical() == ip))
+        self.names
+            .iter()
+            .any(|name| matches!(name, AltName::Ip(own) if own.to_canonical() == ip))
     }
 
     /// The subjectAltNames.
@@ -258,20 +294,35 @@ fn private_keys(bytes: &[u8]) -> Result<Vec<pem::Key>, CertificateError> {
             Section::Key(key) => keys.push(key),
             Section::EncryptedKey => return Err(CertificateError::EncryptedKey),
             Section::Foreign(foreign) => instead = CertificateError::InsteadOfKey(foreign),
-            Section::Certificate(_) => instead = CertificateError::InsteadOfKey(Foreign::Certificate),
+            Section::Certificate(_) => {
+                instead = CertificateError::InsteadOfKey(Foreign::Certificate)
+            }
             Section::RevocationList(_) | Section::Beside => {}
         }
     }
-    if keys.is_empty() { Err(instead) } else { Ok(keys) }
+    if keys.is_empty() {
+        Err(instead)
+    } else {
+        Ok(keys)
+    }
 }
 
 /// Which certificates have the public half of `key`, each of them once.
 fn leaves_of(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> Vec<usize> {
-    let Some(public_key) = key.public_key() else { return Vec::new() };
+    let Some(public_key) = key.public_key() else {
+        return Vec::new();
+    };
     let of_key = |certificate: &X509Certificate<'_>| is_same_key(certificate, public_key.as_ref());
     let mut leaves: Vec<usize> = Vec::new();
-    for (at, certificate) in certificates.iter().enumerate().filter(|(_, certificate)| of_key(certificate)) {
-        if !leaves.iter().any(|leaf| certificates[*leaf].as_raw() == certificate.as_raw()) {
+    for (at, certificate) in certificates
+        .iter()
+        .enumerate()
+        .filter(|(_, certificate)| of_key(certificate))
+    {
+        if !leaves
+            .iter()
+            .any(|leaf| certificates[*leaf].as_raw() == certificate.as_raw())
+        {
             leaves.push(at);
         }
     }
@@ -285,7 +336,10 @@ fn is_same_key(certificate: &X509Certificate<'_>, spki: &[u8]) -> bool {
         || match (algorithm_and_key(own), algorithm_and_key(spki)) {
             (Some((one, [sign @ (2 | 3), x @ ..])), Some((other, [4, point @ .., y]))) => {
                 // The first byte says whether the other half is odd (SEC 1 §2.3.3).
-                one == other && point.len() + 1 == 2 * x.len() && point.starts_with(x) && *sign == 2 + y % 2
+                one == other
+                    && point.len() + 1 == 2 * x.len()
+                    && point.starts_with(x)
+                    && *sign == 2 + y % 2
             }
             _ => false,
         }
@@ -302,24 +356,34 @@ fn key_as_other(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> O
     certificates.iter().find_map(|certificate| {
         let spki = certificate.public_key().raw;
         let is_its = algorithm_and_key(spki).is_some_and(|(_, its)| its == bits);
-        is_its.then(|| der::only(spki, der::SEQUENCE).and_then(unsupported_key)).flatten()
+        is_its
+            .then(|| der::only(spki, der::SEQUENCE).and_then(unsupported_key))
+            .flatten()
     })
 }
 
 /// RFC 5280 §4.2.1.1.
-pub(super) fn authority_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
-    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(identifier) => identifier.key_identifier.as_ref().map(|id| id.0),
-        _ => None,
-    })
+pub(super) fn authority_key_identifier<'a>(
+    certificate: &'a X509Certificate<'_>,
+) -> Option<&'a [u8]> {
+    certificate
+        .iter_extensions()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+                identifier.key_identifier.as_ref().map(|id| id.0)
+            }
+            _ => None,
+        })
 }
 
 /// RFC 5280 §4.2.1.2.
 pub(super) fn subject_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
-    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
-        _ => None,
-    })
+    certificate
+        .iter_extensions()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
+            _ => None,
+        })
 }
 
 /// What kind of key is not taken, in words, as far as its first bytes say. Nothing of the key itself is said.
@@ -333,11 +397,23 @@ fn kind_of(key: &pem::Key) -> String {
         (&[0x2b, 0x65, 0x71], "is an Ed448 key"),
         (&[0x2b, 0x65, 0x6e], "is an X25519 key, which signs nothing"),
         (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "is a DSA key"),
-        (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "is an ECDSA key on secp256k1"),
+        (
+            &[0x2b, 0x81, 0x04, 0x00, 0x0a],
+            "is an ECDSA key on secp256k1",
+        ),
         (&[0x2b, 0x81, 0x04, 0x00, 0x21], "is an ECDSA key on P-224"),
-        (&[0x2b, 0x24, 0x03, 0x03, 0x02, 0x08], "is an ECDSA key on a Brainpool curve"),
-        (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x01, 0x01], "is an ECDSA key whose curve is written out and not named"),
-        (&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03], "is an ML-DSA or SLH-DSA key"),
+        (
+            &[0x2b, 0x24, 0x03, 0x03, 0x02, 0x08],
+            "is an ECDSA key on a Brainpool curve",
+        ),
+        (
+            &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x01, 0x01],
+            "is an ECDSA key whose curve is written out and not named",
+        ),
+        (
+            &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03],
+            "is an ML-DSA or SLH-DSA key",
+        ),
     ];
     /// rsaEncryption (RFC 8017 §A.1).
     const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
@@ -346,18 +422,25 @@ fn kind_of(key: &pem::Key) -> String {
     let has = |oid: &[u8], within: usize| {
         der[..der.len().min(within)]
             .windows(oid.len() + 2)
-            .any(|window| window[0] == 6 && usize::from(window[1]) >= oid.len() && window[2..].starts_with(oid))
+            .any(|window| {
+                window[0] == 6
+                    && usize::from(window[1]) >= oid.len()
+                    && window[2..].starts_with(oid)
+            })
     };
     // An older form names its curve at the end, and holds nothing else that begins like an identifier.
-    let known =
-        KINDS.iter().find(|(oid, _)| has(oid, 64) || (matches!(**key, PrivateKeyDer::Sec1(_)) && has(oid, der.len())));
+    let known = KINDS.iter().find(|(oid, _)| {
+        has(oid, 64) || (matches!(**key, PrivateKeyDer::Sec1(_)) && has(oid, der.len()))
+    });
     if let Some((_, kind)) = known {
         return (*kind).to_owned();
     }
     if matches!(**key, PrivateKeyDer::Pkcs1(_)) || has(RSA, 64) {
         return match modulus_bits(der) {
             Some(bits) if !(2048..=8192).contains(&bits) => format!("is an RSA key of {bits} bits"),
-            Some(_) => "is an RSA key that is damaged, or has an exponent of more than 33 bits".to_owned(),
+            Some(_) => {
+                "is an RSA key that is damaged, or has an exponent of more than 33 bits".to_owned()
+            }
             _ => "is an RSA key that is damaged".to_owned(),
         };
     }
@@ -379,23 +462,40 @@ fn modulus_bits(der: &[u8]) -> Option<usize> {
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
-    let digits = if *first < 0x80 { 0 } else { usize::from(first & 0x7f) };
+    let digits = if *first < 0x80 {
+        0
+    } else {
+        usize::from(first & 0x7f)
+    };
     let (digits, rest) = rest.split_at_checked(digits.min(8))?;
-    let length = digits.iter().fold(0, |length: usize, digit| length << 8 | usize::from(*digit));
-    let (content, rest) = rest.split_at_checked(if *first < 0x80 { usize::from(*first) } else { length })?;
+    let length = digits
+        .iter()
+        .fold(0, |length: usize, digit| length << 8 | usize::from(*digit));
+    let (content, rest) = rest.split_at_checked(if *first < 0x80 {
+        usize::from(*first)
+    } else {
+        length
+    })?;
     Some((*tag, content, rest))
 }
 
 /// The server names that a DNS name of a certificate stands for; `*` alone stands for none.
 fn pattern(name: &AltName) -> Option<NamePattern> {
-    let AltName::Dns(name) = name else { return None };
-    name.parse().ok().filter(|pattern| *pattern != NamePattern::Any)
+    let AltName::Dns(name) = name else {
+        return None;
+    };
+    name.parse()
+        .ok()
+        .filter(|pattern| *pattern != NamePattern::Any)
 }
 
 /// A time in UTC, for people (RFC 3339).
 #[must_use]
 pub fn date(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| "an unrepresentable date".to_owned(), |time| time.to_string())
+    Timestamp::try_from(time).map_or_else(
+        |_| "an unrepresentable date".to_owned(),
+        |time| time.to_string(),
+    )
 }
 
 /// Times before 1970 are taken as 1970.

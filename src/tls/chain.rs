@@ -10,7 +10,9 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 
-use crate::tls::certificate::{CLOCK_SKEW, authority_key_identifier, subject_key_identifier, system_time};
+use crate::tls::certificate::{
+    CLOCK_SKEW, authority_key_identifier, subject_key_identifier, system_time,
+};
 use crate::tls::dname::same_name;
 use crate::tls::signed::{self, SignatureFault, Signed};
 use crate::tls::{algorithms, der};
@@ -48,15 +50,26 @@ impl<'a> Given<'a> {
 
     /// What is to be sent now, and what from later moments on, as positions. `leaves` are those of the key, at least one.
     pub(super) fn chains(&self, leaves: &[usize], now: SystemTime) -> Vec<Vec<usize>> {
-        let begin = |certificate: &X509Certificate<'_>| system_time(certificate.validity().not_before);
-        let mut moments: Vec<SystemTime> = self.parsed.iter().map(begin).filter(|begin| *begin > now).collect();
+        let begin =
+            |certificate: &X509Certificate<'_>| system_time(certificate.validity().not_before);
+        let mut moments: Vec<SystemTime> = self
+            .parsed
+            .iter()
+            .map(begin)
+            .filter(|begin| *begin > now)
+            .collect();
         moments.push(now);
         moments.sort_unstable();
         moments.dedup();
         let mut chains: Vec<Vec<usize>> = Vec::new();
         for moment in moments {
-            let best = leaves.iter().copied().min_by_key(|at| self.leaf_rank(*at, moment));
-            let Some(chain) = best.map(|leaf| self.chain(leaf, moment)) else { continue };
+            let best = leaves
+                .iter()
+                .copied()
+                .min_by_key(|at| self.leaf_rank(*at, moment));
+            let Some(chain) = best.map(|leaf| self.chain(leaf, moment)) else {
+                continue;
+            };
             if !chains.contains(&chain) && chains.len() < MAX_CHOICES {
                 chains.push(chain);
             }
@@ -68,7 +81,13 @@ impl<'a> Given<'a> {
     fn leaf_rank(&self, at: usize, now: SystemTime) -> impl Ord + use<> {
         let certificate = self.at(at);
         let is_over = system_time(certificate.validity().not_after) < now;
-        (!is_valid(certificate, now), is_over, is_self_issued(certificate), Reverse(end(certificate)), at)
+        (
+            !is_valid(certificate, now),
+            is_over,
+            is_self_issued(certificate),
+            Reverse(end(certificate)),
+            at,
+        )
     }
 
     /// The leaf and, one after the other, the certificates of its issuers.
@@ -85,16 +104,27 @@ impl<'a> Given<'a> {
         if is_self_issued(last) {
             return None;
         }
-        let is_used = |candidate: &X509Certificate<'_>| chain.iter().any(|at| same_authority(self.at(*at), candidate));
+        let is_used = |candidate: &X509Certificate<'_>| {
+            chain
+                .iter()
+                .any(|at| same_authority(self.at(*at), candidate))
+        };
         let wanted = authority_key_identifier(last);
         let rank = |at: usize| {
             let candidate = self.at(at);
-            let other_key = wanted.is_some() && subject_key_identifier(candidate).is_some_and(|id| Some(id) != wanted);
+            let other_key = wanted.is_some()
+                && subject_key_identifier(candidate).is_some_and(|id| Some(id) != wanted);
             let signature = signature(last, candidate);
             // Where a signature cannot be verified, the identifier of the key has to do.
             let unknown = signature == Signature::Unknown;
-            let rank =
-                (unknown, !may_issue(candidate), !is_valid(candidate, now), other_key, Reverse(end(candidate)), at);
+            let rank = (
+                unknown,
+                !may_issue(candidate),
+                !is_valid(candidate, now),
+                other_key,
+                Reverse(end(candidate)),
+                at,
+            );
             (signature != Signature::Wrong && !(unknown && other_key)).then_some((rank, at))
         };
         let named = (0..self.parsed.len()).filter(|at| {
@@ -119,23 +149,39 @@ impl<'a> Given<'a> {
     /// Whether the names of the leaf are among those that its issuers may issue for (RFC 5280 §4.2.1.10), as far as `chain`
     /// says.
     pub(super) fn names_are_allowed(&self, chain: &[usize], now: SystemTime) -> bool {
-        let [leaf, issuers @ .., root] = chain else { return true };
-        let (Ok(leaf), Ok(anchor)) =
-            (webpki::EndEntityCert::try_from(&self.ders[*leaf]), webpki::anchor_from_trusted_cert(&self.ders[*root]))
-        else {
+        let [leaf, issuers @ .., root] = chain else {
             return true;
         };
-        let intermediates: Vec<CertificateDer<'_>> = issuers.iter().map(|at| self.ders[*at].clone()).collect();
-        let time = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        let (Ok(leaf), Ok(anchor)) = (
+            webpki::EndEntityCert::try_from(&self.ders[*leaf]),
+            webpki::anchor_from_trusted_cert(&self.ders[*root]),
+        ) else {
+            return true;
+        };
+        let intermediates: Vec<CertificateDer<'_>> =
+            issuers.iter().map(|at| self.ders[*at].clone()).collect();
+        let time = UnixTime::since_unix_epoch(
+            now.duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default(),
+        );
         let (usage, anchors) = (webpki::KeyUsage::server_auth(), [anchor]);
-        let result = leaf.verify_for_usage(algorithms().all, &anchors, &intermediates, time, usage, None, None);
+        let result = leaf.verify_for_usage(
+            algorithms().all,
+            &anchors,
+            &intermediates,
+            time,
+            usage,
+            None,
+            None,
+        );
         !matches!(result, Err(webpki::Error::NameConstraintViolation))
     }
 }
 
 /// The same name and the same key: one authority, whichever of its certificates.
 pub(super) fn same_authority(one: &X509Certificate<'_>, other: &X509Certificate<'_>) -> bool {
-    one.subject().as_raw() == other.subject().as_raw() && one.public_key().raw == other.public_key().raw
+    one.subject().as_raw() == other.subject().as_raw()
+        && one.public_key().raw == other.public_key().raw
 }
 
 /// Whether `issuer` has the name that `certificate` says its issuer has.
@@ -172,7 +218,10 @@ pub(super) fn lacks_cert_sign(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// Whether `issuer` has signed `certificate`.
-pub(super) fn signature(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Signature {
+pub(super) fn signature(
+    certificate: &X509Certificate<'_>,
+    issuer: &X509Certificate<'_>,
+) -> Signature {
     let signed = Signed::parse(certificate.as_raw());
     let spki = der::only(issuer.public_key().raw, der::SEQUENCE);
     match (signed, spki) {
@@ -222,10 +271,12 @@ pub(super) fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<Strin
 pub(super) fn names_its_issuers_address(certificate: &X509Certificate<'_>) -> bool {
     /// id-ad-caIssuers
     const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
-    certificate.iter_extensions().any(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityInfoAccess(access) => {
-            access.iter().any(|access| access.access_method.to_id_string() == CA_ISSUERS)
-        }
-        _ => false,
-    })
+    certificate
+        .iter_extensions()
+        .any(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityInfoAccess(access) => access
+                .iter()
+                .any(|access| access.access_method.to_id_string() == CA_ISSUERS),
+            _ => false,
+        })
 }

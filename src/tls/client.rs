@@ -138,19 +138,32 @@ impl Connector {
         let verifier = Verifier {
             trust: match &options.verification {
                 Verification::Insecure => None,
-                Verification::Trust(_, trust) => Some(Paths::new(Arc::clone(&trust.anchors), None, Purpose::Server)),
+                Verification::Trust(_, trust) => Some(Paths::new(
+                    Arc::clone(&trust.anchors),
+                    None,
+                    Purpose::Server,
+                )),
             },
             pins: options.pins.clone(),
         };
-        let own = options.certificate.as_ref().map(|(_, certificate)| Arc::clone(certificate.certified()));
-        let provider =
-            if options.groups.is_empty() { Arc::clone(provider()) } else { Arc::new(limited_to(&options.groups)) };
+        let own = options
+            .certificate
+            .as_ref()
+            .map(|(_, certificate)| Arc::clone(certificate.certified()));
+        let provider = if options.groups.is_empty() {
+            Arc::clone(provider())
+        } else {
+            Arc::new(limited_to(&options.groups))
+        };
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(since(options.min_version))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(OwnCertificate(own)));
-        Ok(Self { options, config: Arc::new(config) })
+        Ok(Self {
+            options,
+            config: Arc::new(config),
+        })
     }
 
     /// What it was made of.
@@ -168,7 +181,10 @@ impl Connector {
     /// What the server at `addr` must prove to be. Nothing where that can only be told.
     #[must_use]
     pub fn name_of(&self, addr: &UpstreamAddr) -> Option<PeerName> {
-        self.options.server_name.clone().or_else(|| PeerName::of(addr))
+        self.options
+            .server_name
+            .clone()
+            .or_else(|| PeerName::of(addr))
     }
 
     /// Makes a session over `stream`, which leads to the server at `addr`. `agreed` is the protocol that the client and
@@ -191,20 +207,47 @@ impl Connector {
         } else {
             &self.options.alpn
         };
-        let offered = offered.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let offered = offered
+            .iter()
+            .map(|protocol| protocol.as_bytes().to_vec())
+            .collect();
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let handshake = connector.with_alpn(offered).connect(name.0.clone(), stream);
-        let handshake = async { handshake.await.map(Box::new).map_err(|error| (error, MET.with(RefCell::take))) };
+        let handshake = async {
+            handshake
+                .await
+                .map(Box::new)
+                .map_err(|error| (error, MET.with(RefCell::take)))
+        };
         let connected = MET.scope(RefCell::default(), handshake).await;
         connected.map_err(|(error, met)| explain(error, &met, &name, &self.options))
     }
 
     /// All that makes a difference between two connectors.
     fn identity(&self) -> impl Eq + Hash + '_ {
-        let ConnectorOptions { upstream, server_name, verification, pins, certificate, min_version, alpn, groups } =
-            &self.options;
-        let certificate = certificate.as_ref().map(|(name, certificate)| (name, &certificate.certified().cert));
-        (upstream, server_name, verification, pins, certificate, min_version, alpn, groups)
+        let ConnectorOptions {
+            upstream,
+            server_name,
+            verification,
+            pins,
+            certificate,
+            min_version,
+            alpn,
+            groups,
+        } = &self.options;
+        let certificate = certificate
+            .as_ref()
+            .map(|(name, certificate)| (name, &certificate.certified().cert));
+        (
+            upstream,
+            server_name,
+            verification,
+            pins,
+            certificate,
+            min_version,
+            alpn,
+            groups,
+        )
     }
 }
 
@@ -224,7 +267,9 @@ impl Hash for Connector {
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -254,11 +299,13 @@ impl ServerCertVerifier for Verifier {
         // There is none where nobody waits for an explanation.
         let _ = MET.try_with(|met| met.borrow_mut().shown(leaf, intermediates));
         if let Some(trust) = &self.trust {
-            trust.verify(leaf, intermediates, Some(name), now).map_err(|flaw| {
-                let error = flaw.error();
-                let _ = MET.try_with(|met| met.borrow_mut().flaw = Some(flaw));
-                error
-            })?;
+            trust
+                .verify(leaf, intermediates, Some(name), now)
+                .map_err(|flaw| {
+                    let error = flaw.error();
+                    let _ = MET.try_with(|met| met.borrow_mut().flaw = Some(flaw));
+                    error
+                })?;
         }
         if !self.pins.is_empty() {
             let leaf = pem::parse(leaf).map_err(|_| CertificateError::BadEncoding)?;
@@ -328,7 +375,11 @@ impl Certificate {
     }
 
     fn is_for(&self, purpose: fn(&ExtendedKeyUsage<'_>) -> bool) -> bool {
-        let leaf = self.certified().cert.first().and_then(|leaf| pem::parse(leaf).ok());
+        let leaf = self
+            .certified()
+            .cert
+            .first()
+            .and_then(|leaf| pem::parse(leaf).ok());
         // What cannot be read was refused when it was loaded.
         leaf.is_none_or(|leaf| match leaf.extended_key_usage() {
             Ok(Some(usage)) => purpose(usage.value),

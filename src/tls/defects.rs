@@ -69,7 +69,11 @@ pub enum Defect {
 }
 
 fn clients(all: bool) -> &'static str {
-    if all { "clients" } else { "clients that use rustls, among others," }
+    if all {
+        "clients"
+    } else {
+        "clients that use rustls, among others,"
+    }
 }
 
 impl Defect {
@@ -104,7 +108,14 @@ impl Defect {
 }
 
 /// Extensions that are understood where they are critical: by every client, and by OpenSSL and few others.
-const UNDERSTOOD: [&str; 6] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.37"];
+const UNDERSTOOD: [&str; 6] = [
+    "2.5.29.15",
+    "2.5.29.17",
+    "2.5.29.19",
+    "2.5.29.30",
+    "2.5.29.31",
+    "2.5.29.37",
+];
 const UNDERSTOOD_BY_SOME: [&str; 4] = ["2.5.29.32", "2.5.29.33", "2.5.29.36", "2.5.29.54"];
 /// RFC 6962 §3.1.
 const POISON: &str = "1.3.6.1.4.1.11129.2.4.3";
@@ -114,18 +125,29 @@ pub(super) fn defects(certificate: &X509Certificate<'_>) -> Vec<Defect> {
     let mut defects = Vec::new();
     defects.extend(bad_date(certificate.as_raw()).map(Defect::Date));
     let validity = certificate.validity();
-    if defects.is_empty() && validity.not_before.timestamp().min(validity.not_after.timestamp()) < 0 {
+    if defects.is_empty()
+        && validity
+            .not_before
+            .timestamp()
+            .min(validity.not_after.timestamp())
+            < 0
+    {
         defects.push(Defect::Before1970);
     }
     defects.extend(serial(certificate.raw_serial()));
-    if [certificate.subject(), certificate.issuer()].into_iter().any(is_no_text) {
+    if [certificate.subject(), certificate.issuer()]
+        .into_iter()
+        .any(is_no_text)
+    {
         defects.push(Defect::Name);
     }
     if certificate.version() == X509Version::V3 {
         extensions(certificate, &mut defects);
     }
-    if matches!(certificate.public_key().subject_public_key.data.first(), Some(2 | 3))
-        && certificate.public_key().algorithm.algorithm.to_id_string() == "1.2.840.10045.2.1"
+    if matches!(
+        certificate.public_key().subject_public_key.data.first(),
+        Some(2 | 3)
+    ) && certificate.public_key().algorithm.algorithm.to_id_string() == "1.2.840.10045.2.1"
     {
         defects.push(Defect::Compressed);
     }
@@ -133,13 +155,17 @@ pub(super) fn defects(certificate: &X509Certificate<'_>) -> Vec<Defect> {
 }
 
 pub(super) fn serial(bytes: &[u8]) -> Option<Defect> {
-    let is_padded =
-        matches!(bytes, [0, next, ..] if *next < 0x80) || matches!(bytes, [0xff, next, ..] if *next >= 0x80);
+    let is_padded = matches!(bytes, [0, next, ..] if *next < 0x80)
+        || matches!(bytes, [0xff, next, ..] if *next >= 0x80);
     if bytes.is_empty() || is_padded {
         if bytes.is_empty() {
             return Some(Defect::Serial("empty".to_owned()));
         }
-        let digits: String = bytes.iter().take(24).map(|byte| format!("{byte:02x}")).collect();
+        let digits: String = bytes
+            .iter()
+            .take(24)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         return Some(Defect::Serial(digits));
     }
     if bytes[0] >= 0x80 {
@@ -175,7 +201,10 @@ fn extensions(certificate: &X509Certificate<'_>, defects: &mut Vec<Defect>) {
         let named = name(&oid);
         if seen.contains(&oid) {
             // That of the names is told by itself.
-            let twice = Defect::Twice { all: UNDERSTOOD.contains(&&*oid), name: named };
+            let twice = Defect::Twice {
+                all: UNDERSTOOD.contains(&&*oid),
+                name: named,
+            };
             if oid != "2.5.29.17" && !defects.contains(&twice) {
                 defects.push(twice);
             }
@@ -184,7 +213,10 @@ fn extensions(certificate: &X509Certificate<'_>, defects: &mut Vec<Defect>) {
         if extension.critical && oid == POISON {
             defects.push(Defect::Precertificate);
         } else if extension.critical && !UNDERSTOOD.contains(&&*oid) {
-            defects.push(Defect::Critical { all: !UNDERSTOOD_BY_SOME.contains(&&*oid), name: named });
+            defects.push(Defect::Critical {
+                all: !UNDERSTOOD_BY_SOME.contains(&&*oid),
+                name: named,
+            });
         }
         seen.push(oid);
     }
@@ -199,10 +231,16 @@ fn extensions(certificate: &X509Certificate<'_>, defects: &mut Vec<Defect>) {
         ("2.5.29.31", der::SEQUENCE),
         ("2.5.29.37", der::SEQUENCE),
     ] {
-        let mut found = certificate.extensions().iter().filter(|extension| extension.oid.to_id_string() == oid);
+        let mut found = certificate
+            .extensions()
+            .iter()
+            .filter(|extension| extension.oid.to_id_string() == oid);
         let is_unreadable = found.any(|extension| {
             der::only(extension.value, tag).is_none()
-                || matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. })
+                || matches!(
+                    extension.parsed_extension(),
+                    ParsedExtension::ParseError { .. }
+                )
         });
         if is_unreadable {
             defects.push(Defect::Extension(name(oid)));
@@ -242,18 +280,29 @@ pub(super) fn bad_date(certificate: &[u8]) -> Option<String> {
     inside.expect(der::SEQUENCE)?;
     let mut validity = Reader(inside.expect(der::SEQUENCE)?.content);
     let dates = [validity.next()?, validity.next()?];
-    dates.iter().find(|date| !is_date(date)).map(|date| printable(&String::from_utf8_lossy(date.content)))
+    dates
+        .iter()
+        .find(|date| !is_date(date))
+        .map(|date| printable(&String::from_utf8_lossy(date.content)))
 }
 
 fn is_date(date: &Value<'_>) -> bool {
     /// UTCTime and GeneralizedTime, and how many digits the year of each has.
     const FORMS: [(u8, usize); 2] = [(0x17, 2), (0x18, 4)];
-    let Some((_, year)) = FORMS.iter().find(|(tag, _)| *tag == date.tag) else { return false };
-    let Some((b'Z', digits)) = date.content.split_last() else { return false };
+    let Some((_, year)) = FORMS.iter().find(|(tag, _)| *tag == date.tag) else {
+        return false;
+    };
+    let Some((b'Z', digits)) = date.content.split_last() else {
+        return false;
+    };
     if digits.len() != year + 10 || !digits.iter().all(u8::is_ascii_digit) {
         return false;
     }
-    let number = |digits: &[u8]| digits.iter().fold(0_i16, |number, digit| number * 10 + i16::from(digit - b'0'));
+    let number = |digits: &[u8]| {
+        digits
+            .iter()
+            .fold(0_i16, |number, digit| number * 10 + i16::from(digit - b'0'))
+    };
     let part = |at: usize| number(&digits[year + at..year + at + 2]);
     let year = match number(&digits[..*year]) {
         short if *year == 2 => short + if short < 50 { 2000 } else { 1900 },

@@ -40,7 +40,9 @@ impl<'a> Reader<'a> {
             0..=0x7f => (usize::from(first), rest),
             0x81..=0x84 => {
                 let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                let length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
+                let length = digits
+                    .iter()
+                    .fold(0, |length, digit| length << 8 | usize::from(*digit));
                 // The shortest form that holds it (X.690 §10.1).
                 if digits[0] == 0 || length < 0x80 {
                     return None;
@@ -51,7 +53,11 @@ impl<'a> Reader<'a> {
         };
         let (content, rest) = rest.split_at_checked(length)?;
         self.0 = rest;
-        Some(Value { tag, content, whole: &bytes[..bytes.len() - rest.len()] })
+        Some(Value {
+            tag,
+            content,
+            whole: &bytes[..bytes.len() - rest.len()],
+        })
     }
 
     /// The next value, which has this tag.
@@ -61,7 +67,11 @@ impl<'a> Reader<'a> {
 
     /// The next value, if it has this tag.
     pub(super) fn optional(&mut self, tag: u8) -> Option<Value<'a>> {
-        if self.0.first() == Some(&tag) { self.next() } else { None }
+        if self.0.first() == Some(&tag) {
+            self.next()
+        } else {
+            None
+        }
     }
 
     /// Whether there is nothing more.
@@ -112,12 +122,16 @@ pub(super) fn dotted(oid: &[u8]) -> String {
     let mut numbers: Vec<u64> = Vec::new();
     let mut number = 0_u64;
     for byte in oid {
-        number = number.saturating_mul(128).saturating_add(u64::from(byte & 0x7f));
+        number = number
+            .saturating_mul(128)
+            .saturating_add(u64::from(byte & 0x7f));
         if byte & 0x80 == 0 {
             numbers.push(std::mem::take(&mut number));
         }
     }
-    let Some((&first, rest)) = numbers.split_first() else { return "an empty identifier".to_owned() };
+    let Some((&first, rest)) = numbers.split_first() else {
+        return "an empty identifier".to_owned();
+    };
     let top = (first / 40).min(2);
     let rest = rest.iter().map(|number| format!(".{number}"));
     format!("{top}.{}", first - 40 * top) + &rest.collect::<String>()
@@ -125,7 +139,11 @@ pub(super) fn dotted(oid: &[u8]) -> String {
 
 /// Without the zero bytes at the front, which say nothing; one remains of nothing but zeros.
 pub(super) fn significant(bytes: &[u8]) -> &[u8] {
-    let zeros = bytes.iter().take(bytes.len().saturating_sub(1)).take_while(|&&byte| byte == 0).count();
+    let zeros = bytes
+        .iter()
+        .take(bytes.len().saturating_sub(1))
+        .take_while(|&&byte| byte == 0)
+        .count();
     &bytes[zeros..]
 }
 
@@ -146,7 +164,11 @@ mod tests {
             (&[4, 0x85, 1, 1, 1, 1, 1], None),
             (&[0x1f, 1, 1], None),
         ] {
-            assert_eq!(Reader(bytes).next().map(|value| value.content.len()), expected, "{bytes:?}");
+            assert_eq!(
+                Reader(bytes).next().map(|value| value.content.len()),
+                expected,
+                "{bytes:?}"
+            );
             for cut in 0..bytes.len() {
                 assert!(Reader(&bytes[..cut]).next().is_none(), "{cut} of {bytes:?}");
             }
@@ -157,7 +179,10 @@ mod tests {
     fn an_identifier_is_written_in_dots() {
         for (bytes, text) in [
             (&[0x55, 0x1d, 0x1c][..], "2.5.29.28"),
-            (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a], "1.2.840.113549.1.1.10"),
+            (
+                &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a],
+                "1.2.840.113549.1.1.10",
+            ),
             (&[0x2b, 0x65, 0x71], "1.3.101.113"),
         ] {
             assert_eq!(dotted(bytes), text);

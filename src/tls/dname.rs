@@ -27,10 +27,15 @@ fn normal(name: &[u8]) -> Option<Parts> {
                 let oid = attribute.attr_type().to_id_string();
                 match text(attribute) {
                     Some(text) => {
-                        let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+                        let words: Vec<String> =
+                            text.split_whitespace().map(str::to_lowercase).collect();
                         (oid, TEXT, words.join(" ").into_bytes())
                     }
-                    None => (oid, attribute.attr_value().tag().0, attribute.attr_value().data.to_vec()),
+                    None => (
+                        oid,
+                        attribute.attr_value().tag().0,
+                        attribute.attr_value().data.to_vec(),
+                    ),
                 }
             })
             .collect();
@@ -63,20 +68,56 @@ mod tests {
         let cn = |value| (DnType::CommonName, value);
         let own = name(&[(DnType::OrganizationName, utf8("Shop")), cn(utf8("ca"))]);
         for (parts, expected) in [
-            (vec![(DnType::OrganizationName, utf8("Shop")), cn(utf8("ca"))], true),
             (
-                vec![(DnType::OrganizationName, DnValue::PrintableString("Shop".try_into().unwrap())), cn(utf8("ca"))],
+                vec![(DnType::OrganizationName, utf8("Shop")), cn(utf8("ca"))],
                 true,
             ),
-            (vec![(DnType::OrganizationName, DnValue::BmpString("Shop".try_into().unwrap())), cn(utf8("ca"))], true),
             (
-                vec![(DnType::OrganizationName, DnValue::TeletexString("SHOP".try_into().unwrap())), cn(utf8(" ca "))],
+                vec![
+                    (
+                        DnType::OrganizationName,
+                        DnValue::PrintableString("Shop".try_into().unwrap()),
+                    ),
+                    cn(utf8("ca")),
+                ],
                 true,
             ),
-            (vec![cn(utf8("ca")), (DnType::OrganizationName, utf8("Shop"))], false),
-            (vec![(DnType::OrganizationalUnitName, utf8("Shop")), cn(utf8("ca"))], false),
+            (
+                vec![
+                    (
+                        DnType::OrganizationName,
+                        DnValue::BmpString("Shop".try_into().unwrap()),
+                    ),
+                    cn(utf8("ca")),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    (
+                        DnType::OrganizationName,
+                        DnValue::TeletexString("SHOP".try_into().unwrap()),
+                    ),
+                    cn(utf8(" ca ")),
+                ],
+                true,
+            ),
+            (
+                vec![cn(utf8("ca")), (DnType::OrganizationName, utf8("Shop"))],
+                false,
+            ),
+            (
+                vec![
+                    (DnType::OrganizationalUnitName, utf8("Shop")),
+                    cn(utf8("ca")),
+                ],
+                false,
+            ),
             (vec![(DnType::OrganizationName, utf8("Shop"))], false),
-            (vec![(DnType::OrganizationName, utf8("Shop")), cn(utf8("c a"))], false),
+            (
+                vec![(DnType::OrganizationName, utf8("Shop")), cn(utf8("c a"))],
+                false,
+            ),
             (vec![], false),
         ] {
             let other = name(&parts);

@@ -48,19 +48,42 @@ impl Evidence {
     #[must_use]
     pub fn of(authorities: &[CaCertificate], revocation: &Revocation, pins: &Pins) -> Self {
         let digest = |ca: &CaCertificate| {
-            (sha256(ca.der()), Authority { subject: ca.subject().to_owned(), key: sha256(ca.spki()) })
+            (
+                sha256(ca.der()),
+                Authority {
+                    subject: ca.subject().to_owned(),
+                    key: sha256(ca.spki()),
+                },
+            )
         };
         let list = |crl: &Crl| {
-            let signer = crl.speaks_for(authorities).ok().and_then(|found| found.first().map(|ca| sha256(ca.spki())));
-            List { crl: crl.clone(), signer }
+            let signer = crl
+                .speaks_for(authorities)
+                .ok()
+                .and_then(|found| found.first().map(|ca| sha256(ca.spki())));
+            List {
+                crl: crl.clone(),
+                signer,
+            }
         };
-        let lists = revocation.counting(authorities, SystemTime::now()).into_iter().map(list).collect();
-        Self { authorities: authorities.iter().map(digest).collect(), lists, pins: pins.clone() }
+        let lists = revocation
+            .counting(authorities, SystemTime::now())
+            .into_iter()
+            .map(list)
+            .collect();
+        Self {
+            authorities: authorities.iter().map(digest).collect(),
+            lists,
+            pins: pins.clone(),
+        }
     }
 
     /// The subjects of the authorities that `other` has and this one has not.
     pub fn missing_authorities<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a str> {
-        let missing = other.authorities.iter().filter(|(digest, _)| !self.authorities.contains_key(*digest));
+        let missing = other
+            .authorities
+            .iter()
+            .filter(|(digest, _)| !self.authorities.contains_key(*digest));
         missing.map(|(_, authority)| authority.subject.as_str())
     }
 
@@ -72,36 +95,71 @@ impl Evidence {
     pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a str, bool)> {
         let now = SystemTime::now();
         let is_lost = move |list: &&List| {
-            let counts = list.signer.is_none_or(|key| self.authorities.values().any(|authority| authority.key == key));
+            let counts = list.signer.is_none_or(|key| {
+                self.authorities
+                    .values()
+                    .any(|authority| authority.key == key)
+            });
             // One whose time has not come says of nobody that they are good.
-            let replaces = |own: &List| own.is_edition_of(list) && (!own.crl.is_early(now) || list.crl.is_early(now));
+            let replaces = |own: &List| {
+                own.is_edition_of(list) && (!own.crl.is_early(now) || list.crl.is_early(now))
+            };
             counts && !self.lists.iter().any(replaces)
         };
-        before.lists.iter().filter(is_lost).map(|list| (list.crl.issuer(), list.signer.is_some()))
+        before
+            .lists
+            .iter()
+            .filter(is_lost)
+            .map(|list| (list.crl.issuer(), list.signer.is_some()))
     }
 
     /// The issuers whose lists of `before` would be replaced by older ones, which do not know the latest revocations.
     pub fn older_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let is_older = move |list: &&List| {
-            let mut own = self.lists.iter().filter(|own| own.is_edition_of(list)).peekable();
+            let mut own = self
+                .lists
+                .iter()
+                .filter(|own| own.is_edition_of(list))
+                .peekable();
             own.peek().is_some() && own.all(|own| own.crl.age() < list.crl.age())
         };
-        before.lists.iter().filter(is_older).map(|list| list.crl.issuer())
+        before
+            .lists
+            .iter()
+            .filter(is_older)
+            .map(|list| list.crl.issuer())
     }
 
     /// The issuers of lists that revoke less than `before`.
     pub fn shorter_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let now = SystemTime::now();
         let is_over = move |list: &&List| {
-            let begun = before.lists.iter().filter(|next| next.crl.this_update() <= now);
-            begun.filter(|next| next.is_edition_of(list)).any(|next| list.crl.is_older_than(&next.crl))
+            let begun = before
+                .lists
+                .iter()
+                .filter(|next| next.crl.this_update() <= now);
+            begun
+                .filter(|next| next.is_edition_of(list))
+                .any(|next| list.crl.is_older_than(&next.crl))
         };
         // One from the future may have begun since.
-        let shorter = before.lists.iter().filter(move |list| !is_over(list)).filter(|list| {
-            // What it listed may stand in several, of which one signer is not known.
-            let own: Vec<&List> = self.lists.iter().filter(|own| own.is_edition_of(list)).collect();
-            !own.is_empty() && !list.crl.serials().all(|serial| own.iter().any(|own| own.crl.revokes(serial)))
-        });
+        let shorter = before
+            .lists
+            .iter()
+            .filter(move |list| !is_over(list))
+            .filter(|list| {
+                // What it listed may stand in several, of which one signer is not known.
+                let own: Vec<&List> = self
+                    .lists
+                    .iter()
+                    .filter(|own| own.is_edition_of(list))
+                    .collect();
+                !own.is_empty()
+                    && !list
+                        .crl
+                        .serials()
+                        .all(|serial| own.iter().any(|own| own.crl.revokes(serial)))
+            });
         shorter.map(|list| list.crl.issuer())
     }
 

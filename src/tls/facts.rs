@@ -19,9 +19,17 @@ impl<'a> SessionFacts<'a> {
     #[must_use]
     pub fn of(stream: &'a TlsStream<Transport>) -> Self {
         let session: &ServerConnection = stream.get_ref().1;
-        let cipher = session.negotiated_cipher_suite().and_then(|suite| openssl_name(suite.suite()));
-        let certificate = session.peer_certificates().and_then(<[_]>::first).map(AsRef::as_ref);
-        Self { cipher, certificate }
+        let cipher = session
+            .negotiated_cipher_suite()
+            .and_then(|suite| openssl_name(suite.suite()));
+        let certificate = session
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .map(AsRef::as_ref);
+        Self {
+            cipher,
+            certificate,
+        }
     }
 }
 
@@ -33,7 +41,9 @@ fn openssl_name(suite: CipherSuite) -> Option<&'static str> {
         CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
         CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            "ECDHE-ECDSA-CHACHA20-POLY1305"
+        }
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
         CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",

@@ -5,8 +5,12 @@ use std::time::SystemTime;
 use thiserror::Error;
 
 use crate::tls::ca::CaCertificate;
-use crate::tls::certificate::{authority_key_identifier, date, subject_key_identifier, system_time};
-use crate::tls::chain::{Signature, is_self_issued, is_valid, lacks_cert_sign, says_ca, signature, unsupported_key};
+use crate::tls::certificate::{
+    authority_key_identifier, date, subject_key_identifier, system_time,
+};
+use crate::tls::chain::{
+    Signature, is_self_issued, is_valid, lacks_cert_sign, says_ca, signature, unsupported_key,
+};
 use crate::tls::path::Purpose;
 use crate::tls::pem;
 
@@ -20,10 +24,14 @@ pub enum AuthorityFault {
     )]
     Key(String),
     /// It says that it has signed itself, and has not.
-    #[error("is damaged: its own signature does not verify with its key; fetch the certificate again")]
+    #[error(
+        "is damaged: its own signature does not verify with its key; fetch the certificate again"
+    )]
     Damaged,
     /// RFC 5280 §4.2.1.3.
-    #[error("has a key usage without keyCertSign, so that other programs believe nothing that it has issued")]
+    #[error(
+        "has a key usage without keyCertSign, so that other programs believe nothing that it has issued"
+    )]
     NoCertSign,
     /// RFC 5280 §4.2.1.12: it is for peers of another kind.
     #[error(
@@ -46,7 +54,10 @@ impl AuthorityFault {
     /// Whether nobody is believed by the CA.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Key(_) | Self::Damaged | Self::Purpose(_) | Self::Critical(_))
+        matches!(
+            self,
+            Self::Key(_) | Self::Damaged | Self::Purpose(_) | Self::Critical(_)
+        )
     }
 }
 
@@ -56,7 +67,9 @@ impl CaCertificate {
     #[must_use]
     pub fn faults(&self, now: SystemTime, purpose: Option<Purpose>) -> Vec<AuthorityFault> {
         // It was parsed when the file was read.
-        let Ok(certificate) = pem::parse(self.der()) else { return Vec::new() };
+        let Ok(certificate) = pem::parse(self.der()) else {
+            return Vec::new();
+        };
         let mut faults = Vec::new();
         // One that is signed by an older key of its CA has the same name twice, too (RFC 4210 §4.4).
         let other_key = authority_key_identifier(&certificate)
@@ -79,7 +92,10 @@ impl CaCertificate {
             _ => None,
         };
         faults.extend(usage.map(AuthorityFault::Purpose));
-        faults.extend(self.critical().map(|oid| AuthorityFault::Critical(oid.to_owned())));
+        faults.extend(
+            self.critical()
+                .map(|oid| AuthorityFault::Critical(oid.to_owned())),
+        );
         let begin = system_time(certificate.validity().not_before);
         if begin > now && !is_valid(&certificate, now) {
             faults.push(AuthorityFault::Early(date(begin)));

@@ -25,11 +25,18 @@ pub enum Group {
 
 /// The text is not the name of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is no key exchange group: write `X25519MLKEM768`, `x25519`, `secp256r1` or `secp384r1`")]
+#[error(
+    "{0:?} is no key exchange group: write `X25519MLKEM768`, `x25519`, `secp256r1` or `secp384r1`"
+)]
 pub struct GroupError(String);
 
 impl Group {
-    const ALL: [Self; 4] = [Self::X25519MlKem768, Self::X25519, Self::Secp256r1, Self::Secp384r1];
+    const ALL: [Self; 4] = [
+        Self::X25519MlKem768,
+        Self::X25519,
+        Self::Secp256r1,
+        Self::Secp384r1,
+    ];
 
     /// Its name in the registry of TLS.
     #[must_use]
@@ -52,7 +59,11 @@ impl Group {
     }
 
     fn implementation(self) -> Option<&'static dyn SupportedKxGroup> {
-        provider().kx_groups.iter().copied().find(|group| group.name() == self.named())
+        provider()
+            .kx_groups
+            .iter()
+            .copied()
+            .find(|group| group.name() == self.named())
     }
 }
 
@@ -60,7 +71,9 @@ impl FromStr for Group {
     type Err = GroupError;
 
     fn from_str(text: &str) -> Result<Self, GroupError> {
-        let found = Self::ALL.into_iter().find(|group| group.word().eq_ignore_ascii_case(text));
+        let found = Self::ALL
+            .into_iter()
+            .find(|group| group.word().eq_ignore_ascii_case(text));
         found.ok_or_else(|| GroupError(text.to_owned()))
     }
 }
@@ -73,8 +86,14 @@ impl fmt::Display for Group {
 
 /// The provider with these groups alone, the preferred one first.
 pub(super) fn limited_to(groups: &[Group]) -> CryptoProvider {
-    let kx_groups = groups.iter().filter_map(|group| group.implementation()).collect();
-    CryptoProvider { kx_groups, ..CryptoProvider::clone(provider()) }
+    let kx_groups = groups
+        .iter()
+        .filter_map(|group| group.implementation())
+        .collect();
+    CryptoProvider {
+        kx_groups,
+        ..CryptoProvider::clone(provider())
+    }
 }
 
 #[cfg(test)]
@@ -82,14 +101,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_group_that_has_a_name_is_implemented_and_every_one_that_is_offered_by_default_has_a_name() {
+    fn every_group_that_has_a_name_is_implemented_and_every_one_that_is_offered_by_default_has_a_name()
+     {
         for group in Group::ALL {
             assert!(group.implementation().is_some(), "{group}");
             assert_eq!(group.to_string().parse(), Ok(group));
             assert_eq!(group.to_string().to_ascii_lowercase().parse(), Ok(group));
         }
         let offered = &provider().kx_groups;
-        assert!(offered.iter().all(|offered| Group::ALL.iter().any(|group| group.named() == offered.name())));
-        assert!("P-256".parse::<Group>().unwrap_err().to_string().contains("`secp256r1`"));
+        assert!(offered.iter().all(|offered| {
+            Group::ALL
+                .iter()
+                .any(|group| group.named() == offered.name())
+        }));
+        assert!(
+            "P-256"
+                .parse::<Group>()
+                .unwrap_err()
+                .to_string()
+                .contains("`secp256r1`")
+        );
     }
 }

@@ -105,12 +105,19 @@ impl Choice {
         let (established, shown) = observed(self.establish(stream, preface)).await;
         let stream = match established {
             Ok(stream) => stream,
-            Err((error, stream)) => return Err(HandshakeError::new(io_refusal(error), shown, stream)),
+            Err((error, stream)) => {
+                return Err(HandshakeError::new(io_refusal(error), shown, stream));
+            }
         };
         match facts(stream.get_ref().1, routed) {
             Ok((version, alpn)) => {
                 let certificate = shown.and_then(|shown| shown.certificate());
-                Ok(Accepted { stream: Box::new(stream), certificate, version, alpn })
+                Ok(Accepted {
+                    stream: Box::new(stream),
+                    certificate,
+                    version,
+                    alpn,
+                })
             }
             Err(refusal) => Err(HandshakeError::new(refusal, shown, stream.into_inner().0)),
         }
@@ -133,16 +140,30 @@ impl Choice {
         // tokio-rustls makes a session of its own and lets us configure it. Ours replaces it: had the preface been fed
         // to that one, an error in it would go unseen until the client's next byte, which may never come.
         let acceptor = TlsAcceptor::from(self.config.clone());
-        acceptor.accept_with(stream, |fresh| *fresh = session).into_fallible().await
+        acceptor
+            .accept_with(stream, |fresh| *fresh = session)
+            .into_fallible()
+            .await
     }
 }
 
 impl HandshakeError {
     fn new(refusal: Refusal, shown: Option<Box<Shown>>, stream: Transport) -> Self {
-        let Some(Shown { identity, fault, .. }) = shown.map(|shown| *shown) else {
-            return Self { refusal, shown: None, stream };
+        let Some(Shown {
+            identity, fault, ..
+        }) = shown.map(|shown| *shown)
+        else {
+            return Self {
+                refusal,
+                shown: None,
+                stream,
+            };
         };
-        Self { refusal: refusal.with(fault), shown: identity.map(ClientCertificate::Unverified).map(Box::new), stream }
+        Self {
+            refusal: refusal.with(fault),
+            shown: identity.map(ClientCertificate::Unverified).map(Box::new),
+            stream,
+        }
     }
 }
 
@@ -152,9 +173,9 @@ impl Refusal {
         match (self, fault) {
             (Self::Untrusted(_), Some(Fault::Denied(denied))) => Self::NotAllowed(denied),
             (Self::Untrusted(_), Some(Fault::Unreadable(reason))) => Self::Untrusted(reason),
-            (Self::Untrusted(_), Some(Fault::Unproven)) => {
-                Self::Untrusted("the client has not proved that it has the certificate's key".to_owned())
-            }
+            (Self::Untrusted(_), Some(Fault::Unproven)) => Self::Untrusted(
+                "the client has not proved that it has the certificate's key".to_owned(),
+            ),
             (Self::Untrusted(_), Some(Fault::Flawed(flaw))) => flawed(&flaw),
             (Self::Untrusted(_), Some(Fault::Key(key))) => Self::Untrusted(format!(
                 "it has {key}, by which no client is known; issue it for a key of RSA (2048 to 8192 bits), P-256, P-384, \
@@ -190,13 +211,25 @@ async fn send_alert(session: &mut ServerConnection, stream: &mut Transport) {
 }
 
 /// What a finished handshake says of the client, once it is certain that it is the client the route was chosen for.
-fn facts(session: &ServerConnection, routed: Option<&ServerName>) -> Result<(&'static str, Option<Alpn>), Refusal> {
+fn facts(
+    session: &ServerConnection,
+    routed: Option<&ServerName>,
+) -> Result<(&'static str, Option<Alpn>), Refusal> {
     if !same_name(session.server_name(), routed) {
         let actual = session.server_name().map(str::to_owned);
-        return Err(Refusal::NameMismatch { routed: routed.cloned(), actual });
+        return Err(Refusal::NameMismatch {
+            routed: routed.cloned(),
+            actual,
+        });
     }
-    let version = if session.protocol_version() == Some(ProtocolVersion::TLSv1_3) { "1.3" } else { "1.2" };
-    let alpn = session.alpn_protocol().and_then(|protocol| Alpn::new(protocol).ok());
+    let version = if session.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+        "1.3"
+    } else {
+        "1.2"
+    };
+    let alpn = session
+        .alpn_protocol()
+        .and_then(|protocol| Alpn::new(protocol).ok());
     Ok((version, alpn))
 }
 
@@ -222,7 +255,9 @@ pub(super) fn refusal(error: rustls::Error) -> Refusal {
         rustls::Error::NoCertificatesPresented => Refusal::NoCertificate,
         rustls::Error::AlertReceived(alert) => Refusal::Client(words::alert(alert)),
         // What is known of the certificate comes by `with`.
-        rustls::Error::InvalidCertificate(error) => Refusal::Untrusted(words::certificate(&error).to_owned()),
+        rustls::Error::InvalidCertificate(error) => {
+            Refusal::Untrusted(words::certificate(&error).to_owned())
+        }
         error => Refusal::Protocol(words::protocol(&error, "client")),
     }
 }
@@ -238,9 +273,9 @@ const CLIENTS: Side<'static> = Side {
 fn flawed(flaw: &Flaw) -> Refusal {
     match flaw {
         Flaw::Revoked(Who::Peer) => Refusal::Revoked("the client's certificate".to_owned()),
-        Flaw::Revoked(Who::Intermediate(name) | Who::Root(name)) => {
-            Refusal::Revoked(format!("the intermediate {name}, which the client's certificate depends on,"))
-        }
+        Flaw::Revoked(Who::Intermediate(name) | Who::Root(name)) => Refusal::Revoked(format!(
+            "the intermediate {name}, which the client's certificate depends on,"
+        )),
         Flaw::Expired(Who::Peer, ago) => Refusal::Expired(format!(", {} ago", span(ago.as_secs()))),
         flaw => Refusal::Untrusted(flaw.words(&CLIENTS)),
     }

@@ -18,18 +18,30 @@ use crate::tls::der;
 pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
     let certificate = super::pem::parse(der)?;
     let unreadable = || "its subjectAltName cannot be read".to_owned();
-    let names = certificate.subject_alternative_name().map_err(|_| unreadable())?;
-    if names.as_ref().is_some_and(|names| names.value.general_names.iter().any(is_unreadable)) {
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| unreadable())?;
+    if names
+        .as_ref()
+        .is_some_and(|names| names.value.general_names.iter().any(is_unreadable))
+    {
         return Err(unreadable());
     }
     // The library stops at the end of the sequence; whatever stands behind it would be seen by nobody.
-    let san = certificate.extensions().iter().find(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME);
+    let san = certificate
+        .extensions()
+        .iter()
+        .find(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME);
     if san.is_some_and(|extension| der::only(extension.value, der::SEQUENCE).is_none()) {
         return Err(unreadable());
     }
     let subject = certificate.subject();
     let serial = certificate.raw_serial();
-    let leading_zeros = serial.iter().take(serial.len().saturating_sub(1)).take_while(|&&byte| byte == 0).count();
+    let leading_zeros = serial
+        .iter()
+        .take(serial.len().saturating_sub(1))
+        .take_while(|&&byte| byte == 0)
+        .count();
     Ok(Identity {
         subject: distinguished_name(subject),
         issuer: distinguished_name(certificate.issuer()),
@@ -46,7 +58,9 @@ pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
 
 /// The subjectAltNames that have a place in [`AltName`]. An extension that does not parse, or stands twice, has none.
 pub(super) fn alt_names(certificate: &X509Certificate<'_>) -> Vec<AltName> {
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
     known_names(&extension.value.general_names)
 }
 
@@ -56,7 +70,9 @@ fn known_names(names: &[GeneralName<'_>]) -> Vec<AltName> {
         GeneralName::URI(uri) => Some(AltName::Uri((*uri).to_owned())),
         GeneralName::RFC822Name(address) => Some(AltName::Email((*address).to_owned())),
         GeneralName::IPAddress(bytes) => ip_address(bytes).map(AltName::Ip),
-        GeneralName::OtherName(oid, value) if is_principal(oid) => principal(value).map(AltName::Principal),
+        GeneralName::OtherName(oid, value) if is_principal(oid) => {
+            principal(value).map(AltName::Principal)
+        }
         _ => None,
     };
     names.iter().filter_map(name).collect()
@@ -98,8 +114,12 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// The texts of attributes, whatever string type (RFC 5280 §4.1.2.4) each of them has.
-fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Result<Vec<String>, String> {
-    let text = |attribute| text(attribute).ok_or_else(|| "a name in its subject is of no known type".to_owned());
+fn texts<'a>(
+    attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
+) -> Result<Vec<String>, String> {
+    let text = |attribute| {
+        text(attribute).ok_or_else(|| "a name in its subject is of no known type".to_owned())
+    };
     attributes.map(text).collect()
 }
 
@@ -111,7 +131,9 @@ pub(super) fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     let bytes = attribute.attr_value().data;
     match attribute.attr_value().tag() {
         Tag::BmpString if bytes.len() % 2 == 0 => {
-            let units = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            let units = bytes
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
             char::decode_utf16(units).collect::<Result<_, _>>().ok()
         }
         Tag::UniversalString if bytes.len() % 4 == 0 => bytes
@@ -126,8 +148,10 @@ pub(super) fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
 
 /// A name as RFC 4514 writes it, the last part first, with unprintable characters escaped.
 pub(super) fn distinguished_name(name: &X509Name<'_>) -> String {
-    let mut parts: Vec<String> =
-        name.iter_rdn().map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+")).collect();
+    let mut parts: Vec<String> = name
+        .iter_rdn()
+        .map(|part| part.iter().map(attribute).collect::<Vec<_>>().join("+"))
+        .collect();
     parts.reverse();
     parts.join(",")
 }
@@ -138,7 +162,10 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     match attribute.as_str() {
         Ok(text) => format!("{kind}={}", attribute_text(text)),
         // A string type that is not read as text is written as RFC 4514 §2.4 has it.
-        Err(_) => format!("{kind}=#{}", hex(&attribute.attr_value().to_der_vec().unwrap_or_default())),
+        Err(_) => format!(
+            "{kind}=#{}",
+            hex(&attribute.attr_value().to_der_vec().unwrap_or_default())
+        ),
     }
 }
 
@@ -148,7 +175,10 @@ fn attribute_text(text: &str) -> String {
     let last = text.chars().count().saturating_sub(1);
     for (position, c) in text.chars().enumerate() {
         let at_an_end = c == ' ' && (position == 0 || position == last);
-        if at_an_end || (c == '#' && position == 0) || matches!(c, '"' | '+' | ',' | ';' | '<' | '>') {
+        if at_an_end
+            || (c == '#' && position == 0)
+            || matches!(c, '"' | '+' | ',' | ';' | '<' | '>')
+        {
             out.push('\\');
         }
         push_printable(&mut out, c);
@@ -158,19 +188,25 @@ fn attribute_text(text: &str) -> String {
 
 fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }
 
 /// In lower case.
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, KeyPair, SanType};
+    use rcgen::{
+        CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, KeyPair, SanType,
+    };
 
     use super::*;
 
@@ -178,18 +214,32 @@ mod tests {
     fn an_identity_holds_every_kind_of_name_and_escapes_what_a_log_cannot_take() {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "Smith, Sons + Co");
-        params.distinguished_name.push(DnType::OrganizationalUnitName, " #1\nwarn: forged");
-        params.distinguished_name.push(DnType::CommonName, "#wéb\u{202e} ");
-        params.distinguished_name.push(DnType::CountryName, DnValue::BmpString("DE".try_into().unwrap()));
-        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 65]), "nym");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Smith, Sons + Co");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationalUnitName, " #1\nwarn: forged");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "#wéb\u{202e} ");
+        params.distinguished_name.push(
+            DnType::CountryName,
+            DnValue::BmpString("DE".try_into().unwrap()),
+        );
+        params
+            .distinguished_name
+            .push(DnType::CustomDnType(vec![2, 5, 4, 65]), "nym");
         params.subject_alt_names = vec![
             SanType::DnsName("web\n.example".try_into().unwrap()),
             SanType::URI("spiffe://example.net/web".try_into().unwrap()),
             SanType::Rfc822Name("a@example.net".try_into().unwrap()),
             SanType::IpAddress("192.0.2.1".parse().unwrap()),
             SanType::IpAddress("2001:db8::1".parse().unwrap()),
-            SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "Bob@example.net".into())),
+            SanType::OtherName((
+                vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3],
+                "Bob@example.net".into(),
+            )),
             // Of another kind, which no policy speaks of.
             SanType::OtherName((vec![1, 2, 3, 4], "mallory@example.net".into())),
         ];
@@ -212,7 +262,11 @@ mod tests {
             ]
         );
         assert_eq!(identity.issuer, subject);
-        assert_eq!(identity.common_names, ["#wéb\u{202e} "], "policies compare what is there");
+        assert_eq!(
+            identity.common_names,
+            ["#wéb\u{202e} "],
+            "policies compare what is there"
+        );
         assert_eq!(identity.organizational_units, [" #1\nwarn: forged"]);
         assert_eq!(identity.names[0], AltName::Dns("web\n.example".to_owned()));
         assert_eq!(identity.serial, "8a0b");
@@ -223,11 +277,20 @@ mod tests {
     #[test]
     fn a_principal_name_that_is_no_text_identifies_nobody() {
         let oid = [&[6, 10, 43, 6, 1, 4, 1, 130, 55, 20, 2, 3][..], &[0xa0, 3]].concat();
-        for (value, readable) in [(&[12, 1, b'a'], true), (&[12, 1, 0xff], false), (&[2, 1, 1], false)] {
+        for (value, readable) in [
+            (&[12, 1, b'a'], true),
+            (&[12, 1, 0xff], false),
+            (&[2, 1, 1], false),
+        ] {
             let name = [&oid[..], value].concat();
             let names = [&[0x30, 19, 0xa0, 17][..], &name].concat();
             let mut params = CertificateParams::default();
-            params.custom_extensions.push(rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], names));
+            params
+                .custom_extensions
+                .push(rcgen::CustomExtension::from_oid_content(
+                    &[2, 5, 29, 17],
+                    names,
+                ));
             let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
             assert_eq!(identity(certificate.der()).is_ok(), readable, "{value:?}");
         }
@@ -244,10 +307,16 @@ mod tests {
         ] {
             let mut params = CertificateParams::default();
             params.distinguished_name = DistinguishedName::new();
-            params.distinguished_name.push(DnType::CommonName, value.clone());
+            params
+                .distinguished_name
+                .push(DnType::CommonName, value.clone());
             let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
             let identity = identity(certificate.der()).unwrap();
-            assert_eq!(identity.common_names[0].replace('ö', "o"), "bose", "{value:?}");
+            assert_eq!(
+                identity.common_names[0].replace('ö', "o"),
+                "bose",
+                "{value:?}"
+            );
         }
     }
 
@@ -290,6 +359,9 @@ mod tests {
 
     #[test]
     fn a_digest_is_lower_case_hexadecimal() {
-        assert_eq!(fingerprint(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            fingerprint(b""),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
     }
 }

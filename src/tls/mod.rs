@@ -63,7 +63,8 @@ pub use trust::Trust;
 
 /// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
 fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
     &PROVIDER
 }
 

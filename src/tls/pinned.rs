@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::verify_tls13_signature_with_raw_key;
-use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime,
+};
 use rustls::{CertificateError, DigitallySignedStruct};
 use webpki::RawPublicKeyEntity;
 
@@ -48,7 +50,9 @@ impl Pin {
     pub fn parse_bundle(bytes: &[u8]) -> Result<Vec<Self>, BundleError> {
         let pin = |der: &CertificateDer<'_>| {
             let parsed = pem::parse(der).ok();
-            let subject = parsed.as_ref().map(|parsed| distinguished_name(parsed.subject()));
+            let subject = parsed
+                .as_ref()
+                .map(|parsed| distinguished_name(parsed.subject()));
             Self {
                 digest: sha256(der),
                 subject: subject.unwrap_or_default(),
@@ -80,8 +84,13 @@ pub(super) fn verify_tls12_signature(
 ) -> Result<HandshakeSignatureValid, rustls::Error> {
     let spki = spki(certificate)?;
     let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
-    let mut of_scheme = algorithms().mapping.iter().filter(|(scheme, _)| *scheme == signature.scheme);
-    let verifies = |by: &&dyn SignatureVerificationAlgorithm| key.verify_signature(*by, message, signature.signature());
+    let mut of_scheme = algorithms()
+        .mapping
+        .iter()
+        .filter(|(scheme, _)| *scheme == signature.scheme);
+    let verifies = |by: &&dyn SignatureVerificationAlgorithm| {
+        key.verify_signature(*by, message, signature.signature())
+    };
     // Here a scheme does not say on which curve a key is (RFC 5246 §7.4.1.4.1): one of several fits.
     if of_scheme.any(|(_, all)| all.iter().any(|by| verifies(by).is_ok())) {
         Ok(HandshakeSignatureValid::assertion())
@@ -99,9 +108,13 @@ pub(super) fn verify_tls13_signature(
     verify_tls13_signature_with_raw_key(message, &spki(certificate)?, signature, algorithms())
 }
 
-fn spki(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, CertificateError> {
+fn spki(
+    certificate: &CertificateDer<'_>,
+) -> Result<SubjectPublicKeyInfoDer<'static>, CertificateError> {
     let parsed = pem::parse(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    Ok(SubjectPublicKeyInfoDer::from(parsed.public_key().raw.to_vec()))
+    Ok(SubjectPublicKeyInfoDer::from(
+        parsed.public_key().raw.to_vec(),
+    ))
 }
 
 /// What the dates of a certificate that is pinned say.
@@ -118,7 +131,10 @@ impl Pins {
     /// No key and no certificate yet.
     #[must_use]
     pub fn new(dates: Dates) -> Self {
-        Self { dates, ..Self::default() }
+        Self {
+            dates,
+            ..Self::default()
+        }
     }
 
     /// Whoever has this key comes in, whatever certificate it is in.
@@ -149,7 +165,8 @@ impl Pins {
 
     /// That the owner of `leaf` is known.
     pub(super) fn verify(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Fault> {
-        let certificate = pem::parse(leaf).map_err(|_| Fault::Flawed(Flaw::Malformed(Who::Peer)))?;
+        let certificate =
+            pem::parse(leaf).map_err(|_| Fault::Flawed(Flaw::Malformed(Who::Peer)))?;
         let key = sha256(certificate.public_key().raw);
         if !self.keys.contains(&key) && !self.certificates.contains(&sha256(leaf)) {
             return Err(Fault::NotPinned(key.into()));
@@ -159,7 +176,10 @@ impl Pins {
         }
         let now = path::system_time(now);
         let validity = certificate.validity();
-        let (begin, end) = (system_time(validity.not_before), system_time(validity.not_after));
+        let (begin, end) = (
+            system_time(validity.not_before),
+            system_time(validity.not_after),
+        );
         if let Some(ago) = now.duration_since(end).ok().filter(|ago| !ago.is_zero()) {
             return Err(Fault::Flawed(Flaw::Expired(Who::Peer, ago)));
         }
@@ -189,10 +209,20 @@ mod tests {
         pins.add_certificates(&Pin::parse_bundle(issued.certificate.as_bytes()).unwrap());
         let parsed = pem::parse(&leaf).unwrap();
         let validity = parsed.validity();
-        let [begin, end] = [validity.not_before, validity.not_after].map(|time| time.timestamp().unsigned_abs());
-        for (second, is_valid) in [(begin - 1, false), (begin, true), (end, true), (end + 1, false)] {
+        let [begin, end] =
+            [validity.not_before, validity.not_after].map(|time| time.timestamp().unsigned_abs());
+        for (second, is_valid) in [
+            (begin - 1, false),
+            (begin, true),
+            (end, true),
+            (end + 1, false),
+        ] {
             let now = UnixTime::since_unix_epoch(Duration::from_secs(second));
-            assert_eq!(pins.verify(&leaf, now).is_ok(), is_valid, "{begin} {second} {end}");
+            assert_eq!(
+                pins.verify(&leaf, now).is_ok(),
+                is_valid,
+                "{begin} {second} {end}"
+            );
         }
     }
 }

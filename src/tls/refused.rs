@@ -71,7 +71,11 @@ pub(super) struct Met {
 
 impl Met {
     /// The server has shown these.
-    pub(super) fn shown(&mut self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+    pub(super) fn shown(
+        &mut self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) {
         self.has_shown = true;
         let last = intermediates.last().unwrap_or(leaf);
         if let Ok(last) = pem::parse(last) {
@@ -82,14 +86,26 @@ impl Met {
 }
 
 /// What tokio-rustls says, for people. It wraps what rustls says into an I/O error.
-pub(super) fn explain(error: io::Error, met: &Met, name: &PeerName, options: &ConnectorOptions) -> SessionError {
+pub(super) fn explain(
+    error: io::Error,
+    met: &Met,
+    name: &PeerName,
+    options: &ConnectorOptions,
+) -> SessionError {
     let error = match error.downcast::<rustls::Error>() {
         Ok(error) => error,
         Err(error) if met.has_shown => return SessionError::Io(error),
-        Err(error) => return SessionError::Hello { error, advice: large_hello(options) },
+        Err(error) => {
+            return SessionError::Hello {
+                error,
+                advice: large_hello(options),
+            };
+        }
     };
     match error {
-        rustls::Error::InvalidCertificate(error) => SessionError::Certificate(certificate(&error, met, name, options)),
+        rustls::Error::InvalidCertificate(error) => {
+            SessionError::Certificate(certificate(&error, met, name, options))
+        }
         rustls::Error::AlertReceived(alert) => {
             let refused = match alert {
                 AlertDescription::NoApplicationProtocol => SessionError::NoProtocol,
@@ -115,7 +131,12 @@ pub(super) fn large_hello(options: &ConnectorOptions) -> Option<String> {
     })
 }
 
-fn certificate(error: &CertificateError, met: &Met, name: &PeerName, options: &ConnectorOptions) -> String {
+fn certificate(
+    error: &CertificateError,
+    met: &Met,
+    name: &PeerName,
+    options: &ConnectorOptions,
+) -> String {
     let key = |key: &str| format!("`upstreams.{}.tls.{key}`", options.upstream);
     if let CertificateError::Other(other) = error
         && let Some(NotPinned(pin)) = other.0.downcast_ref::<NotPinned>()
@@ -128,7 +149,12 @@ fn certificate(error: &CertificateError, met: &Met, name: &PeerName, options: &C
         Some(flaw) => {
             let pin = format!("name its key in {} beside `insecure = true`", key("pin"));
             let trust = trusted(options);
-            flaw.words(&Side { peer: "server", trust: &trust, usage: "serverAuth", pin: &pin })
+            flaw.words(&Side {
+                peer: "server",
+                trust: &trust,
+                usage: "serverAuth",
+                pin: &pin,
+            })
         }
         None => words::certificate(error).to_owned(),
     }
@@ -137,7 +163,10 @@ fn certificate(error: &CertificateError, met: &Met, name: &PeerName, options: &C
 /// That a certificate is for `presented`, and not for the name that the server must prove to be.
 fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> String) -> String {
     let listed = |name: &AltName| match name {
-        AltName::Dns(text) | AltName::Uri(text) | AltName::Email(text) | AltName::Principal(text) => printable(text),
+        AltName::Dns(text)
+        | AltName::Uri(text)
+        | AltName::Email(text)
+        | AltName::Principal(text) => printable(text),
         AltName::Ip(ip) => ip.to_string(),
     };
     let wanted = name.to_string();
@@ -170,7 +199,10 @@ fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> Str
             key("pin")
         );
     }
-    format!("it is for {all}, and not for {name}; set {} to a name that it has", key("server_name"))
+    format!(
+        "it is for {all}, and not for {name}; set {} to a name that it has",
+        key("server_name")
+    )
 }
 
 /// The address that stands among DNS names.
@@ -192,22 +224,34 @@ fn is_usable(name: &AltName) -> bool {
 
 /// Why a DNS name stands for none.
 fn slip(name: &AltName) -> Option<String> {
-    let AltName::Dns(text) = name else { return None };
+    let AltName::Dns(text) = name else {
+        return None;
+    };
     if let Some(address) = among_names(name) {
-        return Some(format!("{address} stands among its DNS names, where an address does not count"));
+        return Some(format!(
+            "{address} stands among its DNS names, where an address does not count"
+        ));
     }
     unusable(text).map(|hint| format!("the DNS name \"{}\" is none{hint}", printable(text)))
 }
 
 fn unknown_issuer(met: &Met, options: &ConnectorOptions) -> String {
     let setting = format!("`upstreams.{}.tls.trust`", options.upstream);
-    let issuer = met.issuer.as_deref().unwrap_or("a CA that it does not name");
+    let issuer = met
+        .issuer
+        .as_deref()
+        .unwrap_or("a CA that it does not name");
     let remedy = match &options.verification {
-        Verification::Trust(Some(_), _) => format!("add that to {}, which {setting} names", trusted(options)),
+        Verification::Trust(Some(_), _) => {
+            format!("add that to {}, which {setting} names", trusted(options))
+        }
         _ => format!("name a `[trust]` table that has it in {setting}"),
     };
     if met.self_signed {
-        return format!("it is self-signed by {issuer}, which is not in {}; {remedy}", trusted(options));
+        return format!(
+            "it is self-signed by {issuer}, which is not in {}; {remedy}",
+            trusted(options)
+        );
     }
     format!(
         "it was issued by {issuer}, which is not in {}; {remedy}, or let the server send the certificates in between",
@@ -227,24 +271,46 @@ fn names(presented: &[String]) -> String {
     const MOST: usize = 8;
 
     let more = if presented.len() > MOST { ", ..." } else { "" };
-    presented.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ") + more
+    presented
+        .iter()
+        .take(MOST)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+        + more
 }
 
-fn refusal(alert: AlertDescription, met: &Met, name: &PeerName, options: &ConnectorOptions) -> String {
+fn refusal(
+    alert: AlertDescription,
+    met: &Met,
+    name: &PeerName,
+    options: &ConnectorOptions,
+) -> String {
     let key = |key: &str| format!("`upstreams.{}.tls.{key}`", options.upstream);
     let shown = options.certificate.is_some();
     match alert {
         AlertDescription::UnrecognisedName => {
-            format!("it has nothing for {name} (unrecognized_name); set {}", key("server_name"))
+            format!(
+                "it has nothing for {name} (unrecognized_name); set {}",
+                key("server_name")
+            )
         }
         AlertDescription::NoApplicationProtocol => {
-            format!("it speaks none of the protocols that were offered (no_application_protocol); set {}", key("alpn"))
+            format!(
+                "it speaks none of the protocols that were offered (no_application_protocol); set {}",
+                key("alpn")
+            )
         }
         AlertDescription::ProtocolVersion => {
-            format!("it speaks no version of TLS that is allowed (protocol_version); see {}", key("min_version"))
+            format!(
+                "it speaks no version of TLS that is allowed (protocol_version); see {}",
+                key("min_version")
+            )
         }
         // TLS 1.2 has no alert for this, and servers send what they like.
-        AlertDescription::HandshakeFailure | AlertDescription::CertificateRequired if met.asked && !shown => {
+        AlertDescription::HandshakeFailure | AlertDescription::CertificateRequired
+            if met.asked && !shown =>
+        {
             format!(
                 "it asked for a client certificate, and there is none ({}); name one in {}",
                 words::alert(alert),
@@ -265,7 +331,11 @@ pub(super) fn certificate_alert(alert: AlertDescription) -> Option<String> {
                     .to_owned(),
             );
         }
-        A::BadCertificate | A::UnsupportedCertificate | A::CertificateUnknown | A::AccessDenied | A::DecryptError => "",
+        A::BadCertificate
+        | A::UnsupportedCertificate
+        | A::CertificateUnknown
+        | A::AccessDenied
+        | A::DecryptError => "",
         A::CertificateRevoked => ": it was revoked",
         A::CertificateExpired => ": it has expired",
         A::UnknownCA => ": the server does not know the CA that issued it",

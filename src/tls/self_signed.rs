@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    date_time_ymd,
 };
 use zeroize::Zeroizing;
 
@@ -36,7 +37,10 @@ impl SelfSigned {
     /// When one of the names cannot stand in a certificate.
     pub fn new(names: &[String], now: SystemTime) -> Result<Self, PkiError> {
         let key = Key::generate(KeyKind::P256)?;
-        Ok(Self { certificate: certificate(names, &key, now)?, key: Some(key.pem()) })
+        Ok(Self {
+            certificate: certificate(names, &key, now)?,
+            key: Some(key.pem()),
+        })
     }
 
     /// The same with the one key of a file, which goes on: whoever knows the certificate by its key sees no change.
@@ -45,36 +49,53 @@ impl SelfSigned {
     ///
     /// Also when the file has no such key, or one that cannot be used.
     pub fn renew(names: &[String], key: &[u8], now: SystemTime) -> Result<Self, PkiError> {
-        Ok(Self { certificate: certificate(names, &Key::load(key)?, now)?, key: None })
+        Ok(Self {
+            certificate: certificate(names, &Key::load(key)?, now)?,
+            key: None,
+        })
     }
 }
 
 fn certificate(names: &[String], key: &Key, now: SystemTime) -> Result<String, PkiError> {
-    let date =
-        |time: SystemTime| date_time_ymd(1970, 1, 1) + time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let date = |time: SystemTime| {
+        date_time_ymd(1970, 1, 1)
+            + time
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default()
+    };
     let mut params = CertificateParams::new(names)?;
     params.not_before = date(now - Duration::from_secs(3600));
     params.not_after = date(now + LIFE);
     params.distinguished_name = DistinguishedName::new();
     // RFC 5280 §A.1: a common name has at most 64 characters.
-    let subject = names.first().filter(|name| name.len() <= 64).map_or("snigate", String::as_str);
+    let subject = names
+        .first()
+        .filter(|name| name.len() <= 64)
+        .map_or("snigate", String::as_str);
     params.distinguished_name.push(DnType::CommonName, subject);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages.push(KeyUsagePurpose::DigitalSignature);
-    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    params
+        .extended_key_usages
+        .push(ExtendedKeyUsagePurpose::ServerAuth);
     Ok(params.self_signed(key)?.pem())
 }
 
 impl fmt::Debug for SelfSigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SelfSigned").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("SelfSigned")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
 /// When a self-signed certificate is replaced by a new one: thirty days before it ends.
 #[must_use]
 pub fn renew_at(certificate: &Certificate) -> SystemTime {
-    certificate.not_after().checked_sub(RENEW_BEFORE).unwrap_or(SystemTime::UNIX_EPOCH)
+    certificate
+        .not_after()
+        .checked_sub(RENEW_BEFORE)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -93,8 +114,14 @@ mod tests {
         assert!(certificate.covers_ip("2001:db8::1".parse().unwrap()));
         assert!(certificate.is_valid(now) && certificate.is_valid(now - Duration::from_secs(1800)));
         let renewed = renew_at(&certificate);
-        assert!(now + Duration::from_secs(794 * DAY) < renewed && renewed < now + Duration::from_secs(796 * DAY));
-        assert_eq!(certificate.not_after(), renewed + Duration::from_secs(30 * DAY));
+        assert!(
+            now + Duration::from_secs(794 * DAY) < renewed
+                && renewed < now + Duration::from_secs(796 * DAY)
+        );
+        assert_eq!(
+            certificate.not_after(),
+            renewed + Duration::from_secs(30 * DAY)
+        );
 
         let [one, two] = [(); 2].map(|()| SelfSigned::new(&names, now).unwrap());
         assert!(one.key != two.key && one.certificate != two.certificate);
@@ -117,12 +144,20 @@ mod tests {
         std::fs::write(dir.path().join("a.pem"), &made.certificate).unwrap();
         std::fs::write(dir.path().join("a.key"), made.key.unwrap().as_bytes()).unwrap();
         for (arguments, expected) in [
-            ("verify -x509_strict -purpose sslserver -verify_hostname a.example -CAfile a.pem a.pem", "a.pem: OK"),
+            (
+                "verify -x509_strict -purpose sslserver -verify_hostname a.example -CAfile a.pem a.pem",
+                "a.pem: OK",
+            ),
             ("pkey -in a.key -noout -check", "Key is valid"),
         ] {
             let mut openssl = std::process::Command::new("openssl");
-            let output = openssl.args(arguments.split(' ')).current_dir(dir.path()).output().expect("openssl");
-            let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            let output = openssl
+                .args(arguments.split(' '))
+                .current_dir(dir.path())
+                .output()
+                .expect("openssl");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
             assert!(text.contains(expected), "{arguments}: {text}");
         }
     }

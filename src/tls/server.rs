@@ -117,18 +117,36 @@ impl Acceptor {
     /// # Errors
     ///
     /// When there is no certificate, or nobody to verify clients against although they are to be verified.
-    pub fn new(certificates: Vec<Arc<Certificate>>, options: &Options, strict: bool) -> Result<Self, AcceptorError> {
+    pub fn new(
+        certificates: Vec<Arc<Certificate>>,
+        options: &Options,
+        strict: bool,
+    ) -> Result<Self, AcceptorError> {
         if certificates.is_empty() {
             return Err(AcceptorError::NoCertificate);
         }
         let terms = Terms::new(options)?;
         let choose = |certificate: Arc<Certificate>| {
             let config = Arc::new(terms.config(&certificate)?);
-            Ok(Choice { certificate, config })
+            Ok(Choice {
+                certificate,
+                config,
+            })
         };
-        let choices = certificates.into_iter().map(choose).collect::<Result<_, AcceptorError>>()?;
-        let Terms { verifier, versions, .. } = terms;
-        Ok(Self { choices, strict, verifier, recallable: options.recallable, versions })
+        let choices = certificates
+            .into_iter()
+            .map(choose)
+            .collect::<Result<_, AcceptorError>>()?;
+        let Terms {
+            verifier, versions, ..
+        } = terms;
+        Ok(Self {
+            choices,
+            strict,
+            verifier,
+            recallable: options.recallable,
+            versions,
+        })
     }
 
     /// The certificate for a client that asked for `name` and can verify every kind of signature.
@@ -137,7 +155,11 @@ impl Acceptor {
     /// RFC 6066 §3), and another one shows its first. A client that asked for no name gets, unless the acceptor is
     /// strict, a certificate of the address that it connected to, `local_ip`, or else the first.
     #[must_use]
-    pub fn select(&self, name: Option<&ServerName>, local_ip: impl FnOnce() -> Option<IpAddr>) -> Option<&Choice> {
+    pub fn select(
+        &self,
+        name: Option<&ServerName>,
+        local_ip: impl FnOnce() -> Option<IpAddr>,
+    ) -> Option<&Choice> {
         self.select_at(SystemTime::now(), Signatures::all(), name, local_ip)
     }
 
@@ -164,22 +186,46 @@ impl Acceptor {
         name: Option<&ServerName>,
         local_ip: impl FnOnce() -> Option<IpAddr>,
     ) -> Option<&Choice> {
-        let unfit =
-            |certificate: &Certificate| (!certificate.is_valid(now), !certificate.signatures().meet(signatures));
+        let unfit = |certificate: &Certificate| {
+            (
+                !certificate.is_valid(now),
+                !certificate.signatures().meet(signatures),
+            )
+        };
         let best = |covers: &dyn Fn(&Certificate) -> Option<bool>| {
-            let covering = self.choices.iter().filter_map(|choice| Some((choice, covers(&choice.certificate)?)));
+            let covering = self
+                .choices
+                .iter()
+                .filter_map(|choice| Some((choice, covers(&choice.certificate)?)));
             let rank = |(choice, exactly): &(&Choice, bool)| {
-                (unfit(&choice.certificate), !exactly, choice.certificate.is_rsa())
+                (
+                    unfit(&choice.certificate),
+                    !exactly,
+                    choice.certificate.is_rsa(),
+                )
             };
             covering.min_by_key(rank).map(|(choice, _)| choice)
         };
         let covering = match name {
-            Some(name) => best(&|certificate| certificate.covers(name).then(|| certificate.covers_exactly(name))),
+            Some(name) => best(&|certificate| {
+                certificate
+                    .covers(name)
+                    .then(|| certificate.covers_exactly(name))
+            }),
             None if self.strict => None,
-            None => local_ip().and_then(|ip| best(&|certificate| certificate.covers_ip(ip).then_some(true))),
+            None => local_ip()
+                .and_then(|ip| best(&|certificate| certificate.covers_ip(ip).then_some(true))),
         };
-        let default = || self.choices.iter().min_by_key(|choice| unfit(&choice.certificate));
-        if self.strict { covering } else { covering.or_else(default) }
+        let default = || {
+            self.choices
+                .iter()
+                .min_by_key(|choice| unfit(&choice.certificate))
+        };
+        if self.strict {
+            covering
+        } else {
+            covering.or_else(default)
+        }
     }
 }
 
@@ -199,7 +245,11 @@ impl Acceptor {
 
     /// Whether a session of this version, `1.2` or `1.3`, may begin, as far as `min_version` goes.
     pub(super) fn speaks(&self, version: &str) -> bool {
-        version != "1.2" || self.versions.iter().any(|spoken| spoken.version == ProtocolVersion::TLSv1_2)
+        version != "1.2"
+            || self
+                .versions
+                .iter()
+                .any(|spoken| spoken.version == ProtocolVersion::TLSv1_2)
     }
 
     /// Who verifies clients, if anybody does.
@@ -227,15 +277,23 @@ struct Terms {
 
 impl Terms {
     fn new(options: &Options) -> Result<Self, AcceptorError> {
-        let verifier =
-            Verifier::new(&options.client_auth).map(|verifier| -> Arc<dyn ClientCertVerifier> { Arc::new(verifier) });
+        let verifier = Verifier::new(&options.client_auth)
+            .map(|verifier| -> Arc<dyn ClientCertVerifier> { Arc::new(verifier) });
         let sessions: Arc<dyn StoresServerSessions> = match verifier {
             Some(_) => Arc::new(NoServerSessionStorage {}),
             None => ServerSessionMemoryCache::new(SESSIONS),
         };
         Ok(Self {
-            versions: if options.only_tls12 { TLS12_ONLY } else { since(options.min_version) },
-            alpn: options.alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
+            versions: if options.only_tls12 {
+                TLS12_ONLY
+            } else {
+                since(options.min_version)
+            },
+            alpn: options
+                .alpn
+                .iter()
+                .map(|protocol| protocol.as_bytes().to_vec())
+                .collect(),
             verifier,
             sessions,
         })
@@ -244,8 +302,8 @@ impl Terms {
     /// The configuration that shows `certificate` whatever name rustls reads in the hello: the choice is ours.
     fn config(&self, certificate: &Certificate) -> Result<ServerConfig, rustls::Error> {
         let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certificate.certified())));
-        let builder =
-            ServerConfig::builder_with_provider(Arc::clone(provider())).with_protocol_versions(self.versions)?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(provider()))
+            .with_protocol_versions(self.versions)?;
         let mut config = match &self.verifier {
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
             None => builder.with_no_client_auth(),

@@ -29,17 +29,24 @@ impl Signatures {
             // RFC 8446 §4.2.3: the schemes of PKCS #1 v1.5 are for certificates only.
             Self::all().without(PKCS1.into_iter().collect())
         } else {
-            let offered =
-                provider().cipher_suites.iter().filter(|suite| hello.cipher_suites.contains(suite.suite().into()));
+            let offered = provider()
+                .cipher_suites
+                .iter()
+                .filter(|suite| hello.cipher_suites.contains(suite.suite().into()));
             offered.flat_map(signs_with).copied().collect()
         };
-        let schemes = SCHEMES.into_iter().filter(|scheme| hello.signature_schemes.contains((*scheme).into()));
+        let schemes = SCHEMES
+            .into_iter()
+            .filter(|scheme| hello.signature_schemes.contains((*scheme).into()));
         usable.both(schemes.collect())
     }
 
     /// Those that `key` can make.
     pub(super) fn of_key(key: &dyn SigningKey) -> Self {
-        SCHEMES.into_iter().filter(|scheme| key.choose_scheme(&[*scheme]).is_some()).collect()
+        SCHEMES
+            .into_iter()
+            .filter(|scheme| key.choose_scheme(&[*scheme]).is_some())
+            .collect()
     }
 
     /// Whether there is a scheme that is in both.
@@ -62,7 +69,12 @@ impl FromIterator<SignatureScheme> for Signatures {
     /// Schemes that no server signs with are left out.
     fn from_iter<I: IntoIterator<Item = SignatureScheme>>(schemes: I) -> Self {
         let position = |scheme: SignatureScheme| SCHEMES.iter().position(|known| *known == scheme);
-        Self(schemes.into_iter().filter_map(position).fold(0, |set, at| set | 1 << at))
+        Self(
+            schemes
+                .into_iter()
+                .filter_map(position)
+                .fold(0, |set, at| set | 1 << at),
+        )
     }
 }
 
@@ -76,8 +88,11 @@ fn signs_with(suite: &SupportedCipherSuite) -> &'static [SignatureScheme] {
 
 const TLS13: u16 = 0x0304;
 
-const PKCS1: [SignatureScheme; 3] =
-    [SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PKCS1_SHA384, SignatureScheme::RSA_PKCS1_SHA512];
+const PKCS1: [SignatureScheme; 3] = [
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+];
 
 /// All that the keys of [`Certificate`](crate::tls::Certificate) can sign with.
 const SCHEMES: [SignatureScheme; 10] = [
@@ -118,23 +133,53 @@ mod tests {
         let every = [ecdsa, ed25519, pss, pkcs1, 0x0201, 0xfefe];
         let (both, old) = (&[0x0304, 0x0303][..], &[0x0303][..]);
         for (versions, suites, schemes, expected) in [
-            (both, &[0x1301][..], &every[..], &[S::ECDSA_NISTP256_SHA256, S::ED25519, S::RSA_PSS_SHA256][..]),
+            (
+                both,
+                &[0x1301][..],
+                &every[..],
+                &[S::ECDSA_NISTP256_SHA256, S::ED25519, S::RSA_PSS_SHA256][..],
+            ),
             (both, &[0x1301, 0xc02f], &[pkcs1], &[]),
-            (both, &[0x1301], &[pss, 0x0503], &[S::RSA_PSS_SHA256, S::ECDSA_NISTP384_SHA384]),
-            (old, &[0xc02b, 0xc02f], &every, &[S::ECDSA_NISTP256_SHA256, S::ED25519, S::RSA_PSS_SHA256, PKCS1[0]]),
-            (old, &[0xc02b], &every, &[S::ECDSA_NISTP256_SHA256, S::ED25519]),
+            (
+                both,
+                &[0x1301],
+                &[pss, 0x0503],
+                &[S::RSA_PSS_SHA256, S::ECDSA_NISTP384_SHA384],
+            ),
+            (
+                old,
+                &[0xc02b, 0xc02f],
+                &every,
+                &[
+                    S::ECDSA_NISTP256_SHA256,
+                    S::ED25519,
+                    S::RSA_PSS_SHA256,
+                    PKCS1[0],
+                ],
+            ),
+            (
+                old,
+                &[0xc02b],
+                &every,
+                &[S::ECDSA_NISTP256_SHA256, S::ED25519],
+            ),
             (old, &[0xc02f], &every, &[S::RSA_PSS_SHA256, PKCS1[0]]),
             (old, &[0x1301, 0x009c], &every, &[]),
             (old, &[0xc02b, 0xc02f], &[], &[]),
         ] {
             let row = format!("{versions:x?} {suites:x?} {schemes:x?}");
-            assert_eq!(hello(versions, suites, schemes), expected.iter().copied().collect(), "{row}");
+            assert_eq!(
+                hello(versions, suites, schemes),
+                expected.iter().copied().collect(),
+                "{row}"
+            );
         }
     }
 
     #[test]
     fn sets_meet_in_a_scheme_that_is_in_both() {
-        let [one, two] = [SCHEMES[0], SCHEMES[1]].map(|scheme| [scheme].into_iter().collect::<Signatures>());
+        let [one, two] =
+            [SCHEMES[0], SCHEMES[1]].map(|scheme| [scheme].into_iter().collect::<Signatures>());
         assert!(one.meet(one) && one.meet(Signatures::all()) && !one.meet(two));
         assert!(!Signatures::default().meet(Signatures::all()));
     }

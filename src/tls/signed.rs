@@ -34,7 +34,11 @@ impl<'a> Signed<'a> {
         let mut reader = Reader(der::only(der, der::SEQUENCE)?);
         let message = reader.expect(der::SEQUENCE)?.whole;
         let (algorithm, signature) = der::algorithm_and_bits(reader.0)?;
-        Some(Self { message, algorithm, signature })
+        Some(Self {
+            message,
+            algorithm,
+            signature,
+        })
     }
 
     /// That the key in `spki`, a SubjectPublicKeyInfo without its SEQUENCE, has made the signature.
@@ -43,17 +47,29 @@ impl<'a> Signed<'a> {
             return Err(SignatureFault::Key(key));
         }
         let (key_algorithm, key) = der::algorithm_and_bits(spki).ok_or(SignatureFault::Wrong)?;
-        let mut of_this_kind =
-            algorithms().all.iter().filter(|by| by.signature_alg_id().as_ref() == self.algorithm).peekable();
+        let mut of_this_kind = algorithms()
+            .all
+            .iter()
+            .filter(|by| by.signature_alg_id().as_ref() == self.algorithm)
+            .peekable();
         if of_this_kind.peek().is_none() {
             return Err(SignatureFault::Kind(kind(self.algorithm)));
         }
-        let mut fitting = of_this_kind.filter(|by| by.public_key_alg_id().as_ref() == key_algorithm).peekable();
+        let mut fitting = of_this_kind
+            .filter(|by| by.public_key_alg_id().as_ref() == key_algorithm)
+            .peekable();
         if fitting.peek().is_none() {
             return Err(SignatureFault::OtherKind);
         }
-        let verifies = fitting.any(|by| by.verify_signature(key, self.message, self.signature).is_ok());
-        if verifies { Ok(()) } else { Err(SignatureFault::Wrong) }
+        let verifies = fitting.any(|by| {
+            by.verify_signature(key, self.message, self.signature)
+                .is_ok()
+        });
+        if verifies {
+            Ok(())
+        } else {
+            Err(SignatureFault::Wrong)
+        }
     }
 }
 
@@ -62,12 +78,18 @@ pub(super) fn unsupported_key(spki: &[u8]) -> Option<String> {
     let Some((algorithm, _)) = der::algorithm_and_bits(spki) else {
         return Some("a key that cannot be read".to_owned());
     };
-    let known = algorithms().all.iter().any(|by| by.public_key_alg_id().as_ref() == algorithm);
+    let known = algorithms()
+        .all
+        .iter()
+        .any(|by| by.public_key_alg_id().as_ref() == algorithm);
     let bits = rsa_bits(spki);
     if known && bits.is_none_or(|bits| RSA_BITS.contains(&bits)) {
         return None;
     }
-    let oid = Reader(algorithm).expect(der::OID).map(|oid| der::dotted(oid.content)).unwrap_or_default();
+    let oid = Reader(algorithm)
+        .expect(der::OID)
+        .map(|oid| der::dotted(oid.content))
+        .unwrap_or_default();
     Some(match (bits, &*oid) {
         (Some(bits), "1.2.840.113549.1.1.1") if RSA_BITS.contains(&bits) => {
             "an RSA key without the NULL that RFC 3279 §2.3.1 asks for".to_owned()
@@ -102,7 +124,11 @@ pub(super) fn wrap(content: &[u8]) -> Vec<u8> {
         Ok(short) if short < 0x80 => whole.push(short),
         _ => {
             let bytes = length.to_be_bytes();
-            let digits: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
+            let digits: Vec<u8> = bytes
+                .iter()
+                .copied()
+                .skip_while(|byte| *byte == 0)
+                .collect();
             // No more than eight digits.
             whole.push(0x80 | digits.len() as u8);
             whole.extend(digits);
@@ -115,7 +141,11 @@ pub(super) fn wrap(content: &[u8]) -> Vec<u8> {
 fn curve(algorithm: &[u8]) -> String {
     let mut reader = Reader(algorithm);
     reader.next();
-    match reader.expect(der::OID).map(|oid| der::dotted(oid.content)).as_deref() {
+    match reader
+        .expect(der::OID)
+        .map(|oid| der::dotted(oid.content))
+        .as_deref()
+    {
         Some("1.3.132.0.10") => "secp256k1".to_owned(),
         Some("1.2.840.10045.3.1.1") => "P-192".to_owned(),
         Some("1.3.132.0.33") => "P-224".to_owned(),
@@ -128,9 +158,14 @@ fn curve(algorithm: &[u8]) -> String {
 /// A kind of signature that is not verified, in words, with what its issuer can do where that is one option.
 fn kind(algorithm: &[u8]) -> String {
     let mut reader = Reader(algorithm);
-    let oid = reader.expect(der::OID).map(|oid| der::dotted(oid.content)).unwrap_or_default();
+    let oid = reader
+        .expect(der::OID)
+        .map(|oid| der::dotted(oid.content))
+        .unwrap_or_default();
     let name = match &*oid {
-        "1.2.840.113549.1.1.10" => return pss(reader.next().map_or(&[], |parameters| parameters.content)),
+        "1.2.840.113549.1.1.10" => {
+            return pss(reader.next().map_or(&[], |parameters| parameters.content));
+        }
         "1.2.840.113549.1.1.4" => "RSA with MD5",
         "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => "RSA with SHA-1",
         "1.2.840.113549.1.1.14" => "RSA with SHA-224",
@@ -139,7 +174,11 @@ fn kind(algorithm: &[u8]) -> String {
         "1.2.840.10040.4.3" => "DSA with SHA-1",
         "2.16.840.1.101.3.4.3.2" => "DSA with SHA-256",
         "1.3.101.113" => "Ed448",
-        oid => return format!("of the kind {oid}; the CA must sign with RSA, ECDSA or Ed25519, and SHA-256 or more"),
+        oid => {
+            return format!(
+                "of the kind {oid}; the CA must sign with RSA, ECDSA or Ed25519, and SHA-256 or more"
+            );
+        }
     };
     format!("{name}; the CA must sign with RSA, ECDSA or Ed25519, and SHA-256 or more")
 }
@@ -152,8 +191,9 @@ fn pss(parameters: &[u8]) -> String {
     while let Some(value) = reader.next() {
         match value.tag {
             0xa0 => {
-                let oid =
-                    Reader(value.content).expect(der::SEQUENCE).and_then(|id| Reader(id.content).expect(der::OID));
+                let oid = Reader(value.content)
+                    .expect(der::SEQUENCE)
+                    .and_then(|id| Reader(id.content).expect(der::OID));
                 hash = match oid.map(|oid| der::dotted(oid.content)).as_deref() {
                     Some("2.16.840.1.101.3.4.2.1") => "SHA-256",
                     Some("2.16.840.1.101.3.4.2.2") => "SHA-384",
@@ -165,7 +205,12 @@ fn pss(parameters: &[u8]) -> String {
             }
             0xa2 => {
                 let length = Reader(value.content).expect(der::INTEGER);
-                salt = length.map_or(0, |length| length.content.iter().fold(0, |n, byte| n << 8 | usize::from(*byte)));
+                salt = length.map_or(0, |length| {
+                    length
+                        .content
+                        .iter()
+                        .fold(0, |n, byte| n << 8 | usize::from(*byte))
+                });
             }
             _ => {}
         }

@@ -32,13 +32,21 @@ impl Trust {
         }
         let mut digest = [0; 32];
         digest.copy_from_slice(context.finish().as_ref());
-        Some(Self { anchors: Arc::new(Anchors::new(authorities)), digest })
+        Some(Self {
+            anchors: Arc::new(Anchors::new(authorities)),
+            digest,
+        })
     }
 
     /// Whether every authority of this one is among those of `other`.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
-        self == other || self.anchors.authorities().iter().all(|one| other.anchors.authorities().contains(one))
+        self == other
+            || self
+                .anchors
+                .authorities()
+                .iter()
+                .all(|one| other.anchors.authorities().contains(one))
     }
 }
 
@@ -65,13 +73,21 @@ mod tests {
     fn trust_is_equal_where_the_authorities_are() {
         let read = |name| {
             let authority = Authority::new(name, Validity::days(1)).unwrap();
-            CaCertificate::parse_bundle(authority.certificate().as_bytes()).unwrap().remove(0)
+            CaCertificate::parse_bundle(authority.certificate().as_bytes())
+                .unwrap()
+                .remove(0)
         };
         let (one, two) = (read("one"), read("two"));
-        let trust = |list: &[&CaCertificate]| Trust::new(&list.iter().copied().cloned().collect::<Vec<_>>());
+        let trust = |list: &[&CaCertificate]| {
+            Trust::new(&list.iter().copied().cloned().collect::<Vec<_>>())
+        };
         assert_eq!(trust(&[&one, &two]), trust(&[&two, &one, &two]));
         assert_ne!(trust(&[&one]), trust(&[&one, &two]));
-        assert_ne!(trust(&[&one]), trust(&[&read("one")]), "another key of the same name");
+        assert_ne!(
+            trust(&[&one]),
+            trust(&[&read("one")]),
+            "another key of the same name"
+        );
         assert_eq!(trust(&[]), None);
     }
 }

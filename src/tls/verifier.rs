@@ -49,7 +49,11 @@ pub(super) struct Shown {
 impl Shown {
     /// The certificate of a client whose handshake is complete.
     pub(super) fn certificate(self) -> Option<ClientCertificate> {
-        let kind = if self.verified { ClientCertificate::Verified } else { ClientCertificate::Unverified };
+        let kind = if self.verified {
+            ClientCertificate::Verified
+        } else {
+            ClientCertificate::Unverified
+        };
         self.identity.map(kind)
     }
 }
@@ -84,7 +88,10 @@ pub(super) async fn observed<F: Future>(handshake: F) -> (F::Output, Option<Box<
 pub(super) fn observed_now<R>(verify: impl FnOnce() -> R) -> (R, Option<Fault>) {
     SHOWN.sync_scope(RefCell::default(), || {
         let result = verify();
-        (result, SHOWN.with(RefCell::take).and_then(|shown| shown.fault))
+        (
+            result,
+            SHOWN.with(RefCell::take).and_then(|shown| shown.fault),
+        )
     })
 }
 
@@ -123,15 +130,29 @@ impl Verifier {
             ClientAuth::RequireAndVerify(verify) => (true, Some(verify)),
             ClientAuth::Pinned(pins, policy) => {
                 let belief = Some((Belief::Pins(pins.clone()), policy.clone()));
-                return Some(Self { mandatory: true, belief, hints: Vec::new() });
+                return Some(Self {
+                    mandatory: true,
+                    belief,
+                    hints: Vec::new(),
+                });
             }
         };
-        let Some(verify) = verify else { return Some(Self { mandatory, belief: None, hints: Vec::new() }) };
+        let Some(verify) = verify else {
+            return Some(Self {
+                mandatory,
+                belief: None,
+                hints: Vec::new(),
+            });
+        };
         let anchors = Anchors::new(&verify.authorities);
         let hints = hints(&anchors);
         let lists = Lists::new(&verify.revocation, anchors.authorities());
         let paths = Paths::new(Arc::new(anchors), Some(lists), Purpose::Client);
-        Some(Self { mandatory, belief: Some((Belief::Authorities(paths), verify.policy.clone())), hints })
+        Some(Self {
+            mandatory,
+            belief: Some((Belief::Authorities(paths), verify.policy.clone())),
+            hints,
+        })
     }
 
     fn is_pinned(&self) -> bool {
@@ -140,7 +161,9 @@ impl Verifier {
 
     /// Lets a client in who is believed, or not.
     fn admit(policy: &Policy, identity: &Result<Identity, String>) -> Result<(), Fault> {
-        let identity = identity.as_ref().map_err(|reason| Fault::Unreadable(reason.clone()))?;
+        let identity = identity
+            .as_ref()
+            .map_err(|reason| Fault::Unreadable(reason.clone()))?;
         policy.check(identity).map_err(Fault::Denied)
     }
 }
@@ -191,7 +214,9 @@ impl ClientCertVerifier for Verifier {
         let result = self.belief.as_ref().map_or(Ok(()), |(belief, policy)| {
             match belief {
                 Belief::Authorities(paths) => {
-                    paths.verify(end_entity, intermediates, None, now).map_err(Fault::Flawed)?;
+                    paths
+                        .verify(end_entity, intermediates, None, now)
+                        .map_err(Fault::Flawed)?;
                 }
                 Belief::Pins(pins) => pins.verify(end_entity, now)?,
             }
@@ -199,8 +224,17 @@ impl ClientCertVerifier for Verifier {
         });
         let verified = self.belief.is_some() && result.is_ok();
         let error = result.as_ref().err().map(Fault::error);
-        remember(|shown| *shown = Some(Box::new(Shown { identity: identity.ok(), verified, fault: result.err() })));
-        error.map_or_else(|| Ok(ClientCertVerified::assertion()), |error| Err(error.into()))
+        remember(|shown| {
+            *shown = Some(Box::new(Shown {
+                identity: identity.ok(),
+                verified,
+                fault: result.err(),
+            }))
+        });
+        error.map_or_else(
+            || Ok(ClientCertVerified::assertion()),
+            |error| Err(error.into()),
+        )
     }
 
     fn verify_tls12_signature(
@@ -241,12 +275,18 @@ fn proven(
     certificate: &CertificateDer<'_>,
     proof: Result<HandshakeSignatureValid, rustls::Error>,
 ) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let Err(rustls::Error::InvalidCertificate(_)) = proof else { return proof };
+    let Err(rustls::Error::InvalidCertificate(_)) = proof else {
+        return proof;
+    };
     let parsed = pem::parse(certificate).ok();
-    let key = parsed.as_ref().and_then(|leaf| unsupported_key(der::only(leaf.public_key().raw, der::SEQUENCE)?));
+    let key = parsed
+        .as_ref()
+        .and_then(|leaf| unsupported_key(der::only(leaf.public_key().raw, der::SEQUENCE)?));
     let fault = match (key, &proof) {
         (Some(key), _) => Fault::Key(key),
-        (None, Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature))) => Fault::Unproven,
+        (None, Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature))) => {
+            Fault::Unproven
+        }
         _ => match path::unreadable(certificate) {
             Some(flaw) => Fault::Flawed(flaw),
             None => return proof,
@@ -264,6 +304,9 @@ fn proven(
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verifies = self.belief.is_some();
-        f.debug_struct("Verifier").field("mandatory", &self.mandatory).field("verifies", &verifies).finish()
+        f.debug_struct("Verifier")
+            .field("mandatory", &self.mandatory)
+            .field("verifies", &verifies)
+            .finish()
     }
 }

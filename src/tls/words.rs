@@ -25,11 +25,15 @@ pub(super) fn protocol(error: &Error, peer: &str) -> String {
         }
         Error::InvalidMessage(why) => message(why, peer),
         Error::NoCertificatesPresented => format!("the {peer} sent no certificate"),
-        Error::UnsupportedNameType => format!("the name of the {peer} is of a kind that TLS does not have"),
+        Error::UnsupportedNameType => {
+            format!("the name of the {peer} is of a kind that TLS does not have")
+        }
         Error::DecryptError => format!(
             "a record of the {peer} does not decrypt: something on the way changes it, or the two sides have different keys"
         ),
-        Error::EncryptError => "a record could not be encrypted; start snigate anew, and report this".to_owned(),
+        Error::EncryptError => {
+            "a record could not be encrypted; start snigate anew, and report this".to_owned()
+        }
         Error::AlertReceived(sent) => format!("the {peer} sent the alert {}", alert(*sent)),
         Error::InvalidCertificate(why) => certificate(why).to_owned(),
         Error::InvalidCertRevocationList(_) => {
@@ -38,13 +42,19 @@ pub(super) fn protocol(error: &Error, peer: &str) -> String {
         Error::FailedToGetCurrentTime => "the system's clock cannot be read".to_owned(),
         Error::FailedToGetRandomBytes => "the system gives no random numbers".to_owned(),
         Error::HandshakeNotComplete => "the handshake is not complete".to_owned(),
-        Error::PeerSentOversizedRecord => format!("the {peer} sent a record that is larger than TLS allows (16 KiB)"),
+        Error::PeerSentOversizedRecord => {
+            format!("the {peer} sent a record that is larger than TLS allows (16 KiB)")
+        }
         Error::NoApplicationProtocol => {
-            format!("the {peer} offers none of the protocols of `alpn`; add one that it offers, or remove `alpn`")
+            format!(
+                "the {peer} offers none of the protocols of `alpn`; add one that it offers, or remove `alpn`"
+            )
         }
         Error::BadMaxFragmentSize => "the size of fragments cannot be used".to_owned(),
         Error::InconsistentKeys(_) => "a certificate and its key do not belong together".to_owned(),
-        Error::General(_) | Error::Other(_) => format!("the {peer} and snigate found no common ground"),
+        Error::General(_) | Error::Other(_) => {
+            format!("the {peer} and snigate found no common ground")
+        }
         // The library may get new errors.
         _ => format!("the handshake with the {peer} cannot go on"),
     }
@@ -60,8 +70,12 @@ pub(super) fn certificate(error: &CertificateError) -> &'static str {
         E::NotValidYet | E::NotValidYetContext { .. } => "it is not valid yet; compare the clocks",
         E::Revoked => "it has been revoked",
         E::UnhandledCriticalExtension => "it has a critical extension that is not understood",
-        E::UnknownIssuer => "it was issued by none of the trusted CAs, or an intermediate is missing",
-        E::UnknownRevocationStatus => "no revocation list speaks for its issuer; add the issuer's list to crl_files",
+        E::UnknownIssuer => {
+            "it was issued by none of the trusted CAs, or an intermediate is missing"
+        }
+        E::UnknownRevocationStatus => {
+            "no revocation list speaks for its issuer; add the issuer's list to crl_files"
+        }
         E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => {
             "the revocation list of its issuer should have been replaced; fetch a newer one"
         }
@@ -73,7 +87,9 @@ pub(super) fn certificate(error: &CertificateError) -> &'static str {
              8192 bits), P-256, P-384, P-521 or Ed25519"
         }
         E::NotValidForName | E::NotValidForNameContext { .. } => "it is for another name",
-        E::InvalidPurpose | E::InvalidPurposeContext { .. } => "its extended key usage is for something else",
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
+            "its extended key usage is for something else"
+        }
         E::InvalidOcspResponse => "its OCSP response is not valid",
         E::ApplicationVerificationFailure => "it is not allowed",
         E::Other(_) => "it cannot be used",
@@ -85,9 +101,13 @@ pub(super) fn certificate(error: &CertificateError) -> &'static str {
 fn incompatible(why: &PeerIncompatible, peer: &str) -> String {
     use PeerIncompatible as P;
     match why {
-        P::NoCipherSuitesInCommon => format!("the {peer} offers no cipher suite that is used here; it has to be newer"),
+        P::NoCipherSuitesInCommon => {
+            format!("the {peer} offers no cipher suite that is used here; it has to be newer")
+        }
         P::NoKxGroupsInCommon | P::NamedGroupsExtensionRequired | P::KeyShareExtensionRequired => {
-            format!("the {peer} offers no key exchange that is used here (X25519, P-256, P-384, X25519MLKEM768)")
+            format!(
+                "the {peer} offers no key exchange that is used here (X25519, P-256, P-384, X25519MLKEM768)"
+            )
         }
         P::NoSignatureSchemesInCommon
         | P::NoCertificateRequestSignatureSchemesInCommon
@@ -101,15 +121,23 @@ fn incompatible(why: &PeerIncompatible, peer: &str) -> String {
         | P::SupportedVersionsExtensionRequired
         | P::Tls12NotOffered
         | P::Tls12NotOfferedOrEnabled => {
-            format!("the {peer} speaks no version of TLS that is allowed; see `min_version` and `max_version`")
+            format!(
+                "the {peer} speaks no version of TLS that is allowed; see `min_version` and `max_version`"
+            )
         }
         P::ExtendedMasterSecretExtensionRequired => {
-            format!("the {peer} lacks the extended master secret (RFC 7627), which TLS 1.2 is not safe without")
+            format!(
+                "the {peer} lacks the extended master secret (RFC 7627), which TLS 1.2 is not safe without"
+            )
         }
-        P::EcPointsExtensionRequired | P::NoEcPointFormatsInCommon | P::UncompressedEcPointsRequired => {
+        P::EcPointsExtensionRequired
+        | P::NoEcPointFormatsInCommon
+        | P::UncompressedEcPointsRequired => {
             format!("the {peer} takes no uncompressed points of elliptic curves")
         }
-        P::NullCompressionRequired => format!("the {peer} insists on compression, which is not safe"),
+        P::NullCompressionRequired => {
+            format!("the {peer} insists on compression, which is not safe")
+        }
         // The others are about what is not offered here; and the library may get new ones.
         _ => format!("the {peer} asks for something that is not offered here"),
     }
@@ -118,10 +146,14 @@ fn incompatible(why: &PeerIncompatible, peer: &str) -> String {
 fn message(why: &InvalidMessage, peer: &str) -> String {
     use InvalidMessage as M;
     match why {
-        M::CertificatePayloadTooLarge | M::HandshakePayloadTooLarge | M::MessageTooLarge => format!(
-            "the {peer} sent a message that is too large: a handshake message has 64 KiB at most, its certificates included"
-        ),
-        M::UnknownProtocolVersion | M::InvalidContentType => format!("what the {peer} sent is not TLS"),
+        M::CertificatePayloadTooLarge | M::HandshakePayloadTooLarge | M::MessageTooLarge => {
+            format!(
+                "the {peer} sent a message that is too large: a handshake message has 64 KiB at most, its certificates included"
+            )
+        }
+        M::UnknownProtocolVersion | M::InvalidContentType => {
+            format!("what the {peer} sent is not TLS")
+        }
         _ => format!("the {peer} sent a message that cannot be read"),
     }
 }
@@ -132,7 +164,9 @@ pub(super) mod tests {
 
     /// That `text` is a sentence for people, and nothing of a library's debug output.
     pub(in crate::tls) fn assert_readable(text: &str) {
-        let debug = ["Other(", "Context", "Error", "[6, ", "::", "{ ", "None", "Some("];
+        let debug = [
+            "Other(", "Context", "Error", "[6, ", "::", "{ ", "None", "Some(",
+        ];
         assert!(debug.iter().all(|word| !text.contains(word)), "{text}");
         let camel = |word: &str| {
             let mut letters = word.chars().filter(|c| c.is_ascii_alphabetic());
@@ -140,10 +174,20 @@ pub(super) mod tests {
                 && word.chars().skip(1).any(|c| c.is_ascii_uppercase())
                 && word.chars().any(|c| c.is_ascii_lowercase())
         };
-        let names =
-            ["RSA-PSS", "PrintableString", "UTF8String", "GiB", "KiB", "URIs", "OpenSSL", "CAs", "X25519MLKEM768"];
-        let alien =
-            text.split(|c: char| !(c.is_alphanumeric() || c == '-')).find(|word| camel(word) && !names.contains(word));
+        let names = [
+            "RSA-PSS",
+            "PrintableString",
+            "UTF8String",
+            "GiB",
+            "KiB",
+            "URIs",
+            "OpenSSL",
+            "CAs",
+            "X25519MLKEM768",
+        ];
+        let alien = text
+            .split(|c: char| !(c.is_alphanumeric() || c == '-'))
+            .find(|word| camel(word) && !names.contains(word));
         assert_eq!(alien, None, "{text}");
         assert!(text.len() < 400, "{} bytes: {text}", text.len());
     }
@@ -153,7 +197,10 @@ pub(super) mod tests {
         for number in 0..=u8::MAX {
             let known = AlertDescription::from(number);
             let unnamed = matches!(known, AlertDescription::Unknown(_));
-            assert!(unnamed || !alert(known).contains("without a name"), "{known:?}");
+            assert!(
+                unnamed || !alert(known).contains("without a name"),
+                "{known:?}"
+            );
             assert_readable(&alert(known));
         }
         assert_eq!(alert(AlertDescription::UnknownCA), "unknown_ca (48)");
@@ -162,10 +209,16 @@ pub(super) mod tests {
     #[test]
     fn no_fault_of_a_handshake_is_told_in_the_words_of_the_library() {
         use rustls::pki_types::UnixTime;
-        use rustls::{CertRevocationListError, HandshakeType, InconsistentKeys, OtherError, PeerMisbehaved};
+        use rustls::{
+            CertRevocationListError, HandshakeType, InconsistentKeys, OtherError, PeerMisbehaved,
+        };
 
         let time = UnixTime::since_unix_epoch(std::time::Duration::ZERO);
-        let other = || OtherError(std::sync::Arc::new(std::io::Error::other("Other(OtherError(..))")));
+        let other = || {
+            OtherError(std::sync::Arc::new(std::io::Error::other(
+                "Other(OtherError(..))",
+            )))
+        };
         let messages = [
             InvalidMessage::CertificatePayloadTooLarge,
             InvalidMessage::HandshakePayloadTooLarge,
@@ -201,15 +254,24 @@ pub(super) mod tests {
         let certificates = [
             CertificateError::BadEncoding,
             CertificateError::Expired,
-            CertificateError::ExpiredContext { time, not_after: time },
+            CertificateError::ExpiredContext {
+                time,
+                not_after: time,
+            },
             CertificateError::NotValidYet,
-            CertificateError::NotValidYetContext { time, not_before: time },
+            CertificateError::NotValidYetContext {
+                time,
+                not_before: time,
+            },
             CertificateError::Revoked,
             CertificateError::UnhandledCriticalExtension,
             CertificateError::UnknownIssuer,
             CertificateError::UnknownRevocationStatus,
             CertificateError::ExpiredRevocationList,
-            CertificateError::ExpiredRevocationListContext { time, next_update: time },
+            CertificateError::ExpiredRevocationListContext {
+                time,
+                next_update: time,
+            },
             CertificateError::BadSignature,
             CertificateError::UnsupportedSignatureAlgorithmContext {
                 signature_algorithm_id: vec![6, 9, 42],
@@ -226,8 +288,14 @@ pub(super) mod tests {
             CertificateError::Other(other()),
         ];
         let errors = [
-            Error::InappropriateMessage { expect_types: Vec::new(), got_type: rustls::ContentType::Alert },
-            Error::InappropriateHandshakeMessage { expect_types: Vec::new(), got_type: HandshakeType::Finished },
+            Error::InappropriateMessage {
+                expect_types: Vec::new(),
+                got_type: rustls::ContentType::Alert,
+            },
+            Error::InappropriateHandshakeMessage {
+                expect_types: Vec::new(),
+                got_type: HandshakeType::Finished,
+            },
             Error::NoCertificatesPresented,
             Error::UnsupportedNameType,
             Error::DecryptError,

@@ -36,10 +36,15 @@ pub(super) fn first(count: usize, candidate: impl Fn(usize) -> Option<Candidate>
 /// others. It is how nginx does it: everybody gains its weight, who has most is chosen and pays for all.
 ///
 /// `credit` is what they have, and begins as zeros. Who is no candidate neither gains nor pays.
-pub(super) fn round_robin(credit: &mut [i64], candidate: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+pub(super) fn round_robin(
+    credit: &mut [i64],
+    candidate: impl Fn(usize) -> Option<Candidate>,
+) -> Option<usize> {
     let (mut total, mut best) = (0, None);
     for at in 0..credit.len() {
-        let Some(Candidate { weight, .. }) = candidate(at) else { continue };
+        let Some(Candidate { weight, .. }) = candidate(at) else {
+            continue;
+        };
         credit[at] += i64::from(weight);
         total += i64::from(weight);
         if best.is_none_or(|best: usize| credit[at] > credit[best]) {
@@ -51,7 +56,10 @@ pub(super) fn round_robin(credit: &mut [i64], candidate: impl Fn(usize) -> Optio
 }
 
 /// The one with the fewest connections for its weight; those that have equally few in turn.
-pub(super) fn least_connections(credit: &mut [i64], candidate: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+pub(super) fn least_connections(
+    credit: &mut [i64],
+    candidate: impl Fn(usize) -> Option<Candidate>,
+) -> Option<usize> {
     // Looked at once: others come and go meanwhile, and then none would be the least any more.
     let mut least: Option<Candidate> = None;
     for at in 0..credit.len() {
@@ -61,13 +69,19 @@ pub(super) fn least_connections(credit: &mut [i64], candidate: impl Fn(usize) ->
         };
     }
     let least = least?;
-    round_robin(credit, |at| candidate(at).filter(|one| !least.is_idler_than(*one)))
-        .or_else(|| round_robin(credit, candidate))
+    round_robin(credit, |at| {
+        candidate(at).filter(|one| !least.is_idler_than(*one))
+    })
+    .or_else(|| round_robin(credit, candidate))
 }
 
 /// Of two at random, each as likely as its weight says, the one with fewer connections for its weight. That is nearly as even
 /// as looking at all of them (Mitzenmacher: The power of two choices, 2001), and many snigates do not all choose the same one.
-pub(super) fn random(count: usize, candidate: impl Fn(usize) -> Option<Candidate>, numbers: [u64; 2]) -> Option<usize> {
+pub(super) fn random(
+    count: usize,
+    candidate: impl Fn(usize) -> Option<Candidate>,
+    numbers: [u64; 2],
+) -> Option<usize> {
     let draw = |number: u64, without: Option<usize>| {
         let weights = || {
             let others = (0..count).filter(|at| Some(*at) != without);
@@ -86,8 +100,12 @@ pub(super) fn random(count: usize, candidate: impl Fn(usize) -> Option<Candidate
         drawn.map(|(at, _)| at)
     };
     let one = draw(numbers[0], None)?;
-    let Some(other) = draw(numbers[1], Some(one)) else { return Some(one) };
-    let idler = candidate(other).zip(candidate(one)).is_some_and(|(other, one)| other.is_idler_than(one));
+    let Some(other) = draw(numbers[1], Some(one)) else {
+        return Some(one);
+    };
+    let idler = candidate(other)
+        .zip(candidate(one))
+        .is_some_and(|(other, one)| other.is_idler_than(one));
     Some(if idler { other } else { one })
 }
 
@@ -104,7 +122,10 @@ pub(super) fn source_hash(
         let Candidate { weight, .. } = candidate(at)?;
         Some((at, score(weight, mix(client ^ key(at)))))
     };
-    (0..count).filter_map(score).max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(at, _)| at)
+    (0..count)
+        .filter_map(score)
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))
+        .map(|(at, _)| at)
 }
 
 /// How high a server of this weight stands for a client, by a number that is any number for the two of them. The logarithm
@@ -144,7 +165,12 @@ mod tests {
     }
 
     fn idle(weights: &[Option<u32>]) -> impl Fn(usize) -> Option<Candidate> {
-        |at| weights[at].map(|weight| Candidate { weight, connections: 0 })
+        |at| {
+            weights[at].map(|weight| Candidate {
+                weight,
+                connections: 0,
+            })
+        }
     }
 
     fn total(weights: &[Option<u32>]) -> usize {
@@ -155,7 +181,9 @@ mod tests {
     fn round_robin_spreads_the_turns_of_a_heavy_server() {
         let mut credit = [0; 3];
         let candidate = idle(&[Some(5), Some(1), Some(1)]);
-        let turns: Vec<_> = (0..7).filter_map(|_| round_robin(&mut credit, &candidate)).collect();
+        let turns: Vec<_> = (0..7)
+            .filter_map(|_| round_robin(&mut credit, &candidate))
+            .collect();
         assert_eq!(turns, [0, 0, 1, 0, 2, 0, 0]);
     }
 
@@ -271,22 +299,31 @@ mod tests {
             counts[choose(number).unwrap()] += 1;
         }
         let total: u32 = weights.iter().sum();
-        counts.iter().map(|count| f64::from(*count) * f64::from(total) / 20_000.0).collect()
+        counts
+            .iter()
+            .map(|count| f64::from(*count) * f64::from(total) / 20_000.0)
+            .collect()
     }
 
     #[test]
     fn clients_are_spread_by_weight() {
         let weights = [1, 2, 5];
-        let servers: Vec<UpstreamAddr> =
-            ["10.0.0.1:1", "10.0.0.2:1", "b.internal:1"].map(|addr| addr.parse().unwrap()).into();
+        let servers: Vec<UpstreamAddr> = ["10.0.0.1:1", "10.0.0.2:1", "b.internal:1"]
+            .map(|addr| addr.parse().unwrap())
+            .into();
         let idle = idle(&[Some(1), Some(2), Some(5)]);
         let by_source = shares(&weights, |number| {
-            let client =
-                client_number(IpAddr::from(0x0a00_0000_u32.wrapping_add(u32::try_from(number).unwrap()).to_be_bytes()));
+            let client = client_number(IpAddr::from(
+                0x0a00_0000_u32
+                    .wrapping_add(u32::try_from(number).unwrap())
+                    .to_be_bytes(),
+            ));
             source_hash(3, &idle, client, |at| server_number(&servers[at]))
         });
         // All idle: the first of two draws counts.
-        let by_chance = shares(&weights, |number| random(3, &idle, [mix(number), mix(!number)]));
+        let by_chance = shares(&weights, |number| {
+            random(3, &idle, [mix(number), mix(!number)])
+        });
         for shares in [by_source, by_chance] {
             for (share, weight) in shares.iter().zip(weights) {
                 assert!((share - f64::from(weight)).abs() < 0.15, "{shares:?}");
@@ -296,19 +333,32 @@ mod tests {
 
     #[test]
     fn the_highest_number_of_all_is_the_highest_score() {
-        let scores = [u64::MAX, u64::MAX - (1 << 11), u64::MAX / 2, 1 << 11, 0].map(|number| score(1, number));
+        let scores = [u64::MAX, u64::MAX - (1 << 11), u64::MAX / 2, 1 << 11, 0]
+            .map(|number| score(1, number));
         assert!(scores.is_sorted_by(|one, next| one > next), "{scores:?}");
         assert!(scores.iter().all(|score| *score > 0.0), "{scores:?}");
     }
 
     #[test]
     fn a_clients_server_is_the_same_in_every_version() {
-        let servers: Vec<UpstreamAddr> = (1..=5).map(|at| format!("10.0.0.{at}:443").parse().unwrap()).collect();
+        let servers: Vec<UpstreamAddr> = (1..=5)
+            .map(|at| format!("10.0.0.{at}:443").parse().unwrap())
+            .collect();
         let idle = idle(&[Some(1); 5]);
         let chosen = |client: &str| {
-            source_hash(5, &idle, client_number(client.parse().unwrap()), |at| server_number(&servers[at])).unwrap()
+            source_hash(5, &idle, client_number(client.parse().unwrap()), |at| {
+                server_number(&servers[at])
+            })
+            .unwrap()
         };
-        let clients = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.1"];
+        let clients = [
+            "192.0.2.1",
+            "192.0.2.2",
+            "192.0.2.3",
+            "2001:db8::1",
+            "2001:db8::2",
+            "::ffff:192.0.2.1",
+        ];
         assert_eq!(clients.map(chosen), [3, 0, 0, 1, 3, 3]);
     }
 }

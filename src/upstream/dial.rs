@@ -39,7 +39,10 @@ impl Reached<'_> {
         let mut stream = self.stream;
         let rest = self.rest.map_err(Unsent::Ended)?;
         let sent = async { stream.write_all(&rest).await.and(stream.flush().await) };
-        timeout_at(self.deadline, sent).await.map_err(|_| Unsent::Late)?.map_err(Unsent::Ended)?;
+        timeout_at(self.deadline, sent)
+            .await
+            .map_err(|_| Unsent::Late)?
+            .map_err(Unsent::Ended)?;
         Ok(stream)
     }
 }
@@ -56,10 +59,16 @@ pub(super) async fn dial<'a>(
         None if request.origin.is_plain() => {
             let connected = connect(server, &resolver.into(), request.first, deadline).await;
             let (stream, rest) = connected.map_err(Failure::Connect)?.into_parts();
-            Ok(Reached { stream, rest: rest.map(Cow::Borrowed), deadline })
+            Ok(Reached {
+                stream,
+                rest: rest.map(Cow::Borrowed),
+                deadline,
+            })
         }
         // Boxed, because a connection that is not told of must not carry what telling takes.
-        None => Box::pin(dial_introduced(server, resolver, request, deadline)).await.map_err(Failure::Connect),
+        None => Box::pin(dial_introduced(server, resolver, request, deadline))
+            .await
+            .map_err(Failure::Connect),
         // Boxed, because a connection in passthrough must not carry the state of a handshake.
         Some(tls) => Box::pin(dial_tls(tls, server, resolver, request, deadline)).await,
     }
@@ -73,15 +82,24 @@ async fn dial_introduced<'a>(
     deadline: Instant,
 ) -> io::Result<Reached<'a>> {
     let first = [request.origin.header, request.first].concat();
-    let (stream, rest) = connect(server, &via(resolver, &request.origin)?, &first, deadline).await?.into_parts();
-    Ok(Reached { stream, rest: rest.map(|rest| Cow::Owned(rest.to_vec())), deadline })
+    let (stream, rest) = connect(server, &via(resolver, &request.origin)?, &first, deadline)
+        .await?
+        .into_parts();
+    Ok(Reached {
+        stream,
+        rest: rest.map(|rest| Cow::Owned(rest.to_vec())),
+        deadline,
+    })
 }
 
 /// From where the connection is to come.
 fn via<'a>(resolver: &'a Resolver, origin: &Origin<'_>) -> io::Result<Via<'a>> {
     match (origin.transparent, origin.client.ip()) {
         (false, _) => Ok(resolver.into()),
-        (true, source @ Some(_)) => Ok(Via { source, ..resolver.into() }),
+        (true, source @ Some(_)) => Ok(Via {
+            source,
+            ..resolver.into()
+        }),
         (true, None) => {
             let message = "the client has no IP address that is known: `transparent = true` has none to connect from";
             Err(io::Error::new(io::ErrorKind::Unsupported, message))
@@ -98,8 +116,20 @@ async fn dial_tls<'a>(
     deadline: Instant,
 ) -> Result<Reached<'a>, Failure> {
     let via = via(resolver, &request.origin).map_err(Failure::Connect)?;
-    let session = session(tls, server, &via, request.origin.header, request.agreed, deadline).await?;
-    Ok(Reached { stream: Stream::TlsUpstream(session), rest: Ok(Cow::Borrowed(request.first)), deadline })
+    let session = session(
+        tls,
+        server,
+        &via,
+        request.origin.header,
+        request.agreed,
+        deadline,
+    )
+    .await?;
+    Ok(Reached {
+        stream: Stream::TlsUpstream(session),
+        rest: Ok(Cow::Borrowed(request.first)),
+        deadline,
+    })
 }
 
 /// Connects to a server and makes a session, before `deadline`. `header` is sent ahead of it.
@@ -115,10 +145,15 @@ pub(super) async fn session(
     deadline: Instant,
 ) -> Result<Box<TlsStream<TcpStream>>, Failure> {
     let (addr, failure) = match session_at(tls, server, via, header, agreed, deadline).await {
-        Err((Some(addr), failure)) if server.is_name() && failure.is_somebody_else() => (addr, failure),
+        Err((Some(addr), failure)) if server.is_name() && failure.is_somebody_else() => {
+            (addr, failure)
+        }
         made => return made.map_err(|(_, failure)| failure),
     };
-    let elsewhere = Via { instead_of: Some(addr), ..*via };
+    let elsewhere = Via {
+        instead_of: Some(addr),
+        ..*via
+    };
     match session_at(tls, server, &elsewhere, header, agreed, deadline).await {
         Ok(session) => Ok(session),
         Err((None, _)) => Err(failure),
@@ -135,14 +170,26 @@ async fn session_at(
     agreed: Option<&Alpn>,
     deadline: Instant,
 ) -> Result<Box<TlsStream<TcpStream>>, (Option<SocketAddr>, Failure)> {
-    let connected = connect(server, via, header, deadline).await.map_err(|error| (None, Failure::Connect(error)))?;
-    let stream = connected.send(deadline).await.map_err(|error| (None, Failure::Header(error)))?;
+    let connected = connect(server, via, header, deadline)
+        .await
+        .map_err(|error| (None, Failure::Connect(error)))?;
+    let stream = connected
+        .send(deadline)
+        .await
+        .map_err(|error| (None, Failure::Header(error)))?;
     let Stream::Tcp(tcp) = stream else {
         // The configuration knows no TLS over unix sockets.
         return Err((None, Failure::Connect(io::ErrorKind::Unsupported.into())));
     };
     let addr = tcp.peer_addr().ok();
-    let session = async { tls.connect(tcp, server, agreed).await.map_err(|error| Failure::Tls(Box::new(error))) };
+    let session = async {
+        tls.connect(tcp, server, agreed)
+            .await
+            .map_err(|error| Failure::Tls(Box::new(error)))
+    };
     let late = |_| Err(Failure::LateHandshake(tls.advice_on_silence()));
-    timeout_at(deadline, session).await.unwrap_or_else(late).map_err(|failure| (addr, failure))
+    timeout_at(deadline, session)
+        .await
+        .unwrap_or_else(late)
+        .map_err(|failure| (addr, failure))
 }

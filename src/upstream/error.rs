@@ -100,12 +100,21 @@ fn is_local(error: &io::Error) -> bool {
     }
     // Around that of a server that is known by name is where it was met.
     let mut all = std::iter::successors(Some(error), |error| (**error).source()?.downcast_ref());
-    let errno = all.find_map(io::Error::raw_os_error).map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
+    let errno = all
+        .find_map(io::Error::raw_os_error)
+        .map(Errno::from_raw_os_error);
+    matches!(
+        errno,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
+    )
 }
 
 fn others(tried: usize) -> String {
-    if tried > 1 { format!(" (the last of {tried} servers tried)") } else { String::new() }
+    if tried > 1 {
+        format!(" (the last of {tried} servers tried)")
+    } else {
+        String::new()
+    }
 }
 
 fn after(advice: Option<&str>) -> String {
@@ -175,15 +184,36 @@ impl Failure {
 
     pub(super) fn of(self, server: UpstreamAddr, tried: usize) -> ConnectError {
         match self {
-            Self::LateHandshake(advice) => ConnectError::TimedOut { server, connected: true, advice, tried },
+            Self::LateHandshake(advice) => ConnectError::TimedOut {
+                server,
+                connected: true,
+                advice,
+                tried,
+            },
             Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
-                ConnectError::TimedOut { server, connected: false, advice: None, tried }
+                ConnectError::TimedOut {
+                    server,
+                    connected: false,
+                    advice: None,
+                    tried,
+                }
             }
             Self::Header(error) if error.kind() == io::ErrorKind::TimedOut => {
-                ConnectError::Unsent { server, error: Unsent::Late }
+                ConnectError::Unsent {
+                    server,
+                    error: Unsent::Late,
+                }
             }
-            Self::Connect(error) | Self::Header(error) => ConnectError::Failed { server, error, tried },
-            Self::Tls(error) => ConnectError::Tls { server, error, tried },
+            Self::Connect(error) | Self::Header(error) => ConnectError::Failed {
+                server,
+                error,
+                tried,
+            },
+            Self::Tls(error) => ConnectError::Tls {
+                server,
+                error,
+                tried,
+            },
         }
     }
 }
@@ -198,7 +228,9 @@ mod tests {
         assert!(is_local(&none_left()));
         let wrapped = io::Error::new(none_left().kind(), Placed(none_left()));
         assert!(is_local(&io::Error::other(Placed(wrapped))));
-        assert!(!is_local(&io::Error::other(Placed(io::ErrorKind::ConnectionRefused.into()))));
+        assert!(!is_local(&io::Error::other(Placed(
+            io::ErrorKind::ConnectionRefused.into()
+        ))));
     }
 
     #[derive(Debug, Error)]

@@ -37,12 +37,22 @@ pub struct Tlvs {
 
 impl Tlvs {
     /// The words of the configuration.
-    pub const WORDS: [&'static str; 6] = ["authority", "alpn", "ssl", "client_certificate", "unique_id", "crc32c"];
+    pub const WORDS: [&'static str; 6] = [
+        "authority",
+        "alpn",
+        "ssl",
+        "client_certificate",
+        "unique_id",
+        "crc32c",
+    ];
 
     /// Those words that were chosen.
     #[must_use]
     pub fn words(mut self) -> Vec<&'static str> {
-        Self::WORDS.into_iter().filter(|word| self.word_mut(word).is_some_and(|chosen| *chosen)).collect()
+        Self::WORDS
+            .into_iter()
+            .filter(|word| self.word_mut(word).is_some_and(|chosen| *chosen))
+            .collect()
     }
 
     /// Whether the word was chosen; nothing if there is no such word.
@@ -107,7 +117,9 @@ impl ProxyProtocol {
     /// When the client's certificate leaves no room. A server that looks for it must not be reached without it.
     pub fn header(self, facts: &Facts<'_>) -> Result<Vec<u8>, HeaderTooLong> {
         let endpoints = match (facts.client, facts.destination) {
-            (ClientAddr::Socket(client), Some(destination)) => Some(Endpoints::new(client, destination)),
+            (ClientAddr::Socket(client), Some(destination)) => {
+                Some(Endpoints::new(client, destination))
+            }
             _ => None,
         };
         let tlvs = match self {
@@ -118,7 +130,11 @@ impl ProxyProtocol {
         if let Some(name) = facts.server_name.filter(|_| tlvs.authority) {
             header = header.authority(name.as_str());
         }
-        if let Some(alpn) = facts.session.and_then(|session| session.alpn).filter(|_| tlvs.alpn) {
+        if let Some(alpn) = facts
+            .session
+            .and_then(|session| session.alpn)
+            .filter(|_| tlvs.alpn)
+        {
             header = header.alpn(alpn.as_bytes());
         }
         if tlvs.unique_id {
@@ -147,10 +163,17 @@ impl<'a> TerminatedSession<'a> {
         });
         SslTlv {
             client,
-            version: if self.version == "1.3" { "TLSv1.3" } else { "TLSv1.2" },
+            version: if self.version == "1.3" {
+                "TLSv1.3"
+            } else {
+                "TLSv1.2"
+            },
             cipher: self.facts.cipher,
             common_name,
-            certificate: self.facts.certificate.filter(|_| with_certificate && verified.is_some()),
+            certificate: self
+                .facts
+                .certificate
+                .filter(|_| with_certificate && verified.is_some()),
         }
     }
 }
@@ -160,16 +183,30 @@ mod tests {
     use super::*;
     use crate::authz::Identity;
 
-    const ALL: Tlvs =
-        Tlvs { authority: true, alpn: true, ssl: true, client_certificate: true, unique_id: true, crc32c: true };
+    const ALL: Tlvs = Tlvs {
+        authority: true,
+        alpn: true,
+        ssl: true,
+        client_certificate: true,
+        unique_id: true,
+        crc32c: true,
+    };
 
     fn contains(bytes: &[u8], part: &[u8]) -> bool {
         bytes.windows(part.len()).any(|window| window == part)
     }
 
     fn ssl(certificate: &ClientCertificate, der: &[u8]) -> Result<Vec<u8>, HeaderTooLong> {
-        let facts = SessionFacts { cipher: Some("TLS_AES_128_GCM_SHA256"), certificate: Some(der) };
-        let session = TerminatedSession { version: "1.3", alpn: None, certificate: Some(certificate), facts };
+        let facts = SessionFacts {
+            cipher: Some("TLS_AES_128_GCM_SHA256"),
+            certificate: Some(der),
+        };
+        let session = TerminatedSession {
+            version: "1.3",
+            alpn: None,
+            certificate: Some(certificate),
+            facts,
+        };
         let client = ClientAddr::Unix;
         ProxyProtocol::V2(ALL).header(&Facts {
             client,
@@ -181,7 +218,10 @@ mod tests {
     }
 
     fn named(names: &[&str]) -> Identity {
-        Identity { common_names: names.iter().map(|name| (*name).to_owned()).collect(), ..Identity::default() }
+        Identity {
+            common_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Identity::default()
+        }
     }
 
     #[test]
@@ -191,7 +231,10 @@ mod tests {
         assert!(contains(&header, &[0x07, 0, 0, 0, 0, 0x21]));
         let header = ssl(&ClientCertificate::Unverified(named(&["ada"])), b"DER").unwrap();
         assert!(!contains(&header, b"ada") && !contains(&header, b"DER"));
-        assert!(contains(&header, &[0x07, 0, 0, 0, 1, 0x21]), "it looks verified: {header:02x?}");
+        assert!(
+            contains(&header, &[0x07, 0, 0, 0, 1, 0x21]),
+            "it looks verified: {header:02x?}"
+        );
     }
 
     #[test]
@@ -211,8 +254,17 @@ mod tests {
 
     #[test]
     fn a_client_without_an_address_is_unknown() {
-        let facts = Facts { client: ClientAddr::Unix, destination: None, id: 1, server_name: None, session: None };
-        assert_eq!(ProxyProtocol::V1.header(&facts).unwrap(), b"PROXY UNKNOWN\r\n");
+        let facts = Facts {
+            client: ClientAddr::Unix,
+            destination: None,
+            id: 1,
+            server_name: None,
+            session: None,
+        };
+        assert_eq!(
+            ProxyProtocol::V1.header(&facts).unwrap(),
+            b"PROXY UNKNOWN\r\n"
+        );
         let v2 = ProxyProtocol::V2(Tlvs::default()).header(&facts).unwrap();
         assert_eq!(v2[12..], [0x21, 0, 0, 0]);
     }

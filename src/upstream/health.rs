@@ -42,10 +42,18 @@ pub struct Check {
 impl Upstream {
     /// A check for each server, if they are to be checked.
     pub fn checks(&self) -> impl Iterator<Item = Check> {
-        let checked = self.options.health.as_deref().into_iter().flat_map(|health| {
-            let known = self.servers.iter().filter_map(|server| Some((server.addr.clone(), server.known.as_ref()?)));
-            known.map(move |server| (health, server))
-        });
+        let checked = self
+            .options
+            .health
+            .as_deref()
+            .into_iter()
+            .flat_map(|health| {
+                let known = self
+                    .servers
+                    .iter()
+                    .filter_map(|server| Some((server.addr.clone(), server.known.as_ref()?)));
+                known.map(move |server| (health, server))
+            });
         checked.map(|(health, (addr, known))| Check {
             key: CheckKey {
                 upstream: Arc::clone(&self.options.name),
@@ -74,8 +82,18 @@ impl Check {
     /// Checks for ever, from now on; the first time at some moment of the first tenth of the interval. Cancellation closes
     /// the connection of a check that is on its way.
     pub async fn run(self) {
-        let CheckKey { upstream, addr, health, .. } = &self.key;
-        sleep(health.interval.mul_f64(0.1 * random::fraction(random::number()))).await;
+        let CheckKey {
+            upstream,
+            addr,
+            health,
+            ..
+        } = &self.key;
+        sleep(
+            health
+                .interval
+                .mul_f64(0.1 * random::fraction(random::number())),
+        )
+        .await;
         loop {
             let (stream, error) = match self.ask().await {
                 Ok(stream) => (stream, None),
@@ -86,8 +104,14 @@ impl Check {
                     let reason = error.unwrap_or_default();
                     warn!(upstream = &**upstream, server = %addr, reason, "server is down");
                     self.line.let_go();
-                    if let Some(together) = self.together.as_ref().filter(|together| together.are_failing()) {
-                        together.outage.begin(upstream, &format_args!("{addr}: {reason}"));
+                    if let Some(together) = self
+                        .together
+                        .as_ref()
+                        .filter(|together| together.are_failing())
+                    {
+                        together
+                            .outage
+                            .begin(upstream, &format_args!("{addr}: {reason}"));
                     }
                 }
                 Some(true) => {
@@ -109,7 +133,13 @@ impl Check {
 
     /// One check: a connection that has yet to be closed, if there is one left, or what was wrong.
     async fn ask(&self) -> Result<Option<Transport>, String> {
-        let CheckKey { addr, tls, health, proxy_protocol, .. } = &self.key;
+        let CheckKey {
+            addr,
+            tls,
+            health,
+            proxy_protocol,
+            ..
+        } = &self.key;
         let deadline = Instant::now() + health.timeout;
         let header = proxy_protocol.map_or_else(Vec::new, ProxyProtocol::own_header);
         let via = (&*self.resolver).into();
@@ -120,8 +150,14 @@ impl Check {
             let _ = timeout_at(deadline, session.shutdown()).await;
             return Ok(Some(Transport::Tcp(session.into_inner().0)));
         }
-        let connected = connect(addr, &via, &header, deadline).await.map_err(|error| words(&error).to_string())?;
-        match connected.send(deadline).await.map_err(|error| words(&error).to_string())? {
+        let connected = connect(addr, &via, &header, deadline)
+            .await
+            .map_err(|error| words(&error).to_string())?;
+        match connected
+            .send(deadline)
+            .await
+            .map_err(|error| words(&error).to_string())?
+        {
             Stream::Tcp(tcp) => Ok(Some(Transport::Tcp(tcp))),
             Stream::Unix(unix) => Ok(Some(Transport::Unix(unix))),
             Stream::Tls(_) | Stream::TlsUpstream(_) => Ok(None),
@@ -144,14 +180,28 @@ mod tests {
     async fn who_waits_for_a_server_that_is_down_is_called_when_checks_find_it_up() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr: UpstreamAddr = server.local_addr().unwrap().to_string().parse().unwrap();
-        let health = Health { interval: Duration::from_millis(1), ..Health::of(HealthKind::Tcp) };
-        let server_options = ServerOptions { max_connections: std::num::NonZeroU32::new(1), ..addr.into() };
-        let options = Options { health: Some(Box::new(health.clone())), ..Options::new("u", [server_options]) };
+        let health = Health {
+            interval: Duration::from_millis(1),
+            ..Health::of(HealthKind::Tcp)
+        };
+        let server_options = ServerOptions {
+            max_connections: std::num::NonZeroU32::new(1),
+            ..addr.into()
+        };
+        let options = Options {
+            health: Some(Box::new(health.clone())),
+            ..Options::new("u", [server_options])
+        };
         let upstream = Upstream::new(options, &Registry::default());
         let check = upstream.checks().next().expect("it is to be checked");
         check.standing.checked(false, &health);
         let (places, standing) = (Arc::clone(&check.places), Arc::clone(&check.standing));
-        let Turn::Later(ticket) = check.line.enter(vec![Wish { at: 0, places, standing, in_any_state: false }]) else {
+        let Turn::Later(ticket) = check.line.enter(vec![Wish {
+            at: 0,
+            places,
+            standing,
+            in_any_state: false,
+        }]) else {
             panic!("nobody is sent to a server that is down");
         };
         let place = tokio::select! {

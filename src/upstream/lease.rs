@@ -37,7 +37,10 @@ impl Drop for Lease<'_> {
 impl<'a> Attempt<'a> {
     /// For a place that has been taken.
     pub(super) fn at(server: &'a Server) -> Self {
-        Self { lease: Lease(server), on_trial: false }
+        Self {
+            lease: Lease(server),
+            on_trial: false,
+        }
     }
 
     /// The server is ejected, and this attempt is its trial.
@@ -51,7 +54,12 @@ impl<'a> Attempt<'a> {
 
     /// Whether there is any hope.
     pub(super) fn is_hopeful(&self) -> bool {
-        self.on_trial || self.server().known.as_ref().is_none_or(|known| known.standing.judge() == Use::Well)
+        self.on_trial
+            || self
+                .server()
+                .known
+                .as_ref()
+                .is_none_or(|known| known.standing.judge() == Use::Well)
     }
 
     /// The trial has come to its end, if it was one.

@@ -131,7 +131,11 @@ impl Upstream {
     #[must_use]
     pub fn new(options: Options, registry: &Registry) -> Self {
         let is_shared = options.is_named() || options.servers.len() > 1;
-        let name = if options.is_named() { Arc::clone(&options.name) } else { Arc::from("") };
+        let name = if options.is_named() {
+            Arc::clone(&options.name)
+        } else {
+            Arc::from("")
+        };
         let known = |server: &ServerOptions| {
             let identity: Identity = (Arc::clone(&name), server.addr.clone());
             Box::new(Known {
@@ -150,7 +154,15 @@ impl Upstream {
         let credit = Mutex::new(vec![0; if is_shared { servers.len() } else { 0 }].into());
         let together = options.is_named().then(|| registry.together(&options.name));
         let (resolver, ejecting, outage) = (Arc::default(), Mutex::default(), Outage::default());
-        Self { options, resolver, servers, credit, ejecting, outage, together }
+        Self {
+            options,
+            resolver,
+            servers,
+            credit,
+            ejecting,
+            outage,
+            together,
+        }
     }
 
     /// The same, whose servers' names are looked up by `resolver`, which others use, too.
@@ -180,12 +192,18 @@ impl Upstream {
             known.line.offer(&known.places);
         }
         if let Some(together) = &self.together {
-            together.set(self.known().map(|known| Arc::clone(&known.standing)).collect());
+            together.set(
+                self.known()
+                    .map(|known| Arc::clone(&known.standing))
+                    .collect(),
+            );
         }
     }
 
     fn outage(&self) -> &Outage {
-        self.together.as_ref().map_or(&self.outage, |together| &together.outage)
+        self.together
+            .as_ref()
+            .map_or(&self.outage, |together| &together.outage)
     }
 
     /// A connection ends here that has tried so many servers. Tells if there was none that could be reached.
@@ -197,7 +215,9 @@ impl Upstream {
 
     /// All of the servers, or none.
     fn known(&self) -> impl Iterator<Item = &Known> {
-        self.servers.iter().filter_map(|server| server.known.as_deref())
+        self.servers
+            .iter()
+            .filter_map(|server| server.known.as_deref())
     }
 
     /// Connects to a server and sends it what it is to be sent first. Where the servers speak TLS the handshake is part of
@@ -227,8 +247,14 @@ impl Upstream {
             }
         };
         let is_hopeful = attempt.is_hopeful();
-        let dialled =
-            dial(&attempt.server().addr, &self.resolver, self.options.tls.as_deref(), request, deadline).await;
+        let dialled = dial(
+            &attempt.server().addr,
+            &self.resolver,
+            self.options.tls.as_deref(),
+            request,
+            deadline,
+        )
+        .await;
         let (reached, lease) = match self.conclude(attempt, request, dialled) {
             Ok(reached) => reached,
             Err(first) => Box::pin(self.go_on(request, first, is_hopeful, begun, failed)).await?,
@@ -237,7 +263,10 @@ impl Upstream {
             Ok(stream) => Ok((stream, lease)),
             Err(reached) => match Box::pin(reached.send()).await {
                 Ok(stream) => Ok((stream, lease)),
-                Err(error) => Err(ConnectError::Unsent { server: lease.addr().clone(), error }),
+                Err(error) => Err(ConnectError::Unsent {
+                    server: lease.addr().clone(),
+                    error,
+                }),
             },
         }
     }
@@ -284,7 +313,11 @@ impl Upstream {
             let told = format!("{}: {failure}", self.servers[at].addr);
             let error = failure.of(self.servers[at].addr.clone(), tried.len());
             let is_over = Instant::now() >= end;
-            let attempt = match if is_over { Err(Nobody::Left) } else { self.choose(request, &tried) } {
+            let attempt = match if is_over {
+                Err(Nobody::Left)
+            } else {
+                self.choose(request, &tried)
+            } {
                 Ok(attempt) => attempt,
                 Err(Nobody::Left) => {
                     if is_the_servers {
@@ -295,7 +328,10 @@ impl Upstream {
                 Err(Nobody::Free(rank)) => self.wait(request, rank, &tried, begun).await?,
             };
             if tried.len() <= MAX_TOLD {
-                let before = failed.take().map(|before| format!("{before}; ")).unwrap_or_default();
+                let before = failed
+                    .take()
+                    .map(|before| format!("{before}; "))
+                    .unwrap_or_default();
                 *failed = Some(format!("{before}{told}").into());
             }
             // What is known to be down is given one more chance, not one for each.
@@ -304,8 +340,14 @@ impl Upstream {
                 end = end.min(Instant::now() + request.timeout);
             }
             let deadline = end.min(Instant::now() + request.timeout);
-            let dialled =
-                dial(&attempt.server().addr, &self.resolver, self.options.tls.as_deref(), request, deadline).await;
+            let dialled = dial(
+                &attempt.server().addr,
+                &self.resolver,
+                self.options.tls.as_deref(),
+                request,
+                deadline,
+            )
+            .await;
             (at, failure) = match self.conclude(attempt, request, dialled) {
                 Ok(reached) => return Ok(reached),
                 Err(failed) => failed,
@@ -316,7 +358,11 @@ impl Upstream {
     /// The server that it is best to try now, out of those that were not tried yet.
     fn choose(&self, request: &Request<'_>, tried: &[usize]) -> Result<Attempt<'_>, Nobody> {
         if let [server @ Server { known: None, .. }] = &*self.servers {
-            return if tried.is_empty() { Ok(Attempt::at(server)) } else { Err(Nobody::Left) };
+            return if tried.is_empty() {
+                Ok(Attempt::at(server))
+            } else {
+                Err(Nobody::Left)
+            };
         }
         let known = |at: usize| self.servers[at].known.as_deref();
         let has_rank = |at: usize, rank| {
@@ -324,24 +370,45 @@ impl Upstream {
             is_used && self.rank(&self.servers[at]) == Some(rank)
         };
         // Who waits does so for servers that are well. One that is due would never be tried if nobody else did.
-        let is_free = |Known { places, standing, line, .. }: &Known| {
+        let is_free = |Known {
+                           places,
+                           standing,
+                           line,
+                           ..
+                       }: &Known| {
             !places.is_full() && (line.is_empty() || standing.judge() == Use::Due)
         };
         loop {
             // A server of weight 0 takes no new connection.
-            let is_left = |server: &&Server| !tried.contains(&server.at) && self.options.servers[server.at].weight > 0;
+            let is_left = |server: &&Server| {
+                !tried.contains(&server.at) && self.options.servers[server.at].weight > 0
+            };
             let left = self.servers.iter().filter(is_left);
-            let best = left.filter_map(|server| self.rank(server)).min().ok_or(Nobody::Left)?;
+            let best = left
+                .filter_map(|server| self.rank(server))
+                .min()
+                .ok_or(Nobody::Left)?;
             let candidate = |at: usize| {
                 let known = known(at)?;
                 let weight = self.options.servers[at].weight;
                 let connections = known.places.taken();
-                (is_free(known) && has_rank(at, best)).then_some(Candidate { weight, connections })
+                (is_free(known) && has_rank(at, best)).then_some(Candidate {
+                    weight,
+                    connections,
+                })
             };
             let chosen = self.balance(request, candidate);
-            let Some((at, Known { places, standing, .. })) = chosen.and_then(|at| Some((at, known(at)?))) else {
+            let Some((
+                at,
+                Known {
+                    places, standing, ..
+                },
+            )) = chosen.and_then(|at| Some((at, known(at)?)))
+            else {
                 // If somebody else was faster to try one that was due, there is nothing to wait for.
-                let is_taken = |at: usize| has_rank(at, best) && known(at).is_some_and(|known| !is_free(known));
+                let is_taken = |at: usize| {
+                    has_rank(at, best) && known(at).is_some_and(|known| !is_free(known))
+                };
                 if !(0..self.servers.len()).any(is_taken) {
                     continue;
                 }
@@ -371,7 +438,11 @@ impl Upstream {
         Some((state, self.options.servers[server.at].backup))
     }
 
-    fn balance(&self, request: &Request<'_>, candidate: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+    fn balance(
+        &self,
+        request: &Request<'_>,
+        candidate: impl Fn(usize) -> Option<Candidate>,
+    ) -> Option<usize> {
         let count = self.servers.len();
         // Nothing that may panic happens while it is held.
         let credit = || self.credit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -380,10 +451,17 @@ impl Upstream {
             _ if count == 1 => balance::first(count, candidate),
             Balance::RoundRobin => balance::round_robin(&mut credit(), candidate),
             Balance::LeastConnections => balance::least_connections(&mut credit(), candidate),
-            Balance::Random => balance::random(count, candidate, [random::number(), random::number()]),
+            Balance::Random => {
+                balance::random(count, candidate, [random::number(), random::number()])
+            }
             Balance::SourceHash => match request.origin.client.ip() {
                 Some(ip) => {
-                    let number = |at: usize| self.servers[at].known.as_ref().map_or(0, |known| known.number);
+                    let number = |at: usize| {
+                        self.servers[at]
+                            .known
+                            .as_ref()
+                            .map_or(0, |known| known.number)
+                    };
                     balance::source_hash(count, candidate, balance::client_number(ip), number)
                 }
                 None => balance::round_robin(&mut credit(), candidate),
@@ -399,14 +477,25 @@ impl Upstream {
         tried: &[usize],
         begun: Instant,
     ) -> Result<Attempt<'_>, ConnectError> {
-        let Some(line) = self.known().next().map(|known| &known.line) else { return Err(ConnectError::Empty) };
+        let Some(line) = self.known().next().map(|known| &known.line) else {
+            return Err(ConnectError::Empty);
+        };
         let deadline = (Instant::now() + request.timeout).min(begun + request.timeout * PATIENCE);
-        let full = || ConnectError::Full { waited: begun.elapsed() };
+        let full = || ConnectError::Full {
+            waited: begun.elapsed(),
+        };
         loop {
             let place = match line.enter(self.wishes(rank, tried)) {
                 Turn::Now(place) => place,
-                Turn::Never => return Err(ConnectError::Crowded { waiting: places::MAX_WAITING }),
-                Turn::Later(ticket) => match timeout_at(deadline, ticket.called()).await.map_err(|_| full())? {
+                Turn::Never => {
+                    return Err(ConnectError::Crowded {
+                        waiting: places::MAX_WAITING,
+                    });
+                }
+                Turn::Later(ticket) => match timeout_at(deadline, ticket.called())
+                    .await
+                    .map_err(|_| full())?
+                {
                     Some(place) => place,
                     // None of them is well any more.
                     None => match self.choose(request, tried) {
@@ -429,22 +518,35 @@ impl Upstream {
             let options = &self.options.servers[*at];
             !tried.contains(at) && options.weight > 0 && options.backup <= rank.1
         };
-        let wish = |(at, Known { places, standing, .. }): (usize, &Known)| Wish {
+        let wish = |(
+            at,
+            Known {
+                places, standing, ..
+            },
+        ): (usize, &Known)| Wish {
             at,
             places: Arc::clone(places),
             standing: Arc::clone(standing),
             in_any_state: rank.0 != Use::Well,
         };
-        self.known().enumerate().filter(is_wanted).map(wish).collect()
+        self.known()
+            .enumerate()
+            .filter(is_wanted)
+            .map(wish)
+            .collect()
     }
 
     /// A server was not reached. Ejects it if that is one time too often.
     fn failed(&self, server: &Server, was_trial: bool, failure: &Failure) {
-        let (Some(ejection), Some(known)) = (&self.options.ejection, &server.known) else { return };
+        let (Some(ejection), Some(known)) = (&self.options.ejection, &server.known) else {
+            return;
+        };
         let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let out = || self.known().filter(|known| known.standing.is_out()).count();
         let may_eject = || out() < ejection.at_once(self.servers.len());
-        let Some(time) = known.standing.failed(ejection, was_trial, may_eject) else { return };
+        let Some(time) = known.standing.failed(ejection, was_trial, may_eject) else {
+            return;
+        };
         let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         warn!(upstream = &*self.options.name, server = %server.addr, time_ms, reason = %failure, "server is left out");
         known.line.let_go();

@@ -33,9 +33,13 @@ pub struct Options {
 impl Options {
     /// An upstream whose servers are used in the order of the list, without anything that has to be asked for.
     #[must_use]
-    pub fn new(name: impl Into<Arc<str>>, servers: impl IntoIterator<Item: Into<ServerOptions>>) -> Self {
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        servers: impl IntoIterator<Item: Into<ServerOptions>>,
+    ) -> Self {
         let servers: Vec<ServerOptions> = servers.into_iter().map(Into::into).collect();
-        let ejection = Some(Ejection::default()).filter(|ejection| ejection.at_once(servers.len()) > 0);
+        let ejection =
+            Some(Ejection::default()).filter(|ejection| ejection.at_once(servers.len()) > 0);
         Self {
             name: name.into(),
             servers,
@@ -76,7 +80,12 @@ pub struct ServerOptions {
 
 impl From<UpstreamAddr> for ServerOptions {
     fn from(addr: UpstreamAddr) -> Self {
-        Self { addr, weight: 1, max_connections: None, backup: false }
+        Self {
+            addr,
+            weight: 1,
+            max_connections: None,
+            backup: false,
+        }
     }
 }
 
@@ -113,14 +122,21 @@ impl Default for Ejection {
     /// success between them, are none, and have cost three clients a second attempt. It comes back after a second, since
     /// it takes one connection to see whether it is well, and is asked more and more rarely if it is not.
     fn default() -> Self {
-        Self { failures: 3, time: Duration::from_secs(1), max_time: Duration::from_secs(60), max_percent: 50 }
+        Self {
+            failures: 3,
+            time: Duration::from_secs(1),
+            max_time: Duration::from_secs(60),
+            max_percent: 50,
+        }
     }
 }
 
 impl Ejection {
     /// For how long a server is ejected after so many times before it, without a success in between.
     pub(super) fn nth_time(&self, before: u32) -> Duration {
-        self.time.saturating_mul(2_u32.saturating_pow(before)).min(self.max_time)
+        self.time
+            .saturating_mul(2_u32.saturating_pow(before))
+            .min(self.max_time)
     }
 
     /// How many of so many servers may be left out at the same time: of one, none.
@@ -149,7 +165,13 @@ impl Health {
     /// Every five seconds; three that fail and two that succeed, so that one which is lost changes nothing.
     #[must_use]
     pub fn of(kind: HealthKind) -> Self {
-        Self { kind, interval: Duration::from_secs(5), timeout: Duration::from_secs(2), rise: 2, fall: 3 }
+        Self {
+            kind,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            rise: 2,
+            fall: 3,
+        }
     }
 }
 

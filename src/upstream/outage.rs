@@ -26,9 +26,13 @@ impl Outage {
 
     /// Whether that is told.
     fn begin_in(&self, second: u32, upstream: &str, reason: &impl Display) -> bool {
-        let is_due = |state: u32| state & OUT == 0 && (state == 0 || second >= (state >> 1) + TOLD_EVERY);
+        let is_due =
+            |state: u32| state & OUT == 0 && (state == 0 || second >= (state >> 1) + TOLD_EVERY);
         let begin = |state| is_due(state).then_some(second << 1 | OUT);
-        let begins = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin).is_ok();
+        let begins = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin)
+            .is_ok();
         if begins {
             warn!(upstream, %reason, "no server of the upstream can be reached");
         }
@@ -37,7 +41,8 @@ impl Outage {
 
     /// A server was reached. Where there was no outage that costs nothing.
     pub(super) fn end(&self, upstream: &str) -> bool {
-        let ends = self.0.load(Ordering::Relaxed) & OUT != 0 && self.0.fetch_and(!OUT, Ordering::Relaxed) & OUT != 0;
+        let ends = self.0.load(Ordering::Relaxed) & OUT != 0
+            && self.0.fetch_and(!OUT, Ordering::Relaxed) & OUT != 0;
         if ends {
             info!(upstream, "a server of the upstream can be reached again");
         }
@@ -48,7 +53,10 @@ impl Outage {
 /// The second of this process, from 1.
 fn second() -> u32 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u32::try_from(START.elapsed().as_secs()).unwrap_or(u32::MAX >> 2).min(u32::MAX >> 2) + 1
+    u32::try_from(START.elapsed().as_secs())
+        .unwrap_or(u32::MAX >> 2)
+        .min(u32::MAX >> 2)
+        + 1
 }
 
 /// What the servers of an upstream that has a name have together, for longer than the upstream is there.

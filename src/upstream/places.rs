@@ -86,7 +86,10 @@ pub(super) struct Ticket {
 
 impl Places {
     pub(super) fn new(limit: Option<NonZeroU32>) -> Self {
-        Self { taken: AtomicUsize::new(0), limit: AtomicUsize::new(in_numbers(limit)) }
+        Self {
+            taken: AtomicUsize::new(0),
+            limit: AtomicUsize::new(in_numbers(limit)),
+        }
     }
 
     /// How many connections the server has, those that are just being made included.
@@ -111,7 +114,9 @@ impl Places {
             return true;
         }
         let more = |taken| (taken < limit).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+        self.taken
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
+            .is_ok()
     }
 }
 
@@ -131,19 +136,39 @@ impl Line {
         if queue.clients.len() >= MAX_WAITING {
             return Turn::Never;
         }
-        self.waiting.store(queue.clients.len() + 1, Ordering::SeqCst);
+        self.waiting
+            .store(queue.clients.len() + 1, Ordering::SeqCst);
         let is_mine = |wish: &&Wish| {
-            wish.is_offered() && !queue.clients.iter().any(|client| client.wants(&wish.places).is_some())
+            wish.is_offered()
+                && !queue
+                    .clients
+                    .iter()
+                    .any(|client| client.wants(&wish.places).is_some())
         };
-        if let Some(wish) = wishes.iter().filter(is_mine).find(|wish| wish.places.take()) {
+        if let Some(wish) = wishes
+            .iter()
+            .filter(is_mine)
+            .find(|wish| wish.places.take())
+        {
             self.waiting.store(queue.clients.len(), Ordering::SeqCst);
-            return Turn::Now(Place { at: wish.at, held: Some((Arc::clone(&wish.places), Arc::clone(self))) });
+            return Turn::Now(Place {
+                at: wish.at,
+                held: Some((Arc::clone(&wish.places), Arc::clone(self))),
+            });
         }
         let (call, called) = oneshot::channel();
         let number = queue.next;
         queue.next += 1;
-        queue.clients.push_back(Waiting { number, wishes, call });
-        Turn::Later(Ticket { number, line: Arc::clone(self), call: called })
+        queue.clients.push_back(Waiting {
+            number,
+            wishes,
+            call,
+        });
+        Turn::Later(Ticket {
+            number,
+            line: Arc::clone(self),
+            call: called,
+        })
     }
 
     /// Gives a place back.
@@ -167,11 +192,16 @@ impl Line {
             };
             let mut offered = match place.take() {
                 None if !places.take() => break,
-                None => Place { at, held: Some((Arc::clone(places), Arc::clone(self))) },
+                None => Place {
+                    at,
+                    held: Some((Arc::clone(places), Arc::clone(self))),
+                },
                 Some(place) => place,
             };
             offered.at = at;
-            let Some(client) = queue.clients.remove(next) else { break };
+            let Some(client) = queue.clients.remove(next) else {
+                break;
+            };
             // Who goes away leaves the line first. If they did not, the place would be the next one's.
             place = client.call.send(offered).err();
         }
@@ -188,7 +218,9 @@ impl Line {
             return;
         }
         let mut queue = self.queue();
-        queue.clients.retain(|client| client.wishes.iter().any(Wish::is_offered));
+        queue
+            .clients
+            .retain(|client| client.wishes.iter().any(Wish::is_offered));
         self.waiting.store(queue.clients.len(), Ordering::SeqCst);
     }
 
@@ -201,7 +233,10 @@ impl Line {
 impl Waiting {
     /// By which number it calls this server, if it waits for it.
     fn wants(&self, places: &Arc<Places>) -> Option<usize> {
-        let wish = self.wishes.iter().find(|wish| Arc::ptr_eq(&wish.places, places))?;
+        let wish = self
+            .wishes
+            .iter()
+            .find(|wish| Arc::ptr_eq(&wish.places, places))?;
         wish.is_offered().then_some(wish.at)
     }
 }
@@ -239,7 +274,9 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut queue = self.line.queue();
         queue.clients.retain(|client| client.number != self.number);
-        self.line.waiting.store(queue.clients.len(), Ordering::SeqCst);
+        self.line
+            .waiting
+            .store(queue.clients.len(), Ordering::SeqCst);
     }
 }
 
@@ -252,15 +289,25 @@ mod tests {
     use super::*;
 
     fn server(limit: u32) -> (Arc<Places>, Arc<Standing>) {
-        (Arc::new(Places::new(NonZeroU32::new(limit))), Arc::default())
+        (
+            Arc::new(Places::new(NonZeroU32::new(limit))),
+            Arc::default(),
+        )
     }
 
     fn wish(at: usize, (places, standing): &(Arc<Places>, Arc<Standing>)) -> Wish {
-        Wish { at, places: Arc::clone(places), standing: Arc::clone(standing), in_any_state: false }
+        Wish {
+            at,
+            places: Arc::clone(places),
+            standing: Arc::clone(standing),
+            in_any_state: false,
+        }
     }
 
     fn later(turn: Turn) -> Ticket {
-        let Turn::Later(ticket) = turn else { panic!("{turn:?}") };
+        let Turn::Later(ticket) = turn else {
+            panic!("{turn:?}")
+        };
         ticket
     }
 
@@ -290,7 +337,10 @@ mod tests {
         let line = Arc::<Line>::default();
         let a = server(1);
         assert!(a.0.take());
-        let (first, second) = (later(line.enter(vec![wish(0, &a)])), later(line.enter(vec![wish(0, &a)])));
+        let (first, second) = (
+            later(line.enter(vec![wish(0, &a)])),
+            later(line.enter(vec![wish(0, &a)])),
+        );
         line.give_back(&a.0);
         drop(first);
         let place = second.called().await.unwrap();
@@ -308,10 +358,14 @@ mod tests {
         // As if the place had been given back and the line had not been told yet.
         a.0.taken.fetch_sub(1, Ordering::SeqCst);
         let behind = later(line.enter(vec![wish(0, &a)]));
-        assert!(matches!(line.enter(vec![wish(0, &a), wish(1, &b)]), Turn::Now(place) if place.at == 1));
+        assert!(
+            matches!(line.enter(vec![wish(0, &a), wish(1, &b)]), Turn::Now(place) if place.at == 1)
+        );
         line.offer(&a.0);
         assert_eq!(waiting.called().await.unwrap().keep(), 0);
-        let full: Vec<_> = (1..MAX_WAITING).map(|_| later(line.enter(vec![wish(0, &a)]))).collect();
+        let full: Vec<_> = (1..MAX_WAITING)
+            .map(|_| later(line.enter(vec![wish(0, &a)])))
+            .collect();
         assert!(matches!(line.enter(vec![wish(0, &a)]), Turn::Never));
         drop((behind, full));
         assert!(line.is_empty());
@@ -322,10 +376,14 @@ mod tests {
         let line = Arc::<Line>::default();
         let a = server(1);
         assert!(a.0.take());
-        let health = crate::upstream::options::Health::of(crate::upstream::options::HealthKind::Tcp);
+        let health =
+            crate::upstream::options::Health::of(crate::upstream::options::HealthKind::Tcp);
         a.1.checked(false, &health);
         let choosy = later(line.enter(vec![wish(0, &a)]));
-        let desperate = later(line.enter(vec![Wish { in_any_state: true, ..wish(0, &a) }]));
+        let desperate = later(line.enter(vec![Wish {
+            in_any_state: true,
+            ..wish(0, &a)
+        }]));
         line.give_back(&a.0);
         drop(desperate.called().await.unwrap());
         assert!(!line.is_empty());
@@ -340,10 +398,14 @@ mod tests {
         let line = Arc::<Line>::default();
         let (a, b) = (server(1), server(1));
         assert!(a.0.take() && b.0.take());
-        let health = crate::upstream::options::Health::of(crate::upstream::options::HealthKind::Tcp);
+        let health =
+            crate::upstream::options::Health::of(crate::upstream::options::HealthKind::Tcp);
         let for_a = later(line.enter(vec![wish(0, &a)]));
         let any = later(line.enter(vec![wish(0, &a), wish(1, &b)]));
-        let desperate = later(line.enter(vec![Wish { in_any_state: true, ..wish(0, &a) }]));
+        let desperate = later(line.enter(vec![Wish {
+            in_any_state: true,
+            ..wish(0, &a)
+        }]));
         a.1.checked(false, &health);
         line.let_go();
         assert!(for_a.called().await.is_none());
@@ -361,13 +423,23 @@ mod tests {
         let (peak, now) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let mut tasks = JoinSet::new();
         for number in 0..400_u32 {
-            let (line, a, peak, now) = (Arc::clone(&line), a.clone(), Arc::clone(&peak), Arc::clone(&now));
+            let (line, a, peak, now) = (
+                Arc::clone(&line),
+                a.clone(),
+                Arc::clone(&peak),
+                Arc::clone(&now),
+            );
             tasks.spawn(async move {
                 let place = match line.enter(vec![wish(0, &a)]) {
                     Turn::Now(place) => place,
                     Turn::Later(ticket) if number % 3 == 0 => {
                         // Goes away at about the time of its call.
-                        match tokio::time::timeout(Duration::from_micros(u64::from(number)), ticket.called()).await {
+                        match tokio::time::timeout(
+                            Duration::from_micros(u64::from(number)),
+                            ticket.called(),
+                        )
+                        .await
+                        {
                             Ok(place) => place.unwrap(),
                             Err(_) => return,
                         }
@@ -382,7 +454,9 @@ mod tests {
             });
         }
         // A lost wake-up would leave them waiting for ever.
-        tokio::time::timeout(Duration::from_secs(30), tasks.join_all()).await.expect("everybody has had a turn");
+        tokio::time::timeout(Duration::from_secs(30), tasks.join_all())
+            .await
+            .expect("everybody has had a turn");
         assert_eq!(a.0.taken(), 0);
         assert!(line.is_empty());
         assert!(peak.load(Ordering::SeqCst) <= 3);

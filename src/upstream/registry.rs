@@ -34,11 +34,17 @@ struct Known {
 
 impl Registry {
     pub(super) fn places(&self, identity: &Identity, limit: Option<NonZeroU32>) -> Arc<Places> {
-        get(&mut self.known().places, identity.clone(), || Places::new(limit))
+        get(&mut self.known().places, identity.clone(), || {
+            Places::new(limit)
+        })
     }
 
     pub(super) fn standing(&self, identity: &Identity, options: &Options) -> Arc<Standing> {
-        get(&mut self.known().standings, (identity.clone(), options.tls.clone()), Standing::default)
+        get(
+            &mut self.known().standings,
+            (identity.clone(), options.tls.clone()),
+            Standing::default,
+        )
     }
 
     pub(super) fn line(&self, name: &Arc<str>) -> Arc<Line> {
@@ -46,16 +52,24 @@ impl Registry {
     }
 
     pub(super) fn together(&self, name: &Arc<str>) -> Arc<Together> {
-        get(&mut self.known().together, Arc::clone(name), Together::default)
+        get(
+            &mut self.known().together,
+            Arc::clone(name),
+            Together::default,
+        )
     }
 
     /// Lets go of the keys of what is not there any more.
     pub fn tidy_up(&self) {
         let mut known = self.known();
         known.places.retain(|_, places| places.strong_count() > 0);
-        known.standings.retain(|_, standing| standing.strong_count() > 0);
+        known
+            .standings
+            .retain(|_, standing| standing.strong_count() > 0);
         known.lines.retain(|_, line| line.strong_count() > 0);
-        known.together.retain(|_, together| together.strong_count() > 0);
+        known
+            .together
+            .retain(|_, together| together.strong_count() > 0);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -63,7 +77,11 @@ impl Registry {
     }
 }
 
-fn get<K: Eq + Hash, V>(known: &mut HashMap<K, Weak<V>>, key: K, new: impl FnOnce() -> V) -> Arc<V> {
+fn get<K: Eq + Hash, V>(
+    known: &mut HashMap<K, Weak<V>>,
+    key: K,
+    new: impl FnOnce() -> V,
+) -> Arc<V> {
     let entry = known.entry(key).or_default();
     entry.upgrade().unwrap_or_else(|| {
         let value = Arc::new(new());
@@ -83,7 +101,8 @@ mod tests {
         let registry = Registry::default();
         let identity = |name: &str, addr: &str| (Arc::from(name), addr.parse().unwrap());
         let places = registry.places(&identity("u", "10.0.0.1:1"), None);
-        let found = |name, addr| Arc::ptr_eq(&places, &registry.places(&identity(name, addr), None));
+        let found =
+            |name, addr| Arc::ptr_eq(&places, &registry.places(&identity(name, addr), None));
         assert!(found("u", "10.0.0.1:1"));
         assert!(!found("v", "10.0.0.1:1") && !found("u", "10.0.0.1:2"));
         registry.tidy_up();
@@ -109,7 +128,10 @@ mod tests {
                 alpn: Vec::new(),
             });
             let tls = tls.map(|tls| Arc::new(Connector::new(tls).unwrap()));
-            Options { tls, ..Options::new("u", Vec::<ServerOptions>::new()) }
+            Options {
+                tls,
+                ..Options::new("u", Vec::<ServerOptions>::new())
+            }
         };
         let standing = registry.standing(&identity, &options(Some("a.example")));
         let line = registry.line(&identity.0);

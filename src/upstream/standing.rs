@@ -112,8 +112,18 @@ impl Standing {
     /// Forgets every failure. Whether that ended an ejection.
     pub(super) fn forgive(&self) -> bool {
         let mut history = self.history();
-        let History { verdict, contradictions, ignores_checks, .. } = *history;
-        *history = History { verdict, contradictions, ignores_checks, ..History::default() };
+        let History {
+            verdict,
+            contradictions,
+            ignores_checks,
+            ..
+        } = *history;
+        *history = History {
+            verdict,
+            contradictions,
+            ignores_checks,
+            ..History::default()
+        };
         self.flags.fetch_and(!(FAILING | OUT), Ordering::AcqRel) & OUT != 0
     }
 
@@ -221,7 +231,9 @@ mod tests {
         assert_eq!(standing.failed(&ejection, false, || true), None);
         assert_eq!(standing.failed(&ejection, false, || true), None);
         assert_eq!(standing.judge(), Use::Well);
-        standing.failed(&ejection, false, || true).expect("the third failure")
+        standing
+            .failed(&ejection, false, || true)
+            .expect("the third failure")
     }
 
     #[test]
@@ -250,34 +262,85 @@ mod tests {
         let mut time = eject(&standing);
         for doubled in [1, 2, 4, 8, 16, 32, 60, 60] {
             let seconds = time.as_secs_f64();
-            assert!((0.8..1.2).contains(&(seconds / f64::from(doubled))) && seconds <= 60.0, "{seconds} for {doubled}");
+            assert!(
+                (0.8..1.2).contains(&(seconds / f64::from(doubled))) && seconds <= 60.0,
+                "{seconds} for {doubled}"
+            );
             assert!(standing.begin_trial_at(Instant::now() + time));
-            assert_eq!(standing.failed(&Ejection::default(), false, || true), None, "a last resort says nothing new");
-            time = standing.failed(&Ejection::default(), true, || false).expect("it stays out, whatever the others do");
+            assert_eq!(
+                standing.failed(&Ejection::default(), false, || true),
+                None,
+                "a last resort says nothing new"
+            );
+            time = standing
+                .failed(&Ejection::default(), true, || false)
+                .expect("it stays out, whatever the others do");
         }
         assert!(standing.begin_trial_at(Instant::now() + time) && standing.succeeded());
-        assert!(eject(&standing) < Duration::from_millis(1200), "from the beginning");
+        assert!(
+            eject(&standing) < Duration::from_millis(1200),
+            "from the beginning"
+        );
     }
 
     #[test]
     fn a_shorter_time_counts_for_who_is_ejected_and_a_longer_one_does_not() {
         let hour = Duration::from_secs(3600);
-        let long = Ejection { failures: 1, time: hour, max_time: 4 * hour, ..Ejection::default() };
+        let long = Ejection {
+            failures: 1,
+            time: hour,
+            max_time: 4 * hour,
+            ..Ejection::default()
+        };
         let [short, shorter_limit] = [Duration::from_secs(10), Duration::from_secs(20)];
         for (after, due_within) in [
-            (Ejection { time: short, ..long.clone() }, 2 * short),
-            (Ejection { time: short, max_time: short, ..long.clone() }, short),
-            (Ejection { max_time: shorter_limit, time: shorter_limit, ..long.clone() }, shorter_limit),
-            (Ejection { time: 4 * hour, ..long.clone() }, 4 * hour),
+            (
+                Ejection {
+                    time: short,
+                    ..long.clone()
+                },
+                2 * short,
+            ),
+            (
+                Ejection {
+                    time: short,
+                    max_time: short,
+                    ..long.clone()
+                },
+                short,
+            ),
+            (
+                Ejection {
+                    max_time: shorter_limit,
+                    time: shorter_limit,
+                    ..long.clone()
+                },
+                shorter_limit,
+            ),
+            (
+                Ejection {
+                    time: 4 * hour,
+                    ..long.clone()
+                },
+                4 * hour,
+            ),
         ] {
             let standing = Standing::default();
-            let first = standing.failed(&long, false, || true).expect("it is ejected");
+            let first = standing
+                .failed(&long, false, || true)
+                .expect("it is ejected");
             assert!(standing.begin_trial_at(Instant::now() + first));
-            let second = standing.failed(&long, true, || true).expect("it is ejected for longer");
+            let second = standing
+                .failed(&long, true, || true)
+                .expect("it is ejected for longer");
             standing.shorten(&after);
             let now = Instant::now();
             assert_eq!(standing.judge_at(|| now), Use::Ejected, "{after:?}");
-            assert_eq!(standing.judge_at(|| now + due_within.min(second)), Use::Due, "{after:?}");
+            assert_eq!(
+                standing.judge_at(|| now + due_within.min(second)),
+                Use::Due,
+                "{after:?}"
+            );
         }
     }
 
@@ -288,7 +351,12 @@ mod tests {
             assert_eq!(standing.failed(&Ejection::default(), false, || false), None);
         }
         assert_eq!(standing.judge(), Use::Well);
-        assert!(standing.failed(&Ejection::default(), false, || true).is_some(), "as soon as there is room");
+        assert!(
+            standing
+                .failed(&Ejection::default(), false, || true)
+                .is_some(),
+            "as soon as there is room"
+        );
     }
 
     #[test]
@@ -296,12 +364,19 @@ mod tests {
         let health = Health::of(HealthKind::Tcp);
         let standing = Standing::default();
         let check = |outcomes: &[bool]| -> Vec<_> {
-            outcomes.iter().map(|is_well| standing.checked(*is_well, &health)).collect()
+            outcomes
+                .iter()
+                .map(|is_well| standing.checked(*is_well, &health))
+                .collect()
         };
         assert_eq!(check(&[false]), [Some(false)], "nothing was known");
         assert_eq!(check(&[true, false, true]), [None; 3], "two in a row");
         assert_eq!(check(&[true]), [Some(true)]);
-        assert_eq!(check(&[false, false, true, false, false]), [None; 5], "three in a row");
+        assert_eq!(
+            check(&[false, false, true, false, false]),
+            [None; 5],
+            "three in a row"
+        );
         assert_eq!(check(&[false]), [Some(false)]);
         assert_eq!(standing.judge(), Use::Down);
         assert!(standing.forget_checks());
@@ -333,7 +408,11 @@ mod tests {
         let health = Health::of(HealthKind::Tcp);
         eject(&standing);
         standing.checked(true, &health);
-        assert_eq!(standing.judge(), Use::Ejected, "a check that succeeds does not contradict connections that fail");
+        assert_eq!(
+            standing.judge(),
+            Use::Ejected,
+            "a check that succeeds does not contradict connections that fail"
+        );
         for is_well in [false, false, false, true, true] {
             standing.checked(is_well, &health);
         }

@@ -161,7 +161,11 @@ impl FirstAlert {
                 6 => self.description = byte,
                 _ => {}
             }
-            self.seen = if fits { Self::LENGTH.min(self.seen + 1) } else { Self::OVER };
+            self.seen = if fits {
+                Self::LENGTH.min(self.seen + 1)
+            } else {
+                Self::OVER
+            };
             if self.is_decided() {
                 return;
             }
@@ -191,14 +195,20 @@ mod tests {
 
     #[test]
     fn an_alert_is_one_plaintext_record() {
-        assert_eq!(Alert::UnrecognizedName.record(), [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]);
+        assert_eq!(
+            Alert::UnrecognizedName.record(),
+            [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70]
+        );
     }
 
     #[test]
     fn every_alert_that_is_sent_has_a_name() {
         for alert in Alert::ALL {
             let name = AlertDescription::from(*alert).name().unwrap();
-            assert_eq!(name.replace('_', ""), format!("{alert:?}").to_ascii_lowercase());
+            assert_eq!(
+                name.replace('_', ""),
+                format!("{alert:?}").to_ascii_lowercase()
+            );
         }
         assert_eq!(AlertDescription(80).to_string(), "internal_error (80)");
         assert_eq!(AlertDescription(200).to_string(), "200");
@@ -230,7 +240,11 @@ mod tests {
                 for piece in bytes.chunks(size) {
                     seen.see(piece);
                 }
-                assert_eq!(seen.alert().map(|alert| alert.0), *expected, "{bytes:?} in pieces of {size}");
+                assert_eq!(
+                    seen.alert().map(|alert| alert.0),
+                    *expected,
+                    "{bytes:?} in pieces of {size}"
+                );
             }
         }
     }
@@ -243,6 +257,9 @@ mod tests {
             assert_eq!((seen.alert(), seen.is_decided()), (None, false));
         }
         seen.see(&[80]);
-        assert_eq!((seen.alert(), seen.is_decided()), (Some(AlertDescription(80)), true));
+        assert_eq!(
+            (seen.alert(), seen.is_decided()),
+            (Some(AlertDescription(80)), true)
+        );
     }
 }

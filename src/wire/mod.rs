@@ -6,5 +6,7 @@ mod preamble;
 pub mod proxy_header;
 
 pub use alert::{Alert, AlertDescription, FirstAlert};
-pub use client_hello::{ClientHello, HelloError, HelloParser, Malformed, Numbers, RequestedName, reframe};
+pub use client_hello::{
+    ClientHello, HelloError, HelloParser, Malformed, Numbers, RequestedName, reframe,
+};
 pub use preamble::Preamble;

@@ -22,7 +22,10 @@ use crate::support::proxy::{Proxy, directory};
 use crate::support::tls::{der, write};
 
 fn issued() -> Issued {
-    Authority::new("ca", Validity::days(20)).unwrap().server(&["a.example"], Validity::days(20)).unwrap()
+    Authority::new("ca", Validity::days(20))
+        .unwrap()
+        .server(&["a.example"], Validity::days(20))
+        .unwrap()
 }
 
 /// The private part of a P-256 key in PKCS#8, which is what must not be seen; the rest is the same in all of them, or
@@ -41,7 +44,12 @@ pub(crate) fn assert_absent(secret: &[u8], key: &str, text: &str, what: &str) {
             hex
         });
         let spaced = format!("{eight:x?}");
-        for printed in [list.trim_matches(['[', ']']), &hex, &hex.to_uppercase(), spaced.trim_matches(['[', ']'])] {
+        for printed in [
+            list.trim_matches(['[', ']']),
+            &hex,
+            &hex.to_uppercase(),
+            spaced.trim_matches(['[', ']']),
+        ] {
             assert!(!text.contains(printed), "{what} shows {printed}: {text}");
         }
     }
@@ -77,7 +85,9 @@ fn nothing_that_holds_a_key_prints_it() {
     let config = loaded.config.as_ref().unwrap();
     absent(format!("{config:?} {config:#?}"), "Config");
     absent(format!("{:?}", config.certificates), "NamedCertificate");
-    let Action::Terminate { acceptor, .. } = &config.routes[0].action else { panic!("{config:?}") };
+    let Action::Terminate { acceptor, .. } = &config.routes[0].action else {
+        panic!("{config:?}")
+    };
     absent(format!("{acceptor:?}"), "Acceptor of the route");
     absent(toml::to_string(&config.to_file()).unwrap(), "show");
     absent(format!("{:?}", loaded.files), "Files");
@@ -85,24 +95,39 @@ fn nothing_that_holds_a_key_prints_it() {
     // The same for a key that was made, and is nowhere but in there.
     let made = SelfSigned::new(&["a.example".to_owned()], SystemTime::now()).unwrap();
     let key = made.key.as_ref().expect("it is new");
-    assert_absent(&secret(key), key, &format!("{made:?} {made:#?}"), "SelfSigned");
+    assert_absent(
+        &secret(key),
+        key,
+        &format!("{made:?} {made:#?}"),
+        "SelfSigned",
+    );
     let before = format!("{loaded:?}");
     let kept = format!("{:?}", loaded.keep().unwrap());
     let own = fs::read_to_string(dir.path().join("state/self-signed/b.key")).unwrap();
-    for (printed, what) in [(before, "Loaded before it is kept"), (kept, "Made"), (format!("{loaded:?}"), "Loaded")] {
+    for (printed, what) in [
+        (before, "Loaded before it is kept"),
+        (kept, "Made"),
+        (format!("{loaded:?}"), "Loaded"),
+    ] {
         assert_absent(&secret(&own), &own, &printed, what);
     }
 
     // What is wrong with a key says so without it.
     let damaged = key.replacen("BEGIN PRIVATE", "BEGIN ODD PRIVATE", 1);
-    for (what, key_file) in
-        [("label", damaged.as_str()), ("cut", &key[..key.len() / 2]), ("no base64", &key.replacen("\nM", "\n!", 1))]
-    {
-        let error = Certificate::load(issued.certificate.as_bytes(), key_file.as_bytes()).unwrap_err();
+    for (what, key_file) in [
+        ("label", damaged.as_str()),
+        ("cut", &key[..key.len() / 2]),
+        ("no base64", &key.replacen("\nM", "\n!", 1)),
+    ] {
+        let error =
+            Certificate::load(issued.certificate.as_bytes(), key_file.as_bytes()).unwrap_err();
         assert_absent(&secret(key), key, &format!("{error} {error:?}"), what);
         fs::write(dir.path().join("a-key.pem"), key_file).unwrap();
         let diagnostics = config::load(&file).diagnostics;
-        let rendered: String = diagnostics.iter().map(|found| format!("{found} {}", found.render(false))).collect();
+        let rendered: String = diagnostics
+            .iter()
+            .map(|found| format!("{found} {}", found.render(false)))
+            .collect();
         assert_absent(&secret(key), key, &rendered, what);
     }
 }
@@ -110,7 +135,8 @@ fn nothing_that_holds_a_key_prints_it() {
 /// How often each of `needles` is in the memory of a process, as far as it may write there.
 fn count_in_memory(pid: i32, needles: &[&[u8]]) -> Vec<usize> {
     const PAGE: u64 = 4096;
-    let open = |name: &str| File::open(format!("/proc/{pid}/{name}")).expect("this process may read it");
+    let open =
+        |name: &str| File::open(format!("/proc/{pid}/{name}")).expect("this process may read it");
     let (memory, pagemap) = (open("mem"), open("pagemap"));
     let mut counts = vec![0; needles.len()];
     let mut count = |bytes: &[u8]| {
@@ -118,7 +144,10 @@ fn count_in_memory(pid: i32, needles: &[&[u8]]) -> Vec<usize> {
             *count += occurrences(bytes, needle);
         }
     };
-    for line in fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().lines() {
+    for line in fs::read_to_string(format!("/proc/{pid}/maps"))
+        .unwrap()
+        .lines()
+    {
         let (range, access) = line.split_once(' ').unwrap();
         if !access.starts_with("rw") {
             continue;
@@ -129,7 +158,8 @@ fn count_in_memory(pid: i32, needles: &[&[u8]]) -> Vec<usize> {
         let mut piece = Vec::new();
         for page in start..end {
             let mut entry = [0; 8];
-            let is_there = pagemap.read_exact_at(&mut entry, page * 8).is_ok() && u64::from_ne_bytes(entry) >> 62 != 0;
+            let is_there = pagemap.read_exact_at(&mut entry, page * 8).is_ok()
+                && u64::from_ne_bytes(entry) >> 62 != 0;
             let mut bytes = [0; PAGE as usize];
             if is_there && memory.read_exact_at(&mut bytes, page * PAGE).is_ok() {
                 piece.extend_from_slice(&bytes);
@@ -154,21 +184,37 @@ fn occurrences(bytes: &[u8], needle: &[u8]) -> usize {
 #[test]
 fn a_key_leaves_no_trace_in_memory_beside_that_of_the_cryptographic_library() {
     let backend = Backend::greet(b"welcome");
-    let route = format!("[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"{}\"\n", backend.addr);
+    let route = format!(
+        "[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"{}\"\n",
+        backend.addr
+    );
     let issued = issued();
     let sec1 = sec1(&issued.key);
     for (what, files, table) in [
         (
             "a file of its own",
-            vec![("a.pem", issued.certificate.clone()), ("a.key", issued.key.clone())],
+            vec![
+                ("a.pem", issued.certificate.clone()),
+                ("a.key", issued.key.clone()),
+            ],
             "key_file = \"a.key\"\n",
         ),
         (
             "one file with comments",
-            vec![("a.pem", format!("# f\u{fc}r uns\n{}{}", issued.certificate, issued.key))],
+            vec![(
+                "a.pem",
+                format!("# f\u{fc}r uns\n{}{}", issued.certificate, issued.key),
+            )],
             "",
         ),
-        ("SEC1", vec![("a.pem", issued.certificate.clone()), ("a.key", sec1.clone())], "key_file = \"a.key\"\n"),
+        (
+            "SEC1",
+            vec![
+                ("a.pem", issued.certificate.clone()),
+                ("a.key", sec1.clone()),
+            ],
+            "key_file = \"a.key\"\n",
+        ),
     ] {
         let dir = directory();
         for (name, text) in &files {
@@ -176,17 +222,31 @@ fn a_key_leaves_no_trace_in_memory_beside_that_of_the_cryptographic_library() {
         }
         let config = format!("{route}[certificates.a]\ncert_file = \"a.pem\"\n{table}");
         let proxy = Proxy::start_in(dir, &config);
-        assert_eq!(s_client(proxy.addr(), &["-servername", "a.example"]).certificate(), Some(der(&issued.certificate)));
+        assert_eq!(
+            s_client(proxy.addr(), &["-servername", "a.example"]).certificate(),
+            Some(der(&issued.certificate))
+        );
         // Everything is read again, and compared.
         proxy.reload_after(|| proxy.signal(Signal::HUP));
-        assert_eq!(s_client(proxy.addr(), &["-servername", "a.example"]).certificate(), Some(der(&issued.certificate)));
+        assert_eq!(
+            s_client(proxy.addr(), &["-servername", "a.example"]).certificate(),
+            Some(der(&issued.certificate))
+        );
         let (secret, certificate) = (secret(&issued.key), der(&issued.certificate));
         let text = if what == "SEC1" { &sec1 } else { &issued.key };
         let line = text.lines().nth(1).unwrap();
         let pid = proxy.pid().as_raw_nonzero().get();
-        let needles = [&certificate[..], &secret, line.as_bytes(), &line.as_bytes()[8..40]];
+        let needles = [
+            &certificate[..],
+            &secret,
+            line.as_bytes(),
+            &line.as_bytes()[8..40],
+        ];
         let counts = count_in_memory(pid, &needles);
-        assert!(counts[0] > 0, "{what}: the certificate, at least, is there: {counts:?}");
+        assert!(
+            counts[0] > 0,
+            "{what}: the certificate, at least, is there: {counts:?}"
+        );
         assert_eq!(counts[1..], [0, 0, 0], "{what}: the key, and its base64");
     }
 }
@@ -196,7 +256,11 @@ fn sec1(key: &str) -> String {
     let dir = directory();
     fs::write(dir.path().join("key"), key).unwrap();
     let mut openssl = Command::new("openssl");
-    let output = openssl.args(["pkey", "-traditional", "-in"]).arg(Path::new("key")).current_dir(dir.path()).output();
+    let output = openssl
+        .args(["pkey", "-traditional", "-in"])
+        .arg(Path::new("key"))
+        .current_dir(dir.path())
+        .output();
     let text = String::from_utf8(output.expect("openssl").stdout).unwrap();
     assert!(text.starts_with("-----BEGIN EC PRIVATE KEY-----"), "{text}");
     text
@@ -210,14 +274,21 @@ fn no_other_process_of_its_user_can_look_into_the_memory() {
     // Where the other user finds it, whoever may look into the directory of the build.
     let program = dir.path().join("program");
     fs::copy(env!("CARGO_BIN_EXE_snigate"), &program).unwrap();
-    let proxy = Proxy::start_as(dir, "[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n", |command| {
-        let mut started = Command::new(&program);
-        started.args(command.get_args()).stderr(Stdio::piped()).stdout(Stdio::null());
-        if rustix::process::geteuid().is_root() {
-            started.uid(65534).gid(65534);
-        }
-        *command = started;
-    });
+    let proxy = Proxy::start_as(
+        dir,
+        "[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n",
+        |command| {
+            let mut started = Command::new(&program);
+            started
+                .args(command.get_args())
+                .stderr(Stdio::piped())
+                .stdout(Stdio::null());
+            if rustix::process::geteuid().is_root() {
+                started.uid(65534).gid(65534);
+            }
+            *command = started;
+        },
+    );
     let memory = fs::metadata(format!("/proc/{}/mem", proxy.pid().as_raw_nonzero())).unwrap();
     assert_eq!((memory.uid(), memory.mode() & 0o077), (0, 0));
 }

@@ -32,13 +32,19 @@ struct Begun {
 fn begin(mut stream: TcpStream) -> Begun {
     let hello = hello("a.example");
     stream.write_all(&hello[..100]).unwrap();
-    Begun { stream, rest: hello }
+    Begun {
+        stream,
+        rest: hello,
+    }
 }
 
 impl Begun {
     fn finish(mut self) -> TcpStream {
         self.stream.write_all(&self.rest[100..]).unwrap();
-        assert!(read_exact(&mut self.stream, self.rest.len()) == self.rest, "other bytes came back");
+        assert!(
+            read_exact(&mut self.stream, self.rest.len()) == self.rest,
+            "other bytes came back"
+        );
         self.stream
     }
 }
@@ -46,7 +52,10 @@ impl Begun {
 /// Sends these bytes and reads them back.
 fn echo(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
-    assert!(read_exact(stream, bytes.len()) == bytes, "other bytes came back");
+    assert!(
+        read_exact(stream, bytes.len()) == bytes,
+        "other bytes came back"
+    );
 }
 
 /// A connection that the server has answered.
@@ -59,10 +68,17 @@ fn served(mut stream: TcpStream) -> TcpStream {
 fn is_refused(mut stream: TcpStream) -> bool {
     // It may have been reset already.
     let hello = hello("a.example");
-    match stream.write_all(&hello).and_then(|()| stream.read_exact(&mut [0])) {
+    match stream
+        .write_all(&hello)
+        .and_then(|()| stream.read_exact(&mut [0]))
+    {
         Ok(()) => false,
         Err(error) => {
-            let ends = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe, ErrorKind::UnexpectedEof];
+            let ends = [
+                ErrorKind::ConnectionReset,
+                ErrorKind::BrokenPipe,
+                ErrorKind::UnexpectedEof,
+            ];
             assert!(ends.contains(&error.kind()), "{error}");
             true
         }
@@ -71,7 +87,11 @@ fn is_refused(mut stream: TcpStream) -> bool {
 
 fn assert_limited(line: &Value, detail: &str) {
     let found = (&line["outcome"], &line["by"], &line["detail"]);
-    assert_eq!(found, (&"limit".into(), &"proxy".into(), &detail.into()), "{line}");
+    assert_eq!(
+        found,
+        (&"limit".into(), &"proxy".into(), &detail.into()),
+        "{line}"
+    );
 }
 
 #[test]
@@ -83,10 +103,13 @@ fn at_the_limit_of_connections_a_new_one_is_closed_at_once_and_no_other_is_harme
         assert!(is_refused(proxy.connect()));
         assert_limited(&proxy.next_access(), "max_connections = 3");
     }
-    open.iter_mut().for_each(|stream| echo(stream, b"still here"));
+    open.iter_mut()
+        .for_each(|stream| echo(stream, b"still here"));
     drop(open.pop());
     assert_eq!(proxy.next_access()["outcome"], "closed");
-    proxy.poll_until("another one is served", |proxy| !is_refused(proxy.connect()));
+    proxy.poll_until("another one is served", |proxy| {
+        !is_refused(proxy.connect())
+    });
     open.iter_mut().for_each(|stream| echo(stream, b"and here"));
 }
 
@@ -100,12 +123,17 @@ fn the_oldest_unfinished_hello_gives_way_to_a_new_connection() {
         // Whoever finishes makes no more room than it takes.
         established.push(served(proxy.connect()));
         assert_eq!(read_until_closed(&mut slow[at].stream), b"");
-        assert_limited(&proxy.next_access(), "max_pending = 3: the oldest of them gave way");
+        assert_limited(
+            &proxy.next_access(),
+            "max_pending = 3: the oldest of them gave way",
+        );
         slow.push(begin(proxy.connect()));
     }
     // Now there are three again, the youngest of those of before among them, which may still finish.
     established.push(slow.remove(2).finish());
-    established.iter_mut().for_each(|stream| echo(stream, b"still here"));
+    established
+        .iter_mut()
+        .for_each(|stream| echo(stream, b"still here"));
     assert_eq!(proxy.count("connection"), 2);
 }
 
@@ -115,7 +143,9 @@ fn a_source_with_too_many_unfinished_hellos_makes_room_for_itself() {
     let mut proxy = start(&backend, "pending_per_source = 2");
     let addr = proxy.addr();
     let other = begin(connect_from([127, 0, 0, 3], addr));
-    let mut slow: Vec<Begun> = (0..2).map(|_| begin(connect_from([127, 0, 0, 2], addr))).collect();
+    let mut slow: Vec<Begun> = (0..2)
+        .map(|_| begin(connect_from([127, 0, 0, 2], addr)))
+        .collect();
     let detail = "pending_per_source = 2: the oldest of 127.0.0.2 gave way";
     slow.push(begin(connect_from([127, 0, 0, 2], addr)));
     assert_eq!(read_until_closed(&mut slow[0].stream), b"");
@@ -131,18 +161,29 @@ fn a_source_with_too_many_unfinished_hellos_makes_room_for_itself() {
 #[test]
 fn a_source_that_connects_too_often_is_closed_at_once_and_others_are_not() {
     let backend = Backend::echo();
-    let mut proxy = start(&backend, "rate_per_source = { connections = 1, per = \"1h\", burst = 3 }");
+    let mut proxy = start(
+        &backend,
+        "rate_per_source = { connections = 1, per = \"1h\", burst = 3 }",
+    );
     let addr = proxy.addr();
-    let mut open: Vec<TcpStream> = (0..3).map(|_| served(connect_from([127, 0, 0, 2], addr))).collect();
+    let mut open: Vec<TcpStream> = (0..3)
+        .map(|_| served(connect_from([127, 0, 0, 2], addr)))
+        .collect();
     for _ in 0..2 {
         assert!(is_refused(connect_from([127, 0, 0, 2], addr)));
-        assert_limited(&proxy.next_access(), "rate_per_source: 127.0.0.2 connects too often");
+        assert_limited(
+            &proxy.next_access(),
+            "rate_per_source: 127.0.0.2 connects too often",
+        );
     }
     open.push(served(connect_from([127, 0, 0, 3], addr)));
-    open.iter_mut().for_each(|stream| echo(stream, b"still here"));
+    open.iter_mut()
+        .for_each(|stream| echo(stream, b"still here"));
     // What has been counted is not forgotten by a reload, and what it says counts from then on.
     let config = |keys| config(&backend, keys);
-    proxy.reload(&config("rate_per_source = { connections = 1, per = \"1h\", burst = 2 }"));
+    proxy.reload(&config(
+        "rate_per_source = { connections = 1, per = \"1h\", burst = 2 }",
+    ));
     assert!(is_refused(connect_from([127, 0, 0, 2], addr)));
     proxy.reload(&config(""));
     served(connect_from([127, 0, 0, 2], addr));
@@ -151,13 +192,20 @@ fn a_source_that_connects_too_often_is_closed_at_once_and_others_are_not() {
 #[test]
 fn a_rate_that_a_reload_loosens_or_removes_frees_at_once_whom_it_held_back() {
     let backend = Backend::echo();
-    let proxy = start(&backend, "rate_per_source = { connections = 1, per = \"1h\", burst = 5 }");
+    let proxy = start(
+        &backend,
+        "rate_per_source = { connections = 1, per = \"1h\", burst = 5 }",
+    );
     let config = |keys| config(&backend, keys);
     (0..5).for_each(|_| drop(served(proxy.connect())));
     assert!(is_refused(proxy.connect()));
-    proxy.reload(&config("rate_per_source = { connections = 1, per = \"1h\", burst = 4 }"));
+    proxy.reload(&config(
+        "rate_per_source = { connections = 1, per = \"1h\", burst = 4 }",
+    ));
     assert!(is_refused(proxy.connect()), "it was tightened");
-    proxy.reload(&config("rate_per_source = { connections = 1000, per = \"1s\" }"));
+    proxy.reload(&config(
+        "rate_per_source = { connections = 1000, per = \"1s\" }",
+    ));
     (0..10).for_each(|_| drop(served(proxy.connect())));
 }
 
@@ -166,16 +214,24 @@ fn a_source_with_too_many_open_connections_gets_no_more_until_one_ends_and_other
     let backend = Backend::echo();
     let mut proxy = start(&backend, "connections_per_source = 2");
     let addr = proxy.addr();
-    let mut open: Vec<TcpStream> = (0..2).map(|_| served(connect_from([127, 0, 0, 2], addr))).collect();
+    let mut open: Vec<TcpStream> = (0..2)
+        .map(|_| served(connect_from([127, 0, 0, 2], addr)))
+        .collect();
     for _ in 0..2 {
         assert!(is_refused(connect_from([127, 0, 0, 2], addr)));
-        assert_limited(&proxy.next_access(), "connections_per_source = 2: 127.0.0.2 has as many");
+        assert_limited(
+            &proxy.next_access(),
+            "connections_per_source = 2: 127.0.0.2 has as many",
+        );
     }
     open.push(served(connect_from([127, 0, 0, 3], addr)));
-    open.iter_mut().for_each(|stream| echo(stream, b"still here"));
+    open.iter_mut()
+        .for_each(|stream| echo(stream, b"still here"));
     drop(open.remove(0));
     assert_eq!(proxy.next_access()["outcome"], "closed");
-    proxy.poll_until("there is room", |_| !is_refused(connect_from([127, 0, 0, 2], addr)));
+    proxy.poll_until("there is room", |_| {
+        !is_refused(connect_from([127, 0, 0, 2], addr))
+    });
 }
 
 /// The beginning of a hello of 64 KiB for `a.example`, in records of a byte each, which is 384 KiB long.
@@ -200,14 +256,20 @@ fn hellos_that_are_not_whole_have_a_budget_of_bytes_together() {
         })
         .collect();
     assert_eq!(read_until_closed(&mut large[0]), b"");
-    assert_limited(&proxy.next_access(), "max_pending_bytes = 1000000: the oldest of those that hold any gave way");
+    assert_limited(
+        &proxy.next_access(),
+        "max_pending_bytes = 1000000: the oldest of those that hold any gave way",
+    );
     // Who holds little harms nobody, and is not harmed; the last of the others may still finish.
     small.finish();
     let mut last = large.pop().unwrap();
     let message = Handmade::named(b"a.example").padded_to(64 * 1024).message();
     let end = records(&message[message.len() - 1..], 1);
     last.write_all(&end).unwrap();
-    assert!(read_exact(&mut last, tiny.len() + end.len()) == [tiny, end].concat(), "other bytes came back");
+    assert!(
+        read_exact(&mut last, tiny.len() + end.len()) == [tiny, end].concat(),
+        "other bytes came back"
+    );
 }
 
 #[test]
@@ -219,7 +281,9 @@ fn a_hello_in_tiny_records_takes_no_more_memory_than_a_few_times_the_hello() {
     let before = proxy.memory_kib("VmRSS");
     let count = 100;
     let mut streams: Vec<TcpStream> = (0..count).map(|_| proxy.connect()).collect();
-    streams.iter_mut().for_each(|stream| stream.write_all(&tiny).unwrap());
+    streams
+        .iter_mut()
+        .for_each(|stream| stream.write_all(&tiny).unwrap());
     wait_until_read(&streams);
     let each = proxy.memory_kib("VmRSS").saturating_sub(before) / count;
     // On the wire it is 384 KiB.
@@ -236,7 +300,8 @@ fn a_reload_changes_the_limit_and_goes_on_counting() {
     assert!(is_refused(proxy.connect()));
     proxy.reload(&config(&backend, "max_connections = 1"));
     assert!(is_refused(proxy.connect()));
-    open.iter_mut().for_each(|stream| echo(stream, b"still here"));
+    open.iter_mut()
+        .for_each(|stream| echo(stream, b"still here"));
 }
 
 #[test]
@@ -268,7 +333,10 @@ fn every_connection_is_counted_once_and_nothing_is_left_at_the_end() {
         proxy.next_access();
     }
     // The first is no TLS, the second has no route, the third sends nothing. Whoever has gone may count for a moment longer.
-    for (bytes, outcome) in [(b"GET / HTTP/1.1\r\n\r\n".to_vec(), "not_tls"), (hello("b.example"), "no_route")] {
+    for (bytes, outcome) in [
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "not_tls"),
+        (hello("b.example"), "no_route"),
+    ] {
         let is_met = (0..1000).any(|_| {
             let mut stream = proxy.connect();
             _ = stream.write_all(&bytes);
@@ -280,15 +348,28 @@ fn every_connection_is_counted_once_and_nothing_is_left_at_the_end() {
     let mut silent = proxy.connect();
     silent.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_until_closed(&mut silent), b"");
-    open.iter_mut().for_each(|stream| stream.shutdown(Shutdown::Write).unwrap());
-    open.iter_mut().for_each(|stream| assert_eq!(read_to_end(stream), b""));
+    open.iter_mut()
+        .for_each(|stream| stream.shutdown(Shutdown::Write).unwrap());
+    open.iter_mut()
+        .for_each(|stream| assert_eq!(read_to_end(stream), b""));
     proxy.signal(Signal::TERM);
     let stopped = proxy.wait_for("stopped");
     let count = |key: &str| stopped[key].as_u64().unwrap();
     assert_eq!((count("routed"), count("silent")), (2, 1), "{stopped}");
-    assert!(count("limited") >= 1 && count("refused") >= count("limited") + 4, "{stopped}");
-    assert_eq!(count("accepted"), count("routed") + count("refused") + count("silent"), "{stopped}");
-    assert_eq!((count("open"), count("pending"), count("closed")), (0, 0, 0), "{stopped}");
+    assert!(
+        count("limited") >= 1 && count("refused") >= count("limited") + 4,
+        "{stopped}"
+    );
+    assert_eq!(
+        count("accepted"),
+        count("routed") + count("refused") + count("silent"),
+        "{stopped}"
+    );
+    assert_eq!(
+        (count("open"), count("pending"), count("closed")),
+        (0, 0, 0),
+        "{stopped}"
+    );
 }
 
 #[test]
@@ -306,33 +387,84 @@ fn limits_that_make_no_sense_are_refused() {
     let backend = Backend::echo();
     let path = dir.path().join("snigate.toml");
     for (keys, words) in [
-        ("max_connections = 0", "max_connections: 0 would refuse everybody"),
+        (
+            "max_connections = 0",
+            "max_connections: 0 would refuse everybody",
+        ),
         ("max_pending = 0", "max_pending: 0 would refuse everybody"),
         ("pending_per_source = -1", "pending_per_source"),
-        ("max_connections = 10\nmax_pending = 11", "max_pending = 11 is never reached, because max_connections is 10"),
-        ("max_pending = 10\npending_per_source = 11", "pending_per_source = 11 is never reached"),
-        ("max_connections = 10\npending_per_source = 6", "is never reached, because max_pending is 5"),
-        ("max_handshakes = 0", "max_handshakes: 0 would refuse everybody"),
-        ("max_pending_bytes = 0", "max_pending_bytes: 0 would refuse everybody"),
-        ("connections_per_source = 0", "connections_per_source: 0 would refuse everybody"),
-        ("max_connections = 10\nconnections_per_source = 11", "connections_per_source = 11 is never reached"),
+        (
+            "max_connections = 10\nmax_pending = 11",
+            "max_pending = 11 is never reached, because max_connections is 10",
+        ),
+        (
+            "max_pending = 10\npending_per_source = 11",
+            "pending_per_source = 11 is never reached",
+        ),
+        (
+            "max_connections = 10\npending_per_source = 6",
+            "is never reached, because max_pending is 5",
+        ),
+        (
+            "max_handshakes = 0",
+            "max_handshakes: 0 would refuse everybody",
+        ),
+        (
+            "max_pending_bytes = 0",
+            "max_pending_bytes: 0 would refuse everybody",
+        ),
+        (
+            "connections_per_source = 0",
+            "connections_per_source: 0 would refuse everybody",
+        ),
+        (
+            "max_connections = 10\nconnections_per_source = 11",
+            "connections_per_source = 11 is never reached",
+        ),
         (
             "max_connections = 10\nmax_handshakes = 11",
             "max_handshakes = 11 is never reached, because max_connections is 10",
         ),
-        ("rate_per_source = { per = \"1s\" }", "rate_per_source.connections is missing"),
-        ("rate_per_source = { connections = 0 }", "rate_per_source.connections: 0 would refuse"),
-        ("rate_per_source = { connections = 5, burst = 0 }", "rate_per_source.burst: 0 would refuse"),
-        ("rate_per_source = { connections = 5, per = \"x\" }", "rate_per_source.per: \"x\" is not a duration"),
-        ("rate_per_source = { connections = 2, per = \"1ns\" }", "rate_per_source: the intervals between connections"),
+        (
+            "rate_per_source = { per = \"1s\" }",
+            "rate_per_source.connections is missing",
+        ),
+        (
+            "rate_per_source = { connections = 0 }",
+            "rate_per_source.connections: 0 would refuse",
+        ),
+        (
+            "rate_per_source = { connections = 5, burst = 0 }",
+            "rate_per_source.burst: 0 would refuse",
+        ),
+        (
+            "rate_per_source = { connections = 5, per = \"x\" }",
+            "rate_per_source.per: \"x\" is not a duration",
+        ),
+        (
+            "rate_per_source = { connections = 2, per = \"1ns\" }",
+            "rate_per_source: the intervals between connections",
+        ),
         ("rate_per_source = { conections = 5 }", "conections"),
-        ("rate_per_source = [5, \"1s\"]", "listeners.edge.rate_per_source must be a table"),
-        ("timeouts.hello = \"off\"", "timeouts.hello: \"off\" is not a duration"),
+        (
+            "rate_per_source = [5, \"1s\"]",
+            "listeners.edge.rate_per_source must be a table",
+        ),
+        (
+            "timeouts.hello = \"off\"",
+            "timeouts.hello: \"off\" is not a duration",
+        ),
         ("timeouts.idle = \"1s\"", "idle"),
     ] {
         fs::write(&path, config(&backend, keys)).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_snigate")).arg("check").arg("-c").arg(&path).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        let output = Command::new(env!("CARGO_BIN_EXE_snigate"))
+            .arg("check")
+            .arg("-c")
+            .arg(&path)
+            .output()
+            .unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{keys}: {text}");
         assert!(text.contains(words), "{keys}: no {words:?} in:\n{text}");
     }

@@ -1,6 +1,9 @@
 //! Behaviour of the program as a client, a server and an operator see it: every test runs the real binary.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets an error has failed, also in a function that it calls")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets an error has failed, also in a function that it calls"
+)]
 
 mod support;
 

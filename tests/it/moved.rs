@@ -42,7 +42,11 @@ fn serve_one(listener: TcpListener) -> JoinHandle<()> {
 }
 
 fn config(upstream: impl Display, dns: &Dns, more: &str) -> String {
-    format!("{}{}{more}", passthrough("a.example", upstream), dns.table())
+    format!(
+        "{}{}{more}",
+        passthrough("a.example", upstream),
+        dns.table()
+    )
 }
 
 fn ask(proxy: &Proxy) -> Vec<u8> {
@@ -114,9 +118,16 @@ fn a_server_that_is_down_and_has_not_moved_is_asked_for_once_a_second() {
     }
     // At first, and once for each second that has begun since.
     let most = 2 + usize::try_from(start.elapsed().as_secs()).unwrap();
-    assert!((2..=most).contains(&dns.asked_for(NAME, A)), "{} of {most}", dns.asked_for(NAME, A));
+    assert!(
+        (2..=most).contains(&dns.asked_for(NAME, A)),
+        "{} of {most}",
+        dns.asked_for(NAME, A)
+    );
     let log = proxy.log();
-    assert!(log.contains("refused") && !log.contains("cannot resolve"), "{log}");
+    assert!(
+        log.contains("refused") && !log.contains("cannot resolve"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -134,7 +145,12 @@ fn two_names_are_asked_for_apart() {
     one.join().unwrap();
     let _two = Backend::greet_on(two, b"two");
     dns.set("other.internal.example", LONG, &["127.0.0.2"]);
-    assert_eq!(ask(&proxy), b"two", "the one that has moved is found, the other is not: {}", proxy.log());
+    assert_eq!(
+        ask(&proxy),
+        b"two",
+        "the one that has moved is found, the other is not: {}",
+        proxy.log()
+    );
 }
 
 #[test]
@@ -235,7 +251,10 @@ fn a_service_that_has_moved_is_found_by_the_first_connection_that_misses_it() {
 #[test]
 fn a_reload_that_is_asked_for_forgets_answers_and_one_of_a_changed_file_does_not() {
     let ([one, two], port) = two();
-    let (_one, _two) = (Backend::greet_on(one, b"one"), Backend::greet_on(two, b"two"));
+    let (_one, _two) = (
+        Backend::greet_on(one, b"one"),
+        Backend::greet_on(two, b"two"),
+    );
     let dns = Dns::start();
     dns.set(NAME, LONG, &["127.0.0.1"]);
     let config = config(format_args!("{NAME}:{port}"), &dns, "");

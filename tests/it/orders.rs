@@ -95,7 +95,10 @@ trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
 fn is_abrupt(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    )
 }
 
 fn tell(from: &mut End, to: &mut End, words: &[u8]) {
@@ -116,14 +119,22 @@ struct Route {
 impl Route {
     fn passthrough() -> Self {
         let (backend, connections) = Backend::manual();
-        Self { proxy: Proxy::start(&passthrough(NAME, backend.addr)), connections, client: None }
+        Self {
+            proxy: Proxy::start(&passthrough(NAME, backend.addr)),
+            connections,
+            client: None,
+        }
     }
 
     fn terminate(version: &'static rustls::SupportedProtocolVersion) -> Self {
         let (backend, connections) = Backend::manual();
         let dir = directory();
         let authority = tls::authority(dir.path(), "servers");
-        tls::write(dir.path(), "site", &authority.server(&[NAME], Validity::days(20)).unwrap());
+        tls::write(
+            dir.path(),
+            "site",
+            &authority.server(&[NAME], Validity::days(20)).unwrap(),
+        );
         let config = format!(
             r#"
             [certificates.site]
@@ -137,7 +148,11 @@ impl Route {
             backend.addr
         );
         let client = Some(tls::client(&authority, None, &[version]));
-        Self { proxy: Proxy::start_in(dir, &config), connections, client }
+        Self {
+            proxy: Proxy::start_in(dir, &config),
+            connections,
+            client,
+        }
     }
 
     /// Both sides, of which each has heard from the other.
@@ -154,7 +169,10 @@ impl Route {
             Some(config) => {
                 let mut session = tls::session(config, NAME, client);
                 session.flush().unwrap();
-                (End::Session(Box::new(session)), End::Plain(self.connections.next()))
+                (
+                    End::Session(Box::new(session)),
+                    End::Plain(self.connections.next()),
+                )
             }
         };
         tell(&mut client, &mut server, b"question");
@@ -164,9 +182,16 @@ impl Route {
 
     /// Ends one connection and checks what everybody sees. `client_first`: whether the client is the one that acts first.
     fn end(&mut self, client_first: bool, first: Act, then: Option<(bool, Act)>) {
-        let row = format!("{}, client first: {client_first}, {first:?}, {then:?}", self.client.is_some());
+        let row = format!(
+            "{}, client first: {client_first}, {first:?}, {then:?}",
+            self.client.is_some()
+        );
         let (client, server) = self.meet();
-        let (one, mut other) = if client_first { (client, server) } else { (server, client) };
+        let (one, mut other) = if client_first {
+            (client, server)
+        } else {
+            (server, client)
+        };
         let one = one.act(first);
         assert_eq!(other.sees_an_end(), first != Act::Abort, "{row}");
         let by_first = match (one, then) {
@@ -187,16 +212,36 @@ impl Route {
         };
         let line = self.proxy.next_access();
         let reset = [Some(first), then.map(|(_, act)| act)].contains(&Some(Act::Abort));
-        assert_eq!(line["outcome"], if reset { "reset" } else { "closed" }, "{row}: {line}");
-        assert_eq!(line["by"], if client_first == by_first { "client" } else { "server" }, "{row}: {line}");
+        assert_eq!(
+            line["outcome"],
+            if reset { "reset" } else { "closed" },
+            "{row}: {line}"
+        );
+        assert_eq!(
+            line["by"],
+            if client_first == by_first {
+                "client"
+            } else {
+                "server"
+            },
+            "{row}: {line}"
+        );
         let cut = [Some(first), then.map(|(_, act)| act)].contains(&Some(Act::Cut));
-        assert_eq!(line["truncated"].as_bool(), cut.then_some(true), "{row}: {line}");
+        assert_eq!(
+            line["truncated"].as_bool(),
+            cut.then_some(true),
+            "{row}: {line}"
+        );
     }
 }
 
 #[test]
 fn however_a_connection_ends_both_sides_and_the_log_see_what_happened() {
-    for mut route in [Route::passthrough(), Route::terminate(&TLS12), Route::terminate(&TLS13)] {
+    for mut route in [
+        Route::passthrough(),
+        Route::terminate(&TLS12),
+        Route::terminate(&TLS13),
+    ] {
         let sockets = route.proxy.descriptors_of("socket");
         // Only a session can be cut, and only its own side is one.
         let ways_of = |client: bool, route: &Route| match route.client.is_some() && client {
@@ -213,6 +258,8 @@ fn however_a_connection_ends_both_sides_and_the_log_see_what_happened() {
                 }
             }
         }
-        route.proxy.poll_until("all sockets closed", |proxy| proxy.descriptors_of("socket") == sockets);
+        route.proxy.poll_until("all sockets closed", |proxy| {
+            proxy.descriptors_of("socket") == sockets
+        });
     }
 }

@@ -32,26 +32,54 @@ fn every_mode_is_known_by_its_own_name_and_by_that_of_go() {
             let files = if verifies { FILES } else { "" };
             let lines = format!("{files}client_auth.mode = \"{written}\"");
             let (succeeds, said) = run(&lines, &["check"]);
-            assert!(succeeds && said.contains("0 errors, 0 warnings"), "{written}: {said}");
+            assert!(
+                succeeds && said.contains("0 errors, 0 warnings"),
+                "{written}: {said}"
+            );
             let (_, shown) = run(&lines, &["show"]);
-            assert!(shown.contains(&format!("mode = \"{word}\"")), "{written}: {shown}");
+            assert!(
+                shown.contains(&format!("mode = \"{word}\"")),
+                "{written}: {shown}"
+            );
             let (_, explained) = run(&lines, &["explain", "--sni", "a.example"]);
-            assert!(explained.contains(&format!("client_auth  {word}")), "{written}: {explained}");
+            assert!(
+                explained.contains(&format!("client_auth  {word}")),
+                "{written}: {explained}"
+            );
         }
     }
 }
 
 #[test]
-fn a_policy_by_which_nobody_comes_in_is_urgent_and_no_reason_to_go_on_with_one_by_which_somebody_does() {
+fn a_policy_by_which_nobody_comes_in_is_urgent_and_no_reason_to_go_on_with_one_by_which_somebody_does()
+ {
     let pinned = |keys: &str| format!("client_auth.mode = \"pinned\"\n{keys}");
     let digest = "11".repeat(32);
     for (lines, expected) in [
-        (format!("{FILES}client_auth.allow = {{}}"), "client_auth.allow is empty: nobody could come in"),
-        (format!("{FILES}client_auth.allow = {{ dns = [], cn = [] }}"), "client_auth.allow is empty: nobody could"),
-        ("client_auth.ca_files = []".to_owned(), "client_auth.ca_files names no file: nobody comes in"),
-        (pinned(""), "client_auth.mode is pinned, and no client is named: nobody comes in"),
-        (pinned("client_auth.cert_files = []"), "client_auth.cert_files names no file: nobody comes in"),
-        (pinned("client_auth.spki_sha256 = []"), "client_auth.spki_sha256 names no key: nobody comes in"),
+        (
+            format!("{FILES}client_auth.allow = {{}}"),
+            "client_auth.allow is empty: nobody could come in",
+        ),
+        (
+            format!("{FILES}client_auth.allow = {{ dns = [], cn = [] }}"),
+            "client_auth.allow is empty: nobody could",
+        ),
+        (
+            "client_auth.ca_files = []".to_owned(),
+            "client_auth.ca_files names no file: nobody comes in",
+        ),
+        (
+            pinned(""),
+            "client_auth.mode is pinned, and no client is named: nobody comes in",
+        ),
+        (
+            pinned("client_auth.cert_files = []"),
+            "client_auth.cert_files names no file: nobody comes in",
+        ),
+        (
+            pinned("client_auth.spki_sha256 = []"),
+            "client_auth.spki_sha256 names no key: nobody comes in",
+        ),
     ] {
         let (succeeds, said) = run(&lines, &["check"]);
         assert!(
@@ -60,8 +88,12 @@ fn a_policy_by_which_nobody_comes_in_is_urgent_and_no_reason_to_go_on_with_one_b
         );
     }
     // Where another one is named it is no more than odd.
-    let (_, said) =
-        run(&pinned(&format!("client_auth.cert_files = []\nclient_auth.spki_sha256 = [\"{digest}\"]")), &["check"]);
+    let (_, said) = run(
+        &pinned(&format!(
+            "client_auth.cert_files = []\nclient_auth.spki_sha256 = [\"{digest}\"]"
+        )),
+        &["check"],
+    );
     assert!(said.contains("0 errors, 1 warning"), "{said}");
 }
 
@@ -106,7 +138,8 @@ fn a_mode_that_fits_nothing_beside_it_is_one_error_that_names_all_of_it() {
     let key = "11".repeat(32);
     let pins = format!("client_auth.spki_sha256 = \"{key}\"\nclient_auth.dates = \"ignore\"\n");
     let lists = "client_auth.crl_files = \"ca.crl\"\nclient_auth.crl.depth = \"leaf\"\n";
-    let rules = "client_auth.allow.cn = \"a\"\nclient_auth.deny.cn = \"b\"\non_revoke = \"close\"\n";
+    let rules =
+        "client_auth.allow.cn = \"a\"\nclient_auth.deny.cn = \"b\"\non_revoke = \"close\"\n";
     for (lines, keys, instead) in [
         (
             format!("client_auth.mode = \"none\"\n{FILES}{rules}"),
@@ -118,7 +151,11 @@ fn a_mode_that_fits_nothing_beside_it_is_one_error_that_names_all_of_it() {
             "mode is request, in which allow, deny, crl, on_revoke have no meaning",
             "write `mode = \"require_and_verify\"`, or remove them",
         ),
-        (rules.to_owned(), "mode is none, in which allow, deny, on_revoke have no meaning", "require_and_verify"),
+        (
+            rules.to_owned(),
+            "mode is none, in which allow, deny, on_revoke have no meaning",
+            "require_and_verify",
+        ),
         (
             format!("{pins}{rules}"),
             "mode is none, in which spki_sha256, dates, allow, deny, on_revoke have no meaning",
@@ -134,29 +171,56 @@ fn a_mode_that_fits_nothing_beside_it_is_one_error_that_names_all_of_it() {
             "mode is pinned, in which ca_files, crl_files, crl have no meaning",
             "remove them, or write `mode = \"require_and_verify\"`",
         ),
-        ("client_auth.allow = {}".to_owned(), "client_auth.allow needs a mode that verifies", "require_and_verify"),
+        (
+            "client_auth.allow = {}".to_owned(),
+            "client_auth.allow needs a mode that verifies",
+            "require_and_verify",
+        ),
     ] {
         let (_, said) = run(&lines, &["check"]);
-        assert!(said.contains("1 error, 0 warnings") && !said.contains("urgent"), "{lines}\n{said}");
-        assert!(said.contains(keys) && said.contains(instead), "{lines}\n{said}");
+        assert!(
+            said.contains("1 error, 0 warnings") && !said.contains("urgent"),
+            "{lines}\n{said}"
+        );
+        assert!(
+            said.contains(keys) && said.contains(instead),
+            "{lines}\n{said}"
+        );
     }
 }
 
 #[test]
 fn the_place_of_a_wrong_entry_is_that_of_the_entry() {
-    let (_, said) =
-        run(&format!("{FILES}[tls.m.client_auth.allow]\ndns = [\n  \"a.example\",\n  \"b..example\",\n]"), &["check"]);
-    assert!(said.contains("snigate.toml:16:3") && said.contains("tls.m: client_auth.allow.dns: each label"), "{said}");
+    let (_, said) = run(
+        &format!(
+            "{FILES}[tls.m.client_auth.allow]\ndns = [\n  \"a.example\",\n  \"b..example\",\n]"
+        ),
+        &["check"],
+    );
+    assert!(
+        said.contains("snigate.toml:16:3")
+            && said.contains("tls.m: client_auth.allow.dns: each label"),
+        "{said}"
+    );
 }
 
 #[test]
 fn an_allow_list_beside_verify_if_given_is_warned_of() {
-    let (succeeds, said) =
-        run(&format!("{FILES}client_auth.mode = \"verify_if_given\"\nclient_auth.allow.cn = \"a\""), &["check"]);
+    let (succeeds, said) = run(
+        &format!("{FILES}client_auth.mode = \"verify_if_given\"\nclient_auth.allow.cn = \"a\""),
+        &["check"],
+    );
     assert!(succeeds && said.contains("0 errors, 1 warning"), "{said}");
-    assert!(said.contains("also refuses clients without a certificate, whom verify_if_given would take"), "{said}");
-    let (_, said) =
-        run(&format!("{FILES}client_auth.mode = \"verify_if_given\"\nclient_auth.deny.cn = \"a\""), &["check"]);
+    assert!(
+        said.contains(
+            "also refuses clients without a certificate, whom verify_if_given would take"
+        ),
+        "{said}"
+    );
+    let (_, said) = run(
+        &format!("{FILES}client_auth.mode = \"verify_if_given\"\nclient_auth.deny.cn = \"a\""),
+        &["check"],
+    );
     assert!(said.contains("0 errors, 0 warnings"), "{said}");
 }
 
@@ -169,9 +233,13 @@ fn nearer_ca_files_go_with_an_inherited_mode_that_verifies_and_end_one_that_does
         ("require_any", "", "require_and_verify"),
         ("none", "", "require_and_verify"),
     ] {
-        let lines = format!("extends = \"n\"\n{FILES}[tls.n]\n{files}client_auth.mode = \"{inherited}\"");
+        let lines =
+            format!("extends = \"n\"\n{FILES}[tls.n]\n{files}client_auth.mode = \"{inherited}\"");
         let (_, explained) = run(&lines, &["explain", "--sni", "a.example"]);
-        assert!(explained.contains(&format!("client_auth  {effective} against ca.pem")), "{inherited}: {explained}");
+        assert!(
+            explained.contains(&format!("client_auth  {effective} against ca.pem")),
+            "{inherited}: {explained}"
+        );
     }
 }
 
@@ -196,7 +264,10 @@ fn the_nearest_table_that_has_a_list_has_the_whole_list() {
         "alert access_denied (49), not_allowed",
         "alert certificate_required (116), no_certificate",
     ] {
-        assert!(explained.contains(expected), "{expected:?} is not in:\n{explained}");
+        assert!(
+            explained.contains(expected),
+            "{expected:?} is not in:\n{explained}"
+        );
     }
     assert!(!explained.contains("far"), "{explained}");
 }
@@ -212,20 +283,40 @@ fn what_is_shown_is_a_configuration_that_means_the_same() {
     let shown = text(&snigate(dir.path(), &["show"]));
     std::fs::write(dir.path().join("snigate.toml"), &shown).unwrap();
     let again = text(&snigate(dir.path(), &["show"]));
-    assert_eq!(shown.parse::<toml::Table>().unwrap()["tls"], again.parse::<toml::Table>().unwrap()["tls"]);
+    assert_eq!(
+        shown.parse::<toml::Table>().unwrap()["tls"],
+        again.parse::<toml::Table>().unwrap()["tls"]
+    );
     let allow = shown.parse::<toml::Table>().unwrap()["tls"]["m"]["client_auth"]["allow"].clone();
     assert_eq!(allow["cn"][0].as_str(), Some("web\nserver"));
-    for expected in ["*.example", "spiffe://example.net/*", "a@b", "shop", "e3b0c442", "\"ff\""] {
+    for expected in [
+        "*.example",
+        "spiffe://example.net/*",
+        "a@b",
+        "shop",
+        "e3b0c442",
+        "\"ff\"",
+    ] {
         assert!(shown.contains(expected), "{expected:?} is not in:\n{shown}");
     }
 }
 
 #[test]
 fn lists_in_a_table_that_no_route_uses_do_not_leave_a_route_open_unnoticed() {
-    let (succeeds, said) = run(&format!("[tls.default]\n[tls.n]\n{FILES}client_auth.allow.cn = \"a\""), &["check"]);
-    assert!(succeeds && said.contains("tls.n: no route uses it"), "{said}");
-    let open = with_tls(&format!("{FILES}client_auth.allow.cn = \"a\"")).replace("tls = \"m\"\n", "");
+    let (succeeds, said) = run(
+        &format!("[tls.default]\n[tls.n]\n{FILES}client_auth.allow.cn = \"a\""),
+        &["check"],
+    );
+    assert!(
+        succeeds && said.contains("tls.n: no route uses it"),
+        "{said}"
+    );
+    let open =
+        with_tls(&format!("{FILES}client_auth.allow.cn = \"a\"")).replace("tls = \"m\"\n", "");
     let dir = with_config(&open);
     let said = text(&snigate(dir.path(), &["check"]));
-    assert!(said.contains("routes.a would let in every client"), "{said}");
+    assert!(
+        said.contains("routes.a would let in every client"),
+        "{said}"
+    );
 }

@@ -32,7 +32,11 @@ fn say(proxy: &Proxy, hello: &[u8]) -> Vec<u8> {
 
 /// A configuration with one route to this upstream, whose name is looked up by `dns`.
 fn config(upstream: impl Display, dns: &Dns, more: &str) -> String {
-    format!("{}{}{more}", passthrough("a.example", upstream), dns.table())
+    format!(
+        "{}{}{more}",
+        passthrough("a.example", upstream),
+        dns.table()
+    )
 }
 
 /// Two servers with the same port: `one` at 127.0.0.1 and `two` at 127.0.0.2.
@@ -41,7 +45,11 @@ fn two_servers() -> (Backend, Backend, u16) {
         let one = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = one.local_addr().unwrap().port();
         if let Ok(two) = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port)) {
-            return (Backend::greet_on(one, b"one"), Backend::greet_on(two, b"two"), port);
+            return (
+                Backend::greet_on(one, b"one"),
+                Backend::greet_on(two, b"two"),
+                port,
+            );
         }
     }
 }
@@ -50,7 +58,11 @@ fn two_servers() -> (Backend, Backend, u16) {
 fn ask_until(proxy: &Proxy, expected: &[u8]) {
     let limit = Instant::now() + PATIENCE;
     while ask(proxy, "a.example") != expected {
-        assert!(Instant::now() < limit, "never {expected:?}; the log:\n{}", proxy.log());
+        assert!(
+            Instant::now() < limit,
+            "never {expected:?}; the log:\n{}",
+            proxy.log()
+        );
     }
 }
 
@@ -59,7 +71,11 @@ fn a_server_is_found_by_name_and_followed_when_its_time_to_live_is_over() {
     let (_one, _two, port) = two_servers();
     let dns = Dns::start();
     dns.set(NAME, 0, &["127.0.0.1"]);
-    let proxy = Proxy::start(&config(format_args!("{NAME}:{port}"), &dns, "min_ttl = \"10ms\"\n"));
+    let proxy = Proxy::start(&config(
+        format_args!("{NAME}:{port}"),
+        &dns,
+        "min_ttl = \"10ms\"\n",
+    ));
     assert_eq!(ask(&proxy, "a.example"), b"one");
     dns.set(NAME, 3600, &["127.0.0.2"]);
     ask_until(&proxy, b"two");
@@ -82,7 +98,12 @@ fn each_address_of_a_name_gets_its_share() {
         ask(&proxy, "a.example");
     }
     // It is decided by chance: less than this is the lot of one run in a hundred million.
-    assert!(one.accepted() >= 8 && two.accepted() >= 8, "{} and {}", one.accepted(), two.accepted());
+    assert!(
+        one.accepted() >= 8 && two.accepted() >= 8,
+        "{} and {}",
+        one.accepted(),
+        two.accepted()
+    );
 }
 
 #[test]
@@ -99,14 +120,22 @@ fn while_dns_is_down_the_last_answer_is_used_and_without_one_the_client_is_told(
         for _ in 0..3 {
             assert_eq!(ask(&proxy, "a.example"), b"one", "{mood:?}");
             let line = proxy.next_access();
-            assert!(line["connect_ms"].as_f64().unwrap() < 400.0, "{mood:?}: {line}");
+            assert!(
+                line["connect_ms"].as_f64().unwrap() < 400.0,
+                "{mood:?}: {line}"
+            );
         }
-        proxy.wait_until("a name is not resolved", |event| event["last_known_answer"] == true);
+        proxy.wait_until("a name is not resolved", |event| {
+            event["last_known_answer"] == true
+        });
         proxy.reload(&config(format_args!("other.example:{port}"), &dns, more));
         assert_eq!(ask(&proxy, "a.example"), alert(80), "{mood:?}");
         let line = proxy.next_access();
         let detail = line["detail"].as_str().unwrap();
-        assert!(line["outcome"] == "connect_failed" && detail.contains("cannot resolve other.example"), "{line}");
+        assert!(
+            line["outcome"] == "connect_failed" && detail.contains("cannot resolve other.example"),
+            "{line}"
+        );
     }
 }
 
@@ -131,7 +160,9 @@ fn a_name_that_nobody_answers_for_delays_no_start_no_reload_and_no_other_route()
         dns.be_to("slow.example", record, Mood::Silent);
     }
     let route = |name: &str, upstream: &dyn Display| {
-        format!("[routes.{name}]\nsni = \"{name}.example\"\naction = \"passthrough\"\nupstream = \"{upstream}\"\n")
+        format!(
+            "[routes.{name}]\nsni = \"{name}.example\"\naction = \"passthrough\"\nupstream = \"{upstream}\"\n"
+        )
     };
     let slow = route("slow", &format_args!("slow.example:{port}"));
     let quick = route("quick", &format_args!("{NAME}:{port}"));
@@ -151,9 +182,17 @@ fn a_name_that_nobody_answers_for_delays_no_start_no_reload_and_no_other_route()
         assert_eq!(ask(&proxy, "literal.example"), b"one");
         proxy.reload(&format!("# {turn}\n{config}"));
     }
-    assert!(!proxy.log().contains("route\":\"slow"), "they do not wait any more:\n{}", proxy.log());
+    assert!(
+        !proxy.log().contains("route\":\"slow"),
+        "they do not wait any more:\n{}",
+        proxy.log()
+    );
     // Three hundred clients and all reloads, and the question was sent a few times: it was repeated, not doubled.
-    assert!(dns.asked("slow.example") < 60, "asked {} times", dns.asked("slow.example"));
+    assert!(
+        dns.asked("slow.example") < 60,
+        "asked {} times",
+        dns.asked("slow.example")
+    );
     drop(waiting);
 }
 
@@ -162,8 +201,15 @@ fn a_name_that_does_not_exist_is_a_warning() {
     let dns = Dns::start();
     let proxy = Proxy::start(&config("app.example:1", &dns, ""));
     let event = proxy.wait_for("a server's name cannot be resolved now");
-    assert_eq!((&event["server"], &event["level"]), (&"app.example:1".into(), &"warn".into()), "{event}");
-    assert!(event["error"].as_str().unwrap().contains("no such host"), "{event}");
+    assert_eq!(
+        (&event["server"], &event["level"]),
+        (&"app.example:1".into(), &"warn".into()),
+        "{event}"
+    );
+    assert!(
+        event["error"].as_str().unwrap().contains("no such host"),
+        "{event}"
+    );
 }
 
 /// A server whose backlog is full, at an address with a port that is given.
@@ -180,7 +226,8 @@ fn unanswering_at(addr: SocketAddr) -> Option<(TcpListener, Vec<TcpStream>)> {
 }
 
 #[test]
-fn where_ipv6_leads_nowhere_the_server_is_reached_by_ipv4_a_moment_later_and_only_one_gets_the_hello() {
+fn where_ipv6_leads_nowhere_the_server_is_reached_by_ipv4_a_moment_later_and_only_one_gets_the_hello()
+ {
     let hello = hello("a.example");
     let length = hello.len();
     let backend = Backend::serve(move |mut stream| {
@@ -194,10 +241,17 @@ fn where_ipv6_leads_nowhere_the_server_is_reached_by_ipv4_a_moment_later_and_onl
     };
     let dns = Dns::start();
     dns.set(NAME, 60, &["::1", "127.0.0.1"]);
-    let mut proxy = Proxy::start(&config(format_args!("{NAME}:{}", backend.addr.port()), &dns, ""));
+    let mut proxy = Proxy::start(&config(
+        format_args!("{NAME}:{}", backend.addr.port()),
+        &dns,
+        "",
+    ));
     assert!(say(&proxy, &hello) == hello);
     let line = proxy.next_access();
-    assert!((240.0..2000.0).contains(&line["connect_ms"].as_f64().unwrap()), "{line}");
+    assert!(
+        (240.0..2000.0).contains(&line["connect_ms"].as_f64().unwrap()),
+        "{line}"
+    );
     // Whatever has come to the other address meanwhile, there is no hello in it.
     listener.set_nonblocking(true).unwrap();
     drop(queued);
@@ -217,7 +271,11 @@ fn an_answer_for_one_family_that_does_not_come_is_not_waited_for() {
     let dns = Dns::start();
     dns.set(NAME, 60, &["127.0.0.1"]);
     dns.be_to(NAME, AAAA, Mood::Silent);
-    let mut proxy = Proxy::start(&config(format_args!("{NAME}:{port}"), &dns, "timeout = \"10s\"\n"));
+    let mut proxy = Proxy::start(&config(
+        format_args!("{NAME}:{port}"),
+        &dns,
+        "timeout = \"10s\"\n",
+    ));
     assert_eq!(ask(&proxy, "a.example"), b"one");
     let line = proxy.next_access();
     assert!(line["connect_ms"].as_f64().unwrap() < 2000.0, "{line}");
@@ -231,9 +289,16 @@ fn the_servers_of_a_service_are_tried_by_priority() {
     let service = "_https._tcp.app.internal.example";
     dns.set("down.internal.example", 60, &["127.0.0.1"]);
     dns.set("up.internal.example", 60, &["127.0.0.2"]);
-    let targets = [(20, 0, port, "up.internal.example"), (10, 5, refusing.port(), "down.internal.example")];
+    let targets = [
+        (20, 0, port, "up.internal.example"),
+        (10, 5, refusing.port(), "down.internal.example"),
+    ];
     dns.set_services(service, &targets);
-    let mut proxy = Proxy::start(&config(format_args!("srv:{service}"), &dns, "max_ttl = \"1s\"\n"));
+    let mut proxy = Proxy::start(&config(
+        format_args!("srv:{service}"),
+        &dns,
+        "max_ttl = \"1s\"\n",
+    ));
     assert_eq!(ask(&proxy, "a.example"), b"two");
     assert_eq!(proxy.next_access()["server"], format!("srv:{service}"));
     dns.wait_until_asked("down.internal.example", A);
@@ -241,7 +306,9 @@ fn the_servers_of_a_service_are_tried_by_priority() {
     dns.set_services(service, &[(0, 0, 0, ".")]);
     ask_until(&proxy, &alert(80));
     proxy.wait_until("connection", |line| {
-        line["detail"].as_str().is_some_and(|why| why.contains("there is no such service"))
+        line["detail"]
+            .as_str()
+            .is_some_and(|why| why.contains("there is no such service"))
     });
     assert!(dns.asked(service) > 0 && dns.asked("up.internal.example") > 0);
     dns.wait_until_asked(service, SRV);
@@ -263,8 +330,14 @@ fn the_next_dns_server_is_asked_when_the_first_is_silent() {
     let (silent, dns) = (Dns::start(), Dns::start());
     silent.be(Mood::Silent);
     dns.set(NAME, 60, &["127.0.0.1"]);
-    let servers = format!("[resolver]\nservers = [\"{}\", \"{}\"]\ntimeout = \"1s\"\n", silent.addr, dns.addr);
-    let proxy = Proxy::start(&format!("{}{servers}", passthrough("a.example", format_args!("{NAME}:{port}"))));
+    let servers = format!(
+        "[resolver]\nservers = [\"{}\", \"{}\"]\ntimeout = \"1s\"\n",
+        silent.addr, dns.addr
+    );
+    let proxy = Proxy::start(&format!(
+        "{}{servers}",
+        passthrough("a.example", format_args!("{NAME}:{port}"))
+    ));
     assert_eq!(ask(&proxy, "a.example"), b"one");
     assert!(silent.asked(NAME) > 0);
 }
@@ -278,14 +351,27 @@ fn a_name_that_the_first_dns_server_cannot_answer_for_leaves_it_the_first_for_th
         for record in [A, AAAA] {
             knows.be_to("broken.example", record, mood);
         }
-        let servers = format!("[resolver]\nservers = [\"{}\", \"{}\"]\ntimeout = \"1s\"\n", knows.addr, denies.addr);
-        let config = |name| format!("{}{servers}", passthrough("a.example", format_args!("{name}:{port}")));
+        let servers = format!(
+            "[resolver]\nservers = [\"{}\", \"{}\"]\ntimeout = \"1s\"\n",
+            knows.addr, denies.addr
+        );
+        let config = |name| {
+            format!(
+                "{}{servers}",
+                passthrough("a.example", format_args!("{name}:{port}"))
+            )
+        };
         let proxy = Proxy::start(&config("broken.example"));
         assert_eq!(ask(&proxy, "a.example"), alert(80));
         assert!(denies.asked("broken.example") > 0);
         knows.set(NAME, 60, &["127.0.0.1"]);
         proxy.reload(&config(NAME));
-        assert_eq!(ask(&proxy, "a.example"), b"one", "{mood:?}: {}", proxy.log());
+        assert_eq!(
+            ask(&proxy, "a.example"),
+            b"one",
+            "{mood:?}: {}",
+            proxy.log()
+        );
     }
 }
 
@@ -316,7 +402,10 @@ fn names_of_this_machine_need_no_dns_and_the_system_can_be_asked_instead() {
     let proxy = Proxy::start(&config(&upstream, &dns, ""));
     assert_eq!(ask(&proxy, "a.example"), b"one");
     assert_eq!(dns.asked("localhost"), 0);
-    for system in ["resolver = \"system\"\n", "resolver.mode = \"system\"\nresolver.timeout = \"1s\"\n"] {
+    for system in [
+        "resolver = \"system\"\n",
+        "resolver.mode = \"system\"\nresolver.timeout = \"1s\"\n",
+    ] {
         proxy.reload(&format!("{system}{}", passthrough("a.example", &upstream)));
         assert_eq!(ask(&proxy, "a.example"), b"one");
     }
@@ -329,20 +418,47 @@ fn settings_that_make_no_sense_are_refused() {
     let tls = "[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"u\"\n[upstreams.u]\n\
                servers = \"srv:_https._tcp.app.example\"\ntls.insecure = true\n";
     for (config, expected) in [
-        (format!("resolver = \"nss\"\n{route}"), "resolver: unknown value"),
+        (
+            format!("resolver = \"nss\"\n{route}"),
+            "resolver: unknown value",
+        ),
         (format!("resolver = []\n{route}"), "resolver: "),
-        (format!("{route}[resolver]\nservers = [\"dns.example\"]"), "is not the address of a DNS server"),
-        (format!("{route}[resolver]\nservers = [\"10.0.0.53:0\"]"), "is not the address of a DNS server"),
-        (format!("{route}[resolver]\nservers = []"), "servers names no DNS server"),
-        (format!("{route}[resolver]\nmin_ttl = \"2h\""), "is longer than max_ttl"),
-        (format!("{route}[resolver]\nstale = \"0s\""), "not a duration above zero"),
+        (
+            format!("{route}[resolver]\nservers = [\"dns.example\"]"),
+            "is not the address of a DNS server",
+        ),
+        (
+            format!("{route}[resolver]\nservers = [\"10.0.0.53:0\"]"),
+            "is not the address of a DNS server",
+        ),
+        (
+            format!("{route}[resolver]\nservers = []"),
+            "servers names no DNS server",
+        ),
+        (
+            format!("{route}[resolver]\nmin_ttl = \"2h\""),
+            "is longer than max_ttl",
+        ),
+        (
+            format!("{route}[resolver]\nstale = \"0s\""),
+            "not a duration above zero",
+        ),
         (
             format!("{route}[resolver]\nmode = \"system\"\nservers = \"10.0.0.53\""),
             "servers: the system knows its servers",
         ),
-        (format!("{route}[resolver]\nmode = \"system\"\nmax_ttl = \"1m\""), "max_ttl: the system knows its servers"),
-        (format!("resolver = \"system\"\n{service}"), "knows hosts, but no services"),
-        (passthrough("a.example", "srv:_https._tcp.app.example:443"), "a service has no port"),
+        (
+            format!("{route}[resolver]\nmode = \"system\"\nmax_ttl = \"1m\""),
+            "max_ttl: the system knows its servers",
+        ),
+        (
+            format!("resolver = \"system\"\n{service}"),
+            "knows hosts, but no services",
+        ),
+        (
+            passthrough("a.example", "srv:_https._tcp.app.example:443"),
+            "a service has no port",
+        ),
         (tls.to_owned(), "server_name"),
     ] {
         let dir = directory();
@@ -350,8 +466,12 @@ fn settings_that_make_no_sense_are_refused() {
         std::fs::write(dir.path().join("snigate.toml"), &config).unwrap();
         let mut check = Command::new(env!("CARGO_BIN_EXE_snigate"));
         let output = check.arg("check").current_dir(dir.path()).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && text.contains(expected), "{expected:?} is not in:\n{text}\nof\n{config}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && text.contains(expected),
+            "{expected:?} is not in:\n{text}\nof\n{config}"
+        );
     }
 }
 
@@ -371,17 +491,41 @@ fn dnsmasq_is_understood() {
         return;
     }
     let (_one, _two, port) = two_servers();
-    let dns = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
+    let dns = TcpListener::bind("127.0.0.3:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let mut command = Command::new("dnsmasq");
-    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]);
-    command.args(["--pid-file=", "--user=root", "--listen-address=127.0.0.3", "--local-ttl=60"]);
-    command.arg(format!("--port={}", dns.port())).arg("--host-record=app.internal.example,127.0.0.1");
-    command.args(["--cname=alias.internal.example,app.internal.example", "--local=/example/"]);
-    command.arg(format!("--srv-host=_https._tcp.app.internal.example,app.internal.example,{port},0,5"));
+    command.args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--bind-interfaces",
+    ]);
+    command.args([
+        "--pid-file=",
+        "--user=root",
+        "--listen-address=127.0.0.3",
+        "--local-ttl=60",
+    ]);
+    command
+        .arg(format!("--port={}", dns.port()))
+        .arg("--host-record=app.internal.example,127.0.0.1");
+    command.args([
+        "--cname=alias.internal.example,app.internal.example",
+        "--local=/example/",
+    ]);
+    command.arg(format!(
+        "--srv-host=_https._tcp.app.internal.example,app.internal.example,{port},0,5"
+    ));
     let mut server = Running(command.stderr(Stdio::null()).spawn().unwrap());
     let limit = Instant::now() + PATIENCE;
     while TcpStream::connect(dns).is_err() {
-        assert!(server.0.try_wait().unwrap().is_none() && Instant::now() < limit, "dnsmasq does not listen");
+        assert!(
+            server.0.try_wait().unwrap().is_none() && Instant::now() < limit,
+            "dnsmasq does not listen"
+        );
         thread::park_timeout(Duration::from_millis(5));
     }
     for upstream in [
@@ -391,6 +535,11 @@ fn dnsmasq_is_understood() {
     ] {
         let table = format!("[resolver]\nservers = \"{dns}\"\n");
         let proxy = Proxy::start(&format!("{}{table}", passthrough("a.example", &upstream)));
-        assert_eq!(ask(&proxy, "a.example"), b"one", "{upstream}: {}", proxy.log());
+        assert_eq!(
+            ask(&proxy, "a.example"),
+            b"one",
+            "{upstream}: {}",
+            proxy.log()
+        );
     }
 }

@@ -26,7 +26,10 @@ struct Secret {
 
 impl Secret {
     fn new(what: &'static str, pem: &str) -> Self {
-        Self { what, pem: pem.to_owned() }
+        Self {
+            what,
+            pem: pem.to_owned(),
+        }
     }
 
     /// Fails if `text` has a part of the key, in base64, hexadecimal or decimal.
@@ -34,13 +37,19 @@ impl Secret {
         let der = PrivateKeyDer::from_pem_slice(self.pem.as_bytes()).unwrap();
         let der = der.secret_der();
         // The private number of a P-256 key; the last numbers of an RSA key, of which each alone gives it away.
-        let secret = if der.len() < 200 { &der[36..68] } else { &der[der.len() - 400..] };
+        let secret = if der.len() < 200 {
+            &der[36..68]
+        } else {
+            &der[der.len() - 400..]
+        };
         assert_absent(secret, &self.pem, text, &format!("{place}: {}", self.what));
     }
 }
 
 fn assert_no_secret(secrets: &[Secret], text: &str, place: &str) {
-    secrets.iter().for_each(|secret| secret.assert_absent(text, place));
+    secrets
+        .iter()
+        .for_each(|secret| secret.assert_absent(text, place));
     for marker in ["-----BEGIN", "-----END"] {
         assert!(!text.contains(marker), "{place} shows a PEM marker: {text}");
     }
@@ -50,8 +59,13 @@ fn rsa(authority: &Authority, name: &str) -> Issued {
     let key = Key::generate(KeyKind::Rsa3072).unwrap();
     let subject = Subject::server(&[name]).unwrap();
     let public = snigate::tls::pki::PublicKey::of(&key).unwrap();
-    let certificate = authority.issue(&subject, Purpose::Server, Validity::days(20), &public).unwrap();
-    Issued { certificate, key: key.pem().to_string() }
+    let certificate = authority
+        .issue(&subject, Purpose::Server, Validity::days(20), &public)
+        .unwrap();
+    Issued {
+        certificate,
+        key: key.pem().to_string(),
+    }
 }
 
 /// Three routes: a client certificate and an EC key, no client certificate and an RSA key, and a key made here.
@@ -82,22 +96,45 @@ fn broken(key: &str) -> Vec<(&'static str, String)> {
     vec![
         ("cut", key[..key.len() / 2].to_owned()),
         ("without its end", lines[..lines.len() - 1].join("\n")),
-        ("an odd label", key.replace("PRIVATE KEY", "ODD PRIVATE KEY")),
+        (
+            "an odd label",
+            key.replace("PRIVATE KEY", "ODD PRIVATE KEY"),
+        ),
         ("no base64", key.replacen("\nM", "\n!", 1)),
-        ("a line missing", [&lines[..2], &lines[3..]].concat().join("\n")),
+        (
+            "a line missing",
+            [&lines[..2], &lines[3..]].concat().join("\n"),
+        ),
         ("base64 alone", lines[1..lines.len() - 1].join("\n")),
-        ("said to be a certificate", key.replace("PRIVATE KEY", "CERTIFICATE")),
-        ("said to be encrypted", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY")),
+        (
+            "said to be a certificate",
+            key.replace("PRIVATE KEY", "CERTIFICATE"),
+        ),
+        (
+            "said to be encrypted",
+            key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"),
+        ),
     ]
 }
 
 fn said(dir: &Path, command: &str) -> String {
     let output = Command::new("timeout")
-        .args(["30", env!("CARGO_BIN_EXE_snigate"), command, "-c", "snigate.toml"])
+        .args([
+            "30",
+            env!("CARGO_BIN_EXE_snigate"),
+            command,
+            "-c",
+            "snigate.toml",
+        ])
         .current_dir(dir)
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(1), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
@@ -128,8 +165,18 @@ fn a_log_at_trace_level_holds_no_key_after_handshakes_refusals_and_reloads_good_
                 ("own.example", None, false),
                 ("none.example", None, false),
             ] {
-                let answer = exchange(&client(&servers, identity, &[version]), name, proxy.connect(), b"the question");
-                assert_eq!(answer.is_ok(), comes_in, "{name}, {:?}: {answer:?}", version.version);
+                let answer = exchange(
+                    &client(&servers, identity, &[version]),
+                    name,
+                    proxy.connect(),
+                    b"the question",
+                );
+                assert_eq!(
+                    answer.is_ok(),
+                    comes_in,
+                    "{name}, {:?}: {answer:?}",
+                    version.version
+                );
             }
         }
         let mut stream = proxy.connect();
@@ -150,7 +197,9 @@ fn a_log_at_trace_level_holds_no_key_after_handshakes_refusals_and_reloads_good_
     }
     proxy.refusal_after(|| fs::write(path("clients.pem"), &ec.key).unwrap());
     fs::write(path("clients.pem"), clients.certificate()).unwrap();
-    proxy.refusal_after(|| proxy.write_config(&config.replace("\"ec-key.pem\"", &format!("'''{}'''", ec.key))));
+    proxy.refusal_after(|| {
+        proxy.write_config(&config.replace("\"ec-key.pem\"", &format!("'''{}'''", ec.key)))
+    });
     proxy.refusal_after(|| proxy.write_config(&rsa.key));
     write(proxy.dir(), "ec", &new);
     proxy.reload(&config);
@@ -158,7 +207,10 @@ fn a_log_at_trace_level_holds_no_key_after_handshakes_refusals_and_reloads_good_
 
     proxy.signal(Signal::TERM);
     let (_, log) = proxy.wait_for_exit();
-    assert!(log.contains(r#""level":"debug""#) && log.contains(r#""message":"hello""#), "talkative: {log}");
+    assert!(
+        log.contains(r#""level":"debug""#) && log.contains(r#""message":"hello""#),
+        "talkative: {log}"
+    );
     let secrets = [
         Secret::new("the EC key", &ec.key),
         Secret::new("the EC key after it", &new.key),
@@ -174,7 +226,8 @@ fn a_log_at_trace_level_holds_no_key_after_handshakes_refusals_and_reloads_good_
 fn what_is_said_of_a_broken_key_file_or_of_a_key_in_the_wrong_file_does_not_show_it() {
     let dir = directory();
     let [servers, _] = ["servers", "clients"].map(|name| authority(dir.path(), name));
-    let [ec, other] = [(); 2].map(|()| servers.server(&["ec.example"], Validity::days(20)).unwrap());
+    let [ec, other] =
+        [(); 2].map(|()| servers.server(&["ec.example"], Validity::days(20)).unwrap());
     let rsa = rsa(&servers, "rsa.example");
     let secrets = [
         Secret::new("the EC key", &ec.key),
@@ -198,10 +251,21 @@ fn what_is_said_of_a_broken_key_file_or_of_a_key_in_the_wrong_file_does_not_show
         for (what, text) in broken(&issued.key) {
             check(&format!("{name}-key.pem"), &text, what);
         }
-        check(&format!("{name}-key.pem"), &other.key, "the key of another certificate");
-        check(&format!("{name}.pem"), &issued.key, "in place of the certificate");
+        check(
+            &format!("{name}-key.pem"),
+            &other.key,
+            "the key of another certificate",
+        );
+        check(
+            &format!("{name}.pem"),
+            &issued.key,
+            "in place of the certificate",
+        );
         // Whoever takes a path for a text, or a key for the configuration.
-        let inline = config.replace(&format!("\"{name}-key.pem\""), &format!("'''{}'''", issued.key));
+        let inline = config.replace(
+            &format!("\"{name}-key.pem\""),
+            &format!("'''{}'''", issued.key),
+        );
         check("snigate.toml", &inline, "in place of its file");
         check("snigate.toml", &issued.key, "in place of the configuration");
     }
@@ -209,5 +273,9 @@ fn what_is_said_of_a_broken_key_file_or_of_a_key_in_the_wrong_file_does_not_show
     check("clients.pem", &ec.key, "in place of a CA");
     fs::write(dir.path().join("clients.pem"), servers.certificate()).unwrap();
     fs::write(dir.path().join("key.toml"), &ec.key).unwrap();
-    check("snigate.toml", &format!("include = [\"*.toml\"]\n{config}"), "included");
+    check(
+        "snigate.toml",
+        &format!("include = [\"*.toml\"]\n{config}"),
+        "included",
+    );
 }

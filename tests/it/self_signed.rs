@@ -44,8 +44,14 @@ fn keep(storage: &Path, certificate: &str, key: &str) {
 fn ending(names: &[&str], days: u64) -> (String, String) {
     let now = SystemTime::now();
     let not_after = now + Duration::from_secs(days * 86400 + 3);
-    let validity = Validity { not_before: now - Duration::from_secs(86400), not_after };
-    let issued = Authority::new("ca", validity).unwrap().server(names, validity).unwrap();
+    let validity = Validity {
+        not_before: now - Duration::from_secs(86400),
+        not_after,
+    };
+    let issued = Authority::new("ca", validity)
+        .unwrap()
+        .server(names, validity)
+        .unwrap();
     (issued.certificate, issued.key)
 }
 
@@ -54,7 +60,10 @@ fn shown(proxy: &Proxy, name: &str) -> Option<CertificateDer<'static>> {
 }
 
 fn fingerprint(certificate: &str, key: &str) -> Value {
-    Certificate::load(certificate.as_bytes(), key.as_bytes()).unwrap().fingerprint().into()
+    Certificate::load(certificate.as_bytes(), key.as_bytes())
+        .unwrap()
+        .fingerprint()
+        .into()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -70,10 +79,16 @@ fn it_is_made_at_the_first_start_and_is_the_same_ever_after() {
     let (certificate, key) = kept(&dir);
     let sha256 = fingerprint(&certificate, &key);
     let made = proxy.wait_for("self-signed certificate made");
-    assert_eq!((&made["certificate"], &made["sha256"], &made["level"]), (&"lab".into(), &sha256, &"info".into()));
-    for (path, expected) in
-        [(".", 0o700), ("self-signed", 0o700), ("self-signed/lab.pem", 0o600), ("self-signed/lab.key", 0o600)]
-    {
+    assert_eq!(
+        (&made["certificate"], &made["sha256"], &made["level"]),
+        (&"lab".into(), &sha256, &"info".into())
+    );
+    for (path, expected) in [
+        (".", 0o700),
+        ("self-signed", 0o700),
+        ("self-signed/lab.pem", 0o600),
+        ("self-signed/lab.key", 0o600),
+    ] {
         assert_eq!(mode(&dir.join(path)), expected, "{path}");
     }
     for name in ["b.example", "x.a.example"] {
@@ -81,13 +96,21 @@ fn it_is_made_at_the_first_start_and_is_the_same_ever_after() {
     }
     let line = key.lines().nth(1).unwrap();
     for restart in 1..3 {
-        assert_eq!(proxy.wait_for("self-signed certificate")["sha256"], sha256, "restart {restart}");
+        assert_eq!(
+            proxy.wait_for("self-signed certificate")["sha256"],
+            sha256,
+            "restart {restart}"
+        );
         // What it has written itself is nothing new to it, and a reload makes nothing new.
         assert_eq!(proxy.count("reloaded"), 0, "{}", proxy.log());
         proxy.reload(&format!("{config}[timeouts]\nidle = \"{restart}h\"\n"));
         assert_eq!(proxy.count("reloaded"), 1, "{}", proxy.log());
         assert_eq!(shown(&proxy, "b.example"), Some(der(&certificate)));
-        assert!(!proxy.log().contains(line) && !proxy.log().contains("anew"), "{}", proxy.log());
+        assert!(
+            !proxy.log().contains(line) && !proxy.log().contains("anew"),
+            "{}",
+            proxy.log()
+        );
         proxy = Proxy::start(&config);
         assert_eq!(proxy.count("self-signed certificate made"), 0);
     }
@@ -99,21 +122,44 @@ fn it_is_made_anew_for_other_names_and_the_log_says_so() {
     let (storage, backend) = (directory(), Backend::greet(b"welcome"));
     let proxy = Proxy::start(&config(&backend, storage.path(), "\"a.example\"", ""));
     let (old, _) = kept(storage.path());
-    proxy.reload(&config(&backend, storage.path(), "\"a.example\", \"b.example\"", ""));
+    proxy.reload(&config(
+        &backend,
+        storage.path(),
+        "\"a.example\", \"b.example\"",
+        "",
+    ));
     let (certificate, key) = kept(storage.path());
     assert_ne!(certificate, old);
     let event = proxy.wait_for("self-signed certificate made anew");
-    assert_eq!((&event["level"], &event["sha256"]), (&"warn".into(), &fingerprint(&certificate, &key)), "{event}");
-    assert_eq!(event["reason"], "it is for a.example, and not for a.example, b.example");
+    assert_eq!(
+        (&event["level"], &event["sha256"]),
+        (&"warn".into(), &fingerprint(&certificate, &key)),
+        "{event}"
+    );
+    assert_eq!(
+        event["reason"],
+        "it is for a.example, and not for a.example, b.example"
+    );
     assert_eq!(shown(&proxy, "b.example"), Some(der(&certificate)));
 
     // Names of its own do not depend on routes, and an order of them means nothing.
-    let own = |names: &str| config(&backend, storage.path(), "\"a.example\"", &format!("names = [{names}]"));
+    let own = |names: &str| {
+        config(
+            &backend,
+            storage.path(),
+            "\"a.example\"",
+            &format!("names = [{names}]"),
+        )
+    };
     proxy.reload(&own("\"a.example\", \"192.0.2.1\", \"::1\""));
     let (certificate, key) = kept(storage.path());
     let loaded = Certificate::load(certificate.as_bytes(), key.as_bytes()).unwrap();
-    assert!(loaded.covers_ip("192.0.2.1".parse().unwrap()) && loaded.covers_ip("::1".parse().unwrap()));
-    proxy.reload(&own("\"::1\", \"A.example.\", \"a.example\", \"192.0.2.1\""));
+    assert!(
+        loaded.covers_ip("192.0.2.1".parse().unwrap()) && loaded.covers_ip("::1".parse().unwrap())
+    );
+    proxy.reload(&own(
+        "\"::1\", \"A.example.\", \"a.example\", \"192.0.2.1\"",
+    ));
     assert_eq!(kept(storage.path()), (certificate, key));
     assert_eq!(proxy.count("self-signed certificate made anew"), 2);
 }
@@ -127,10 +173,19 @@ fn it_is_made_anew_before_it_ends_at_the_start_and_while_the_process_runs() {
         keep(storage.path(), &certificate, &key);
         let proxy = Proxy::start(&config(&backend, storage.path(), "\"a.example\"", ""));
         if running {
-            assert_eq!(proxy.wait_for("self-signed certificate")["sha256"], fingerprint(&certificate, &key));
+            assert_eq!(
+                proxy.wait_for("self-signed certificate")["sha256"],
+                fingerprint(&certificate, &key)
+            );
         }
         let event = proxy.wait_for("self-signed certificate made anew");
-        assert!(event["reason"].as_str().unwrap().starts_with("it is valid until "), "{event}");
+        assert!(
+            event["reason"]
+                .as_str()
+                .unwrap()
+                .starts_with("it is valid until "),
+            "{event}"
+        );
         if running {
             proxy.wait_for("reloaded");
         }
@@ -143,18 +198,38 @@ fn it_is_made_anew_before_it_ends_at_the_start_and_while_the_process_runs() {
 #[test]
 fn what_is_kept_and_does_not_serve_is_replaced() {
     let backend = Backend::greet(b"welcome");
-    let ([good, other], names) = ([(); 2].map(|()| ending(&["a.example"], 100)), "\"a.example\"");
+    let ([good, other], names) = (
+        [(); 2].map(|()| ending(&["a.example"], 100)),
+        "\"a.example\"",
+    );
     for (what, certificate, key, reason) in [
-        ("another key", good.0.as_str(), other.1.as_str(), "belongs to no certificate"),
-        ("half a certificate", &good.0[..100], &good.1, "does not end"),
+        (
+            "another key",
+            good.0.as_str(),
+            other.1.as_str(),
+            "belongs to no certificate",
+        ),
+        (
+            "half a certificate",
+            &good.0[..100],
+            &good.1,
+            "does not end",
+        ),
         ("an empty key", &good.0, "", "the key: the file is empty"),
     ] {
         let storage = directory();
         keep(storage.path(), certificate, key);
         let proxy = Proxy::start(&config(&backend, storage.path(), names, ""));
         let event = proxy.wait_for("self-signed certificate made anew");
-        assert!(event["reason"].as_str().unwrap().contains(reason), "{what}: {event}");
-        assert_eq!(shown(&proxy, "a.example"), Some(der(&kept(storage.path()).0)), "{what}");
+        assert!(
+            event["reason"].as_str().unwrap().contains(reason),
+            "{what}: {event}"
+        );
+        assert_eq!(
+            shown(&proxy, "a.example"),
+            Some(der(&kept(storage.path()).0)),
+            "{what}"
+        );
     }
     let storage = directory();
     keep(storage.path(), &good.0, &good.1);
@@ -167,8 +242,13 @@ fn what_is_kept_and_does_not_serve_is_replaced() {
 
 fn snigate(dir: &TempDir, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
-    let output = command.args(arguments).current_dir(dir.path()).output().expect("it runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let output = command
+        .args(arguments)
+        .current_dir(dir.path())
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     (output.status.success(), text)
 }
 
@@ -178,20 +258,41 @@ fn a_storage_that_cannot_be_written_is_named_and_nothing_is_served_that_would_be
     // There no directory can be made, not even by root.
     let nowhere = Path::new("/proc/snigate");
     let broken = config(&backend, nowhere, "\"a.example\"", "");
-    fs::write(dir.path().join("snigate.toml"), format!("[listeners.edge]\nbind = \"127.0.0.1:0\"\n{broken}")).unwrap();
+    fs::write(
+        dir.path().join("snigate.toml"),
+        format!("[listeners.edge]\nbind = \"127.0.0.1:0\"\n{broken}"),
+    )
+    .unwrap();
     let (served, text) = snigate(&dir, &["run"]);
-    assert!(!served && text.contains("storage: cannot write /proc/snigate/self-signed/lab.key: "), "{text}");
+    assert!(
+        !served && text.contains("storage: cannot write /proc/snigate/self-signed/lab.key: "),
+        "{text}"
+    );
 
     let storage = directory();
     let proxy = Proxy::start(&config(&backend, storage.path(), "\"a.example\"", ""));
     let refused = proxy.reload_refused(&broken);
-    assert!(refused.contains("storage: cannot write /proc/snigate/self-signed/lab.key: "), "{refused}");
-    assert_eq!(shown(&proxy, "a.example"), Some(der(&kept(storage.path()).0)));
+    assert!(
+        refused.contains("storage: cannot write /proc/snigate/self-signed/lab.key: "),
+        "{refused}"
+    );
+    assert_eq!(
+        shown(&proxy, "a.example"),
+        Some(der(&kept(storage.path()).0))
+    );
 
     // Nor is anything made anew because what is there cannot be read.
     fs::write(dir.path().join("file"), "").unwrap();
-    let refused = proxy.reload_refused(&config(&backend, &dir.path().join("file"), "\"a.example\"", ""));
-    assert!(refused.contains("cannot read") && refused.contains("file/self-signed/lab.pem"), "{refused}");
+    let refused = proxy.reload_refused(&config(
+        &backend,
+        &dir.path().join("file"),
+        "\"a.example\"",
+        "",
+    ));
+    assert!(
+        refused.contains("cannot read") && refused.contains("file/self-signed/lab.pem"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -199,8 +300,16 @@ fn commands_that_only_look_write_nothing() {
     let (dir, backend) = (directory(), Backend::greet(b"welcome"));
     let storage = dir.path().join("state");
     let text = config(&backend, Path::new("state"), "\"a.example\"", "");
-    fs::write(dir.path().join("snigate.toml"), format!("[listeners.edge]\nbind = \"127.0.0.1:1\"\n{text}")).unwrap();
-    for arguments in [&["check"][..], &["show"], &["explain", "--sni", "a.example"]] {
+    fs::write(
+        dir.path().join("snigate.toml"),
+        format!("[listeners.edge]\nbind = \"127.0.0.1:1\"\n{text}"),
+    )
+    .unwrap();
+    for arguments in [
+        &["check"][..],
+        &["show"],
+        &["explain", "--sni", "a.example"],
+    ] {
         let (sound, text) = snigate(&dir, arguments);
         assert!(sound && !text.contains("PRIVATE"), "{arguments:?}: {text}");
         assert!(!storage.exists(), "{arguments:?}");
@@ -214,41 +323,87 @@ fn commands_that_only_look_write_nothing() {
     // One that is not there yet has no fingerprint to compare with what clients will see, and one that is has.
     let explained = || snigate(&dir, &["explain", "--sni", "a.example"]).1;
     let said = explained();
-    assert!(said.contains("lab: dns:a.example, self-signed") && said.contains("not made yet"), "{said}");
-    assert!(!said.contains("SHA-256 ") || !said.contains(" until "), "{said}");
+    assert!(
+        said.contains("lab: dns:a.example, self-signed") && said.contains("not made yet"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("SHA-256 ") || !said.contains(" until "),
+        "{said}"
+    );
     let (certificate, key) = ending(&["a.example"], 800);
     keep(&storage, &certificate, &key);
     let said = explained();
     let own = fingerprint(&certificate, &key);
-    assert!(said.contains(own.as_str().unwrap()) && !said.contains("not made yet"), "{said}");
+    assert!(
+        said.contains(own.as_str().unwrap()) && !said.contains("not made yet"),
+        "{said}"
+    );
     let (certificate, key) = ending(&["b.example"], 100);
     keep(&storage, &certificate, &key);
     assert!(explained().contains("not made yet"));
     let said = snigate(&dir, &["check"]).1;
-    assert!(said.contains("replaced by a new one: it is for b.example") && said.contains("1 warning"), "{said}");
+    assert!(
+        said.contains("replaced by a new one: it is for b.example") && said.contains("1 warning"),
+        "{said}"
+    );
     assert_eq!(kept(&storage), (certificate, key));
 }
 
 #[test]
 fn what_makes_no_sense_is_refused_with_what_to_write() {
     let (dir, backend) = (directory(), Backend::greet(b"welcome"));
-    let sound = config(&backend, &dir.path().join("state"), "\"a.example\"", "names = \"a.example\"");
+    let sound = config(
+        &backend,
+        &dir.path().join("state"),
+        "\"a.example\"",
+        "names = \"a.example\"",
+    );
     let sound = format!("[listeners.edge]\nbind = \"127.0.0.1:1\"\n{sound}");
     for (from, to, expected) in [
-        ("self_signed = true", "self_signed = true\ncert_file = \"a.pem\"", "cert_file stands beside self_signed"),
-        ("self_signed = true", "self_signed = true\ndir = \"certs\"", "dir stands beside self_signed"),
-        ("self_signed = true", "self_signed = false", "names has no meaning here"),
+        (
+            "self_signed = true",
+            "self_signed = true\ncert_file = \"a.pem\"",
+            "cert_file stands beside self_signed",
+        ),
+        (
+            "self_signed = true",
+            "self_signed = true\ndir = \"certs\"",
+            "dir stands beside self_signed",
+        ),
+        (
+            "self_signed = true",
+            "self_signed = false",
+            "names has no meaning here",
+        ),
         ("self_signed = true", "", "or `self_signed = true`"),
         ("names = \"a.example\"", "names = []", "names is empty"),
         ("names = \"a.example\"", "names = [\"a b\"]", "names: "),
-        ("names = \"a.example\"", "names = \"*\"", "cannot be for every name"),
-        ("names = \"a.example\"\n", "", "list no name that it could be for"),
-        ("[certificates.lab]", "[certificates.\"../lab\"]", "kept in a file of its name"),
+        (
+            "names = \"a.example\"",
+            "names = \"*\"",
+            "cannot be for every name",
+        ),
+        (
+            "names = \"a.example\"\n",
+            "",
+            "list no name that it could be for",
+        ),
+        (
+            "[certificates.lab]",
+            "[certificates.\"../lab\"]",
+            "kept in a file of its name",
+        ),
     ] {
-        let text = sound.replacen(from, to, 1).replacen("sni = [\"a.example\"]", "sni = \"*\"", 1);
+        let text = sound
+            .replacen(from, to, 1)
+            .replacen("sni = [\"a.example\"]", "sni = \"*\"", 1);
         fs::write(dir.path().join("snigate.toml"), &text).unwrap();
         let (valid, said) = snigate(&dir, &["check"]);
-        assert!(!valid && said.contains(expected), "{expected:?} is not in what is said of\n{text}\n{said}");
+        assert!(
+            !valid && said.contains(expected),
+            "{expected:?} is not in what is said of\n{text}\n{said}"
+        );
     }
     fs::write(dir.path().join("snigate.toml"), &sound).unwrap();
     assert!(snigate(&dir, &["check"]).0);

@@ -53,7 +53,12 @@ impl Load {
     }
 
     fn count(&self, route: &str, outcome: &str) {
-        *self.tally.lock().unwrap().entry((route.to_owned(), outcome.to_owned())).or_default() += 1;
+        *self
+            .tally
+            .lock()
+            .unwrap()
+            .entry((route.to_owned(), outcome.to_owned()))
+            .or_default() += 1;
     }
 
     /// Repeats what a client does until the time is over.
@@ -70,12 +75,18 @@ impl Load {
 
 fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
-    assert!(read_exact(stream, bytes.len()) == bytes, "other bytes came back");
+    assert!(
+        read_exact(stream, bytes.len()) == bytes,
+        "other bytes came back"
+    );
 }
 
 fn short(load: &Load, round: u64) {
     let mut stream = load.connect();
-    exchange(&mut stream, &[hello("echo.example"), pattern(200, round)].concat());
+    exchange(
+        &mut stream,
+        &[hello("echo.example"), pattern(200, round)].concat(),
+    );
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_to_end(&mut stream), b"");
     load.count("echo", "closed");
@@ -115,7 +126,10 @@ fn resets(load: &Load, round: u64) {
 fn is_reset(load: &Load, _: u64) {
     let mut stream = load.connect();
     stream.write_all(&hello("reset.example")).unwrap();
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(
+        stream.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
     load.count("reset", "reset");
 }
 
@@ -131,7 +145,10 @@ fn restarted(load: &Load, round: u64) {
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).map(|_| assert_eq!(rest, b""))
     });
-    load.count("restarted", if answered.is_ok() { "closed" } else { "failed" });
+    load.count(
+        "restarted",
+        if answered.is_ok() { "closed" } else { "failed" },
+    );
 }
 
 fn refused(load: &Load, round: u64) {
@@ -171,7 +188,8 @@ fn terminated(load: &Load, round: u64) {
     let [member, nobody] = &load.tls[usize::try_from(round).unwrap() % load.tls.len()];
     let words = pattern(20_000, round);
     if round.is_multiple_of(3) {
-        let refused: io::Result<Vec<u8>> = tls::exchange(nobody, "mtls.example", load.connect(), &words);
+        let refused: io::Result<Vec<u8>> =
+            tls::exchange(nobody, "mtls.example", load.connect(), &words);
         refused.unwrap_err();
         load.count("mtls", "no_certificate");
     } else {
@@ -213,10 +231,17 @@ fn bind(addr: SocketAddr) -> TcpListener {
 
 #[test]
 fn a_mixed_load_leaves_nothing_behind_and_every_connection_is_accounted_for() {
-    let seconds = env::var("SNIGATE_SOAK_SECONDS").map_or(SECONDS, |text| text.parse().expect("a number of seconds"));
+    let seconds = env::var("SNIGATE_SOAK_SECONDS")
+        .map_or(SECONDS, |text| text.parse().expect("a number of seconds"));
     let dir = directory();
     let [servers, clients] = ["servers", "clients"].map(|name| tls::authority(dir.path(), name));
-    tls::write(dir.path(), "site", &servers.server(&["mtls.example"], Validity::days(20)).unwrap());
+    tls::write(
+        dir.path(),
+        "site",
+        &servers
+            .server(&["mtls.example"], Validity::days(20))
+            .unwrap(),
+    );
     let member = clients.client("member", Validity::days(20)).unwrap();
     let [echo, other] = [Backend::echo(), Backend::echo()];
     let resetting = Backend::serve(|mut stream| {
@@ -281,18 +306,26 @@ fn a_mixed_load_leaves_nothing_behind_and_every_connection_is_accounted_for() {
         silent: AtomicU64::new(0),
         tally: Mutex::default(),
         tls: [&TLS12, &TLS13]
-            .map(|version| [Some(&member), None].map(|identity| tls::client(&servers, identity, &[version])))
+            .map(|version| {
+                [Some(&member), None].map(|identity| tls::client(&servers, identity, &[version]))
+            })
             .into(),
     };
-    let clients = [short, bulk, resets, is_reset, restarted, refused, silent, terminated];
+    let clients = [
+        short, bulk, resets, is_reset, restarted, refused, silent, terminated,
+    ];
     let (mut settled, mut reloads) = (0, 0);
     thread::scope(|scope| {
         let over = Over(&load.over);
         let load = &load;
-        let workers: Vec<_> = clients.iter().map(|client| scope.spawn(move || load.repeat(client))).collect();
+        let workers: Vec<_> = clients
+            .iter()
+            .map(|client| scope.spawn(move || load.repeat(client)))
+            .collect();
         scope.spawn(|| comes_and_goes(restarted_addr, restarting, &load.over));
         let (start, length) = (Instant::now(), Duration::from_secs(seconds));
-        while start.elapsed() < length && !workers.iter().any(thread::ScopedJoinHandle::is_finished) {
+        while start.elapsed() < length && !workers.iter().any(thread::ScopedJoinHandle::is_finished)
+        {
             reloads += 1;
             proxy.reload(&config(reloads));
             if start.elapsed() < length / 3 {
@@ -301,34 +334,73 @@ fn a_mixed_load_leaves_nothing_behind_and_every_connection_is_accounted_for() {
         }
         drop(over);
     });
-    proxy.poll_until("all sockets closed", |proxy| proxy.descriptors_of("socket") == sockets);
+    proxy.poll_until("all sockets closed", |proxy| {
+        proxy.descriptors_of("socket") == sockets
+    });
     let memory = proxy.memory_kib("VmRSS");
     let pipes = proxy.descriptors_of("pipe");
     println!(
         "{} connections, {reloads} reloads, {settled} and then {memory} KiB, {pipes} ends of pipes",
         load.opened.load(Ordering::SeqCst)
     );
-    assert!(memory < settled + settled / 4 + 4096, "memory grew from {settled} to {memory} KiB");
+    assert!(
+        memory < settled + settled / 4 + 4096,
+        "memory grew from {settled} to {memory} KiB"
+    );
     assert!(pipes <= 64, "{pipes} ends of pipes");
 
     proxy.signal(Signal::TERM);
     let (status, log) = proxy.wait_for_exit();
     assert!(status.success(), "{status}");
-    let events: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let stopped = events.iter().find(|event| event["message"] == "stopped").expect("the last line");
-    assert_eq!(stopped["accepted"], load.opened.load(Ordering::SeqCst), "{stopped}");
-    assert_eq!(stopped["silent"], load.silent.load(Ordering::SeqCst), "{stopped}");
-    let [accepted, silent, routed, refused] =
-        ["accepted", "silent", "routed", "refused"].map(|key| stopped[key].as_u64().expect("a number"));
+    let events: Vec<Value> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let stopped = events
+        .iter()
+        .find(|event| event["message"] == "stopped")
+        .expect("the last line");
+    assert_eq!(
+        stopped["accepted"],
+        load.opened.load(Ordering::SeqCst),
+        "{stopped}"
+    );
+    assert_eq!(
+        stopped["silent"],
+        load.silent.load(Ordering::SeqCst),
+        "{stopped}"
+    );
+    let [accepted, silent, routed, refused] = ["accepted", "silent", "routed", "refused"]
+        .map(|key| stopped[key].as_u64().expect("a number"));
     assert_eq!(accepted, silent + routed + refused, "{stopped}");
-    assert_eq!((&stopped["open"], &stopped["pending"]), (&0.into(), &0.into()), "{stopped}");
-    assert_eq!((&stopped["closed"], &stopped["log_lines_lost"]), (&0.into(), &0.into()), "{stopped}");
+    assert_eq!(
+        (&stopped["open"], &stopped["pending"]),
+        (&0.into(), &0.into()),
+        "{stopped}"
+    );
+    assert_eq!(
+        (&stopped["closed"], &stopped["log_lines_lost"]),
+        (&0.into(), &0.into()),
+        "{stopped}"
+    );
     let mut logged = Tally::new();
-    for line in events.iter().filter(|event| event["message"] == "connection") {
-        let (route, outcome) = (line["route"].as_str().unwrap_or_default(), line["outcome"].as_str().unwrap());
+    for line in events
+        .iter()
+        .filter(|event| event["message"] == "connection")
+    {
+        let (route, outcome) = (
+            line["route"].as_str().unwrap_or_default(),
+            line["outcome"].as_str().unwrap(),
+        );
         // Which way a server that goes away is missed depends on when it goes.
-        let outcome = if route == "restarted" && outcome != "closed" { "failed" } else { outcome };
-        *logged.entry((route.to_owned(), outcome.to_owned())).or_default() += 1;
+        let outcome = if route == "restarted" && outcome != "closed" {
+            "failed"
+        } else {
+            outcome
+        };
+        *logged
+            .entry((route.to_owned(), outcome.to_owned()))
+            .or_default() += 1;
     }
     assert_eq!(logged, *load.tally.lock().unwrap());
 }

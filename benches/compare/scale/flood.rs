@@ -28,23 +28,40 @@ const FLOOD_PER_SECOND: u32 = 1000;
 pub(super) async fn flood(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     let count = descriptors().min(10_000);
     let text = config(NAMES, 1, stage.backend(Part::Flood));
-    let text = text.replace("bind = \"127.0.0.1:0\"\n", &format!("bind = \"127.0.0.1:0\"\n{LIMITS}"));
+    let text = text.replace(
+        "bind = \"127.0.0.1:0\"\n",
+        &format!("bind = \"127.0.0.1:0\"\n{LIMITS}"),
+    );
     let proxy = Proxy::start(stage, Cores::One, &text).await?;
     let client = Arc::new(Client::new(proxy.addr, None, NAMES)?);
     let mut established = open_echoes(&client, 100).await?;
     let (mut quiet, mut beside, mut memory) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..3 {
-        quiet.push(latency(&Newcomers::during(&client, NAMES, PER_SECOND, TIME).await?, None).p99);
+        quiet.push(
+            latency(
+                &Newcomers::during(&client, NAMES, PER_SECOND, TIME).await?,
+                None,
+            )
+            .p99,
+        );
         let before = proxy.memory_kib()?;
         let flood = Flood::start(&client, count).await?;
         settle().await;
         memory = memory.max(proxy.memory_kib()? - before);
-        beside.push(latency(&Newcomers::during(&client, NAMES, PER_SECOND, TIME).await?, None).p99);
+        beside.push(
+            latency(
+                &Newcomers::during(&client, NAMES, PER_SECOND, TIME).await?,
+                None,
+            )
+            .p99,
+        );
         flood.stop().await?;
         settle().await;
     }
     for (number, stream) in established.iter_mut().enumerate() {
-        echo_once(stream, 1).await.with_context(|| format!("established connection {number} is harmed"))?;
+        echo_once(stream, 1)
+            .await
+            .with_context(|| format!("established connection {number} is harmed"))?;
     }
     let median = |values: Vec<f64>| Spread::of(values).map_or(f64::NAN, |spread| spread.median);
     let (quiet, beside) = (median(quiet), median(beside));
@@ -57,7 +74,10 @@ pub(super) async fn flood(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
             "twice the quiet one",
             beside <= 2.0 * quiet,
         ),
-        Finding::plain("memory that the flood takes, with max_pending = 2000", format!("{memory:.0} KiB")),
+        Finding::plain(
+            "memory that the flood takes, with max_pending = 2000",
+            format!("{memory:.0} KiB"),
+        ),
     ])
 }
 
@@ -69,7 +89,10 @@ struct Flood {
 
 impl Flood {
     /// Begins with `count` of them; later ones take the places of the oldest.
-    #[expect(clippy::disallowed_methods, reason = "stopped and waited for by `stop`")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stopped and waited for by `stop`"
+    )]
     async fn start(client: &Arc<Client>, count: usize) -> anyhow::Result<Self> {
         let client = Arc::clone(client);
         let mut open: Vec<Stream> = Vec::with_capacity(count);

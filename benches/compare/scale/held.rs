@@ -17,7 +17,12 @@ use crate::scale::{Finding, Part, Stage};
 pub(super) async fn connections(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     // Each takes two descriptors of snigate.
     let count = WANTED.min(descriptors() / 2);
-    let proxy = Proxy::start(stage, Cores::One, &config(NAMES, 1, stage.backend(Part::Held))).await?;
+    let proxy = Proxy::start(
+        stage,
+        Cores::One,
+        &config(NAMES, 1, stage.backend(Part::Held)),
+    )
+    .await?;
     let client = Client::new(proxy.addr, None, NAMES)?;
     let warm = open_echoes(&client, 10).await?;
     settle().await;
@@ -26,10 +31,16 @@ pub(super) async fn connections(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     settle().await;
     let memory = (proxy.memory_kib()? - before) / count as f64;
     for (number, stream) in streams.iter_mut().enumerate() {
-        echo_once(stream, 1).await.with_context(|| format!("connection {number} is lost"))?;
+        echo_once(stream, 1)
+            .await
+            .with_context(|| format!("connection {number} is lost"))?;
     }
     drop(warm);
-    let limit = if count < WANTED { ", all that the limit of open files allows" } else { "" };
+    let limit = if count < WANTED {
+        ", all that the limit of open files allows"
+    } else {
+        ""
+    };
     let held = Finding {
         what: "connections held at a time".to_owned(),
         value: format!("{count}{limit}; every one answers"),
@@ -37,7 +48,10 @@ pub(super) async fn connections(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
         // Where the machine does not let it be tried, it is not known.
         reached: (count == WANTED).then_some(true),
     };
-    Ok(vec![held, Finding::plain("memory of each", format!("{memory:.2} KiB"))])
+    Ok(vec![
+        held,
+        Finding::plain("memory of each", format!("{memory:.2} KiB")),
+    ])
 }
 
 /// Clients connect beside those that do not finish their hellos.
@@ -45,17 +59,34 @@ pub(super) async fn unfinished(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     const PER_SECOND: u32 = 300;
     const TIME: Duration = Duration::from_secs(2);
     let count = descriptors().min(10_000);
-    let proxy = Proxy::start(stage, Cores::One, &config(NAMES, 1, stage.backend(Part::Unfinished))).await?;
+    let proxy = Proxy::start(
+        stage,
+        Cores::One,
+        &config(NAMES, 1, stage.backend(Part::Unfinished)),
+    )
+    .await?;
     let client = Arc::new(Client::new(proxy.addr, None, NAMES)?);
     let (mut quiet, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        quiet.push(latency(&Newcomers::during(&client, NAMES, PER_SECOND, TIME).await?, None).p99);
+        quiet.push(
+            latency(
+                &Newcomers::during(&client, NAMES, PER_SECOND, TIME).await?,
+                None,
+            )
+            .p99,
+        );
         let mut open: Vec<Stream> = Vec::with_capacity(count);
         for _ in 0..count {
             open.push(client.open_half().await?);
         }
         settle().await;
-        beside.push(latency(&Newcomers::during(&client, NAMES, PER_SECOND, TIME).await?, None).p99);
+        beside.push(
+            latency(
+                &Newcomers::during(&client, NAMES, PER_SECOND, TIME).await?,
+                None,
+            )
+            .p99,
+        );
         drop(open);
         settle().await;
     }
@@ -72,7 +103,9 @@ pub(super) async fn unfinished(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
 /// How many there may be in one process, but for those that it needs itself.
 pub(super) fn descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(200)
+    usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(200)
 }
 
 pub(super) async fn settle() {

@@ -27,7 +27,10 @@ async fn measure_at_last(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     for file in 0..FILES {
         fs::write(dir.join(format!("{file}.toml")), routes(file, 0))?;
     }
-    let text = format!("include = \"million/*.toml\"\n{}", config(0, UPSTREAMS, server));
+    let text = format!(
+        "include = \"million/*.toml\"\n{}",
+        config(0, UPSTREAMS, server)
+    );
     let start = Instant::now();
     let mut proxy = Proxy::start(stage, Cores::Both, &text).await?;
     let started = start.elapsed();
@@ -43,7 +46,10 @@ async fn measure_at_last(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
         took.push((proxy.reloaded().await? - start).as_secs_f64());
         for nth in 0..CLIENTS {
             let number = (version * CLIENTS + nth).wrapping_mul(STRIDE) % ROUTES;
-            let opened = client.open(number).await.with_context(|| format!("the route of name {number}"))?;
+            let opened = client
+                .open(number)
+                .await
+                .with_context(|| format!("the route of name {number}"))?;
             finish(opened).await?;
         }
     }
@@ -55,7 +61,10 @@ async fn measure_at_last(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
             format!("{:.1} s", started.as_secs_f64()),
         ),
         Finding::plain("the same: a reload", format!("{took:.1} s")),
-        Finding::plain("the same: memory of a route", format!("{at_start:.0} bytes")),
+        Finding::plain(
+            "the same: memory of a route",
+            format!("{at_start:.0} bytes"),
+        ),
         Finding::judged(
             format!("the same after {RELOADS} reloads, each with {CLIENTS} clients behind it"),
             format!("{after:.0} bytes"),

@@ -74,12 +74,27 @@ struct Finding {
 }
 
 impl Finding {
-    fn judged(what: impl Into<String>, value: String, target: impl Into<String>, reached: bool) -> Self {
-        Self { what: what.into(), value, target: target.into(), reached: Some(reached) }
+    fn judged(
+        what: impl Into<String>,
+        value: String,
+        target: impl Into<String>,
+        reached: bool,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            value,
+            target: target.into(),
+            reached: Some(reached),
+        }
     }
 
     fn plain(what: impl Into<String>, value: String) -> Self {
-        Self { what: what.into(), value, target: String::new(), reached: None }
+        Self {
+            what: what.into(),
+            value,
+            target: String::new(),
+            reached: None,
+        }
     }
 }
 
@@ -90,12 +105,24 @@ impl Finding {
 /// When a target is missed, or something fails.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     snigate::net::raise_open_files()?;
-    let by_default = || Part::value_variants().iter().copied().filter(|part| *part != Part::Million);
-    let parts = if cli.parts.is_empty() { by_default().collect() } else { cli.parts.clone() };
+    let by_default = || {
+        Part::value_variants()
+            .iter()
+            .copied()
+            .filter(|part| *part != Part::Million)
+    };
+    let parts = if cli.parts.is_empty() {
+        by_default().collect()
+    } else {
+        cli.parts.clone()
+    };
     let stage = Stage::new(cli)?;
     let runtime = spawn::single_threaded()?;
     let mut missed = 0;
-    writeln!(io::stdout(), "| what | measured | target | |\n| --- | --- | --- | --- |")?;
+    writeln!(
+        io::stdout(),
+        "| what | measured | target | |\n| --- | --- | --- | --- |"
+    )?;
     for part in parts {
         let findings = match part {
             Part::Routes => runtime.block_on(routes::measure(&stage)),
@@ -108,8 +135,17 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
             Part::Million => runtime.block_on(million::measure(&stage)),
         };
         let findings = findings.with_context(|| format!("{part:?}"))?;
-        missed += findings.iter().filter(|finding| finding.reached == Some(false)).count();
-        for Finding { what, value, target, reached } in findings {
+        missed += findings
+            .iter()
+            .filter(|finding| finding.reached == Some(false))
+            .count();
+        for Finding {
+            what,
+            value,
+            target,
+            reached,
+        } in findings
+        {
             let verdict = reached.map_or("", |reached| if reached { "reached" } else { "MISSED" });
             writeln!(io::stdout(), "| {what} | {value} | {target} | {verdict} |")?;
         }
@@ -137,7 +173,13 @@ impl Stage {
         spawn::pin(cli.load_core)?;
         let backend = Backend::start(cli.load_core, Part::value_variants().len(), &dir)?;
         let (proxy_core, load_core) = (cli.proxy_core, cli.load_core);
-        Ok(Self { snigate: cli.snigate.clone(), dir, proxy_core, load_core, backend })
+        Ok(Self {
+            snigate: cli.snigate.clone(),
+            dir,
+            proxy_core,
+            load_core,
+            backend,
+        })
     }
 
     fn backend(&self, part: Part) -> SocketAddr {

@@ -28,7 +28,10 @@ pub(super) struct Arrival {
 
 impl Newcomers {
     /// So many a second, each asking for one of `names` names.
-    #[expect(clippy::disallowed_methods, reason = "stopped and waited for by `stop`")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stopped and waited for by `stop`"
+    )]
     pub(super) fn start(client: &Arc<Client>, names: u32, per_second: u32) -> Self {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(arrive(Arc::clone(client), names, per_second, stopped));
@@ -82,14 +85,27 @@ async fn arrive(
 
 async fn arrive_once(client: &Client, number: u32) -> anyhow::Result<Arrival> {
     let at = Instant::now();
-    let stream = client.open(number).await.context("a new connection is not answered")?;
+    let stream = client
+        .open(number)
+        .await
+        .context("a new connection is not answered")?;
     let waited = at.elapsed();
-    finish(stream).await.context("a new connection does not end in order")?;
+    finish(stream)
+        .await
+        .context("a new connection does not end in order")?;
     Ok(Arrival { at, waited })
 }
 
 /// How long they waited, of those who came in one of these times, or of all.
 pub(super) fn latency(arrivals: &[Arrival], times: Option<&[RangeInclusive<Instant>]>) -> Latency {
-    let counts = |arrival: &&Arrival| times.is_none_or(|times| times.iter().any(|time| time.contains(&arrival.at)));
-    Latency::of(&arrivals.iter().filter(counts).map(|arrival| arrival.waited).collect::<Vec<_>>())
+    let counts = |arrival: &&Arrival| {
+        times.is_none_or(|times| times.iter().any(|time| time.contains(&arrival.at)))
+    };
+    Latency::of(
+        &arrivals
+            .iter()
+            .filter(counts)
+            .map(|arrival| arrival.waited)
+            .collect::<Vec<_>>(),
+    )
 }

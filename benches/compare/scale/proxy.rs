@@ -53,7 +53,9 @@ pub(super) fn config(routes: u32, upstreams: u32, server: SocketAddr) -> String 
 /// The route of the name with this number.
 pub(super) fn route(number: u32, upstream: u32) -> String {
     let name = numbered(number);
-    format!("[routes.r{number}]\nsni = \"{name}\"\naction = \"passthrough\"\nupstream = \"u{upstream}\"\n")
+    format!(
+        "[routes.r{number}]\nsni = \"{name}\"\naction = \"passthrough\"\nupstream = \"u{upstream}\"\n"
+    )
 }
 
 impl Proxy {
@@ -65,7 +67,12 @@ impl Proxy {
             Cores::One => pinned(stage.proxy_core, &stage.snigate)?,
             Cores::Both => pinned_to(&[stage.proxy_core, stage.load_core], &stage.snigate)?,
         };
-        let child = command.args(["run", "-c"]).arg(&path).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let child = command
+            .args(["run", "-c"])
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
         let mut child = child.context("cannot start snigate")?;
         let stderr = child.stderr.take().context("it is piped")?;
         let (sender, events) = unbounded_channel();
@@ -77,7 +84,12 @@ impl Proxy {
                 }
             }
         });
-        let mut proxy = Self { child, config: path, addr: ([127, 0, 0, 1], 0).into(), events };
+        let mut proxy = Self {
+            child,
+            config: path,
+            addr: ([127, 0, 0, 1], 0).into(),
+            events,
+        };
         let (_, event) = proxy.wait_for("listening").await?;
         proxy.addr = event["addr"].as_str().context("an address")?.parse()?;
         proxy.wait_for("ready").await?;

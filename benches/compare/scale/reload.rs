@@ -20,13 +20,22 @@ pub(super) async fn many_routes(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     let server = stage.backend(Part::Reload);
     let text = config(ROUTES, UPSTREAMS, server);
     let mut findings = Vec::new();
-    for (cores, label) in [(Cores::One, "one processor"), (Cores::Both, "two, shared with the clients")] {
+    for (cores, label) in [
+        (Cores::One, "one processor"),
+        (Cores::Both, "two, shared with the clients"),
+    ] {
         let mut proxy = Proxy::start(stage, cores, &text).await?;
         let client = Arc::new(Client::new(proxy.addr, None, ROUTES)?);
         finish(client.open_soon(Duration::from_secs(5)).await?).await?;
         let (mut quiet, mut busy, mut took) = (Vec::new(), Vec::new(), Vec::new());
         for turn in 0..5 {
-            quiet.push(latency(&Newcomers::during(&client, ROUTES, PER_SECOND, QUIET).await?, None).p99);
+            quiet.push(
+                latency(
+                    &Newcomers::during(&client, ROUTES, PER_SECOND, QUIET).await?,
+                    None,
+                )
+                .p99,
+            );
             let newcomers = Newcomers::start(&client, ROUTES, PER_SECOND);
             let mut reloads = Vec::new();
             for version in 0..2 {
@@ -64,7 +73,10 @@ pub(super) async fn switch(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     let server = stage.backend(Part::Switch);
     let text = config(ROUTES, ROUTES / 10, server);
     let mut findings = Vec::new();
-    for (cores, label) in [(Cores::One, "one processor"), (Cores::Both, "two, shared with the clients")] {
+    for (cores, label) in [
+        (Cores::One, "one processor"),
+        (Cores::Both, "two, shared with the clients"),
+    ] {
         let mut proxy = Proxy::start(stage, cores, &text).await?;
         let client = Arc::new(Client::new(proxy.addr, None, ROUTES)?);
         let traffic = Traffic::start(open_echoes(&client, 8).await?);
@@ -72,7 +84,10 @@ pub(super) async fn switch(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
         let (mut soon, mut reloads) = (Vec::new(), Vec::new());
         for version in 0..5 {
             let number = ROUTES + version;
-            ensure!(client.open(number).await.is_err(), "a name that no route has is answered");
+            ensure!(
+                client.open(number).await.is_err(),
+                "a name that no route has is answered"
+            );
             let start = proxy.replace_config(&format!("{text}{}", route(number, 0)))?;
             // A new route would otherwise wait until the file is quiet.
             proxy.hang_up()?;
@@ -85,9 +100,18 @@ pub(super) async fn switch(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
         let trips = traffic.stop().await?;
         let longest = |counts: &dyn Fn(Instant) -> bool| {
             let counting = trips.iter().filter(|(at, _)| counts(*at));
-            counting.map(|(_, waited)| *waited).max().unwrap_or_default().as_secs_f64() * 1e3
+            counting
+                .map(|(_, waited)| *waited)
+                .max()
+                .unwrap_or_default()
+                .as_secs_f64()
+                * 1e3
         };
-        let meanwhile = |at: Instant| reloads.iter().any(|reload: &RangeInclusive<Instant>| reload.contains(&at));
+        let meanwhile = |at: Instant| {
+            reloads
+                .iter()
+                .any(|reload: &RangeInclusive<Instant>| reload.contains(&at))
+        };
         let (gap, quiet) = (longest(&meanwhile), longest(&|at| !meanwhile(at)));
         let soon = Spread::of(soon).context("there were reloads")?;
         findings.push(Finding::judged(
@@ -168,7 +192,10 @@ struct Traffic {
 }
 
 impl Traffic {
-    #[expect(clippy::disallowed_methods, reason = "stopped and waited for by `stop`")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "stopped and waited for by `stop`"
+    )]
     fn start(mut streams: Vec<Stream>) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -176,14 +203,18 @@ impl Traffic {
             while stopped.try_recv().is_err() {
                 for stream in &mut streams {
                     let start = Instant::now();
-                    echo_once(stream, trips.len() as u64).await.context("a connection is lost")?;
+                    echo_once(stream, trips.len() as u64)
+                        .await
+                        .context("a connection is lost")?;
                     trips.push((start, start.elapsed()));
                 }
                 // Not more work than leaves the others of this core their share.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             for stream in streams {
-                finish(stream).await.context("a connection does not end in order")?;
+                finish(stream)
+                    .await
+                    .context("a connection does not end in order")?;
             }
             Ok(trips)
         });

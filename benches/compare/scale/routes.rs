@@ -20,7 +20,12 @@ pub(super) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     for _ in 0..ROUNDS {
         let start = Instant::now();
         let mut command = pinned(stage.proxy_core, &stage.snigate)?;
-        let status = command.arg("check").arg("-c").arg(&path).stdout(Stdio::null()).status()?;
+        let status = command
+            .arg("check")
+            .arg("-c")
+            .arg(&path)
+            .stdout(Stdio::null())
+            .status()?;
         times.push(start.elapsed().as_secs_f64());
         ensure!(status.success(), "check: {status}");
     }
@@ -34,7 +39,10 @@ pub(super) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     let few = settled_kib(&Proxy::start(stage, Cores::One, &config(1, 1, server)).await?).await?;
     let mut proxy = Proxy::start(stage, Cores::One, &text).await?;
     let per_route = |kib: f64| format!("{:.0} bytes", (kib - few) * 1024.0 / f64::from(ROUTES));
-    findings.push(Finding::plain("memory of a route", per_route(settled_kib(&proxy).await?)));
+    findings.push(Finding::plain(
+        "memory of a route",
+        per_route(settled_kib(&proxy).await?),
+    ));
     for _ in 0..RELOADS {
         proxy.hang_up()?;
         proxy.reloaded().await?;

@@ -11,9 +11,13 @@ use std::fmt;
 
 use crate::authz::identity::Identity;
 
-pub use names::{DnsError, DnsPattern, EmailAddress, EmailError, PrincipalName, UriError, UriPattern};
+pub use names::{
+    DnsError, DnsPattern, EmailAddress, EmailError, PrincipalName, UriError, UriPattern,
+};
 pub use numbers::{Serial, SerialError, SpkiDigest, SpkiError};
-pub use subject::{CommonName, IssuerName, Organization, OrganizationalUnit, SubjectError, SubjectName};
+pub use subject::{
+    CommonName, IssuerName, Organization, OrganizationalUnit, SubjectError, SubjectName,
+};
 
 /// What an entry has to be able to do.
 pub(super) trait Entry: fmt::Display {

@@ -29,7 +29,10 @@ pub enum DnsError {
 
 impl Entry for DnsPattern {
     fn names(&self, identity: &Identity) -> bool {
-        identity.names.iter().any(|name| matches!(name, AltName::Dns(name) if self.matches(name)))
+        identity
+            .names
+            .iter()
+            .any(|name| matches!(name, AltName::Dns(name) if self.matches(name)))
     }
 }
 
@@ -90,7 +93,10 @@ pub enum UriError {
 
 impl Entry for UriPattern {
     fn names(&self, identity: &Identity) -> bool {
-        identity.names.iter().any(|name| matches!(name, AltName::Uri(uri) if self.matches(uri)))
+        identity
+            .names
+            .iter()
+            .any(|name| matches!(name, AltName::Uri(uri) if self.matches(uri)))
     }
 
     fn may_name(&self, identity: &Identity) -> bool {
@@ -98,7 +104,10 @@ impl Entry for UriPattern {
             Self::Exact(uri) => Self::Exact(with_lower_host(uri)),
             Self::Prefix(prefix) => Self::Prefix(with_lower_host(prefix)),
         };
-        identity.names.iter().any(|name| matches!(name, AltName::Uri(uri) if own.matches(&with_lower_host(uri))))
+        identity
+            .names
+            .iter()
+            .any(|name| matches!(name, AltName::Uri(uri) if own.matches(&with_lower_host(uri))))
     }
 }
 
@@ -106,7 +115,9 @@ impl Entry for UriPattern {
 fn with_lower_host(uri: &str) -> String {
     let scheme = uri.find(':').map_or(0, |at| at + 1);
     let end = match uri[scheme..].strip_prefix("//") {
-        Some(rest) => rest.find(['/', '?', '#']).map_or(uri.len(), |at| scheme + 2 + at),
+        Some(rest) => rest
+            .find(['/', '?', '#'])
+            .map_or(uri.len(), |at| scheme + 2 + at),
         None => scheme,
     };
     uri[..end].to_lowercase() + &uri[end..]
@@ -125,14 +136,21 @@ impl FromStr for UriPattern {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Self, UriError> {
-        let (uri, is_prefix) = text.strip_suffix('*').map_or((text, false), |prefix| (prefix, true));
+        let (uri, is_prefix) = text
+            .strip_suffix('*')
+            .map_or((text, false), |prefix| (prefix, true));
         if uri.contains('*') {
             return Err(UriError::Wildcard);
         }
-        let (scheme, rest) =
-            uri.split_once(':').ok_or(if is_prefix { UriError::Authority } else { UriError::Scheme })?;
+        let (scheme, rest) = uri.split_once(':').ok_or(if is_prefix {
+            UriError::Authority
+        } else {
+            UriError::Scheme
+        })?;
         let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
         if !is_scheme || rest.is_empty() {
             return Err(UriError::Scheme);
         }
@@ -140,7 +158,9 @@ impl FromStr for UriPattern {
             return Ok(Self::Exact(uri.to_owned()));
         }
         // The authority ends at the first of these (RFC 3986 §3.2).
-        let authority = rest.strip_prefix("//").and_then(|rest| Some(rest.split_at(rest.find(['/', '?', '#'])?)));
+        let authority = rest
+            .strip_prefix("//")
+            .and_then(|rest| Some(rest.split_at(rest.find(['/', '?', '#'])?)));
         match authority {
             Some((authority, path)) if !authority.is_empty() && path.starts_with('/') => {
                 Ok(Self::Prefix(uri.to_owned()))
@@ -179,7 +199,10 @@ pub enum EmailError {
 
 impl Entry for EmailAddress {
     fn names(&self, identity: &Identity) -> bool {
-        identity.names.iter().any(|name| matches!(name, AltName::Email(address) if self.matches(address)))
+        identity
+            .names
+            .iter()
+            .any(|name| matches!(name, AltName::Email(address) if self.matches(address)))
     }
 
     /// Also by the subject, which is no place for it any more (RFC 5280 §4.1.2.6), and in any case.
@@ -189,13 +212,18 @@ impl Entry for EmailAddress {
             AltName::Email(address) => Some(address),
             _ => None,
         });
-        of_names.chain(&identity.subject_emails).any(|address| is_alike(address, &own))
+        of_names
+            .chain(&identity.subject_emails)
+            .any(|address| is_alike(address, &own))
     }
 }
 
 impl Entry for Cidr {
     fn names(&self, identity: &Identity) -> bool {
-        identity.names.iter().any(|name| matches!(name, AltName::Ip(ip) if self.contains(ip.to_canonical())))
+        identity
+            .names
+            .iter()
+            .any(|name| matches!(name, AltName::Ip(ip) if self.contains(ip.to_canonical())))
     }
 }
 
@@ -205,7 +233,10 @@ pub struct PrincipalName(String);
 
 impl Entry for PrincipalName {
     fn names(&self, identity: &Identity) -> bool {
-        identity.names.iter().any(|name| matches!(name, AltName::Principal(name) if is_alike(name, &self.0)))
+        identity
+            .names
+            .iter()
+            .any(|name| matches!(name, AltName::Principal(name) if is_alike(name, &self.0)))
     }
 }
 
@@ -227,7 +258,9 @@ impl fmt::Display for PrincipalName {
 impl EmailAddress {
     fn matches(&self, address: &str) -> bool {
         let parts = address.rsplit_once('@');
-        parts.is_some_and(|(local, domain)| local == self.local && domain.eq_ignore_ascii_case(&self.domain))
+        parts.is_some_and(|(local, domain)| {
+            local == self.local && domain.eq_ignore_ascii_case(&self.domain)
+        })
     }
 }
 
@@ -239,9 +272,10 @@ impl FromStr for EmailAddress {
             return Err(EmailError::Wildcard);
         }
         match text.rsplit_once('@') {
-            Some((local, domain)) if !local.is_empty() && !domain.is_empty() => {
-                Ok(Self { local: local.to_owned(), domain: domain.to_owned() })
-            }
+            Some((local, domain)) if !local.is_empty() && !domain.is_empty() => Ok(Self {
+                local: local.to_owned(),
+                domain: domain.to_owned(),
+            }),
             _ => Err(EmailError::Form),
         }
     }
@@ -260,7 +294,10 @@ mod tests {
     use super::*;
 
     fn named(names: &[AltName]) -> Identity {
-        Identity { names: names.to_vec(), ..Identity::default() }
+        Identity {
+            names: names.to_vec(),
+            ..Identity::default()
+        }
     }
 
     #[test]
@@ -284,11 +321,21 @@ mod tests {
             ("a.example", "", false),
         ] {
             let pattern: DnsPattern = entry.parse().unwrap();
-            assert_eq!(pattern.names(&named(&[AltName::Dns(name.to_owned())])), expected, "{entry} {name:?}");
-            assert!(!pattern.names(&named(&[AltName::Uri(name.to_owned()), AltName::Email(name.to_owned())])));
+            assert_eq!(
+                pattern.names(&named(&[AltName::Dns(name.to_owned())])),
+                expected,
+                "{entry} {name:?}"
+            );
+            assert!(!pattern.names(&named(&[
+                AltName::Uri(name.to_owned()),
+                AltName::Email(name.to_owned())
+            ])));
         }
         assert_eq!("*".parse::<DnsPattern>(), Err(DnsError::Any));
-        assert_eq!("a.*.b".parse::<DnsPattern>(), Err(DnsError::Name(NameError::Wildcard)));
+        assert_eq!(
+            "a.*.b".parse::<DnsPattern>(),
+            Err(DnsError::Name(NameError::Wildcard))
+        );
         assert!("".parse::<DnsPattern>().is_err());
     }
 
@@ -296,19 +343,55 @@ mod tests {
     fn uris_are_compared_byte_by_byte() {
         for (entry, uri, expected) in [
             ("spiffe://example.net/web", "spiffe://example.net/web", true),
-            ("spiffe://example.net/web", "spiffe://example.net/web/", false),
-            ("spiffe://example.net/web", "spiffe://example.net/web2", false),
-            ("spiffe://example.net/web", "SPIFFE://example.net/web", false),
-            ("spiffe://example.net/web", "spiffe://example.net/%77eb", false),
-            ("spiffe://example.net/web/*", "spiffe://example.net/web/1", true),
-            ("spiffe://example.net/web/*", "spiffe://example.net/web", false),
+            (
+                "spiffe://example.net/web",
+                "spiffe://example.net/web/",
+                false,
+            ),
+            (
+                "spiffe://example.net/web",
+                "spiffe://example.net/web2",
+                false,
+            ),
+            (
+                "spiffe://example.net/web",
+                "SPIFFE://example.net/web",
+                false,
+            ),
+            (
+                "spiffe://example.net/web",
+                "spiffe://example.net/%77eb",
+                false,
+            ),
+            (
+                "spiffe://example.net/web/*",
+                "spiffe://example.net/web/1",
+                true,
+            ),
+            (
+                "spiffe://example.net/web/*",
+                "spiffe://example.net/web",
+                false,
+            ),
             ("spiffe://example.net/*", "spiffe://example.net/", true),
-            ("spiffe://example.net/*", "spiffe://example.net.evil/", false),
-            ("spiffe://example.net/*", "spiffe://user@example.net/", false),
+            (
+                "spiffe://example.net/*",
+                "spiffe://example.net.evil/",
+                false,
+            ),
+            (
+                "spiffe://example.net/*",
+                "spiffe://user@example.net/",
+                false,
+            ),
             ("urn:example:a", "urn:example:a", true),
         ] {
             let pattern: UriPattern = entry.parse().unwrap();
-            assert_eq!(pattern.names(&named(&[AltName::Uri(uri.to_owned())])), expected, "{entry} {uri}");
+            assert_eq!(
+                pattern.names(&named(&[AltName::Uri(uri.to_owned())])),
+                expected,
+                "{entry} {uri}"
+            );
             assert_eq!(pattern.to_string(), entry);
         }
     }
@@ -349,17 +432,35 @@ mod tests {
             ("x@Ann@example.net", false),
             ("Ann", false),
         ] {
-            assert_eq!(entry.names(&named(&[AltName::Email(address.to_owned())])), expected, "{address}");
+            assert_eq!(
+                entry.names(&named(&[AltName::Email(address.to_owned())])),
+                expected,
+                "{address}"
+            );
         }
         // Of several the last one counts (RFC 5321 §4.1.2: what precedes it may be a quoted string).
         let entry: EmailAddress = "\"A@B\"@Example.net".parse().unwrap();
-        for (address, expected) in [("\"A@B\"@example.NET", true), ("\"A@b\"@example.net", false)] {
-            assert_eq!(entry.names(&named(&[AltName::Email(address.to_owned())])), expected, "{address}");
+        for (address, expected) in [
+            ("\"A@B\"@example.NET", true),
+            ("\"A@b\"@example.net", false),
+        ] {
+            assert_eq!(
+                entry.names(&named(&[AltName::Email(address.to_owned())])),
+                expected,
+                "{address}"
+            );
         }
         for text in ["", "ann", "@example.net", "ann@"] {
-            assert_eq!(text.parse::<EmailAddress>(), Err(EmailError::Form), "{text}");
+            assert_eq!(
+                text.parse::<EmailAddress>(),
+                Err(EmailError::Form),
+                "{text}"
+            );
         }
-        assert_eq!("*@example.net".parse::<EmailAddress>(), Err(EmailError::Wildcard));
+        assert_eq!(
+            "*@example.net".parse::<EmailAddress>(),
+            Err(EmailError::Wildcard)
+        );
     }
 
     proptest! {

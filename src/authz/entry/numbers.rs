@@ -48,15 +48,20 @@ impl FromStr for SpkiDigest {
 
     fn from_str(text: &str) -> Result<Self, SpkiError> {
         let text = text.strip_prefix("sha256//").unwrap_or(text);
-        let digest = hexadecimal(text).filter(|digits| digits.len() == 64).and_then(|digits| {
-            let mut digest = [0; 32];
-            for (at, byte) in digest.iter_mut().enumerate() {
-                *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
-            }
-            Some(digest)
-        });
+        let digest = hexadecimal(text)
+            .filter(|digits| digits.len() == 64)
+            .and_then(|digits| {
+                let mut digest = [0; 32];
+                for (at, byte) in digest.iter_mut().enumerate() {
+                    *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+                }
+                Some(digest)
+            });
         // Two spellings of one digest are one too many: bits after the last byte have to be zero.
-        digest.or_else(|| STANDARD_PAD_INDIFFERENT.decode(text).ok()?.try_into().ok()).map(Self).ok_or(SpkiError)
+        digest
+            .or_else(|| STANDARD_PAD_INDIFFERENT.decode(text).ok()?.try_into().ok())
+            .map(Self)
+            .ok_or(SpkiError)
     }
 }
 
@@ -72,7 +77,9 @@ pub struct Serial(String);
 
 /// A text is not a serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a serial number is written in hexadecimal, as `openssl x509 -noout -serial` prints it: `4a:0f` or `4A0F`")]
+#[error(
+    "a serial number is written in hexadecimal, as `openssl x509 -noout -serial` prints it: `4a:0f` or `4A0F`"
+)]
 pub struct SerialError;
 
 impl Entry for Serial {
@@ -85,7 +92,9 @@ impl FromStr for Serial {
     type Err = SerialError;
 
     fn from_str(text: &str) -> Result<Self, SerialError> {
-        hexadecimal(text).map(|digits| Self(without_zeros(&digits).to_owned())).ok_or(SerialError)
+        hexadecimal(text)
+            .map(|digits| Self(without_zeros(&digits).to_owned()))
+            .ok_or(SerialError)
     }
 }
 
@@ -103,7 +112,8 @@ fn without_zeros(digits: &str) -> &str {
 fn hexadecimal(text: &str) -> Option<String> {
     let sound = !text.contains(':') || text.split(':').all(|byte| byte.len() == 2);
     let digits = text.replace(':', "").to_ascii_lowercase();
-    (sound && !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(digits)
+    (sound && !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        .then_some(digits)
 }
 
 #[cfg(test)]
@@ -117,13 +127,25 @@ mod tests {
         let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let base64 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         assert_eq!(hex.parse::<SpkiDigest>(), base64.parse::<SpkiDigest>());
-        assert_eq!(hex.parse::<SpkiDigest>(), format!("sha256//{base64}").parse::<SpkiDigest>());
+        assert_eq!(
+            hex.parse::<SpkiDigest>(),
+            format!("sha256//{base64}").parse::<SpkiDigest>()
+        );
         assert_eq!(base64.parse::<SpkiDigest>().unwrap().to_string(), hex);
         // The last of them has bits set that stand for nothing.
-        for text in ["", "e3b0", &hex[1..], &base64[1..], &format!("{hex}00"), &base64.replace("FU=", "FV=")] {
+        for text in [
+            "",
+            "e3b0",
+            &hex[1..],
+            &base64[1..],
+            &format!("{hex}00"),
+            &base64.replace("FU=", "FV="),
+        ] {
             assert_eq!(text.parse::<SpkiDigest>(), Err(SpkiError), "{text}");
         }
-        for text in ["", ":", "0x1f", "1f:", ":1f", "1:f0", "1f::f0", "12 34", "g0"] {
+        for text in [
+            "", ":", "0x1f", "1f:", ":1f", "1:f0", "1f::f0", "12 34", "g0",
+        ] {
             assert_eq!(text.parse::<Serial>(), Err(SerialError), "{text}");
         }
     }
@@ -162,7 +184,9 @@ mod tests {
         let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
         let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let digit = |bits: &[u8]| {
-            let value = bits.iter().fold(0, |value, bit| value << 1 | usize::from(bit - b'0'));
+            let value = bits
+                .iter()
+                .fold(0, |value, bit| value << 1 | usize::from(bit - b'0'));
             char::from(alphabet[value << (6 - bits.len())])
         };
         bits.as_bytes().chunks(6).map(digit).collect()

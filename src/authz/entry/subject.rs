@@ -57,8 +57,14 @@ fn subject_text(text: &str) -> Result<String, SubjectError> {
 fn whole_name(text: &str) -> Result<String, SubjectError> {
     let text = subject_text(text)?;
     let kind = text.split_once('=').map(|(kind, _)| kind);
-    let is_kind = |kind: &str| !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
-    if kind.is_some_and(is_kind) { Ok(text) } else { Err(SubjectError::Form) }
+    let is_kind = |kind: &str| {
+        !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+    };
+    if kind.is_some_and(is_kind) {
+        Ok(text)
+    } else {
+        Err(SubjectError::Form)
+    }
 }
 
 impl Entry for Organization {
@@ -67,7 +73,10 @@ impl Entry for Organization {
     }
 
     fn may_name(&self, identity: &Identity) -> bool {
-        identity.organizations.iter().any(|own| is_alike(own, &self.0))
+        identity
+            .organizations
+            .iter()
+            .any(|own| is_alike(own, &self.0))
     }
 }
 
@@ -139,7 +148,10 @@ impl Entry for CommonName {
     }
 
     fn may_name(&self, identity: &Identity) -> bool {
-        identity.common_names.iter().any(|own| is_alike(own, &self.0))
+        identity
+            .common_names
+            .iter()
+            .any(|own| is_alike(own, &self.0))
     }
 }
 
@@ -163,7 +175,10 @@ impl Entry for OrganizationalUnit {
     }
 
     fn may_name(&self, identity: &Identity) -> bool {
-        identity.organizational_units.iter().any(|own| is_alike(own, &self.0))
+        identity
+            .organizational_units
+            .iter()
+            .any(|own| is_alike(own, &self.0))
     }
 }
 
@@ -200,8 +215,16 @@ mod tests {
             ("First", false, false),
             ("shop", false, true),
         ] {
-            assert_eq!(text.parse::<CommonName>().unwrap().names(&identity), cn, "{text:?}");
-            assert_eq!(text.parse::<OrganizationalUnit>().unwrap().names(&identity), ou, "{text:?}");
+            assert_eq!(
+                text.parse::<CommonName>().unwrap().names(&identity),
+                cn,
+                "{text:?}"
+            );
+            assert_eq!(
+                text.parse::<OrganizationalUnit>().unwrap().names(&identity),
+                ou,
+                "{text:?}"
+            );
         }
         for (text, subject, issuer) in [
             ("CN=web,O=Shop", true, false),
@@ -209,15 +232,33 @@ mod tests {
             ("O=Shop", false, false),
             ("CN=WEB,O=Shop", false, false),
         ] {
-            let identity =
-                Identity { subject: "CN=web,O=Shop".to_owned(), issuer: "CN=ca".to_owned(), ..identity.clone() };
-            assert_eq!(text.parse::<SubjectName>().unwrap().names(&identity), subject, "{text:?}");
-            assert_eq!(text.parse::<IssuerName>().unwrap().names(&identity), issuer, "{text:?}");
+            let identity = Identity {
+                subject: "CN=web,O=Shop".to_owned(),
+                issuer: "CN=ca".to_owned(),
+                ..identity.clone()
+            };
+            assert_eq!(
+                text.parse::<SubjectName>().unwrap().names(&identity),
+                subject,
+                "{text:?}"
+            );
+            assert_eq!(
+                text.parse::<IssuerName>().unwrap().names(&identity),
+                issuer,
+                "{text:?}"
+            );
         }
         for text in ["web", "=web", "C N=web", "/CN=web"] {
-            assert_eq!(text.parse::<SubjectName>(), Err(SubjectError::Form), "{text}");
+            assert_eq!(
+                text.parse::<SubjectName>(),
+                Err(SubjectError::Form),
+                "{text}"
+            );
         }
         assert_eq!("".parse::<CommonName>(), Err(SubjectError::Empty));
-        assert_eq!("a*".parse::<OrganizationalUnit>(), Err(SubjectError::Wildcard));
+        assert_eq!(
+            "a*".parse::<OrganizationalUnit>(),
+            Err(SubjectError::Wildcard)
+        );
     }
 }

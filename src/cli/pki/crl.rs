@@ -12,7 +12,9 @@ use clap::Args;
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::{Ca, read};
 use crate::cli::print;
-use crate::tls::pki::{Authority, Kind, REASONS, RevocationList, RevocationReason, Validity, parse_serial};
+use crate::tls::pki::{
+    Authority, Kind, REASONS, RevocationList, RevocationReason, Validity, parse_serial,
+};
 
 /// The list, beside the CA.
 const CRL: &str = "ca.crl";
@@ -50,13 +52,27 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     for which in &options.revoke {
         let (serial, is_known) = serial(which, &authority)?;
         unknown.extend((!is_known).then_some(which.as_str()));
-        let said = if list.revoke(&serial, options.reason) { "revoked" } else { "was revoked already" };
+        let said = if list.revoke(&serial, options.reason) {
+            "revoked"
+        } else {
+            "was revoked already"
+        };
         text.push_str(&format!("{which}: {said}\n"));
     }
     let now = SystemTime::now();
-    let validity = Validity { not_before: now, not_after: now + Duration::from_secs(options.days * 86400) };
+    let validity = Validity {
+        not_before: now,
+        not_after: now + Duration::from_secs(options.days * 86400),
+    };
     let pem = list.sign(&authority, validity)?;
-    files::write(&[NewFile { path: &path, content: pem.as_bytes(), readers: Readers::Everybody }], true)?;
+    files::write(
+        &[NewFile {
+            path: &path,
+            content: pem.as_bytes(),
+            readers: Readers::Everybody,
+        }],
+        true,
+    )?;
     if !unknown.is_empty() {
         // Nothing is kept of what was issued, so a slip of the pen would revoke nobody, and look as if it had.
         let _ = writeln!(
@@ -69,7 +85,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let (path, count, days) = (path.display(), list.len(), options.days);
     let unit = if days == 1 { "day" } else { "days" };
-    print(&format!("{text}wrote {path}  {count} revoked; make it anew within {days} {unit}\n"))?;
+    print(&format!(
+        "{text}wrote {path}  {count} revoked; make it anew within {days} {unit}\n"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,16 +97,22 @@ fn serial(which: &str, authority: &Authority) -> anyhow::Result<(Vec<u8>, bool)>
     let path = Path::new(which);
     if path.exists() {
         let serial = authority.serial_of(&read(path, "--revoke", Kind::Certificate)?);
-        return serial.map(|serial| (serial, true)).with_context(|| which.to_owned());
+        return serial
+            .map(|serial| (serial, true))
+            .with_context(|| which.to_owned());
     }
     match parse_serial(which) {
         Some(serial) => Ok((serial, false)),
-        None => bail!("{which:?} is neither a file nor a serial number in hexadecimal, as `pki inspect` prints it"),
+        None => bail!(
+            "{which:?} is neither a file nor a serial number in hexadecimal, as `pki inspect` prints it"
+        ),
     }
 }
 
 fn reason(text: &str) -> Result<RevocationReason, String> {
-    let known = REASONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    let known = REASONS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text));
     known.map(|(_, reason)| *reason).ok_or_else(|| {
         let names: Vec<&str> = REASONS.iter().map(|(name, _)| *name).collect();
         format!("it is one of {}", names.join(", "))

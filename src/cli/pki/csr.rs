@@ -41,16 +41,29 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let key = Key::generate(key_kind(options.rsa))?;
     let request = Request::make(&subject, purpose, &key)?;
-    let (request_path, key_path) =
-        (options.dir.join(format!("{stem}.csr")), options.dir.join(format!("{stem}-key.pem")));
+    let (request_path, key_path) = (
+        options.dir.join(format!("{stem}.csr")),
+        options.dir.join(format!("{stem}-key.pem")),
+    );
     for path in [&request_path, &key_path] {
-        refuse_over(path, &[&options.dir.join(CA_CERTIFICATE), &options.dir.join(CA_KEY)])?;
+        refuse_over(
+            path,
+            &[&options.dir.join(CA_CERTIFICATE), &options.dir.join(CA_KEY)],
+        )?;
     }
     let key_pem = key.pem();
     files::write(
         &[
-            NewFile { path: &key_path, content: key_pem.as_bytes(), readers: Readers::Owner },
-            NewFile { path: &request_path, content: request.as_bytes(), readers: Readers::Everybody },
+            NewFile {
+                path: &key_path,
+                content: key_pem.as_bytes(),
+                readers: Readers::Owner,
+            },
+            NewFile {
+                path: &request_path,
+                content: request.as_bytes(),
+                readers: Readers::Everybody,
+            },
         ],
         options.force,
     )?;

@@ -52,8 +52,16 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     files::write(
         &[
-            NewFile { path: &key, content: key_pem.as_bytes(), readers: Readers::Owner },
-            NewFile { path: &certificate, content: authority.certificate().as_bytes(), readers: Readers::Everybody },
+            NewFile {
+                path: &key,
+                content: key_pem.as_bytes(),
+                readers: Readers::Owner,
+            },
+            NewFile {
+                path: &certificate,
+                content: authority.certificate().as_bytes(),
+                readers: Readers::Everybody,
+            },
         ],
         options.force,
     )?;

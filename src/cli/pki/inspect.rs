@@ -30,7 +30,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let report = inspection.finish(now);
     print(&render(&report))?;
-    Ok(if report.problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.problems == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn render(report: &Report) -> String {

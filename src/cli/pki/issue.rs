@@ -11,7 +11,9 @@ use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::names::{Names, stem};
 use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, Ca, Usage, key_kind, read, refuse_over};
 use crate::cli::print;
-use crate::tls::pki::{Authority, Key, Kind, PublicKey, Purpose, Request, Subject, Validity, moment};
+use crate::tls::pki::{
+    Authority, Key, Kind, PublicKey, Purpose, Request, Subject, Validity, moment,
+};
 
 /// A year: rotated once and forgotten by nobody; `check` warns before the end. Some clients refuse more than 825 days.
 const DEFAULT_DAYS: u64 = 365;
@@ -53,10 +55,13 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             let bytes = read(csr, "--csr", Kind::Request)?;
             let request = Request::load(&bytes).with_context(|| csr.display().to_string())?;
             let subject = match options.names.is_empty() {
-                true => request.subject().with_context(|| csr.display().to_string())?,
+                true => request
+                    .subject()
+                    .with_context(|| csr.display().to_string())?,
                 false => options.names.subject(purpose == Purpose::Client)?,
             };
-            let certificate = authority.issue(&subject, purpose, validity, &request.public_key()?)?;
+            let certificate =
+                authority.issue(&subject, purpose, validity, &request.public_key()?)?;
             write(options, &subject, &certificate, None, validity)
         }
     }
@@ -89,7 +94,15 @@ fn write(
     let key_path = options.ca.dir.join(format!("{stem}-key.pem"));
     let (ca, ca_key) = (options.ca.certificate(), options.ca.key());
     for path in [&certificate_path, &key_path] {
-        refuse_over(path, &[&ca, &ca_key, &options.ca.dir.join(CA_CERTIFICATE), &options.ca.dir.join(CA_KEY)])?;
+        refuse_over(
+            path,
+            &[
+                &ca,
+                &ca_key,
+                &options.ca.dir.join(CA_CERTIFICATE),
+                &options.ca.dir.join(CA_KEY),
+            ],
+        )?;
     }
     if key.is_some() && !options.force && key_path.exists() && !certificate_path.exists() {
         bail!(
@@ -100,10 +113,16 @@ fn write(
         );
     }
     let pem = key.map(Key::pem);
-    let key_file =
-        pem.as_ref().map(|pem| NewFile { path: &key_path, content: pem.as_bytes(), readers: Readers::Owner });
-    let certificate_file =
-        NewFile { path: &certificate_path, content: certificate.as_bytes(), readers: Readers::Everybody };
+    let key_file = pem.as_ref().map(|pem| NewFile {
+        path: &key_path,
+        content: pem.as_bytes(),
+        readers: Readers::Owner,
+    });
+    let certificate_file = NewFile {
+        path: &certificate_path,
+        content: certificate.as_bytes(),
+        readers: Readers::Everybody,
+    };
     // The key first: without its certificate it does nothing.
     let files: Vec<NewFile<'_>> = key_file.into_iter().chain([certificate_file]).collect();
     files::write(&files, options.force)?;

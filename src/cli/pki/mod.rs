@@ -92,7 +92,9 @@ struct Ca {
 
 impl Ca {
     fn certificate(&self) -> PathBuf {
-        self.certificate.clone().unwrap_or_else(|| self.dir.join(CA_CERTIFICATE))
+        self.certificate
+            .clone()
+            .unwrap_or_else(|| self.dir.join(CA_CERTIFICATE))
     }
 
     fn key(&self) -> PathBuf {
@@ -133,11 +135,19 @@ fn read(path: &Path, option: &str, kind: Kind) -> anyhow::Result<Zeroizing<Vec<u
             Kind::Certificate => {
                 "`snigate pki issue` writes one into NAME.pem, and `pki init` that of a CA into ca.crt"
             }
-            Kind::Key => "it stands in NAME-key.pem beside the certificate NAME.pem, that of a CA in ca-key.pem",
+            Kind::Key => {
+                "it stands in NAME-key.pem beside the certificate NAME.pem, that of a CA in ca-key.pem"
+            }
             Kind::Request => "`snigate pki csr` writes one into NAME.csr",
-            Kind::List => "`snigate pki crl` writes one into ca.crl; move away what stands in its place",
+            Kind::List => {
+                "`snigate pki crl` writes one into ca.crl; move away what stands in its place"
+            }
         };
-        bail!("{} is {}, and {option} takes {kind}: {help}", path.display(), found.join(" and "));
+        bail!(
+            "{} is {}, and {option} takes {kind}: {help}",
+            path.display(),
+            found.join(" and ")
+        );
     }
     Ok(bytes)
 }
@@ -145,8 +155,13 @@ fn read(path: &Path, option: &str, kind: Kind) -> anyhow::Result<Zeroizing<Vec<u
 /// Refuses to write over one of `kept`, also with `--force`: a renewal must not cost the CA its key.
 fn refuse_over(path: &Path, kept: &[&Path]) -> anyhow::Result<()> {
     // A file has many spellings, and one that is not there yet is none of them.
-    let Ok(own) = path.canonicalize() else { return Ok(()) };
-    if kept.iter().any(|kept| kept.canonicalize().is_ok_and(|kept| kept == own)) {
+    let Ok(own) = path.canonicalize() else {
+        return Ok(());
+    };
+    if kept
+        .iter()
+        .any(|kept| kept.canonicalize().is_ok_and(|kept| kept == own))
+    {
         bail!(
             "{} is in use here and is not replaced, not even with --force: choose another name with --out",
             path.display()
@@ -161,7 +176,9 @@ fn read_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
 }
 
 fn warn_if_readable(key: &Path) {
-    let Ok(metadata) = fs::metadata(key) else { return };
+    let Ok(metadata) = fs::metadata(key) else {
+        return;
+    };
     if metadata.permissions().mode() & 0o077 != 0 {
         let _ = writeln!(
             io::stderr(),

@@ -17,12 +17,19 @@ const STICKY: u32 = 0o1000;
 
 /// Reports a private key that everybody can read, or replace. A group may: distributions give keys to one (`ssl-cert`).
 pub(super) fn judge_key(path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
-    let Ok(metadata) = fs::metadata(path) else { return };
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
     let mode = metadata.mode() & 0o7777;
     if mode & OTHERS_READ != 0 {
-        let message =
-            format!("everybody on this machine can read the private key in {} (mode {mode:04o})", path.display());
-        let help = format!("write `chmod o= {}`, and make a new key if others have been here", path.display());
+        let message = format!(
+            "everybody on this machine can read the private key in {} (mode {mode:04o})",
+            path.display()
+        );
+        let help = format!(
+            "write `chmod o= {}`, and make a new key if others have been here",
+            path.display()
+        );
         report.push(Severity::Warning, span, message, help);
     }
 }
@@ -36,10 +43,17 @@ pub(super) fn judge(path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
 
 /// What is to be said of a file that everybody can change, and what to do.
 pub(in crate::config) fn writable(path: &Path) -> Option<(String, String)> {
-    let mode = |path: &Path| fs::metadata(path).map(|metadata| metadata.mode() & 0o7777).unwrap_or_default();
+    let mode = |path: &Path| {
+        fs::metadata(path)
+            .map(|metadata| metadata.mode() & 0o7777)
+            .unwrap_or_default()
+    };
     let own = mode(path);
     if own & OTHERS_WRITE != 0 {
-        let message = format!("everybody on this machine can change {} (mode {own:04o})", path.display());
+        let message = format!(
+            "everybody on this machine can change {} (mode {own:04o})",
+            path.display()
+        );
         return Some((message, format!("write `chmod o-w {}`", path.display())));
     }
     let directory = crate::config::files::here(path.parent()?);

@@ -38,7 +38,10 @@ pub(super) fn read(
 ) -> Option<Vec<Authorities>> {
     let entries = entries((usage.key, IfEmpty::Refused), path, span, files, report)?;
     // Every file is read, whatever the one before was like, so that all that is wrong is reported.
-    let found: Vec<_> = entries.into_iter().map(|entry| file(entry, span, usage, files, report)).collect();
+    let found: Vec<_> = entries
+        .into_iter()
+        .map(|entry| file(entry, span, usage, files, report))
+        .collect();
     found.into_iter().collect()
 }
 
@@ -59,7 +62,12 @@ pub(super) fn entries(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Vec<PathBuf>> {
-    files.materials.asked.entry(report.table.as_str().into()).or_default().insert(path.to_owned());
+    files
+        .materials
+        .asked
+        .entry(report.table.as_str().into())
+        .or_default()
+        .insert(path.to_owned());
     let item = Item::File(path.to_owned());
     if files.keep.contains_key(&item) && files.running.within(path).next().is_some() {
         // All of its files are lost.
@@ -70,7 +78,10 @@ pub(super) fn entries(
         // One that was a directory: what is lost of it goes on with what is there.
         return Some(door::with_kept(path, vec![path.to_owned()], files));
     }
-    let was_file = files.keep.get(&item).filter(|_| files.running.is_file(path));
+    let was_file = files
+        .keep
+        .get(&item)
+        .filter(|_| files.running.is_file(path));
     if was_file.is_some_and(|reason| reason.has(Reason::BROKEN)) {
         let _ = files.list(path);
         return Some(vec![path.to_owned()]);
@@ -86,7 +97,11 @@ pub(super) fn entries(
             left_out::of_directory(key, path, entries, span, report)
         }
         Err(error) => {
-            report.error(span, format_args!("{key}: cannot list {}: {error}", path.display()), None);
+            report.error(
+                span,
+                format_args!("{key}: cannot list {}: {error}", path.display()),
+                None,
+            );
             None
         }
     };
@@ -104,21 +119,40 @@ fn file(
     report: &mut Report<'_>,
 ) -> Option<Authorities> {
     let running = files.running.authorities.get(&path).cloned();
-    let taken = door::take(&Item::File(path.clone()), &[&path], running, (&mut *files, report), |files, report| {
-        let bytes = super::tls::read(&path, span, files, report)?;
-        match CaCertificate::parse_bundle(&bytes) {
-            Ok(authorities) => {
-                judge(&authorities, &path.display().to_string(), span, usage, report);
-                Some(authorities)
+    let taken = door::take(
+        &Item::File(path.clone()),
+        &[&path],
+        running,
+        (&mut *files, report),
+        |files, report| {
+            let bytes = super::tls::read(&path, span, files, report)?;
+            match CaCertificate::parse_bundle(&bytes) {
+                Ok(authorities) => {
+                    judge(
+                        &authorities,
+                        &path.display().to_string(),
+                        span,
+                        usage,
+                        report,
+                    );
+                    Some(authorities)
+                }
+                Err(error) => {
+                    report.error(
+                        span,
+                        format_args!("{}: {}: {error}", usage.key, path.display()),
+                        None,
+                    );
+                    None
+                }
             }
-            Err(error) => {
-                report.error(span, format_args!("{}: {}: {error}", usage.key, path.display()), None);
-                None
-            }
-        }
-    });
+        },
+    );
     let authorities = taken?.get().clone();
-    files.materials.authorities.insert(path.clone(), authorities.clone());
+    files
+        .materials
+        .authorities
+        .insert(path.clone(), authorities.clone());
     Some(Authorities { path, authorities })
 }
 
@@ -139,11 +173,25 @@ pub(super) fn judge(
             };
             // Others let its owner in, and nobody else, when it stands among the CAs.
             let help = (severity == Severity::Error).then(|| PIN.to_owned());
-            report.push(severity, span, format_args!("{place}: {} {issue}", ca.subject()), help);
+            report.push(
+                severity,
+                span,
+                format_args!("{place}: {} {issue}", ca.subject()),
+                help,
+            );
         }
         for fault in ca.faults(now, Some(usage.purpose)) {
-            let severity = if fault.is_fatal() { Severity::Stale } else { Severity::Warning };
-            report.push(severity, span, format_args!("{place}: {} {fault}", ca.subject()), None);
+            let severity = if fault.is_fatal() {
+                Severity::Stale
+            } else {
+                Severity::Warning
+            };
+            report.push(
+                severity,
+                span,
+                format_args!("{place}: {} {fault}", ca.subject()),
+                None,
+            );
         }
     }
 }
@@ -162,9 +210,14 @@ pub(super) fn judge_namesakes<'a>(
         names.entry(ca.subject()).or_default().insert(ca.der());
     }
     let mut is_found = false;
-    for (name, all) in names.into_iter().filter(|(_, all)| all.len() > MAX_AUTHORITIES_OF_ONE_NAME) {
+    for (name, all) in names
+        .into_iter()
+        .filter(|(_, all)| all.len() > MAX_AUTHORITIES_OF_ONE_NAME)
+    {
         let message = format_args!("{key}: {} CAs have the subject {name}", all.len());
-        let help = format!("{MAX_AUTHORITIES_OF_ONE_NAME} may have one; remove those that are not used any more");
+        let help = format!(
+            "{MAX_AUTHORITIES_OF_ONE_NAME} may have one; remove those that are not used any more"
+        );
         report.push(severity, span, message, help);
         is_found = true;
     }

@@ -18,15 +18,26 @@ impl Report<'_> {
     pub(super) fn bind(&mut self, entry: &At<file::Bind>, files: &mut Files) -> Option<Bind> {
         let table = match &entry.value {
             file::Bind::Address(text) => {
-                let text = At { value: text.clone(), span: entry.span.clone() };
+                let text = At {
+                    value: text.clone(),
+                    span: entry.span.clone(),
+                };
                 let addr = self.parse::<ListenAddr>("bind", &text)?;
-                return Some(Bind { addr, access: Access::default() });
+                return Some(Bind {
+                    addr,
+                    access: Access::default(),
+                });
             }
             file::Bind::Table(table) => table,
         };
         let Some(address) = &table.address else {
             let help = "add `address = \"[::]:443\"`".to_owned();
-            self.missing(format!("{}.bind", self.table), &entry.span, "bind: address is missing", help);
+            self.missing(
+                format!("{}.bind", self.table),
+                &entry.span,
+                "bind: address is missing",
+                help,
+            );
             return None;
         };
         let addr = self.parse::<ListenAddr>("bind", address)?;
@@ -37,7 +48,9 @@ impl Report<'_> {
     }
 
     fn families(&mut self, addr: ListenAddr, table: &BindTable) -> ListenAddr {
-        let Some(only) = &table.v6only else { return addr };
+        let Some(only) = &table.v6only else {
+            return addr;
+        };
         match addr {
             ListenAddr::Tcp(socket) if socket.is_ipv6() && only.value => ListenAddr::Tcp(socket),
             ListenAddr::Zoned(_) if only.value => addr,
@@ -46,7 +59,11 @@ impl Report<'_> {
             }
             other => {
                 let help = "leave it out; for IPv4 beside IPv6 write `{ address = \"[::]:443\", v6only = false }`";
-                self.error(&only.span, format_args!("bind: v6only says nothing about {other}"), help.to_owned());
+                self.error(
+                    &only.span,
+                    format_args!("bind: v6only says nothing about {other}"),
+                    help.to_owned(),
+                );
                 other
             }
         }
@@ -58,10 +75,16 @@ impl Report<'_> {
             let Some(text) = text else { continue };
             if !matches!(addr, ListenAddr::Unix(_)) {
                 let help = match addr {
-                    ListenAddr::Systemd(_) => "write SocketMode=, SocketUser= and SocketGroup= into the socket unit",
+                    ListenAddr::Systemd(_) => {
+                        "write SocketMode=, SocketUser= and SocketGroup= into the socket unit"
+                    }
                     _ => "leave it out: it is for the file of a unix socket",
                 };
-                self.error(&text.span, format_args!("bind: {key} says nothing about {addr}"), help.to_owned());
+                self.error(
+                    &text.span,
+                    format_args!("bind: {key} says nothing about {addr}"),
+                    help.to_owned(),
+                );
             }
         }
         if let Some(text) = &table.mode {
@@ -75,10 +98,16 @@ impl Report<'_> {
             }
         }
         if let Some(text) = &table.owner {
-            let (user, group) = text.split_once(':').map_or((text.as_str(), None), |(user, group)| (user, Some(group)));
+            let (user, group) = text
+                .split_once(':')
+                .map_or((text.as_str(), None), |(user, group)| (user, Some(group)));
             if group == Some("") || (user.is_empty() && group.is_none()) {
                 let message = format!("bind: owner {:?} is no user and no group", text.value);
-                self.error(&text.span, message, "write `USER`, `USER:GROUP` or `:GROUP`".to_owned());
+                self.error(
+                    &text.span,
+                    message,
+                    "write `USER`, `USER:GROUP` or `:GROUP`".to_owned(),
+                );
                 return access;
             }
             if !user.is_empty() {
@@ -90,15 +119,29 @@ impl Report<'_> {
     }
 
     /// The number of a user or group.
-    fn number(&mut self, at: &At<String>, kind: &str, name: &str, table: &str, files: &mut Files) -> Option<u32> {
+    fn number(
+        &mut self,
+        at: &At<String>,
+        kind: &str,
+        name: &str,
+        table: &str,
+        files: &mut Files,
+    ) -> Option<u32> {
         // The last number stands for "unchanged" in chown(2).
         if let Some(number) = name.parse().ok().filter(|number| *number != u32::MAX) {
             return Some(number);
         }
-        let number = files.read(Path::new(table)).ok().and_then(|bytes| find(&String::from_utf8_lossy(&bytes), name));
+        let number = files
+            .read(Path::new(table))
+            .ok()
+            .and_then(|bytes| find(&String::from_utf8_lossy(&bytes), name));
         if number.is_none() {
             let help = format!("write the number of a {kind} that is not in that file");
-            self.error(&at.span, format_args!("bind: owner: there is no {kind} {name:?} in {table}"), help);
+            self.error(
+                &at.span,
+                format_args!("bind: owner: there is no {kind} {name:?} in {table}"),
+                help,
+            );
         }
         number
     }
@@ -107,7 +150,13 @@ impl Report<'_> {
 /// The number in a table as passwd(5) and group(5) have it: both have it third.
 fn find(table: &str, name: &str) -> Option<u32> {
     let mut entries = table.lines().map(|line| line.split(':'));
-    entries.find_map(|mut fields| if fields.next()? == name { fields.nth(1)?.parse().ok() } else { None })
+    entries.find_map(|mut fields| {
+        if fields.next()? == name {
+            fields.nth(1)?.parse().ok()
+        } else {
+            None
+        }
+    })
 }
 
 #[cfg(test)]

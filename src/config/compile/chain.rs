@@ -32,14 +32,21 @@ impl<'a> Chain<'a> {
         merged: &'a Merged,
         report: &mut Report<'_>,
     ) -> Option<Self> {
-        let mut chain = Self { own: (name, own), inherited: Vec::new() };
+        let mut chain = Self {
+            own: (name, own),
+            inherited: Vec::new(),
+        };
         let mut names = BTreeSet::from([name]);
         let mut last = own;
         while let Some(parent) = &last.value.extends {
             let Some((parent_name, next)) = merged.tls.get_key_value(&parent.value) else {
                 // Reported once, for the table that says so.
                 if chain.inherited.is_empty() {
-                    let others = merged.tls.keys().map(String::as_str).filter(|other| *other != name);
+                    let others = merged
+                        .tls
+                        .keys()
+                        .map(String::as_str)
+                        .filter(|other| *other != name);
                     let help = instead_of(parent, "tls", others);
                     let message = format_args!("extends: tls {:?} is not defined", parent.value);
                     report.missing(format!("tls.{}", parent.value), &parent.span, message, help);
@@ -47,8 +54,16 @@ impl<'a> Chain<'a> {
                 return None;
             };
             if !names.insert(parent_name) {
-                let message = format!("extends: {} extends itself", names.into_iter().collect::<Vec<_>>().join(", "));
-                report.push(Severity::Error, &own.span, message, "remove one `extends`".to_owned());
+                let message = format!(
+                    "extends: {} extends itself",
+                    names.into_iter().collect::<Vec<_>>().join(", ")
+                );
+                report.push(
+                    Severity::Error,
+                    &own.span,
+                    message,
+                    "remove one `extends`".to_owned(),
+                );
                 return None;
             }
             chain.inherited.push((parent_name, next));
@@ -68,10 +83,18 @@ impl<'a> Chain<'a> {
     }
 
     /// What the nearest table says that says anything of it.
-    pub(super) fn nearest<T>(&self, key: impl Fn(&'a file::Tls) -> Option<&'a T>) -> Option<Found<'a, T>> {
+    pub(super) fn nearest<T>(
+        &self,
+        key: impl Fn(&'a file::Tls) -> Option<&'a T>,
+    ) -> Option<Found<'a, T>> {
         let tables = std::iter::once(self.own).chain(self.inherited.iter().copied());
         tables.enumerate().find_map(|(depth, (name, table))| {
-            Some(Found { at: key(&table.value)?, table: name, depth, source: &table.source })
+            Some(Found {
+                at: key(&table.value)?,
+                table: name,
+                depth,
+                source: &table.source,
+            })
         })
     }
 

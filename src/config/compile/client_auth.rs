@@ -21,7 +21,11 @@ use crate::config::read::beside;
 use crate::tls::{ClientAuth, Evidence, Purpose, Revocation, Verify};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
-const CLIENT_CAS: Usage = Usage { key: "client_auth.ca_files", not_ca: Severity::Error, purpose: Purpose::Client };
+const CLIENT_CAS: Usage = Usage {
+    key: "client_auth.ca_files",
+    not_ca: Severity::Error,
+    purpose: Purpose::Client,
+};
 
 /// What was written, after inheritance, and what is made of it.
 pub(super) struct Compiled {
@@ -39,16 +43,32 @@ pub(super) struct Compiled {
 
 /// Compiles `client_auth` of a table. Where this reports an error,
 /// what it returns asks for less than was written and must not be used.
-pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Compiled {
+pub(super) fn compile(
+    chain: &Chain<'_>,
+    name: &str,
+    files: &mut Files,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Compiled {
     let tables = chain.names().map(str::to_owned).collect();
-    let mut reporter = Reporter { diagnostics, table: format!("tls.{name}"), tables, beside: Vec::new() };
+    let mut reporter = Reporter {
+        diagnostics,
+        table: format!("tls.{name}"),
+        tables,
+        beside: Vec::new(),
+    };
     let ca_files = chain.nearest_of_clients(|auth| auth.ca_files.as_ref());
     let (mut paths, mut read) = (Vec::new(), Vec::new());
     let (mut cas, mut complete) = (Vec::new(), true);
     if let Some(Found { at, source, .. }) = &ca_files {
         for path in &at.value.0 {
             let (path, span) = (beside(&source.path, path), &path.span);
-            let found = authorities::read(&path, span, CLIENT_CAS, files, &mut reporter.in_file(source));
+            let found = authorities::read(
+                &path,
+                span,
+                CLIENT_CAS,
+                files,
+                &mut reporter.in_file(source),
+            );
             complete &= found.is_some();
             for file in found.unwrap_or_default() {
                 read.push(file.path);
@@ -63,13 +83,23 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
     let written = chain
         .nearest_of_clients(|auth| auth.mode.as_ref())
         .filter(|mode| mode.depth <= files_depth || mode.at.value.verifies());
-    let given = if ca_files.is_some() { ClientAuthMode::RequireAndVerify } else { ClientAuthMode::None };
+    let given = if ca_files.is_some() {
+        ClientAuthMode::RequireAndVerify
+    } else {
+        ClientAuthMode::None
+    };
     let mode = Mode {
         effective: written.as_ref().map_or(given, |mode| mode.at.value),
         // The whole table where it has no mode.
-        span: written.as_ref().map_or(&chain.own().span, |mode| &mode.at.span),
-        source: written.as_ref().map_or(&chain.own().source, |mode| mode.source),
-        beside_files: written.as_ref().is_some_and(|mode| mode.depth == files_depth),
+        span: written
+            .as_ref()
+            .map_or(&chain.own().span, |mode| &mode.at.span),
+        source: written
+            .as_ref()
+            .map_or(&chain.own().source, |mode| mode.source),
+        beside_files: written
+            .as_ref()
+            .is_some_and(|mode| mode.depth == files_depth),
         depth: written.as_ref().map_or(usize::MAX, |mode| mode.depth),
     };
     let pins = pinned::compile(chain, &mode, files, &mut reporter);
@@ -82,14 +112,28 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
             &mode,
             &mut reporter,
         );
-        pinned::judge_beside(&chain.nearest_of_clients(|auth| auth.crl.as_ref()), "crl", &mode, &mut reporter);
+        pinned::judge_beside(
+            &chain.nearest_of_clients(|auth| auth.crl.as_ref()),
+            "crl",
+            &mode,
+            &mut reporter,
+        );
         paths.clear();
     } else {
-        match ca_files.as_ref().filter(|files| files.at.value.0.is_empty() && mode.effective.verifies()) {
+        match ca_files
+            .as_ref()
+            .filter(|files| files.at.value.0.is_empty() && mode.effective.verifies())
+        {
             // Whoever takes the last CA away means that nobody comes in by it any more.
             Some(Found { at, source, .. }) => {
-                let message = "client_auth.ca_files names no file: nobody comes in with a certificate";
-                reporter.in_file(source).push(Severity::Stale, &at.span, message, "name one".to_owned());
+                let message =
+                    "client_auth.ca_files names no file: nobody comes in with a certificate";
+                reporter.in_file(source).push(
+                    Severity::Stale,
+                    &at.span,
+                    message,
+                    "name one".to_owned(),
+                );
             }
             None => judge_files(&mode, paths.is_empty(), &mut reporter),
         }
@@ -97,17 +141,27 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
     let allow = chain.nearest_of_clients(|auth| auth.allow.as_ref());
     let deny = chain.nearest_of_clients(|auth| auth.deny.as_ref());
     let policy = Policy {
-        allow: allow.as_ref().map(|allow| rules("allow", allow, &mode, &mut reporter)),
-        deny: deny.as_ref().map(|deny| rules("deny", deny, &mode, &mut reporter)).unwrap_or_default(),
+        allow: allow
+            .as_ref()
+            .map(|allow| rules("allow", allow, &mode, &mut reporter)),
+        deny: deny
+            .as_ref()
+            .map(|deny| rules("deny", deny, &mode, &mut reporter))
+            .unwrap_or_default(),
     };
     if let Some(allow) = allow.as_ref().filter(|_| mode.effective.verifies()) {
         judge_allow(allow, &mode, &mut reporter);
     }
-    if let Some(Found { at, source, .. }) = ca_files.as_ref().filter(|_| mode.effective.verifies() && allow.is_none()) {
+    if let Some(Found { at, source, .. }) = ca_files
+        .as_ref()
+        .filter(|_| mode.effective.verifies() && allow.is_none())
+    {
         strangers::judge_public(&cas, &at.span, &mut reporter.in_file(source));
     }
     for (key, found) in [("allow", &allow), ("deny", &deny)] {
-        let Some(Found { at, source, .. }) = found else { continue };
+        let Some(Found { at, source, .. }) = found else {
+            continue;
+        };
         strangers::judge_serials(key, &at.value, &cas, &mut reporter.in_file(source));
     }
     if let Some(Found { at, source, .. }) = &ca_files {
@@ -117,13 +171,28 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
     let lists = if mode.effective == ClientAuthMode::Pinned {
         Lists::default()
     } else {
-        revocation::compile(chain, &mode, (complete.then_some(&*cas), &read), files, &mut reporter)
+        revocation::compile(
+            chain,
+            &mode,
+            (complete.then_some(&*cas), &read),
+            files,
+            &mut reporter,
+        )
     };
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
     reporter.tell_beside(&mode);
-    let Lists { revocation, paths: crl_files, notices, .. } = lists;
+    let Lists {
+        revocation,
+        paths: crl_files,
+        notices,
+        ..
+    } = lists;
     let evidence = Evidence::of(&cas, &revocation, &pins.pins);
-    let verify = Verify { authorities: cas, revocation: revocation.clone(), policy: policy.clone() };
+    let verify = Verify {
+        authorities: cas,
+        revocation: revocation.clone(),
+        policy: policy.clone(),
+    };
     let client_auth = match mode.effective {
         ClientAuthMode::None => ClientAuth::None,
         ClientAuthMode::Request => ClientAuth::Request,
@@ -149,14 +218,25 @@ pub(super) fn compile(chain: &Chain<'_>, name: &str, files: &mut Files, diagnost
 /// Whether connections are closed when what their client came in by is taken back.
 fn on_revoke(chain: &Chain<'_>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> OnRevoke {
     let verifies = mode.effective.verifies();
-    if let Some(own) = chain.own().value.on_revoke.as_ref().filter(|own| own.value == OnRevoke::Close && !verifies) {
-        let message = format!("on_revoke is close, and client_auth.mode is {}", mode.effective.word());
+    if let Some(own) = chain
+        .own()
+        .value
+        .on_revoke
+        .as_ref()
+        .filter(|own| own.value == OnRevoke::Close && !verifies)
+    {
+        let message = format!(
+            "on_revoke is close, and client_auth.mode is {}",
+            mode.effective.word()
+        );
         let help = "nobody comes in by a certificate that could be revoked; remove it".to_owned();
         let diagnostic = reporter.error((&chain.own().source, &own.span), message, help);
         reporter.beside("on_revoke", &["mode", "ca_files"], diagnostic);
     }
     let nearest = chain.nearest(|tls| tls.on_revoke.as_ref());
-    nearest.filter(|_| verifies).map_or(OnRevoke::Keep, |nearest| nearest.at.value)
+    nearest
+        .filter(|_| verifies)
+        .map_or(OnRevoke::Keep, |nearest| nearest.at.value)
 }
 
 /// The mode that is in effect, and where it was written.
@@ -210,20 +290,33 @@ impl Reporter<'_> {
     fn tell_beside(&mut self, mode: &Mode<'_>) {
         let beside = std::mem::take(&mut self.beside);
         if beside.len() < 2 {
-            self.diagnostics.extend(beside.into_iter().map(|(_, diagnostic)| diagnostic));
+            self.diagnostics
+                .extend(beside.into_iter().map(|(_, diagnostic)| diagnostic));
             return;
         }
         let keys: Vec<&str> = beside.iter().map(|(key, _)| *key).collect();
         let word = mode.effective.word();
-        let message = format!("client_auth.mode is {word}, in which {} have no meaning", keys.join(", "));
+        let message = format!(
+            "client_auth.mode is {word}, in which {} have no meaning",
+            keys.join(", ")
+        );
         let help = match mode.effective {
             ClientAuthMode::Pinned => {
-                "remove them, or write `mode = \"require_and_verify\"`, in which no pin counts".to_owned()
+                "remove them, or write `mode = \"require_and_verify\"`, in which no pin counts"
+                    .to_owned()
             }
             other => {
                 let is_pin = |key: &&str| PINNED_KEYS.contains(key);
-                let instead = if keys.iter().any(is_pin) { "pinned" } else { "require_and_verify" };
-                let meaning = if other.verifies() { "" } else { "; as it is anybody could claim to be anybody" };
+                let instead = if keys.iter().any(is_pin) {
+                    "pinned"
+                } else {
+                    "require_and_verify"
+                };
+                let meaning = if other.verifies() {
+                    ""
+                } else {
+                    "; as it is anybody could claim to be anybody"
+                };
                 format!("write `mode = \"{instead}\"`, or remove them{meaning}")
             }
         };
@@ -231,7 +324,10 @@ impl Reporter<'_> {
         let mut diagnostic = self.error(place, message, help);
         // A key that stands beside a mode which was written is one whatever else was left out.
         if beside.iter().all(|(_, alone)| !alone.lacks.is_empty()) {
-            diagnostic.lacks = beside.into_iter().flat_map(|(_, alone)| alone.lacks).collect();
+            diagnostic.lacks = beside
+                .into_iter()
+                .flat_map(|(_, alone)| alone.lacks)
+                .collect();
         }
         self.diagnostics.push(diagnostic);
     }
@@ -242,33 +338,47 @@ impl Reporter<'_> {
         message: impl Display,
         help: String,
     ) -> Diagnostic {
-        Diagnostic::new(Severity::Error, format!("{}: {message}", self.table)).at(source, span).help(help)
+        Diagnostic::new(Severity::Error, format!("{}: {message}", self.table))
+            .at(source, span)
+            .help(help)
     }
 
     fn lacks(&self, keys: &[&str], diagnostic: Diagnostic) -> Diagnostic {
-        let keys =
-            self.tables.iter().flat_map(|table| keys.iter().map(move |key| format!("tls.{table}.client_auth.{key}")));
+        let keys = self.tables.iter().flat_map(|table| {
+            keys.iter()
+                .map(move |key| format!("tls.{table}.client_auth.{key}"))
+        });
         keys.fold(diagnostic, Diagnostic::lacking)
     }
 
     pub(super) fn in_file<'a>(&'a mut self, source: &'a Arc<Source>) -> Report<'a> {
-        Report { diagnostics: self.diagnostics, source, table: self.table.clone() }
+        Report {
+            diagnostics: self.diagnostics,
+            source,
+            table: self.table.clone(),
+        }
     }
 }
 
 fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
     let word = mode.effective.word();
     if mode.effective.verifies() && no_files {
-        let help = "add `client_auth.ca_files = [\"ca.crt\"]`: nobody could come in with a certificate".to_owned();
+        let help =
+            "add `client_auth.ca_files = [\"ca.crt\"]`: nobody could come in with a certificate"
+                .to_owned();
         let message = format_args!("client_auth.mode is {word}, and there are no ca_files");
         reporter.lacking(&["ca_files"], (mode.source, mode.span), message, help);
     } else if !mode.effective.verifies() && !no_files && mode.beside_files {
-        let help = "remove one of them; with ca_files alone clients must show a certificate".to_owned();
+        let help =
+            "remove one of them; with ca_files alone clients must show a certificate".to_owned();
         let message = match mode.effective {
             ClientAuthMode::None => {
-                "client_auth.mode is none beside ca_files: is anybody to come in, or not?".to_owned()
+                "client_auth.mode is none beside ca_files: is anybody to come in, or not?"
+                    .to_owned()
             }
-            _ => format!("client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"),
+            _ => format!(
+                "client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"
+            ),
         };
         let diagnostic = reporter.error((mode.source, mode.span), message, help);
         reporter.beside("ca_files", &[], diagnostic);
@@ -276,18 +386,32 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
 }
 
 /// What is particular to an allow list.
-fn judge_allow(allow: &Found<'_, At<file::ClientRules>>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
+fn judge_allow(
+    allow: &Found<'_, At<file::ClientRules>>,
+    mode: &Mode<'_>,
+    reporter: &mut Reporter<'_>,
+) {
     if lists(&allow.at.value).iter().all(|list| list.0.is_empty()) {
-        let help = "name somebody, or remove it if everybody with a certificate of the CAs may come in".to_owned();
+        let help =
+            "name somebody, or remove it if everybody with a certificate of the CAs may come in"
+                .to_owned();
         let message = "client_auth.allow is empty: nobody could come in";
         let key = format!("tls.{}.client_auth.allow", allow.table);
         // Whoever takes the last entry away means that nobody comes in by it any more.
         let diagnostic = Diagnostic::new(Severity::Stale, format!("{}: {message}", reporter.table));
-        reporter.diagnostics.push(diagnostic.at(allow.source, &allow.at.span).help(help).lacking(key));
+        reporter.diagnostics.push(
+            diagnostic
+                .at(allow.source, &allow.at.span)
+                .help(help)
+                .lacking(key),
+        );
     } else if mode.effective == ClientAuthMode::VerifyIfGiven {
         let message = "client_auth.allow also refuses clients without a certificate, whom verify_if_given would take";
-        let help = "write `mode = \"require_and_verify\"`, which is the same here, or use `deny`".to_owned();
-        reporter.in_file(mode.source).warning(mode.span, message, help);
+        let help = "write `mode = \"require_and_verify\"`, which is the same here, or use `deny`"
+            .to_owned();
+        reporter
+            .in_file(mode.source)
+            .warning(mode.span, message, help);
     }
 }
 
@@ -300,14 +424,29 @@ fn rules(
 ) -> Rules {
     needs_verification(key, found, mode, reporter);
     let mut report = reporter.in_file(found.source);
-    let file::ClientRules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } =
-        &found.at.value;
+    let file::ClientRules {
+        dns,
+        uri,
+        email,
+        ip,
+        upn,
+        cn,
+        ou,
+        o,
+        subject,
+        issuer,
+        spki_sha256,
+        serial,
+    } = &found.at.value;
     Rules {
         dns: values(key, "dns", dns.as_ref(), &mut report),
         uri: values(key, "uri", uri.as_ref(), &mut report),
         email: values(key, "email", email.as_ref(), &mut report),
         cn: values(key, "cn", cn.as_ref(), &mut report),
-        ip: ip.as_ref().map(|list| report.ranges(&format!("client_auth.{key}.ip"), list)).unwrap_or_default(),
+        ip: ip
+            .as_ref()
+            .map(|list| report.ranges(&format!("client_auth.{key}.ip"), list))
+            .unwrap_or_default(),
         upn: values(key, "upn", upn.as_ref(), &mut report),
         ou: values(key, "ou", ou.as_ref(), &mut report),
         o: values(key, "o", o.as_ref(), &mut report),
@@ -327,7 +466,8 @@ pub(super) fn needs_verification<T>(
 ) {
     if !mode.effective.verifies() {
         let word = mode.effective.word();
-        let message = format!("client_auth.{key} needs a mode that verifies, and the mode is {word}");
+        let message =
+            format!("client_auth.{key} needs a mode that verifies, and the mode is {word}");
         let help = "anybody could claim to be anybody; write `mode = \"require_and_verify\"` and `ca_files`".to_owned();
         let diagnostic = reporter.error((found.source, &found.at.span), message, help);
         let diagnostic = diagnostic.and_at(mode.source, mode.span, "the mode");
@@ -346,6 +486,35 @@ fn values<T: FromStr<Err: Display>>(
 }
 
 fn lists(rules: &file::ClientRules) -> Vec<&file::List> {
-    let file::ClientRules { dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial } = rules;
-    [dns, uri, email, ip, upn, cn, ou, o, subject, issuer, spki_sha256, serial].into_iter().flatten().collect()
+    let file::ClientRules {
+        dns,
+        uri,
+        email,
+        ip,
+        upn,
+        cn,
+        ou,
+        o,
+        subject,
+        issuer,
+        spki_sha256,
+        serial,
+    } = rules;
+    [
+        dns,
+        uri,
+        email,
+        ip,
+        upn,
+        cn,
+        ou,
+        o,
+        subject,
+        issuer,
+        spki_sha256,
+        serial,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -38,7 +38,9 @@ impl Material for Vec<CaCertificate> {
 
     fn beside(&self, fresh: Self, reason: Reason, _: Around<'_>) -> Option<Self> {
         let stays = |ca: &&CaCertificate| fresh.iter().any(|fresh| fresh.is_of_same_authority(ca));
-        reason.has(Reason::RESTLESS).then(|| self.iter().filter(stays).cloned().collect())
+        reason
+            .has(Reason::RESTLESS)
+            .then(|| self.iter().filter(stays).cloned().collect())
     }
 }
 
@@ -48,7 +50,12 @@ impl Material for Vec<Pin> {
     }
 
     fn beside(&self, fresh: Self, reason: Reason, _: Around<'_>) -> Option<Self> {
-        reason.has(Reason::RESTLESS).then(|| self.iter().filter(|pin| fresh.contains(pin)).cloned().collect())
+        reason.has(Reason::RESTLESS).then(|| {
+            self.iter()
+                .filter(|pin| fresh.contains(pin))
+                .cloned()
+                .collect()
+        })
     }
 }
 
@@ -59,7 +66,12 @@ impl Material for ListFile {
 
     /// What a list revokes acts at once; what it no longer revokes waits until it has settled. A list goes on in whose place
     /// there is none that counts already.
-    fn beside(&self, fresh: Self, reason: Reason, Around { path, running }: Around<'_>) -> Option<Self> {
+    fn beside(
+        &self,
+        fresh: Self,
+        reason: Reason,
+        Around { path, running }: Around<'_>,
+    ) -> Option<Self> {
         if reason.has(Reason::BROKEN) {
             return None;
         }
@@ -67,20 +79,35 @@ impl Material for ListFile {
         let known = running.lists_around(path, now);
         let waits = reason.has(Reason::UNSETTLED);
         // Whether one key has signed both is not known, so that nobody can tell what is revoked by which.
-        let is_doubtful =
-            |new: &Crl| known.iter().any(|old| new.is_edition_of(old) && old.is_older_than(new) && !new.succeeds(old));
+        let is_doubtful = |new: &Crl| {
+            known
+                .iter()
+                .any(|old| new.is_edition_of(old) && old.is_older_than(new) && !new.succeeds(old))
+        };
         if waits && !reason.has(Reason::RESTLESS) && fresh.lists.iter().any(is_doubtful) {
             return None;
         }
         let goes_on = |old: &&Crl| {
             let counts = |new: &Crl| !new.is_early(now) || old.is_early(now);
-            !fresh.lists.iter().any(|new| new == *old || new.succeeds(old) && counts(new))
+            !fresh
+                .lists
+                .iter()
+                .any(|new| new == *old || new.succeeds(old) && counts(new))
         };
-        let is_settled = |new: &&Crl| !reason.has(Reason::FIRST) || known.iter().any(|old| new.is_edition_of(old));
+        let is_settled = |new: &&Crl| {
+            !reason.has(Reason::FIRST) || known.iter().any(|old| new.is_edition_of(old))
+        };
         if !fresh.lists.iter().any(|new| is_settled(&new)) {
             return None;
         }
-        let with_known = |new: &Crl| new.with_those_of(known.iter().copied().filter(|old| waits && new.succeeds(old)));
+        let with_known = |new: &Crl| {
+            new.with_those_of(
+                known
+                    .iter()
+                    .copied()
+                    .filter(|old| waits && new.succeeds(old)),
+            )
+        };
         let lists = self
             .lists
             .iter()
@@ -89,7 +116,12 @@ impl Material for ListFile {
             .chain(fresh.lists.iter().filter(is_settled).map(with_known))
             .collect();
         let mut beside = self.beside.clone();
-        beside.extend(fresh.beside.into_iter().filter(|own| !self.beside.contains(own)));
+        beside.extend(
+            fresh
+                .beside
+                .into_iter()
+                .filter(|own| !self.beside.contains(own)),
+        );
         Some(Self { lists, beside })
     }
 }
@@ -107,7 +139,8 @@ pub(super) fn take<M: Material>(
     let reason = files.keep.get(item).copied();
     let mark = report.mark();
     let fresh = read(files, report);
-    let reason = reason.or_else(|| directory(item, files).filter(|_| fresh.is_none() && running.is_some()));
+    let reason =
+        reason.or_else(|| directory(item, files).filter(|_| fresh.is_none() && running.is_some()));
     // What is new waits as if it were not there yet.
     let is_awaited = fresh.is_some() && reason.is_some_and(|reason| reason.has(Reason::UNSETTLED));
     let kept = running.clone().or_else(|| M::none().filter(|_| is_awaited));
@@ -115,9 +148,16 @@ pub(super) fn take<M: Material>(
         (Some(kept), Some(reason)) => {
             report.diagnostics.truncate(mark);
             let all = Arc::clone(&files.running);
-            let around = paths.first().map(|path| Around { path, running: &all });
-            let both = fresh.zip(around).and_then(|(fresh, around)| kept.beside(fresh, reason, around));
-            paths.iter().for_each(|path| files.note_use(path, both.is_some()));
+            let around = paths.first().map(|path| Around {
+                path,
+                running: &all,
+            });
+            let both = fresh
+                .zip(around)
+                .and_then(|(fresh, around)| kept.beside(fresh, reason, around));
+            paths
+                .iter()
+                .for_each(|path| files.note_use(path, both.is_some()));
             Some(Taken::Kept(both.unwrap_or(kept), reason))
         }
         _ => {
@@ -134,30 +174,49 @@ pub(super) fn take<M: Material>(
 /// directory.
 fn directory(item: &Item, files: &Files) -> Option<Reason> {
     let Item::File(path) = item else { return None };
-    files.keep.get(&Item::File(path.parent()?.to_owned())).copied()
+    files
+        .keep
+        .get(&Item::File(path.parent()?.to_owned()))
+        .copied()
 }
 
 /// What can be left where `item` cannot be used: itself, also where it is new in a directory of which something runs, or,
 /// where a file and a directory have changed places, the other.
 pub(super) fn runs_in_place(item: &Item, is_running: bool, files: &Files) -> Option<Item> {
-    let Item::File(path) = item else { return is_running.then(|| item.clone()) };
+    let Item::File(path) = item else {
+        return is_running.then(|| item.clone());
+    };
     if is_running || files.running.within(path).next().is_some() {
         return Some(item.clone());
     }
     let directory = path.parent()?;
-    let is_named = files.materials.asked.values().any(|paths| paths.contains(directory));
+    let is_named = files
+        .materials
+        .asked
+        .values()
+        .any(|paths| paths.contains(directory));
     if is_named && files.running.within(directory).next().is_some() {
         return Some(item.clone());
     }
     let directory = Item::File(directory.to_owned());
-    (files.running.is_file(path.parent()?) && !files.keep.contains_key(&directory)).then_some(directory)
+    (files.running.is_file(path.parent()?) && !files.keep.contains_key(&directory))
+        .then_some(directory)
 }
 
 /// Those of `entries`, and those files of the directory that are gone and go on as they run. A file that is new in it and
 /// broken is left, and watched.
-pub(super) fn with_kept(directory: &Path, mut entries: Vec<PathBuf>, files: &mut Files) -> Vec<PathBuf> {
+pub(super) fn with_kept(
+    directory: &Path,
+    mut entries: Vec<PathBuf>,
+    files: &mut Files,
+) -> Vec<PathBuf> {
     let reason = |path: &PathBuf| files.keep.get(&Item::File(path.clone())).copied();
-    let gone: Vec<PathBuf> = files.running.within(directory).filter(|path| reason(path).is_some()).cloned().collect();
+    let gone: Vec<PathBuf> = files
+        .running
+        .within(directory)
+        .filter(|path| reason(path).is_some())
+        .cloned()
+        .collect();
     let is_broken = |path: &PathBuf| reason(path).is_some_and(|reason| reason.has(Reason::BROKEN));
     let is_left = |path: &mut PathBuf| is_broken(path) && !files.running.is_file(path);
     let left: Vec<PathBuf> = entries.extract_if(.., is_left).collect();

@@ -9,17 +9,23 @@ use crate::config::compile::Report;
 const ENDINGS: [&str; 5] = ["pem", "crt", "cer", "der", "crl"];
 
 /// How the rule is told.
-pub(super) const RULE: &str =
-    "files count whose names end in .pem, .crt, .cer, .der or .crl, or are hashes as `openssl rehash` makes them";
+pub(super) const RULE: &str = "files count whose names end in .pem, .crt, .cer, .der or .crl, or are hashes as `openssl rehash` makes them";
 
 /// Most names in one message.
 const MOST: usize = 5;
 
 /// Whether a file of a directory of certificates or lists counts.
 pub(super) fn counts(path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-    let Some((stem, ending)) = name.rsplit_once('.') else { return false };
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) || is_hash(stem, ending)
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    let Some((stem, ending)) = name.rsplit_once('.') else {
+        return false;
+    };
+    ENDINGS
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known))
+        || is_hash(stem, ending)
 }
 
 /// `0a1b2c3d.0` for a certificate, `0a1b2c3d.r0` for a list (openssl-rehash(1)).
@@ -40,21 +46,40 @@ pub(super) fn of_directory(
     span: &std::ops::Range<usize>,
     report: &mut Report<'_>,
 ) -> Option<Vec<PathBuf>> {
-    let (counted, left_out): (Vec<PathBuf>, Vec<PathBuf>) = entries.into_iter().partition(|entry| counts(entry));
+    let (counted, left_out): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries.into_iter().partition(|entry| counts(entry));
     let directory = directory.display();
     match (counted.is_empty(), left_out.is_empty()) {
         (true, true) => {
-            report.error(span, format_args!("{key}: there is no file in {directory}"), RULE.to_owned());
+            report.error(
+                span,
+                format_args!("{key}: there is no file in {directory}"),
+                RULE.to_owned(),
+            );
             return None;
         }
         (true, false) => {
-            let message = format!("{key}: no file in {directory} counts; there is {}", names(&left_out));
-            report.error(span, message, format!("{RULE}; rename those that are to count"));
+            let message = format!(
+                "{key}: no file in {directory} counts; there is {}",
+                names(&left_out)
+            );
+            report.error(
+                span,
+                message,
+                format!("{RULE}; rename those that are to count"),
+            );
             return None;
         }
         (false, false) => {
-            let message = format!("{key}: in {directory} there is what does not count: {}", names(&left_out));
-            report.warning(span, message, format!("{RULE}; rename it if it is to count, or remove it"));
+            let message = format!(
+                "{key}: in {directory} there is what does not count: {}",
+                names(&left_out)
+            );
+            report.warning(
+                span,
+                message,
+                format!("{RULE}; rename it if it is to count, or remove it"),
+            );
         }
         (false, true) => {}
     }
@@ -64,7 +89,12 @@ pub(super) fn of_directory(
 /// The first names of a list, for a message.
 pub(in crate::config) fn names(paths: &[PathBuf]) -> String {
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().display().to_string();
-    let shown = paths.iter().take(MOST).map(name).collect::<Vec<_>>().join(", ");
+    let shown = paths
+        .iter()
+        .take(MOST)
+        .map(name)
+        .collect::<Vec<_>>()
+        .join(", ");
     match paths.len().saturating_sub(MOST) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -74,15 +104,18 @@ pub(in crate::config) fn names(paths: &[PathBuf]) -> String {
 /// Whether a name is one that editors and package managers give to what was, or is not yet, in a file.
 pub(in crate::config) fn is_left_over(path: &Path) -> bool {
     const ENDINGS: [&str; 20] = [
-        "bak", "backup", "old", "orig", "save", "saved", "swp", "swo", "swx", "tmp", "temp", "part", "rej", "disabled",
-        "rpmsave", "rpmnew", "rpmorig", "ucf-old", "ucf-new", "ucf-dist",
+        "bak", "backup", "old", "orig", "save", "saved", "swp", "swo", "swx", "tmp", "temp",
+        "part", "rej", "disabled", "rpmsave", "rpmnew", "rpmorig", "ucf-old", "ucf-new",
+        "ucf-dist",
     ];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     name.ends_with('~')
         || (name.starts_with('#') && name.ends_with('#'))
         || ending.starts_with("dpkg-")
-        || ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+        || ENDINGS
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

@@ -30,7 +30,12 @@ pub(super) struct Pinned {
 }
 
 /// Reads what the nearest tables say. In another mode it has no meaning, and is an error beside that.
-pub(super) fn compile(chain: &Chain<'_>, mode: &Mode<'_>, files: &mut Files, reporter: &mut Reporter<'_>) -> Pinned {
+pub(super) fn compile(
+    chain: &Chain<'_>,
+    mode: &Mode<'_>,
+    files: &mut Files,
+    reporter: &mut Reporter<'_>,
+) -> Pinned {
     let keys = chain.nearest_of_clients(|auth| auth.spki_sha256.as_ref());
     let cert_files = chain.nearest_of_clients(|auth| auth.cert_files.as_ref());
     let dates = chain.nearest_of_clients(|auth| auth.dates.as_ref());
@@ -44,30 +49,51 @@ pub(super) fn compile(chain: &Chain<'_>, mode: &Mode<'_>, files: &mut Files, rep
         Some(file::Dates::Ignore) => Dates::Ignore,
         Some(file::Dates::Verify) | None => Dates::Verify,
     };
-    let mut pinned = Pinned { pins: Pins::new(dates), dates, ..Pinned::default() };
+    let mut pinned = Pinned {
+        pins: Pins::new(dates),
+        dates,
+        ..Pinned::default()
+    };
     let mut empty = Empty::default();
     if keys.is_none() && cert_files.is_none() {
         let message = "client_auth.mode is pinned, and no client is named: nobody comes in";
         let diagnostic = Diagnostic::new(Severity::Stale, format!("{}: {message}", reporter.table));
-        let diagnostic = diagnostic.at(mode.source, mode.span).help(NAME_ONE.to_owned());
+        let diagnostic = diagnostic
+            .at(mode.source, mode.span)
+            .help(NAME_ONE.to_owned());
         reporter.push_lacking(&["spki_sha256", "cert_files"], diagnostic);
     }
     if let Some(keys) = keys {
         if keys.at.value.0.is_empty() {
-            empty.note("client_auth.spki_sha256 names no key".to_owned(), &keys.at.span, keys.source);
+            empty.note(
+                "client_auth.spki_sha256 names no key".to_owned(),
+                &keys.at.span,
+                keys.source,
+            );
         }
-        pinned.keys = reporter.in_file(keys.source).parse_all("client_auth.spki_sha256", &keys.at.value);
+        pinned.keys = reporter
+            .in_file(keys.source)
+            .parse_all("client_auth.spki_sha256", &keys.at.value);
         for key in &pinned.keys {
             pinned.pins.add_key(key);
         }
     }
     if let Some(found) = cert_files {
         if found.at.value.0.is_empty() {
-            empty.note("client_auth.cert_files names no file".to_owned(), &found.at.span, found.source);
+            empty.note(
+                "client_auth.cert_files names no file".to_owned(),
+                &found.at.span,
+                found.source,
+            );
         }
         for path in &found.at.value.0 {
             let place = (beside(&found.source.path, path), &path.span, found.source);
-            pinned.read(place, files, &mut empty, &mut reporter.in_file(found.source));
+            pinned.read(
+                place,
+                files,
+                &mut empty,
+                &mut reporter.in_file(found.source),
+            );
         }
     }
     empty.report(pinned.pins.is_empty(), reporter);
@@ -86,7 +112,11 @@ impl Pinned {
         const KEY: &str = "client_auth.cert_files";
         let entries = entries((KEY, IfEmpty::Nobody), &path, span, files, report);
         if entries.as_ref().is_some_and(Vec::is_empty) {
-            empty.note(format!("{KEY}: no file in {} counts", path.display()), span, source);
+            empty.note(
+                format!("{KEY}: no file in {} counts", path.display()),
+                span,
+                source,
+            );
         }
         for file in entries.unwrap_or_default() {
             let running = files.running.pins.get(&file).cloned();
@@ -96,15 +126,22 @@ impl Pinned {
                     return Some(Vec::new());
                 }
                 let message = |error| format!("{KEY}: {}: {error}", file.display());
-                Pin::parse_bundle(&bytes).map_err(|error| report.error(span, message(error), None)).ok()
+                Pin::parse_bundle(&bytes)
+                    .map_err(|error| report.error(span, message(error), None))
+                    .ok()
             };
             let item = Item::File(file.clone());
-            let Some(taken) = door::take(&item, &[&file], running, (&mut *files, report), parse) else { continue };
+            let Some(taken) = door::take(&item, &[&file], running, (&mut *files, report), parse)
+            else {
+                continue;
+            };
             if taken.get().is_empty() {
                 empty.note(format!("{KEY}: {} is empty", file.display()), span, source);
             }
             for pin in taken.get() {
-                let Some(kind) = pin.unsupported_key() else { continue };
+                let Some(kind) = pin.unsupported_key() else {
+                    continue;
+                };
                 let message = format!(
                     "{KEY}: {}: {} has {kind}, by which no client proves anything here, so that its owner does not come in; \
                      the key of a client is RSA (2048 to 8192 bits), P-256, P-384, P-521 or Ed25519",
@@ -134,19 +171,36 @@ impl Empty {
     }
 
     fn report(self, is_nobody: bool, reporter: &mut Reporter<'_>) {
-        let (severity, meaning) =
-            if is_nobody { (Severity::Stale, ": nobody comes in") } else { (Severity::Warning, "") };
+        let (severity, meaning) = if is_nobody {
+            (Severity::Stale, ": nobody comes in")
+        } else {
+            (Severity::Warning, "")
+        };
         for (message, span, source) in self.0 {
-            reporter.in_file(&source).push(severity, &span, format!("{message}{meaning}"), NAME_ONE.to_owned());
+            reporter.in_file(&source).push(
+                severity,
+                &span,
+                format!("{message}{meaning}"),
+                NAME_ONE.to_owned(),
+            );
         }
     }
 }
 
 /// Reports what has a meaning in this mode only, unless it is inherited from further away than the mode.
-fn needs_pinned<T>(found: &Option<Found<'_, At<T>>>, key: &'static str, mode: &Mode<'_>, reporter: &mut Reporter<'_>) {
-    let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else { return };
-    let message =
-        format!("client_auth.{key} needs `client_auth.mode = \"pinned\"`, and the mode is {}", mode.effective.word());
+fn needs_pinned<T>(
+    found: &Option<Found<'_, At<T>>>,
+    key: &'static str,
+    mode: &Mode<'_>,
+    reporter: &mut Reporter<'_>,
+) {
+    let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else {
+        return;
+    };
+    let message = format!(
+        "client_auth.{key} needs `client_auth.mode = \"pinned\"`, and the mode is {}",
+        mode.effective.word()
+    );
     let help = "write that mode, or remove it; for those whom a CA vouches for there is `client_auth.allow`".to_owned();
     let diagnostic = reporter.error((found.source, &found.at.span), message, help);
     reporter.beside(key, &["mode"], diagnostic);
@@ -159,9 +213,13 @@ pub(super) fn judge_beside<T>(
     mode: &Mode<'_>,
     reporter: &mut Reporter<'_>,
 ) {
-    let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else { return };
-    let message = format!("client_auth.{key} stands beside client_auth.mode pinned, in which no CA counts");
-    let help = "remove it, or write `mode = \"require_and_verify\"`, in which no pin counts".to_owned();
+    let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else {
+        return;
+    };
+    let message =
+        format!("client_auth.{key} stands beside client_auth.mode pinned, in which no CA counts");
+    let help =
+        "remove it, or write `mode = \"require_and_verify\"`, in which no pin counts".to_owned();
     let diagnostic = reporter.error((found.source, &found.at.span), message, help);
     reporter.beside(key, &[], diagnostic);
 }

@@ -32,33 +32,65 @@ pub(super) fn judge(
         if certificate.has_begun(now) {
             continue;
         }
-        let missed = routes.iter().find_map(|route| missed(route, name, certificate, materials, now));
+        let missed = routes
+            .iter()
+            .find_map(|route| missed(route, name, certificate, materials, now));
         let (severity, meanwhile) = match missed {
             // There is no older one that a reload could go on with, and nobody else makes a newer one.
-            Some(_) if named.self_signed.is_some() => (Severity::Warning, "and is served all the same".to_owned()),
+            Some(_) if named.self_signed.is_some() => {
+                (Severity::Warning, "and is served all the same".to_owned())
+            }
             None => {
                 standing_back.push(Arc::clone(name));
                 (Severity::Warning, "until then it stands back".to_owned())
             }
             Some((route, missed)) => {
-                let serving = circumstances.serving.get(name).map_or(&[][..], Vec::as_slice);
-                let serves = serving.iter().any(|sha256| **sha256 == *certificate.fingerprint());
+                let serving = circumstances
+                    .serving
+                    .get(name)
+                    .map_or(&[][..], Vec::as_slice);
+                let serves = serving
+                    .iter()
+                    .any(|sha256| **sha256 == *certificate.fingerprint());
                 // Nothing would be gained by a refusal: it serves already, and what is beside it may be a revocation.
-                let severity = if serves { Severity::Stale } else { Severity::Premature };
-                (severity, format!("and no other certificate of routes.{route} covers {missed}"))
+                let severity = if serves {
+                    Severity::Stale
+                } else {
+                    Severity::Premature
+                };
+                (
+                    severity,
+                    format!("and no other certificate of routes.{route} covers {missed}"),
+                )
             }
         };
-        let (path, begin, now) = (named.cert_file.display(), date(certificate.not_before()), date(now));
-        let message = format!("certificates.{name}: {path}: the certificate is not valid before {begin}, {meanwhile}");
+        let (path, begin, now) = (
+            named.cert_file.display(),
+            date(certificate.not_before()),
+            date(now),
+        );
+        let message = format!(
+            "certificates.{name}: {path}: the certificate is not valid before {begin}, {meanwhile}"
+        );
         let place = &merged.certificates[&**name];
         let diagnostic = Diagnostic::new(severity, message).at(&place.source, &place.span);
-        let runs = files.running.pair(name, &named.cert_file, &named.key_file).is_some();
-        let fault_of = (severity == Severity::Premature && runs).then(|| Item::Certificate(Arc::clone(name)));
+        let runs = files
+            .running
+            .pair(name, &named.cert_file, &named.key_file)
+            .is_some();
+        let fault_of =
+            (severity == Severity::Premature && runs).then(|| Item::Certificate(Arc::clone(name)));
         let diagnostic = diagnostic.help(format!("compare the clocks: it is {now} here"));
-        diagnostics.push(Diagnostic { fault_of, ..diagnostic });
+        diagnostics.push(Diagnostic {
+            fault_of,
+            ..diagnostic
+        });
     }
     for name in standing_back {
-        materials.certificates.entry(name).and_modify(|named| named.stands_back = true);
+        materials
+            .certificates
+            .entry(name)
+            .and_modify(|named| named.stands_back = true);
     }
 }
 
@@ -70,25 +102,42 @@ fn missed<'a>(
     materials: &Materials,
     now: SystemTime,
 ) -> Option<(&'a str, String)> {
-    let Action::Terminate { certificates, .. } = &route.action else { return None };
+    let Action::Terminate { certificates, .. } = &route.action else {
+        return None;
+    };
     if !certificates.contains(name) {
         return None;
     }
-    let others =
-        certificates.iter().filter(|other| *other != name).filter_map(|other| materials.certificates.get(other));
-    let valid: Vec<&Certificate> =
-        others.map(|other| &*other.certificate).filter(|certificate| certificate.is_valid(now)).collect();
+    let others = certificates
+        .iter()
+        .filter(|other| *other != name)
+        .filter_map(|other| materials.certificates.get(other));
+    let valid: Vec<&Certificate> = others
+        .map(|other| &*other.certificate)
+        .filter(|certificate| certificate.is_valid(now))
+        .collect();
     let is_missed = |name: &&AltName| match name {
         AltName::Dns(text) => probe(text).is_some_and(|probe| {
-            let taken = route.rule.names.iter().any(|pattern| pattern.matches(&probe));
+            let taken = route
+                .rule
+                .names
+                .iter()
+                .any(|pattern| pattern.matches(&probe));
             taken && !valid.iter().any(|certificate| certificate.covers(&probe))
         }),
-        AltName::Ip(ip) => !route.rule.strict_sni && !valid.iter().any(|certificate| certificate.covers_ip(*ip)),
+        AltName::Ip(ip) => {
+            !route.rule.strict_sni && !valid.iter().any(|certificate| certificate.covers_ip(*ip))
+        }
         _ => false,
     };
-    let missed = certificate.names().iter().find(is_missed).map(ToString::to_string);
+    let missed = certificate
+        .names()
+        .iter()
+        .find(is_missed)
+        .map(ToString::to_string);
     // A route that is not strict shows its first certificate to whom no certificate is for.
-    let default = (!route.rule.strict_sni && valid.is_empty()).then(|| "clients without a name".to_owned());
+    let default =
+        (!route.rule.strict_sni && valid.is_empty()).then(|| "clients without a name".to_owned());
     Some((&route.name, missed.or(default)?))
 }
 

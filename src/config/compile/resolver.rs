@@ -9,14 +9,24 @@ use crate::config::read::{In, Merged};
 use crate::net::resolve::{Mode, Options};
 
 pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> Options {
-    let Some(section) = &merged.resolver else { return Options::default() };
+    let Some(section) = &merged.resolver else {
+        return Options::default();
+    };
     let mode = match &section.value {
         Resolver::Mode(mode) => *mode,
-        Resolver::Table(table) => table.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
+        Resolver::Table(table) => table
+            .mode
+            .as_ref()
+            .map(|mode| mode.value)
+            .unwrap_or_default(),
     };
     let mut options = Options::default();
     if let Resolver::Table(table) = &section.value {
-        let mut report = Report { diagnostics, source: &section.source, table: "resolver".to_owned() };
+        let mut report = Report {
+            diagnostics,
+            source: &section.source,
+            table: "resolver".to_owned(),
+        };
         options = compile_table(table, mode, &mut report);
     }
     if mode == ResolverMode::System {
@@ -27,24 +37,54 @@ pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> Opt
 }
 
 fn compile_table(table: &ResolverTable, mode: ResolverMode, report: &mut Report<'_>) -> Options {
-    let ResolverTable { mode: _, servers: list, min_ttl: min, max_ttl: max, stale, timeout } = table;
+    let ResolverTable {
+        mode: _,
+        servers: list,
+        min_ttl: min,
+        max_ttl: max,
+        stale,
+        timeout,
+    } = table;
     let mut options = Options::default();
-    if let Some(stale) = stale.as_ref().and_then(|text| report.duration_or_off("stale", text)) {
+    if let Some(stale) = stale
+        .as_ref()
+        .and_then(|text| report.duration_or_off("stale", text))
+    {
         options.stale = stale.unwrap_or_default();
     }
-    if let Some(timeout) = timeout.as_ref().and_then(|text| report.duration("timeout", text)) {
+    if let Some(timeout) = timeout
+        .as_ref()
+        .and_then(|text| report.duration("timeout", text))
+    {
         options.timeout = timeout;
     }
     if mode == ResolverMode::System {
         let servers = list.as_ref().map(|list| ("servers", span(list)));
-        let ttl = |key, text: &Option<At<String>>| text.as_ref().map(|text| (key, text.span.clone()));
-        for (key, span) in [servers, ttl("min_ttl", min), ttl("max_ttl", max)].into_iter().flatten() {
-            let message = format!("{key}: the system knows its servers, and does not say how long an answer holds");
-            report.error(&span, message, format!("remove `{key}`, or write `mode = \"dns\"`"));
+        let ttl =
+            |key, text: &Option<At<String>>| text.as_ref().map(|text| (key, text.span.clone()));
+        for (key, span) in [servers, ttl("min_ttl", min), ttl("max_ttl", max)]
+            .into_iter()
+            .flatten()
+        {
+            let message = format!(
+                "{key}: the system knows its servers, and does not say how long an answer holds"
+            );
+            report.error(
+                &span,
+                message,
+                format!("remove `{key}`, or write `mode = \"dns\"`"),
+            );
         }
         return options;
     }
-    let Mode::Dns { servers, min_ttl, max_ttl } = &mut options.mode else { return options };
+    let Mode::Dns {
+        servers,
+        min_ttl,
+        max_ttl,
+    } = &mut options.mode
+    else {
+        return options;
+    };
     if let Some(list) = list {
         if list.0.is_empty() {
             let help = "leave it out for those of /etc/resolv.conf".to_owned();
@@ -52,7 +92,10 @@ fn compile_table(table: &ResolverTable, mode: ResolverMode, report: &mut Report<
         }
         *servers = report.parse_all("servers", list);
     }
-    for (key, text, ttl) in [("min_ttl", min, &mut *min_ttl), ("max_ttl", max, &mut *max_ttl)] {
+    for (key, text, ttl) in [
+        ("min_ttl", min, &mut *min_ttl),
+        ("max_ttl", max, &mut *max_ttl),
+    ] {
         if let Some(duration) = text.as_ref().and_then(|text| report.duration(key, text)) {
             *ttl = duration;
         }
@@ -61,13 +104,20 @@ fn compile_table(table: &ResolverTable, mode: ResolverMode, report: &mut Report<
         && min_ttl > max_ttl
     {
         let message = format!("min_ttl ({min_ttl:?}) is longer than max_ttl ({max_ttl:?})");
-        report.error(&text.span, message, "give both, the shorter one as min_ttl".to_owned());
+        report.error(
+            &text.span,
+            message,
+            "give both, the shorter one as min_ttl".to_owned(),
+        );
     }
     options
 }
 
 fn span(list: &List) -> std::ops::Range<usize> {
-    list.0.first().map(|text| text.span.clone()).unwrap_or_default()
+    list.0
+        .first()
+        .map(|text| text.span.clone())
+        .unwrap_or_default()
 }
 
 /// getaddrinfo(3) resolves hosts only.
@@ -76,29 +126,56 @@ fn refuse_services(merged: &Merged, section: &In<Resolver>, diagnostics: &mut Ve
     for (name, table) in &merged.upstreams {
         let servers = table.value.servers.iter().flat_map(|servers| &servers.0);
         let addresses = servers.filter_map(At::address);
-        all.extend(addresses.map(|address| (format!("upstreams.{name}: servers"), &table.source, address)));
+        all.extend(
+            addresses.map(|address| (format!("upstreams.{name}: servers"), &table.source, address)),
+        );
     }
     for (name, table) in &merged.routes {
         let addresses = table.value.upstream.iter().flat_map(|list| list.0.clone());
-        all.extend(addresses.map(|address| (format!("routes.{name}: upstream"), &table.source, address)));
+        all.extend(
+            addresses.map(|address| (format!("routes.{name}: upstream"), &table.source, address)),
+        );
     }
     all.retain(|(_, _, address)| address.starts_with("srv:"));
     for (key, source, text) in all {
-        let message = format!("{key}: {}: the system's resolver knows hosts, but no services", text.value);
-        let diagnostic = Diagnostic::new(crate::config::diagnostic::Severity::Error, message).at(source, &text.span);
-        let diagnostic = diagnostic.and_at(&section.source, &section.span, "the system's resolver is wanted here");
+        let message = format!(
+            "{key}: {}: the system's resolver knows hosts, but no services",
+            text.value
+        );
+        let diagnostic = Diagnostic::new(crate::config::diagnostic::Severity::Error, message)
+            .at(source, &text.span);
+        let diagnostic = diagnostic.and_at(
+            &section.source,
+            &section.span,
+            "the system's resolver is wanted here",
+        );
         diagnostics.push(diagnostic.help("write `host:port`, or `resolver = \"dns\"`".to_owned()));
     }
 }
 
 /// As it is written in a file.
-pub(in crate::config) fn shown(options: &Options, duration: impl Fn(std::time::Duration) -> String) -> file::Resolver {
+pub(in crate::config) fn shown(
+    options: &Options,
+    duration: impl Fn(std::time::Duration) -> String,
+) -> file::Resolver {
     let text = |value| Some(At::from(duration(value)));
-    let stale = if options.stale.is_zero() { Some(At::from("off".to_owned())) } else { text(options.stale) };
-    let mut table = ResolverTable { stale, timeout: text(options.timeout), ..ResolverTable::default() };
+    let stale = if options.stale.is_zero() {
+        Some(At::from("off".to_owned()))
+    } else {
+        text(options.stale)
+    };
+    let mut table = ResolverTable {
+        stale,
+        timeout: text(options.timeout),
+        ..ResolverTable::default()
+    };
     match &options.mode {
         Mode::System => table.mode = Some(At::from(ResolverMode::System)),
-        Mode::Dns { servers, min_ttl, max_ttl } => {
+        Mode::Dns {
+            servers,
+            min_ttl,
+            max_ttl,
+        } => {
             table.mode = Some(At::from(ResolverMode::Dns));
             let list: Vec<String> = servers.iter().map(ToString::to_string).collect();
             table.servers = (!list.is_empty()).then(|| List::from(list));

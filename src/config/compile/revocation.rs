@@ -46,25 +46,37 @@ pub(super) fn compile(
     reporter: &mut Reporter<'_>,
 ) -> Lists {
     let options = chain.nearest_of_clients(|auth| auth.crl.as_ref());
-    let mut lists = Lists { revocation: revocation(options.as_ref().map(|crl| &crl.at.value)), ..Lists::default() };
+    let mut lists = Lists {
+        revocation: revocation(options.as_ref().map(|crl| &crl.at.value)),
+        ..Lists::default()
+    };
     let Some(found) = chain.nearest_of_clients(|auth| auth.crl_files.as_ref()) else {
         if let Some(crl) = options.as_ref().filter(|_| !mode.effective.verifies()) {
             needs_verification("crl", crl, mode, reporter);
         } else if let Some(crl) = options {
             let help = "add `client_auth.crl_files = [\"ca.crl\"]`, or remove `crl`".to_owned();
-            let message = "client_auth.crl says how revocation lists are used, and there are no crl_files";
+            let message =
+                "client_auth.crl says how revocation lists are used, and there are no crl_files";
             reporter.lacking(&["crl_files"], (crl.source, &crl.at.span), message, help);
         }
         return lists;
     };
     needs_verification("crl_files", &found, mode, reporter);
     if lists.revocation.unknown == Unknown::Deny {
-        files.materials.denying.insert(reporter.table.as_str().into());
+        files
+            .materials
+            .denying
+            .insert(reporter.table.as_str().into());
     }
     let mut report = reporter.in_file(found.source);
     let mut complete = !found.at.value.0.is_empty();
     for path in &found.at.value.0 {
-        complete &= lists.read(&beside(&found.source.path, path), &path.span, files, &mut report);
+        complete &= lists.read(
+            &beside(&found.source.path, path),
+            &path.span,
+            files,
+            &mut report,
+        );
     }
     if found.at.value.0.is_empty() {
         let help = "name a file, or remove it".to_owned();
@@ -100,27 +112,42 @@ fn revocation(crl: Option<&file::Crl>) -> Revocation {
 
 impl Lists {
     /// Reads a file, or every file of a directory, and says whether all of it could be read.
-    fn read(&mut self, path: &Path, span: &Range<usize>, files: &mut Files, report: &mut Report<'_>) -> bool {
+    fn read(
+        &mut self,
+        path: &Path,
+        span: &Range<usize>,
+        files: &mut Files,
+        report: &mut Report<'_>,
+    ) -> bool {
         self.paths.push(path.to_owned());
         let key = ("client_auth.crl_files", IfEmpty::Refused);
-        let Some(paths) = entries(key, path, span, files, report) else { return false };
+        let Some(paths) = entries(key, path, span, files, report) else {
+            return false;
+        };
         let mut complete = true;
         for path in paths {
             let running = files.running.lists.get(&path).cloned();
             let parse = |files: &mut Files, report: &mut Report<'_>| {
                 let bytes = read(&path, span, files, report)?;
                 let message = |error| format!("client_auth.crl_files: {}: {error}", path.display());
-                let lists = Crl::parse_bundle(&bytes).map_err(|error| report.error(span, message(error), None)).ok()?;
+                let lists = Crl::parse_bundle(&bytes)
+                    .map_err(|error| report.error(span, message(error), None))
+                    .ok()?;
                 // What else stands there has been judged with the lists.
-                Some(ListFile { lists, beside: CaCertificate::parse_store(&bytes).0 })
+                Some(ListFile {
+                    lists,
+                    beside: CaCertificate::parse_store(&bytes).0,
+                })
             };
             let item = Item::File(path.clone());
-            let Some(taken) = door::take(&item, &[&path], running, (&mut *files, report), parse) else {
+            let Some(taken) = door::take(&item, &[&path], running, (&mut *files, report), parse)
+            else {
                 complete = false;
                 continue;
             };
             let ListFile { lists, beside } = taken.get().clone();
-            self.origins.extend(lists.iter().map(|_| (path.clone(), taken.is_kept())));
+            self.origins
+                .extend(lists.iter().map(|_| (path.clone(), taken.is_kept())));
             self.revocation.lists.extend(lists);
             self.intermediates.0.extend(beside);
             files.materials.lists.insert(path, taken.get().clone());
@@ -141,15 +168,21 @@ impl Lists {
     ) -> bool {
         let now = SystemTime::now();
         let covered = self.revocation.covered(authorities);
-        let every_ca_has_one = authorities.iter().all(|authority| covered.contains(&authority));
+        let every_ca_has_one = authorities
+            .iter()
+            .all(|authority| covered.contains(&authority));
         let mut sound = true;
         for (list, (path, is_kept)) in self.revocation.lists.iter().zip(&self.origins) {
-            let Err(reason) = list.speaks_for(authorities) else { continue };
+            let Err(reason) = list.speaks_for(authorities) else {
+                continue;
+            };
             let issuer = list.issuer();
             if reason == NotSpoken::Stranger && self.intermediates.speaks(list, authorities) {
                 continue;
             }
-            let message = format!("client_auth.crl_files: the list of {issuer} speaks for none of ca_files: {reason}");
+            let message = format!(
+                "client_auth.crl_files: the list of {issuer} speaks for none of ca_files: {reason}"
+            );
             if reason == NotSpoken::Stranger && *is_kept {
                 let help = format!(
                     "of the clients of ca_files it says nothing; remove it, unless {issuer} is an intermediate whose certificate \
@@ -184,11 +217,18 @@ impl Lists {
             let mark = report.mark();
             report.error(span, message, help);
             let ca_files = ca_files.iter().filter(|_| *is_kept);
-            let items = std::iter::once(path).chain(ca_files).map(|path| Item::File(path.clone()));
+            let items = std::iter::once(path)
+                .chain(ca_files)
+                .map(|path| Item::File(path.clone()));
             // What is new in a directory can be left as well.
             let left = items
                 .filter_map(|item| door::runs_in_place(&item, files.running.has(&item), files))
-                .find(|item| files.keep.get(item).is_none_or(|reason| !reason.has(Reason::BROKEN)));
+                .find(|item| {
+                    files
+                        .keep
+                        .get(item)
+                        .is_none_or(|reason| !reason.has(Reason::BROKEN))
+                });
             if let Some(item) = left {
                 report.blame(mark, &item);
             }
@@ -197,7 +237,9 @@ impl Lists {
             let issuer = list.issuer();
             if list.is_early(now) {
                 let begin = date(list.this_update());
-                let message = format!("the revocation list of {issuer} is from the future, it begins on {begin}");
+                let message = format!(
+                    "the revocation list of {issuer} is from the future, it begins on {begin}"
+                );
                 let help = "compare the clocks of this machine and of the CA; until then whom it names is refused, and of the \
                             others the list before it must say that they are good";
                 report.warning(span, message, help.to_owned());
@@ -210,15 +252,27 @@ impl Lists {
                 Expired::Allow => "it counts all the same (expired = \"allow\")",
             };
             if due < now {
-                let message = format!("the revocation list of {issuer} should have been replaced by {}", date(due));
+                let message = format!(
+                    "the revocation list of {issuer} should have been replaced by {}",
+                    date(due)
+                );
                 report.warning(span, message, format!("fetch a newer one; {meaning}"));
             } else if due - margin < now {
-                let message = format!("the revocation list of {issuer} has to be replaced by {}", date(due));
+                let message = format!(
+                    "the revocation list of {issuer} has to be replaced by {}",
+                    date(due)
+                );
                 report.warning(span, message, format!("fetch a newer one; {meaning}"));
             } else {
                 let table = &report.table;
-                let message = format!("{table}: the revocation list of {issuer} has to be replaced by {}", date(due));
-                self.notices.push(Notice { at: due - margin, message: format!("{message}; {meaning}") });
+                let message = format!(
+                    "{table}: the revocation list of {issuer} has to be replaced by {}",
+                    date(due)
+                );
+                self.notices.push(Notice {
+                    at: due - margin,
+                    message: format!("{message}; {meaning}"),
+                });
             }
         }
         sound
@@ -230,10 +284,21 @@ impl Lists {
             return;
         }
         let covered = self.revocation.covered(authorities);
-        for authority in authorities.iter().filter(|authority| !covered.contains(authority)) {
+        for authority in authorities
+            .iter()
+            .filter(|authority| !covered.contains(authority))
+        {
             let subject = authority.subject();
-            let of_name = self.revocation.lists.iter().any(|list| list.issuer() == subject);
-            let key = if of_name { " that its key has signed: those of this name are of another key" } else { "" };
+            let of_name = self
+                .revocation
+                .lists
+                .iter()
+                .any(|list| list.issuer() == subject);
+            let key = if of_name {
+                " that its key has signed: those of this name are of another key"
+            } else {
+                ""
+            };
             let message = format!("client_auth.crl_files: there is no list of {subject}{key}");
             let help = "every client that this CA issued a certificate for is refused; add its list, or write \
                         `crl = { unknown = \"allow\" }`";
@@ -249,7 +314,10 @@ impl Intermediates {
     fn speaks(&self, list: &Crl, authorities: &[CaCertificate]) -> bool {
         let mut known = authorities.to_vec();
         let mut left: Vec<&CaCertificate> = self.0.iter().collect();
-        while let Some(at) = left.iter().position(|own| known.iter().any(|ca| own.is_issued_by(ca))) {
+        while let Some(at) = left
+            .iter()
+            .position(|own| known.iter().any(|ca| own.is_issued_by(ca)))
+        {
             known.push(left.swap_remove(at).clone());
         }
         list.speaks_for(&known).is_ok()

@@ -22,7 +22,12 @@ impl SeenBy {
     pub(super) fn of(name: &str, merged: &Merged, certificate: &Certificate) -> Self {
         let terminating = || {
             let routes = merged.routes.values().map(|route| &route.value);
-            routes.filter(|route| route.action.as_ref().is_some_and(|action| action.value == Action::Terminate))
+            routes.filter(|route| {
+                route
+                    .action
+                    .as_ref()
+                    .is_some_and(|action| action.value == Action::Terminate)
+            })
         };
         let is_listed = terminating()
             .filter_map(|route| route.certificates.as_ref())
@@ -57,5 +62,6 @@ impl SeenBy {
 
 /// Whether a certificate is what snigate shows to servers, and of no use to clients: routes that list none leave it out.
 pub(super) fn is_left_to_servers(name: &str, merged: &Merged, certificate: &Certificate) -> bool {
-    is_shown_to_servers(name, merged) && (!certificate.is_for_servers() || certificate.names().is_empty())
+    is_shown_to_servers(name, merged)
+        && (!certificate.is_for_servers() || certificate.names().is_empty())
 }

@@ -15,7 +15,9 @@ use crate::config::compile::Report;
 use crate::config::file::{self, Action, At, List};
 use crate::config::files::Files;
 use crate::config::read::{In, Merged};
-use crate::config::self_signed::{SelfSignedCertificate, State, certificate_key, private_key_key, replaced};
+use crate::config::self_signed::{
+    SelfSignedCertificate, State, certificate_key, private_key_key, replaced,
+};
 use crate::name::NamePattern;
 use crate::storage::{Storage, is_name};
 use crate::tls::pki::PkiError;
@@ -33,8 +35,14 @@ pub(super) fn compile(
         return None;
     }
     if !is_name(name) {
-        let message = format!("a self-signed certificate is kept in a file of its name, and {name:?} cannot be one");
-        report.error(&table.span, message, "use letters, digits, `-`, `_` and `.` only".to_owned());
+        let message = format!(
+            "a self-signed certificate is kept in a file of its name, and {name:?} cannot be one"
+        );
+        report.error(
+            &table.span,
+            message,
+            "use letters, digits, `-`, `_` and `.` only".to_owned(),
+        );
         return None;
     }
     let names: Vec<String> = match &table.value.names {
@@ -44,7 +52,9 @@ pub(super) fn compile(
     let cert_file = storage.path(&certificate_key(name));
     let key_file = storage.path(&private_key_key(name));
     let chosen = choose(name, &names, storage, files, now);
-    let (kept, judgement, served) = chosen.map_err(|message| report.error(&table.span, message, None)).ok()?;
+    let (kept, judgement, served) = chosen
+        .map_err(|message| report.error(&table.span, message, None))
+        .ok()?;
     let reason = match judgement {
         Judgement::Good(certificate) | Judgement::Early(certificate) => {
             if served != cert_file {
@@ -54,7 +64,10 @@ pub(super) fn compile(
                 );
                 report.warning(&table.span, message, "compare the clocks".to_owned());
             }
-            let own = SelfSignedCertificate { names, state: State::Kept };
+            let own = SelfSignedCertificate {
+                names,
+                state: State::Kept,
+            };
             let certificate = Arc::new(*certificate);
             return Some(NamedCertificate {
                 certificate,
@@ -68,17 +81,23 @@ pub(super) fn compile(
         Judgement::Nothing => None,
         Judgement::Ended(reason) | Judgement::Unfit(reason) => Some(reason),
     };
-    let (new, certificate) =
-        make(&names, kept.key.as_deref(), now).map_err(|error| report.error(&table.span, error, None)).ok()?;
+    let (new, certificate) = make(&names, kept.key.as_deref(), now)
+        .map_err(|error| report.error(&table.span, error, None))
+        .ok()?;
     if let Some(reason) = &reason {
         let message = format!("the self-signed certificate is replaced by a new one: {reason}");
         let help = match new.key {
             Some(_) => "tell its clients the new fingerprint, which is logged",
-            None => "the key stays; clients that know the certificate need the new fingerprint, which is logged",
+            None => {
+                "the key stays; clients that know the certificate need the new fingerprint, which is logged"
+            }
         };
         report.warning(&table.span, message, help.to_owned());
     }
-    let own = SelfSignedCertificate { names, state: State::New(new, reason) };
+    let own = SelfSignedCertificate {
+        names,
+        state: State::New(new, reason),
+    };
     Some(NamedCertificate {
         certificate: Arc::new(certificate),
         later: Vec::new(),
@@ -117,7 +136,11 @@ fn choose(
 }
 
 /// A new certificate, with the key that is kept if it can go on.
-fn make(names: &[String], key: Option<&Vec<u8>>, now: SystemTime) -> Result<(SelfSigned, Certificate), PkiError> {
+fn make(
+    names: &[String],
+    key: Option<&Vec<u8>>,
+    now: SystemTime,
+) -> Result<(SelfSigned, Certificate), PkiError> {
     let load = |new: &SelfSigned, key: &[u8]| Certificate::load(new.certificate.as_bytes(), key);
     if let Some(key) = key
         && let Ok(new) = SelfSigned::renew(names, key, now)
@@ -133,17 +156,36 @@ fn make(names: &[String], key: Option<&Vec<u8>>, now: SystemTime) -> Result<(Sel
 
 /// A certificate is either read or made.
 fn refuse_files(table: &In<file::Certificate>, report: &mut Report<'_>) -> bool {
-    let file::Certificate { cert_file, key_file, dir, .. } = &table.value;
-    let given = [("cert_file", cert_file), ("key_file", key_file), ("dir", dir)];
-    let given = given.into_iter().find_map(|(key, value)| value.as_ref().map(|value| (key, value)));
+    let file::Certificate {
+        cert_file,
+        key_file,
+        dir,
+        ..
+    } = &table.value;
+    let given = [
+        ("cert_file", cert_file),
+        ("key_file", key_file),
+        ("dir", dir),
+    ];
+    let given = given
+        .into_iter()
+        .find_map(|(key, value)| value.as_ref().map(|value| (key, value)));
     if let Some((key, value)) = given {
-        report.error(&value.span, format_args!("{key} stands beside self_signed"), "give one or the other".to_owned());
+        report.error(
+            &value.span,
+            format_args!("{key} stands beside self_signed"),
+            "give one or the other".to_owned(),
+        );
     }
     given.is_some()
 }
 
 /// The names as they stand in a certificate, each one once and in order.
-fn given_names(list: &List, span: &std::ops::Range<usize>, report: &mut Report<'_>) -> Option<Vec<String>> {
+fn given_names(
+    list: &List,
+    span: &std::ops::Range<usize>,
+    report: &mut Report<'_>,
+) -> Option<Vec<String>> {
     if list.0.is_empty() {
         let help = "leave `names` out to have those of the routes that use it".to_owned();
         report.error(span, "names is empty", help);
@@ -166,7 +208,11 @@ fn given_name(text: &At<String>, report: &mut Report<'_>) -> Option<String> {
     }
     match report.parse("names", text)? {
         NamePattern::Any => {
-            report.error(&text.span, "names: a certificate cannot be for every name", None);
+            report.error(
+                &text.span,
+                "names: a certificate cannot be for every name",
+                None,
+            );
             None
         }
         pattern => Some(pattern.to_string()),
@@ -183,19 +229,30 @@ fn names_of_routes(
     let uses = |route: &&In<file::Route>| {
         let route = &route.value;
         let listed = |list: &List| list.0.iter().any(|listed| listed.value == name);
-        route.action.as_ref().is_some_and(|action| action.value == Action::Terminate)
+        route
+            .action
+            .as_ref()
+            .is_some_and(|action| action.value == Action::Terminate)
             && route.certificates.as_ref().is_none_or(listed)
     };
     let mut routes = merged.routes.values().filter(uses).peekable();
     routes.peek()?;
-    let texts = routes.filter_map(|route| route.value.sni.as_ref()).flat_map(|list| &list.0);
+    let texts = routes
+        .filter_map(|route| route.value.sni.as_ref())
+        .flat_map(|list| &list.0);
     // What does not parse is reported with its route.
     let patterns = texts.filter_map(|text| text.parse::<NamePattern>().ok());
-    let names: BTreeSet<String> =
-        patterns.filter(|pattern| *pattern != NamePattern::Any).map(|pattern| pattern.to_string()).collect();
+    let names: BTreeSet<String> = patterns
+        .filter(|pattern| *pattern != NamePattern::Any)
+        .map(|pattern| pattern.to_string())
+        .collect();
     if names.is_empty() {
         let help = "add `names = [\"app.example.net\", \"192.0.2.1\"]`".to_owned();
-        report.error(span, "the routes that use it list no name that it could be for", help);
+        report.error(
+            span,
+            "the routes that use it list no name that it could be for",
+            help,
+        );
         return None;
     }
     Some(names.into_iter().collect())
@@ -227,15 +284,28 @@ impl Kept {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("cannot read {}: {error}", path.display())),
         };
-        Ok(Self { certificate: read(cert_file)?, key: read(key_file)? })
+        Ok(Self {
+            certificate: read(cert_file)?,
+            key: read(key_file)?,
+        })
     }
 
-    fn judge(&self, cert_file: &Path, key_file: &Path, names: &[String], now: SystemTime) -> Judgement {
+    fn judge(
+        &self,
+        cert_file: &Path,
+        key_file: &Path,
+        names: &[String],
+        now: SystemTime,
+    ) -> Judgement {
         let (certificate, key) = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => (certificate, key),
             (None, None) => return Judgement::Nothing,
-            (None, Some(_)) => return Judgement::Unfit(format!("{} is missing", cert_file.display())),
-            (Some(_), None) => return Judgement::Unfit(format!("{} is missing", key_file.display())),
+            (None, Some(_)) => {
+                return Judgement::Unfit(format!("{} is missing", cert_file.display()));
+            }
+            (Some(_), None) => {
+                return Judgement::Unfit(format!("{} is missing", key_file.display()));
+            }
         };
         let certificate = match Certificate::load(certificate, key) {
             Ok(certificate) => Box::new(certificate),
@@ -251,7 +321,10 @@ impl Kept {
             let own = own.into_iter().collect::<Vec<_>>().join(", ");
             Judgement::Unfit(format!("it is for {own}, and not for {}", names.join(", ")))
         } else if renew_at(&certificate) <= now {
-            Judgement::Ended(format!("it is valid until {} only", date(certificate.not_after())))
+            Judgement::Ended(format!(
+                "it is valid until {} only",
+                date(certificate.not_after())
+            ))
         } else if certificate.has_begun(now) {
             Judgement::Good(certificate)
         } else {
@@ -261,5 +334,8 @@ impl Kept {
 }
 
 fn too_early(certificate: &Certificate) -> String {
-    format!("it is not valid before {}, and the one before it has ended", date(certificate.not_before()))
+    format!(
+        "it is not valid before {}, and the one before it has ended",
+        date(certificate.not_before())
+    )
 }

@@ -8,26 +8,48 @@ use crate::config::file::ClientRules;
 use crate::tls::CaCertificate;
 
 /// Warns of CAs that issue certificates to everybody, where no list says who comes in.
-pub(super) fn judge_public(authorities: &[CaCertificate], span: &Range<usize>, report: &mut Report<'_>) {
-    let public: Vec<&str> = authorities.iter().filter_map(CaCertificate::public_organisation).collect();
+pub(super) fn judge_public(
+    authorities: &[CaCertificate],
+    span: &Range<usize>,
+    report: &mut Report<'_>,
+) {
+    let public: Vec<&str> = authorities
+        .iter()
+        .filter_map(CaCertificate::public_organisation)
+        .collect();
     if public.is_empty() {
         return;
     }
     let names: BTreeSet<&str> = public.iter().copied().collect();
     let shown = names.iter().take(3).copied().collect::<Vec<_>>().join("; ");
-    let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
+    let more = if names.len() > 3 {
+        format!(" and {} more", names.len() - 3)
+    } else {
+        String::new()
+    };
     let message = format!(
         "client_auth.ca_files: {} of the {} CAs are public ones ({shown}{more}): every customer of theirs who has a \
          certificate for clients comes in",
         public.len(),
         authorities.len()
     );
-    report.warning(span, message, "name your own CA alone, or say in `client_auth.allow` who comes in".to_owned());
+    report.warning(
+        span,
+        message,
+        "name your own CA alone, or say in `client_auth.allow` who comes in".to_owned(),
+    );
 }
 
 /// Warns of serial numbers where there are several CAs: each of them counts for itself (RFC 5280 §4.1.2.2).
-pub(super) fn judge_serials(key: &str, rules: &ClientRules, authorities: &[CaCertificate], report: &mut Report<'_>) {
-    let Some(first) = rules.serial.as_ref().and_then(|list| list.0.first()) else { return };
+pub(super) fn judge_serials(
+    key: &str,
+    rules: &ClientRules,
+    authorities: &[CaCertificate],
+    report: &mut Report<'_>,
+) {
+    let Some(first) = rules.serial.as_ref().and_then(|list| list.0.first()) else {
+        return;
+    };
     let issuers: BTreeSet<&str> = authorities.iter().map(CaCertificate::subject).collect();
     if issuers.len() < 2 {
         return;
@@ -38,5 +60,9 @@ pub(super) fn judge_serials(key: &str, rules: &ClientRules, authorities: &[CaCer
          this number of each of them",
         issuers.len()
     );
-    report.warning(&first.span, message, "name the key by `spki_sha256` instead".to_owned());
+    report.warning(
+        &first.span,
+        message,
+        "name the key by `spki_sha256` instead".to_owned(),
+    );
 }

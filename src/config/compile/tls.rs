@@ -52,8 +52,17 @@ pub(super) fn compile(
 ) -> Materials {
     let mut certificates = BTreeMap::new();
     for (name, table) in &merged.certificates {
-        let mut report = Report { diagnostics, source: &table.source, table: format!("certificates.{name}") };
-        let certificate = if table.value.self_signed.as_ref().is_some_and(|own| own.value) {
+        let mut report = Report {
+            diagnostics,
+            source: &table.source,
+            table: format!("certificates.{name}"),
+        };
+        let certificate = if table
+            .value
+            .self_signed
+            .as_ref()
+            .is_some_and(|own| own.value)
+        {
             self_signed::compile(name, table, (merged, storage), files, now, &mut report)
         } else {
             certificate(name, table, merged, files, &mut report)
@@ -64,13 +73,22 @@ pub(super) fn compile(
     }
     let mut policies = BTreeMap::new();
     for (name, table) in &merged.tls {
-        let mut report = Report { diagnostics, source: &table.source, table: format!("tls.{name}") };
-        let Some(chain) = Chain::of(name, table, merged, &mut report) else { continue };
+        let mut report = Report {
+            diagnostics,
+            source: &table.source,
+            table: format!("tls.{name}"),
+        };
+        let Some(chain) = Chain::of(name, table, merged, &mut report) else {
+            continue;
+        };
         if let Some(policy) = policy(&chain, name, files, diagnostics) {
             policies.insert(name.as_str().into(), policy);
         }
     }
-    Materials { certificates, policies }
+    Materials {
+        certificates,
+        policies,
+    }
 }
 
 fn certificate(
@@ -80,7 +98,13 @@ fn certificate(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<NamedCertificate> {
-    let file::Certificate { cert_file, key_file, dir, self_signed: _, names } = &table.value;
+    let file::Certificate {
+        cert_file,
+        key_file,
+        dir,
+        self_signed: _,
+        names,
+    } = &table.value;
     if let Some(name) = names.as_ref().and_then(|names| names.0.first()) {
         let help = "remove it, or write `self_signed = true`: the certificate in the file has its own names";
         report.error(&name.span, "names has no meaning here", help.to_owned());
@@ -90,41 +114,87 @@ fn certificate(
     let (cert_file, key_file, span) = match (cert_file, key_file, dir) {
         (Some(cert), key, None) => {
             let cert_file = beside(base, cert);
-            let key_file = key.as_ref().map_or_else(|| cert_file.clone(), |key| beside(base, key));
+            let key_file = key
+                .as_ref()
+                .map_or_else(|| cert_file.clone(), |key| beside(base, key));
             key_span = key.as_ref().map(|key| key.span.clone());
             (cert_file, key_file, cert.span.clone())
         }
         (None, None, Some(dir)) => {
             let path = beside(base, dir);
-            (path.join("server.pem"), path.join("server-key.pem"), dir.span.clone())
+            (
+                path.join("server.pem"),
+                path.join("server-key.pem"),
+                dir.span.clone(),
+            )
         }
         (None, Some(_), None) => {
             let help = "add `cert_file = \"...\"`".to_owned();
-            report.missing(report.table.clone(), &table.span, "key_file without cert_file", help);
+            report.missing(
+                report.table.clone(),
+                &table.span,
+                "key_file without cert_file",
+                help,
+            );
             return None;
         }
         (None, None, None) => {
-            let help =
-                "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem, or `self_signed = true`";
-            report.missing(report.table.clone(), &table.span, "no certificate is named", help.to_owned());
+            let help = "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem, or `self_signed = true`";
+            report.missing(
+                report.table.clone(),
+                &table.span,
+                "no certificate is named",
+                help.to_owned(),
+            );
             return None;
         }
         (_, _, Some(dir)) => {
-            report.error(&dir.span, "dir stands beside cert_file or key_file", "give one or the other".to_owned());
+            report.error(
+                &dir.span,
+                "dir stands beside cert_file or key_file",
+                "give one or the other".to_owned(),
+            );
             return None;
         }
     };
     let spans = (span.clone(), key_span.unwrap_or(span));
     let running = files.running.pair(name, &cert_file, &key_file).cloned();
     let item = Item::Certificate(name.into());
-    let taken = door::take(&item, &[&cert_file, &key_file], running, (&mut *files, report), |files, report| {
-        let dir = dir.as_ref().map(|dir| beside(base, dir));
-        pair((&cert_file, &key_file, dir.as_deref()), &spans, (name, merged), files, report)
-    });
+    let taken = door::take(
+        &item,
+        &[&cert_file, &key_file],
+        running,
+        (&mut *files, report),
+        |files, report| {
+            let dir = dir.as_ref().map(|dir| beside(base, dir));
+            pair(
+                (&cert_file, &key_file, dir.as_deref()),
+                &spans,
+                (name, merged),
+                files,
+                report,
+            )
+        },
+    );
     let taken = taken?.get().clone();
-    files.materials.certificates.insert(name.into(), taken.clone());
-    let Pair { certificate, later, cert_file, key_file } = taken;
-    Some(NamedCertificate { certificate, later, cert_file, key_file, self_signed: None, stands_back: false })
+    files
+        .materials
+        .certificates
+        .insert(name.into(), taken.clone());
+    let Pair {
+        certificate,
+        later,
+        cert_file,
+        key_file,
+    } = taken;
+    Some(NamedCertificate {
+        certificate,
+        later,
+        cert_file,
+        key_file,
+        self_signed: None,
+        stands_back: false,
+    })
 }
 
 /// The certificate and the key in these files, the directory of which is named or not.
@@ -136,7 +206,10 @@ fn pair(
     report: &mut Report<'_>,
 ) -> Option<Pair> {
     let own_key = key_file != cert_file;
-    let (cert, key) = (read(cert_file, span, files, report), read_key(key_file, key_span, files, report));
+    let (cert, key) = (
+        read(cert_file, span, files, report),
+        read_key(key_file, key_span, files, report),
+    );
     let now = SystemTime::now();
     let mut certificates = match Certificate::load_all(cert.as_ref()?, key.as_ref()?, now) {
         Ok(certificates) => certificates.into_iter(),
@@ -147,10 +220,17 @@ fn pair(
                 format!("{} with {}", cert_file.display(), key_file.display())
             };
             let unsettled = error == CertificateError::Mismatch;
-            let severity = if unsettled { Severity::Unsettled } else { Severity::Error };
+            let severity = if unsettled {
+                Severity::Unsettled
+            } else {
+                Severity::Error
+            };
             let is_key = !matches!(error, CertificateError::Certificates(_));
             let help = if key_file == cert_file && is_key {
-                Some("add `key_file = \"...\"`: without it the key is looked for in cert_file".to_owned())
+                Some(
+                    "add `key_file = \"...\"`: without it the key is looked for in cert_file"
+                        .to_owned(),
+                )
             } else {
                 unsettled.then(|| {
                     "give the key that the certificate was requested with; the two belong together if `openssl x509 -in \
@@ -159,13 +239,26 @@ fn pair(
                 })
             };
             let is_swapped = own_key && Certificate::load_all(&key?, &cert?, now).is_ok();
-            let help =
-                if is_swapped { Some("the two are swapped: give each the other's file".to_owned()) } else { help };
+            let help = if is_swapped {
+                Some("the two are swapped: give each the other's file".to_owned())
+            } else {
+                help
+            };
             let message = format_args!("{pair}: {error}");
             if key_file == cert_file && is_key && !unsettled {
-                report.missing(format!("{}.key_file", report.table), key_span, message, help);
+                report.missing(
+                    format!("{}.key_file", report.table),
+                    key_span,
+                    message,
+                    help,
+                );
             } else {
-                report.push(severity, if is_key { key_span } else { span }, message, help);
+                report.push(
+                    severity,
+                    if is_key { key_span } else { span },
+                    message,
+                    help,
+                );
             }
             return None;
         }
@@ -177,16 +270,34 @@ fn pair(
     let seen_by = SeenBy::of(name, merged, &certificate);
     // Servers know a client by any part of its certificate.
     let shown_to_servers = is_shown_to_servers(name, merged);
-    for issue in certificate.issues().iter().filter(|issue| !(shown_to_servers && issue.is_of_servers())) {
-        let severity = if issue.is_fatal() { seen_by.refused() } else { Severity::Warning };
-        report.push(severity, span, format_args!("{}: {issue}", cert_file.display()), None);
+    for issue in certificate
+        .issues()
+        .iter()
+        .filter(|issue| !(shown_to_servers && issue.is_of_servers()))
+    {
+        let severity = if issue.is_fatal() {
+            seen_by.refused()
+        } else {
+            Severity::Warning
+        };
+        report.push(
+            severity,
+            span,
+            format_args!("{}: {issue}", cert_file.display()),
+            None,
+        );
     }
     judge_dates(&certificate, seen_by, now, (cert_file, span), report);
     if let Some(dir) = dir {
         judge_issuer(&dir.join("ca.crt"), &certificate, span, files, report);
     }
     let (certificate, later) = (Arc::new(certificate), certificates.map(Arc::new).collect());
-    Some(Pair { certificate, later, cert_file: cert_file.to_owned(), key_file: key_file.to_owned() })
+    Some(Pair {
+        certificate,
+        later,
+        cert_file: cert_file.to_owned(),
+        key_file: key_file.to_owned(),
+    })
 }
 
 fn judge_dates(
@@ -198,12 +309,23 @@ fn judge_dates(
 ) {
     let path = path.display();
     if certificate.not_after() < now {
-        let message = format!("{path}: the certificate has expired on {}", date(certificate.not_after()));
-        report.push(seen_by.refused(), span, message, seen_by.renewal().to_owned());
+        let message = format!(
+            "{path}: the certificate has expired on {}",
+            date(certificate.not_after())
+        );
+        report.push(
+            seen_by.refused(),
+            span,
+            message,
+            seen_by.renewal().to_owned(),
+        );
     } else if certificate.has_begun(now) && certificate.not_after() < now + margin(certificate) {
         report.warning(
             span,
-            format_args!("{path}: the certificate expires on {}", date(certificate.not_after())),
+            format_args!(
+                "{path}: the certificate expires on {}",
+                date(certificate.not_after())
+            ),
             None,
         );
     }
@@ -211,7 +333,10 @@ fn judge_dates(
 
 /// How long before its end a certificate is worth a warning: the last quarter of its life, and at most thirty days.
 fn margin(certificate: &Certificate) -> Duration {
-    let life = certificate.not_after().duration_since(certificate.not_before()).unwrap_or_default();
+    let life = certificate
+        .not_after()
+        .duration_since(certificate.not_before())
+        .unwrap_or_default();
     ENDS_SOON.min(life / SHARE)
 }
 
@@ -227,8 +352,15 @@ fn judge_issuer(
     match CaCertificate::parse_bundle(&bytes) {
         Err(error) => report.warning(span, format_args!("{}: {error}", path.display()), None),
         Ok(cas) if !certificate.verifies_against(&cas) => {
-            let message = format!("{}: server.pem does not verify against the CAs in it", path.display());
-            report.warning(span, message, "clients that trust only this CA will refuse the certificate".to_owned());
+            let message = format!(
+                "{}: server.pem does not verify against the CAs in it",
+                path.display()
+            );
+            report.warning(
+                span,
+                message,
+                "clients that trust only this CA will refuse the certificate".to_owned(),
+            );
         }
         Ok(_) => {}
     }
@@ -241,7 +373,10 @@ pub(super) fn read(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Zeroizing<Vec<u8>>> {
-    let bytes = files.read(path).map_err(|error| report.unreadable(path, &error, span)).ok()?;
+    let bytes = files
+        .read(path)
+        .map_err(|error| report.unreadable(path, &error, span))
+        .ok()?;
     access::judge(path, span, report);
     Some(bytes)
 }
@@ -253,7 +388,10 @@ fn read_key(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Zeroizing<Vec<u8>>> {
-    let bytes = files.read(path).map_err(|error| report.unreadable(path, &error, span)).ok()?;
+    let bytes = files
+        .read(path)
+        .map_err(|error| report.unreadable(path, &error, span))
+        .ok()?;
     // A certificate that is named as a key is nobody's secret.
     if may_hold_key(&bytes) {
         access::judge_key(path, span, report);
@@ -267,29 +405,60 @@ fn may_hold_key(bytes: &[u8]) -> bool {
     has(b"PRIVATE KEY-----") || !has(b"-----BEGIN ")
 }
 
-fn policy(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
+fn policy(
+    chain: &Chain<'_>,
+    name: &str,
+    files: &mut Files,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Policy> {
     let mistakes = diagnostics.len();
     let table = format!("tls.{name}");
-    let min_version = chain.nearest(|tls| tls.min_version.as_ref()).map_or(TlsVersion::Tls12, |oldest| *oldest.at);
+    let min_version = chain
+        .nearest(|tls| tls.min_version.as_ref())
+        .map_or(TlsVersion::Tls12, |oldest| *oldest.at);
     let newest = chain.nearest(|tls| tls.max_version.as_ref());
-    if let Some(Found { at, source, .. }) = newest.as_ref().filter(|newest| newest.at.value == TlsVersion::Tls12) {
-        let mut report = Report { diagnostics, source, table: table.clone() };
+    if let Some(Found { at, source, .. }) = newest
+        .as_ref()
+        .filter(|newest| newest.at.value == TlsVersion::Tls12)
+    {
+        let mut report = Report {
+            diagnostics,
+            source,
+            table: table.clone(),
+        };
         if min_version == TlsVersion::Tls13 {
             let help = "remove one of them".to_owned();
-            report.error(&at.span, "max_version is 1.2 and min_version 1.3: there is no version between them", help);
+            report.error(
+                &at.span,
+                "max_version is 1.2 and min_version 1.3: there is no version between them",
+                help,
+            );
         } else if chain.own().value.max_version.is_some() {
             let help = "that is a weakening for every client of the table: name it by those routes only whose clients need \
                 it (RSA keys in smartcards and TPMs that cannot sign with RSA-PSS), or remove it";
-            report.warning(&at.span, "max_version keeps clients from TLS 1.3", help.to_owned());
+            report.warning(
+                &at.span,
+                "max_version keeps clients from TLS 1.3",
+                help.to_owned(),
+            );
         }
     }
     let max_version = newest.map_or(TlsVersion::Tls13, |newest| newest.at.value);
     let alpn = chain.nearest(|tls| tls.alpn.as_ref());
-    let alpn: Vec<Alpn> = alpn
-        .map_or_else(Vec::new, |Found { at, source, .. }| Report { diagnostics, source, table }.parse_all("alpn", at));
+    let alpn: Vec<Alpn> = alpn.map_or_else(Vec::new, |Found { at, source, .. }| {
+        Report {
+            diagnostics,
+            source,
+            table,
+        }
+        .parse_all("alpn", at)
+    });
     let client_auth = client_auth::compile(chain, name, files, diagnostics);
     // Whatever went wrong, a policy must not come out of it that asks for less than was written.
-    if diagnostics[mistakes..].iter().any(|diagnostic| diagnostic.severity.refuses()) {
+    if diagnostics[mistakes..]
+        .iter()
+        .any(|diagnostic| diagnostic.severity.refuses())
+    {
         return None;
     }
     let client_auth::Compiled {
@@ -329,7 +498,13 @@ fn policy(chain: &Chain<'_>, name: &str, files: &mut Files, diagnostics: &mut Ve
     };
     Some(Policy {
         shown,
-        options: Options { min_version, only_tls12: max_version == TlsVersion::Tls12, alpn, client_auth, recallable },
+        options: Options {
+            min_version,
+            only_tls12: max_version == TlsVersion::Tls12,
+            alpn,
+            client_auth,
+            recallable,
+        },
         notices,
     })
 }

@@ -18,17 +18,29 @@ use crate::tls::{self, BundleError, CaCertificate, Purpose};
 
 /// The certificate of a server that nobody issued is often given in place of a CA. Its owner could pretend to be the other
 /// servers that it vouches for, which are few.
-const SERVER_CAS: Usage = Usage { key: "ca_files", not_ca: Severity::Warning, purpose: Purpose::Server };
+const SERVER_CAS: Usage = Usage {
+    key: "ca_files",
+    not_ca: Severity::Warning,
+    purpose: Purpose::Server,
+};
 
 /// The variables that name another store than the system's, as OpenSSL has them.
 const CERT_FILE: &str = "SSL_CERT_FILE";
 const CERT_DIR: &str = "SSL_CERT_DIR";
 
-pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Trusts {
+pub(super) fn compile(
+    merged: &Merged,
+    files: &mut Files,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Trusts {
     let mut trusts = Trusts::default();
     let mut system = SystemStore(None);
     for (name, table) in &merged.trust {
-        let mut report = Report { diagnostics, source: &table.source, table: format!("trust.{name}") };
+        let mut report = Report {
+            diagnostics,
+            source: &table.source,
+            table: format!("trust.{name}"),
+        };
         if let Some(trust) = trust(table, &mut system, files, &mut report) {
             trusts.named.insert(name.as_str().into(), trust);
         }
@@ -36,16 +48,21 @@ pub(super) fn compile(merged: &Merged, files: &mut Files, diagnostics: &mut Vec<
     // Read only where it is asked for: it is large, and not every machine has one.
     let asks = |(_, upstream): &(&String, &In<file::Upstream>)| uses_system_store(&upstream.value);
     if let Some((name, table)) = merged.upstreams.iter().find(asks) {
-        let mut report = Report { diagnostics, source: &table.source, table: format!("upstreams.{name}") };
+        let mut report = Report {
+            diagnostics,
+            source: &table.source,
+            table: format!("upstreams.{name}"),
+        };
         let sources = system.sources(files, &table.span, &mut report).to_vec();
         judge_store(&sources, &table.span, &mut report);
-        trusts.system = build(sources, &mut report, &table.span, system_help()).map(|(sources, trust)| Trust {
-            trust,
-            sources,
-            system: true,
-            ca_files: Vec::new(),
-            pem: None,
-        });
+        trusts.system =
+            build(sources, &mut report, &table.span, system_help()).map(|(sources, trust)| Trust {
+                trust,
+                sources,
+                system: true,
+                ca_files: Vec::new(),
+                pem: None,
+            });
     }
     trusts
 }
@@ -56,7 +73,11 @@ fn uses_system_store(upstream: &file::Upstream) -> bool {
         None => false,
         Some(file::UpstreamTls::Switch(on)) => *on,
         Some(file::UpstreamTls::Table(table)) => {
-            table.trust.is_none() && table.insecure.as_ref().is_none_or(|insecure| !insecure.value)
+            table.trust.is_none()
+                && table
+                    .insecure
+                    .as_ref()
+                    .is_none_or(|insecure| !insecure.value)
         }
     }
 }
@@ -67,18 +88,21 @@ fn trust(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Trust> {
-    let file::Trust { system: with_system, ca_files, pem } = &table.value;
+    let file::Trust {
+        system: with_system,
+        ca_files,
+        pem,
+    } = &table.value;
     let mut sources = Vec::new();
     let mut paths = Vec::new();
     let mut sound = true;
     for text in ca_files.iter().flat_map(|list| &list.0) {
         let path = beside(&table.source.path, text);
         match authorities::read(&path, &text.span, SERVER_CAS, files, report) {
-            Some(found) => sources.extend(
-                found
-                    .into_iter()
-                    .map(|from| TrustSource { origin: Origin::File(from.path), authorities: from.authorities }),
-            ),
+            Some(found) => sources.extend(found.into_iter().map(|from| TrustSource {
+                origin: Origin::File(from.path),
+                authorities: from.authorities,
+            })),
             None => sound = false,
         }
         paths.push(path);
@@ -87,7 +111,10 @@ fn trust(
         match CaCertificate::parse_bundle(pem.value.as_bytes()) {
             Ok(authorities) => {
                 authorities::judge(&authorities, "pem", &pem.span, SERVER_CAS, report);
-                sources.push(TrustSource { origin: Origin::Inline, authorities });
+                sources.push(TrustSource {
+                    origin: Origin::Inline,
+                    authorities,
+                });
             }
             Err(error) => {
                 report.error(&pem.span, format_args!("pem: {error}"), None);
@@ -96,8 +123,12 @@ fn trust(
         }
     }
     let with_system = with_system.unwrap_or(false);
-    let is_crowded =
-        authorities::judge_namesakes(authorities_of(&sources), ("ca_files", &table.span), Severity::Error, report);
+    let is_crowded = authorities::judge_namesakes(
+        authorities_of(&sources),
+        ("ca_files", &table.span),
+        Severity::Error,
+        report,
+    );
     if with_system {
         sources.extend(system.sources(files, &table.span, report).iter().cloned());
     }
@@ -107,9 +138,19 @@ fn trust(
     if with_system {
         judge_store(&sources, &table.span, report);
     }
-    let help = if with_system { system_help() } else { "add `ca_files = [\"ca.crt\"]`, or `system = true`".to_owned() };
+    let help = if with_system {
+        system_help()
+    } else {
+        "add `ca_files = [\"ca.crt\"]`, or `system = true`".to_owned()
+    };
     let (sources, trust) = build(sources, report, &table.span, help)?;
-    Some(Trust { trust, sources, system: with_system, ca_files: paths, pem: pem.as_ref().map(|pem| pem.value.clone()) })
+    Some(Trust {
+        trust,
+        sources,
+        system: with_system,
+        ca_files: paths,
+        pem: pem.as_ref().map(|pem| pem.value.clone()),
+    })
 }
 
 /// Points out names that too many CAs have, the system's among them: it is not for this configuration to say who is one.
@@ -147,10 +188,20 @@ fn build(
 struct SystemStore(Option<Vec<TrustSource>>);
 
 impl SystemStore {
-    fn sources(&mut self, files: &mut Files, span: &Range<usize>, report: &mut Report<'_>) -> &[TrustSource] {
+    fn sources(
+        &mut self,
+        files: &mut Files,
+        span: &Range<usize>,
+        report: &mut Report<'_>,
+    ) -> &[TrustSource] {
         self.0.get_or_insert_with(|| {
             let (bundles, directories) = places();
-            let mut reader = StoreReader { files, span, report, found: Vec::new() };
+            let mut reader = StoreReader {
+                files,
+                span,
+                report,
+                found: Vec::new(),
+            };
             for bundle in bundles {
                 reader.file(&bundle, false);
             }
@@ -167,10 +218,19 @@ fn places() -> (Vec<PathBuf>, Vec<PathBuf>) {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     let (file, directories) = (variable(CERT_FILE), variable(CERT_DIR));
     if file.is_some() || directories.is_some() {
-        let directories = directories.iter().flat_map(env::split_paths).filter(|path| !path.as_os_str().is_empty());
-        return (file.into_iter().map(PathBuf::from).collect(), directories.collect());
+        let directories = directories
+            .iter()
+            .flat_map(env::split_paths)
+            .filter(|path| !path.as_os_str().is_empty());
+        return (
+            file.into_iter().map(PathBuf::from).collect(),
+            directories.collect(),
+        );
     }
-    let openssl_probe::ProbeResult { cert_file, cert_dir } = openssl_probe::probe();
+    let openssl_probe::ProbeResult {
+        cert_file,
+        cert_dir,
+    } = openssl_probe::probe();
     // Where there is a file of all of them, the directories have the same once more.
     match cert_file {
         Some(file) => (vec![file], Vec::new()),
@@ -190,8 +250,9 @@ impl StoreReader<'_, '_> {
     fn directory(&mut self, path: &Path) {
         match self.files.list(path) {
             Ok(entries) => {
-                for entry in
-                    entries.iter().filter(|entry| left_out::counts(entry) && !is_alias(entry) && !entry.is_dir())
+                for entry in entries
+                    .iter()
+                    .filter(|entry| left_out::counts(entry) && !is_alias(entry) && !entry.is_dir())
                 {
                     self.file(entry, true);
                 }
@@ -208,17 +269,25 @@ impl StoreReader<'_, '_> {
         let (authorities, errors) = CaCertificate::parse_store(&bytes);
         for error in errors {
             // Other files may well lie beside certificates.
-            if !(one_of_many && matches!(error, BundleError::NoCertificate | BundleError::Instead(_))) {
+            if !(one_of_many
+                && matches!(error, BundleError::NoCertificate | BundleError::Instead(_)))
+            {
                 self.warn(path, &error);
             }
         }
         if !authorities.is_empty() {
-            self.found.push(TrustSource { origin: Origin::File(path.to_owned()), authorities });
+            self.found.push(TrustSource {
+                origin: Origin::File(path.to_owned()),
+                authorities,
+            });
         }
     }
 
     fn warn(&mut self, path: &Path, error: &dyn std::fmt::Display) {
-        let message = format!("the system's store: {}: {error}; it is left out", path.display());
+        let message = format!(
+            "the system's store: {}: {error}; it is left out",
+            path.display()
+        );
         self.report.warning(self.span, message, None);
     }
 }

@@ -34,21 +34,50 @@ pub(super) fn compile(
         Some((tls, UpstreamTls::Table(table))) => (tls, &**table),
     };
     let begin = report.mark();
-    let server_name = table.server_name.as_ref().and_then(|text| report.parse("tls.server_name", text));
+    let server_name = table
+        .server_name
+        .as_ref()
+        .and_then(|text| report.parse("tls.server_name", text));
     judge_servers(servers, server_name.as_ref(), tls, report);
     let verification = verification(table, context, report);
-    let certificate = table.certificate.as_ref().and_then(|name| certificate(name, context, report));
-    let pins = table.pin.as_ref().map_or_else(Vec::new, |list| report.parse_all("tls.pin", list));
-    let alpn = table.alpn.as_ref().map_or_else(Vec::new, |list| report.parse_all("tls.alpn", list));
-    let groups = table.groups.as_ref().map_or_else(Vec::new, |list| report.parse_all("tls.groups", list));
-    for (key, list) in [("tls.pin", &table.pin), ("tls.alpn", &table.alpn), ("tls.groups", &table.groups)] {
+    let certificate = table
+        .certificate
+        .as_ref()
+        .and_then(|name| certificate(name, context, report));
+    let pins = table
+        .pin
+        .as_ref()
+        .map_or_else(Vec::new, |list| report.parse_all("tls.pin", list));
+    let alpn = table
+        .alpn
+        .as_ref()
+        .map_or_else(Vec::new, |list| report.parse_all("tls.alpn", list));
+    let groups = table
+        .groups
+        .as_ref()
+        .map_or_else(Vec::new, |list| report.parse_all("tls.groups", list));
+    for (key, list) in [
+        ("tls.pin", &table.pin),
+        ("tls.alpn", &table.alpn),
+        ("tls.groups", &table.groups),
+    ] {
         if list.as_ref().is_some_and(|list| list.0.is_empty()) {
-            report.error(&tls.span, format_args!("{key} is empty"), "leave it out".to_owned());
+            report.error(
+                &tls.span,
+                format_args!("{key} is empty"),
+                "leave it out".to_owned(),
+            );
         }
     }
-    if let Some(insecure) = table.insecure.as_ref().filter(|insecure| insecure.value && pins.is_empty()) {
-        let message = "tls.insecure is true: whoever answers at the address of a server is believed to be it";
-        let help = "name a `[trust]` table in `tls.trust`, or the server's key in `tls.pin`".to_owned();
+    if let Some(insecure) = table
+        .insecure
+        .as_ref()
+        .filter(|insecure| insecure.value && pins.is_empty())
+    {
+        let message =
+            "tls.insecure is true: whoever answers at the address of a server is believed to be it";
+        let help =
+            "name a `[trust]` table in `tls.trust`, or the server's key in `tls.pin`".to_owned();
         report.warning(&insecure.span, message, help);
     }
     if !report.is_sound_since(begin) {
@@ -67,8 +96,8 @@ pub(super) fn compile(
         alpn,
         groups,
     };
-    let connector =
-        Connector::new(options).map_err(|error| report.error(&tls.span, format_args!("tls: {error}"), None));
+    let connector = Connector::new(options)
+        .map_err(|error| report.error(&tls.span, format_args!("tls: {error}"), None));
     Some(Some(Arc::new(connector.ok()?)))
 }
 
@@ -81,37 +110,65 @@ fn judge_servers(
 ) {
     for server in servers {
         if let UpstreamAddr::Unix(_) = server {
-            let help = "leave `tls` out: nobody listens between two processes of one machine".to_owned();
-            report.error(&tls.span, format_args!("tls: {server} is a unix socket, over which there is no TLS"), help);
+            let help =
+                "leave `tls` out: nobody listens between two processes of one machine".to_owned();
+            report.error(
+                &tls.span,
+                format_args!("tls: {server} is a unix socket, over which there is no TLS"),
+                help,
+            );
         } else if server_name.is_none() && PeerName::of(server).is_none() {
             let help = "say in `server_name` what its certificate is for".to_owned();
-            report.error(&tls.span, format_args!("tls: no certificate can be for the name in {server}"), help);
+            report.error(
+                &tls.span,
+                format_args!("tls: no certificate can be for the name in {server}"),
+                help,
+            );
         }
     }
 }
 
-fn verification(table: &UpstreamTlsTable, context: &Context<'_>, report: &mut Report<'_>) -> Option<Verification> {
+fn verification(
+    table: &UpstreamTlsTable,
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+) -> Option<Verification> {
     let insecure = table.insecure.as_ref().filter(|insecure| insecure.value);
     match (&table.trust, insecure) {
         (Some(_), Some(insecure)) => {
             let help = "remove one of them".to_owned();
-            report.error(&insecure.span, "tls.insecure is true beside tls.trust: are servers verified, or not?", help);
+            report.error(
+                &insecure.span,
+                "tls.insecure is true beside tls.trust: are servers verified, or not?",
+                help,
+            );
             None
         }
         (None, Some(_)) => Some(Verification::Insecure),
         // What is wrong with the store was reported when it was read.
-        (None, None) => context.trusts.system.as_ref().map(|system| Verification::Trust(None, system.trust.clone())),
+        (None, None) => context
+            .trusts
+            .system
+            .as_ref()
+            .map(|system| Verification::Trust(None, system.trust.clone())),
         (Some(name), None) => {
             if !context.merged.trust.contains_key(&name.value) {
-                let help = did_you_mean(name, context.merged.trust.keys().map(String::as_str)).or_else(|| {
-                    let leave_out = "; without `trust` the system's store is believed";
-                    Some(format!("add a table `[trust.{}]` with `ca_files`{leave_out}", name.value))
-                });
+                let help = did_you_mean(name, context.merged.trust.keys().map(String::as_str))
+                    .or_else(|| {
+                        let leave_out = "; without `trust` the system's store is believed";
+                        Some(format!(
+                            "add a table `[trust.{}]` with `ca_files`{leave_out}",
+                            name.value
+                        ))
+                    });
                 let message = format_args!("tls.trust: trust {:?} is not defined", name.value);
                 report.missing(format!("trust.{}", name.value), &name.span, message, help);
             }
             let (name, trust) = context.trusts.named.get_key_value(name.as_str())?;
-            Some(Verification::Trust(Some(Arc::clone(name)), trust.trust.clone()))
+            Some(Verification::Trust(
+                Some(Arc::clone(name)),
+                trust.trust.clone(),
+            ))
         }
     }
 }
@@ -124,9 +181,21 @@ fn certificate(
     let Some((found, named)) = context.materials.certificates.get_key_value(name.as_str()) else {
         // One that is defined and yet not there has been reported.
         if !context.merged.certificates.contains_key(&name.value) {
-            let help = instead_of(name, "certificates", context.merged.certificates.keys().map(String::as_str));
-            let message = format_args!("tls.certificate: certificate {:?} is not defined", name.value);
-            report.missing(format!("certificates.{}", name.value), &name.span, message, help);
+            let help = instead_of(
+                name,
+                "certificates",
+                context.merged.certificates.keys().map(String::as_str),
+            );
+            let message = format_args!(
+                "tls.certificate: certificate {:?} is not defined",
+                name.value
+            );
+            report.missing(
+                format!("certificates.{}", name.value),
+                &name.span,
+                message,
+                help,
+            );
         }
         return None;
     };
@@ -162,5 +231,8 @@ pub(super) fn trust_name(upstream: &file::Upstream) -> Option<&str> {
 
 /// Whether an upstream shows this certificate to its servers.
 pub(super) fn is_shown_to_servers(certificate: &str, merged: &Merged) -> bool {
-    merged.upstreams.values().any(|upstream| certificate_name(&upstream.value) == Some(certificate))
+    merged
+        .upstreams
+        .values()
+        .any(|upstream| certificate_name(&upstream.value) == Some(certificate))
 }

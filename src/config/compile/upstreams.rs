@@ -21,10 +21,17 @@ pub(super) struct Upstream {
 }
 
 /// By name. Nothing where a mistake was reported.
-pub(super) fn compile(context: &Context<'_>, diagnostics: &mut Vec<Diagnostic>) -> BTreeMap<String, Option<Upstream>> {
+pub(super) fn compile(
+    context: &Context<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, Option<Upstream>> {
     let mut upstreams = BTreeMap::new();
     for (name, table) in &context.merged.upstreams {
-        let mut report = Report { diagnostics, source: &table.source, table: format!("upstreams.{name}") };
+        let mut report = Report {
+            diagnostics,
+            source: &table.source,
+            table: format!("upstreams.{name}"),
+        };
         upstreams.insert(name.clone(), upstream(name, table, context, &mut report));
     }
     upstreams
@@ -40,13 +47,26 @@ fn upstream(
         let message = "the name of an upstream has no colon: routes would read it as an address";
         report.error(&table.span, message, None);
     }
-    let file::Upstream { servers, balance, ejection, health, connect_timeout, tls, .. } = &table.value;
+    let file::Upstream {
+        servers,
+        balance,
+        ejection,
+        health,
+        connect_timeout,
+        tls,
+        ..
+    } = &table.value;
     let empty = file::Servers::default();
     let list = servers.as_ref().unwrap_or(&empty);
     if list.0.is_empty() {
         let help = "add `servers = [\"192.0.2.1:8443\"]`".to_owned();
         let message = absent("servers", servers.is_some(), "server");
-        report.missing(format!("{}.servers", report.table), &table.span, message, help);
+        report.missing(
+            format!("{}.servers", report.table),
+            &table.span,
+            message,
+            help,
+        );
     }
     let balance = match balance.as_ref().map(|balance| balance.value) {
         Some(file::Balance::RoundRobin) | None => upstream::Balance::RoundRobin,
@@ -56,12 +76,18 @@ fn upstream(
         Some(file::Balance::First) => upstream::Balance::First,
     };
     let servers = servers::servers(list, balance, report);
-    let connect_timeout = connect_timeout.as_ref().and_then(|text| report.duration("connect_timeout", text));
+    let connect_timeout = connect_timeout
+        .as_ref()
+        .and_then(|text| report.duration("connect_timeout", text));
     let is_complete = servers.as_ref().is_some_and(|servers| !servers.is_empty());
     let mut options = upstream::Options::new(name, servers.unwrap_or_default());
     options.balance = balance;
     options.ejection = servers::ejection(ejection.as_ref(), options.ejection, list.0.len(), report);
-    let addresses: Vec<UpstreamAddr> = options.servers.iter().map(|server| server.addr.clone()).collect();
+    let addresses: Vec<UpstreamAddr> = options
+        .servers
+        .iter()
+        .map(|server| server.addr.clone())
+        .collect();
     let connector = upstream_tls::compile(name, tls.as_ref(), &addresses, context, report);
     // Where `tls` has a mistake, that is what is reported.
     let has_tls = connector.as_ref().is_none_or(Option::is_some);
@@ -71,5 +97,8 @@ fn upstream(
     let origin = origin?;
     options.proxy_protocol = origin.proxy_protocol;
     options.transparent = origin.transparent;
-    is_complete.then(|| Upstream { options: Arc::new(options), connect_timeout })
+    is_complete.then(|| Upstream {
+        options: Arc::new(options),
+        connect_timeout,
+    })
 }

@@ -8,12 +8,20 @@ use crate::addr::Cidr;
 /// For each of `ranges` an address that lies in it and in none of the narrower ones, if there is one; for each family an
 /// address that lies in none of them; and no address.
 pub(super) fn representatives(ranges: &BTreeSet<Cidr>) -> Vec<Option<IpAddr>> {
-    let everywhere = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
+    let everywhere = [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    ];
     let whole = everywhere.into_iter().filter_map(|ip| Cidr::of(ip, 0));
     let mut ordered: Vec<Cidr> = ranges.iter().copied().collect();
     ordered.sort_unstable_by_key(place);
-    let inside = ranges.iter().copied().filter_map(|range| outside(range, &ordered));
-    let nowhere = whole.filter(|range| !ranges.contains(range)).filter_map(|range| outside(range, &ordered));
+    let inside = ranges
+        .iter()
+        .copied()
+        .filter_map(|range| outside(range, &ordered));
+    let nowhere = whole
+        .filter(|range| !ranges.contains(range))
+        .filter_map(|range| outside(range, &ordered));
     inside.chain(nowhere).map(Some).chain([None]).collect()
 }
 
@@ -26,7 +34,10 @@ fn place(range: &Cidr) -> (IpAddr, u8) {
 fn outside(range: Cidr, others: &[Cidr]) -> Option<IpAddr> {
     let behind = others.partition_point(|other| place(other) <= place(&range));
     let mut free = range.network();
-    for other in others[behind..].iter().take_while(|other| other.network() <= range.last()) {
+    for other in others[behind..]
+        .iter()
+        .take_while(|other| other.network() <= range.last())
+    {
         if free < other.network() {
             return Some(free);
         }
@@ -60,11 +71,26 @@ mod tests {
     #[test]
     fn each_range_has_an_address_of_its_own_and_so_has_the_rest() {
         assert_eq!(of(&[]), ["0.0.0.0", "::", "none"]);
-        assert_eq!(of(&["10.0.0.0/8", "10.0.0.0/9"]), ["10.128.0.0", "10.0.0.0", "0.0.0.0", "::", "none"]);
-        assert_eq!(of(&["0.0.0.0/8", "0.0.0.0/32"]), ["0.0.0.1", "0.0.0.0", "1.0.0.0", "::", "none"]);
+        assert_eq!(
+            of(&["10.0.0.0/8", "10.0.0.0/9"]),
+            ["10.128.0.0", "10.0.0.0", "0.0.0.0", "::", "none"]
+        );
+        assert_eq!(
+            of(&["0.0.0.0/8", "0.0.0.0/32"]),
+            ["0.0.0.1", "0.0.0.0", "1.0.0.0", "::", "none"]
+        );
         assert_eq!(of(&["0.0.0.0/0"]), ["0.0.0.0", "::", "none"]);
-        assert_eq!(of(&["10.0.0.0/31", "10.0.0.0", "10.0.0.1"]), ["10.0.0.0", "10.0.0.1", "0.0.0.0", "::", "none"]);
-        assert_eq!(of(&["128.0.0.0/1", "0.0.0.0/1"]), ["0.0.0.0", "128.0.0.0", "::", "none"]);
-        assert_eq!(of(&["::/1", "8000::/1"]), ["::", "8000::", "0.0.0.0", "none"]);
+        assert_eq!(
+            of(&["10.0.0.0/31", "10.0.0.0", "10.0.0.1"]),
+            ["10.0.0.0", "10.0.0.1", "0.0.0.0", "::", "none"]
+        );
+        assert_eq!(
+            of(&["128.0.0.0/1", "0.0.0.0/1"]),
+            ["0.0.0.0", "128.0.0.0", "::", "none"]
+        );
+        assert_eq!(
+            of(&["::/1", "8000::/1"]),
+            ["::", "8000::", "0.0.0.0", "none"]
+        );
     }
 }

@@ -109,7 +109,10 @@ impl Findings {
 
     fn add(&mut self, route: Option<&Arc<str>>, text: String) {
         if self.kept.len() < MOST_FINDINGS {
-            let finding = Finding { route: route.map(Arc::clone), text };
+            let finding = Finding {
+                route: route.map(Arc::clone),
+                text,
+            };
             if !self.kept.contains(&finding) {
                 self.kept.push(finding);
             }
@@ -122,7 +125,10 @@ impl Findings {
 /// What `new` forbids and `old` does not, in words for while `new` is not served: what clients meet without it.
 #[must_use]
 pub fn without(old: &Standing, new: &Standing) -> Findings {
-    let Change { vanished: mut all, loosened } = compare(new, old);
+    let Change {
+        vanished: mut all,
+        loosened,
+    } = compare(new, old);
     all.more += loosened.more;
     for Finding { route, text } in loosened.kept {
         all.add(route.as_ref(), text);
@@ -140,7 +146,10 @@ const MEANWHILE: &[(&str, &str)] = &[
     (" would be replaced by an older one", " is an older one"),
     (" would be raised", " is not lowered yet"),
     (" would be known", " is known"),
-    ("servers of another CA would be believed", "servers of another CA are believed"),
+    (
+        "servers of another CA would be believed",
+        "servers of another CA are believed",
+    ),
     (" would be believed", " is believed"),
     (" would have ", " have "),
     (" would count ", " counts "),
@@ -154,7 +163,11 @@ const MEANWHILE: &[(&str, &str)] = &[
 
 /// The same finding in the words of [`without`].
 fn meanwhile(text: &str) -> String {
-    MEANWHILE.iter().fold(text.to_owned(), |text, (would, does)| text.replace(would, does))
+    MEANWHILE
+        .iter()
+        .fold(text.to_owned(), |text, (would, does)| {
+            text.replace(would, does)
+        })
 }
 
 /// What would get weaker for clients if `new` were served in place of `old`.
@@ -174,13 +187,21 @@ pub fn compare(old: &Standing, new: &Standing) -> Change {
     for (name, listener) in &new.listeners {
         let mut befores = old.listeners(name, listener);
         let binds = || befores.iter().flat_map(|before| &before.bind);
-        let is_wider = |bind: &&Bind| !binds().any(|old| old.addr == bind.addr || old.addr.includes(&bind.addr));
+        let is_wider = |bind: &&Bind| {
+            !binds().any(|old| old.addr == bind.addr || old.addr.includes(&bind.addr))
+        };
         let wider: Vec<&Bind> = listener.bind.iter().filter(is_wider).collect();
         if befores.is_empty() {
-            comparison.change.loosened.add(None, format!("listeners.{name} is new"));
+            comparison
+                .change
+                .loosened
+                .add(None, format!("listeners.{name} is new"));
         } else {
             for bind in &wider {
-                comparison.change.loosened.add(None, format!("listeners.{name} would listen on {}", bind.addr));
+                comparison.change.loosened.add(
+                    None,
+                    format!("listeners.{name} would listen on {}", bind.addr),
+                );
             }
         }
         // Under another name and address it may be the door that clients of one that is gone are sent to.
@@ -188,8 +209,9 @@ pub fn compare(old: &Standing, new: &Standing) -> Change {
         for before in befores {
             comparison.listener(name, before, listener);
             // Listeners that have all routes share one table.
-            let is_known =
-                |[old, new]: &[&Arc<_>; 2]| Arc::ptr_eq(old, &before.table) && Arc::ptr_eq(new, &listener.table);
+            let is_known = |[old, new]: &[&Arc<_>; 2]| {
+                Arc::ptr_eq(old, &before.table) && Arc::ptr_eq(new, &listener.table)
+            };
             if !tables.iter().any(is_known) {
                 tables.push([&before.table, &listener.table]);
                 comparison.tables(before, listener);
@@ -235,11 +257,18 @@ type Claims<'a> = Vec<Claim<'a, usize>>;
 impl<'a> Comparison<'a> {
     fn listener(&mut self, name: &str, old: &Listener, new: &Listener) {
         let Change { vanished, loosened } = &mut self.change;
-        let added: Vec<&Sender> = new.proxies.iter().filter(|sender| !old.proxies.contains(sender)).collect();
+        let added: Vec<&Sender> = new
+            .proxies
+            .iter()
+            .filter(|sender| !old.proxies.contains(sender))
+            .collect();
         if !old.proxies.is_empty() && new.proxies.is_empty() {
             vanished.add(None, format!("listeners.{name}: proxy_protocol would go"));
         } else if let Some(sender) = added.first() {
-            loosened.add(None, format!("listeners.{name}: proxy_protocol.from would take {sender}"));
+            loosened.add(
+                None,
+                format!("listeners.{name}: proxy_protocol.from would take {sender}"),
+            );
         }
         for limit in gone_limits(&old.limits, &new.limits) {
             vanished.add(None, format!("listeners.{name}: {limit} would go"));
@@ -251,13 +280,24 @@ impl<'a> Comparison<'a> {
         for bind in new.bind.iter().filter(is_open) {
             let before = old.bind.iter().find(|before| before.addr == bind.addr);
             if before.is_some_and(|before| before.access != bind.access) {
-                loosened.add(None, format!("listeners.{name}: other users could connect to {}", bind.addr));
+                loosened.add(
+                    None,
+                    format!(
+                        "listeners.{name}: other users could connect to {}",
+                        bind.addr
+                    ),
+                );
             }
         }
     }
 
     fn tables(&mut self, old: &'a Listener, new: &'a Listener) {
-        let listed: HashSet<Name> = old.table.listed().chain(new.table.listed()).map(Name::from).collect();
+        let listed: HashSet<Name> = old
+            .table
+            .listed()
+            .chain(new.table.listed())
+            .map(Name::from)
+            .collect();
         let mut listed: Vec<Name> = listed.into_iter().collect();
         // What is said of many names is said of the same ones each time.
         listed.sort_unstable();
@@ -273,7 +313,9 @@ impl<'a> Comparison<'a> {
     fn are_same(&mut self, before: &Claims<'_>, after: &Claims<'_>) -> bool {
         before.len() == after.len()
             && before.iter().zip(after).all(|(before, after)| {
-                before.from == after.from && before.alpn == after.alpn && self.is_same(*before.target, *after.target)
+                before.from == after.from
+                    && before.alpn == after.alpn
+                    && self.is_same(*before.target, *after.target)
             })
     }
 
@@ -295,26 +337,57 @@ impl<'a> Comparison<'a> {
     }
 
     /// Looks up a client of each kind that the claims tell apart.
-    fn name(&mut self, listed: Listed<'_>, before: (&Listener, &Claims<'a>), after: (&Listener, &Claims<'a>)) {
-        let Some(name) = probe(listed, &before.0.table, &after.0.table) else { return };
+    fn name(
+        &mut self,
+        listed: Listed<'_>,
+        before: (&Listener, &Claims<'a>),
+        after: (&Listener, &Claims<'a>),
+    ) {
+        let Some(name) = probe(listed, &before.0.table, &after.0.table) else {
+            return;
+        };
         let claims = || before.1.iter().chain(after.1);
         let ranges: BTreeSet<Cidr> = claims().filter_map(|claim| claim.from).collect();
-        let protocols: BTreeSet<&[u8]> = claims().filter_map(|claim| Some(claim.alpn?.as_bytes())).collect();
-        let protocols: Vec<Alpn> = protocols.into_iter().filter_map(|protocol| Alpn::new(protocol).ok()).collect();
+        let protocols: BTreeSet<&[u8]> = claims()
+            .filter_map(|claim| Some(claim.alpn?.as_bytes()))
+            .collect();
+        let protocols: Vec<Alpn> = protocols
+            .into_iter()
+            .filter_map(|protocol| Alpn::new(protocol).ok())
+            .collect();
         let offers = protocols.iter().map(std::slice::from_ref).chain([&[][..]]);
         let sources = classes::representatives(&ranges);
         for alpn in offers {
             for ip in &sources {
-                let client = Client { listed, name: name.as_ref(), ip: *ip, alpn };
+                let client = Client {
+                    listed,
+                    name: name.as_ref(),
+                    ip: *ip,
+                    alpn,
+                };
                 self.client(&client, before, after);
             }
         }
     }
 
-    fn client(&mut self, client: &Client<'_>, before: (&Listener, &Claims<'a>), after: (&Listener, &Claims<'a>)) {
-        let key = Key { name: client.name, client: client.ip, alpn: client.alpn };
-        let (old, new) = (before.0.table.lookup(&key).copied(), after.0.table.lookup(&key).copied());
-        let Some(new) = new.filter(|new| self.new.routes[*new].admits()) else { return };
+    fn client(
+        &mut self,
+        client: &Client<'_>,
+        before: (&Listener, &Claims<'a>),
+        after: (&Listener, &Claims<'a>),
+    ) {
+        let key = Key {
+            name: client.name,
+            client: client.ip,
+            alpn: client.alpn,
+        };
+        let (old, new) = (
+            before.0.table.lookup(&key).copied(),
+            after.0.table.lookup(&key).copied(),
+        );
+        let Some(new) = new.filter(|new| self.new.routes[*new].admits()) else {
+            return;
+        };
         match old.filter(|old| self.old.routes[*old].admits()) {
             Some(old) => self.route(old, new),
             None => self.newcomer(client, old, new, before, after),
@@ -343,31 +416,51 @@ impl<'a> Comparison<'a> {
             return;
         }
         let route = &self.new.routes[new].name;
-        let name = client.name.map_or("clients without a name".to_owned(), |_| match client.listed {
-            Listed::Exact(name) => format!("clients for {name}"),
-            Listed::Wildcard(suffix) => format!("clients for *.{suffix}"),
-            Listed::Below(suffix) => format!("clients for **.{suffix}"),
-            Listed::Any | Listed::Nameless => "clients for any name".to_owned(),
-        });
+        let name = client
+            .name
+            .map_or("clients without a name".to_owned(), |_| {
+                match client.listed {
+                    Listed::Exact(name) => format!("clients for {name}"),
+                    Listed::Wildcard(suffix) => format!("clients for *.{suffix}"),
+                    Listed::Below(suffix) => format!("clients for **.{suffix}"),
+                    Listed::Any | Listed::Nameless => "clients for any name".to_owned(),
+                }
+            });
         let Change { vanished, loosened } = &mut self.change;
         match gone {
-            None => loosened.add(Some(route), format!("routes.{route} would take {name} who are refused now")),
+            None => loosened.add(
+                Some(route),
+                format!("routes.{route} would take {name} who are refused now"),
+            ),
             Some(Gone::Reject) => {
-                vanished.add(Some(route), format!("routes.{route}: action \"reject\" would go for {name}"));
+                vanished.add(
+                    Some(route),
+                    format!("routes.{route}: action \"reject\" would go for {name}"),
+                );
             }
             Some(Gone::From) => {
-                let source = client.ip.map_or("without an address".to_owned(), |ip| format!("from {ip}, say,"));
-                vanished.add(Some(route), format!("routes.{route}: from would go: {name} {source} would come in"));
+                let source = client.ip.map_or("without an address".to_owned(), |ip| {
+                    format!("from {ip}, say,")
+                });
+                vanished.add(
+                    Some(route),
+                    format!("routes.{route}: from would go: {name} {source} would come in"),
+                );
             }
             Some(Gone::Listeners) => {
                 let listener = &after.0.name;
                 vanished.add(
                     Some(route),
-                    format!("routes.{route}: listeners would go: {name} would come in by {listener}"),
+                    format!(
+                        "routes.{route}: listeners would go: {name} would come in by {listener}"
+                    ),
                 );
             }
             Some(Gone::StrictSni) => {
-                vanished.add(Some(route), format!("routes.{route}: strict_sni would go: {name} would come in"));
+                vanished.add(
+                    Some(route),
+                    format!("routes.{route}: strict_sni would go: {name} would come in"),
+                );
             }
         }
     }
@@ -382,21 +475,34 @@ impl<'a> Comparison<'a> {
         (after, claims_after): (&Listener, &Claims<'a>),
     ) -> Option<Gone> {
         if client.listed == Listed::Nameless {
-            return self.was_strict(new, before, after).then_some(Gone::StrictSni);
+            return self
+                .was_strict(new, before, after)
+                .then_some(Gone::StrictSni);
         }
         if before.table.claims(client.listed).next().is_none() {
             let restricted = |listener: &Listener| {
                 let claims = listener.table.claims(client.listed);
-                claims.into_iter().any(|claim| self.old.routes[*claim.target].on_some_listeners)
+                claims
+                    .into_iter()
+                    .any(|claim| self.old.routes[*claim.target].on_some_listeners)
             };
             let was_elsewhere = self.old.listeners.values().any(restricted);
-            return (was_elsewhere && !self.new.routes[new].on_some_listeners).then_some(Gone::Listeners);
+            return (was_elsewhere && !self.new.routes[new].on_some_listeners)
+                .then_some(Gone::Listeners);
         }
         // The ranges that let the client in, the narrowest of which has.
-        let range = claims_after.iter().filter(|claim| *claim.target == new).filter_map(|claim| claim.from);
-        let range = range.filter(|range| client.ip.is_some_and(|ip| range.contains(ip))).max_by_key(Cidr::prefix_len);
+        let range = claims_after
+            .iter()
+            .filter(|claim| *claim.target == new)
+            .filter_map(|claim| claim.from);
+        let range = range
+            .filter(|range| client.ip.is_some_and(|ip| range.contains(ip)))
+            .max_by_key(Cidr::prefix_len);
         let is_new = |range: &Cidr| !claims_before.iter().any(|claim| claim.from == Some(*range));
-        if range.filter(|range| range.prefix_len() > 0).is_some_and(|range| is_new(&range)) {
+        if range
+            .filter(|range| range.prefix_len() > 0)
+            .is_some_and(|range| is_new(&range))
+        {
             return None;
         }
         if old.is_some() {
@@ -404,21 +510,39 @@ impl<'a> Comparison<'a> {
         }
         // Whoever may offer another protocol could come in before: by the name itself, since what a less specific one takes
         // says nothing of its sources.
-        let mut offers = before.table.claims(client.listed).filter_map(|claim| claim.alpn);
+        let mut offers = before
+            .table
+            .claims(client.listed)
+            .filter_map(|claim| claim.alpn);
         let could = |alpn: &Alpn| {
-            let key = Key { name: client.name, client: client.ip, alpn: std::slice::from_ref(alpn) };
-            before.table.lookup(&key).is_some_and(|old| self.old.routes[*old].admits())
+            let key = Key {
+                name: client.name,
+                client: client.ip,
+                alpn: std::slice::from_ref(alpn),
+            };
+            before
+                .table
+                .lookup(&key)
+                .is_some_and(|old| self.old.routes[*old].admits())
         };
         (!offers.any(could)).then_some(Gone::From)
     }
 
     /// Whether a route that lists one of the same names was strict.
     fn was_strict(&self, new: usize, before: &Listener, after: &Listener) -> bool {
-        let by_name = self.old.routes.iter().any(|old| old.name == self.new.routes[new].name && old.is_strict);
+        let by_name = self
+            .old
+            .routes
+            .iter()
+            .any(|old| old.name == self.new.routes[new].name && old.is_strict);
         by_name
             || after.table.listed().any(|listed| {
                 let is_own = after.table.claims(listed).any(|claim| *claim.target == new);
-                is_own && before.table.claims(listed).any(|claim| self.old.routes[*claim.target].is_strict)
+                is_own
+                    && before
+                        .table
+                        .claims(listed)
+                        .any(|claim| self.old.routes[*claim.target].is_strict)
             })
     }
 }
@@ -455,7 +579,11 @@ impl<'a> Name<'a> {
 /// Every claim that may take a client for this name, in an order that does not depend on the table.
 fn candidates<'a>(table: &'a Table<usize>, name: Listed<'_>) -> Claims<'a> {
     let mut claims: Claims<'a> = table.claims(name).collect();
-    let takes_all = |claims: &Claims<'_>| claims.iter().any(|claim| claim.from.is_none() && claim.alpn.is_none());
+    let takes_all = |claims: &Claims<'_>| {
+        claims
+            .iter()
+            .any(|claim| claim.from.is_none() && claim.alpn.is_none())
+    };
     // What is less specific is asked only where nothing takes everybody.
     let mut wider = Vec::new();
     match name {
@@ -468,7 +596,13 @@ fn candidates<'a>(table: &'a Table<usize>, name: Listed<'_>) -> Claims<'a> {
         Listed::Below(suffix) => wider.extend(suffixes(Some(suffix)).skip(1).map(Listed::Below)),
         Listed::Any | Listed::Nameless => {}
     }
-    wider.extend(matches!(name, Listed::Exact(_) | Listed::Wildcard(_) | Listed::Below(_)).then_some(Listed::Any));
+    wider.extend(
+        matches!(
+            name,
+            Listed::Exact(_) | Listed::Wildcard(_) | Listed::Below(_)
+        )
+        .then_some(Listed::Any),
+    );
     for listed in wider {
         if takes_all(&claims) {
             break;
@@ -481,16 +615,24 @@ fn candidates<'a>(table: &'a Table<usize>, name: Listed<'_>) -> Claims<'a> {
 
 /// This suffix and those that it ends in, the longest first.
 fn suffixes(longest: Option<&str>) -> impl Iterator<Item = &str> + Clone {
-    std::iter::successors(longest, |suffix| suffix.split_once('.').map(|(_, rest)| rest))
+    std::iter::successors(longest, |suffix| {
+        suffix.split_once('.').map(|(_, rest)| rest)
+    })
 }
 
 /// A name that stands for all that are `listed` so; nothing inside if that is no name. None where there can be no name.
 fn probe(listed: Listed<'_>, old: &Table<usize>, new: &Table<usize>) -> Option<Option<ServerName>> {
-    let is_listed = |listed: Listed<'_>| [old, new].iter().any(|table| table.claims(listed).next().is_some());
+    let is_listed = |listed: Listed<'_>| {
+        [old, new]
+            .iter()
+            .any(|table| table.claims(listed).next().is_some())
+    };
     let is_closer = |name: &ServerName| {
-        let parent = name
-            .parent()
-            .is_some_and(|parent| [Listed::Wildcard(parent), Listed::Below(parent)].into_iter().any(is_listed));
+        let parent = name.parent().is_some_and(|parent| {
+            [Listed::Wildcard(parent), Listed::Below(parent)]
+                .into_iter()
+                .any(is_listed)
+        });
         parent || is_listed(Listed::Exact(name.as_str()))
     };
     match listed {
@@ -498,15 +640,20 @@ fn probe(listed: Listed<'_>, old: &Table<usize>, new: &Table<usize>) -> Option<O
         Listed::Exact(name) => name.parse().ok().map(Some),
         Listed::Wildcard(suffix) => {
             // A suffix of the greatest length leaves no room for a label.
-            let mut names = (0_u64..).map_while(|label| format!("{label}.{suffix}").parse::<ServerName>().ok());
-            names.find(|name| !is_listed(Listed::Exact(name.as_str()))).map(Some)
+            let mut names =
+                (0_u64..).map_while(|label| format!("{label}.{suffix}").parse::<ServerName>().ok());
+            names
+                .find(|name| !is_listed(Listed::Exact(name.as_str())))
+                .map(Some)
         }
         Listed::Below(suffix) => {
-            let mut names = (0_u64..).map_while(|label| format!("x.any-{label}.{suffix}").parse::<ServerName>().ok());
+            let mut names = (0_u64..)
+                .map_while(|label| format!("x.any-{label}.{suffix}").parse::<ServerName>().ok());
             names.find(|name| !is_closer(name)).map(Some)
         }
         Listed::Any => {
-            let mut names = (0_u64..).map_while(|label| format!("x.any-{label}").parse::<ServerName>().ok());
+            let mut names =
+                (0_u64..).map_while(|label| format!("x.any-{label}").parse::<ServerName>().ok());
             names.find(|name| !is_closer(name)).map(Some)
         }
     }

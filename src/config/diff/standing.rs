@@ -64,14 +64,22 @@ impl Standing {
     pub fn of(config: &Config) -> Self {
         let mut guards: BTreeMap<&Arc<str>, Arc<Guard>> = BTreeMap::new();
         let mut guard = |table| {
-            let new = || Arc::new(Guard { table: Arc::clone(table), tls: config.tls.get(table).cloned() });
+            let new = || {
+                Arc::new(Guard {
+                    table: Arc::clone(table),
+                    tls: config.tls.get(table).cloned(),
+                })
+            };
             Arc::clone(guards.entry(table).or_insert_with(new))
         };
         let route = |from: &config::Route, meets, upstream| Route {
             name: Arc::clone(&from.name),
             meets,
             upstream,
-            is_local: from.action.upstream().is_some_and(|upstream| upstreams::is_local(upstream)),
+            is_local: from
+                .action
+                .upstream()
+                .is_some_and(|upstream| upstreams::is_local(upstream)),
             is_strict: from.rule.strict_sni,
             on_some_listeners: from.listeners.is_some(),
         };
@@ -80,7 +88,9 @@ impl Standing {
             Action::Passthrough(_) => route(from, Meets::Server, None),
             Action::Terminate { upstream, tls, .. } => {
                 // Of the others there is nothing to compare.
-                let upstream = Some(upstream).filter(|upstream| upstream.tls.is_some()).map(Arc::clone);
+                let upstream = Some(upstream)
+                    .filter(|upstream| upstream.tls.is_some())
+                    .map(Arc::clone);
                 route(from, Meets::Session(guard(tls)), upstream)
             }
         });
@@ -96,7 +106,11 @@ impl Standing {
             (Arc::clone(name), listener)
         };
         let serving = Arc::new(serving(config));
-        Self { listeners: config.listeners.iter().map(listener).collect(), routes, serving }
+        Self {
+            listeners: config.listeners.iter().map(listener).collect(),
+            routes,
+            serving,
+        }
     }
 
     /// The certificates that clients are shown.
@@ -107,27 +121,57 @@ impl Standing {
 
     /// The listeners that had clients of `listener`, by any of its addresses, or else the one that had its name.
     pub(super) fn listeners(&self, name: &Arc<str>, listener: &Listener) -> Vec<&Listener> {
-        let meets = |bind: &Bind| listener.bind.iter().any(|other| conflict(&other.addr, &bind.addr));
-        let by_addr: Vec<_> = self.listeners.values().filter(|before| before.bind.iter().any(meets)).collect();
-        if by_addr.is_empty() { self.listeners.get(name).into_iter().collect() } else { by_addr }
+        let meets = |bind: &Bind| {
+            listener
+                .bind
+                .iter()
+                .any(|other| conflict(&other.addr, &bind.addr))
+        };
+        let by_addr: Vec<_> = self
+            .listeners
+            .values()
+            .filter(|before| before.bind.iter().any(meets))
+            .collect();
+        if by_addr.is_empty() {
+            self.listeners.get(name).into_iter().collect()
+        } else {
+            by_addr
+        }
     }
 
     /// The listeners whose clients no listener of `new` has by an address or a name.
     pub(super) fn gone(&self, new: &Self) -> Vec<&Listener> {
-        let found: Vec<_> = new.listeners.iter().flat_map(|(name, listener)| self.listeners(name, listener)).collect();
-        self.listeners.values().filter(|before| !found.iter().any(|found| ptr::eq(*found, *before))).collect()
+        let found: Vec<_> = new
+            .listeners
+            .iter()
+            .flat_map(|(name, listener)| self.listeners(name, listener))
+            .collect();
+        self.listeners
+            .values()
+            .filter(|before| !found.iter().any(|found| ptr::eq(*found, *before)))
+            .collect()
     }
 }
 
 fn serving(config: &Config) -> Serving {
-    let names = config.routes.iter().filter_map(|route| match &route.action {
-        Action::Terminate { certificates, .. } => Some(certificates),
-        Action::Passthrough(_) | Action::Reject => None,
-    });
+    let names = config
+        .routes
+        .iter()
+        .filter_map(|route| match &route.action {
+            Action::Terminate { certificates, .. } => Some(certificates),
+            Action::Passthrough(_) | Action::Reject => None,
+        });
     let serves = |name: &Arc<str>| {
-        let named = config.certificates.get(name).filter(|named| !named.stands_back)?;
+        let named = config
+            .certificates
+            .get(name)
+            .filter(|named| !named.stands_back)?;
         let all = std::iter::once(&named.certificate).chain(&named.later);
-        Some((Arc::clone(name), all.map(|certificate| certificate.fingerprint().into()).collect()))
+        Some((
+            Arc::clone(name),
+            all.map(|certificate| certificate.fingerprint().into())
+                .collect(),
+        ))
     };
     names.flatten().filter_map(serves).collect()
 }
@@ -149,8 +193,11 @@ impl Route {
     /// Finds what whoever met `old` would no longer meet by this route.
     pub(super) fn compare(&self, old: &Self, change: &mut Change) {
         let mut losses = Vec::new();
-        let behind =
-            if old.name == self.name { String::new() } else { format!(", for clients of routes.{}", old.name) };
+        let behind = if old.name == self.name {
+            String::new()
+        } else {
+            format!(", for clients of routes.{}", old.name)
+        };
         match (&old.meets, &self.meets) {
             (Meets::Session(before), Meets::Session(now)) => {
                 losses.extend(now.losses(before));
@@ -162,25 +209,39 @@ impl Route {
                     });
                 }
                 if old.is_strict && !self.is_strict {
-                    change.vanished.add(Some(&self.name), format!("routes.{}{behind}: strict_sni would go", self.name));
+                    change.vanished.add(
+                        Some(&self.name),
+                        format!("routes.{}{behind}: strict_sni would go", self.name),
+                    );
                 }
             }
             (Meets::Session(before), Meets::Server) if before.mode() != ClientAuthMode::None => {
                 let (name, mode) = (&self.name, before.mode().word());
-                let text =
-                    format!("routes.{name}{behind}: client authentication ({mode}) would go: clients pass through");
+                let text = format!(
+                    "routes.{name}{behind}: client authentication ({mode}) would go: clients pass through"
+                );
                 change.vanished.add(Some(name), text);
             }
             (Meets::Session(_) | Meets::Nothing, _) | (_, Meets::Nothing) => {}
             (Meets::Server, Meets::Server) => {}
             (Meets::Server, Meets::Session(_)) => {
-                let text = format!("routes.{}: clients would no longer pass through to a server", self.name);
+                let text = format!(
+                    "routes.{}: clients would no longer pass through to a server",
+                    self.name
+                );
                 change.loosened.add(Some(&self.name), text);
             }
         }
         for loss in losses {
-            let into = if loss.is_gone { &mut change.vanished } else { &mut change.loosened };
-            into.add(Some(&self.name), format!("routes.{}{behind}: {}", self.name, loss.text));
+            let into = if loss.is_gone {
+                &mut change.vanished
+            } else {
+                &mut change.loosened
+            };
+            into.add(
+                Some(&self.name),
+                format!("routes.{}{behind}: {}", self.name, loss.text),
+            );
         }
     }
 }

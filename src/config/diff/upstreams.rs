@@ -7,12 +7,18 @@ use crate::upstream;
 
 /// Whether its servers are reached over unix sockets: nobody listens between two processes of one machine.
 pub(super) fn is_local(upstream: &upstream::Options) -> bool {
-    upstream.servers.iter().all(|server| matches!(server.addr, UpstreamAddr::Unix(_)))
+    upstream
+        .servers
+        .iter()
+        .all(|server| matches!(server.addr, UpstreamAddr::Unix(_)))
 }
 
 /// What is lost where servers were spoken to over TLS, and are no longer.
 pub(super) fn gone() -> Vec<Loss> {
-    vec![Loss { is_gone: true, text: "tls to its servers would go".to_owned() }]
+    vec![Loss {
+        is_gone: true,
+        text: "tls to its servers would go".to_owned(),
+    }]
 }
 
 /// What of `old` the upstream `new` no longer asks of its servers.
@@ -27,14 +33,27 @@ pub(super) fn losses(old: &upstream::Options, new: &upstream::Options) -> Vec<Lo
 
 fn verification(name: &str, old: &ConnectorOptions, new: &ConnectorOptions) -> Vec<Loss> {
     let mut losses = Vec::new();
-    let mut lost = |is_gone, text: String| losses.push(Loss { is_gone, text: format!("upstream {name:?}: {text}") });
+    let mut lost = |is_gone, text: String| {
+        losses.push(Loss {
+            is_gone,
+            text: format!("upstream {name:?}: {text}"),
+        })
+    };
     match (&old.verification, &new.verification) {
         (Verification::Insecure, _) => {}
         (Verification::Trust(..), Verification::Insecure) => {
-            lost(true, "verification of servers would go: tls.insecure is true".to_owned());
+            lost(
+                true,
+                "verification of servers would go: tls.insecure is true".to_owned(),
+            );
         }
-        (Verification::Trust(Some(table), old), Verification::Trust(None, new)) if !new.is_within(old) => {
-            lost(true, format!("tls.trust = {table:?} would go: the system's store would be believed"));
+        (Verification::Trust(Some(table), old), Verification::Trust(None, new))
+            if !new.is_within(old) =>
+        {
+            lost(
+                true,
+                format!("tls.trust = {table:?} would go: the system's store would be believed"),
+            );
         }
         (Verification::Trust(_, old), Verification::Trust(_, new)) => {
             if !new.is_within(old) {

@@ -115,7 +115,9 @@ impl<'de> Deserialize<'de> for Bind {
 }
 
 fn table<'de, A: MapAccess<'de>>(map: A) -> Result<Bind, A::Error> {
-    BindTable::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(Bind::Table)
+    BindTable::deserialize(MapAccessDeserializer::new(map))
+        .map(Box::new)
+        .map(Bind::Table)
 }
 
 impl Serialize for Binds {

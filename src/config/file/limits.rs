@@ -7,7 +7,11 @@ use crate::config::file::At;
 
 /// `rate_per_source` of a listener.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a table, such as `{ connections = 100, per = \"1s\" }`")]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table, such as `{ connections = 100, per = \"1s\" }`"
+)]
 pub struct RatePerSource {
     /// So many connections,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,7 +23,9 @@ pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Da
 pub use limits::{ListenerTimeouts, RatePerSource};
 pub use resolver::{Resolver, ResolverMode, ResolverTable};
 pub use route::{AcceptProxy, Action, Listener, OnRemove, OnTruncation, Route};
-pub use server::{Ejection, EjectionTable, Health, HealthKind, HealthTable, Server, ServerTable, Servers, Short};
+pub use server::{
+    Ejection, EjectionTable, Health, HealthKind, HealthTable, Server, ServerTable, Servers, Short,
+};
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
 pub use upstream::{Balance, ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};

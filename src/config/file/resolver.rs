@@ -70,7 +70,9 @@ impl<'de> Deserialize<'de> for Resolver {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Resolver, A::Error> {
-                ResolverTable::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(Resolver::Table)
+                ResolverTable::deserialize(MapAccessDeserializer::new(map))
+                    .map(Box::new)
+                    .map(Resolver::Table)
             }
         }
         deserializer.deserialize_any(ResolverVisitor)
@@ -92,7 +94,10 @@ impl JsonSchema for Resolver {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let (mode, table) = (generator.subschema_for::<ResolverMode>(), generator.subschema_for::<ResolverTable>());
+        let (mode, table) = (
+            generator.subschema_for::<ResolverMode>(),
+            generator.subschema_for::<ResolverTable>(),
+        );
         schemars::json_schema!({ "anyOf": [mode, table] })
     }
 }

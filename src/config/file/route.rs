@@ -52,7 +52,11 @@ pub struct Listener {
 
 /// `proxy_protocol` of a `[listeners]` table.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "a table, such as `{ from = [\"10.0.0.0/8\"] }`")]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table, such as `{ from = [\"10.0.0.0/8\"] }`"
+)]
 pub struct AcceptProxy {
     /// Ranges of addresses, `10.0.0.0/8` or `192.0.2.1`, or `unix` for every unix socket of the listener. A connection from here must begin with a PROXY header, of version
     /// 1 or 2, and one from elsewhere must not.

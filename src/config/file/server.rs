@@ -19,7 +19,10 @@ impl At<Server> {
     #[must_use]
     pub fn address(&self) -> Option<At<String>> {
         match &self.value {
-            Short::Word(address) => Some(At { value: address.clone(), span: self.span.clone() }),
+            Short::Word(address) => Some(At {
+                value: address.clone(),
+                span: self.span.clone(),
+            }),
             Short::Table(table) => table.address.clone(),
         }
     }
@@ -171,7 +174,9 @@ impl<'de, S: Word, T: Deserialize<'de>> Deserialize<'de> for Short<S, T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(Short::Table)
+                T::deserialize(MapAccessDeserializer::new(map))
+                    .map(Box::new)
+                    .map(Short::Table)
             }
         }
         deserializer.deserialize_any(ShortVisitor(PhantomData))
@@ -197,7 +202,10 @@ impl<S: JsonSchema, T: JsonSchema> JsonSchema for Short<S, T> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let (word, table) = (generator.subschema_for::<S>(), generator.subschema_for::<T>());
+        let (word, table) = (
+            generator.subschema_for::<S>(),
+            generator.subschema_for::<T>(),
+        );
         schemars::json_schema!({ "anyOf": [word, table] })
     }
 }
@@ -230,7 +238,10 @@ impl<'de> Deserialize<'de> for Servers {
                 deserializer.deserialize_any(ServersVisitor).map(Self)
             }
         }
-        let At { value: OneOrMany(value), span } = At::deserialize(deserializer)?;
+        let At {
+            value: OneOrMany(value),
+            span,
+        } = At::deserialize(deserializer)?;
         Ok(Self(value.unwrap_or_else(|value| vec![At { value, span }])))
     }
 }

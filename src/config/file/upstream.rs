@@ -128,7 +128,9 @@ impl<'de> Deserialize<'de> for UpstreamTls {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<UpstreamTls, A::Error> {
-                UpstreamTlsTable::deserialize(MapAccessDeserializer::new(map)).map(Box::new).map(UpstreamTls::Table)
+                UpstreamTlsTable::deserialize(MapAccessDeserializer::new(map))
+                    .map(Box::new)
+                    .map(UpstreamTls::Table)
             }
         }
         deserializer.deserialize_any(TlsVisitor)

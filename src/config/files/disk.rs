@@ -30,18 +30,30 @@ pub fn read_once(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // Opening a FIFO would otherwise wait for somebody to write.
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(nonblock).open(path)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
     }
     if metadata.len() > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is larger than 64 MiB",
+        ));
     }
     let bytes = read_to_end(file, usize::try_from(metadata.len()).unwrap_or_default())?;
     // A file that has grown meanwhile is refused: half of a list of CAs must not be taken for the whole.
     if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is larger than 64 MiB",
+        ));
     }
     Ok(bytes)
 }
@@ -49,7 +61,9 @@ pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 /// Reads what is there, at most one byte more than [`MAX_FILE`]. A `Vec` that grows leaves what it held behind, so this
 /// one does not.
 fn read_to_end(mut file: File, expected: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let limit = usize::try_from(MAX_FILE).unwrap_or(usize::MAX).saturating_add(1);
+    let limit = usize::try_from(MAX_FILE)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1);
     // One byte more than there should be, to see the end.
     let mut bytes = Zeroizing::new(vec![0; expected.saturating_add(1).min(limit)]);
     let mut filled = 0;
@@ -58,7 +72,8 @@ fn read_to_end(mut file: File, expected: usize) -> io::Result<Zeroizing<Vec<u8>>
             return Ok(bytes);
         }
         if filled == bytes.len() {
-            let mut larger = Zeroizing::new(vec![0; bytes.len().saturating_mul(2).max(4096).min(limit)]);
+            let mut larger =
+                Zeroizing::new(vec![0; bytes.len().saturating_mul(2).max(4096).min(limit)]);
             larger[..filled].copy_from_slice(&bytes);
             bytes = larger;
         }
@@ -78,7 +93,11 @@ fn read_to_end(mut file: File, expected: usize) -> io::Result<Zeroizing<Vec<u8>>
 /// The names in a directory, sorted, without those that begin with a dot.
 pub(super) fn list_directory(path: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
-    let mut names: Vec<_> = entries.iter().filter(|entry| !is_hidden(entry)).map(fs::DirEntry::path).collect();
+    let mut names: Vec<_> = entries
+        .iter()
+        .filter(|entry| !is_hidden(entry))
+        .map(fs::DirEntry::path)
+        .collect();
     names.sort();
     Ok(names)
 }

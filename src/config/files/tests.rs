@@ -66,5 +66,11 @@ fn a_new_file_in_a_directory_is_seen_and_a_hidden_one_is_not() {
 
 #[test]
 fn what_is_no_regular_file_is_not_read() {
-    assert_eq!(Files::default().read(Path::new("/dev/zero")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(
+        Files::default()
+            .read(Path::new("/dev/zero"))
+            .unwrap_err()
+            .kind(),
+        io::ErrorKind::InvalidInput
+    );
 }

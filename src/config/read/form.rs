@@ -46,7 +46,9 @@ impl LeftOut {
             for part in path {
                 let Some(key) = rest else { return true };
                 let after = key.split_once('.').map(|(_, after)| after);
-                let own = key.strip_prefix(part.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('.'));
+                let own = key
+                    .strip_prefix(part.as_str())
+                    .filter(|rest| rest.is_empty() || rest.starts_with('.'));
                 rest = match own {
                     Some("") => None,
                     Some(own) => Some(&own[1..]),
@@ -57,7 +59,9 @@ impl LeftOut {
             true
         };
         // Files that are not included would have defined anything.
-        self.0.iter().any(|path| path == &["include"] || is_within(path))
+        self.0
+            .iter()
+            .any(|path| path == &["include"] || is_within(path))
     }
 }
 
@@ -91,14 +95,26 @@ pub(super) fn parse(source: &Arc<Source>, found: &mut Found<'_>) -> Option<File>
         let table = sound.get_or_insert_with(|| {
             let mut table = DeTable::parse_recoverable(&source.text).0;
             found.variables.expand(table.get_mut(), &source.text);
-            removed.drain(..).for_each(|path| remove(table.get_mut(), &path));
+            removed
+                .drain(..)
+                .for_each(|path| remove(table.get_mut(), &path));
             table
         });
-        let path = error.span().map(|span| path_to(table.get_ref(), &span)).unwrap_or_default();
-        let value = error.span().and_then(|span| value_at(table.get_ref(), &path, &span));
+        let path = error
+            .span()
+            .map(|span| path_to(table.get_ref(), &span))
+            .unwrap_or_default();
+        let value = error
+            .span()
+            .and_then(|span| value_at(table.get_ref(), &path, &span));
         // The list as a whole is left out for the sake of one entry, and the entry's key is told.
-        let (diagnostic, missed) = match error.span().and_then(|span| in_entry(table.get_ref(), &path, &span)) {
-            Some((key, value)) => type_error(&error, &[&path[..], &[key]].concat(), Some(value), source),
+        let (diagnostic, missed) = match error
+            .span()
+            .and_then(|span| in_entry(table.get_ref(), &path, &span))
+        {
+            Some((key, value)) => {
+                type_error(&error, &[&path[..], &[key]].concat(), Some(value), source)
+            }
             None => type_error(&error, &path, value, source),
         };
         found.diagnostics.push(diagnostic);
@@ -115,11 +131,17 @@ pub(super) fn parse(source: &Arc<Source>, found: &mut Found<'_>) -> Option<File>
 }
 
 /// Puts the values of variables in their places, and leaves out what cannot be a value. The keys that were left out.
-fn prepare(table: &mut DeTable<'_>, source: &Arc<Source>, found: &mut Found<'_>) -> Vec<Vec<String>> {
+fn prepare(
+    table: &mut DeTable<'_>,
+    source: &Arc<Source>,
+    found: &mut Found<'_>,
+) -> Vec<Vec<String>> {
     let mut wrong: Vec<(Vec<String>, Diagnostic)> = Vec::new();
     for unset in found.variables.expand(table, &source.text) {
         let message = format!("{}: {}", unset.path.join("."), unset.message);
-        let diagnostic = Diagnostic::new(Severity::Error, message).at(source, &unset.span).help(unset.help);
+        let diagnostic = Diagnostic::new(Severity::Error, message)
+            .at(source, &unset.span)
+            .help(unset.help);
         wrong.push((unset.path, diagnostic));
     }
     if source.text.contains("-----BEGIN ") {
@@ -128,7 +150,11 @@ fn prepare(table: &mut DeTable<'_>, source: &Arc<Source>, found: &mut Found<'_>)
     let (mut removed, mut said) = (Vec::new(), BTreeSet::new());
     for (path, diagnostic) in wrong {
         // One variable that is not set is one mistake, wherever it is used.
-        let what = diagnostic.message.split_once(": ").map_or("", |(_, what)| what).to_owned();
+        let what = diagnostic
+            .message
+            .split_once(": ")
+            .map_or("", |(_, what)| what)
+            .to_owned();
         if said.insert(what) {
             found.diagnostics.push(diagnostic);
         }
@@ -146,7 +172,11 @@ fn contents(
     path: &mut Vec<String>,
     wrong: &mut Vec<(Vec<String>, Diagnostic)>,
 ) {
-    let is_content = |value: &DeValue<'_>| value.as_str().is_some_and(|text| text.contains("-----BEGIN "));
+    let is_content = |value: &DeValue<'_>| {
+        value
+            .as_str()
+            .is_some_and(|text| text.contains("-----BEGIN "))
+    };
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         path.push(name.to_owned());
@@ -154,14 +184,18 @@ fn contents(
             DeValue::Table(inner) => contents(inner, source, path, wrong),
             _ if !(name.ends_with("_file") || name.ends_with("_files") || name == "dir") => {}
             other => {
-                let items: &[Spanned<DeValue<'_>>] = other.as_array().map_or(&[], |items| items.as_ref());
+                let items: &[Spanned<DeValue<'_>>] =
+                    other.as_array().map_or(&[], |items| items.as_ref());
                 if is_content(other) || items.iter().any(|item| is_content(item.get_ref())) {
                     let message = format!(
                         "{}: this is the certificate itself, where the name of its file is due",
                         path.join(".")
                     );
-                    let help = "save it in a file of its own, and write that file's name".to_owned();
-                    let diagnostic = Diagnostic::new(Severity::Error, message).at(source, &value.span()).help(help);
+                    let help =
+                        "save it in a file of its own, and write that file's name".to_owned();
+                    let diagnostic = Diagnostic::new(Severity::Error, message)
+                        .at(source, &value.span())
+                        .help(help);
                     wrong.push((path.clone(), diagnostic));
                 }
             }

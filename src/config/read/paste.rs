@@ -30,7 +30,9 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
         return Some(format!("write `sni = {names}`"));
     }
     if let Some(written) = variable(text) {
-        return Some(format!("a variable of the environment is `${{NAME}}`: write `{written}`"));
+        return Some(format!(
+            "a variable of the environment is `${{NAME}}`: write `{written}`"
+        ));
     }
     if key == "bind"
         && let Some(remedy) = address::to_listen_on(text)
@@ -42,7 +44,9 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
     }
     if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split('/').next().unwrap_or(rest);
-        return Some(format!("write it without the scheme and the path: `{key} = {host:?}`"));
+        return Some(format!(
+            "write it without the scheme and the path: `{key} = {host:?}`"
+        ));
     }
     if key == "sni"
         && let Some(remedy) = name::of_route(text)
@@ -59,12 +63,19 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
     {
         return Some(remedy);
     }
-    let parts = text.split([',', ' ']).map(|part| part.trim_matches(['"', '\'']));
+    let parts = text
+        .split([',', ' '])
+        .map(|part| part.trim_matches(['"', '\'']));
     let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
     // The options of another proxy behind an address are no addresses.
-    let is_address = |part: &&str| part.contains(':') || !["bind", "servers", "upstream", "address"].contains(&key);
+    let is_address = |part: &&str| {
+        part.contains(':') || !["bind", "servers", "upstream", "address"].contains(&key)
+    };
     if parts.len() > 1 && key != "pem" && parts.iter().all(is_address) {
-        return Some(format!("several of them are a list: `{key} = {}`", list(&parts)));
+        return Some(format!(
+            "several of them are a list: `{key} = {}`",
+            list(&parts)
+        ));
     }
     None
 }
@@ -77,7 +88,9 @@ fn uri(key: &str, text: &str) -> Option<String> {
         None => format!("spiffe://{text}"),
         Some(_) => text.to_owned(),
     };
-    let (uri, is_prefix) = written.strip_suffix('*').map_or((&*written, false), |uri| (uri, true));
+    let (uri, is_prefix) = written
+        .strip_suffix('*')
+        .map_or((&*written, false), |uri| (uri, true));
     let (_, rest) = uri.split_once("://")?;
     let is_whole = rest.contains('/') && !rest.starts_with('/');
     if uri.contains('*') || rest.is_empty() || rest.starts_with('/') {
@@ -90,12 +103,25 @@ fn uri(key: &str, text: &str) -> Option<String> {
 
 /// A text with the variable of a shell, of Caddy, of Windows or of a template as it is written here.
 pub(in crate::config) fn variable(text: &str) -> Option<String> {
-    for (begin, end) in [("{{", "}}"), ("{$", "}"), ("{env.", "}"), ("$(", ")"), ("%", "%"), ("$", "")] {
-        let Some((before, rest)) = text.split_once(begin) else { continue };
+    for (begin, end) in [
+        ("{{", "}}"),
+        ("{$", "}"),
+        ("{env.", "}"),
+        ("$(", ")"),
+        ("%", "%"),
+        ("$", ""),
+    ] {
+        let Some((before, rest)) = text.split_once(begin) else {
+            continue;
+        };
         let inner = rest.trim_start().trim_start_matches(['.', '$']);
-        let end_of_name = inner.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inner.len());
+        let end_of_name = inner
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(inner.len());
         let (name, after) = inner.split_at(end_of_name);
-        let Some(after) = after.trim_start().strip_prefix(end) else { continue };
+        let Some(after) = after.trim_start().strip_prefix(end) else {
+            continue;
+        };
         if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
             return Some(format!("{before}${{{}}}{after}", name.to_uppercase()));
         }
@@ -105,7 +131,10 @@ pub(in crate::config) fn variable(text: &str) -> Option<String> {
 
 /// The names of a rule such as ``HostSNI(`a.example`) || Host("b.example")``, as a value.
 fn rule(text: &str) -> Option<String> {
-    if !["HostSNI(", "Host(", "HostRegexp(", "HostSNIRegexp("].iter().any(|function| text.contains(function)) {
+    if !["HostSNI(", "Host(", "HostRegexp(", "HostSNIRegexp("]
+        .iter()
+        .any(|function| text.contains(function))
+    {
         return None;
     }
     // There are no regular expressions here, only wildcards.
@@ -127,7 +156,9 @@ fn list(items: &[&str]) -> String {
 
 /// The whole number that a text stands for: `100`, `10_000`, `10k`, `64MiB`. Binary units count in powers of 1,024.
 pub(super) fn number(text: &str) -> Option<u64> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '_')
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(unit_at);
     let factor = match unit.trim().to_lowercase().as_str() {
         "" => 1,
@@ -139,16 +170,24 @@ pub(super) fn number(text: &str) -> Option<u64> {
         "gib" => 1 << 30,
         _ => return None,
     };
-    digits.replace('_', "").parse::<u64>().ok()?.checked_mul(factor)
+    digits
+        .replace('_', "")
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(factor)
 }
 
 /// `key:` or `key: value`
 fn is_yaml(line: &str) -> bool {
-    let Some((key, value)) = line.trim_start_matches("- ").split_once(':') else { return false };
+    let Some((key, value)) = line.trim_start_matches("- ").split_once(':') else {
+        return false;
+    };
     is_key(key.trim().trim_matches('"')) && (value.is_empty() || value.starts_with(' '))
 }
 
 fn is_key(text: &str) -> bool {
     text.contains(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }

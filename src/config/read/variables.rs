@@ -46,13 +46,24 @@ impl Variables {
         unset
     }
 
-    fn table(&mut self, table: &mut DeTable<'_>, text: &str, path: &mut Vec<String>, unset: &mut Vec<Unset>) {
+    fn table(
+        &mut self,
+        table: &mut DeTable<'_>,
+        text: &str,
+        path: &mut Vec<String>,
+        unset: &mut Vec<Unset>,
+    ) {
         for (key, value) in table.iter_mut() {
             path.push(key.get_ref().to_string());
             if key.get_ref().contains("${") {
                 let message = "a variable stands in a value, never in a key".to_owned();
                 let help = "write the name itself".to_owned();
-                unset.push(Unset { path: path.clone(), span: key.span(), message, help });
+                unset.push(Unset {
+                    path: path.clone(),
+                    span: key.span(),
+                    message,
+                    help,
+                });
             } else {
                 self.value(value, text, path, unset);
             }
@@ -60,17 +71,38 @@ impl Variables {
         }
     }
 
-    fn value(&mut self, value: &mut Spanned<DeValue<'_>>, text: &str, path: &mut Vec<String>, unset: &mut Vec<Unset>) {
+    fn value(
+        &mut self,
+        value: &mut Spanned<DeValue<'_>>,
+        text: &str,
+        path: &mut Vec<String>,
+        unset: &mut Vec<Unset>,
+    ) {
         let span = value.span();
         match value.get_mut() {
             DeValue::Table(inner) => self.table(inner, text, path, unset),
-            DeValue::Array(items) => items.iter_mut().for_each(|item| self.value(item, text, path, unset)),
+            DeValue::Array(items) => items
+                .iter_mut()
+                .for_each(|item| self.value(item, text, path, unset)),
             DeValue::String(string) if string.contains("${") => match self.text(string) {
                 Ok(expanded) => *string = expanded.into(),
-                Err(Wrong { what, message, help }) => {
-                    let at = text.get(span.clone()).and_then(|written| written.find(&what));
-                    let span = at.map_or(span.clone(), |at| span.start + at..span.start + at + what.len());
-                    unset.push(Unset { path: path.clone(), span, message, help });
+                Err(Wrong {
+                    what,
+                    message,
+                    help,
+                }) => {
+                    let at = text
+                        .get(span.clone())
+                        .and_then(|written| written.find(&what));
+                    let span = at.map_or(span.clone(), |at| {
+                        span.start + at..span.start + at + what.len()
+                    });
+                    unset.push(Unset {
+                        path: path.clone(),
+                        span,
+                        message,
+                        help,
+                    });
                 }
             },
             _ => {}
@@ -96,7 +128,11 @@ impl Variables {
                 let what = "${".to_owned();
                 let message = "`${` begins a variable, and no name and `}` follow".to_owned();
                 let help = "write `${NAME}`, or `$${` for the two characters themselves".to_owned();
-                return Err(Wrong { what, message, help });
+                return Err(Wrong {
+                    what,
+                    message,
+                    help,
+                });
             };
             let name = &inside[..end];
             expanded.push_str(&self.lookup(name)?);
@@ -104,9 +140,14 @@ impl Variables {
         }
         expanded.push_str(rest);
         if super::line_of_key(&expanded).is_some() {
-            let message = "a private key is in the variable: keys stand in files of their own".to_owned();
+            let message =
+                "a private key is in the variable: keys stand in files of their own".to_owned();
             let help = "write the key's file: `key_file = \"app-key.pem\"`".to_owned();
-            return Err(Wrong { what: text.to_owned(), message, help });
+            return Err(Wrong {
+                what: text.to_owned(),
+                message,
+                help,
+            });
         }
         Ok(expanded)
     }
@@ -114,16 +155,24 @@ impl Variables {
     fn lookup(&mut self, name: &str) -> Result<String, Wrong> {
         let wrong = |message: String| {
             let help = "set it where snigate is started; a reload does not see a change".to_owned();
-            Wrong { what: format!("${{{name}}}"), message, help }
+            Wrong {
+                what: format!("${{{name}}}"),
+                message,
+                help,
+            }
         };
         let value = match env::var(name) {
-            Ok(value) if value.is_empty() => return Err(wrong(format!("the environment variable {name} is empty"))),
+            Ok(value) if value.is_empty() => {
+                return Err(wrong(format!("the environment variable {name} is empty")));
+            }
             Ok(value) => value,
             Err(env::VarError::NotPresent) => {
                 return Err(wrong(format!("the environment variable {name} is not set")));
             }
             Err(env::VarError::NotUnicode(_)) => {
-                return Err(wrong(format!("the environment variable {name} is not UTF-8 text")));
+                return Err(wrong(format!(
+                    "the environment variable {name} is not UTF-8 text"
+                )));
             }
         };
         self.0.insert(name.to_owned(), Value(value.clone()));
@@ -155,8 +204,13 @@ impl Variables {
             forms.push((debug[1..debug.len() - 1].to_owned(), name.as_str()));
             let trimmed = value.trim().trim_end_matches('.');
             forms.extend([value.as_str(), trimmed].map(|form| (form.to_owned(), name.as_str())));
-            let duration = value.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-            if let Some(duration) = duration.and_then(|duration| SignedDuration::try_from(duration).ok()) {
+            let duration = value
+                .parse::<SignedDuration>()
+                .ok()
+                .and_then(|duration| Duration::try_from(duration).ok());
+            if let Some(duration) =
+                duration.and_then(|duration| SignedDuration::try_from(duration).ok())
+            {
                 forms.push((format!("{duration:#}"), name.as_str()));
             }
         }
@@ -187,8 +241,11 @@ fn replace(text: &str, value: &str, name: &str) -> String {
     while let Some(found) = lower[at..].find(&needle).map(|found| at + found) {
         let end = found + needle.len();
         let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let inside_a_word = is_part(text[..found].chars().next_back()) || is_part(text[end..].chars().next());
-        let inside_a_name = text[..found].rfind("${").is_some_and(|open| !text[open..found].contains('}'));
+        let inside_a_word =
+            is_part(text[..found].chars().next_back()) || is_part(text[end..].chars().next());
+        let inside_a_name = text[..found]
+            .rfind("${")
+            .is_some_and(|open| !text[open..found].contains('}'));
         if inside_a_name || (value.len() < SHORT && inside_a_word) {
             let next = text[found..].chars().next().map_or(1, char::len_utf8);
             replaced.push_str(&text[at..found + next]);
@@ -208,13 +265,23 @@ mod tests {
     use super::*;
 
     fn variables(pairs: &[(&str, &str)]) -> Variables {
-        Variables(pairs.iter().map(|(name, value)| ((*name).to_owned(), Value((*value).to_owned()))).collect())
+        Variables(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Value((*value).to_owned())))
+                .collect(),
+        )
     }
 
     #[test]
     fn two_dollars_stand_for_one() {
         let mut none = Variables::default();
-        for (text, expanded) in [("$${A}", "${A}"), ("a$b", "a$b"), ("$$", "$$"), ("x$${y$${z", "x${y${z")] {
+        for (text, expanded) in [
+            ("$${A}", "${A}"),
+            ("a$b", "a$b"),
+            ("$$", "$$"),
+            ("x$${y$${z", "x${y${z"),
+        ] {
             assert_eq!(none.text(text).ok().as_deref(), Some(expanded));
         }
         for text in ["${", "${}", "${A", "${a-b}", "${1}", "a${A B}"] {
@@ -224,7 +291,12 @@ mod tests {
 
     #[test]
     fn a_value_is_hidden_in_every_form_that_it_may_take() {
-        let hidden = variables(&[("NAME", "Secret.Example."), ("TIME", "90s"), ("P", "7"), ("LONG", "se\"cret")]);
+        let hidden = variables(&[
+            ("NAME", "Secret.Example."),
+            ("TIME", "90s"),
+            ("P", "7"),
+            ("LONG", "se\"cret"),
+        ]);
         for (text, expected) in [
             ("\"Secret.Example.\" is wrong", "\"${NAME}\" is wrong"),
             ("sni = secret.example", "sni = ${NAME}"),
@@ -237,7 +309,10 @@ mod tests {
             assert_eq!(hidden.hide(text), expected);
         }
         // A value that is another one's name takes nothing from it.
-        assert_eq!(variables(&[("ABCD", "value"), ("B", "ABCD")]).hide("value ABCD"), "${ABCD} ${B}");
+        assert_eq!(
+            variables(&[("ABCD", "value"), ("B", "ABCD")]).hide("value ABCD"),
+            "${ABCD} ${B}"
+        );
         assert!(!format!("{hidden:?}").contains("ecret"));
     }
 }

@@ -56,7 +56,9 @@ impl BoundSocket {
             ListenAddr::Tcp(addr) => (*addr, true, None),
             ListenAddr::Zoned(addr) => (locate(addr)?, true, Some(addr.zone.clone())),
             ListenAddr::DualStack(port) => ((Ipv6Addr::UNSPECIFIED, *port).into(), false, None),
-            ListenAddr::Unix(_) | ListenAddr::Systemd(_) => return Err(io::ErrorKind::Unsupported.into()),
+            ListenAddr::Unix(_) | ListenAddr::Systemd(_) => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
         };
         bind_tcp(addr, only_v6, overlaps).map(|socket| Self { socket, zone })
     }
@@ -70,7 +72,12 @@ impl BoundSocket {
         let Self { socket, zone } = self;
         socket.listen(BACKLOG)?;
         socket.set_reuse_port(false)?;
-        Ok(ListenSocket { socket: Socket::Tcp(Tcp::new(socket.into())?), inherited: false, file: None, zone })
+        Ok(ListenSocket {
+            socket: Socket::Tcp(Tcp::new(socket.into())?),
+            inherited: false,
+            file: None,
+            zone,
+        })
     }
 }
 
@@ -91,7 +98,11 @@ pub fn listen_tcp(addr: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 }
 
 fn bind_tcp(addr: SocketAddr, only_v6: bool, overlaps: bool) -> io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(
+        Domain::for_address(addr),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
     if addr.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
@@ -116,7 +127,9 @@ pub(super) fn defer_accept(socket: &impl AsRawFd, seconds: c_int) -> io::Result<
 #[must_use]
 pub fn has_unready(port: u16) -> bool {
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|path| {
-        let Ok(table) = fs::read_to_string(path) else { return false };
+        let Ok(table) = fs::read_to_string(path) else {
+            return false;
+        };
         table.lines().skip(1).any(|line| {
             let mut fields = line.split_ascii_whitespace().skip(1);
             let local = fields.next().and_then(|local| local.rsplit_once(':'));
@@ -164,11 +177,20 @@ mod tests {
     #[tokio::test]
     async fn sockets_of_one_process_overlap_where_both_want_to() {
         for is_dual in [false, true] {
-            let narrow = ListenSocket::open(&"127.0.0.1:0".parse().unwrap(), Access::default()).unwrap();
+            let narrow =
+                ListenSocket::open(&"127.0.0.1:0".parse().unwrap(), Access::default()).unwrap();
             let port = narrow.addr().unwrap().port().unwrap();
-            let wide = if is_dual { ListenAddr::DualStack(port) } else { ListenAddr::Tcp(([0, 0, 0, 0], port).into()) };
+            let wide = if is_dual {
+                ListenAddr::DualStack(port)
+            } else {
+                ListenAddr::Tcp(([0, 0, 0, 0], port).into())
+            };
             let overlap = narrow.overlap().unwrap().unwrap();
-            let error = |overlaps| BoundSocket::new(&wide, overlaps).err().and_then(|error| error.raw_os_error());
+            let error = |overlaps| {
+                BoundSocket::new(&wide, overlaps)
+                    .err()
+                    .and_then(|error| error.raw_os_error())
+            };
             let in_use = Some(Errno::ADDRINUSE.raw_os_error());
             assert_eq!([error(false), error(true)], [in_use; 2], "{wide}");
             overlap.allow(true).unwrap();

@@ -51,7 +51,11 @@ mod tests {
             (Errno::CONNABORTED, AcceptFailure::Connection),
             (Errno::PROTO, AcceptFailure::Connection),
         ] {
-            assert_eq!(AcceptFailure::from(&io::Error::from(errno)), expected, "{errno:?}");
+            assert_eq!(
+                AcceptFailure::from(&io::Error::from(errno)),
+                expected,
+                "{errno:?}"
+            );
         }
     }
 }

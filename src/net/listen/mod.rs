@@ -60,20 +60,35 @@ impl ListenSocket {
             }
             ListenAddr::Unix(path) => {
                 let (listener, file) = unix::listen(path, access)?;
-                (Socket::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file))
+                (
+                    Socket::Unix(tokio::net::UnixListener::from_std(listener)?),
+                    Some(file),
+                )
             }
             ListenAddr::Systemd(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
-        Ok(Self { socket, inherited: false, file, zone: None })
+        Ok(Self {
+            socket,
+            inherited: false,
+            file,
+            zone: None,
+        })
     }
 
     /// A socket that somebody else has opened, and that outlives this one.
     pub(super) fn inherited(socket: socket2::Socket) -> io::Result<Self> {
         let socket = match socket.domain()? {
-            Domain::UNIX => Socket::Unix(tokio::net::UnixListener::from_std(OwnedFd::from(socket).into())?),
+            Domain::UNIX => Socket::Unix(tokio::net::UnixListener::from_std(
+                OwnedFd::from(socket).into(),
+            )?),
             _ => Socket::Tcp(Tcp::new(socket.into())?),
         };
-        Ok(Self { socket, inherited: true, file: None, zone: None })
+        Ok(Self {
+            socket,
+            inherited: true,
+            file: None,
+            zone: None,
+        })
     }
 
     /// Where it listens, with the port that the kernel chose where 0 was asked for.
@@ -85,12 +100,18 @@ impl ListenSocket {
         Ok(match &self.socket {
             Socket::Tcp(tcp) => {
                 let addr = tcp.local_addr()?;
-                let dual = addr.is_ipv6() && addr.ip().is_unspecified() && !SockRef::from(tcp).only_v6()?;
+                let dual = addr.is_ipv6()
+                    && addr.ip().is_unspecified()
+                    && !SockRef::from(tcp).only_v6()?;
                 match (addr, interface(addr)) {
                     _ if dual => ListenAddr::DualStack(addr.port()),
                     (SocketAddr::V6(addr), Some(number)) => {
                         let zone = self.zone.clone().unwrap_or(Zone::Number(number));
-                        ListenAddr::Zoned(Box::new(ZonedAddr { ip: *addr.ip(), zone, port: addr.port() }))
+                        ListenAddr::Zoned(Box::new(ZonedAddr {
+                            ip: *addr.ip(),
+                            zone,
+                            port: addr.port(),
+                        }))
                     }
                     _ => ListenAddr::Tcp(addr),
                 }
@@ -144,7 +165,9 @@ impl ListenSocket {
     /// When there are no descriptors left.
     pub fn overlap(&self) -> io::Result<Option<Overlap>> {
         match &self.socket {
-            Socket::Tcp(tcp) if !self.inherited => Ok(Some(Overlap(tcp.as_fd().try_clone_to_owned()?))),
+            Socket::Tcp(tcp) if !self.inherited => {
+                Ok(Some(Overlap(tcp.as_fd().try_clone_to_owned()?)))
+            }
             _ => Ok(None),
         }
     }
@@ -207,7 +230,13 @@ pub fn interface(addr: SocketAddr) -> Option<NonZeroU32> {
 /// When the kernel refuses; the old limit stands then.
 pub fn raise_open_files() -> io::Result<Option<u64>> {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )?;
     Ok(limit.maximum)
 }
 
@@ -224,7 +253,9 @@ mod tests {
     async fn an_inherited_unix_socket_without_a_file_is_called_by_its_name() {
         let name = format!("snigate-test-{}", std::process::id());
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
-        socket.bind(&SockAddr::unix(format!("\0{name}")).unwrap()).unwrap();
+        socket
+            .bind(&SockAddr::unix(format!("\0{name}")).unwrap())
+            .unwrap();
         socket.listen(1).unwrap();
         let socket = ListenSocket::inherited(socket).unwrap();
         assert_eq!(socket.addr().unwrap().to_string(), format!("unix:@{name}"));
@@ -236,7 +267,10 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.write_all(b"hello").unwrap();
         let socket = ListenSocket::inherited(listener.try_clone().unwrap().into()).unwrap();
-        socket.close(|_, _| panic!("it stays queued")).await.unwrap();
+        socket
+            .close(|_, _| panic!("it stays queued"))
+            .await
+            .unwrap();
         listener.set_nonblocking(false).unwrap();
         assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
     }

@@ -30,7 +30,10 @@ impl Queue {
             Self::Unix(unix) => {
                 let (stream, _) = unix.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok((Transport::Unix(UnixStream::from_std(stream)?), ClientAddr::Unix))
+                Ok((
+                    Transport::Unix(UnixStream::from_std(stream)?),
+                    ClientAddr::Unix,
+                ))
             }
         }
     }
@@ -43,7 +46,10 @@ const PERSISTENCE: Duration = Duration::from_secs(10);
 const BACK_OFF: Duration = Duration::from_millis(20);
 
 /// Gives all that `next` has to `serve`, until it would have to wait.
-pub(super) async fn drain<T>(mut next: impl FnMut() -> io::Result<T>, mut serve: impl FnMut(T)) -> io::Result<()> {
+pub(super) async fn drain<T>(
+    mut next: impl FnMut() -> io::Result<T>,
+    mut serve: impl FnMut(T),
+) -> io::Result<()> {
     let end = Instant::now() + PERSISTENCE;
     loop {
         match next() {
@@ -72,14 +78,33 @@ mod tests {
         let wait = || error(Errno::WOULDBLOCK);
         let accept = async |script: Vec<io::Result<u8>>| {
             let (mut script, mut served) = (script.into_iter(), Vec::new());
-            let ended = drain(|| script.next().unwrap_or_else(|| error(Errno::MFILE)), |one| served.push(one)).await;
+            let ended = drain(
+                || script.next().unwrap_or_else(|| error(Errno::MFILE)),
+                |one| served.push(one),
+            )
+            .await;
             (served, ended.err().and_then(|error| error.raw_os_error()))
         };
-        let gone =
-            [Ok(1), error(Errno::CONNABORTED), Ok(2), error(Errno::MFILE), error(Errno::NFILE), Ok(3), wait(), Ok(4)];
-        assert_eq!(accept(gone.into()).await, (vec![1, 2, 3], None), "until nobody is left");
+        let gone = [
+            Ok(1),
+            error(Errno::CONNABORTED),
+            Ok(2),
+            error(Errno::MFILE),
+            error(Errno::NFILE),
+            Ok(3),
+            wait(),
+            Ok(4),
+        ];
+        assert_eq!(
+            accept(gone.into()).await,
+            (vec![1, 2, 3], None),
+            "until nobody is left"
+        );
         let begun = Instant::now();
-        assert_eq!(accept(vec![Ok(1)]).await, (vec![1], Some(Errno::MFILE.raw_os_error())));
+        assert_eq!(
+            accept(vec![Ok(1)]).await,
+            (vec![1], Some(Errno::MFILE.raw_os_error()))
+        );
         assert!(begun.elapsed() >= PERSISTENCE);
     }
 }

@@ -26,11 +26,17 @@ pub(super) struct Tcp {
 
 impl Tcp {
     /// Registers a non-blocking socket with the runtime.
-    #[expect(unsafe_code, reason = "no safe call registers a socket from which this may accept by itself")]
+    #[expect(
+        unsafe_code,
+        reason = "no safe call registers a socket from which this may accept by itself"
+    )]
     pub(super) fn new(socket: TcpListener) -> io::Result<Self> {
         // SAFETY: the descriptor is the listener's own, and it is neither closed nor another before the listener is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
-        Ok(Self { socket, queued: AtomicU32::new(0) })
+        Ok(Self {
+            socket,
+            queued: AtomicU32::new(0),
+        })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -49,7 +55,8 @@ impl Tcp {
             let queued = self.queued.load(Ordering::Relaxed);
             if queued == 0 {
                 let mut ready = self.socket.readable().await?;
-                self.queued.store(self.look().unwrap_or(UNKNOWN), Ordering::Relaxed);
+                self.queued
+                    .store(self.look().unwrap_or(UNKNOWN), Ordering::Relaxed);
                 // Whoever came after the look is another event, which this does not clear.
                 ready.clear_ready();
                 continue;
@@ -77,7 +84,13 @@ impl Tcp {
         // SAFETY: TCP_INFO writes at most `length` bytes (tcp(7)), and is given a pointer to as many.
         let got: c_int = unsafe {
             let (info, length) = ((&raw mut info).cast(), &raw mut length);
-            libc::getsockopt(self.socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, length)
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info,
+                length,
+            )
         };
         (got == 0 && info[UNACKED] > 0).then_some(info[UNACKED])
     }
@@ -120,7 +133,11 @@ mod tests {
     }
 
     async fn accept(tcp: &Tcp) -> SocketAddr {
-        timeout(Duration::from_secs(10), tcp.accept()).await.expect("somebody is queued").unwrap().1
+        timeout(Duration::from_secs(10), tcp.accept())
+            .await
+            .expect("somebody is queued")
+            .unwrap()
+            .1
     }
 
     #[tokio::test]
@@ -144,14 +161,24 @@ mod tests {
                 assert_eq!(accept(&tcp).await, client.local_addr().unwrap());
             }
         }
-        assert!(timeout(Duration::from_millis(20), tcp.accept()).await.is_err(), "nobody is left");
+        assert!(
+            timeout(Duration::from_millis(20), tcp.accept())
+                .await
+                .is_err(),
+            "nobody is left"
+        );
     }
 
     #[tokio::test]
     async fn somebody_who_is_told_of_and_has_gone_is_waited_for_no_longer() {
         let (tcp, addr) = listener();
         tcp.queued.store(UNKNOWN, Ordering::Relaxed);
-        assert!(timeout(Duration::from_millis(20), tcp.accept()).await.is_err(), "nobody is queued");
+        assert!(
+            timeout(Duration::from_millis(20), tcp.accept())
+                .await
+                .is_err(),
+            "nobody is queued"
+        );
         let client = Client::connect(addr).unwrap();
         assert_eq!(accept(&tcp).await, client.local_addr().unwrap());
     }

@@ -16,7 +16,9 @@ use crate::net::resolve::dns::Dns;
 use crate::net::resolve::files::{Files, ResolvConf, Snapshot};
 use crate::net::resolve::question::{Failure, Kind, Question, Records};
 use crate::net::resolve::system::System;
-use crate::net::resolve::{Addresses, Host, HostName, Late, Mode, Options, Reason, ResolveError, Target};
+use crate::net::resolve::{
+    Addresses, Host, HostName, Late, Mode, Options, Reason, ResolveError, Target,
+};
 
 /// When one family has an answer the other one gets so long (RFC 8305 §3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -28,33 +30,64 @@ pub(super) struct Active {
 }
 
 enum Backend {
-    Dns { files: Arc<Files>, cache: Arc<Cache<Dns>>, resolv: ArcSwap<ResolvConf> },
-    System { cache: Cache<System> },
+    Dns {
+        files: Arc<Files>,
+        cache: Arc<Cache<Dns>>,
+        resolv: ArcSwap<ResolvConf>,
+    },
+    System {
+        cache: Cache<System>,
+    },
 }
 
 impl Active {
     pub(super) fn new(options: Options, hosts: &Path, resolv_conf: &Path) -> Self {
-        let mut terms =
-            Terms { min_ttl: Duration::ZERO, max_ttl: Duration::MAX, stale: options.stale, timeout: options.timeout };
+        let mut terms = Terms {
+            min_ttl: Duration::ZERO,
+            max_ttl: Duration::MAX,
+            stale: options.stale,
+            timeout: options.timeout,
+        };
         let backend = match &options.mode {
-            Mode::Dns { servers, min_ttl, max_ttl } => {
+            Mode::Dns {
+                servers,
+                min_ttl,
+                max_ttl,
+            } => {
                 (terms.min_ttl, terms.max_ttl) = (*min_ttl, *max_ttl);
                 let files = Arc::new(Files::new(hosts, resolv_conf));
                 let dns = Dns::new(Arc::clone(&files), servers.clone(), options.timeout);
-                Backend::Dns { files, cache: Arc::new(Cache::new(dns, terms)), resolv: ArcSwap::default() }
+                Backend::Dns {
+                    files,
+                    cache: Arc::new(Cache::new(dns, terms)),
+                    resolv: ArcSwap::default(),
+                }
             }
-            Mode::System => Backend::System { cache: Cache::new(System::new(), terms) },
+            Mode::System => Backend::System {
+                cache: Cache::new(System::new(), terms),
+            },
         };
         Self { options, backend }
     }
 
     pub(super) async fn host(&self, name: HostName<'_>) -> Result<Host, ResolveError> {
         let (files, cache, resolv) = match &self.backend {
-            Backend::Dns { files, cache, resolv } => (files, cache, resolv),
+            Backend::Dns {
+                files,
+                cache,
+                resolv,
+            } => (files, cache, resolv),
             Backend::System { cache } => {
-                let question = Question { name: name.as_str().into(), kind: Kind::Both };
+                let question = Question {
+                    name: name.as_str().into(),
+                    kind: Kind::Both,
+                };
                 let addresses = addresses(Some(cache.get(question).await.map_err(Reason::from)?));
-                return if addresses.is_empty() { Err(Reason::NoHost.into()) } else { Ok(Host::new(addresses, None)) };
+                return if addresses.is_empty() {
+                    Err(Reason::NoHost.into())
+                } else {
+                    Ok(Host::new(addresses, None))
+                };
             }
         };
         let snapshot = look(files, cache, resolv).await;
@@ -78,9 +111,21 @@ impl Active {
     /// Asks again for the name that a host has been found by, and for both families.
     pub(super) async fn renew(&self, name: HostName<'_>, failed_at: Instant) {
         let (files, cache, resolv) = match &self.backend {
-            Backend::Dns { files, cache, resolv } => (files, cache, resolv),
+            Backend::Dns {
+                files,
+                cache,
+                resolv,
+            } => (files, cache, resolv),
             Backend::System { cache } => {
-                return cache.renew(&Question { name: name.as_str().into(), kind: Kind::Both }, failed_at).await;
+                return cache
+                    .renew(
+                        &Question {
+                            name: name.as_str().into(),
+                            kind: Kind::Both,
+                        },
+                        failed_at,
+                    )
+                    .await;
             }
         };
         let snapshot = look(files, cache, resolv).await;
@@ -88,7 +133,10 @@ impl Active {
             return;
         }
         for candidate in snapshot.candidates(name) {
-            let questions = [Kind::V6, Kind::V4].map(|kind| Question { name: candidate.as_str().into(), kind });
+            let questions = [Kind::V6, Kind::V4].map(|kind| Question {
+                name: candidate.as_str().into(),
+                kind,
+            });
             if questions.iter().any(|question| cache.has_records(question)) {
                 let [v6, v4] = &questions;
                 tokio::join!(cache.renew(v6, failed_at), cache.renew(v4, failed_at));
@@ -98,9 +146,23 @@ impl Active {
     }
 
     pub(super) async fn services(&self, name: &str) -> Result<Arc<[Target]>, ResolveError> {
-        let Backend::Dns { files, cache, resolv } = &self.backend else { return Err(Reason::NoServices.into()) };
+        let Backend::Dns {
+            files,
+            cache,
+            resolv,
+        } = &self.backend
+        else {
+            return Err(Reason::NoServices.into());
+        };
         look(files, cache, resolv).await;
-        match cache.get(Question { name: name.into(), kind: Kind::Services }).await.map_err(Reason::from)? {
+        match cache
+            .get(Question {
+                name: name.into(),
+                kind: Kind::Services,
+            })
+            .await
+            .map_err(Reason::from)?
+        {
             Records::Services(targets) => Ok(targets),
             Records::Addresses(_) | Records::Missing => Err(Reason::NoService.into()),
         }
@@ -109,7 +171,15 @@ impl Active {
     /// Asks again for a service.
     pub(super) async fn renew_services(&self, name: &str, failed_at: Instant) {
         if let Backend::Dns { cache, .. } = &self.backend {
-            cache.renew(&Question { name: name.into(), kind: Kind::Services }, failed_at).await;
+            cache
+                .renew(
+                    &Question {
+                        name: name.into(),
+                        kind: Kind::Services,
+                    },
+                    failed_at,
+                )
+                .await;
         }
     }
 
@@ -125,7 +195,13 @@ impl Active {
     async fn ask(cache: &Arc<Cache<Dns>>, name: &str) -> Result<Option<Host>, Failure> {
         let name: Arc<str> = name.into();
         let ask = |kind| {
-            let (cache, question) = (Arc::clone(cache), Question { name: Arc::clone(&name), kind });
+            let (cache, question) = (
+                Arc::clone(cache),
+                Question {
+                    name: Arc::clone(&name),
+                    kind,
+                },
+            );
             Box::pin(async move { cache.get(question).await })
         };
         let (mut v6, mut v4) = (ask(Kind::V6), ask(Kind::V4));
@@ -137,13 +213,18 @@ impl Active {
         if !matches!(first, Ok(Records::Addresses(_))) {
             // Some servers say that a name does not exist when it has no address of one family (RFC 4074 §4.2).
             return match (first, other.await) {
-                (_, Ok(second @ Records::Addresses(_))) => Ok(Some(Host::new(addresses(Some(second)), None))),
+                (_, Ok(second @ Records::Addresses(_))) => {
+                    Ok(Some(Host::new(addresses(Some(second)), None)))
+                }
                 (Ok(_), Ok(_)) => Ok(None),
                 (Err(failure), _) | (_, Err(failure)) => Err(failure),
             };
         }
         match timeout(RESOLUTION_DELAY, &mut other).await {
-            Ok(second) => Ok(Some(Host::new(addresses(first.into_iter().chain(second)), None))),
+            Ok(second) => Ok(Some(Host::new(
+                addresses(first.into_iter().chain(second)),
+                None,
+            ))),
             Err(_) => {
                 let late: Late = Box::pin(async move { addresses(other.await) });
                 Ok(Some(Host::new(addresses(first), Some(late))))
@@ -177,7 +258,10 @@ async fn look(files: &Files, cache: &Cache<Dns>, resolv: &ArcSwap<ResolvConf>) -
 impl Snapshot {
     /// The addresses of a host that DNS is not asked for.
     fn local(&self, name: HostName<'_>) -> Option<Addresses> {
-        self.hosts.get(name.as_str()).cloned().or_else(|| localhost(name.as_str()))
+        self.hosts
+            .get(name.as_str())
+            .cloned()
+            .or_else(|| localhost(name.as_str()))
     }
 
     /// The names to ask DNS for, in this order.
@@ -186,7 +270,10 @@ impl Snapshot {
             HostName::Short(name) => (Some(name), None),
             HostName::Full(name) => (None, Some(name.to_owned())),
         };
-        short.into_iter().flat_map(|name| self.resolv.candidates(name)).chain(full)
+        short
+            .into_iter()
+            .flat_map(|name| self.resolv.candidates(name))
+            .chain(full)
     }
 }
 
@@ -213,23 +300,42 @@ mod tests {
     fn active(hosts: &str, timeout: Duration) -> (TempDir, std::net::UdpSocket, Active) {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("hosts"), hosts).unwrap();
-        fs::write(dir.path().join("resolv.conf"), "nameserver 127.0.0.1\nsearch lan.example\n").unwrap();
+        fs::write(
+            dir.path().join("resolv.conf"),
+            "nameserver 127.0.0.1\nsearch lan.example\n",
+        )
+        .unwrap();
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut options = Options { timeout, ..Options::default() };
+        let mut options = Options {
+            timeout,
+            ..Options::default()
+        };
         if let Mode::Dns { servers, .. } = &mut options.mode {
             servers.push(silent.local_addr().unwrap().into());
         }
-        let active = Active::new(options, &dir.path().join("hosts"), &dir.path().join("resolv.conf"));
+        let active = Active::new(
+            options,
+            &dir.path().join("hosts"),
+            &dir.path().join("resolv.conf"),
+        );
         (dir, silent, active)
     }
 
     #[tokio::test]
     async fn the_hosts_file_comes_before_dns_and_local_names_never_get_there() {
-        let (_dir, silent, active) = active("192.0.2.1 app\n192.0.2.9 localhost\n", Duration::from_secs(60));
-        for (name, expected) in
-            [("app", &["192.0.2.1"][..]), ("localhost", &["192.0.2.9"]), ("a.localhost", &["::1", "127.0.0.1"])]
-        {
-            let found = active.host(HostName::Short(name)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (_dir, silent, active) = active(
+            "192.0.2.1 app\n192.0.2.9 localhost\n",
+            Duration::from_secs(60),
+        );
+        for (name, expected) in [
+            ("app", &["192.0.2.1"][..]),
+            ("localhost", &["192.0.2.9"]),
+            ("a.localhost", &["::1", "127.0.0.1"]),
+        ] {
+            let found = active
+                .host(HostName::Short(name))
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(found.addresses, Addresses::of(&ips(expected)), "{name}");
         }
         silent.set_nonblocking(true).unwrap();
@@ -239,7 +345,11 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_is_silent_is_asked_for_both_families_and_no_longer_than_the_limit() {
         let (_dir, silent, active) = active("", Duration::from_millis(50));
-        let error = active.host(HostName::Short("app.example")).await.err().unwrap();
+        let error = active
+            .host(HostName::Short("app.example"))
+            .await
+            .err()
+            .unwrap();
         assert_eq!(error, Reason::Failed(Failure::Late).into());
         let mut types = [0; 2].map(|_| {
             let mut question = [0; 512];

@@ -15,7 +15,10 @@ pub(in crate::net) struct Addresses {
 impl Addresses {
     pub(in crate::net) fn of(list: &[IpAddr]) -> Self {
         let of = |is_family: fn(&IpAddr) -> bool| list.iter().copied().filter(is_family).collect();
-        Self { v6: of(IpAddr::is_ipv6), v4: of(IpAddr::is_ipv4) }
+        Self {
+            v6: of(IpAddr::is_ipv6),
+            v4: of(IpAddr::is_ipv4),
+        }
     }
 
     pub(in crate::net) fn is_empty(&self) -> bool {
@@ -42,7 +45,9 @@ impl Addresses {
 pub(super) fn addresses(records: impl IntoIterator<Item = Records>) -> Addresses {
     let mut all = Addresses::default();
     for records in records {
-        let Records::Addresses(found) = records else { continue };
+        let Records::Addresses(found) = records else {
+            continue;
+        };
         // DNS answers for one family at a time, whose list can be used as it is.
         if found.iter().all(IpAddr::is_ipv6) && !found.is_empty() {
             all.v6 = found;
@@ -65,11 +70,38 @@ mod tests {
 
     #[test]
     fn families_take_turns_and_so_do_the_addresses_of_each() {
-        let addresses = Addresses::of(&ips(&["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "192.0.2.3"]));
+        let addresses = Addresses::of(&ips(&[
+            "192.0.2.1",
+            "192.0.2.2",
+            "2001:db8::1",
+            "2001:db8::2",
+            "192.0.2.3",
+        ]));
         let order = |turn| addresses.interleaved(turn).collect::<Vec<_>>();
-        assert_eq!(order(0), ips(&["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "192.0.2.3"]));
-        assert_eq!(order(1), ips(&["2001:db8::2", "192.0.2.2", "2001:db8::1", "192.0.2.3", "192.0.2.1"]));
-        assert_eq!(Addresses::of(&ips(&["192.0.2.1"])).interleaved(7).count(), 1);
+        assert_eq!(
+            order(0),
+            ips(&[
+                "2001:db8::1",
+                "192.0.2.1",
+                "2001:db8::2",
+                "192.0.2.2",
+                "192.0.2.3"
+            ])
+        );
+        assert_eq!(
+            order(1),
+            ips(&[
+                "2001:db8::2",
+                "192.0.2.2",
+                "2001:db8::1",
+                "192.0.2.3",
+                "192.0.2.1"
+            ])
+        );
+        assert_eq!(
+            Addresses::of(&ips(&["192.0.2.1"])).interleaved(7).count(),
+            1
+        );
         assert_eq!(Addresses::default().interleaved(7).count(), 0);
     }
 }

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::Resolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
@@ -57,35 +59,62 @@ struct Server {
 
 impl Dns {
     pub(super) fn new(files: Arc<Files>, own_servers: Vec<DnsServer>, timeout: Duration) -> Self {
-        Self { files, own_servers, timeout, clients: Mutex::default(), permits: Semaphore::new(MAX_QUESTIONS) }
+        Self {
+            files,
+            own_servers,
+            timeout,
+            clients: Mutex::default(),
+            permits: Semaphore::new(MAX_QUESTIONS),
+        }
     }
 
     /// The servers to ask, in this order.
     async fn servers(&self) -> Result<Arc<[Server]>, Failure> {
         let files = self.files.read().await;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(clients) = clients.as_ref().filter(|clients| Arc::ptr_eq(&clients.of, &files.resolv)) {
+        if let Some(clients) = clients
+            .as_ref()
+            .filter(|clients| Arc::ptr_eq(&clients.of, &files.resolv))
+        {
             return Ok(Arc::clone(&clients.servers));
         }
         let servers = self.connect(&files.resolv)?;
-        *clients = Some(Clients { of: Arc::clone(&files.resolv), servers: Arc::clone(&servers) });
+        *clients = Some(Clients {
+            of: Arc::clone(&files.resolv),
+            servers: Arc::clone(&servers),
+        });
         Ok(servers)
     }
 
     fn connect(&self, resolv: &ResolvConf) -> Result<Arc<[Server]>, Failure> {
-        let addresses = if self.own_servers.is_empty() { &resolv.servers } else { &self.own_servers };
+        let addresses = if self.own_servers.is_empty() {
+            &resolv.servers
+        } else {
+            &self.own_servers
+        };
         let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
         let server = |DnsServer { addr, zone }: &DnsServer| {
             let connection = |mut connection: ConnectionConfig| {
                 connection.port = addr.port();
                 connection
             };
-            let connections = vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
-            let config = ResolverConfig::from_name_servers(vec![NameServerConfig::new(addr.ip(), true, connections)]);
+            let connections = vec![
+                connection(ConnectionConfig::udp()),
+                connection(ConnectionConfig::tcp()),
+            ];
+            let config = ResolverConfig::from_name_servers(vec![NameServerConfig::new(
+                addr.ip(),
+                true,
+                connections,
+            )]);
             let mut builder = Resolver::builder_with_config(config, Runtime::new(zone.clone()));
             *builder.options_mut() = options(share, resolv.edns0);
             let client = builder.build().map_err(|error| failure(*addr, &error))?;
-            Ok(Server { addr: *addr, client, silent: Mutex::default() })
+            Ok(Server {
+                addr: *addr,
+                client,
+                silent: Mutex::default(),
+            })
         };
         addresses.iter().map(server).collect()
     }
@@ -108,13 +137,20 @@ impl Source for Dns {
         let _permit = self.permits.acquire().await.map_err(|_| Failure::Aborted)?;
         let name = Name::from_ascii(format!("{}.", question.name));
         // One that is too long when it has been completed is nobody's.
-        let Ok(name) = name else { return Ok(Answer { records: Records::Missing, ttl: None }) };
+        let Ok(name) = name else {
+            return Ok(Answer {
+                records: Records::Missing,
+                ttl: None,
+            });
+        };
         let mut last = Failure::Late;
         let servers = self.servers().await?;
         let has_choice = servers.iter().any(|server| !server.is_distrusted());
         for server in &*servers {
             let answer = if has_choice && server.is_distrusted() {
-                timeout(PROBE, server.ask(&name, question.kind)).await.unwrap_or(Err(Failure::Late))
+                timeout(PROBE, server.ask(&name, question.kind))
+                    .await
+                    .unwrap_or(Err(Failure::Late))
             } else {
                 server.ask(&name, question.kind).await
             };
@@ -140,10 +176,16 @@ impl Server {
         let answer = match found {
             Ok(found) => Ok(answer(found.answers(), kind)),
             Err(NetError::Dns(DnsError::NoRecordsFound(none)))
-                if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
+                if matches!(
+                    none.response_code,
+                    ResponseCode::NXDomain | ResponseCode::NoError
+                ) =>
             {
                 let ttl = none.negative_ttl.map(|ttl| Duration::from_secs(ttl.into()));
-                Ok(Answer { records: Records::Missing, ttl })
+                Ok(Answer {
+                    records: Records::Missing,
+                    ttl,
+                })
             }
             Err(error) => Err(failure(self.addr, &error)),
         };
@@ -153,7 +195,10 @@ impl Server {
     }
 
     fn is_distrusted(&self) -> bool {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < DISTRUST)
+        self.silent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|at| at.elapsed() < DISTRUST)
     }
 }
 
@@ -178,17 +223,25 @@ fn words(error: &NetError) -> String {
 
 /// What the records say, of the aliases (CNAME) on the way only how long they hold.
 fn answer(records: &[Record], kind: Kind) -> Answer {
-    let ttl = records.iter().map(|record| Duration::from_secs(record.ttl.into())).min();
+    let ttl = records
+        .iter()
+        .map(|record| Duration::from_secs(record.ttl.into()))
+        .min();
     let records = match kind {
         Kind::Services => Records::Services(records.iter().filter_map(target).collect()),
-        Kind::V4 | Kind::V6 | Kind::Both => Records::Addresses(records.iter().filter_map(address).collect()),
+        Kind::V4 | Kind::V6 | Kind::Both => {
+            Records::Addresses(records.iter().filter_map(address).collect())
+        }
     };
     let is_empty = match &records {
         Records::Addresses(addresses) => addresses.is_empty(),
         Records::Services(targets) => targets.is_empty(),
         Records::Missing => true,
     };
-    Answer { records: if is_empty { Records::Missing } else { records }, ttl }
+    Answer {
+        records: if is_empty { Records::Missing } else { records },
+        ttl,
+    }
 }
 
 fn address(record: &Record) -> Option<IpAddr> {
@@ -200,13 +253,25 @@ fn address(record: &Record) -> Option<IpAddr> {
 }
 
 fn target(record: &Record) -> Option<Target> {
-    let RData::SRV(srv) = &record.data else { return None };
+    let RData::SRV(srv) = &record.data else {
+        return None;
+    };
     // RFC 2782: the root as a target says that there is no such service. Nobody listens on port 0.
     if srv.target.is_root() || srv.port == 0 {
         return None;
     }
-    let host = srv.target.to_ascii().trim_end_matches('.').to_ascii_lowercase().into();
-    Some(Target { host, port: srv.port, priority: srv.priority, weight: srv.weight })
+    let host = srv
+        .target
+        .to_ascii()
+        .trim_end_matches('.')
+        .to_ascii_lowercase()
+        .into();
+    Some(Target {
+        host,
+        port: srv.port,
+        priority: srv.priority,
+        weight: srv.weight,
+    })
 }
 
 #[cfg(test)]
@@ -218,16 +283,34 @@ mod tests {
 
     #[test]
     fn no_failure_of_a_server_is_told_in_the_words_of_the_library() {
-        let none = NoRecords::new(Query::query(Name::root(), RecordType::A), ResponseCode::ServFail);
+        let none = NoRecords::new(
+            Query::query(Name::root(), RecordType::A),
+            ResponseCode::ServFail,
+        );
         for (error, expected) in [
-            (NetError::Dns(DnsError::NoRecordsFound(none)), "Server Failure"),
-            (NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)), "Query Refused"),
-            (NetError::from(std::io::Error::from_raw_os_error(111)), "Connection refused"),
+            (
+                NetError::Dns(DnsError::NoRecordsFound(none)),
+                "Server Failure",
+            ),
+            (
+                NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)),
+                "Query Refused",
+            ),
+            (
+                NetError::from(std::io::Error::from_raw_os_error(111)),
+                "Connection refused",
+            ),
             (NetError::NoConnections, "there is no connection to it"),
-            (NetError::Message("Query { name: Name(\".\") }"), "what it sends is no answer to the question"),
+            (
+                NetError::Message("Query { name: Name(\".\") }"),
+                "what it sends is no answer to the question",
+            ),
         ] {
             let said = failure(SocketAddr::from(([127, 0, 0, 1], 53)), &error).to_string();
-            assert_eq!(said, format!("the DNS server 127.0.0.1:53 cannot answer: {expected}"));
+            assert_eq!(
+                said,
+                format!("the DNS server 127.0.0.1:53 cannot answer: {expected}")
+            );
         }
     }
 }

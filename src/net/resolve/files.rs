@@ -81,8 +81,14 @@ type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 
 impl Files {
     pub(super) fn new(hosts: &Path, resolv_conf: &Path) -> Self {
-        let shared = Shared { hosts: hosts.into(), resolv_conf: resolv_conf.into(), state: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            hosts: hosts.into(),
+            resolv_conf: resolv_conf.into(),
+            state: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// What is in the files now, or was a second ago. A file that is not there is empty.
@@ -90,15 +96,27 @@ impl Files {
         loop {
             let (known, mut looking) = {
                 let mut state = self.shared.lock();
-                let known = state.known.as_ref().map(|(snapshot, _)| Arc::clone(snapshot));
+                let known = state
+                    .known
+                    .as_ref()
+                    .map(|(snapshot, _)| Arc::clone(snapshot));
                 if let Some(known) = &known
                     && state.looked.is_some_and(|at| at.elapsed() < BELIEVED)
                 {
                     return Arc::clone(known);
                 }
                 // One that ended without a result is as good as none.
-                let looking = state.looking.take().filter(|looking| looking.has_changed().is_ok());
-                (known, state.looking.insert(looking.unwrap_or_else(|| self.look())).clone())
+                let looking = state
+                    .looking
+                    .take()
+                    .filter(|looking| looking.has_changed().is_ok());
+                (
+                    known,
+                    state
+                        .looking
+                        .insert(looking.unwrap_or_else(|| self.look()))
+                        .clone(),
+                )
             };
             let over = looking.changed();
             match known {
@@ -131,17 +149,25 @@ impl Shared {
 
     fn look(&self) {
         let stamps = [stamp(&self.hosts), stamp(&self.resolv_conf)];
-        let before = self.lock().known.as_ref().map(|(snapshot, stamps)| (Arc::clone(snapshot), *stamps));
+        let before = self
+            .lock()
+            .known
+            .as_ref()
+            .map(|(snapshot, stamps)| (Arc::clone(snapshot), *stamps));
         let read = |path: &Path| read(path).unwrap_or_default();
         let snapshot = match before {
-            Some((snapshot, before)) if before == stamps && !stamps.iter().any(is_recent) => snapshot,
+            Some((snapshot, before)) if before == stamps && !stamps.iter().any(is_recent) => {
+                snapshot
+            }
             before => {
                 let hosts = Arc::new(Hosts::parse(&String::from_utf8_lossy(&read(&self.hosts))));
                 let resolv = Arc::new(ResolvConf::parse(&read(&self.resolv_conf)));
                 // What is the same stays the same, which others compare by its place.
                 let before = before.map(|(snapshot, _)| snapshot);
-                let resolv =
-                    before.map(|before| Arc::clone(&before.resolv)).filter(|same| *same == resolv).unwrap_or(resolv);
+                let resolv = before
+                    .map(|before| Arc::clone(&before.resolv))
+                    .filter(|same| *same == resolv)
+                    .unwrap_or(resolv);
                 Arc::new(Snapshot { hosts, resolv })
             }
         };
@@ -154,14 +180,28 @@ impl Shared {
 
 fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok()?;
-    let (modified, changed) = ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
-    Some((metadata.dev(), metadata.ino(), metadata.size(), modified, changed))
+    let (modified, changed) = (
+        (metadata.mtime(), metadata.mtime_nsec()),
+        (metadata.ctime(), metadata.ctime_nsec()),
+    );
+    Some((
+        metadata.dev(),
+        metadata.ino(),
+        metadata.size(),
+        modified,
+        changed,
+    ))
 }
 
 /// Whether it may be written again without a trace in its times.
 fn is_recent(stamp: &Stamp) -> bool {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    stamp.is_some_and(|(.., (changed, _))| u64::try_from(changed).is_ok_and(|changed| changed + RECENT >= now))
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    stamp.is_some_and(|(.., (changed, _))| {
+        u64::try_from(changed).is_ok_and(|changed| changed + RECENT >= now)
+    })
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -174,16 +214,29 @@ impl Hosts {
     fn parse(text: &str) -> Self {
         let mut lists: HashMap<Box<str>, Vec<IpAddr>> = HashMap::new();
         for line in text.lines() {
-            let mut words = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
-            let Some(ip) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else { continue };
+            let mut words = line
+                .split('#')
+                .next()
+                .unwrap_or_default()
+                .split_ascii_whitespace();
+            let Some(ip) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else {
+                continue;
+            };
             for name in words {
-                let list = lists.entry(name.trim_end_matches('.').to_ascii_lowercase().into()).or_default();
+                let list = lists
+                    .entry(name.trim_end_matches('.').to_ascii_lowercase().into())
+                    .or_default();
                 if !list.contains(&ip) {
                     list.push(ip);
                 }
             }
         }
-        Self(lists.into_iter().map(|(name, list)| (name, Addresses::of(&list))).collect())
+        Self(
+            lists
+                .into_iter()
+                .map(|(name, list)| (name, Addresses::of(&list)))
+                .collect(),
+        )
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Addresses> {
@@ -194,7 +247,12 @@ impl Hosts {
 impl Default for ResolvConf {
     fn default() -> Self {
         let servers = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into()];
-        Self { servers, search: Vec::new(), ndots: 1, edns0: false }
+        Self {
+            servers,
+            search: Vec::new(),
+            ndots: 1,
+            edns0: false,
+        }
     }
 }
 
@@ -211,15 +269,28 @@ impl ResolvConf {
         let zoned: Vec<DnsServer> = zoned_servers(bytes).collect();
         let server = |server: &NameServerConfig| {
             let addr = SocketAddr::new(server.ip, PORT);
-            zoned.iter().find(|zoned| zoned.addr == addr).cloned().unwrap_or_else(|| addr.into())
+            zoned
+                .iter()
+                .find(|zoned| zoned.addr == addr)
+                .cloned()
+                .unwrap_or_else(|| addr.into())
         };
-        let domains = if config.search().is_empty() { config.domain().map(std::slice::from_ref) } else { None };
+        let domains = if config.search().is_empty() {
+            config.domain().map(std::slice::from_ref)
+        } else {
+            None
+        };
         let domains = domains.unwrap_or_else(|| config.search());
-        let text =
-            |domain: &hickory_resolver::proto::rr::Name| domain.to_ascii().trim_matches('.').to_ascii_lowercase();
+        let text = |domain: &hickory_resolver::proto::rr::Name| {
+            domain.to_ascii().trim_matches('.').to_ascii_lowercase()
+        };
         Self {
             servers: config.name_servers().iter().map(server).collect(),
-            search: domains.iter().map(text).filter(|domain| !domain.is_empty()).collect(),
+            search: domains
+                .iter()
+                .map(text)
+                .filter(|domain| !domain.is_empty())
+                .collect(),
             ndots: options.ndots,
             edns0: options.edns0,
         }
@@ -227,7 +298,10 @@ impl ResolvConf {
 
     /// The names that `name` may be short for, in the order in which they are tried.
     pub(super) fn candidates(&self, name: &str) -> impl Iterator<Item = String> {
-        let qualified = self.search.iter().map(move |domain| format!("{name}.{domain}"));
+        let qualified = self
+            .search
+            .iter()
+            .map(move |domain| format!("{name}.{domain}"));
         let is_first = name.bytes().filter(|byte| *byte == b'.').count() >= self.ndots;
         let itself = |wanted| (wanted == is_first).then(|| name.to_owned()).into_iter();
         itself(true).chain(qualified).chain(itself(false))
@@ -240,7 +314,9 @@ fn zoned_servers(bytes: &[u8]) -> impl Iterator<Item = DnsServer> {
         let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
         (words.next()? == "nameserver").then(|| words.next())?
     });
-    words.filter_map(|word| word.parse().ok()).filter(|server: &DnsServer| server.zone.is_some())
+    words
+        .filter_map(|word| word.parse().ok())
+        .filter(|server: &DnsServer| server.zone.is_some())
 }
 
 #[cfg(test)]
@@ -259,15 +335,24 @@ mod tests {
     }
 
     fn candidates(resolv_conf: &str, name: &str) -> Vec<String> {
-        ResolvConf::parse(resolv_conf.as_bytes()).candidates(name).collect()
+        ResolvConf::parse(resolv_conf.as_bytes())
+            .candidates(name)
+            .collect()
     }
 
     #[test]
     fn the_hosts_file_has_every_spelling_that_hosts_5_knows() {
-        let hosts =
-            Hosts::parse("# none\n192.0.2.1 A.example b # c\n\n2001:db8::1\ta.example\n192.0.2.1 b\nnot an address\n");
+        let hosts = Hosts::parse(
+            "# none\n192.0.2.1 A.example b # c\n\n2001:db8::1\ta.example\n192.0.2.1 b\nnot an address\n",
+        );
         let a = hosts.get("a.example").unwrap();
-        assert_eq!((&*a.v4, &*a.v6), (&["192.0.2.1".parse().unwrap()][..], &["2001:db8::1".parse().unwrap()][..]));
+        assert_eq!(
+            (&*a.v4, &*a.v6),
+            (
+                &["192.0.2.1".parse().unwrap()][..],
+                &["2001:db8::1".parse().unwrap()][..]
+            )
+        );
         assert_eq!(hosts.get("b").unwrap().v4.len(), 1);
         assert!(hosts.get("c").is_none() && hosts.get("an").is_none());
     }
@@ -275,15 +360,25 @@ mod tests {
     #[test]
     fn a_short_name_is_qualified_first_and_a_long_one_last() {
         let text = "nameserver 192.0.2.53\nsearch ns.svc.example svc.example\noptions ndots:2\n";
-        assert_eq!(candidates(text, "app.ns"), ["app.ns.ns.svc.example", "app.ns.svc.example", "app.ns"]);
+        assert_eq!(
+            candidates(text, "app.ns"),
+            ["app.ns.ns.svc.example", "app.ns.svc.example", "app.ns"]
+        );
         assert_eq!(candidates(text, "a.b.c")[0], "a.b.c");
-        assert_eq!(candidates("nameserver 192.0.2.53\nsearch lan\n", "app"), ["app.lan", "app"]);
-        assert_eq!(candidates("nameserver 192.0.2.53\nsearch lan\n", "app.net"), ["app.net", "app.net.lan"]);
+        assert_eq!(
+            candidates("nameserver 192.0.2.53\nsearch lan\n", "app"),
+            ["app.lan", "app"]
+        );
+        assert_eq!(
+            candidates("nameserver 192.0.2.53\nsearch lan\n", "app.net"),
+            ["app.net", "app.net.lan"]
+        );
     }
 
     #[test]
     fn a_server_of_one_link_keeps_its_interface() {
-        let text = "nameserver fe80::1%eth0\nnameserver 192.0.2.53\nnameserver\tfe80::1%3 # router\n";
+        let text =
+            "nameserver fe80::1%eth0\nnameserver 192.0.2.53\nnameserver\tfe80::1%3 # router\n";
         let servers = ResolvConf::parse(text.as_bytes()).servers;
         let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
         assert_eq!(shown[..2], ["[fe80::1%eth0]:53", "192.0.2.53:53"]);
@@ -292,7 +387,11 @@ mod tests {
     #[test]
     fn a_file_without_servers_means_the_server_of_this_machine() {
         for text in ["", "search lan\n", "nonsense\n"] {
-            assert_eq!(ResolvConf::parse(text.as_bytes()).servers, ["127.0.0.1".parse().unwrap()], "{text:?}");
+            assert_eq!(
+                ResolvConf::parse(text.as_bytes()).servers,
+                ["127.0.0.1".parse().unwrap()],
+                "{text:?}"
+            );
         }
         assert_eq!(candidates("search lan\n", "app"), ["app.lan", "app"]);
     }
@@ -309,7 +408,10 @@ mod tests {
         assert_eq!(*first, *files.read().await, "not looked at yet");
         advance(BELIEVED).await;
         let second = files.read().await;
-        assert_eq!(&*second.hosts.get("app").unwrap().v4, ["192.0.2.2".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            &*second.hosts.get("app").unwrap().v4,
+            ["192.0.2.2".parse::<IpAddr>().unwrap()]
+        );
         fs::remove_file(dir.path().join("resolv.conf")).unwrap();
         advance(BELIEVED).await;
         assert_eq!(*files.read().await.resolv, ResolvConf::default());

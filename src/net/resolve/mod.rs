@@ -69,7 +69,11 @@ impl Default for Options {
     fn default() -> Self {
         let (min_ttl, max_ttl) = (Duration::from_secs(1), Duration::from_secs(3600));
         Self {
-            mode: Mode::Dns { servers: Vec::new(), min_ttl, max_ttl },
+            mode: Mode::Dns {
+                servers: Vec::new(),
+                min_ttl,
+                max_ttl,
+            },
             stale: Duration::from_secs(24 * 3600),
             timeout: Duration::from_secs(3),
         }
@@ -135,7 +139,9 @@ impl Default for Resolver {
 
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver").field("options", &self.active.load().options).finish_non_exhaustive()
+        f.debug_struct("Resolver")
+            .field("options", &self.active.load().options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,20 +150,31 @@ impl Resolver {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let active = Active::new(options, Path::new(HOSTS), Path::new(RESOLV_CONF));
-        Self { active: ArcSwap::from_pointee(active), warmers: Mutex::default() }
+        Self {
+            active: ArcSwap::from_pointee(active),
+            warmers: Mutex::default(),
+        }
     }
 
     /// Resolves by these options from now on. What it knows stays known if they are those of before.
     pub fn configure(&self, options: &Options) {
         if self.active.load().options != *options {
-            self.active.store(Arc::new(Active::new(options.clone(), Path::new(HOSTS), Path::new(RESOLV_CONF))));
+            self.active.store(Arc::new(Active::new(
+                options.clone(),
+                Path::new(HOSTS),
+                Path::new(RESOLV_CONF),
+            )));
         }
     }
 
     /// Looks the names up in the background, so that they are known when they are needed, and logs which cannot be. What
     /// was still to be looked up of an earlier call is not any more.
     pub fn warm<'a>(&self, servers: impl IntoIterator<Item = &'a UpstreamAddr>) {
-        let names: Vec<UpstreamAddr> = servers.into_iter().filter(|addr| addr.is_name()).cloned().collect();
+        let names: Vec<UpstreamAddr> = servers
+            .into_iter()
+            .filter(|addr| addr.is_name())
+            .cloned()
+            .collect();
         let mut warmers = JoinSet::new();
         if !names.is_empty() {
             let count = names.len().min(WARMERS);
@@ -188,7 +205,11 @@ impl Resolver {
 
     /// The same after an answer has led nowhere since `failed_at`: the name is asked for again unless that has been done
     /// since, or within the last second. The answer may be the same.
-    pub(super) async fn host_again(&self, name: HostName<'_>, failed_at: Instant) -> Result<Host, ResolveError> {
+    pub(super) async fn host_again(
+        &self,
+        name: HostName<'_>,
+        failed_at: Instant,
+    ) -> Result<Host, ResolveError> {
         let active = self.active.load_full();
         active.renew(name, failed_at).await;
         active.host(name).await
@@ -204,7 +225,11 @@ impl Resolver {
     }
 
     /// The same after the answer has led nowhere since `failed_at`, like [`Self::host_again`].
-    pub(super) async fn services_again(&self, name: &str, failed_at: Instant) -> Result<Arc<[Target]>, ResolveError> {
+    pub(super) async fn services_again(
+        &self,
+        name: &str,
+        failed_at: Instant,
+    ) -> Result<Arc<[Target]>, ResolveError> {
         let active = self.active.load_full();
         active.renew_services(name, failed_at).await;
         active.services(name).await
@@ -213,7 +238,11 @@ impl Resolver {
 
 impl Host {
     fn new(addresses: Addresses, late: Option<Late>) -> Self {
-        Self { addresses, late, turn: usize::try_from(random() >> 32).unwrap_or_default() }
+        Self {
+            addresses,
+            late,
+            turn: usize::try_from(random() >> 32).unwrap_or_default(),
+        }
     }
 }
 

@@ -21,7 +21,10 @@ pub(super) struct Runtime {
 
 impl Runtime {
     pub(super) fn new(zone: Option<Zone>) -> Self {
-        Self { own: TokioRuntimeProvider::default(), zone }
+        Self {
+            own: TokioRuntimeProvider::default(),
+            zone,
+        }
     }
 }
 
@@ -42,9 +45,11 @@ impl RuntimeProvider for Runtime {
         timeout: Option<Duration>,
     ) -> Pin<Box<dyn Send + Future<Output = Result<Self::Tcp, io::Error>>>> {
         let located = match (&self.zone, server_addr.ip()) {
-            (Some(zone), IpAddr::V6(ip)) => {
-                zone::locate(&ZonedAddr { ip, zone: zone.clone(), port: server_addr.port() })
-            }
+            (Some(zone), IpAddr::V6(ip)) => zone::locate(&ZonedAddr {
+                ip,
+                zone: zone.clone(),
+                port: server_addr.port(),
+            }),
             _ => Ok(server_addr),
         };
         match located {
@@ -58,7 +63,9 @@ impl RuntimeProvider for Runtime {
         local_addr: SocketAddr,
         server_addr: SocketAddr,
     ) -> Pin<Box<dyn Send + Future<Output = Result<Self::Udp, io::Error>>>> {
-        let Some(zone) = self.zone.clone() else { return self.own.bind_udp(local_addr, server_addr) };
+        let Some(zone) = self.zone.clone() else {
+            return self.own.bind_udp(local_addr, server_addr);
+        };
         let bound = self.own.bind_udp(local_addr, server_addr);
         Box::pin(async move {
             let socket = bound.await?;

@@ -40,7 +40,9 @@ fn order(targets: &[Target], choose: impl Fn(u64) -> u64) -> Vec<Target> {
     left.sort_by_key(|target| (target.priority, target.weight != 0));
     let mut ordered = Vec::with_capacity(left.len().min(MAX_TARGETS));
     while let Some(first) = left.first().filter(|_| ordered.len() < MAX_TARGETS) {
-        let same = left.iter().take_while(|target| target.priority == first.priority);
+        let same = left
+            .iter()
+            .take_while(|target| target.priority == first.priority);
         let weights: Vec<u64> = same.map(|target| target.weight.into()).collect();
         let chosen = choose(weights.iter().sum());
         let mut running = 0;
@@ -59,7 +61,12 @@ mod tests {
     use super::*;
 
     fn target(host: &str, priority: u16, weight: u16) -> Target {
-        Target { host: host.into(), port: 443, priority, weight }
+        Target {
+            host: host.into(),
+            port: 443,
+            priority,
+            weight,
+        }
     }
 
     fn hosts(ordered: &[Target]) -> Vec<&str> {
@@ -68,15 +75,25 @@ mod tests {
 
     #[test]
     fn priority_comes_first_and_weight_decides_within_it() {
-        let targets = [target("backup", 20, 9), target("a", 10, 1), target("b", 10, 3), target("z", 10, 0)];
+        let targets = [
+            target("backup", 20, 9),
+            target("a", 10, 1),
+            target("b", 10, 3),
+            target("z", 10, 0),
+        ];
         assert_eq!(hosts(&order(&targets, |_| 0)), ["z", "a", "b", "backup"]);
         assert_eq!(hosts(&order(&targets, |_| 1)), ["a", "b", "z", "backup"]);
-        assert_eq!(hosts(&order(&targets, |sum| sum)), ["b", "a", "z", "backup"]);
+        assert_eq!(
+            hosts(&order(&targets, |sum| sum)),
+            ["b", "a", "z", "backup"]
+        );
     }
 
     #[test]
     fn of_a_great_many_some_are_left_out_and_not_always_the_same() {
-        let targets: Vec<Target> = (0..2000).map(|at| target(&format!("{at}"), 10, at % 3)).collect();
+        let targets: Vec<Target> = (0..2000)
+            .map(|at| target(&format!("{at}"), 10, at % 3))
+            .collect();
         let (one, other) = (in_order(&targets), in_order(&targets));
         assert_eq!((one.len(), other.len()), (MAX_TARGETS, MAX_TARGETS));
         assert_ne!(one, other);
@@ -86,7 +103,9 @@ mod tests {
     #[test]
     fn the_first_is_chosen_in_proportion_to_its_weight() {
         let targets = [target("a", 0, 10), target("b", 0, 30)];
-        let first = (0..4000).filter(|_| &*in_order(&targets)[0].host == "b").count();
+        let first = (0..4000)
+            .filter(|_| &*in_order(&targets)[0].host == "b")
+            .count();
         // 3000 are expected, and the standard deviation is 28.
         assert!((2800..3200).contains(&first), "{first}");
     }

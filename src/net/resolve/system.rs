@@ -28,18 +28,25 @@ pub(super) struct System {
 
 impl System {
     pub(super) fn new() -> Self {
-        Self { permits: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
+        Self {
+            permits: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+        }
     }
 }
 
 impl Source for System {
     async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Failure::Aborted)?;
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| Failure::Aborted)?;
         let name = Arc::clone(&question.name);
         // The thread has the permit: it goes on after everybody has stopped waiting for it.
         let look_up = spawn_blocking(move || {
             let _permit = permit;
-            (&*name, 0).to_socket_addrs().map(|addresses| addresses.map(|addr| addr.ip()).collect())
+            (&*name, 0)
+                .to_socket_addrs()
+                .map(|addresses| addresses.map(|addr| addr.ip()).collect())
         });
         let records = match look_up.await.map_err(|_| Failure::Aborted)? {
             Ok(addresses) => Records::Addresses(addresses),
@@ -62,19 +69,31 @@ mod tests {
     use crate::net::resolve::question::Kind;
 
     async fn ask(name: &str) -> Result<Records, Failure> {
-        let question = Question { name: name.into(), kind: Kind::Both };
-        System::new().ask(&question).await.map(|answer| answer.records)
+        let question = Question {
+            name: name.into(),
+            kind: Kind::Both,
+        };
+        System::new()
+            .ask(&question)
+            .await
+            .map(|answer| answer.records)
     }
 
     #[tokio::test]
     async fn a_name_of_the_hosts_file_is_found() {
-        let Ok(Records::Addresses(addresses)) = ask("localhost").await else { panic!("no addresses") };
-        assert!(addresses.iter().all(|ip| ip.is_loopback()) && !addresses.is_empty(), "{addresses:?}");
+        let Ok(Records::Addresses(addresses)) = ask("localhost").await else {
+            panic!("no addresses")
+        };
+        assert!(
+            addresses.iter().all(|ip| ip.is_loopback()) && !addresses.is_empty(),
+            "{addresses:?}"
+        );
     }
 
     #[test]
     fn that_there_is_no_such_name_is_no_failure() {
-        let error = |text: &str| io::Error::other(format!("failed to lookup address information: {text}"));
+        let error =
+            |text: &str| io::Error::other(format!("failed to lookup address information: {text}"));
         assert!(is_missing(&error("Name or service not known")));
         assert!(!is_missing(&error("Temporary failure in name resolution")));
     }

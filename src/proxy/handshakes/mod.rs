@@ -45,7 +45,13 @@ impl Handshakes {
         Some(handshake)
     }
 
-    async fn wait(&self, id: u64, waiter: &Notify, deadline: Instant, end: impl Fn(u64)) -> Option<()> {
+    async fn wait(
+        &self,
+        id: u64,
+        waiter: &Notify,
+        deadline: Instant,
+        end: impl Fn(u64),
+    ) -> Option<()> {
         loop {
             let (turn, woken) = {
                 let mut turns = self.turns();
@@ -95,7 +101,8 @@ impl Handshakes {
 
 impl Drop for Handshake<'_> {
     fn drop(&mut self) {
-        self.all.change(|turns| turns.leave(self.id, Instant::now()));
+        self.all
+            .change(|turns| turns.leave(self.id, Instant::now()));
     }
 }
 
@@ -118,13 +125,18 @@ mod tests {
     fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
         let (ended, end) = mpsc::channel();
         let tests = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build();
             runtime.unwrap().block_on(test());
             ended.send(()).unwrap();
         });
         match end.recv_timeout(Duration::from_secs(60)) {
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("it goes on for ever"),
-            _ => tests.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            _ => tests
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
         }
     }
 
@@ -157,10 +169,19 @@ mod tests {
     impl Crowd {
         /// A connection that waits for its turn and then takes `time`. Its result is how long it waited, if it is served.
         fn connect(&mut self, source: Option<Source>, time: Duration) -> u64 {
-            let (all, open, start) = (Arc::clone(&self.all), Arc::clone(&self.open), Instant::now());
+            let (all, open, start) = (
+                Arc::clone(&self.all),
+                Arc::clone(&self.open),
+                Instant::now(),
+            );
             let id = self.open.lock().unwrap().len() as u64;
             let task = self.tasks.spawn(async move {
-                let end = |id| open.lock().unwrap()[id as usize].take().expect("it is told once").abort();
+                let end = |id| {
+                    open.lock().unwrap()[id as usize]
+                        .take()
+                        .expect("it is told once")
+                        .abort()
+                };
                 let handshake = all.begin(id, source, late(), end).await?;
                 let waited = start.elapsed();
                 tokio::time::sleep(time).await;
@@ -186,7 +207,10 @@ mod tests {
 
     /// Ten thousand connections of so many sources that begin handshakes and do not go on.
     async fn besiege(sources: u32) -> Crowd {
-        let mut crowd = Crowd { all: Arc::new(at_most(1024)), ..Crowd::default() };
+        let mut crowd = Crowd {
+            all: Arc::new(at_most(1024)),
+            ..Crowd::default()
+        };
         for number in 0..10_000 {
             crowd.connect(source(1 + number % sources), STALLED);
         }
@@ -209,10 +233,15 @@ mod tests {
         run(async || {
             let mut crowd = besiege(50).await;
             // Some alone, some behind one address, some without any.
-            let good = (0..30).map(|n| source(100 + n / 3)).chain((0..10).map(|_| None));
+            let good = (0..30)
+                .map(|n| source(100 + n / 3))
+                .chain((0..10).map(|_| None));
             good.for_each(|source| _ = crowd.connect(source, QUICK));
             let waited = crowd.waited().await;
-            assert!(waited.len() == 40 && waited.iter().all(|waited| *waited <= HASTE), "{waited:?}");
+            assert!(
+                waited.len() == 40 && waited.iter().all(|waited| *waited <= HASTE),
+                "{waited:?}"
+            );
         });
     }
 
@@ -223,7 +252,10 @@ mod tests {
             (0..40).for_each(|n| _ = crowd.connect(source(10_000 + n), QUICK));
             let waited = crowd.waited().await;
             assert!(
-                waited.len() == 40 && waited.iter().all(|waited| *waited <= 2 * PATIENCE + 2 * QUICK),
+                waited.len() == 40
+                    && waited
+                        .iter()
+                        .all(|waited| *waited <= 2 * PATIENCE + 2 * QUICK),
                 "{waited:?}"
             );
         });
@@ -237,16 +269,30 @@ mod tests {
             let shake = |id, source| {
                 let (all, order) = (&all, &order);
                 async move {
-                    let handshake = all.begin(id, source, late(), nobody).await.expect("its turn");
+                    let handshake = all
+                        .begin(id, source, late(), nobody)
+                        .await
+                        .expect("its turn");
                     order.borrow_mut().push(id);
                     // Two that end at a time begin others in no order.
                     tokio::time::sleep(HASTE / 2 + Duration::from_millis(id)).await;
                     drop(handshake);
                 }
             };
-            tokio::join!(shake(1, None), shake(2, None), shake(3, None), shake(4, None), shake(5, None));
+            tokio::join!(
+                shake(1, None),
+                shake(2, None),
+                shake(3, None),
+                shake(4, None),
+                shake(5, None)
+            );
             let same = source(1);
-            tokio::join!(shake(6, same), shake(7, same), shake(8, same), shake(9, same));
+            tokio::join!(
+                shake(6, same),
+                shake(7, same),
+                shake(8, same),
+                shake(9, same)
+            );
             assert_eq!(order.into_inner(), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         });
     }
@@ -265,7 +311,11 @@ mod tests {
             let second = second.expect("its turn has come").expect("in time");
             // What the one that had to go gives back is no slot any more.
             drop(stuck.take());
-            assert!(all.begin(3, None, Instant::now() + HASTE / 2, nobody).await.is_none());
+            assert!(
+                all.begin(3, None, Instant::now() + HASTE / 2, nobody)
+                    .await
+                    .is_none()
+            );
             drop(second);
             assert!(all.begin(4, None, late(), nobody).await.is_some());
         });
@@ -274,7 +324,10 @@ mod tests {
     #[test]
     fn who_goes_on_waiting_has_the_timer_when_its_holder_leaves() {
         run(async || {
-            let mut crowd = Crowd { all: Arc::new(at_most(1)), ..Crowd::default() };
+            let mut crowd = Crowd {
+                all: Arc::new(at_most(1)),
+                ..Crowd::default()
+            };
             crowd.connect(None, STALLED);
             let others: Vec<u64> = (0..50).map(|_| crowd.connect(None, QUICK)).collect();
             tokio::task::yield_now().await;
@@ -285,7 +338,10 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             let waited = crowd.waited().await;
-            assert!(waited.len() == 1 && waited[0] <= PATIENCE + HASTE, "{waited:?}");
+            assert!(
+                waited.len() == 1 && waited[0] <= PATIENCE + HASTE,
+                "{waited:?}"
+            );
         });
     }
 
@@ -294,7 +350,11 @@ mod tests {
         run(async || {
             let all = at_most(1);
             let _stuck = all.begin(1, None, late(), nobody).await;
-            assert!(all.begin(2, None, Instant::now() + PATIENCE / 2, nobody).await.is_none());
+            assert!(
+                all.begin(2, None, Instant::now() + PATIENCE / 2, nobody)
+                    .await
+                    .is_none()
+            );
         });
     }
 
@@ -310,7 +370,10 @@ mod tests {
             all.limit(2);
             assert!(begin(9).await.is_none());
             running.truncate(2);
-            assert!(begin(9).await.is_none(), "there are as many as there may be");
+            assert!(
+                begin(9).await.is_none(),
+                "there are as many as there may be"
+            );
             running.truncate(1);
             running.extend(begin(5).await);
             assert!(begin(9).await.is_none());

@@ -111,16 +111,35 @@ impl Turns {
     }
 
     /// The handshake of the connection `id` begins, or waits: then by what it is told to look.
-    pub(super) fn enter(&mut self, id: u64, source: Option<Source>, now: Instant) -> Option<Arc<Notify>> {
+    pub(super) fn enter(
+        &mut self,
+        id: u64,
+        source: Option<Source>,
+        now: Instant,
+    ) -> Option<Arc<Notify>> {
         let holder = source.map_or(Holder::Connection(id), Holder::Source);
         if self.running.len() < self.most {
-            self.places.insert(id, Place { holder, since: now, waiter: None });
+            self.places.insert(
+                id,
+                Place {
+                    holder,
+                    since: now,
+                    waiter: None,
+                },
+            );
             self.running.insert((now, id));
             self.change(holder, |share| share.running.insert((now, id)));
             return None;
         }
         let waiter = Arc::<Notify>::default();
-        self.places.insert(id, Place { holder, since: now, waiter: Some(Arc::clone(&waiter)) });
+        self.places.insert(
+            id,
+            Place {
+                holder,
+                since: now,
+                waiter: Some(Arc::clone(&waiter)),
+            },
+        );
         self.waiting += 1;
         self.change(holder, |share| share.waiting.insert((now, id)));
         self.settle(now);
@@ -156,7 +175,11 @@ impl Turns {
         self.remove(id);
         self.settle(now);
         if self.places.is_empty() && self.places.capacity() > KEPT {
-            *self = Self { most: self.most, woken: take(&mut self.woken), ..Self::default() };
+            *self = Self {
+                most: self.most,
+                woken: take(&mut self.woken),
+                ..Self::default()
+            };
         }
     }
 
@@ -178,7 +201,12 @@ impl Turns {
 
     /// Gives a free slot to whose turn it is: false if there is none, or nobody waits.
     fn grant(&mut self, now: Instant) -> bool {
-        let Some(&(_, since, holder)) = self.ranks.next.first().filter(|_| self.running.len() < self.most) else {
+        let Some(&(_, since, holder)) = self
+            .ranks
+            .next
+            .first()
+            .filter(|_| self.running.len() < self.most)
+        else {
             return false;
         };
         let id = since.1;
@@ -196,7 +224,14 @@ impl Turns {
     }
 
     fn remove(&mut self, id: u64) {
-        let Some(Place { holder, since, waiter }) = self.places.remove(&id) else { return };
+        let Some(Place {
+            holder,
+            since,
+            waiter,
+        }) = self.places.remove(&id)
+        else {
+            return;
+        };
         let since = (since, id);
         if waiter.is_some() {
             self.waiting -= 1;
@@ -215,12 +250,19 @@ impl Turns {
         let &(held, _, holder) = self.ranks.next.first()?;
         let &(most, Reverse(oldest_of_most), _) = self.ranks.greedy.last()?;
         let oldest = self.running.first()?;
-        let own = self.shares.get(&holder).and_then(|share| share.running.first()).filter(|_| most == held);
+        let own = self
+            .shares
+            .get(&holder)
+            .and_then(|share| share.running.first())
+            .filter(|_| most == held);
         let greedy = own.unwrap_or(&oldest_of_most);
         // In so many rounds all that wait have had their turn.
         let rounds = self.waiting.div_ceil(self.most.max(1));
-        let patience =
-            if most >= held + 2 { HASTE } else { HASTE.max(PATIENCE / u32::try_from(rounds).unwrap_or(u32::MAX)) };
+        let patience = if most >= held + 2 {
+            HASTE
+        } else {
+            HASTE.max(PATIENCE / u32::try_from(rounds).unwrap_or(u32::MAX))
+        };
         let late = self.late * RUNS;
         let (due, id) = (greedy.0 + patience, greedy.1).min((oldest.0 + PATIENCE, oldest.1));
         Some((due + late, id))
@@ -233,7 +275,11 @@ impl Turns {
             return;
         };
         let due = due.max(now);
-        let is_waiting = |id: &u64| self.places.get(id).is_some_and(|place| place.waiter.is_some());
+        let is_waiting = |id: &u64| {
+            self.places
+                .get(id)
+                .is_some_and(|place| place.waiter.is_some())
+        };
         let holder = match self.timer {
             Some((id, at)) if is_waiting(&id) => {
                 if at <= due {
@@ -242,14 +288,19 @@ impl Turns {
                 Some(id)
             }
             // Whose turn is far away.
-            _ => self.ranks.crowded.last().and_then(|(.., holder)| Some(self.shares.get(holder)?.waiting.last()?.1)),
+            _ => self
+                .ranks
+                .crowded
+                .last()
+                .and_then(|(.., holder)| Some(self.shares.get(holder)?.waiting.last()?.1)),
         };
         self.timer = holder.map(|id| (id, due));
         holder.into_iter().for_each(|id| self.wake(id));
     }
 
     fn wake(&mut self, id: u64) {
-        self.woken.extend(self.places.get(&id).and_then(|place| place.waiter.clone()));
+        self.woken
+            .extend(self.places.get(&id).and_then(|place| place.waiter.clone()));
     }
 
     /// The one way to change what a holder has: its ranks follow.
@@ -273,7 +324,8 @@ impl Ranks {
         }
         if let Some(&oldest) = share.waiting.first() {
             self.next.insert((held, oldest, holder));
-            self.crowded.insert((share.waiting.len(), Reverse(oldest), holder));
+            self.crowded
+                .insert((share.waiting.len(), Reverse(oldest), holder));
         }
     }
 
@@ -284,7 +336,8 @@ impl Ranks {
         }
         if let Some(&oldest) = share.waiting.first() {
             self.next.remove(&(held, oldest, holder));
-            self.crowded.remove(&(share.waiting.len(), Reverse(oldest), holder));
+            self.crowded
+                .remove(&(share.waiting.len(), Reverse(oldest), holder));
         }
     }
 }

@@ -86,7 +86,10 @@ pub struct Rate {
 
 impl Rate {
     fn pace(&self) -> Pace {
-        Pace { interval: self.per / self.connections, burst: self.burst }
+        Pace {
+            interval: self.per / self.connections,
+            burst: self.burst,
+        }
     }
 }
 
@@ -127,5 +130,8 @@ pub(super) const KEPT: usize = 1024;
 fn source(ip: &str) -> Source {
     use crate::addr::ClientAddr;
 
-    Source::of(ClientAddr::Socket((ip.parse::<std::net::IpAddr>().unwrap(), 1).into())).unwrap()
+    Source::of(ClientAddr::Socket(
+        (ip.parse::<std::net::IpAddr>().unwrap(), 1).into(),
+    ))
+    .unwrap()
 }

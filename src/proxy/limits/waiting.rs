@@ -57,7 +57,11 @@ const NONE: u32 = u32::MAX;
 
 impl Default for List {
     fn default() -> Self {
-        Self { head: NONE, tail: NONE, len: 0 }
+        Self {
+            head: NONE,
+            tail: NONE,
+            len: 0,
+        }
     }
 }
 
@@ -78,7 +82,16 @@ impl Waiting {
         if evicted.is_none() && self.all.len >= limits.max_pending {
             evicted = self.evict(self.all.head, Limit::MaxPending(limits.max_pending));
         }
-        let new = Slot { id, source: None, links: [Link { before: NONE, after: NONE }; 3], bytes: 0, lost: None };
+        let new = Slot {
+            id,
+            source: None,
+            links: [Link {
+                before: NONE,
+                after: NONE,
+            }; 3],
+            bytes: 0,
+            lost: None,
+        };
         let at = match self.free.pop() {
             Some(at) => {
                 self.slots[at as usize] = new;
@@ -100,8 +113,20 @@ impl Waiting {
     }
 
     /// Says where a connection that waits comes from, if that was not known when it came: who has to go for it.
-    pub(in crate::proxy) fn attach(&mut self, at: u32, source: Source, limits: &Limits) -> Option<Evicted> {
-        let Slot { source: None, lost: None, .. } = self.slots[at as usize] else { return None };
+    pub(in crate::proxy) fn attach(
+        &mut self,
+        at: u32,
+        source: Source,
+        limits: &Limits,
+    ) -> Option<Evicted> {
+        let Slot {
+            source: None,
+            lost: None,
+            ..
+        } = self.slots[at as usize]
+        else {
+            return None;
+        };
         limits.pending_per_source?;
         let evicted = self.make_room(source, limits);
         self.count(at, source);
@@ -110,7 +135,14 @@ impl Waiting {
 
     /// A connection holds so many bytes, which count: who has to go for them.
     pub(in crate::proxy) fn hold(&mut self, at: u32, bytes: u32, limits: &Limits) -> Vec<Evicted> {
-        let Slot { bytes: before, lost: None, .. } = self.slots[at as usize] else { return Vec::new() };
+        let Slot {
+            bytes: before,
+            lost: None,
+            ..
+        } = self.slots[at as usize]
+        else {
+            return Vec::new();
+        };
         self.slots[at as usize].bytes = bytes;
         self.bytes = self.bytes - u64::from(before) + u64::from(bytes);
         if before == 0 && bytes > 0 {
@@ -130,11 +162,17 @@ impl Waiting {
 
     /// Who has to go as well, where a reload has lowered a limit below what waits: with everybody who comes one more, so
     /// that there are fewer of them also while somebody comes all the time.
-    pub(in crate::proxy) fn excess(&mut self, source: Option<Source>, limits: &Limits) -> Option<Evicted> {
-        let of_source = source.zip(limits.pending_per_source).and_then(|(source, most)| {
-            let list = self.sources.get(&source).filter(|list| list.len > most)?;
-            Some((list.head, Limit::PendingPerSource(most, source)))
-        });
+    pub(in crate::proxy) fn excess(
+        &mut self,
+        source: Option<Source>,
+        limits: &Limits,
+    ) -> Option<Evicted> {
+        let of_source = source
+            .zip(limits.pending_per_source)
+            .and_then(|(source, most)| {
+                let list = self.sources.get(&source).filter(|list| list.len > most)?;
+                Some((list.head, Limit::PendingPerSource(most, source)))
+            });
         let most = limits.max_pending;
         let of_all = (self.all.len > most).then_some((self.all.head, Limit::MaxPending(most)));
         let (at, limit) = of_source.or(of_all)?;
@@ -185,8 +223,12 @@ impl Waiting {
             self.take_out(HOLDING, &mut holding, at);
             self.holding = holding;
         }
-        let Some(source) = self.slots[at as usize].source.take() else { return };
-        let Some(mut list) = self.sources.get(&source).copied() else { return };
+        let Some(source) = self.slots[at as usize].source.take() else {
+            return;
+        };
+        let Some(mut list) = self.sources.get(&source).copied() else {
+            return;
+        };
         self.take_out(SOURCE, &mut list, at);
         if list.len == 0 {
             self.sources.remove(&source);
@@ -196,7 +238,10 @@ impl Waiting {
     }
 
     fn append(&mut self, which: usize, list: &mut List, at: u32) {
-        self.slots[at as usize].links[which] = Link { before: list.tail, after: NONE };
+        self.slots[at as usize].links[which] = Link {
+            before: list.tail,
+            after: NONE,
+        };
         match self.slots.get_mut(list.tail as usize) {
             Some(last) => last.links[which].after = at,
             None => list.head = at,
@@ -227,20 +272,36 @@ mod tests {
     use crate::proxy::limits::source;
 
     fn limits(max_pending: u32, pending_per_source: Option<u32>) -> Limits {
-        Limits { max_pending, pending_per_source, ..Limits::default() }
+        Limits {
+            max_pending,
+            pending_per_source,
+            ..Limits::default()
+        }
     }
 
     #[test]
     fn the_oldest_gives_way_and_who_has_been_routed_does_not() {
         let mut waiting = Waiting::default();
         let limits = limits(3, None);
-        let slots: Vec<u32> = (1..=3).map(|id| waiting.push(id, None, &limits).0).collect();
+        let slots: Vec<u32> = (1..=3)
+            .map(|id| waiting.push(id, None, &limits).0)
+            .collect();
         assert_eq!(waiting.remove(slots[0]), None);
         assert_eq!(waiting.push(4, None, &limits).1, None);
-        assert_eq!(waiting.push(5, None, &limits).1, Some((2, Limit::MaxPending(3))));
-        assert_eq!(waiting.push(6, None, &limits).1, Some((3, Limit::MaxPending(3))));
+        assert_eq!(
+            waiting.push(5, None, &limits).1,
+            Some((2, Limit::MaxPending(3)))
+        );
+        assert_eq!(
+            waiting.push(6, None, &limits).1,
+            Some((3, Limit::MaxPending(3)))
+        );
         assert_eq!(waiting.len(), 3);
-        assert_eq!(waiting.remove(slots[1]), Some(Limit::MaxPending(3)), "it learns why");
+        assert_eq!(
+            waiting.remove(slots[1]),
+            Some(Limit::MaxPending(3)),
+            "it learns why"
+        );
         assert_eq!(waiting.len(), 3);
     }
 
@@ -252,9 +313,19 @@ mod tests {
         for (id, from) in [(1, b), (2, a), (3, a), (4, b)] {
             assert_eq!(waiting.push(id, Some(from), &limits).1, None);
         }
-        assert_eq!(waiting.push(5, Some(a), &limits).1, Some((2, Limit::PendingPerSource(2, a))));
-        assert_eq!(waiting.push(6, None, &limits).1, None, "a unix socket has no source");
-        assert_eq!(waiting.push(7, Some(b), &limits).1, Some((1, Limit::PendingPerSource(2, b))));
+        assert_eq!(
+            waiting.push(5, Some(a), &limits).1,
+            Some((2, Limit::PendingPerSource(2, a)))
+        );
+        assert_eq!(
+            waiting.push(6, None, &limits).1,
+            None,
+            "a unix socket has no source"
+        );
+        assert_eq!(
+            waiting.push(7, Some(b), &limits).1,
+            Some((1, Limit::PendingPerSource(2, b)))
+        );
     }
 
     #[test]
@@ -262,19 +333,37 @@ mod tests {
         let a = source("192.0.2.1");
         let mut waiting = Waiting::default();
         let limits = limits(100, Some(1));
-        let slots: Vec<u32> = (1..=3).map(|id| waiting.push(id, None, &limits).0).collect();
+        let slots: Vec<u32> = (1..=3)
+            .map(|id| waiting.push(id, None, &limits).0)
+            .collect();
         assert_eq!(waiting.attach(slots[1], a, &limits), None);
-        assert_eq!(waiting.attach(slots[1], a, &limits), None, "it is known already");
-        assert_eq!(waiting.attach(slots[0], a, &limits), Some((2, Limit::PendingPerSource(1, a))));
-        assert_eq!(waiting.attach(slots[1], a, &limits), None, "it is about to go");
+        assert_eq!(
+            waiting.attach(slots[1], a, &limits),
+            None,
+            "it is known already"
+        );
+        assert_eq!(
+            waiting.attach(slots[0], a, &limits),
+            Some((2, Limit::PendingPerSource(1, a)))
+        );
+        assert_eq!(
+            waiting.attach(slots[1], a, &limits),
+            None,
+            "it is about to go"
+        );
         assert_eq!(waiting.len(), 2);
     }
 
     #[test]
     fn the_oldest_that_hold_bytes_give_way_to_bytes_and_nobody_else_does() {
         let mut waiting = Waiting::default();
-        let limits = Limits { max_pending_bytes: 100, ..limits(9, None) };
-        let slots: Vec<u32> = (1..=5).map(|id| waiting.push(id, None, &limits).0).collect();
+        let limits = Limits {
+            max_pending_bytes: 100,
+            ..limits(9, None)
+        };
+        let slots: Vec<u32> = (1..=5)
+            .map(|id| waiting.push(id, None, &limits).0)
+            .collect();
         for (at, bytes, gone) in [
             (1, 30, &[][..]),
             (3, 40, &[]),
@@ -286,8 +375,16 @@ mod tests {
             (4, 101, &[3, 5]),
         ] {
             let evicted = waiting.hold(slots[at], bytes, &limits);
-            assert_eq!(evicted.iter().map(|(id, _)| *id).collect::<Vec<_>>(), gone, "{bytes} of {at}");
-            assert!(evicted.iter().all(|(_, limit)| *limit == Limit::MaxPendingBytes(100)));
+            assert_eq!(
+                evicted.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+                gone,
+                "{bytes} of {at}"
+            );
+            assert!(
+                evicted
+                    .iter()
+                    .all(|(_, limit)| *limit == Limit::MaxPendingBytes(100))
+            );
         }
         assert_eq!((waiting.len(), waiting.bytes), (1, 0));
         assert_eq!(waiting.remove(slots[1]), Some(Limit::MaxPendingBytes(100)));
@@ -297,7 +394,10 @@ mod tests {
     #[test]
     fn who_is_routed_holds_nothing_any_more() {
         let mut waiting = Waiting::default();
-        let limits = Limits { max_pending_bytes: 100, ..limits(9, None) };
+        let limits = Limits {
+            max_pending_bytes: 100,
+            ..limits(9, None)
+        };
         for id in 0..20 {
             let slot = waiting.push(id, None, &limits).0;
             assert_eq!(waiting.hold(slot, 60, &limits), []);
@@ -317,8 +417,14 @@ mod tests {
         assert_eq!(waiting.excess(Some(a), &before), None);
         let now = limits(4, Some(2));
         assert_eq!(waiting.push(7, Some(a), &now).1.map(|(id, _)| id), Some(1));
-        assert_eq!(waiting.excess(Some(a), &now), Some((2, Limit::PendingPerSource(2, a))));
-        assert_eq!(waiting.push(8, None, &now).1, Some((3, Limit::MaxPending(4))));
+        assert_eq!(
+            waiting.excess(Some(a), &now),
+            Some((2, Limit::PendingPerSource(2, a)))
+        );
+        assert_eq!(
+            waiting.push(8, None, &now).1,
+            Some((3, Limit::MaxPending(4)))
+        );
         assert_eq!(waiting.excess(None, &now), Some((4, Limit::MaxPending(4))));
         assert_eq!(waiting.excess(None, &now), None);
         assert_eq!(waiting.len(), 4);
@@ -366,7 +472,9 @@ mod tests {
     fn the_room_of_a_flood_is_given_back() {
         let mut waiting = Waiting::default();
         let limits = limits(5000, Some(5000));
-        let slots: Vec<u32> = (0..5000).map(|id| waiting.push(id, Some(source("192.0.2.1")), &limits).0).collect();
+        let slots: Vec<u32> = (0..5000)
+            .map(|id| waiting.push(id, Some(source("192.0.2.1")), &limits).0)
+            .collect();
         for slot in slots {
             waiting.remove(slot);
         }

@@ -51,14 +51,25 @@ async fn spliced_bytes_are_exact_both_ways_at_once() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
     let (result, meter, ()) = between((inner, outer), Options::default(), async {
         let ((client_in, client_out), (server_in, server_out)) = (client.split(), server.split());
-        let (up, down, at_server, at_client) =
-            tokio::join!(send(client_out, LEN, 1), send(server_out, LEN, 2), receive(server_in), receive(client_in));
+        let (up, down, at_server, at_client) = tokio::join!(
+            send(client_out, LEN, 1),
+            send(server_out, LEN, 2),
+            receive(server_in),
+            receive(client_in)
+        );
         assert_eq!((at_server.0, at_server.1.as_ref()), (LEN, up.as_ref()));
         assert_eq!((at_client.0, at_client.1.as_ref()), (LEN, down.as_ref()));
     })
     .await;
     result.unwrap();
-    assert_eq!(meter, Meter { sent: LEN as u64, received: LEN as u64, ..Meter::default() });
+    assert_eq!(
+        meter,
+        Meter {
+            sent: LEN as u64,
+            received: LEN as u64,
+            ..Meter::default()
+        }
+    );
 }
 
 #[tokio::test]
@@ -66,24 +77,48 @@ async fn copied_bytes_are_exact_both_ways_at_once() {
     const LEN: usize = 16 << 20;
     let ((mut client, inner), (outer, mut server)) = (pair().await, UnixStream::pair().unwrap());
     let mut meter = Meter::default();
-    let relay = run(Stream::Tcp(inner), Stream::Unix(outer), &mut meter, Options::default());
+    let relay = run(
+        Stream::Tcp(inner),
+        Stream::Unix(outer),
+        &mut meter,
+        Options::default(),
+    );
     let peers = async {
         let ((client_in, client_out), (server_in, server_out)) = (client.split(), server.split());
-        let (up, down, at_server, at_client) =
-            tokio::join!(send(client_out, LEN, 3), send(server_out, LEN, 4), receive(server_in), receive(client_in));
+        let (up, down, at_server, at_client) = tokio::join!(
+            send(client_out, LEN, 3),
+            send(server_out, LEN, 4),
+            receive(server_in),
+            receive(client_in)
+        );
         assert_eq!((at_server.0, at_server.1.as_ref()), (LEN, up.as_ref()));
         assert_eq!((at_client.0, at_client.1.as_ref()), (LEN, down.as_ref()));
     };
-    within(async { tokio::join!(relay, peers) }).await.0.unwrap();
-    assert_eq!(meter, Meter { sent: LEN as u64, received: LEN as u64, ..Meter::default() });
+    within(async { tokio::join!(relay, peers) })
+        .await
+        .0
+        .unwrap();
+    assert_eq!(
+        meter,
+        Meter {
+            sent: LEN as u64,
+            received: LEN as u64,
+            ..Meter::default()
+        }
+    );
 }
 
 /// Waits for each message before the next, so that the relay meets every size on its own.
-async fn exchange(client: &mut TcpStream, server: &mut TcpStream, sizes: impl IntoIterator<Item = usize>) {
+async fn exchange(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    sizes: impl IntoIterator<Item = usize>,
+) {
     for (seed, size) in sizes.into_iter().enumerate() {
         let message = noise(size, seed as u64);
         let mut received = vec![0; size];
-        let (sent, read) = tokio::join!(client.write_all(&message), server.read_exact(&mut received));
+        let (sent, read) =
+            tokio::join!(client.write_all(&message), server.read_exact(&mut received));
         sent.and(read.map(drop)).unwrap();
         assert!(received == message, "message {seed} of {size} bytes");
     }
@@ -94,7 +129,12 @@ async fn bytes_stay_exact_when_a_flow_turns_to_bulk_and_back() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
     let (result, _, ()) = between((inner, outer), Options::default(), async {
         exchange(&mut client, &mut server, (0..60).map(|n| n * 31)).await;
-        exchange(&mut client, &mut server, [1 << 20, 1, 3 << 20, 65_536, 65_537, 262_144, 262_145]).await;
+        exchange(
+            &mut client,
+            &mut server,
+            [1 << 20, 1, 3 << 20, 65_536, 65_537, 262_144, 262_145],
+        )
+        .await;
         exchange(&mut client, &mut server, (0..60).map(|n| n * 17)).await;
         exchange(&mut server, &mut client, [5 << 20, 10, 2 << 20]).await;
         drop((client, server));
@@ -136,7 +176,9 @@ async fn drive(duplex: &mut Duplex<'_>) {
 async fn stuff(server: &mut (impl AsyncWrite + Unpin)) -> usize {
     let mut taken = 0;
     let block = noise(256 * 1024, 6);
-    while let Ok(written) = tokio::time::timeout(Duration::from_millis(200), server.write(&block)).await {
+    while let Ok(written) =
+        tokio::time::timeout(Duration::from_millis(200), server.write(&block)).await
+    {
         taken += written.unwrap();
     }
     taken
@@ -146,7 +188,8 @@ async fn stuff(server: &mut (impl AsyncWrite + Unpin)) -> usize {
 async fn slow_reader_holds_back_the_sender() {
     for spliced in [false, true] {
         let (client, inner) = pair().await;
-        let (mut inner, mut meter, options) = (Stream::Tcp(inner), Meter::default(), Options::default());
+        let (mut inner, mut meter, options) =
+            (Stream::Tcp(inner), Meter::default(), Options::default());
         let (outer, mut server): (_, Box<dyn AsyncWrite + Unpin>) = if spliced {
             let (outer, server) = pair().await;
             (Stream::Tcp(outer), Box::new(server))
@@ -162,9 +205,15 @@ async fn slow_reader_holds_back_the_sender() {
         }
         let (in_memory, in_pipe) = duplex.down.holding();
         if spliced {
-            assert!(in_memory == 0 && (1..=256 * 1024).contains(&in_pipe), "{in_memory} {in_pipe}");
+            assert!(
+                in_memory == 0 && (1..=256 * 1024).contains(&in_pipe),
+                "{in_memory} {in_pipe}"
+            );
         } else {
-            assert!((1..=64 * 1024).contains(&in_memory) && in_pipe == 0, "{in_memory} {in_pipe}");
+            assert!(
+                (1..=64 * 1024).contains(&in_memory) && in_pipe == 0,
+                "{in_memory} {in_pipe}"
+            );
         }
         drop(client);
     }
@@ -182,9 +231,19 @@ async fn flow_without_a_pipe_is_copied() {
     let (outer, mut server) = pair().await;
     let (mut from, mut to, mut moved) = (Stream::Tcp(inner), Stream::Tcp(outer), 0);
     poll_fn(|cx| {
-        let mut ends = Ends { from: &mut from, to: &mut to, last: false, strict: false, first: None };
+        let mut ends = Ends {
+            from: &mut from,
+            to: &mut to,
+            last: false,
+            strict: false,
+            first: None,
+        };
         assert!(flow.poll(cx, &mut ends, &mut moved).is_pending());
-        if moved == 8 { Poll::Ready(()) } else { Poll::Pending }
+        if moved == 8 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     let mut received = [0; 8];

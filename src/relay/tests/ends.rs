@@ -6,7 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::support::{
-    acknowledged, between, narrow_pair, noise, pair, read_all, read_until_closed, reset, run, within,
+    acknowledged, between, narrow_pair, noise, pair, read_all, read_until_closed, reset, run,
+    within,
 };
 use crate::net::Stream;
 use crate::relay::{Error, Meter, Options, Side};
@@ -24,7 +25,14 @@ async fn half_closed_client_still_receives_the_answer() {
     })
     .await;
     result.unwrap();
-    assert_eq!(meter, Meter { sent: 10, received: 8, ..Meter::default() });
+    assert_eq!(
+        meter,
+        Meter {
+            sent: 10,
+            received: 8,
+            ..Meter::default()
+        }
+    );
 }
 
 #[tokio::test]
@@ -40,14 +48,26 @@ async fn half_closed_server_still_receives_the_rest() {
     })
     .await;
     result.unwrap();
-    assert_eq!(meter, Meter { sent: 7, received: 8, ..Meter::default() });
+    assert_eq!(
+        meter,
+        Meter {
+            sent: 7,
+            received: 8,
+            ..Meter::default()
+        }
+    );
 }
 
 #[tokio::test]
 async fn half_close_works_over_a_unix_socket() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, UnixStream::pair().unwrap());
     let mut meter = Meter::default();
-    let relay = run(Stream::Tcp(inner), Stream::Unix(outer), &mut meter, Options::default());
+    let relay = run(
+        Stream::Tcp(inner),
+        Stream::Unix(outer),
+        &mut meter,
+        Options::default(),
+    );
     let peers = async {
         client.write_all(b"question").await.unwrap();
         client.shutdown().await.unwrap();
@@ -56,8 +76,18 @@ async fn half_close_works_over_a_unix_socket() {
         drop(server);
         assert_eq!(read_all(&mut client).await, b"the answer");
     };
-    within(async { tokio::join!(relay, peers) }).await.0.unwrap();
-    assert_eq!(meter, Meter { sent: 10, received: 8, ..Meter::default() });
+    within(async { tokio::join!(relay, peers) })
+        .await
+        .0
+        .unwrap();
+    assert_eq!(
+        meter,
+        Meter {
+            sent: 10,
+            received: 8,
+            ..Meter::default()
+        }
+    );
 }
 
 #[tokio::test]
@@ -65,13 +95,23 @@ async fn reset_of_one_side_resets_the_other() {
     for side in [Side::Client, Side::Server] {
         let ((client, inner), (outer, server)) = (pair().await, pair().await);
         let (result, _, ()) = between((inner, outer), Options::default(), async {
-            let (gone, mut other) = if side == Side::Client { (client, server) } else { (server, client) };
+            let (gone, mut other) = if side == Side::Client {
+                (client, server)
+            } else {
+                (server, client)
+            };
             reset(gone);
-            let error = other.read(&mut [0; 8]).await.expect_err("an abort must not look like a clean end");
+            let error = other
+                .read(&mut [0; 8])
+                .await
+                .expect_err("an abort must not look like a clean end");
             assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{side} was reset");
         })
         .await;
-        assert!(matches!(result, Err(Error::Reset(by)) if by == side), "{side}: {result:?}");
+        assert!(
+            matches!(result, Err(Error::Reset(by)) if by == side),
+            "{side}: {result:?}"
+        );
     }
 }
 
@@ -83,7 +123,8 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
         let (first, rest) = (noise(spliced, 1), noise(96 * 1024, 2));
         let (result, meter, ()) = between((inner, outer), Options::default(), async {
             let mut received = vec![0; spliced];
-            let (sent, read) = tokio::join!(server.write_all(&first), client.read_exact(&mut received));
+            let (sent, read) =
+                tokio::join!(server.write_all(&first), client.read_exact(&mut received));
             sent.and(read).unwrap();
             assert!(received == first);
             server.write_all(&rest).await.unwrap();
@@ -96,7 +137,10 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
             drop(client);
         })
         .await;
-        assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+        assert!(
+            matches!(result, Err(Error::Reset(Side::Server))),
+            "{result:?}"
+        );
         assert_eq!(meter.sent, (spliced + rest.len()) as u64);
     }
 }
@@ -121,7 +165,10 @@ async fn answer_of_a_server_that_stops_reading_survives_the_upload() {
         tokio::join!(client, server);
     })
     .await;
-    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Server))),
+        "{result:?}"
+    );
 }
 
 /// The kernel tells of an abort once: to a write, and then reading sees no more than an end.
@@ -134,11 +181,17 @@ async fn reset_that_a_write_meets_first_is_still_a_reset() {
     outer.readable().await.unwrap();
     let (result, _, ()) = between((inner, outer), Options::default(), async {
         acknowledged(&client).await;
-        let error = client.read(&mut [0; 8]).await.expect_err("an abort must not look like a clean end");
+        let error = client
+            .read(&mut [0; 8])
+            .await
+            .expect_err("an abort must not look like a clean end");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     })
     .await;
-    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Server))),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -153,7 +206,10 @@ async fn reset_after_a_clean_end_stays_a_clean_end_for_the_other_side() {
         server
     })
     .await;
-    assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Client))),
+        "{result:?}"
+    );
     assert!(server.take_error().unwrap().is_none());
 }
 
@@ -161,17 +217,28 @@ async fn reset_after_a_clean_end_stays_a_clean_end_for_the_other_side() {
 async fn unix_server_that_vanishes_resets_the_client() {
     let ((mut client, inner), (outer, server)) = (pair().await, UnixStream::pair().unwrap());
     let mut meter = Meter::default();
-    let relay = run(Stream::Tcp(inner), Stream::Unix(outer), &mut meter, Options::default());
+    let relay = run(
+        Stream::Tcp(inner),
+        Stream::Unix(outer),
+        &mut meter,
+        Options::default(),
+    );
     let peers = async {
         client.write_all(b"question").await.unwrap();
         server.readable().await.unwrap();
         // A unix socket that is closed with bytes unread tells its peer so.
         drop(server);
-        let error = client.read(&mut [0; 8]).await.expect_err("an abort must not look like a clean end");
+        let error = client
+            .read(&mut [0; 8])
+            .await
+            .expect_err("an abort must not look like a clean end");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     };
     let (result, ()) = within(async { tokio::join!(relay, peers) }).await;
-    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Server))),
+        "{result:?}"
+    );
 }
 
 /// Writing to it says EPIPE, as after a clean end; only reading says that it was none.
@@ -183,9 +250,21 @@ async fn unix_server_whose_end_a_write_meets_first_resets_the_client() {
     drop(server);
     inner.readable().await.unwrap();
     let mut meter = Meter::default();
-    let relay = run(Stream::Tcp(inner), Stream::Unix(outer), &mut meter, Options::default());
+    let relay = run(
+        Stream::Tcp(inner),
+        Stream::Unix(outer),
+        &mut meter,
+        Options::default(),
+    );
     let mut answer = [0; 8];
     let (result, read) = within(async { tokio::join!(relay, client.read(&mut answer)) }).await;
-    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
-    assert_eq!(read.expect_err("an abort must not look like a clean end").kind(), ErrorKind::ConnectionReset);
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Server))),
+        "{result:?}"
+    );
+    assert_eq!(
+        read.expect_err("an abort must not look like a clean end")
+            .kind(),
+        ErrorKind::ConnectionReset
+    );
 }

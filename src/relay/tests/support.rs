@@ -31,14 +31,21 @@ pub(super) async fn between<T>(
     peers: impl Future<Output = T>,
 ) -> (Result<Side, Error>, Meter, T) {
     let mut meter = Meter::default();
-    let relay = run(Stream::Tcp(client), Stream::Tcp(upstream), &mut meter, options);
+    let relay = run(
+        Stream::Tcp(client),
+        Stream::Tcp(upstream),
+        &mut meter,
+        options,
+    );
     let (result, peers) = within(async { tokio::join!(relay, peers) }).await;
     (result, meter, peers)
 }
 
 /// Bounds a test that would otherwise hang.
 pub(super) async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("the relay hangs")
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .expect("the relay hangs")
 }
 
 /// The two ends of a TCP connection.
@@ -62,9 +69,14 @@ pub(super) async fn slow_pair() -> (TcpStream, TcpStream) {
 }
 
 async fn connect(near: TcpSocket, listener: TcpSocket) -> (TcpStream, TcpStream) {
-    listener.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    listener
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .unwrap();
     let listener = listener.listen(1).unwrap();
-    let (near, far) = tokio::join!(near.connect(listener.local_addr().unwrap()), listener.accept());
+    let (near, far) = tokio::join!(
+        near.connect(listener.local_addr().unwrap()),
+        listener.accept()
+    );
     (near.unwrap(), far.unwrap().0)
 }
 
@@ -78,7 +90,10 @@ pub(super) fn reset(stream: TcpStream) {
 pub(super) async fn acknowledged(stream: &TcpStream) {
     let limit = Instant::now() + PATIENCE;
     while ending::unacknowledged(stream) > 0 {
-        assert!(Instant::now() < limit, "the other end's kernel does not take what was sent");
+        assert!(
+            Instant::now() < limit,
+            "the other end's kernel does not take what was sent"
+        );
         tokio::task::yield_now().await;
     }
 }
@@ -94,24 +109,43 @@ pub(super) async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
 pub(super) async fn read_until_closed(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes).await {
-        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("neither an end nor a reset: {error}"),
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+            panic!("neither an end nor a reset: {error}")
+        }
         _ => bytes,
     }
 }
 
 /// Sends 2,000,003 bytes each way between two peers, checks every one of them, and ends both directions.
-pub(super) async fn both_ways(client: impl AsyncRead + AsyncWrite, server: impl AsyncRead + AsyncWrite) {
+pub(super) async fn both_ways(
+    client: impl AsyncRead + AsyncWrite,
+    server: impl AsyncRead + AsyncWrite,
+) {
     let (up, down) = (noise(2_000_003, 1), noise(2_000_003, 2));
     let (mut client_in, mut client_out) = tokio::io::split(client);
     let (mut server_in, mut server_out) = tokio::io::split(server);
     let (mut at_client, mut at_server) = (vec![0; down.len()], vec![0; up.len()]);
     let done = tokio::join!(
-        async { client_out.write_all(&up).await.and(client_out.flush().await) },
-        async { server_out.write_all(&down).await.and(server_out.flush().await) },
+        async {
+            client_out
+                .write_all(&up)
+                .await
+                .and(client_out.flush().await)
+        },
+        async {
+            server_out
+                .write_all(&down)
+                .await
+                .and(server_out.flush().await)
+        },
         client_in.read_exact(&mut at_client),
         server_in.read_exact(&mut at_server),
     );
-    done.0.and(done.1).and(done.2.map(drop)).and(done.3.map(drop)).unwrap();
+    done.0
+        .and(done.1)
+        .and(done.2.map(drop))
+        .and(done.3.map(drop))
+        .unwrap();
     assert!(at_client == down && at_server == up);
     // Nobody has ended: whatever the relay had not flushed by now would never be.
     client_out.shutdown().await.unwrap();

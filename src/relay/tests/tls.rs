@@ -14,7 +14,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
-use super::support::{acknowledged, both_ways, narrow_pair, noise, pair, read_all, reset, run, within};
+use super::support::{
+    acknowledged, both_ways, narrow_pair, noise, pair, read_all, reset, run, within,
+};
 use crate::net::{Stream, Transport};
 use crate::relay::{Error, Meter, OnTruncation, Options, Side};
 
@@ -35,7 +37,10 @@ pub(super) async fn sessions<S: AsyncRead + AsyncWrite + Unpin>(
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into())
+        .with_single_cert(
+            vec![cert.der().clone()],
+            PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into(),
+        )
         .unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone()).unwrap();
@@ -55,13 +60,16 @@ pub(super) async fn sessions<S: AsyncRead + AsyncWrite + Unpin>(
 #[tokio::test]
 async fn tls_client_with_and_without_close_notify_still_receives_the_answer() {
     for truncated in [false, true] {
-        let ((mut client, inner), (outer, mut server)) = (handshake(pair().await).await, pair().await);
+        let ((mut client, inner), (outer, mut server)) =
+            (handshake(pair().await).await, pair().await);
         let mut meter = Meter::default();
         let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
         let peers = async {
             client.write_all(b"question").await.unwrap();
             if truncated {
-                SockRef::from(client.get_ref().0).shutdown(Shutdown::Write).unwrap();
+                SockRef::from(client.get_ref().0)
+                    .shutdown(Shutdown::Write)
+                    .unwrap();
             } else {
                 client.shutdown().await.unwrap();
             }
@@ -71,22 +79,39 @@ async fn tls_client_with_and_without_close_notify_still_receives_the_answer() {
             // An error here would say that the relay's own close_notify is missing.
             assert_eq!(read_all(&mut client).await, b"the answer");
         };
-        within(async { tokio::join!(relay, peers) }).await.0.unwrap();
-        assert_eq!(meter, Meter { sent: 10, received: 8, client_truncated: truncated, ..Meter::default() });
+        within(async { tokio::join!(relay, peers) })
+            .await
+            .0
+            .unwrap();
+        assert_eq!(
+            meter,
+            Meter {
+                sent: 10,
+                received: 8,
+                client_truncated: truncated,
+                ..Meter::default()
+            }
+        );
     }
 }
 
 #[tokio::test]
 async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() {
     for truncated in [true, false] {
-        let ((mut client, inner), (outer, mut server)) = (handshake(pair().await).await, pair().await);
+        let ((mut client, inner), (outer, mut server)) =
+            (handshake(pair().await).await, pair().await);
         let mut meter = Meter::default();
-        let options = Options { on_truncation: OnTruncation::Reset, ..Options::default() };
+        let options = Options {
+            on_truncation: OnTruncation::Reset,
+            ..Options::default()
+        };
         let relay = run(inner, Stream::Tcp(outer), &mut meter, options);
         let peers = async {
             client.write_all(b"question").await.unwrap();
             if truncated {
-                SockRef::from(client.get_ref().0).shutdown(Shutdown::Write).unwrap();
+                SockRef::from(client.get_ref().0)
+                    .shutdown(Shutdown::Write)
+                    .unwrap();
             } else {
                 client.shutdown().await.unwrap();
             }
@@ -98,7 +123,10 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
         let (result, ended) = within(async { tokio::join!(relay, peers) }).await;
         assert_eq!(meter.client_truncated, truncated);
         if truncated {
-            assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+            assert!(
+                matches!(result, Err(Error::Reset(Side::Client))),
+                "{result:?}"
+            );
             assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
         } else {
             result.unwrap();
@@ -111,10 +139,15 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
 #[tokio::test]
 async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_notify() {
     for ends in [Ends::Reset, Ends::FinAndReset, Ends::Silent] {
-        let ((mut client, inner), (mut server, outer)) = (handshake(pair().await).await, narrow_pair().await);
+        let ((mut client, inner), (mut server, outer)) =
+            (handshake(pair().await).await, narrow_pair().await);
         let mut meter = Meter::default();
         let idle = (ends == Ends::Silent).then_some(Duration::from_millis(200));
-        let options = Options { on_truncation: OnTruncation::Reset, idle, ..Options::default() };
+        let options = Options {
+            on_truncation: OnTruncation::Reset,
+            idle,
+            ..Options::default()
+        };
         let relay = run(inner, Stream::Tcp(outer), &mut meter, options);
         let peers = async {
             let question = noise(if ends == Ends::Silent { 8 } else { 96 * 1024 }, 5);
@@ -124,7 +157,9 @@ async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_n
             let mut silent = None;
             match ends {
                 Ends::Reset => {
-                    SockRef::from(client.get_ref().0).set_linger(Some(Duration::ZERO)).unwrap();
+                    SockRef::from(client.get_ref().0)
+                        .set_linger(Some(Duration::ZERO))
+                        .unwrap();
                     drop(client);
                 }
                 Ends::FinAndReset => {
@@ -143,7 +178,11 @@ async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_n
         };
         let (result, ended) = within(async { tokio::join!(relay, peers) }).await;
         assert!(result.is_err(), "{ends:?}");
-        assert_eq!(ended.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset), "{ends:?}");
+        assert_eq!(
+            ended.map_err(|error| error.kind()),
+            Err(ErrorKind::ConnectionReset),
+            "{ends:?}"
+        );
     }
 }
 
@@ -160,7 +199,10 @@ async fn tls_bytes_are_exact_both_ways_and_the_last_of_them_are_flushed() {
     let ((client, inner), (outer, server)) = (handshake(narrow_pair().await).await, pair().await);
     let mut meter = Meter::default();
     let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
-    within(async { tokio::join!(relay, both_ways(client, server)) }).await.0.unwrap();
+    within(async { tokio::join!(relay, both_ways(client, server)) })
+        .await
+        .0
+        .unwrap();
     assert_eq!((meter.sent, meter.received), (2_000_003, 2_000_003));
 }
 
@@ -174,16 +216,23 @@ async fn tls_client_sees_the_reset_of_the_server() {
         server.readable().await.unwrap();
         acknowledged(client.get_ref().0).await;
         reset(server);
-        client.read(&mut [0; 8]).await.expect_err("an abort must not look like a clean end")
+        client
+            .read(&mut [0; 8])
+            .await
+            .expect_err("an abort must not look like a clean end")
     };
     let (result, error) = within(async { tokio::join!(relay, peers) }).await;
-    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Server))),
+        "{result:?}"
+    );
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
 async fn tls_client_receives_what_was_queued_but_no_close_notify_after_a_reset() {
-    let ((mut client, inner), (outer, mut server)) = (handshake(narrow_pair().await).await, pair().await);
+    let ((mut client, inner), (outer, mut server)) =
+        (handshake(narrow_pair().await).await, pair().await);
     let answer = noise(96 * 1024, 3);
     let mut meter = Meter::default();
     let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
@@ -192,20 +241,27 @@ async fn tls_client_receives_what_was_queued_but_no_close_notify_after_a_reset()
         acknowledged(&server).await;
         reset(server);
         let mut received = Vec::new();
-        let error = client.read_to_end(&mut received).await.expect_err("the answer may be incomplete");
+        let error = client
+            .read_to_end(&mut received)
+            .await
+            .expect_err("the answer may be incomplete");
         assert!(received == answer);
         drop(client);
         error
     };
     let (result, error) = within(async { tokio::join!(relay, peers) }).await;
-    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Server))),
+        "{result:?}"
+    );
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
 }
 
 /// The server has said everything, and is gone when the client still sends: the abort takes nothing from the answer.
 #[tokio::test]
 async fn tls_client_receives_a_close_notify_when_a_clean_end_came_before_the_reset() {
-    let ((mut client, inner), (outer, mut server)) = (handshake(narrow_pair().await).await, pair().await);
+    let ((mut client, inner), (outer, mut server)) =
+        (handshake(narrow_pair().await).await, pair().await);
     let answer = noise(96 * 1024, 4);
     server.write_all(&answer).await.unwrap();
     acknowledged(&server).await;
@@ -221,5 +277,8 @@ async fn tls_client_receives_a_close_notify_when_a_clean_end_came_before_the_res
         drop(client);
     };
     let (result, ()) = within(async { tokio::join!(relay, peers) }).await;
-    assert!(matches!(result, Err(Error::Reset(Side::Server))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Server))),
+        "{result:?}"
+    );
 }

@@ -19,11 +19,20 @@ const SHORT: Duration = Duration::from_millis(40);
 const NEVER: Options = Options {
     idle: None,
     half_close: None,
-    liveness: Liveness { keepalive: None, unacknowledged: None },
+    liveness: Liveness {
+        keepalive: None,
+        unacknowledged: None,
+    },
     on_truncation: OnTruncation::Close,
 };
-const SHORT_IDLE: Options = Options { idle: Some(SHORT), ..NEVER };
-const SHORT_HALF_CLOSE: Options = Options { half_close: Some(SHORT), ..NEVER };
+const SHORT_IDLE: Options = Options {
+    idle: Some(SHORT),
+    ..NEVER
+};
+const SHORT_HALF_CLOSE: Options = Options {
+    half_close: Some(SHORT),
+    ..NEVER
+};
 
 #[tokio::test]
 async fn silence_of_both_sides_ends_the_relay() {
@@ -43,8 +52,14 @@ async fn client_that_is_cut_off_by_the_idle_timeout_does_not_see_a_clean_end() {
     let (result, _, ()) = between((inner, outer), SHORT_IDLE, async {
         server.write_all(&[0; 96 * 1024]).await.unwrap();
         // What the relay did not even read makes this an abort too.
-        server.read(&mut [0; 8]).await.expect_err("bytes are missing");
-        let error = client.read_to_end(&mut Vec::new()).await.expect_err("bytes are missing");
+        server
+            .read(&mut [0; 8])
+            .await
+            .expect_err("bytes are missing");
+        let error = client
+            .read_to_end(&mut Vec::new())
+            .await
+            .expect_err("bytes are missing");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     })
     .await;
@@ -56,13 +71,20 @@ async fn silent_side_is_named_when_the_other_has_ended() {
     for silent in [Side::Client, Side::Server] {
         let ((client, inner), (outer, server)) = (pair().await, pair().await);
         let (result, _, _open) = between((inner, outer), SHORT_HALF_CLOSE, async {
-            let (mut done, mut silent) = if silent == Side::Server { (client, server) } else { (server, client) };
+            let (mut done, mut silent) = if silent == Side::Server {
+                (client, server)
+            } else {
+                (server, client)
+            };
             done.shutdown().await.unwrap();
             assert_eq!(read_all(&mut silent).await, b"");
             (done, silent)
         })
         .await;
-        assert!(matches!(result, Err(Error::HalfClose(side)) if side == silent), "{silent}: {result:?}");
+        assert!(
+            matches!(result, Err(Error::HalfClose(side)) if side == silent),
+            "{silent}: {result:?}"
+        );
     }
 }
 
@@ -76,7 +98,10 @@ async fn side_that_does_not_read_is_the_silent_one() {
         (client, server)
     })
     .await;
-    assert!(matches!(result, Err(Error::HalfClose(Side::Client))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::HalfClose(Side::Client))),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -86,10 +111,23 @@ async fn progress_starts_the_wait_anew() {
     poll_fn(|cx| {
         // Each poll but the first is the timer's own: it sees progress six times, and then no more.
         progress = (progress + 1).min(7);
-        watch.poll(cx, timer.as_mut(), Waits { silence: Some(SHORT), look: false, first: None }, progress)
+        watch.poll(
+            cx,
+            timer.as_mut(),
+            Waits {
+                silence: Some(SHORT),
+                look: false,
+                first: None,
+            },
+            progress,
+        )
     })
     .await;
-    assert!(start.elapsed() >= SHORT / 4 * (6 + 4), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= SHORT / 4 * (6 + 4),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -102,7 +140,10 @@ async fn reset_of_a_sender_is_noticed_while_its_receiver_takes_nothing() {
         server
     })
     .await;
-    assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Client))),
+        "{result:?}"
+    );
 }
 
 /// The clock stands still, and leaps when everybody waits: the alarm that notices the reset comes before anybody reads.
@@ -110,7 +151,11 @@ async fn reset_of_a_sender_is_noticed_while_its_receiver_takes_nothing() {
 async fn what_a_sender_that_resets_had_sent_is_delivered_though_the_reset_was_noticed_first() {
     for sender in [Side::Client, Side::Server] {
         let ((from, inner), (to, outer)) = (pair().await, narrow_pair().await);
-        let sides = if sender == Side::Client { (inner, outer) } else { (outer, inner) };
+        let sides = if sender == Side::Client {
+            (inner, outer)
+        } else {
+            (outer, inner)
+        };
         let sent = noise(96 * 1024, 3);
         let (result, _, received) = between(sides, NEVER, async {
             let (mut from, mut to) = (from, to);
@@ -125,8 +170,16 @@ async fn what_a_sender_that_resets_had_sent_is_delivered_though_the_reset_was_no
             received
         })
         .await;
-        assert!(matches!(result, Err(Error::Reset(by)) if by == sender), "{sender}: {result:?}");
-        assert!(received == sent, "{sender}: {} of {} bytes", received.len(), sent.len());
+        assert!(
+            matches!(result, Err(Error::Reset(by)) if by == sender),
+            "{sender}: {result:?}"
+        );
+        assert!(
+            received == sent,
+            "{sender}: {} of {} bytes",
+            received.len(),
+            sent.len()
+        );
     }
 }
 
@@ -151,7 +204,10 @@ async fn receiver_that_still_sends_has_as_long_as_it_takes_something_of_the_rest
         received
     })
     .await;
-    assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Client))),
+        "{result:?}"
+    );
     assert!(received == sent);
 }
 
@@ -166,7 +222,10 @@ async fn reset_after_a_clean_end_is_noticed_while_the_other_side_is_silent() {
         server
     })
     .await;
-    assert!(matches!(result, Err(Error::Reset(Side::Client))), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::Reset(Side::Client))),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -182,7 +241,13 @@ async fn meter_is_right_when_the_relay_is_dropped_midway() {
             server.read_exact(&mut [0; 8]).await.unwrap();
         } => {}
     }
-    assert_eq!(meter, Meter { received: 8, ..Meter::default() });
+    assert_eq!(
+        meter,
+        Meter {
+            received: 8,
+            ..Meter::default()
+        }
+    );
 }
 
 /// Every connection that waits is one of these: with 100,000 of them, each 100 bytes are 10 MB.

@@ -43,17 +43,25 @@ struct Quiet {
 impl Calm {
     /// Whether it has been as it is for long enough.
     pub(super) fn is_quiet(&self, waiting: &Waiting, digest: [u8; 32], now: Instant) -> bool {
-        self.0.get(waiting).is_some_and(|quiet| quiet.digest == digest && quiet.until <= now)
+        self.0
+            .get(waiting)
+            .is_some_and(|quiet| quiet.digest == digest && quiet.until <= now)
     }
 
     /// Whether it has waited for too long, because it has never been as it is for long enough.
     pub(super) fn is_restless(&self, waiting: &Waiting, now: Instant) -> bool {
-        self.0.get(waiting).is_some_and(|quiet| quiet.since + UNREST <= now)
+        self.0
+            .get(waiting)
+            .is_some_and(|quiet| quiet.since + UNREST <= now)
     }
 
     /// When the next one will have been, of those that had not been at this time.
     pub(super) fn next(&self, after: Instant) -> Option<Instant> {
-        self.0.values().map(|quiet| quiet.until).filter(|until| *until > after).min()
+        self.0
+            .values()
+            .map(|quiet| quiet.until)
+            .filter(|until| *until > after)
+            .min()
     }
 
     /// Whether one has come to be quiet between these times.
@@ -63,13 +71,25 @@ impl Calm {
 
     /// These wait, and those of before that are not `kept` do not any more. One with another content starts anew. Whether
     /// one of them has not waited before.
-    pub(super) fn wait(&mut self, waits: Waits, now: Instant, kept: impl Fn(&Waiting) -> bool) -> bool {
+    pub(super) fn wait(
+        &mut self,
+        waits: Waits,
+        now: Instant,
+        kept: impl Fn(&Waiting) -> bool,
+    ) -> bool {
         let before = std::mem::take(&mut self.0);
         let is_new = waits.keys().any(|waiting| !before.contains_key(waiting));
         let quiet = |(waiting, digest): (Waiting, [u8; 32])| {
             let known = before.get(&waiting).copied();
-            let anew = Quiet { digest, since: known.map_or(now, |known| known.since), until: now + QUIET };
-            (waiting, known.filter(|known| known.digest == digest).unwrap_or(anew))
+            let anew = Quiet {
+                digest,
+                since: known.map_or(now, |known| known.since),
+                until: now + QUIET,
+            };
+            (
+                waiting,
+                known.filter(|known| known.digest == digest).unwrap_or(anew),
+            )
         };
         self.0 = waits.into_iter().map(quiet).collect();
         for (waiting, known) in before.iter().filter(|(waiting, _)| kept(waiting)) {
@@ -87,19 +107,31 @@ mod tests {
     fn each_one_waits_for_itself_alone() {
         let file = |name: &str| Waiting::Item(Item::File(name.into()));
         let (mut calm, start) = (Calm::default(), Instant::now());
-        assert!(
-            calm.wait(Waits::from([(file("a"), [0; 32]), (Waiting::Texts(Kind::Files), [0; 32])]), start, |_| false)
-        );
+        assert!(calm.wait(
+            Waits::from([(file("a"), [0; 32]), (Waiting::Texts(Kind::Files), [0; 32])]),
+            start,
+            |_| false
+        ));
         // Another one changes each second.
         for second in 1..=2 {
             let now = start + Duration::from_secs(second);
-            let waits = Waits::from([(file("a"), [second as u8; 32]), (Waiting::Texts(Kind::Files), [0; 32])]);
+            let waits = Waits::from([
+                (file("a"), [second as u8; 32]),
+                (Waiting::Texts(Kind::Files), [0; 32]),
+            ]);
             assert!(!calm.wait(waits, now, |_| false));
-            assert_eq!(calm.is_quiet(&Waiting::Texts(Kind::Files), [0; 32], now), second == 2);
+            assert_eq!(
+                calm.is_quiet(&Waiting::Texts(Kind::Files), [0; 32], now),
+                second == 2
+            );
             assert!(!calm.is_quiet(&file("a"), [second as u8; 32], now));
         }
         let now = start + Duration::from_secs(2);
-        assert_eq!(calm.next(now), Some(now + QUIET), "what is quiet is not waited for again");
+        assert_eq!(
+            calm.next(now),
+            Some(now + QUIET),
+            "what is quiet is not waited for again"
+        );
         assert!(calm.has_come(start, now) && !calm.has_come(now, now));
     }
 }

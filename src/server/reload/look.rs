@@ -28,7 +28,10 @@ pub(in crate::server) fn load(path: PathBuf) -> impl FnOnce() -> Load {
         let mut loaded = config::load(&path);
         loaded.require_privileges();
         let made = loaded.keep();
-        let parts = loaded.config.as_ref().map(|config| Parts::build(config, &Inheritance::default()));
+        let parts = loaded
+            .config
+            .as_ref()
+            .map(|config| Parts::build(config, &Inheritance::default()));
         (loaded, made, parts)
     }
 }
@@ -118,11 +121,23 @@ impl Verdict {
 
     /// Each mistake is said once: not with the files as they are what is said of the materials alone.
     fn leave_out(&mut self, said: &Refusal) {
-        let (Self::Serve(_, pending) | Self::Stays(pending)) = self else { return };
-        let Some(refusal) = &mut pending.refusal else { return };
-        let is_said = |message: &String| said.diagnostics.iter().any(|found| found.message == *message);
+        let (Self::Serve(_, pending) | Self::Stays(pending)) = self else {
+            return;
+        };
+        let Some(refusal) = &mut pending.refusal else {
+            return;
+        };
+        let is_said = |message: &String| {
+            said.diagnostics
+                .iter()
+                .any(|found| found.message == *message)
+        };
         refusal.diagnostics.retain(|found| !is_said(&found.message));
-        if refusal.diagnostics.iter().all(|found| found.severity < Severity::Premature) {
+        if refusal
+            .diagnostics
+            .iter()
+            .all(|found| found.severity < Severity::Premature)
+        {
             pending.refusal = None;
         }
     }
@@ -221,7 +236,9 @@ impl Order {
         };
         match kind {
             Kind::Files => config::load_in(&self.path, &circumstances),
-            Kind::Materials => config::load_again(&self.path, Arc::clone(&self.served.texts), &circumstances),
+            Kind::Materials => {
+                config::load_again(&self.path, Arc::clone(&self.served.texts), &circumstances)
+            }
         }
     }
 
@@ -229,16 +246,33 @@ impl Order {
     /// those whom the list is about.
     fn load_sound(&self, kind: Kind, mut keep: Keep) -> Loaded {
         let loaded = self.load(kind, keep.clone());
-        let broken: Vec<Item> = loaded.unfit.iter().filter_map(|fault| fault.fault_of.clone()).collect();
-        let new = loaded.files.materials.new_beside_broken_lists(&self.served.materials, &broken);
+        let broken: Vec<Item> = loaded
+            .unfit
+            .iter()
+            .filter_map(|fault| fault.fault_of.clone())
+            .collect();
+        let new = loaded
+            .files
+            .materials
+            .new_beside_broken_lists(&self.served.materials, &broken);
         if new.is_empty() {
             return loaded;
         }
-        let message =
-            |path: &PathBuf| format!("{}: its new CAs wait until every list beside them can be used", path.display());
+        let message = |path: &PathBuf| {
+            format!(
+                "{}: its new CAs wait until every list beside them can be used",
+                path.display()
+            )
+        };
         // Said with what is wrong with the list: whoever adds a CA has to know that its clients are refused.
-        let waiting: Vec<Diagnostic> = new.iter().map(|path| Diagnostic::new(Severity::Error, message(path))).collect();
-        keep.extend(new.into_iter().map(|path| (Item::File(path), Reason::BROKEN)));
+        let waiting: Vec<Diagnostic> = new
+            .iter()
+            .map(|path| Diagnostic::new(Severity::Error, message(path)))
+            .collect();
+        keep.extend(
+            new.into_iter()
+                .map(|path| (Item::File(path), Reason::BROKEN)),
+        );
         let mut loaded = self.load(kind, keep);
         loaded.unfit.extend(waiting);
         loaded
@@ -252,7 +286,10 @@ impl Order {
             if loaded.config.is_none() {
                 return loaded;
             }
-            let mut more = loaded.files.materials.weaker(&self.served.materials, self.clock);
+            let mut more = loaded
+                .files
+                .materials
+                .weaker(&self.served.materials, self.clock);
             more.retain(|item, _| !keep.contains_key(item) && !weaker.contains_key(item));
             if more.is_empty() {
                 return loaded;
@@ -265,14 +302,21 @@ impl Order {
     fn judge(&self, kind: Kind, served: &Files) -> Judged {
         let mut loaded = self.load_sound(kind, Keep::new());
         let digest = loaded.files.digest();
-        let is_confirmed = kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
+        let is_confirmed =
+            kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
         let (mut pending, mut may_loosen) = (Pending::default(), is_confirmed);
         if is_confirmed {
             // Whoever asks for a list whose time has not come has not asked for nobody to come in until then.
-            let weaker = loaded.files.materials.weaker(&self.served.materials, self.clock);
-            let early = weaker.into_iter().filter(|(_, reason)| reason.has(Reason::EARLY));
+            let weaker = loaded
+                .files
+                .materials
+                .weaker(&self.served.materials, self.clock);
+            let early = weaker
+                .into_iter()
+                .filter(|(_, reason)| reason.has(Reason::EARLY));
             let early: Keep = early.map(|(item, _)| (item, Reason::EARLY)).collect();
-            let both = (!early.is_empty() && loaded.config.is_some()).then(|| self.load(kind, early));
+            let both =
+                (!early.is_empty() && loaded.config.is_some()).then(|| self.load(kind, early));
             loaded = both.filter(|both| both.config.is_some()).unwrap_or(loaded);
         } else if let Some(config) = &loaded.config {
             let mut change = compare(&self.served.standing, &Standing::of(config));
@@ -284,7 +328,8 @@ impl Order {
                 let without = self.load_fitting(kind, weaker.clone(), &weaker);
                 if let Some(config) = &without.config {
                     // Nothing but these materials allows anything, each of which has waited for itself.
-                    may_loosen = compare(&self.served.standing, &Standing::of(config)).only_tightens();
+                    may_loosen =
+                        compare(&self.served.standing, &Standing::of(config)).only_tightens();
                     let keep = self.not_quiet(&weaker, &loaded.files);
                     pending.restless = Restless::of(&keep);
                     if keep == weaker {
@@ -299,17 +344,37 @@ impl Order {
         }
         let texts = loaded.files.take_texts();
         let are_served = texts == *self.served.texts;
-        let verdict = self.weigh(kind, &mut loaded, (texts, served), (is_confirmed, may_loosen), pending);
+        let verdict = self.weigh(
+            kind,
+            &mut loaded,
+            (texts, served),
+            (is_confirmed, may_loosen),
+            pending,
+        );
         let _ = loaded.files.take_materials();
-        Judged { verdict, files: loaded.files, digest, are_served }
+        Judged {
+            verdict,
+            files: loaded.files,
+            digest,
+            are_served,
+        }
     }
 
     /// The materials of which what is there takes a protection away, or has to wait.
     fn weaker(&self, files: &Files, change: &Change) -> Keep {
         let weaker = files.materials.weaker(&self.served.materials, self.clock);
         let is_lost = !change.vanished.is_empty();
-        let left = |reason: Reason| if is_lost { Some(reason) } else { reason.without(Reason::WITHDRAWN) };
-        weaker.into_iter().filter_map(|(item, reason)| Some((item, left(reason)?))).collect()
+        let left = |reason: Reason| {
+            if is_lost {
+                Some(reason)
+            } else {
+                reason.without(Reason::WITHDRAWN)
+            }
+        };
+        weaker
+            .into_iter()
+            .filter_map(|(item, reason)| Some((item, left(reason)?)))
+            .collect()
     }
 
     /// Those of `weaker` that have not been as they are for long enough, and those that no time makes right.
@@ -319,10 +384,18 @@ impl Order {
             if self.calm.is_quiet(&waiting, content(item, files), self.now) {
                 return reason.without(Reason::UNSETTLED.and(Reason::FIRST));
             }
-            let is_restless = reason.has(Reason::UNSETTLED) && self.calm.is_restless(&waiting, self.now);
-            Some(if is_restless { reason.and(Reason::RESTLESS) } else { reason })
+            let is_restless =
+                reason.has(Reason::UNSETTLED) && self.calm.is_restless(&waiting, self.now);
+            Some(if is_restless {
+                reason.and(Reason::RESTLESS)
+            } else {
+                reason
+            })
         };
-        weaker.iter().filter_map(|(item, reason)| Some((item.clone(), left(item, *reason)?))).collect()
+        weaker
+            .iter()
+            .filter_map(|(item, reason)| Some((item.clone(), left(item, *reason)?)))
+            .collect()
     }
 
     fn weigh(
@@ -335,16 +408,31 @@ impl Order {
     ) -> Verdict {
         let are_served = texts == *self.served.texts;
         if !loaded.unfit.is_empty() {
-            let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest_aside());
+            let (is_incomplete, digest) =
+                (loaded.files.is_incomplete(), loaded.files.digest_aside());
             let diagnostics = std::mem::take(&mut loaded.unfit);
-            pending.refusal = Some(Refusal { diagnostics, is_incomplete, digest, is_partial: false });
+            pending.refusal = Some(Refusal {
+                diagnostics,
+                is_incomplete,
+                digest,
+                is_partial: false,
+            });
         }
         let (standing, change) = match self.compare(kind, loaded, &texts) {
             Ok(compared) => compared,
-            Err(refusal) => return Verdict::Stays(Pending { refusal: Some(refusal), ..Pending::default() }),
+            Err(refusal) => {
+                return Verdict::Stays(Pending {
+                    refusal: Some(refusal),
+                    ..Pending::default()
+                });
+            }
         };
         // Of texts that are served nothing but a material can allow something.
-        let whole = if are_served { loaded.files.digest() } else { loaded.files.digest_beside(served) };
+        let whole = if are_served {
+            loaded.files.digest()
+        } else {
+            loaded.files.digest_beside(served)
+        };
         let waiting = Waiting::Texts(kind);
         let may_loosen = may_loosen || self.calm.is_quiet(&waiting, whole, self.now);
         let is_held = !is_confirmed && !change.vanished.is_empty();
@@ -355,7 +443,8 @@ impl Order {
             tightens.rephrase(|text| loaded.variables.hide(text));
         }
         // What is written again and again keeps nothing that tightens waiting without end.
-        let is_overdue = waits && !is_held && !tightens.is_empty() && self.calm.is_restless(&waiting, self.now);
+        let is_overdue =
+            waits && !is_held && !tightens.is_empty() && self.calm.is_restless(&waiting, self.now);
         if is_overdue {
             pending.restless = Some(Restless::Texts);
         }
@@ -373,7 +462,8 @@ impl Order {
             pending.waits.insert(waiting, whole);
             return Verdict::Stays(pending);
         }
-        if loaded.files.has_aside() && are_served && !self.renew && loaded.files.counts_same(served) {
+        if loaded.files.has_aside() && are_served && !self.renew && loaded.files.counts_same(served)
+        {
             return Verdict::Stays(pending);
         }
         if let Some(refusal) = &mut pending.refusal {
@@ -393,7 +483,12 @@ impl Order {
         behind
     }
 
-    fn build(&self, loaded: &mut Loaded, (standing, texts): (Standing, Texts), pending: Pending) -> Verdict {
+    fn build(
+        &self,
+        loaded: &mut Loaded,
+        (standing, texts): (Standing, Texts),
+        pending: Pending,
+    ) -> Verdict {
         loaded.require_privileges();
         let made = loaded.keep();
         let materials = loaded.files.beside_texts();
@@ -403,26 +498,58 @@ impl Order {
             (_, Err(error)) => Verdict::NotKept(error),
             (Some(config), Ok(made)) => {
                 let parts = Parts::build(&config, &self.before);
-                let served = Served { standing: Arc::new(standing), texts: Arc::new(texts), materials: running };
-                let candidate = Candidate { config, diagnostics, made, parts, served, materials };
+                let served = Served {
+                    standing: Arc::new(standing),
+                    texts: Arc::new(texts),
+                    materials: running,
+                };
+                let candidate = Candidate {
+                    config,
+                    diagnostics,
+                    made,
+                    parts,
+                    served,
+                    materials,
+                };
                 Verdict::Serve(Box::new(candidate), pending)
             }
             (None, Ok(_)) => {
                 let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest());
-                let refusal = Refusal { diagnostics, is_incomplete, digest, is_partial: false };
-                Verdict::Stays(Pending { refusal: Some(refusal), ..pending })
+                let refusal = Refusal {
+                    diagnostics,
+                    is_incomplete,
+                    digest,
+                    is_partial: false,
+                };
+                Verdict::Stays(Pending {
+                    refusal: Some(refusal),
+                    ..pending
+                })
             }
         }
     }
 
     /// What would get weaker; an error if it cannot be served at all.
-    fn compare(&self, kind: Kind, loaded: &Loaded, texts: &Texts) -> Result<(Standing, Change), Refusal> {
+    fn compare(
+        &self,
+        kind: Kind,
+        loaded: &Loaded,
+        texts: &Texts,
+    ) -> Result<(Standing, Change), Refusal> {
         let is_premature = |found: &Diagnostic| found.severity == Severity::Premature;
-        let sound = loaded.config.as_ref().filter(|_| !loaded.diagnostics.iter().any(is_premature));
+        let sound = loaded
+            .config
+            .as_ref()
+            .filter(|_| !loaded.diagnostics.iter().any(is_premature));
         let Some(config) = sound else {
             let diagnostics = loaded.diagnostics.clone();
             let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest());
-            return Err(Refusal { diagnostics, is_incomplete, digest, is_partial: false });
+            return Err(Refusal {
+                diagnostics,
+                is_incomplete,
+                digest,
+                is_partial: false,
+            });
         };
         let standing = Standing::of(config);
         let mut change = compare(&self.served.standing, &standing);
@@ -451,8 +578,11 @@ impl Pending {
             // What is there counts beside what runs, once it has settled: nothing of it is behind.
             self.held = Some((change.vanished, Behind::default()));
         }
-        let waiting: Vec<&Item> =
-            keep.iter().filter(|(_, reason)| reason.has(Reason::UNSETTLED)).map(|(item, _)| item).collect();
+        let waiting: Vec<&Item> = keep
+            .iter()
+            .filter(|(_, reason)| reason.has(Reason::UNSETTLED))
+            .map(|(item, _)| item)
+            .collect();
         if !waiting.is_empty() {
             self.loosens = change.loosened;
         }
@@ -464,14 +594,17 @@ impl Pending {
                     false => format!("{path} ends earlier than it did"),
                 });
             }
-            self.waits.insert(Waiting::Item(item.clone()), content(item, files));
+            self.waits
+                .insert(Waiting::Item(item.clone()), content(item, files));
         }
     }
 }
 
 impl Restless {
     fn of(keep: &Keep) -> Option<Self> {
-        let items = keep.iter().filter(|(_, reason)| reason.has(Reason::RESTLESS));
+        let items = keep
+            .iter()
+            .filter(|(_, reason)| reason.has(Reason::RESTLESS));
         let items: Vec<String> = items.map(|(item, _)| item.to_string()).collect();
         (!items.is_empty()).then_some(Self::Items(items))
     }

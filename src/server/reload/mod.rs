@@ -81,11 +81,21 @@ pub(super) struct Looked(Result<(Eyes, Look), RecvError>);
 
 impl Reloads {
     /// Of the configuration at `path`, which is served as `config`, made of `files`.
-    pub(super) fn new(path: PathBuf, loader: Loader, log: Log, config: Config, mut files: Files) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        loader: Loader,
+        log: Log,
+        config: Config,
+        mut files: Files,
+    ) -> Self {
         let texts = files.take_texts();
         let (watch, directories) = Watch::new();
         let materials = Arc::new(files.take_materials());
-        let eyes = Eyes { directories, materials: files.beside_texts(), last: files };
+        let eyes = Eyes {
+            directories,
+            materials: files.beside_texts(),
+            last: files,
+        };
         let mut reloads = Self {
             path,
             watch,
@@ -96,7 +106,11 @@ impl Reloads {
             renew_at: config.renew_at(),
             trust: config.trusts.summaries(),
             routes: config.routes.len(),
-            served: Served { standing: Arc::new(Standing::of(&config)), texts: Arc::new(texts), materials },
+            served: Served {
+                standing: Arc::new(Standing::of(&config)),
+                texts: Arc::new(texts),
+                materials,
+            },
             said: [Said::new(Kind::Files), Said::new(Kind::Materials)],
             calm: Calm::default(),
             looked: Instant::now(),
@@ -182,7 +196,9 @@ impl Reloads {
     fn look(&mut self, requested: bool, server: &Server) -> oneshot::Receiver<(Eyes, Look)> {
         let (now, clock) = (Instant::now(), SystemTime::now());
         let renew = self.renew_at.take_if(|at| *at <= clock).is_some();
-        let is_quiet = self.calm.has_come(std::mem::replace(&mut self.looked, now), now);
+        let is_quiet = self
+            .calm
+            .has_come(std::mem::replace(&mut self.looked, now), now);
         let is_tried_again = self.said.iter().any(Said::may_pass);
         let eyes = self.eyes.take();
         let order = Order {
@@ -202,7 +218,10 @@ impl Reloads {
         let mut eyes = eyes.unwrap_or_else(|| {
             let (watch, directories) = Watch::new();
             self.watch = watch;
-            Eyes { directories, ..Eyes::default() }
+            Eyes {
+                directories,
+                ..Eyes::default()
+            }
         });
         self.loader.run(move || {
             let look = order.look(&mut eyes);
@@ -211,8 +230,15 @@ impl Reloads {
     }
 
     /// Serves what was loaded if it may be served, and otherwise changes nothing.
-    pub(super) fn take(&mut self, Looked(looked): Looked, server: &mut Server, notify: &mut Notify) {
-        let has_loaded = looked.as_ref().is_ok_and(|(_, look)| look.files.is_some() || look.materials.is_some());
+    pub(super) fn take(
+        &mut self,
+        Looked(looked): Looked,
+        server: &mut Server,
+        notify: &mut Notify,
+    ) {
+        let has_loaded = looked
+            .as_ref()
+            .is_ok_and(|(_, look)| look.files.is_some() || look.materials.is_some());
         match looked {
             Ok((eyes, look)) => {
                 self.eyes = Some(eyes);
@@ -227,19 +253,25 @@ impl Reloads {
                     // All that there is was judged with the files.
                     self.said[Kind::Materials as usize].nothing();
                 }
-                for (kind, verdict) in [(Kind::Files, look.files), (Kind::Materials, look.materials)] {
+                for (kind, verdict) in
+                    [(Kind::Files, look.files), (Kind::Materials, look.materials)]
+                {
                     match verdict {
                         Some(Verdict::Serve(candidate, pending)) => {
                             self.serve(kind, (*candidate, pending), is_requested, (server, notify));
                         }
                         Some(Verdict::Stays(pending)) => self.said[kind as usize].pends(pending),
-                        Some(Verdict::NotKept(error)) => self.said[kind as usize].failed(&error.to_string()),
+                        Some(Verdict::NotKept(error)) => {
+                            self.said[kind as usize].failed(&error.to_string())
+                        }
                         None => {}
                     }
                 }
             }
             // The list of files is lost, so everything is loaded at the next look.
-            Err(_) => self.said[0].failed("a fault in snigate, please report it; the log has it above"),
+            Err(_) => {
+                self.said[0].failed("a fault in snigate, please report it; the log has it above")
+            }
         }
         let unused = server.take_unused();
         let has_freed = has_loaded || !unused.is_empty();
@@ -256,7 +288,9 @@ impl Reloads {
 
     /// Has the directories of what was read watched.
     fn follow(&mut self) {
-        let Some(mut eyes) = self.eyes.take() else { return };
+        let Some(mut eyes) = self.eyes.take() else {
+            return;
+        };
         self.following = Some(self.loader.run(move || {
             eyes.directories.follow(eyes.last.paths());
             eyes
@@ -270,16 +304,23 @@ impl Reloads {
         }
         let (mut waits, mut loosens) = (Waits::new(), Vec::new());
         for verdict in [&look.files, &look.materials].into_iter().flatten() {
-            let Some(pending) = verdict.pending() else { continue };
+            let Some(pending) = verdict.pending() else {
+                continue;
+            };
             waits.extend(pending.waits.clone());
-            loosens.extend(Some(pending.loosens.on_one_line()).filter(|loosens| !loosens.is_empty()));
+            loosens
+                .extend(Some(pending.loosens.on_one_line()).filter(|loosens| !loosens.is_empty()));
         }
         let not_looked_at = look.files.is_none();
-        let is_new =
-            self.calm.wait(waits, Instant::now(), |waiting| not_looked_at && *waiting == Waiting::Texts(Kind::Files));
+        let is_new = self.calm.wait(waits, Instant::now(), |waiting| {
+            not_looked_at && *waiting == Waiting::Texts(Kind::Files)
+        });
         if is_new {
             let loosens = loosens.join("; ");
-            info!(loosens, "the reload waits until its files have been unchanged for {QUIET:?}");
+            info!(
+                loosens,
+                "the reload waits until its files have been unchanged for {QUIET:?}"
+            );
         }
     }
 
@@ -290,7 +331,14 @@ impl Reloads {
         requested: bool,
         (server, notify): (&mut Server, &mut Notify),
     ) {
-        let Candidate { config, diagnostics, made, parts, served, materials } = candidate;
+        let Candidate {
+            config,
+            diagnostics,
+            made,
+            parts,
+            served,
+            materials,
+        } = candidate;
         report_made(&made);
         if !notify.is_reloading() {
             notify.reloading();
@@ -333,12 +381,18 @@ impl Reloads {
 
 /// Closes connections that the configuration no longer lets go on. Not by the thread that loads: its turn may be late
 /// where the processor is busy, and this is not to wait.
-pub(super) fn close(connections: &Arc<Connections>, close: impl FnOnce(&Connections) -> usize + Send + 'static) {
+pub(super) fn close(
+    connections: &Arc<Connections>,
+    close: impl FnOnce(&Connections) -> usize + Send + 'static,
+) {
     let connections = Arc::clone(connections);
     drop(spawn_blocking(move || {
         let closed = close(&connections);
         if closed > 0 {
-            info!(closed, "closed connections that the configuration no longer lets go on");
+            info!(
+                closed,
+                "closed connections that the configuration no longer lets go on"
+            );
         }
     }));
 }
@@ -362,11 +416,18 @@ async fn done<T>(looking: &mut Option<oneshot::Receiver<T>>) -> Result<T, RecvEr
 /// Waits until one of `notices` is due, says it and removes it.
 async fn due(notices: &mut Vec<Notice>) {
     loop {
-        let Some((at, notice)) = notices.iter().enumerate().min_by_key(|(_, notice)| notice.at) else {
+        let Some((at, notice)) = notices
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, notice)| notice.at)
+        else {
             return std::future::pending().await;
         };
         let Ok(wait) = notice.at.duration_since(SystemTime::now()) else {
-            warn!(diagnostic = notices.swap_remove(at).message, "configuration");
+            warn!(
+                diagnostic = notices.swap_remove(at).message,
+                "configuration"
+            );
             return;
         };
         // The clock may be set meanwhile.

@@ -39,7 +39,11 @@ enum Refused {
     /// It is served, or waited for.
     Nothing,
     /// It is refused until something changes, for the reason that was logged; of files with this content.
-    Now { of: [u8; 32], is_partial: bool, said: Line },
+    Now {
+        of: [u8; 32],
+        is_partial: bool,
+        said: Line,
+    },
     /// It is refused, and may be served though no file changes.
     Retried {
         since: Instant,
@@ -56,7 +60,10 @@ struct Line {
 
 impl Line {
     fn new(text: String) -> Self {
-        Self { text, remind_at: Instant::now() + REMIND_EVERY }
+        Self {
+            text,
+            remind_at: Instant::now() + REMIND_EVERY,
+        }
     }
 
     /// Whether it is to be logged again, which is put off by as long again.
@@ -89,7 +96,13 @@ pub(super) fn remind(said: &mut [Said]) {
 
 impl Said {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, refused: Refused::Nothing, held: None, without: None, restless: None }
+        Self {
+            kind,
+            refused: Refused::Nothing,
+            held: None,
+            without: None,
+            restless: None,
+        }
     }
 
     /// There is nothing to say any more.
@@ -113,7 +126,9 @@ impl Said {
 
     /// What acts without having been quiet, and whoever writes it has to know.
     fn restless(&mut self, now: Option<Restless>) {
-        let Some(now) = now else { return self.restless = None };
+        let Some(now) = now else {
+            return self.restless = None;
+        };
         if self.restless.as_ref().is_none_or(|(said, _)| *said != now) {
             now.say();
             self.restless = Some((now, Line::new(String::new())));
@@ -124,7 +139,11 @@ impl Said {
     fn without(&mut self, without: String) {
         if without.is_empty() {
             self.without = None;
-        } else if self.without.as_ref().is_none_or(|said| said.text != without) {
+        } else if self
+            .without
+            .as_ref()
+            .is_none_or(|said| said.text != without)
+        {
             tighten(&without);
             self.without = Some(Line::new(without));
         }
@@ -134,7 +153,9 @@ impl Said {
     pub(super) fn status(&self) -> Option<&'static str> {
         match (&self.refused, &self.held) {
             (Refused::Nothing, None) => None,
-            (Refused::Nothing, Some(_)) => Some("; a reload is held because a protection would go, the log says which"),
+            (Refused::Nothing, Some(_)) => {
+                Some("; a reload is held because a protection would go, the log says which")
+            }
             (Refused::Now { .. } | Refused::Retried { .. }, _) => {
                 Some("; the last reload was refused, the log says why")
             }
@@ -147,24 +168,37 @@ impl Said {
     }
 
     fn refused(&mut self, refusal: &Refusal) {
-        let refusing: Vec<Diagnostic> =
-            refusal.diagnostics.iter().filter(|found| found.severity >= Severity::Premature).cloned().collect();
+        let refusing: Vec<Diagnostic> = refusal
+            .diagnostics
+            .iter()
+            .filter(|found| found.severity >= Severity::Premature)
+            .cloned()
+            .collect();
         let text = Excerpt::of(&refusing).on_one_line();
         if refusal.is_incomplete {
             return self.failed(&text);
         }
-        if refusing.iter().all(|diagnostic| diagnostic.severity < Severity::Error) {
+        if refusing
+            .iter()
+            .all(|diagnostic| diagnostic.severity < Severity::Error)
+        {
             return self.later(&text, false);
         }
         let of = refusal.digest;
         let is_partial = refusal.is_partial;
         match &mut self.refused {
-            Refused::Now { said, of: before, is_partial: was } if said.text == text && *before == of => {
-                *was = is_partial
-            }
+            Refused::Now {
+                said,
+                of: before,
+                is_partial: was,
+            } if said.text == text && *before == of => *was = is_partial,
             refused => {
                 refuse(&text, is_partial);
-                *refused = Refused::Now { of, is_partial, said: Line::new(text) };
+                *refused = Refused::Now {
+                    of,
+                    is_partial,
+                    said: Line::new(text),
+                };
             }
         }
     }
@@ -176,12 +210,22 @@ impl Said {
 
     /// Reported with who has the address, which is asked where nobody waits for it.
     pub(super) fn not_bound(&mut self, errors: Vec<BindError>) {
-        let in_short = |errors: &[BindError]| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let in_short = |errors: &[BindError]| {
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
         let text = in_short(&errors);
-        if matches!(&self.refused, Refused::Retried { reported: Some(said), .. } if said.text == text) {
+        if matches!(&self.refused, Refused::Retried { reported: Some(said), .. } if said.text == text)
+        {
             return;
         }
-        self.refused = Refused::Retried { since: Instant::now(), reported: Some(Line::new(text)) };
+        self.refused = Refused::Retried {
+            since: Instant::now(),
+            reported: Some(Line::new(text)),
+        };
         drop(spawn_blocking(move || {
             let errors: Vec<BindError> = errors.into_iter().map(BindError::explained).collect();
             refuse(&in_short(&errors), false);
@@ -191,11 +235,19 @@ impl Said {
     fn later(&mut self, text: &str, at_once: bool) {
         if !self.may_pass() {
             if !at_once {
-                info!(reason = text, "not reloaded yet, the configuration that runs goes on");
+                info!(
+                    reason = text,
+                    "not reloaded yet, the configuration that runs goes on"
+                );
             }
-            self.refused = Refused::Retried { since: Instant::now(), reported: None };
+            self.refused = Refused::Retried {
+                since: Instant::now(),
+                reported: None,
+            };
         }
-        let Refused::Retried { since, reported } = &mut self.refused else { return };
+        let Refused::Retried { since, reported } = &mut self.refused else {
+            return;
+        };
         let is_news = reported.as_ref().is_none_or(|said| said.text != text);
         if is_news && (at_once || since.elapsed() >= GRACE) {
             *reported = Some(Line::new(text.to_owned()));
@@ -223,7 +275,10 @@ impl Said {
             before => {
                 let known = before.take().map(|held| held.behind).unwrap_or_default();
                 let files = names(behind.since(&known));
-                *before = Some(Held { findings: Line::new(findings), behind });
+                *before = Some(Held {
+                    findings: Line::new(findings),
+                    behind,
+                });
                 self.hold(files);
             }
         }
@@ -232,19 +287,32 @@ impl Said {
     /// When anything is to be said again.
     fn remind_at(&self) -> Option<Instant> {
         let refused = match &self.refused {
-            Refused::Now { said, .. } | Refused::Retried { reported: Some(said), .. } => Some(said),
+            Refused::Now { said, .. }
+            | Refused::Retried {
+                reported: Some(said),
+                ..
+            } => Some(said),
             Refused::Nothing | Refused::Retried { reported: None, .. } => None,
         };
         let held = self.held.as_ref().map(|held| &held.findings);
         let restless = self.restless.as_ref().map(|(_, line)| line);
-        [refused, held, self.without.as_ref(), restless].into_iter().flatten().map(|line| line.remind_at).min()
+        [refused, held, self.without.as_ref(), restless]
+            .into_iter()
+            .flatten()
+            .map(|line| line.remind_at)
+            .min()
     }
 
     /// Says again what is due, each in its own line.
     fn remind(&mut self) {
         let refused = match &mut self.refused {
-            Refused::Now { said, is_partial, .. } => Some((said, *is_partial)),
-            Refused::Retried { reported: Some(said), .. } => Some((said, false)),
+            Refused::Now {
+                said, is_partial, ..
+            } => Some((said, *is_partial)),
+            Refused::Retried {
+                reported: Some(said),
+                ..
+            } => Some((said, false)),
             Refused::Nothing | Refused::Retried { reported: None, .. } => None,
         };
         if let Some((said, is_partial)) = refused
@@ -271,15 +339,22 @@ impl Said {
     }
 
     fn hold(&self, files: Option<String>) {
-        let Some(Held { findings, .. }) = &self.held else { return };
+        let Some(Held { findings, .. }) = &self.held else {
+            return;
+        };
         let (diagnostics, help) = (&findings.text, self.way_out());
-        error!(diagnostics, files, help, "reload held, a protection would go; the configuration that runs goes on");
+        error!(
+            diagnostics,
+            files, help, "reload held, a protection would go; the configuration that runs goes on"
+        );
     }
 
     fn way_out(&self) -> String {
         match self.kind {
             Kind::Files => format!("if it is meant, {}", confirm()),
-            Kind::Materials => "give the files back, or confirm it when the configuration is valid".to_owned(),
+            Kind::Materials => {
+                "give the files back, or confirm it when the configuration is valid".to_owned()
+            }
         }
     }
 }
@@ -289,13 +364,19 @@ fn names<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String> {
     let mut names: Vec<String> = files.map(|path| path.display().to_string()).collect();
     let more = names.len().saturating_sub(MOST_NAMES);
     names.truncate(MOST_NAMES);
-    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(", and {more} more")
+    } else {
+        String::new()
+    };
     (!names.is_empty()).then(|| names.join(", ") + &more)
 }
 
 impl Restless {
     fn say(&self) {
-        let help = format!("write files whole, by renaming them into place, and leave them alone for {QUIET:?}");
+        let help = format!(
+            "write files whole, by renaming them into place, and leave them alone for {QUIET:?}"
+        );
         match self {
             Self::Items(items) => error!(
                 files = items.join(", "),
@@ -317,14 +398,26 @@ fn confirm() -> String {
 
 fn refuse(text: &str, is_partial: bool) {
     match is_partial {
-        true => error!(diagnostics = text, "reloaded in part; of the rest what runs goes on"),
-        false => error!(diagnostics = text, "reload refused, the configuration that runs goes on"),
+        true => error!(
+            diagnostics = text,
+            "reloaded in part; of the rest what runs goes on"
+        ),
+        false => error!(
+            diagnostics = text,
+            "reload refused, the configuration that runs goes on"
+        ),
     }
 }
 
 fn tighten(without: &str) {
-    let help = format!("{}, or write what tightens by itself: that acts at once", confirm());
-    warn!(without, help, "the files also tighten, which does not act before the rest of them does");
+    let help = format!(
+        "{}, or write what tightens by itself: that acts at once",
+        confirm()
+    );
+    warn!(
+        without,
+        help, "the files also tighten, which does not act before the rest of them does"
+    );
 }
 
 #[cfg(test)]

@@ -62,13 +62,31 @@ impl Lists {
         lists.sort_by(|one, other| other.age().cmp(&one.age()));
         let held = lists.into_iter().map(|crl| {
             let signer = OnceLock::new();
-            if let Some(authority) = crl.speaks_for(authorities).ok().as_ref().and_then(|found| found.first()) {
+            if let Some(authority) = crl
+                .speaks_for(authorities)
+                .ok()
+                .as_ref()
+                .and_then(|found| found.first())
+            {
                 signer.get_or_init(|| authority.spki().into());
             }
-            Held { crl: crl.clone(), signer }
+            Held {
+                crl: crl.clone(),
+                signer,
+            }
         });
-        let Revocation { depth, unknown, expired, .. } = *revocation;
-        Self { held: held.collect(), depth, unknown, expired }
+        let Revocation {
+            depth,
+            unknown,
+            expired,
+            ..
+        } = *revocation;
+        Self {
+            held: held.collect(),
+            depth,
+            unknown,
+            expired,
+        }
     }
 
     /// Whether certificates are looked up at all: those of clients, or those of intermediates.
@@ -89,12 +107,21 @@ impl Lists {
         issuer: IssuerKey<'_>,
         now: SystemTime,
     ) -> Answer {
-        let mut own = self.held.iter().filter(|held| held.is_of(issuer)).peekable();
+        let mut own = self
+            .held
+            .iter()
+            .filter(|held| held.is_of(issuer))
+            .peekable();
         if own.peek().is_none() {
             let named = self.held.iter().any(|held| held.crl.is_named(issuer.name));
-            return if named { Answer::OtherKey } else { Answer::NoList };
+            return if named {
+                Answer::OtherKey
+            } else {
+                Answer::NoList
+            };
         }
-        let (mut seen, mut fresh, mut due, mut begin) = (Vec::<&Scope>::new(), false, None, None::<SystemTime>);
+        let (mut seen, mut fresh, mut due, mut begin) =
+            (Vec::<&Scope>::new(), false, None, None::<SystemTime>);
         for Held { crl, .. } in own {
             let scope = &crl.signed.contents.scope;
             // Of several for the same certificates the newest one counts.

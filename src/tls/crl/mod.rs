@@ -49,11 +49,16 @@ impl Revocation {
             Err(_) => list.signed.contents.key_id.clone(),
         };
         let mut newest: Vec<(Option<Vec<u8>>, &Crl)> = Vec::new();
-        let (begun, early): (Vec<&Crl>, Vec<&Crl>) = self.lists.iter().partition(|list| list.this_update() <= now);
+        let (begun, early): (Vec<&Crl>, Vec<&Crl>) = self
+            .lists
+            .iter()
+            .partition(|list| list.this_update() <= now);
         for list in begun {
             let signer = signer(list);
             let same = |(other, known): &(Option<Vec<u8>>, &Crl)| {
-                *other == signer && known.has_same_scope(list) && known.is_named(&list.signed.contents.issuer_name)
+                *other == signer
+                    && known.has_same_scope(list)
+                    && known.is_named(&list.signed.contents.issuer_name)
             };
             match newest.iter().position(same) {
                 Some(at) if newest[at].1.age() < list.age() => newest[at].1 = list,
@@ -61,14 +66,20 @@ impl Revocation {
                 None => newest.push((signer, list)),
             }
         }
-        newest.into_iter().map(|(_, list)| list).chain(early).collect()
+        newest
+            .into_iter()
+            .map(|(_, list)| list)
+            .chain(early)
+            .collect()
     }
 
     /// Those of `authorities` that have a list of everything that they have issued to others than authorities.
     #[must_use]
     pub fn covered<'a>(&self, authorities: &'a [CaCertificate]) -> Vec<&'a CaCertificate> {
         let whole = self.lists.iter().filter(|list| list.is_whole());
-        whole.flat_map(|list| list.speaks_for(authorities).unwrap_or_default()).collect()
+        whole
+            .flat_map(|list| list.speaks_for(authorities).unwrap_or_default())
+            .collect()
     }
 }
 
@@ -128,7 +139,11 @@ impl Crl {
         let lists = pem::revocation_lists(bytes)?;
         let total = lists.len();
         let read = |(position, der)| {
-            Self::read(der).map_err(|reason| CrlFileError::List { number: position + 1, total, reason })
+            Self::read(der).map_err(|reason| CrlFileError::List {
+                number: position + 1,
+                total,
+                reason,
+            })
         };
         lists.into_iter().enumerate().map(read).collect()
     }
@@ -144,20 +159,36 @@ impl Crl {
     /// # Errors
     ///
     /// Why it speaks for none of them: in words, for whoever fetched it.
-    pub fn speaks_for<'a>(&self, authorities: &'a [CaCertificate]) -> Result<Vec<&'a CaCertificate>, NotSpoken> {
-        let named: Vec<_> = authorities.iter().filter(|authority| self.is_named(authority.name())).collect();
+    pub fn speaks_for<'a>(
+        &self,
+        authorities: &'a [CaCertificate],
+    ) -> Result<Vec<&'a CaCertificate>, NotSpoken> {
+        let named: Vec<_> = authorities
+            .iter()
+            .filter(|authority| self.is_named(authority.name()))
+            .collect();
         let signature = |authority: &&&CaCertificate| self.signature(authority.spki()).is_ok();
         let signers: Vec<_> = named.iter().filter(signature).copied().collect();
         if !signers.is_empty() {
             return Ok(signers);
         }
-        Err(match named.first().map(|authority| self.signature(authority.spki())) {
-            Some(Err(SignatureFault::Key(key))) => NotSpoken::Key(key),
-            Some(Err(SignatureFault::Kind(kind))) => NotSpoken::Signature(kind),
-            Some(_) => NotSpoken::OtherKey,
-            None if authorities.iter().any(|authority| self.is_by_id(authority.key_id())) => NotSpoken::OtherName,
-            None => NotSpoken::Stranger,
-        })
+        Err(
+            match named
+                .first()
+                .map(|authority| self.signature(authority.spki()))
+            {
+                Some(Err(SignatureFault::Key(key))) => NotSpoken::Key(key),
+                Some(Err(SignatureFault::Kind(kind))) => NotSpoken::Signature(kind),
+                Some(_) => NotSpoken::OtherKey,
+                None if authorities
+                    .iter()
+                    .any(|authority| self.is_by_id(authority.key_id())) =>
+                {
+                    NotSpoken::OtherName
+                }
+                None => NotSpoken::Stranger,
+            },
+        )
     }
 
     /// Whether it is about everything but authorities that its issuer has issued.
@@ -193,15 +224,26 @@ impl Crl {
     /// The same list, by which whatever any of `before` revokes is revoked as well.
     #[must_use]
     pub fn with_those_of<'a>(&self, before: impl IntoIterator<Item = &'a Self>) -> Self {
-        let own = Self { signed: Arc::clone(&self.signed), before: Arc::default() };
-        let serials = before.into_iter().flat_map(Self::serials).filter(|serial| !own.revokes(serial));
+        let own = Self {
+            signed: Arc::clone(&self.signed),
+            before: Arc::default(),
+        };
+        let serials = before
+            .into_iter()
+            .flat_map(Self::serials)
+            .filter(|serial| !own.revokes(serial));
         let serials: BTreeSet<Box<[u8]>> = serials.map(Box::from).collect();
-        Self { before: serials.into_iter().collect(), ..own }
+        Self {
+            before: serials.into_iter().collect(),
+            ..own
+        }
     }
 
     /// Whether it has the signature of the key in `spki`, a SubjectPublicKeyInfo without its SEQUENCE.
     pub(super) fn signature(&self, spki: &[u8]) -> Result<(), SignatureFault> {
-        Signed::parse(&self.signed.der).ok_or(SignatureFault::Wrong)?.verify(spki)
+        Signed::parse(&self.signed.der)
+            .ok_or(SignatureFault::Wrong)?
+            .verify(spki)
     }
 
     /// Whether `name`, a subject with its SEQUENCE, is that of its issuer.
@@ -232,7 +274,8 @@ impl Crl {
     /// Whether every certificate that is on it is on one of `others`.
     #[must_use]
     pub fn is_within(&self, others: &[&Self]) -> bool {
-        self.serials().all(|serial| others.iter().any(|other| other.revokes(serial)))
+        self.serials()
+            .all(|serial| others.iter().any(|other| other.revokes(serial)))
     }
 
     /// Whether both are editions of one list: by one issuer, by one key of it where both say which, and about the same
@@ -249,14 +292,20 @@ impl Crl {
 
     fn has_same_issuer(&self, other: &Self) -> bool {
         let keys = (&self.signed.contents.key_id, &other.signed.contents.key_id);
-        let is_same_key =
-            matches!(keys, (Some(one), Some(other)) if one == other) || keys.0.is_none() || keys.1.is_none();
+        let is_same_key = matches!(keys, (Some(one), Some(other)) if one == other)
+            || keys.0.is_none()
+            || keys.1.is_none();
         is_same_key && self.is_named(&other.signed.contents.issuer_name)
     }
 
     /// The serial numbers that it revokes.
     pub(super) fn serials(&self) -> impl Iterator<Item = &[u8]> {
-        let own = self.signed.contents.serials.iter().map(|place| read::at(&self.signed.der, place));
+        let own = self
+            .signed
+            .contents
+            .serials
+            .iter()
+            .map(|place| read::at(&self.signed.der, place));
         own.chain(self.before.iter().map(AsRef::as_ref))
     }
 
@@ -264,21 +313,39 @@ impl Crl {
     #[must_use]
     pub fn revokes(&self, serial: &[u8]) -> bool {
         let (List { der, contents, .. }, serial) = (&*self.signed, significant(serial));
-        contents.serials.binary_search_by(|place| read::at(der, place).cmp(serial)).is_ok()
-            || self.before.binary_search_by(|before| (**before).cmp(serial)).is_ok()
+        contents
+            .serials
+            .binary_search_by(|place| read::at(der, place).cmp(serial))
+            .is_ok()
+            || self
+                .before
+                .binary_search_by(|before| (**before).cmp(serial))
+                .is_ok()
     }
 
     /// Grows from list to list: by its date, and of those of one second by its number (RFC 5280 §5.2.3).
     pub(super) fn age(&self) -> impl Ord + use<'_> {
-        (self.signed.this_update, self.signed.contents.number.len(), &self.signed.contents.number)
+        (
+            self.signed.this_update,
+            self.signed.contents.number.len(),
+            &self.signed.contents.number,
+        )
     }
 
     /// The list `der`, or, in words, why it cannot be used.
     pub(super) fn read(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
         let contents = read::read(&der)?;
         let (this_update, next_update) = contents.dates;
-        let signed = Arc::new(List { der, this_update, next_update, contents });
-        Ok(Self { signed, before: Arc::default() })
+        let signed = Arc::new(List {
+            der,
+            this_update,
+            next_update,
+            contents,
+        });
+        Ok(Self {
+            signed,
+            before: Arc::default(),
+        })
     }
 }
 
@@ -292,7 +359,10 @@ impl Eq for Crl {}
 
 impl fmt::Debug for Crl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Crl").field("issuer", &self.issuer()).field("revoked", &self.revoked()).finish_non_exhaustive()
+        f.debug_struct("Crl")
+            .field("issuer", &self.issuer())
+            .field("revoked", &self.revoked())
+            .finish_non_exhaustive()
     }
 }
 

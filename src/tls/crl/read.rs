@@ -60,10 +60,17 @@ pub(super) fn read(der: &[u8]) -> Result<Contents, String> {
     match version {
         Some([1]) => {}
         None | Some([0]) => return Err(VERSION_1.to_owned()),
-        Some(_) => return Err("it is of a version that is not known; X.509 has lists of version 1 and 2".to_owned()),
+        Some(_) => {
+            return Err(
+                "it is of a version that is not known; X.509 has lists of version 1 and 2"
+                    .to_owned(),
+            );
+        }
     }
     let this_update = time(&mut tbs).flatten().ok_or_else(damaged)?;
-    let next_update = time(&mut tbs).ok_or_else(|| NO_NEXT_UPDATE.to_owned())?.ok_or_else(damaged)?;
+    let next_update = time(&mut tbs)
+        .ok_or_else(|| NO_NEXT_UPDATE.to_owned())?
+        .ok_or_else(damaged)?;
     let mut contents = Contents {
         issuer: distinguished_name(&parsed),
         issuer_name: name.whole.to_vec(),
@@ -76,7 +83,9 @@ pub(super) fn read(der: &[u8]) -> Result<Contents, String> {
     if let Some(entries) = tbs.optional(der::SEQUENCE) {
         contents.serials = serials(der, entries.content)?;
     }
-    let Some(extensions) = tbs.optional(EXTENSIONS) else { return Err(NO_EXTENSIONS.to_owned()) };
+    let Some(extensions) = tbs.optional(EXTENSIONS) else {
+        return Err(NO_EXTENSIONS.to_owned());
+    };
     if !tbs.is_empty() {
         return Err(damaged());
     }
@@ -90,7 +99,9 @@ impl Contents {
         let mut reader = Reader(content);
         let mut seen: Vec<&[u8]> = Vec::new();
         while !reader.is_empty() {
-            let extension = reader.expect(der::SEQUENCE).and_then(|extension| der::extension(extension.content));
+            let extension = reader
+                .expect(der::SEQUENCE)
+                .and_then(|extension| der::extension(extension.content));
             let (oid, critical, value) = extension.ok_or_else(|| damaged("list of extensions"))?;
             let name = der::dotted(oid);
             if seen.contains(&oid) {
@@ -102,7 +113,9 @@ impl Contents {
                     let number = der::only(value, der::INTEGER).filter(|number| !number.is_empty());
                     let number = number.ok_or_else(|| damaged("cRLNumber"))?;
                     if number[0] & 0x80 != 0 || number.len() > 21 {
-                        return Err("its cRLNumber is negative, or has more than 20 bytes".to_owned());
+                        return Err(
+                            "its cRLNumber is negative, or has more than 20 bytes".to_owned()
+                        );
                     }
                     let zeros = number.iter().take_while(|byte| **byte == 0).count();
                     self.number = number[zeros..].to_vec();
@@ -110,11 +123,16 @@ impl Contents {
                 "2.5.29.27" => return Err("it is a delta list; give the complete one".to_owned()),
                 "2.5.29.28" => self.scope = Scope::parse(value)?,
                 "2.5.29.35" => {
-                    let fields = der::only(value, der::SEQUENCE).ok_or_else(|| damaged("authorityKeyIdentifier"))?;
+                    let fields = der::only(value, der::SEQUENCE)
+                        .ok_or_else(|| damaged("authorityKeyIdentifier"))?;
                     // `[0] IMPLICIT`, before the issuer's name and serial number.
                     self.key_id = Reader(fields).optional(0x80).map(|id| id.content.to_vec());
                 }
-                _ if critical => return Err(format!("it has a critical extension that is not understood, {name}")),
+                _ if critical => {
+                    return Err(format!(
+                        "it has a critical extension that is not understood, {name}"
+                    ));
+                }
                 _ => {}
             }
         }
@@ -124,8 +142,14 @@ impl Contents {
 
 /// The next value, if it is a time: nothing in it if it cannot be read.
 fn time(reader: &mut Reader<'_>) -> Option<Option<SystemTime>> {
-    let value = reader.optional(UTC_TIME).or_else(|| reader.optional(GENERALIZED_TIME))?;
-    Some(ASN1Time::from_der(value.whole).ok().map(|(_, time)| system_time(time)))
+    let value = reader
+        .optional(UTC_TIME)
+        .or_else(|| reader.optional(GENERALIZED_TIME))?;
+    Some(
+        ASN1Time::from_der(value.whole)
+            .ok()
+            .map(|(_, time)| system_time(time)),
+    )
 }
 
 /// The places of the serial numbers in `entries`, which are a part of `der`.
@@ -136,7 +160,10 @@ fn serials(der: &[u8], entries: &[u8]) -> Result<Vec<Range<u32>>, String> {
         let damaged = || format!("its entry {} cannot be read", serials.len() + 1);
         let entry = reader.expect(der::SEQUENCE).ok_or_else(damaged)?;
         let mut fields = Reader(entry.content);
-        let serial = fields.expect(der::INTEGER).filter(|serial| !serial.content.is_empty()).ok_or_else(damaged)?;
+        let serial = fields
+            .expect(der::INTEGER)
+            .filter(|serial| !serial.content.is_empty())
+            .ok_or_else(damaged)?;
         time(&mut fields).flatten().ok_or_else(damaged)?;
         if let Some(extensions) = fields.optional(der::SEQUENCE) {
             entry_extensions(extensions.content, serials.len() + 1)?;
@@ -145,7 +172,9 @@ fn serials(der: &[u8], entries: &[u8]) -> Result<Vec<Range<u32>>, String> {
             return Err(damaged());
         }
         let start = serial.content.as_ptr().addr() - der.as_ptr().addr();
-        let place = u32::try_from(start).ok().zip(u32::try_from(start + serial.content.len()).ok());
+        let place = u32::try_from(start)
+            .ok()
+            .zip(u32::try_from(start + serial.content.len()).ok());
         let (start, end) = place.ok_or_else(|| "it is larger than 4 GiB".to_owned())?;
         serials.push(start..end);
     }
@@ -157,14 +186,19 @@ fn serials(der: &[u8], entries: &[u8]) -> Result<Vec<Range<u32>>, String> {
 fn entry_extensions(content: &[u8], entry: usize) -> Result<(), String> {
     let mut reader = Reader(content);
     while !reader.is_empty() {
-        let extension = reader.expect(der::SEQUENCE).and_then(|extension| der::extension(extension.content));
-        let (oid, critical, _) = extension.ok_or_else(|| format!("its entry {entry} cannot be read"))?;
+        let extension = reader
+            .expect(der::SEQUENCE)
+            .and_then(|extension| der::extension(extension.content));
+        let (oid, critical, _) =
+            extension.ok_or_else(|| format!("its entry {entry} cannot be read"))?;
         match &*der::dotted(oid) {
             // reasonCode and invalidityDate: revoked is revoked.
             "2.5.29.21" | "2.5.29.24" => {}
             "2.5.29.29" => return Err(super::scope::INDIRECT.to_owned()),
             name if critical => {
-                return Err(format!("its entry {entry} has a critical extension that is not understood, {name}"));
+                return Err(format!(
+                    "its entry {entry} has a critical extension that is not understood, {name}"
+                ));
             }
             _ => {}
         }
@@ -174,7 +208,10 @@ fn entry_extensions(content: &[u8], entry: usize) -> Result<(), String> {
 
 /// The serial number at `place`, without leading zeros.
 pub(super) fn at<'a>(der: &'a [u8], place: &Range<u32>) -> &'a [u8] {
-    significant(der.get(place.start as usize..place.end as usize).unwrap_or_default())
+    significant(
+        der.get(place.start as usize..place.end as usize)
+            .unwrap_or_default(),
+    )
 }
 
 const VERSION_1: &str = "it is a list of version 1, as `openssl ca -gencrl` writes it without extensions; issue it with \

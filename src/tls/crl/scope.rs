@@ -48,10 +48,14 @@ impl Scope {
             match (field.tag, field.content) {
                 (USERS | AUTHORITIES | INDIRECT_LIST | ATTRIBUTES, [0]) => {}
                 (USERS, [0xff]) if scope.authorities.is_none() => scope.authorities = Some(false),
-                (AUTHORITIES, [0xff]) if scope.authorities.is_none() => scope.authorities = Some(true),
+                (AUTHORITIES, [0xff]) if scope.authorities.is_none() => {
+                    scope.authorities = Some(true)
+                }
                 (INDIRECT_LIST, [0xff]) => return Err(INDIRECT.to_owned()),
                 (ATTRIBUTES, [0xff]) => {
-                    return Err("it is about attribute certificates, which TLS does not have".to_owned());
+                    return Err(
+                        "it is about attribute certificates, which TLS does not have".to_owned(),
+                    );
                 }
                 _ => return Err(damaged()),
             }
@@ -61,12 +65,19 @@ impl Scope {
 
     /// Whether it is about `certificate`, which is an authority's or not.
     pub(super) fn covers(&self, certificate: &X509Certificate<'_>, authority: bool) -> bool {
-        if self.authorities.is_some_and(|authorities| authorities != authority) {
+        if self
+            .authorities
+            .is_some_and(|authorities| authorities != authority)
+        {
             return false;
         }
-        let Some(points) = &self.points else { return true };
+        let Some(points) = &self.points else {
+            return true;
+        };
         // A certificate that names no point may be on any part of a divided list: which, nobody can tell.
-        points_of(certificate).iter().any(|name| points.iter().any(|point| point == name))
+        points_of(certificate)
+            .iter()
+            .any(|name| points.iter().any(|point| point == name))
     }
 
     /// Whether it is about every certificate that is no authority's.
@@ -78,13 +89,20 @@ impl Scope {
 /// The names of the distribution points of a certificate (RFC 5280 §4.2.1.13) whose lists are whole and its issuer's own.
 fn points_of<'a>(certificate: &X509Certificate<'a>) -> Vec<&'a [u8]> {
     const CRL_DISTRIBUTION_POINTS: &str = "2.5.29.31";
-    let extension = certificate.extensions().iter().find(|found| found.oid.to_id_string() == CRL_DISTRIBUTION_POINTS);
-    let Some(points) = extension.and_then(|found| der::only(found.value, der::SEQUENCE)) else { return Vec::new() };
+    let extension = certificate
+        .extensions()
+        .iter()
+        .find(|found| found.oid.to_id_string() == CRL_DISTRIBUTION_POINTS);
+    let Some(points) = extension.and_then(|found| der::only(found.value, der::SEQUENCE)) else {
+        return Vec::new();
+    };
     let mut names = Vec::new();
     let mut points = Reader(points);
     while let Some(point) = points.expect(der::SEQUENCE) {
         let mut fields = Reader(point.content);
-        let name = fields.optional(POINT).and_then(|name| full_name(name.content));
+        let name = fields
+            .optional(POINT)
+            .and_then(|name| full_name(name.content));
         // Behind the name stand reasons and another issuer of the list.
         if fields.is_empty() {
             names.extend(name.unwrap_or_default());

@@ -17,21 +17,37 @@ pub(super) fn of_subject(
     root: &CaCertificate,
 ) -> Result<(), Flaw> {
     let root_der = root.name_constraints();
-    let root_constraints = root_der.as_deref().and_then(|der| NameConstraints::from_der(der).ok());
-    let root = root_constraints.iter().map(|(_, found)| (Who::Root(root.subject().to_owned()), found));
-    let own: Vec<_> = issuers.iter().filter_map(|issuer| Some((Who::of(issuer), constraints(issuer)?))).collect();
+    let root_constraints = root_der
+        .as_deref()
+        .and_then(|der| NameConstraints::from_der(der).ok());
+    let root = root_constraints
+        .iter()
+        .map(|(_, found)| (Who::Root(root.subject().to_owned()), found));
+    let own: Vec<_> = issuers
+        .iter()
+        .filter_map(|issuer| Some((Who::of(issuer), constraints(issuer)?)))
+        .collect();
     for (who, found) in root.chain(own.iter().map(|(who, found)| (who.clone(), *found))) {
         let bases: Vec<_> = bases(found).collect();
         for certificate in std::iter::once(leaf).chain(issuers) {
             let mail = certificate.subject().iter_email().next().is_some();
-            if mail && bases.iter().any(|(base, _)| matches!(base, GeneralName::RFC822Name(_))) {
+            if mail
+                && bases
+                    .iter()
+                    .any(|(base, _)| matches!(base, GeneralName::RFC822Name(_)))
+            {
                 return Err(Flaw::ConstraintKind(who, MAIL));
             }
         }
         if has_dns_name(leaf) {
             continue;
         }
-        for name in leaf.subject().iter_common_name().filter_map(text).filter(|name| is_host(name)) {
+        for name in leaf
+            .subject()
+            .iter_common_name()
+            .filter_map(text)
+            .filter(|name| is_host(name))
+        {
             if !keeps(&name, &bases) {
                 return Err(Flaw::Constraint(who, name));
             }
@@ -43,14 +59,32 @@ pub(super) fn of_subject(
 pub(super) const MAIL: &str = "mail addresses";
 
 /// The constraints of an authority.
-pub(super) fn constraints<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a NameConstraints<'a>> {
-    certificate.name_constraints().ok().flatten().map(|found| found.value)
+pub(super) fn constraints<'a>(
+    certificate: &'a X509Certificate<'_>,
+) -> Option<&'a NameConstraints<'a>> {
+    certificate
+        .name_constraints()
+        .ok()
+        .flatten()
+        .map(|found| found.value)
 }
 
 /// Every base, and whether it is a permitted one.
-pub(super) fn bases<'a>(found: &'a NameConstraints<'a>) -> impl Iterator<Item = (&'a GeneralName<'a>, bool)> {
-    let permitted = found.permitted_subtrees.iter().flatten().map(|tree| (&tree.base, true));
-    permitted.chain(found.excluded_subtrees.iter().flatten().map(|tree| (&tree.base, false)))
+pub(super) fn bases<'a>(
+    found: &'a NameConstraints<'a>,
+) -> impl Iterator<Item = (&'a GeneralName<'a>, bool)> {
+    let permitted = found
+        .permitted_subtrees
+        .iter()
+        .flatten()
+        .map(|tree| (&tree.base, true));
+    permitted.chain(
+        found
+            .excluded_subtrees
+            .iter()
+            .flatten()
+            .map(|tree| (&tree.base, false)),
+    )
 }
 
 /// Whether a host name keeps to those of `bases` that are DNS names.
@@ -61,14 +95,20 @@ pub(super) fn keeps(name: &str, bases: &[(&GeneralName<'_>, bool)]) -> bool {
         // With a dot in front a base does not stand for itself.
         base.is_empty()
             || name.strip_suffix(&*base).is_some_and(|front| {
-                if base.starts_with('.') { !front.is_empty() } else { front.is_empty() || front.ends_with('.') }
+                if base.starts_with('.') {
+                    !front.is_empty()
+                } else {
+                    front.is_empty() || front.ends_with('.')
+                }
             })
     };
     let of = |is_permitted: bool| {
-        bases.iter().filter_map(move |(base, permitted)| match base {
-            GeneralName::DNSName(base) if *permitted == is_permitted => Some(*base),
-            _ => None,
-        })
+        bases
+            .iter()
+            .filter_map(move |(base, permitted)| match base {
+                GeneralName::DNSName(base) if *permitted == is_permitted => Some(*base),
+                _ => None,
+            })
     };
     let permitted = of(true).next().is_none() || of(true).any(within);
     permitted && !of(false).any(within)
@@ -76,10 +116,14 @@ pub(super) fn keeps(name: &str, bases: &[(&GeneralName<'_>, bool)]) -> bool {
 
 /// Why the library compares a DNS name with none, if it does not.
 pub(super) fn odd(name: &str) -> Option<&'static str> {
-    let (rest, is_wildcard) = name.strip_prefix("*.").map_or((name, false), |rest| (rest, true));
+    let (rest, is_wildcard) = name
+        .strip_prefix("*.")
+        .map_or((name, false), |rest| (rest, true));
     let fits = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -92,7 +136,10 @@ pub(super) fn odd(name: &str) -> Option<&'static str> {
         Some("a wildcard is the whole first label")
     } else if is_wildcard && !rest.contains('.') {
         Some("a wildcard needs two labels behind it")
-    } else if name.len() > 253 || !rest.split('.').all(fits) || last.bytes().all(|byte| byte.is_ascii_digit()) {
+    } else if name.len() > 253
+        || !rest.split('.').all(fits)
+        || last.bytes().all(|byte| byte.is_ascii_digit())
+    {
         Some("it is no host name")
     } else {
         None
@@ -101,7 +148,13 @@ pub(super) fn odd(name: &str) -> Option<&'static str> {
 
 fn has_dns_name(certificate: &X509Certificate<'_>) -> bool {
     let names = certificate.subject_alternative_name().ok().flatten();
-    names.is_some_and(|names| names.value.general_names.iter().any(|name| matches!(name, GeneralName::DNSName(_))))
+    names.is_some_and(|names| {
+        names
+            .value
+            .general_names
+            .iter()
+            .any(|name| matches!(name, GeneralName::DNSName(_)))
+    })
 }
 
 /// Whether a common name can be meant as a host name: letters, digits, hyphens and dots, and at least one dot.
@@ -124,7 +177,10 @@ pub(super) fn not_understood(
     leaf: &X509Certificate<'_>,
     issuers: &[X509Certificate<'_>],
 ) -> Option<&'static str> {
-    let names: Vec<u8> = std::iter::once(leaf).chain(issuers).flat_map(kinds).collect();
+    let names: Vec<u8> = std::iter::once(leaf)
+        .chain(issuers)
+        .flat_map(kinds)
+        .collect();
     bases(found).find_map(|(base, _)| match base {
         GeneralName::DirectoryName(_) => Some("directory names"),
         GeneralName::URI(_) if names.contains(&0x86) => Some("URIs"),
@@ -137,8 +193,15 @@ pub(super) fn not_understood(
 
 /// The tags of the subjectAltNames.
 fn kinds(certificate: &X509Certificate<'_>) -> Vec<u8> {
-    let extension = certificate.extensions().iter().find(|found| found.oid.to_id_string() == "2.5.29.17");
-    let Some(names) = extension.and_then(|found| der::only(found.value, der::SEQUENCE)) else { return Vec::new() };
+    let extension = certificate
+        .extensions()
+        .iter()
+        .find(|found| found.oid.to_id_string() == "2.5.29.17");
+    let Some(names) = extension.and_then(|found| der::only(found.value, der::SEQUENCE)) else {
+        return Vec::new();
+    };
     let mut reader = Reader(names);
-    std::iter::from_fn(|| reader.next()).map(|name| name.tag).collect()
+    std::iter::from_fn(|| reader.next())
+        .map(|name| name.tag)
+        .collect()
 }

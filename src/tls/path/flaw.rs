@@ -191,7 +191,9 @@ impl Flaw {
         use CertificateError as E;
         match self {
             // bad_certificate
-            Self::Malformed(_) | Self::Defect(..) | Self::Critical(..) | Self::Name(_) => E::BadEncoding,
+            Self::Malformed(_) | Self::Defect(..) | Self::Critical(..) | Self::Name(_) => {
+                E::BadEncoding
+            }
             // certificate_expired
             Self::Expired(..) | Self::Early(..) | Self::NoTime(_) => E::Expired,
             // certificate_revoked
@@ -209,9 +211,15 @@ impl Flaw {
             | Self::ListEarly { .. }
             | Self::NoListSign(_) => E::UnknownIssuer,
             // decrypt_error
-            Self::Signature { fault: SignatureFault::Wrong | SignatureFault::OtherKind, .. } => E::BadSignature,
+            Self::Signature {
+                fault: SignatureFault::Wrong | SignatureFault::OtherKind,
+                ..
+            } => E::BadSignature,
             // unsupported_certificate
-            Self::Signature { fault: SignatureFault::Key(_) | SignatureFault::Kind(_), .. }
+            Self::Signature {
+                fault: SignatureFault::Key(_) | SignatureFault::Kind(_),
+                ..
+            }
             | Self::KeyUsage
             | Self::NetscapeType
             | Self::Purpose(_) => E::InvalidPurpose,
@@ -230,7 +238,12 @@ impl Flaw {
 
     /// In words, for whoever runs this side of the connection.
     pub(in crate::tls) fn words(&self, side: &Side<'_>) -> String {
-        let Side { peer, trust, usage, pin } = side;
+        let Side {
+            peer,
+            trust,
+            usage,
+            pin,
+        } = side;
         match self {
             Self::Malformed(who) => format!("{} is not a well-formed certificate; issue it anew", who.words()),
             Self::Defect(who, defect) => format!("{} {}; issue it anew", who.words(), defect.fault()),
@@ -357,8 +370,18 @@ fn object(who: &Who) -> String {
     }
 }
 
-fn signature(who: &Who, issuer: &str, fault: &SignatureFault, by_root: bool, side: &Side<'_>) -> String {
-    let the_ca = if by_root { "the trusted CA" } else { "the intermediate" };
+fn signature(
+    who: &Who,
+    issuer: &str,
+    fault: &SignatureFault,
+    by_root: bool,
+    side: &Side<'_>,
+) -> String {
+    let the_ca = if by_root {
+        "the trusted CA"
+    } else {
+        "the intermediate"
+    };
     match fault {
         SignatureFault::Key(key) => format!(
             "{the_ca} that has issued {}, {issuer}, has {key}, and no signature of such a key is verified; the CA needs a \
@@ -366,7 +389,10 @@ fn signature(who: &Who, issuer: &str, fault: &SignatureFault, by_root: bool, sid
             object(who)
         ),
         SignatureFault::Kind(kind) => {
-            format!("the signature of {issuer} on {} is not verified: it is {kind}", object(who))
+            format!(
+                "the signature of {issuer} on {} is not verified: it is {kind}",
+                object(who)
+            )
         }
         SignatureFault::OtherKind | SignatureFault::Wrong if by_root => format!(
             "the signature on {} does not verify with the key of the trusted CA of that name, {issuer}; if two CAs have the \
@@ -393,7 +419,8 @@ fn too_much(limit: Limit, peer: &str) -> String {
             "the {peer} has sent more than {MAX_NAMESAKES} certificates of one subject; it needs one of each CA only"
         ),
         Limit::Depth => {
-            "there are more than 6 certificates between it and a trusted CA; trust one further down".to_owned()
+            "there are more than 6 certificates between it and a trusted CA; trust one further down"
+                .to_owned()
         }
         Limit::Work => format!(
             "there are too many ways from it to a trusted CA to try them all; let the {peer} send the certificates in \

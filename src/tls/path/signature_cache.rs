@@ -38,11 +38,17 @@ const GENERATION: usize = 4096;
 impl SignatureCache {
     /// Every algorithm by which signatures are verified, with this cache before it.
     pub(super) fn algorithms(&self) -> impl Iterator<Item = Cached<'_>> {
-        algorithms().all.iter().map(|algorithm| Cached { algorithm: *algorithm, cache: self })
+        algorithms().all.iter().map(|algorithm| Cached {
+            algorithm: *algorithm,
+            cache: self,
+        })
     }
 
     fn knows(&self, key: &Key) -> bool {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if generations.young.contains(key) {
             return true;
         }
@@ -54,7 +60,10 @@ impl SignatureCache {
     }
 
     fn add(&self, key: Key) {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner).add(key);
+        self.generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(key);
     }
 }
 
@@ -75,10 +84,16 @@ pub(super) struct Cached<'a> {
 }
 
 impl SignatureVerificationAlgorithm for Cached<'_> {
-    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
         let key = self.key(public_key, message, signature);
         if !self.cache.knows(&key) {
-            self.algorithm.verify_signature(public_key, message, signature)?;
+            self.algorithm
+                .verify_signature(public_key, message, signature)?;
             self.cache.add(key);
         }
         Ok(())
@@ -101,8 +116,17 @@ impl Cached<'_> {
     /// Each part with its length before it, so that no two questions have one key.
     fn key(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Key {
         let mut context = digest::Context::new(&digest::SHA256);
-        let (of_key, of_signature) = (self.algorithm.public_key_alg_id(), self.algorithm.signature_alg_id());
-        for part in [of_key.as_ref(), of_signature.as_ref(), public_key, signature, message] {
+        let (of_key, of_signature) = (
+            self.algorithm.public_key_alg_id(),
+            self.algorithm.signature_alg_id(),
+        );
+        for part in [
+            of_key.as_ref(),
+            of_signature.as_ref(),
+            public_key,
+            signature,
+            message,
+        ] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
@@ -116,7 +140,9 @@ impl Cached<'_> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
+    use rustls::pki_types::{
+        AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
+    };
 
     use super::{Cached, GENERATION, SignatureCache};
 
@@ -127,9 +153,18 @@ mod tests {
     struct Same;
 
     impl SignatureVerificationAlgorithm for Same {
-        fn verify_signature(&self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        fn verify_signature(
+            &self,
+            key: &[u8],
+            message: &[u8],
+            signature: &[u8],
+        ) -> Result<(), InvalidSignature> {
             ASKED.fetch_add(1, Ordering::Relaxed);
-            if key == b"key" && message == signature { Ok(()) } else { Err(InvalidSignature) }
+            if key == b"key" && message == signature {
+                Ok(())
+            } else {
+                Err(InvalidSignature)
+            }
         }
 
         fn public_key_alg_id(&self) -> AlgorithmIdentifier {
@@ -144,7 +179,10 @@ mod tests {
     #[test]
     fn only_what_was_right_is_remembered_and_only_for_the_same_question() {
         let cache = SignatureCache::default();
-        let algorithm = Cached { algorithm: &Same, cache: &cache };
+        let algorithm = Cached {
+            algorithm: &Same,
+            cache: &cache,
+        };
         let asked = |key: &[u8], message: &[u8], signature: &[u8]| {
             let before = ASKED.load(Ordering::Relaxed);
             let right = algorithm.verify_signature(key, message, signature).is_ok();
@@ -161,7 +199,11 @@ mod tests {
             (b"ke", b"one", b"yone"),
         ] {
             for _ in 0..2 {
-                assert_eq!(asked(key, message, signature), (false, 1), "{key:?} {message:?} {signature:?}");
+                assert_eq!(
+                    asked(key, message, signature),
+                    (false, 1),
+                    "{key:?} {message:?} {signature:?}"
+                );
             }
         }
         // A generation later it is known, and two later it is not, unless it was asked for.

@@ -27,17 +27,33 @@ const UNDERSTOOD: [&str; 11] = [
 ];
 
 /// That every field of a certificate can be read, and stands there once (RFC 5280 §4.1.2.2, §4.2).
-pub(super) fn readable(certificate: &X509Certificate<'_>, who: impl Fn() -> Who) -> Result<(), Flaw> {
+pub(super) fn readable(
+    certificate: &X509Certificate<'_>,
+    who: impl Fn() -> Who,
+) -> Result<(), Flaw> {
     if let Some(defect @ Defect::Serial(_)) = defects::serial(certificate.raw_serial()) {
         return Err(Flaw::Defect(who(), defect));
     }
     let extensions = certificate.extensions();
     for (at, extension) in extensions.iter().enumerate() {
         let name = || defects::name(&extension.oid.to_id_string());
-        if extensions[..at].iter().any(|other| other.oid == extension.oid) {
-            return Err(Flaw::Defect(who(), Defect::Twice { name: name(), all: true }));
+        if extensions[..at]
+            .iter()
+            .any(|other| other.oid == extension.oid)
+        {
+            return Err(Flaw::Defect(
+                who(),
+                Defect::Twice {
+                    name: name(),
+                    all: true,
+                },
+            ));
         }
-        if matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. }) && is_read(extension) {
+        if matches!(
+            extension.parsed_extension(),
+            ParsedExtension::ParseError { .. }
+        ) && is_read(extension)
+        {
             return Err(Flaw::Defect(who(), Defect::Extension(name())));
         }
     }
@@ -51,15 +67,22 @@ fn is_read(extension: &x509_parser::extensions::X509Extension<'_>) -> bool {
 
 /// Netscape's certificate type of the peer's own.
 pub(super) fn netscape_type(leaf: &X509Certificate<'_>, purpose: Purpose) -> Result<(), Flaw> {
-    let kind = leaf.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::NSCertType(kind) => Some(*kind),
-        _ => None,
-    });
+    let kind = leaf
+        .extensions()
+        .iter()
+        .find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::NSCertType(kind) => Some(*kind),
+            _ => None,
+        });
     let fits = |kind: NSCertType| match purpose {
         Purpose::Client => kind.ssl_client(),
         Purpose::Server => kind.ssl_server(),
     };
-    if kind.is_none_or(fits) { Ok(()) } else { Err(Flaw::NetscapeType) }
+    if kind.is_none_or(fits) {
+        Ok(())
+    } else {
+        Err(Flaw::NetscapeType)
+    }
 }
 
 impl CaCertificate {
@@ -69,16 +92,27 @@ impl CaCertificate {
         if let Some(oid) = self.critical() {
             return Err(Flaw::Critical(who(), oid.to_owned()));
         }
-        let fits = self.purposes().is_none_or(|(client, server)| match purpose {
-            Purpose::Client => client,
-            Purpose::Server => server,
-        });
-        if fits { Ok(()) } else { Err(Flaw::Purpose(who())) }
+        let fits = self
+            .purposes()
+            .is_none_or(|(client, server)| match purpose {
+                Purpose::Client => client,
+                Purpose::Server => server,
+            });
+        if fits {
+            Ok(())
+        } else {
+            Err(Flaw::Purpose(who()))
+        }
     }
 }
 
 /// The first critical extension that is not understood of a CA that is trusted.
 pub(in crate::tls) fn unknown_critical(certificate: &X509Certificate<'_>) -> Option<String> {
-    let critical = certificate.extensions().iter().filter(|extension| extension.critical);
-    critical.map(|extension| extension.oid.to_id_string()).find(|oid| !UNDERSTOOD.contains(&&**oid))
+    let critical = certificate
+        .extensions()
+        .iter()
+        .filter(|extension| extension.critical);
+    critical
+        .map(|extension| extension.oid.to_id_string())
+        .find(|oid| !UNDERSTOOD.contains(&&**oid))
 }

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, DnValue, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
+    date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -12,7 +13,12 @@ use super::*;
 use crate::tls::crl::{Crl, Revocation};
 use crate::tls::words::tests::assert_readable;
 
-const SIDE: Side<'static> = Side { peer: "client", trust: "client_auth.ca_files", usage: "clientAuth", pin: "pin it" };
+const SIDE: Side<'static> = Side {
+    peer: "client",
+    trust: "client_auth.ca_files",
+    usage: "clientAuth",
+    pin: "pin it",
+};
 
 /// A root, an intermediate and a client.
 type Chain = [CertificateParams; 3];
@@ -36,17 +42,45 @@ fn judge(change: impl FnOnce(&mut Chain)) -> (Result<(), Flaw>, bool) {
     let [root, issuing, client] = params;
     let keys = [0; 3].map(|_| KeyPair::generate().unwrap());
     let root_der = root.self_signed(&keys[0]).unwrap();
-    let issuing_der = issuing.signed_by(&keys[1], &Issuer::from_params(&root, &keys[0])).unwrap();
-    let client_der = client.signed_by(&keys[2], &Issuer::from_params(&issuing, &keys[1])).unwrap();
+    let issuing_der = issuing
+        .signed_by(&keys[1], &Issuer::from_params(&root, &keys[0]))
+        .unwrap();
+    let client_der = client
+        .signed_by(&keys[2], &Issuer::from_params(&issuing, &keys[1]))
+        .unwrap();
     let dir = tempfile::tempdir().unwrap();
-    for (name, pem) in [("root", root_der.pem()), ("issuing", issuing_der.pem()), ("client", client_der.pem())] {
+    for (name, pem) in [
+        ("root", root_der.pem()),
+        ("issuing", issuing_der.pem()),
+        ("client", client_der.pem()),
+    ] {
         std::fs::write(dir.path().join(name), pem).unwrap();
     }
-    let args = ["verify", "-purpose", "sslclient", "-CAfile", "root", "-untrusted", "issuing", "client"];
-    let openssl = Command::new("openssl").args(args).current_dir(&dir).output().unwrap().status.success();
+    let args = [
+        "verify",
+        "-purpose",
+        "sslclient",
+        "-CAfile",
+        "root",
+        "-untrusted",
+        "issuing",
+        "client",
+    ];
+    let openssl = Command::new("openssl")
+        .args(args)
+        .current_dir(&dir)
+        .output()
+        .unwrap()
+        .status
+        .success();
     let authorities = CaCertificate::parse_bundle(root_der.pem().as_bytes()).unwrap();
     let paths = Paths::new(Arc::new(Anchors::new(&authorities)), None, Purpose::Client);
-    let ours = paths.verify(client_der.der(), &[issuing_der.der().clone()], None, UnixTime::now());
+    let ours = paths.verify(
+        client_der.der(),
+        &[issuing_der.der().clone()],
+        None,
+        UnixTime::now(),
+    );
     (ours, openssl)
 }
 
@@ -55,11 +89,16 @@ fn dns(name: &str) -> GeneralSubtree {
 }
 
 fn permitted(tree: GeneralSubtree) -> Option<NameConstraints> {
-    Some(NameConstraints { permitted_subtrees: vec![tree], excluded_subtrees: Vec::new() })
+    Some(NameConstraints {
+        permitted_subtrees: vec![tree],
+        excluded_subtrees: Vec::new(),
+    })
 }
 
 fn named(params: &mut CertificateParams, name: &str) {
-    params.subject_alt_names.push(SanType::DnsName(name.try_into().unwrap()));
+    params
+        .subject_alt_names
+        .push(SanType::DnsName(name.try_into().unwrap()));
 }
 
 fn common_name(params: &mut CertificateParams, name: DnValue) {
@@ -74,7 +113,13 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
     const SAME: &str = "";
     let rows: &[(&str, Change, bool, &str, &str)] = &[
         ("plain", |_| (), true, "", SAME),
-        ("issuing signs by usage", |c| c[1].key_usages = vec![KeyUsagePurpose::KeyCertSign], true, "", SAME),
+        (
+            "issuing signs by usage",
+            |c| c[1].key_usages = vec![KeyUsagePurpose::KeyCertSign],
+            true,
+            "",
+            SAME,
+        ),
         (
             "issuing must not sign",
             |c| c[1].key_usages = vec![KeyUsagePurpose::DigitalSignature],
@@ -89,8 +134,20 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
             "lacks keyCertSign",
             SAME,
         ),
-        ("issuing is no CA", |c| c[1].is_ca = IsCa::ExplicitNoCa, false, "no CA:TRUE", SAME),
-        ("issuing says nothing of a CA", |c| c[1].is_ca = IsCa::NoCa, false, "no CA:TRUE", SAME),
+        (
+            "issuing is no CA",
+            |c| c[1].is_ca = IsCa::ExplicitNoCa,
+            false,
+            "no CA:TRUE",
+            SAME,
+        ),
+        (
+            "issuing says nothing of a CA",
+            |c| c[1].is_ca = IsCa::NoCa,
+            false,
+            "no CA:TRUE",
+            SAME,
+        ),
         (
             "no CA below the root",
             |c| c[0].is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
@@ -98,7 +155,13 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
             "the trusted CA CN=root allows fewer CAs",
             SAME,
         ),
-        ("one CA below the root", |c| c[0].is_ca = IsCa::Ca(BasicConstraints::Constrained(1)), true, "", SAME),
+        (
+            "one CA below the root",
+            |c| c[0].is_ca = IsCa::Ca(BasicConstraints::Constrained(1)),
+            true,
+            "",
+            SAME,
+        ),
         (
             "one with a new key of the root does not count",
             |c| {
@@ -111,7 +174,13 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
             "",
             SAME,
         ),
-        ("no CA below issuing", |c| c[1].is_ca = IsCa::Ca(BasicConstraints::Constrained(0)), true, "", SAME),
+        (
+            "no CA below issuing",
+            |c| c[1].is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
+            true,
+            "",
+            SAME,
+        ),
         (
             "the client enciphers only",
             |c| c[2].key_usages = vec![KeyUsagePurpose::KeyEncipherment],
@@ -126,7 +195,13 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
             "its keyUsage lacks digitalSignature",
             "RFC 8446 §4.4.2.2",
         ),
-        ("the client signs", |c| c[2].key_usages = vec![KeyUsagePurpose::DigitalSignature], true, "", SAME),
+        (
+            "the client signs",
+            |c| c[2].key_usages = vec![KeyUsagePurpose::DigitalSignature],
+            true,
+            "",
+            SAME,
+        ),
         (
             "the client is a server",
             |c| c[2].extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
@@ -155,7 +230,13 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
             "a CA's own certificate",
             "whoever is a client is no CA",
         ),
-        ("the client has expired", |c| c[2].not_after = date_time_ymd(2020, 1, 1), false, "it has expired", SAME),
+        (
+            "the client has expired",
+            |c| c[2].not_after = date_time_ymd(2020, 1, 1),
+            false,
+            "it has expired",
+            SAME,
+        ),
         (
             "issuing has expired",
             |c| c[1].not_after = date_time_ymd(2020, 1, 1),
@@ -238,8 +319,10 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
         (
             "mail addresses",
             |c| {
-                c[1].name_constraints = permitted(GeneralSubtree::Rfc822Name("example.net".to_owned()));
-                c[2].subject_alt_names.push(SanType::Rfc822Name("a@example.net".try_into().unwrap()));
+                c[1].name_constraints =
+                    permitted(GeneralSubtree::Rfc822Name("example.net".to_owned()));
+                c[2].subject_alt_names
+                    .push(SanType::Rfc822Name("a@example.net".try_into().unwrap()));
             },
             true,
             "name constraints on mail addresses, which are not understood",
@@ -268,7 +351,11 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
                 assert_readable(&said);
             }
         }
-        assert_eq!(ours.is_ok() != theirs, !why.is_empty(), "{name}: a difference needs a reason");
+        assert_eq!(
+            ours.is_ok() != theirs,
+            !why.is_empty(),
+            "{name}: a difference needs a reason"
+        );
     }
 }
 
@@ -276,13 +363,23 @@ fn we_are_never_laxer_than_openssl_where_no_reason_is_given() {
 fn an_intermediate_answers_by_a_list_only_if_it_may_sign_lists() {
     use KeyUsagePurpose::{CrlSign, KeyCertSign};
 
-    for (usages, may) in [(vec![], true), (vec![KeyCertSign, CrlSign], true), (vec![KeyCertSign], false)] {
+    for (usages, may) in [
+        (vec![], true),
+        (vec![KeyCertSign, CrlSign], true),
+        (vec![KeyCertSign], false),
+    ] {
         let [root, mut issuing, client] = chain();
         let keys = [0; 3].map(|_| KeyPair::generate().unwrap());
         issuing.key_usages.clone_from(&usages);
-        let authorities = CaCertificate::parse_bundle(root.self_signed(&keys[0]).unwrap().pem().as_bytes()).unwrap();
-        let issuing_der = issuing.signed_by(&keys[1], &Issuer::from_params(&root, &keys[0])).unwrap();
-        let client_der = client.signed_by(&keys[2], &Issuer::from_params(&issuing, &keys[1])).unwrap();
+        let authorities =
+            CaCertificate::parse_bundle(root.self_signed(&keys[0]).unwrap().pem().as_bytes())
+                .unwrap();
+        let issuing_der = issuing
+            .signed_by(&keys[1], &Issuer::from_params(&root, &keys[0]))
+            .unwrap();
+        let client_der = client
+            .signed_by(&keys[2], &Issuer::from_params(&issuing, &keys[1]))
+            .unwrap();
         // The library that makes lists asks for this usage, too.
         issuing.key_usages = vec![CrlSign];
         let list = rcgen::CertificateRevocationListParams {
@@ -293,25 +390,59 @@ fn an_intermediate_answers_by_a_list_only_if_it_may_sign_lists() {
             revoked_certs: Vec::new(),
             key_identifier_method: rcgen::KeyIdMethod::Sha256,
         };
-        let list = list.signed_by(&Issuer::from_params(&issuing, &keys[1])).unwrap().pem().unwrap();
+        let list = list
+            .signed_by(&Issuer::from_params(&issuing, &keys[1]))
+            .unwrap()
+            .pem()
+            .unwrap();
         let lists = Crl::parse_bundle(list.as_bytes()).unwrap();
-        let lists = Lists::new(&Revocation { lists, ..Revocation::default() }, &authorities);
-        let paths = Paths::new(Arc::new(Anchors::new(&authorities)), Some(lists), Purpose::Client);
-        let judged = paths.verify(client_der.der(), &[issuing_der.der().clone()], None, UnixTime::now());
+        let lists = Lists::new(
+            &Revocation {
+                lists,
+                ..Revocation::default()
+            },
+            &authorities,
+        );
+        let paths = Paths::new(
+            Arc::new(Anchors::new(&authorities)),
+            Some(lists),
+            Purpose::Client,
+        );
+        let judged = paths.verify(
+            client_der.der(),
+            &[issuing_der.der().clone()],
+            None,
+            UnixTime::now(),
+        );
         let expected = Flaw::NoListSign(Who::Intermediate("CN=issuing".to_owned()));
-        assert_eq!(judged, if may { Ok(()) } else { Err(expected) }, "{usages:?}");
+        assert_eq!(
+            judged,
+            if may { Ok(()) } else { Err(expected) },
+            "{usages:?}"
+        );
     }
 }
 
 #[test]
 fn a_name_in_another_type_of_string_is_told_as_such() {
     let [root, mut other, client] = chain();
-    common_name(&mut other, DnValue::PrintableString("root".try_into().unwrap()));
+    common_name(
+        &mut other,
+        DnValue::PrintableString("root".try_into().unwrap()),
+    );
     let key = KeyPair::generate().unwrap();
-    let root = CaCertificate::parse_bundle(root.self_signed(&key).unwrap().pem().as_bytes()).unwrap();
-    let leaf = client.signed_by(&KeyPair::generate().unwrap(), &Issuer::from_params(&other, &key)).unwrap();
+    let root =
+        CaCertificate::parse_bundle(root.self_signed(&key).unwrap().pem().as_bytes()).unwrap();
+    let leaf = client
+        .signed_by(
+            &KeyPair::generate().unwrap(),
+            &Issuer::from_params(&other, &key),
+        )
+        .unwrap();
     let paths = Paths::new(Arc::new(Anchors::new(&root)), None, Purpose::Client);
-    let flaw = paths.verify(leaf.der(), &[], None, UnixTime::now()).unwrap_err();
+    let flaw = paths
+        .verify(leaf.der(), &[], None, UnixTime::now())
+        .unwrap_err();
     assert!(matches!(flaw, Flaw::NameEncoding { .. }), "{flaw:?}");
     assert!(flaw.words(&SIDE).contains("CN=root, in another encoding"));
 }
@@ -320,14 +451,21 @@ fn a_name_in_another_type_of_string_is_told_as_such() {
 fn a_peer_cannot_make_us_try_more_than_is_bounded() {
     let [root, issuing, client] = chain();
     let key = KeyPair::generate().unwrap();
-    let authorities = CaCertificate::parse_bundle(root.self_signed(&key).unwrap().pem().as_bytes()).unwrap();
+    let authorities =
+        CaCertificate::parse_bundle(root.self_signed(&key).unwrap().pem().as_bytes()).unwrap();
     let paths = Paths::new(Arc::new(Anchors::new(&authorities)), None, Purpose::Client);
-    let leaf = client.signed_by(&key, &Issuer::from_params(&issuing, &key)).unwrap();
+    let leaf = client
+        .signed_by(&key, &Issuer::from_params(&issuing, &key))
+        .unwrap();
     let sent = |number: usize, name: fn(usize) -> String| -> Vec<CertificateDer<'static>> {
         let one = |at| {
             let mut params = issuing.clone();
             common_name(&mut params, DnValue::Utf8String(name(at)));
-            params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+            params
+                .self_signed(&KeyPair::generate().unwrap())
+                .unwrap()
+                .der()
+                .clone()
         };
         (0..number).map(one).collect()
     };
@@ -339,8 +477,14 @@ fn a_peer_cannot_make_us_try_more_than_is_bounded() {
         (MAX_NAMESAKES, same, None),
         (MAX_NAMESAKES + 1, same, Some(Limit::Namesakes)),
     ] {
-        let flaw = paths.verify(leaf.der(), &sent(number, name), None, UnixTime::now()).unwrap_err();
-        let limit = if let Flaw::TooMuch(limit) = flaw { Some(limit) } else { None };
+        let flaw = paths
+            .verify(leaf.der(), &sent(number, name), None, UnixTime::now())
+            .unwrap_err();
+        let limit = if let Flaw::TooMuch(limit) = flaw {
+            Some(limit)
+        } else {
+            None
+        };
         assert_eq!(limit, expected, "{number}: {flaw:?}");
         assert_readable(&flaw.words(&SIDE));
     }
@@ -362,10 +506,19 @@ fn every_error_of_the_library_becomes_a_sentence() {
         E::BadDerTime,
         E::CaUsedAsEndEntity,
         E::CertDistrusted,
-        E::CertExpired { time, not_after: time },
-        E::CertNotValidYet { time, not_before: time },
+        E::CertExpired {
+            time,
+            not_after: time,
+        },
+        E::CertNotValidYet {
+            time,
+            not_before: time,
+        },
         E::CertRevoked,
-        E::CrlExpired { time, next_update: time },
+        E::CrlExpired {
+            time,
+            next_update: time,
+        },
         E::EmptyEkuExtension,
         E::EndEntityUsedAsCa,
         E::ExtensionValueInvalid,
@@ -395,8 +548,12 @@ fn every_error_of_the_library_becomes_a_sentence() {
         E::UnsupportedSignatureAlgorithm,
         E::UnsupportedSignatureAlgorithmForPublicKey,
     ] {
-        let given =
-            diagnosis::Given { leaf: leaf.der(), intermediates: &[], anchors: &anchors, purpose: Purpose::Client };
+        let given = diagnosis::Given {
+            leaf: leaf.der(),
+            intermediates: &[],
+            anchors: &anchors,
+            purpose: Purpose::Client,
+        };
         assert_readable(&given.diagnose(&error).words(&SIDE));
     }
 }
@@ -406,14 +563,22 @@ fn a_root_that_the_peer_sends_itself_is_called_one() {
     let [root, _, client] = chain();
     let keys = [0; 3].map(|_| KeyPair::generate().unwrap());
     let sent = root.self_signed(&keys[0]).unwrap();
-    let leaf = client.signed_by(&keys[1], &Issuer::from_params(&root, &keys[0])).unwrap();
+    let leaf = client
+        .signed_by(&keys[1], &Issuer::from_params(&root, &keys[0]))
+        .unwrap();
     let mut other = CertificateParams::default();
     other.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     common_name(&mut other, DnValue::Utf8String("other".to_owned()));
-    let trusted = CaCertificate::parse_bundle(other.self_signed(&keys[2]).unwrap().pem().as_bytes()).unwrap();
+    let trusted =
+        CaCertificate::parse_bundle(other.self_signed(&keys[2]).unwrap().pem().as_bytes()).unwrap();
     let paths = Paths::new(Arc::new(Anchors::new(&trusted)), None, Purpose::Client);
-    let flaw = paths.verify(leaf.der(), &[sent.der().clone()], None, UnixTime::now()).unwrap_err();
+    let flaw = paths
+        .verify(leaf.der(), &[sent.der().clone()], None, UnixTime::now())
+        .unwrap_err();
     let said = flaw.words(&SIDE);
-    assert!(said.contains("ends at CN=root, a root that the client sends itself"), "{said}");
+    assert!(
+        said.contains("ends at CN=root, a root that the client sends itself"),
+        "{said}"
+    );
     assert!(said.contains("add it to client_auth.ca_files"), "{said}");
 }

@@ -25,26 +25,45 @@ const MAX_LABEL: usize = 64;
 /// Every block of `text`, in order.
 pub(in crate::tls) fn blocks(text: &str) -> Result<Vec<Block<'_>>, PemError> {
     let mut blocks = Vec::new();
-    let mut lines = Lines { text, counted: 0, line: 1 };
+    let mut lines = Lines {
+        text,
+        counted: 0,
+        line: 1,
+    };
     let mut at = 0;
     while let Some(found) = text[at..].find(BEGIN) {
         let begin = at + found;
         between(&text[at..begin], lines.of(at), !blocks.is_empty(), true)?;
         let line = lines.of(begin);
         let inside = begin + BEGIN.len();
-        let (label, rest) = text[inside..].split_once(DASHES).ok_or(PemError::Mark(line))?;
+        let (label, rest) = text[inside..]
+            .split_once(DASHES)
+            .ok_or(PemError::Mark(line))?;
         if !is_label(label) {
             return Err(PemError::Mark(line));
         }
-        let unfinished = || PemError::Unfinished { line, label: label.to_owned() };
+        let unfinished = || PemError::Unfinished {
+            line,
+            label: label.to_owned(),
+        };
         let (body, end) = rest.split_once(DASHES).ok_or_else(unfinished)?;
-        let after = end.strip_prefix("END ").and_then(|end| end.strip_prefix(label)?.strip_prefix(DASHES));
+        let after = end
+            .strip_prefix("END ")
+            .and_then(|end| end.strip_prefix(label)?.strip_prefix(DASHES));
         let after = after.ok_or_else(unfinished)?;
         let body_line = lines.of(text.len() - rest.len());
         if body.contains("\\n") {
-            return Err(PemError::Base64 { line: body_line, newlines: true });
+            return Err(PemError::Base64 {
+                line: body_line,
+                newlines: true,
+            });
         }
-        blocks.push(Block { line, label, body, body_line });
+        blocks.push(Block {
+            line,
+            label,
+            body,
+            body_line,
+        });
         at = text.len() - after.len();
     }
     between(&text[at..], lines.of(at), !blocks.is_empty(), false)?;
@@ -69,8 +88,14 @@ impl Lines<'_> {
 /// `\n`, `\r\n`, and the `\r` of old Macs.
 pub(super) fn line_ends(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let is_end = |(at, byte): (usize, &u8)| *byte == b'\n' || (*byte == b'\r' && bytes.get(at + 1) != Some(&b'\n'));
-    bytes.iter().enumerate().filter(|found| is_end(*found)).count()
+    let is_end = |(at, byte): (usize, &u8)| {
+        *byte == b'\n' || (*byte == b'\r' && bytes.get(at + 1) != Some(&b'\n'))
+    };
+    bytes
+        .iter()
+        .enumerate()
+        .filter(|found| is_end(*found))
+        .count()
 }
 
 fn is_label(label: &str) -> bool {
@@ -79,20 +104,31 @@ fn is_label(label: &str) -> bool {
 }
 
 /// Checks the text between two blocks, before the first or after the last, which begins on line `first`.
-fn between(text: &str, first: usize, after_block: bool, before_block: bool) -> Result<(), PemError> {
+fn between(
+    text: &str,
+    first: usize,
+    after_block: bool,
+    before_block: bool,
+) -> Result<(), PemError> {
     let mut line_number = first;
     let mut rest = text;
     let mut is_first = true;
     loop {
         let (line, next) = match rest.find(['\n', '\r']) {
-            Some(end) => (&rest[..end], Some(rest[end..].strip_prefix("\r\n").unwrap_or(&rest[end + 1..]))),
+            Some(end) => (
+                &rest[..end],
+                Some(rest[end..].strip_prefix("\r\n").unwrap_or(&rest[end + 1..])),
+            ),
             None => (rest, None),
         };
         let is_last = next.is_none();
         // What shares its line with a mark.
         let beside_mark = (is_first && after_block) || (is_last && before_block);
         let trimmed = line.trim_ascii();
-        if (beside_mark && !trimmed.is_empty()) || looks_like_mark(trimmed) || (is_last && is_cut_mark(trimmed)) {
+        if (beside_mark && !trimmed.is_empty())
+            || looks_like_mark(trimmed)
+            || (is_last && is_cut_mark(trimmed))
+        {
             return Err(PemError::Mark(line_number));
         }
         if trimmed.contains('\0') {
@@ -115,7 +151,17 @@ fn is_cut_mark(line: &str) -> bool {
 /// Whether somebody who reads the line takes it for the mark of a block: BEGIN or END, perhaps with a slip, and what of,
 /// between dashes. A heading in a row of dashes is none: `---- OUR OWN CERTIFICATES ----`.
 fn looks_like_mark(line: &str) -> bool {
-    const NOUNS: [&str; 9] = ["CERT", "CRL", "KEY", "REQUEST", "PKCS", "CMS", "PARAMETERS", "X509", "TRUSTED"];
+    const NOUNS: [&str; 9] = [
+        "CERT",
+        "CRL",
+        "KEY",
+        "REQUEST",
+        "PKCS",
+        "CMS",
+        "PARAMETERS",
+        "X509",
+        "TRUSTED",
+    ];
     // A `?` stands for what is not ASCII: the long dashes of a word processor.
     let is_dash = |c: char| matches!(c, '-' | '?' | '=' | '_' | '~' | '*');
     if line.contains("-----BEG") || line.contains("-----END") {
@@ -125,9 +171,13 @@ fn looks_like_mark(line: &str) -> bool {
         return false;
     }
     let upper = line.to_ascii_uppercase();
-    let mut words = upper.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut words = upper
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
     let begins = words.next().is_some_and(|word| {
-        ["BEGIN", "END"].iter().any(|mark| word.starts_with(mark) || strsim::damerau_levenshtein(word, mark) <= 1)
+        ["BEGIN", "END"]
+            .iter()
+            .any(|mark| word.starts_with(mark) || strsim::damerau_levenshtein(word, mark) <= 1)
     });
     begins && NOUNS.iter().any(|noun| upper.contains(noun))
 }

@@ -12,7 +12,9 @@ pub enum Form {
     #[error("the file holds nothing but zero bytes; its content was lost: write it again")]
     Zeros,
     /// UTF-16 with a byte order mark.
-    #[error("the file is UTF-16, as PowerShell writes it; convert it with `iconv -f UTF-16 -t UTF-8 FILE > NEW`")]
+    #[error(
+        "the file is UTF-16, as PowerShell writes it; convert it with `iconv -f UTF-16 -t UTF-8 FILE > NEW`"
+    )]
     Utf16,
     /// UTF-16, low bytes first, without a byte order mark.
     #[error(
@@ -20,19 +22,25 @@ pub enum Form {
     )]
     Utf16Le,
     /// UTF-16, high bytes first, without a byte order mark.
-    #[error("the file is UTF-16 (big-endian, without a mark); convert it with `iconv -f UTF-16BE -t UTF-8 FILE > NEW`")]
+    #[error(
+        "the file is UTF-16 (big-endian, without a mark); convert it with `iconv -f UTF-16BE -t UTF-8 FILE > NEW`"
+    )]
     Utf16Be,
     /// UTF-32.
     #[error("the file is UTF-32; convert it with `iconv -f UTF-32 -t UTF-8 FILE > NEW`")]
     Utf32,
     /// What a web server answers in place of a file.
-    #[error("the file is an HTML or XML page, as a download that failed leaves it; look into it and fetch it again")]
+    #[error(
+        "the file is an HTML or XML page, as a download that failed leaves it; look into it and fetch it again"
+    )]
     Page,
     /// A placeholder of Git LFS.
     #[error("the file is a pointer of Git LFS; fetch its content with `git lfs pull`")]
     LfsPointer,
     /// base64 around a whole PEM file, as secrets of Kubernetes hold it.
-    #[error("the file is base64 of a PEM file, as in a Kubernetes secret; decode it with `base64 -d FILE > NEW`")]
+    #[error(
+        "the file is base64 of a PEM file, as in a Kubernetes secret; decode it with `base64 -d FILE > NEW`"
+    )]
     EncodedPem,
     /// base64 of DER, and no marks around it.
     #[error(
@@ -85,8 +93,11 @@ impl Form {
         if let Some((_, form)) = WORDS.iter().find(|(word, _)| text.starts_with(word)) {
             return Some(*form);
         }
-        let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=".contains(byte);
-        (text.starts_with(b"MI") && text.len() > 64 && text.iter().all(is_base64)).then_some(Self::BareBase64)
+        let is_base64 = |byte: &u8| {
+            byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=".contains(byte)
+        };
+        (text.starts_with(b"MI") && text.len() > 64 && text.iter().all(is_base64))
+            .then_some(Self::BareBase64)
     }
 }
 
@@ -94,7 +105,10 @@ impl Form {
     /// Whether it is text of two or four bytes to a character.
     #[must_use]
     pub fn is_wide(self) -> bool {
-        matches!(self, Self::Utf16 | Self::Utf16Le | Self::Utf16Be | Self::Utf32)
+        matches!(
+            self,
+            Self::Utf16 | Self::Utf16Le | Self::Utf16Be | Self::Utf32
+        )
     }
 }
 

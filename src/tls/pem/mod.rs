@@ -57,7 +57,9 @@ pub enum Foreign {
     #[error("a certificate")]
     Certificate,
     /// Certificates in PKCS#7 (RFC 5652).
-    #[error("PKCS#7; convert it with `openssl pkcs7 -inform DER -in FILE -print_certs -out FILE.pem`")]
+    #[error(
+        "PKCS#7; convert it with `openssl pkcs7 -inform DER -in FILE -print_certs -out FILE.pem`"
+    )]
     Pkcs7,
     /// A PKCS#12 store (RFC 7292).
     #[error("a PKCS#12 store; convert it with `openssl pkcs12 -in STORE -nodes -out FILE.pem`")]
@@ -195,12 +197,18 @@ fn line_of(bytes: &[u8], position: usize) -> Option<usize> {
     }
     let text = text(bytes);
     let blocks = blocks(as_str(&text)).ok()?;
-    blocks.iter().filter(|block| block.label == "CERTIFICATE").nth(position).map(|block| block.line)
+    blocks
+        .iter()
+        .filter(|block| block.label == "CERTIFICATE")
+        .nth(position)
+        .map(|block| block.line)
 }
 
 /// Every revocation list of a file, at least one, in the file's order: PEM with any number of them, or one in DER. That
 /// they parse is for the caller to see.
-pub(super) fn revocation_lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, CrlFileError> {
+pub(super) fn revocation_lists(
+    bytes: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, CrlFileError> {
     let (mut lists, mut instead) = (Vec::new(), None);
     for section in sections(bytes)? {
         match section {
@@ -249,7 +257,10 @@ fn no_certificate(der: &[u8]) -> String {
     } else {
         return match defects::bad_date(der) {
             Some(date) => format!("it {}", Defect::Date(date)),
-            None => "it is damaged, or no X.509 certificate (RFC 5280 §4.1); fetch or issue it anew".to_owned(),
+            None => {
+                "it is damaged, or no X.509 certificate (RFC 5280 §4.1); fetch or issue it anew"
+                    .to_owned()
+            }
         };
     };
     format!("it is {other}")
@@ -257,7 +268,9 @@ fn no_certificate(der: &[u8]) -> String {
 
 /// Whether a DER sequence has all of its bytes; nothing if it is none.
 fn whole_value(der: &[u8]) -> Option<bool> {
-    let [0x30, first, rest @ ..] = der else { return None };
+    let [0x30, first, rest @ ..] = der else {
+        return None;
+    };
     let length = usize::from(*first);
     if length < 0x80 {
         return Some(rest.len() >= length);
@@ -267,8 +280,12 @@ fn whole_value(der: &[u8]) -> Option<bool> {
     if !(1..=4).contains(&digits) {
         return None;
     }
-    let Some((digits, content)) = rest.split_at_checked(digits) else { return Some(false) };
-    let length = digits.iter().fold(0, |length: u64, digit| length << 8 | u64::from(*digit));
+    let Some((digits, content)) = rest.split_at_checked(digits) else {
+        return Some(false);
+    };
+    let length = digits
+        .iter()
+        .fold(0, |length: u64, digit| length << 8 | u64::from(*digit));
     Some(content.len() as u64 >= length)
 }
 
@@ -281,7 +298,10 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section>, PemError> {
         return Ok(vec![der_section(bytes)]);
     }
     let text = text(bytes);
-    blocks(as_str(&text))?.into_iter().map(|block| pem_section(&block)).collect()
+    blocks(as_str(&text))?
+        .into_iter()
+        .map(|block| pem_section(&block))
+        .collect()
 }
 
 /// Whether a file is DER: every object is a sequence, whose tag is a `0` in ASCII. No text goes on as the length does.
@@ -315,11 +335,19 @@ pub(super) fn as_str(text: &[u8]) -> &str {
 /// The inside of a block.
 pub(super) fn decode(block: &Block<'_>) -> Result<Vec<u8>, PemError> {
     base64::decode(block.body.as_bytes()).ok_or_else(|| {
-        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=".contains(&byte);
+        let is_base64 = |byte: u8| {
+            byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=".contains(&byte)
+        };
         let end = block.body.trim_ascii_end();
-        let found = end.bytes().position(|byte| !is_base64(byte)).unwrap_or(end.len());
+        let found = end
+            .bytes()
+            .position(|byte| !is_base64(byte))
+            .unwrap_or(end.len());
         let line = block.body_line + blocks::line_ends(&block.body[..found]);
-        PemError::Base64 { line, newlines: false }
+        PemError::Base64 {
+            line,
+            newlines: false,
+        }
     })
 }
 
@@ -338,7 +366,9 @@ fn pem_section(block: &Block<'_>) -> Result<Section, PemError> {
         "CERTIFICATE" => Section::Certificate(decode()?.into()),
         "ENCRYPTED PRIVATE KEY" => Section::EncryptedKey,
         // RFC 1421 §4.6.1.1, as OpenSSL writes it before the base64 of a traditional key.
-        "RSA PRIVATE KEY" | "EC PRIVATE KEY" if block.body.contains("Proc-Type: 4,ENCRYPTED") => Section::EncryptedKey,
+        "RSA PRIVATE KEY" | "EC PRIVATE KEY" if block.body.contains("Proc-Type: 4,ENCRYPTED") => {
+            Section::EncryptedKey
+        }
         "PRIVATE KEY" => key(PrivateKeyDer::Pkcs8(decode()?.into())),
         "RSA PRIVATE KEY" => key(PrivateKeyDer::Pkcs1(decode()?.into())),
         "EC PRIVATE KEY" => key(PrivateKeyDer::Sec1(decode()?.into())),
@@ -359,11 +389,14 @@ fn der_section(bytes: &[u8]) -> Section {
     /// The version of a PKCS#12 store (RFC 7292 §4).
     const VERSION_3: &[u8] = &[0x02, 0x01, 0x03];
     /// id-signedData (RFC 5652 §5.1).
-    const SIGNED_DATA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
+    const SIGNED_DATA: &[u8] = &[
+        0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02,
+    ];
 
     let head = &bytes[..bytes.len().min(32)];
     // Behind the tag and a length of one to five bytes.
-    let begins = |with: &[u8]| (2..=6).any(|at| head.get(at..).is_some_and(|head| head.starts_with(with)));
+    let begins =
+        |with: &[u8]| (2..=6).any(|at| head.get(at..).is_some_and(|head| head.starts_with(with)));
     let holds = |oid: &[u8]| head.windows(oid.len()).any(|window| window == oid);
     if begins(VERSION_3) {
         Section::Foreign(Foreign::Pkcs12)
@@ -397,9 +430,13 @@ fn hint(label: &str) -> &'static str {
         "OPENSSH PRIVATE KEY" => "; convert it with `ssh-keygen -p -m PEM -f FILE`",
         "DSA PRIVATE KEY" | "DSA PARAMETERS" => ", and TLS 1.3 has no DSA; make an ECDSA key",
         "CERTIFICATE CHAIN" | "CERTIFICATES" => "; the label of each certificate is CERTIFICATE",
-        "CRL" | "X.509 CRL" | "CERTIFICATE REVOCATION LIST" => "; the label of a revocation list is X509 CRL",
+        "CRL" | "X.509 CRL" | "CERTIFICATE REVOCATION LIST" => {
+            "; the label of a revocation list is X509 CRL"
+        }
         "AGE ENCRYPTED FILE" => "; decrypt it with `age -d FILE > NEW`",
-        label if label.starts_with("PGP ") => ", which is OpenPGP's; decrypt it with `gpg -d FILE > NEW`",
+        label if label.starts_with("PGP ") => {
+            ", which is OpenPGP's; decrypt it with `gpg -d FILE > NEW`"
+        }
         _ => ", which is neither a certificate, a private key nor a revocation list",
     }
 }

@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 use rcgen::{
-    BasicConstraints, CertificateParams, IsCa, Issuer, KeyUsagePurpose, PublicKeyData, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, IsCa, Issuer, KeyUsagePurpose, PublicKeyData,
+    SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
@@ -13,7 +14,9 @@ use x509_parser::certificate::X509Certificate;
 use crate::tls::certificate::system_time;
 use crate::tls::pem;
 use crate::tls::pki::subject::distinguished_name;
-use crate::tls::pki::{Key, KeyKind, PkiError, PublicKey, Purpose, Subject, Validity, certificate_pem, key};
+use crate::tls::pki::{
+    Key, KeyKind, PkiError, PublicKey, Purpose, Subject, Validity, certificate_pem, key,
+};
 
 /// A certificate authority and its key.
 pub struct Authority {
@@ -40,7 +43,12 @@ impl Authority {
     ///
     /// When `common_name` cannot stand in a certificate.
     pub fn new(common_name: &str, validity: Validity) -> Result<Self, PkiError> {
-        Self::root(common_name, validity, BasicConstraints::Unconstrained, Key::generate(KeyKind::P256)?)
+        Self::root(
+            common_name,
+            validity,
+            BasicConstraints::Unconstrained,
+            Key::generate(KeyKind::P256)?,
+        )
     }
 
     /// A root that issues certificates to servers and clients, and to no other authority (a path length of 0).
@@ -52,7 +60,12 @@ impl Authority {
         Self::root(common_name, validity, BasicConstraints::Constrained(0), key)
     }
 
-    fn root(name: &str, validity: Validity, limit: BasicConstraints, key: Key) -> Result<Self, PkiError> {
+    fn root(
+        name: &str,
+        validity: Validity,
+        limit: BasicConstraints,
+        key: Key,
+    ) -> Result<Self, PkiError> {
         let der = authority(name, validity, limit)?.self_signed(&key)?.into();
         Self::of(der, key, String::new())
     }
@@ -81,10 +94,14 @@ impl Authority {
         let key = Key::load(key)?;
         let parsed = parse_all(&ders);
         let public_key = key.public_key();
-        let own = parsed.iter().position(|certificate| certificate.public_key().raw == public_key);
+        let own = parsed
+            .iter()
+            .position(|certificate| certificate.public_key().raw == public_key);
         let own = own.ok_or(PkiError::Mismatch)?;
         if !may_issue(&parsed[own]) {
-            return Err(PkiError::NotAnAuthority(crate::tls::identity::distinguished_name(parsed[own].subject())));
+            return Err(PkiError::NotAnAuthority(
+                crate::tls::identity::distinguished_name(parsed[own].subject()),
+            ));
         }
         Self::of(ders[own].clone(), key, chain(own, &parsed, &ders))
     }
@@ -96,7 +113,13 @@ impl Authority {
             not_after: system_time(parsed.validity().not_after),
         };
         let certificate = certificate_pem(&der);
-        Ok(Self { issuer: Issuer::from_ca_cert_der(&der, key)?, validity, certificate, chain, der })
+        Ok(Self {
+            issuer: Issuer::from_ca_cert_der(&der, key)?,
+            validity,
+            certificate,
+            chain,
+            der,
+        })
     }
 
     /// The authority's own certificate as PEM.
@@ -132,13 +155,25 @@ impl Authority {
     ///
     /// When `common_name` cannot stand in a certificate.
     pub fn client(&self, common_name: &str, validity: Validity) -> Result<Issued, PkiError> {
-        self.with_new_key(&Subject::common_name(common_name), Purpose::Client, validity)
+        self.with_new_key(
+            &Subject::common_name(common_name),
+            Purpose::Client,
+            validity,
+        )
     }
 
-    fn with_new_key(&self, subject: &Subject, purpose: Purpose, validity: Validity) -> Result<Issued, PkiError> {
+    fn with_new_key(
+        &self,
+        subject: &Subject,
+        purpose: Purpose,
+        validity: Validity,
+    ) -> Result<Issued, PkiError> {
         let key = Key::generate(KeyKind::P256)?;
         let certificate = self.issue(subject, purpose, validity, &PublicKey::of(&key)?)?;
-        Ok(Issued { certificate, key: key.pem().to_string() })
+        Ok(Issued {
+            certificate,
+            key: key.pem().to_string(),
+        })
     }
 
     /// A certificate for whoever has the private half of `key`, as PEM, followed by those of the intermediate
@@ -188,7 +223,9 @@ impl Authority {
         validity.not_before = validity.not_before.max(self.validity.not_before);
         if validity.not_after > self.validity.not_after {
             if days.is_some() {
-                return Err(PkiError::Outlives { days: left.as_secs() / 86400 });
+                return Err(PkiError::Outlives {
+                    days: left.as_secs() / 86400,
+                });
             }
             validity.not_after = self.validity.not_after;
         }
@@ -199,36 +236,57 @@ impl Authority {
     fn verify(&self, certificate: &[u8]) -> Result<(), PkiError> {
         let own = pem::parse(&self.der).map_err(|_| PkiError::Unverifiable)?;
         let issued = pem::parse(certificate).map_err(|_| PkiError::Unverifiable)?;
-        if is_issued_by(&issued, &own) { Ok(()) } else { Err(PkiError::Unverifiable) }
+        if is_issued_by(&issued, &own) {
+            Ok(())
+        } else {
+            Err(PkiError::Unverifiable)
+        }
     }
 }
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").field("validity", &self.validity).finish_non_exhaustive()
+        f.debug_struct("Authority")
+            .field("validity", &self.validity)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issued").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("Issued")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
 /// Name and signature, without regard to dates.
-pub(super) fn is_issued_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+pub(super) fn is_issued_by(
+    certificate: &X509Certificate<'_>,
+    issuer: &X509Certificate<'_>,
+) -> bool {
     certificate.issuer().as_raw() == issuer.subject().as_raw()
-        && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+        && certificate
+            .verify_signature(Some(issuer.public_key()))
+            .is_ok()
 }
 
 /// RFC 5280 §4.2.1.9 and §4.2.1.3: a key usage that is absent forbids nothing.
 pub(super) fn may_issue(certificate: &X509Certificate<'_>) -> bool {
-    let is_ca = matches!(certificate.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
-    is_ca && certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()))
+    let is_ca =
+        matches!(certificate.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
+    is_ca
+        && certificate
+            .key_usage()
+            .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()))
 }
 
 /// The authority itself, unless it is a root, and its issuers among the others, as PEM.
-fn chain(own: usize, certificates: &[X509Certificate<'_>], ders: &[CertificateDer<'static>]) -> String {
+fn chain(
+    own: usize,
+    certificates: &[X509Certificate<'_>],
+    ders: &[CertificateDer<'static>],
+) -> String {
     let mut chain = String::new();
     let mut used = vec![own];
     while let Some(&at) = used.last() {
@@ -237,8 +295,8 @@ fn chain(own: usize, certificates: &[X509Certificate<'_>], ders: &[CertificateDe
             break;
         }
         chain.push_str(&certificate_pem(&ders[at]));
-        let issuer =
-            (0..certificates.len()).find(|next| !used.contains(next) && is_issued_by(last, &certificates[*next]));
+        let issuer = (0..certificates.len())
+            .find(|next| !used.contains(next) && is_issued_by(last, &certificates[*next]));
         let Some(issuer) = issuer else { break };
         used.push(issuer);
     }
@@ -246,21 +304,31 @@ fn chain(own: usize, certificates: &[X509Certificate<'_>], ders: &[CertificateDe
 }
 
 pub(super) fn parse_all<'a>(ders: &'a [CertificateDer<'static>]) -> Vec<X509Certificate<'a>> {
-    ders.iter().map(|der| pem::parse(der).expect("it was parsed when the file was read")).collect()
+    ders.iter()
+        .map(|der| pem::parse(der).expect("it was parsed when the file was read"))
+        .collect()
 }
 
-fn authority(name: &str, validity: Validity, limit: BasicConstraints) -> Result<CertificateParams, PkiError> {
+fn authority(
+    name: &str,
+    validity: Validity,
+    limit: BasicConstraints,
+) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished_name(name)?;
     set_validity(&mut params, validity);
     params.serial_number = Some(serial_number()?);
     params.is_ca = IsCa::Ca(limit);
-    params.key_usages.extend([KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]);
+    params
+        .key_usages
+        .extend([KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]);
     Ok(params)
 }
 
 fn set_validity(params: &mut CertificateParams, validity: Validity) {
-    let date = |time: SystemTime| date_time_ymd(1970, 1, 1) + time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let date = |time: SystemTime| {
+        date_time_ymd(1970, 1, 1) + time.duration_since(UNIX_EPOCH).unwrap_or_default()
+    };
     params.not_before = date(validity.not_before);
     params.not_after = date(validity.not_after);
 }
@@ -284,16 +352,32 @@ mod tests {
     fn a_serial_number_is_positive_and_has_its_full_length() {
         for _ in 0..64 {
             let serial = serial_number().unwrap();
-            assert_eq!((serial.as_ref().len(), serial.as_ref()[0] & 0xc0), (16, 0x40), "{serial}");
+            assert_eq!(
+                (serial.as_ref().len(), serial.as_ref()[0] & 0xc0),
+                (16, 0x40),
+                "{serial}"
+            );
         }
     }
 
     #[test]
     fn what_is_issued_begins_shortly_before_now_and_not_before_its_authority() {
         let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
-        let since = |not_before| Authority::new("ca", Validity { not_before, ..Validity::days(9) }).unwrap();
+        let since = |not_before| {
+            Authority::new(
+                "ca",
+                Validity {
+                    not_before,
+                    ..Validity::days(9)
+                },
+            )
+            .unwrap()
+        };
         let young = since(ago(1));
-        assert_eq!(young.within(None, 1).unwrap().not_before, young.validity().not_before);
+        assert_eq!(
+            young.within(None, 1).unwrap().not_before,
+            young.validity().not_before
+        );
         assert!(since(ago(30 * 86400)).within(None, 1).unwrap().not_before > ago(2 * 86400));
     }
 
@@ -305,14 +389,22 @@ mod tests {
             (ca(), vec![KeyUsagePurpose::KeyCertSign], true),
             (ca(), vec![], true),
             (ca(), vec![KeyUsagePurpose::CrlSign], false),
-            (IsCa::ExplicitNoCa, vec![KeyUsagePurpose::KeyCertSign], false),
+            (
+                IsCa::ExplicitNoCa,
+                vec![KeyUsagePurpose::KeyCertSign],
+                false,
+            ),
             (IsCa::ExplicitNoCa, vec![], false),
             (IsCa::NoCa, vec![], false),
         ] {
             let mut params = CertificateParams::default();
             (params.is_ca, params.key_usages) = (is_ca, usages.clone());
             let der: CertificateDer<'static> = params.self_signed(&key).unwrap().into();
-            assert_eq!(may_issue(&pem::parse(&der).unwrap()), expected, "{is_ca:?} {usages:?}");
+            assert_eq!(
+                may_issue(&pem::parse(&der).unwrap()),
+                expected,
+                "{is_ca:?} {usages:?}"
+            );
         }
     }
 
@@ -320,8 +412,12 @@ mod tests {
     fn the_chain_of_authorities_that_have_issued_each_other_has_an_end() {
         let [a, b] = ["a", "b"].map(|name| Authority::new(name, Validity::days(1)).unwrap());
         let by = |issuer: &Authority, name: &str, own: &Authority| {
-            let params = authority(name, Validity::days(1), BasicConstraints::Unconstrained).unwrap();
-            params.signed_by(own.issuer.key(), &issuer.issuer).unwrap().pem()
+            let params =
+                authority(name, Validity::days(1), BasicConstraints::Unconstrained).unwrap();
+            params
+                .signed_by(own.issuer.key(), &issuer.issuer)
+                .unwrap()
+                .pem()
         };
         let both = by(&b, "a", &a) + &by(&a, "b", &b);
         let loaded = Authority::load(both.as_bytes(), a.key_pem().as_bytes()).unwrap();

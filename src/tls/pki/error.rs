@@ -15,7 +15,9 @@ pub enum PkiError {
     #[error("{0:?}: {1}")]
     Name(String, NameError),
     /// `*` alone is no name that anybody accepts.
-    #[error("`*` cannot stand in a certificate; a wildcard stands for one label, as in `*.example.net`")]
+    #[error(
+        "`*` cannot stand in a certificate; a wildcard stands for one label, as in `*.example.net`"
+    )]
     AnyName,
     /// RFC 5280 §A.1: ub-common-name.
     #[error("the common name {0:?} must have 1 to 64 characters, and none that cannot be printed")]
@@ -51,13 +53,17 @@ pub enum PkiError {
     #[error("the private key is encrypted; decrypt it with `openssl pkey -in KEY -out PLAIN-KEY`")]
     EncryptedKey,
     /// The key is damaged, or of a kind that is not used here.
-    #[error("the key cannot be used; it must be ECDSA (P-256, P-384), Ed25519 or RSA (2048 bits or more)")]
+    #[error(
+        "the key cannot be used; it must be ECDSA (P-256, P-384), Ed25519 or RSA (2048 bits or more)"
+    )]
     UnsupportedKey,
     /// The key belongs to none of the certificates.
     #[error("the private key belongs to none of the CA's certificates")]
     Mismatch,
     /// The certificate is not one of an authority (RFC 5280 §4.2.1.9, §4.2.1.3).
-    #[error("{0} is not a CA certificate: it does not say CA:TRUE, or its key usage has no keyCertSign")]
+    #[error(
+        "{0} is not a CA certificate: it does not say CA:TRUE, or its key usage has no keyCertSign"
+    )]
     NotAnAuthority(String),
     /// The authority's time is over, or has not come.
     #[error("the CA's certificate is not valid now: {0}")]

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use rcgen::{
-    KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
+    KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SignatureAlgorithm, SigningKey,
+    SubjectPublicKeyInfo,
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -44,7 +45,9 @@ impl Key {
     /// When there is none, more than one, or one that cannot be used.
     pub fn load(bytes: &[u8]) -> Result<Self, PkiError> {
         let der = key_of(bytes)?;
-        KeyPair::try_from(&*der).map(Self).map_err(|_| PkiError::UnsupportedKey)
+        KeyPair::try_from(&*der)
+            .map(Self)
+            .map_err(|_| PkiError::UnsupportedKey)
     }
 
     /// PKCS#8 as PEM. Only for keys that were generated here: one that was loaded is written as it was read.
@@ -123,13 +126,25 @@ mod tests {
         for kind in [KeyKind::P256, KeyKind::Rsa3072] {
             let key = Key::generate(kind).unwrap();
             let pem = key.pem();
-            assert_eq!(Key::load(pem.as_bytes()).unwrap().public_key(), key.public_key());
-            assert!(pem.lines().all(|line| line.len() <= 64) && pem.ends_with("-----END PRIVATE KEY-----\n"));
+            assert_eq!(
+                Key::load(pem.as_bytes()).unwrap().public_key(),
+                key.public_key()
+            );
+            assert!(
+                pem.lines().all(|line| line.len() <= 64)
+                    && pem.ends_with("-----END PRIVATE KEY-----\n")
+            );
             let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
             assert_eq!(der.secret_der(), key.0.serialized_der());
-            assert_eq!(Key::load(der.secret_der()).unwrap().public_key(), key.public_key());
+            assert_eq!(
+                Key::load(der.secret_der()).unwrap().public_key(),
+                key.public_key()
+            );
             assert_eq!(format!("{key:?}"), "Key { .. }");
-            assert_eq!(is_rsa(PublicKeyData::algorithm(&key)), kind == KeyKind::Rsa3072);
+            assert_eq!(
+                is_rsa(PublicKeyData::algorithm(&key)),
+                kind == KeyKind::Rsa3072
+            );
         }
     }
 
@@ -143,7 +158,10 @@ mod tests {
             ("# none", "there is no private key"),
             (&*twice, "more than one private key"),
             (&*encrypted, "is encrypted"),
-            ("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n", "cannot be used"),
+            (
+                "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
+                "cannot be used",
+            ),
         ] {
             let error = Key::load(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -47,7 +47,10 @@ impl Validity {
     #[must_use]
     pub fn days(days: u64) -> Self {
         let now = SystemTime::now();
-        Self { not_before: now - Duration::from_secs(3600), not_after: now + Duration::from_secs(days * 86400) }
+        Self {
+            not_before: now - Duration::from_secs(3600),
+            not_after: now + Duration::from_secs(days * 86400),
+        }
     }
 }
 
@@ -67,7 +70,10 @@ impl Purpose {
         match self {
             Self::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
             Self::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
-            Self::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            Self::Both => vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
         }
     }
 }

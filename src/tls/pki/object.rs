@@ -50,7 +50,11 @@ fn of_block(block: &Block<'_>) -> Result<Object, PkiError> {
         return Ok(Object::Other("encrypted private key".to_owned()));
     }
     // It may be a key.
-    let decode = || pem::decode(block).map(Zeroizing::new).map_err(PkiError::Pem);
+    let decode = || {
+        pem::decode(block)
+            .map(Zeroizing::new)
+            .map_err(PkiError::Pem)
+    };
     Ok(match block.label {
         "CERTIFICATE" => certificate(&decode()?),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => request(&decode()?),
@@ -62,7 +66,11 @@ fn of_block(block: &Block<'_>) -> Result<Object, PkiError> {
 
 fn of_der(bytes: &[u8]) -> Object {
     let kinds: [fn(&[u8]) -> Object; 3] = [certificate, request, revocation_list];
-    if let Some(object) = kinds.iter().map(|kind| kind(bytes)).find(|object| !matches!(object, Object::Broken(..))) {
+    if let Some(object) = kinds
+        .iter()
+        .map(|kind| kind(bytes))
+        .find(|object| !matches!(object, Object::Broken(..)))
+    {
         return object;
     }
     if PrivateKeyDer::try_from(bytes).is_ok() {
@@ -71,7 +79,10 @@ fn of_der(bytes: &[u8]) -> Object {
     if let Some(foreign) = pem::foreign_der(bytes) {
         return Object::Broken("DER".to_owned(), format!("it is {foreign}"));
     }
-    Object::Broken("DER".to_owned(), "it is neither a certificate, a request, a CRL nor a key, or damaged".to_owned())
+    Object::Broken(
+        "DER".to_owned(),
+        "it is neither a certificate, a request, a CRL nor a key, or damaged".to_owned(),
+    )
 }
 
 fn certificate(der: &[u8]) -> Object {
@@ -95,7 +106,10 @@ fn revocation_list(der: &[u8]) -> Object {
         Ok((rest, _)) => Object::Broken("CRL".to_owned(), pem::after(rest)),
         Err(_) => {
             let reason = Crl::read(der.to_vec().into()).err();
-            Object::Broken("CRL".to_owned(), reason.unwrap_or_else(|| DAMAGED.to_owned()))
+            Object::Broken(
+                "CRL".to_owned(),
+                reason.unwrap_or_else(|| DAMAGED.to_owned()),
+            )
         }
     }
 }

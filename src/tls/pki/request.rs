@@ -47,10 +47,14 @@ impl Request {
                 _ => return Err(PkiError::Request("there is something else in the file")),
             }
         }
-        let der = found.ok_or(PkiError::Request("there is none in the file"))?.der;
+        let der = found
+            .ok_or(PkiError::Request("there is none in the file"))?
+            .der;
         let request = Self { der };
         let parsed = request.parsed();
-        parsed.verify_signature().map_err(|_| PkiError::Request("its signature is not that of its key"))?;
+        parsed
+            .verify_signature()
+            .map_err(|_| PkiError::Request("its signature is not that of its key"))?;
         let wants_ca = |extension: &ParsedExtension<'_>| matches!(extension, ParsedExtension::BasicConstraints(limits) if limits.ca);
         if extensions(&parsed).any(wants_ca) {
             return Err(PkiError::Request("it asks for the certificate of a CA"));
@@ -78,7 +82,10 @@ impl Request {
         let mut subject = Subject::default();
         for extension in extensions(&parsed) {
             if let ParsedExtension::SubjectAlternativeName(names) = extension {
-                names.general_names.iter().try_for_each(|name| add(&mut subject, name))?;
+                names
+                    .general_names
+                    .iter()
+                    .try_for_each(|name| add(&mut subject, name))?;
             }
         }
         let common_name = common_name(&parsed.certification_request_info.subject);
@@ -92,13 +99,17 @@ impl Request {
         subject.common_name = common_name;
         if subject.common_name.is_empty() {
             let first = subject.dns.first().map(ToString::to_string);
-            subject.common_name = first.filter(|name| fits_common_name(name)).unwrap_or_default();
+            subject.common_name = first
+                .filter(|name| fits_common_name(name))
+                .unwrap_or_default();
         }
         Ok(subject)
     }
 
     fn parsed(&self) -> X509CertificationRequest<'_> {
-        X509CertificationRequest::from_der(&self.der).expect("it was parsed when the file was read").1
+        X509CertificationRequest::from_der(&self.der)
+            .expect("it was parsed when the file was read")
+            .1
     }
 }
 
@@ -109,7 +120,9 @@ impl PublicKey {
     }
 }
 
-fn extensions<'a>(request: &'a X509CertificationRequest<'_>) -> impl Iterator<Item = &'a ParsedExtension<'a>> {
+fn extensions<'a>(
+    request: &'a X509CertificationRequest<'_>,
+) -> impl Iterator<Item = &'a ParsedExtension<'a>> {
     request.requested_extensions().into_iter().flatten()
 }
 
@@ -117,20 +130,33 @@ fn extensions<'a>(request: &'a X509CertificationRequest<'_>) -> impl Iterator<It
 pub(super) fn add(subject: &mut Subject, name: &GeneralName<'_>) -> Result<(), PkiError> {
     match name {
         GeneralName::DNSName(name) => {
-            subject.dns.push(name.parse().map_err(|error| PkiError::Name((*name).to_owned(), error))?);
+            subject.dns.push(
+                name.parse()
+                    .map_err(|error| PkiError::Name((*name).to_owned(), error))?,
+            );
         }
         GeneralName::RFC822Name(address) => subject.emails.push((*address).to_owned()),
         GeneralName::URI(uri) => subject.uris.push((*uri).to_owned()),
         GeneralName::IPAddress(bytes) => {
             let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
             let ip = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
-            subject.ips.push(ip.map_err(|_| PkiError::Request("one of its addresses is none"))?);
+            subject
+                .ips
+                .push(ip.map_err(|_| PkiError::Request("one of its addresses is none"))?);
         }
-        _ => return Err(PkiError::Request("it has a name that is no host name, IP or mail address, or URI")),
+        _ => {
+            return Err(PkiError::Request(
+                "it has a name that is no host name, IP or mail address, or URI",
+            ));
+        }
     }
     Ok(())
 }
 
 fn common_name(name: &X509Name<'_>) -> String {
-    name.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()
+    name.iter_common_name()
+        .next()
+        .and_then(|name| name.as_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }

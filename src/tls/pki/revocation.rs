@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd};
+use rcgen::{
+    CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::objects::oid2sn;
 use x509_parser::oid_registry::{
@@ -26,7 +28,10 @@ pub const REASONS: [(&str, RevocationReason); 9] = [
     ("CACompromise", RevocationReason::CaCompromise),
     ("affiliationChanged", RevocationReason::AffiliationChanged),
     ("superseded", RevocationReason::Superseded),
-    ("cessationOfOperation", RevocationReason::CessationOfOperation),
+    (
+        "cessationOfOperation",
+        RevocationReason::CessationOfOperation,
+    ),
     ("certificateHold", RevocationReason::CertificateHold),
     ("privilegeWithdrawn", RevocationReason::PrivilegeWithdrawn),
     ("AACompromise", RevocationReason::AaCompromise),
@@ -52,21 +57,43 @@ impl RevocationList {
         for object in object::read(bytes)? {
             match object {
                 Object::RevocationList(list) => lists.push(list.der),
-                Object::Broken(..) => return Err(PkiError::RevocationList("it cannot be read".to_owned())),
+                Object::Broken(..) => {
+                    return Err(PkiError::RevocationList("it cannot be read".to_owned()));
+                }
                 _ => {}
             }
         }
         let [der] = lists.as_slice() else {
-            return Err(PkiError::RevocationList(format!("there are {} lists in the file", lists.len())));
+            return Err(PkiError::RevocationList(format!(
+                "there are {} lists in the file",
+                lists.len()
+            )));
         };
-        let (_, list) = CertificateRevocationList::from_der(der).expect("it was parsed when the file was read");
+        let (_, list) =
+            CertificateRevocationList::from_der(der).expect("it was parsed when the file was read");
         let own = pem::parse(&authority.der).map_err(|_| PkiError::Unverifiable)?;
-        if list.issuer().as_raw() != own.subject().as_raw() || list.verify_signature(own.public_key()).is_err() {
-            return Err(PkiError::RevocationList("it was not signed by this CA".to_owned()));
+        if list.issuer().as_raw() != own.subject().as_raw()
+            || list.verify_signature(own.public_key()).is_err()
+        {
+            return Err(PkiError::RevocationList(
+                "it was not signed by this CA".to_owned(),
+            ));
         }
-        only(list.extensions(), &[OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_CRL_NUMBER])?;
-        let revoked = list.iter_revoked_certificates().map(entry).collect::<Result<_, _>>()?;
-        Ok(Self { revoked, number: list.crl_number().map(|number| number.to_bytes_be()) })
+        only(
+            list.extensions(),
+            &[
+                OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
+                OID_X509_EXT_CRL_NUMBER,
+            ],
+        )?;
+        let revoked = list
+            .iter_revoked_certificates()
+            .map(entry)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            revoked,
+            number: list.crl_number().map(|number| number.to_bytes_be()),
+        })
     }
 
     /// How many certificates are revoked.
@@ -84,7 +111,11 @@ impl RevocationList {
     /// Revokes a certificate by its serial number, now. One that is revoked already stays so since when it was, for the
     /// reason that it was: `false`.
     pub fn revoke(&mut self, serial: &[u8], reason: Option<RevocationReason>) -> bool {
-        if self.revoked.iter().any(|revoked| revoked.serial_number.as_ref() == serial) {
+        if self
+            .revoked
+            .iter()
+            .any(|revoked| revoked.serial_number.as_ref() == serial)
+        {
             return false;
         }
         self.revoked.push(RevokedCertParams {
@@ -124,9 +155,14 @@ impl RevocationList {
         let list = params.signed_by(&authority.issuer)?;
         let own = pem::parse(&authority.der).map_err(|_| PkiError::Unverifiable)?;
         let sound = CertificateRevocationList::from_der(list.der()).is_ok_and(|(_, list)| {
-            list.issuer().as_raw() == own.subject().as_raw() && list.verify_signature(own.public_key()).is_ok()
+            list.issuer().as_raw() == own.subject().as_raw()
+                && list.verify_signature(own.public_key()).is_ok()
         });
-        if sound { Ok(pem_block("X509 CRL", list.der())) } else { Err(PkiError::Unverifiable) }
+        if sound {
+            Ok(pem_block("X509 CRL", list.der()))
+        } else {
+            Err(PkiError::Unverifiable)
+        }
     }
 }
 
@@ -149,10 +185,11 @@ impl Authority {
     /// RFC 5280 §4.2.1.2.
     fn key_identifier(&self) -> Option<Vec<u8>> {
         let own = pem::parse(&self.der).ok()?;
-        own.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
-            _ => None,
-        })
+        own.iter_extensions()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+                _ => None,
+            })
     }
 }
 
@@ -160,36 +197,63 @@ impl Authority {
 /// than 20 bytes (RFC 5280 §4.1.2.2).
 #[must_use]
 pub fn parse_serial(text: &str) -> Option<Vec<u8>> {
-    let digits: String = text.strip_prefix("0x").unwrap_or(text).chars().filter(|&c| c != ':').collect();
+    let digits: String = text
+        .strip_prefix("0x")
+        .unwrap_or(text)
+        .chars()
+        .filter(|&c| c != ':')
+        .collect();
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    let even = if digits.len().is_multiple_of(2) { digits } else { format!("0{digits}") };
-    let bytes: Option<Vec<u8>> =
-        (0..even.len()).step_by(2).map(|at| u8::from_str_radix(&even[at..at + 2], 16).ok()).collect();
+    let even = if digits.len().is_multiple_of(2) {
+        digits
+    } else {
+        format!("0{digits}")
+    };
+    let bytes: Option<Vec<u8>> = (0..even.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&even[at..at + 2], 16).ok())
+        .collect();
     let bytes = significant(&bytes?).to_vec();
     (bytes.len() <= 20).then_some(bytes)
 }
 
 fn entry(revoked: &RevokedCertificate<'_>) -> Result<RevokedCertParams, PkiError> {
-    only(revoked.extensions(), &[OID_X509_EXT_REASON_CODE, OID_X509_EXT_INVALIDITY_DATE])?;
+    only(
+        revoked.extensions(),
+        &[OID_X509_EXT_REASON_CODE, OID_X509_EXT_INVALIDITY_DATE],
+    )?;
     let reason = revoked.reason_code().map(|(_, code)| code.0);
     Ok(RevokedCertParams {
         serial_number: SerialNumber::from_slice(significant(revoked.raw_serial())),
         revocation_time: revoked.revocation_date.to_datetime(),
-        reason_code: REASONS.iter().map(|(_, known)| *known).find(|known| Some(*known as u8) == reason),
-        invalidity_date: revoked.invalidity_date().map(|(_, date)| date.to_datetime()),
+        reason_code: REASONS
+            .iter()
+            .map(|(_, known)| *known)
+            .find(|known| Some(*known as u8) == reason),
+        invalidity_date: revoked
+            .invalidity_date()
+            .map(|(_, date)| date.to_datetime()),
     })
 }
 
 /// That a list, or an entry, has no extension but these, because others would be lost.
-fn only(extensions: &[X509Extension<'_>], known: &[x509_parser::der_parser::Oid<'_>]) -> Result<(), PkiError> {
-    match extensions.iter().find(|extension| !known.contains(&extension.oid)) {
+fn only(
+    extensions: &[X509Extension<'_>],
+    known: &[x509_parser::der_parser::Oid<'_>],
+) -> Result<(), PkiError> {
+    match extensions
+        .iter()
+        .find(|extension| !known.contains(&extension.oid))
+    {
         None => Ok(()),
         Some(other) => {
             let name = oid2sn(&other.oid, x509_parser::objects::oid_registry())
                 .map_or_else(|_| other.oid.to_id_string(), str::to_owned);
-            Err(PkiError::RevocationList(format!("it has an extension that would be lost: {name}")))
+            Err(PkiError::RevocationList(format!(
+                "it has an extension that would be lost: {name}"
+            )))
         }
     }
 }
@@ -241,7 +305,12 @@ mod tests {
 
     #[test]
     fn a_number_grows_past_every_border() {
-        for (number, next) in [(&[0][..], &[1][..]), (&[0xff], &[1, 0]), (&[1, 0xff, 0xff], &[2, 0, 0]), (&[], &[1])] {
+        for (number, next) in [
+            (&[0][..], &[1][..]),
+            (&[0xff], &[1, 0]),
+            (&[1, 0xff, 0xff], &[2, 0, 0]),
+            (&[], &[1]),
+        ] {
             assert_eq!(one_more(number), next);
         }
     }
@@ -259,8 +328,14 @@ mod tests {
         let mut second = RevocationList::load(first.as_bytes(), &authority).unwrap();
         assert!(!second.revoke(&[0x8a, 1], None) && second.revoke(&[2], None));
         let number = second.number.clone().unwrap();
-        let second =
-            RevocationList::load(second.sign(&authority, Validity::days(1)).unwrap().as_bytes(), &authority).unwrap();
+        let second = RevocationList::load(
+            second
+                .sign(&authority, Validity::days(1))
+                .unwrap()
+                .as_bytes(),
+            &authority,
+        )
+        .unwrap();
         assert_eq!(second.number, Some(one_more(&number)));
         let kept = &second.revoked[0];
         assert_eq!(kept.serial_number.as_ref(), [0x8a, 1]);
@@ -273,9 +348,17 @@ mod tests {
     #[test]
     fn a_list_of_another_authority_is_not_continued_even_if_it_has_the_same_name() {
         let [one, two] = ["ca"; 2].map(|name| Authority::new(name, Validity::days(1)).unwrap());
-        let list = RevocationList::default().sign(&one, Validity::days(1)).unwrap();
-        assert!(RevocationList::load(list.as_bytes(), &one).unwrap().is_empty());
-        let error = RevocationList::load(list.as_bytes(), &two).unwrap_err().to_string();
+        let list = RevocationList::default()
+            .sign(&one, Validity::days(1))
+            .unwrap();
+        assert!(
+            RevocationList::load(list.as_bytes(), &one)
+                .unwrap()
+                .is_empty()
+        );
+        let error = RevocationList::load(list.as_bytes(), &two)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not signed by this CA"), "{error}");
     }
 
@@ -284,7 +367,13 @@ mod tests {
         let [one, two] = ["ca"; 2].map(|name| Authority::new(name, Validity::days(1)).unwrap());
         let issued = one.client("web", Validity::days(1)).unwrap().certificate;
         assert_eq!(one.serial_of(issued.as_bytes()).unwrap().len(), 16);
-        assert!(matches!(two.serial_of(issued.as_bytes()), Err(PkiError::NotIssuedHere)));
-        assert!(matches!(one.serial_of(one.certificate().as_bytes()), Err(PkiError::NotIssuedHere)));
+        assert!(matches!(
+            two.serial_of(issued.as_bytes()),
+            Err(PkiError::NotIssuedHere)
+        ));
+        assert!(matches!(
+            one.serial_of(one.certificate().as_bytes()),
+            Err(PkiError::NotIssuedHere)
+        ));
     }
 }

@@ -27,7 +27,10 @@ impl Subject {
     /// Somebody with a common name alone.
     #[must_use]
     pub fn common_name(name: &str) -> Self {
-        Self { common_name: name.to_owned(), ..Self::default() }
+        Self {
+            common_name: name.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// A server that is known by `names`, host names, wildcards and addresses. The first is its common name, too, if it
@@ -42,11 +45,18 @@ impl Subject {
             match name.parse() {
                 Ok(ip) => subject.ips.push(ip),
                 Err(_) => {
-                    subject.dns.push(name.parse().map_err(|error| PkiError::Name(name.to_owned(), error))?);
+                    subject.dns.push(
+                        name.parse()
+                            .map_err(|error| PkiError::Name(name.to_owned(), error))?,
+                    );
                 }
             }
         }
-        subject.common_name = names.first().filter(|name| fits_common_name(name)).map_or("", |name| name).to_owned();
+        subject.common_name = names
+            .first()
+            .filter(|name| fits_common_name(name))
+            .map_or("", |name| name)
+            .to_owned();
         Ok(subject)
     }
 

@@ -20,29 +20,65 @@ fn the_leaf_may_stand_anywhere_and_the_chain_is_put_in_order() {
     let middle = root.intermediate("middle", Validity::days(1)).unwrap();
     let issuing = middle.intermediate("issuing", Validity::days(1)).unwrap();
     let issued = issuing.server(&[NAME], Validity::days(1)).unwrap();
-    let blocks: Vec<&str> = issued.certificate.split_inclusive("-----END CERTIFICATE-----\n").collect();
-    let [leaf, first, second] = blocks[..] else { panic!("{}", issued.certificate) };
+    let blocks: Vec<&str> = issued
+        .certificate
+        .split_inclusive("-----END CERTIFICATE-----\n")
+        .collect();
+    let [leaf, first, second] = blocks[..] else {
+        panic!("{}", issued.certificate)
+    };
     let (top, other) = (root.certificate(), authority("other"));
     let unrelated = other.certificate();
     let in_order = load(&issued.certificate, &issued.key).unwrap();
     for (what, file, sent, expected) in [
         ("in order", [leaf, first, second].concat(), 3, vec![]),
-        ("with its root", [leaf, first, second, top].concat(), 4, vec![CertificateIssue::Root("CN=root".to_owned())]),
+        (
+            "with its root",
+            [leaf, first, second, top].concat(),
+            4,
+            vec![CertificateIssue::Root("CN=root".to_owned())],
+        ),
         (
             "with a gap below the root",
             [leaf, first, top].concat(),
             2,
-            vec![CertificateIssue::Unrelated(1), CertificateIssue::Incomplete("CN=middle".to_owned())],
+            vec![
+                CertificateIssue::Unrelated(1),
+                CertificateIssue::Incomplete("CN=middle".to_owned()),
+            ],
         ),
-        ("leaf last", [second, first, leaf].concat(), 3, vec![CertificateIssue::Reordered]),
-        ("intermediates swapped", [leaf, second, first].concat(), 3, vec![CertificateIssue::Reordered]),
-        ("leaf twice", [leaf, first, leaf, second].concat(), 3, vec![CertificateIssue::Copies(1)]),
-        ("an unrelated one", [leaf, unrelated, first, second].concat(), 3, vec![CertificateIssue::Unrelated(1)]),
+        (
+            "leaf last",
+            [second, first, leaf].concat(),
+            3,
+            vec![CertificateIssue::Reordered],
+        ),
+        (
+            "intermediates swapped",
+            [leaf, second, first].concat(),
+            3,
+            vec![CertificateIssue::Reordered],
+        ),
+        (
+            "leaf twice",
+            [leaf, first, leaf, second].concat(),
+            3,
+            vec![CertificateIssue::Copies(1)],
+        ),
+        (
+            "an unrelated one",
+            [leaf, unrelated, first, second].concat(),
+            3,
+            vec![CertificateIssue::Unrelated(1)],
+        ),
         (
             "a gap",
             [leaf, second].concat(),
             1,
-            vec![CertificateIssue::Unrelated(1), CertificateIssue::Incomplete("CN=issuing".to_owned())],
+            vec![
+                CertificateIssue::Unrelated(1),
+                CertificateIssue::Incomplete("CN=issuing".to_owned()),
+            ],
         ),
         ("alone", leaf.to_owned(), 1, vec![]),
     ] {
@@ -50,7 +86,12 @@ fn the_leaf_may_stand_anywhere_and_the_chain_is_put_in_order() {
         assert_eq!(certificate.issues(), expected, "{what}");
         assert_eq!(certificate.fingerprint(), in_order.fingerprint(), "{what}");
         assert_eq!(certificate.certified().cert.len(), sent, "{what}");
-        let same = certificate.certified().cert.iter().zip(&in_order.certified().cert).all(|(a, b)| a == b);
+        let same = certificate
+            .certified()
+            .cert
+            .iter()
+            .zip(&in_order.certified().cert)
+            .all(|(a, b)| a == b);
         assert!(same, "{what}");
     }
 }
@@ -59,8 +100,14 @@ fn the_leaf_may_stand_anywhere_and_the_chain_is_put_in_order() {
 #[test]
 fn a_chain_of_openssl_is_sent_so_that_openssl_verifies_it_whatever_its_order() {
     let dir = write_files(&[
-        ("ca.ext", "basicConstraints=critical,CA:TRUE\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid"),
-        ("leaf.ext", "subjectAltName=DNS:app.example\nauthorityKeyIdentifier=keyid,issuer"),
+        (
+            "ca.ext",
+            "basicConstraints=critical,CA:TRUE\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid",
+        ),
+        (
+            "leaf.ext",
+            "subjectAltName=DNS:app.example\nauthorityKeyIdentifier=keyid,issuer",
+        ),
     ]);
     let run = |args: &str| openssl(&dir, &args.split(' ').collect::<Vec<_>>());
     let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
@@ -71,8 +118,12 @@ fn a_chain_of_openssl_is_sent_so_that_openssl_verifies_it_whatever_its_order() {
         ("stray", "rsa:2048", "root", "ca.ext"),
         ("leaf", "rsa:2048", "issuing", "leaf.ext"),
     ] {
-        run(&format!("req -newkey {kind} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"));
-        let signed = format!("x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days 2");
+        run(&format!(
+            "req -newkey {kind} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+        ));
+        let signed = format!(
+            "x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days 2"
+        );
         run(&format!("{signed} -extfile {ext} -text -out {name}.pem"));
     }
     let [leaf, issuing, middle, stray] =
@@ -81,9 +132,21 @@ fn a_chain_of_openssl_is_sent_so_that_openssl_verifies_it_whatever_its_order() {
     let (unrelated, copies) = (CertificateIssue::Unrelated, CertificateIssue::Copies);
     for (what, file, expected) in [
         ("in order", vec![&leaf, &issuing, &middle], vec![]),
-        ("backwards", vec![&middle, &issuing, &leaf], vec![CertificateIssue::Reordered]),
-        ("a stray intermediate", vec![&leaf, &stray, &issuing, &middle], vec![unrelated(1)]),
-        ("leaf and issuer twice", vec![&leaf, &leaf, &issuing, &middle, &issuing], vec![copies(2)]),
+        (
+            "backwards",
+            vec![&middle, &issuing, &leaf],
+            vec![CertificateIssue::Reordered],
+        ),
+        (
+            "a stray intermediate",
+            vec![&leaf, &stray, &issuing, &middle],
+            vec![unrelated(1)],
+        ),
+        (
+            "leaf and issuer twice",
+            vec![&leaf, &leaf, &issuing, &middle, &issuing],
+            vec![copies(2)],
+        ),
         (
             "all at once",
             vec![&stray, &middle, &leaf, &issuing, &leaf],
@@ -91,17 +154,25 @@ fn a_chain_of_openssl_is_sent_so_that_openssl_verifies_it_whatever_its_order() {
         ),
     ] {
         let file: String = file.into_iter().map(String::as_str).collect();
-        for key in [read("leaf.key"), file.clone() + &read("leaf.key"), read("leaf.key") + &file] {
+        for key in [
+            read("leaf.key"),
+            file.clone() + &read("leaf.key"),
+            read("leaf.key") + &file,
+        ] {
             let certificate = load(&file, &key).unwrap();
             assert_eq!(certificate.issues(), expected, "{what}");
             for (at, der) in certificate.certified().cert.iter().enumerate() {
                 std::fs::write(dir.path().join(format!("sent-{at}.der")), der).unwrap();
-                run(&format!("x509 -inform DER -in sent-{at}.der -out sent-{at}.pem"));
+                run(&format!(
+                    "x509 -inform DER -in sent-{at}.der -out sent-{at}.pem"
+                ));
             }
             assert_eq!(certificate.certified().cert.len(), 3, "{what}");
             let rest = read("sent-1.pem") + &read("sent-2.pem");
             std::fs::write(dir.path().join("rest.pem"), rest).unwrap();
-            let verified = run("verify -CAfile root.pem -untrusted rest.pem -verify_hostname app.example sent-0.pem");
+            let verified = run(
+                "verify -CAfile root.pem -untrusted rest.pem -verify_hostname app.example sent-0.pem",
+            );
             assert!(verified.contains("sent-0.pem: OK"), "{what}: {verified}");
         }
     }
@@ -130,14 +201,24 @@ fn every_usual_form_of_a_key_loads() {
         ("p384", "PRIVATE KEY"),
         ("p521", "PRIVATE KEY"),
     ] {
-        run(&format!("req -x509 -key {key}.pem -out {key}.crt -subj /CN=x -addext subjectAltName=DNS:{NAME}"));
-        run(&format!("x509 -in {key}.crt -outform DER -out {key}.crt.der"));
+        run(&format!(
+            "req -x509 -key {key}.pem -out {key}.crt -subj /CN=x -addext subjectAltName=DNS:{NAME}"
+        ));
+        run(&format!(
+            "x509 -in {key}.crt -outform DER -out {key}.crt.der"
+        ));
         run(&format!("pkey -in {key}.pem -outform DER -out {key}.der"));
-        run(&format!("pkcs8 -topk8 -nocrypt -in {key}.pem -outform DER -out {key}.p8"));
+        run(&format!(
+            "pkcs8 -topk8 -nocrypt -in {key}.pem -outform DER -out {key}.p8"
+        ));
         let (pem, certificate) = (read(&format!("{key}.pem")), read(&format!("{key}.crt")));
-        assert!(pem.starts_with(format!("-----BEGIN {begins}-----").as_bytes()), "{key}");
+        assert!(
+            pem.starts_with(format!("-----BEGIN {begins}-----").as_bytes()),
+            "{key}"
+        );
         let both = [&pem[..], &certificate].concat();
-        let (key_der, certificate_der) = (read(&format!("{key}.der")), read(&format!("{key}.crt.der")));
+        let (key_der, certificate_der) =
+            (read(&format!("{key}.der")), read(&format!("{key}.crt.der")));
         for (what, certificate, pem) in [
             ("two PEM files", &certificate, &pem),
             ("one PEM file", &both, &both),
@@ -147,7 +228,10 @@ fn every_usual_form_of_a_key_loads() {
             ("PKCS#8 in DER", &certificate, &read(&format!("{key}.p8"))),
         ] {
             let loaded = Certificate::load(certificate, pem);
-            assert!(loaded.is_ok_and(|loaded| loaded.covers(&NAME.parse().unwrap())), "{key}: {what}");
+            assert!(
+                loaded.is_ok_and(|loaded| loaded.covers(&NAME.parse().unwrap())),
+                "{key}: {what}"
+            );
         }
     }
 }
@@ -170,7 +254,13 @@ fn a_leaf_without_key_usages_and_constraints_loads() {
     assert_eq!(leaf.issues(), []);
     // Without any extension at all it loads too, and is good for no name: a common name is none.
     let v1 = load(&read("v1.pem"), &read("leaf.key")).unwrap();
-    assert_eq!(v1.issues(), [CertificateIssue::Version(1), CertificateIssue::NoNames(Some("cn.example".to_owned()))]);
+    assert_eq!(
+        v1.issues(),
+        [
+            CertificateIssue::Version(1),
+            CertificateIssue::NoNames(Some("cn.example".to_owned()))
+        ]
+    );
     assert!(!v1.covers(&"cn.example".parse().unwrap()));
 }
 
@@ -181,15 +271,24 @@ fn a_leaf_whose_issuer_can_be_fetched_should_not_stand_alone() {
     let own = authority("own");
     std::fs::write(dir.path().join("ca.pem"), own.certificate()).unwrap();
     std::fs::write(dir.path().join("ca.key"), own.key_pem()).unwrap();
-    std::fs::write(dir.path().join("ext"), "subjectAltName=DNS:a\nauthorityInfoAccess=caIssuers;URI:http://x.example/")
-        .unwrap();
+    std::fs::write(
+        dir.path().join("ext"),
+        "subjectAltName=DNS:a\nauthorityInfoAccess=caIssuers;URI:http://x.example/",
+    )
+    .unwrap();
     run("req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=a");
     run("x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -set_serial 1 -extfile ext -out leaf.pem");
     let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
     let (leaf, key) = (read("leaf.pem"), read("leaf.key"));
-    assert_eq!(issues(&leaf, &key), [CertificateIssue::Incomplete("CN=own".to_owned())]);
+    assert_eq!(
+        issues(&leaf, &key),
+        [CertificateIssue::Incomplete("CN=own".to_owned())]
+    );
     let root = CertificateIssue::Root("CN=own".to_owned());
-    assert_eq!(issues(&format!("{leaf}{}", own.certificate()), &key), [root]);
+    assert_eq!(
+        issues(&format!("{leaf}{}", own.certificate()), &key),
+        [root]
+    );
 }
 
 #[test]
@@ -209,19 +308,73 @@ fn what_is_wrong_with_the_files_is_said_in_words_that_help() {
     run("genrsa -traditional -aes128 -passout pass:x -out rsa.pem 2048");
     run("pkcs12 -export -nocerts -inkey key.pem -passout pass:x -out store.p12");
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
-    assert!(read("traditional.pem").windows(21).any(|window| window == b"Proc-Type: 4,ENCRYPTE"));
+    assert!(
+        read("traditional.pem")
+            .windows(21)
+            .any(|window| window == b"Proc-Type: 4,ENCRYPTE")
+    );
     let certificate = issued.certificate.as_bytes();
     for (what, certificate, key, expected) in [
-        ("mismatch", certificate, stranger.key.as_bytes().to_vec(), CertificateError::Mismatch),
-        ("no key", certificate, b"# nothing".to_vec(), CertificateError::NoKey),
-        ("empty key", certificate, Vec::new(), CertificateError::KeyPem(PemError::Form(Form::Empty))),
-        ("swapped", certificate, certificate.to_vec(), CertificateError::InsteadOfKey(Foreign::Certificate)),
-        ("public key", certificate, read("public.pem"), CertificateError::InsteadOfKey(Foreign::PublicKey)),
-        ("request for key", certificate, read("request.pem"), CertificateError::InsteadOfKey(Foreign::Request)),
-        ("encrypted", certificate, read("encrypted.pem"), CertificateError::EncryptedKey),
-        ("encrypted DER", certificate, read("encrypted.der"), CertificateError::EncryptedKey),
-        ("encrypted, traditional", certificate, read("traditional.pem"), CertificateError::EncryptedKey),
-        ("encrypted, traditional RSA", certificate, read("rsa.pem"), CertificateError::EncryptedKey),
+        (
+            "mismatch",
+            certificate,
+            stranger.key.as_bytes().to_vec(),
+            CertificateError::Mismatch,
+        ),
+        (
+            "no key",
+            certificate,
+            b"# nothing".to_vec(),
+            CertificateError::NoKey,
+        ),
+        (
+            "empty key",
+            certificate,
+            Vec::new(),
+            CertificateError::KeyPem(PemError::Form(Form::Empty)),
+        ),
+        (
+            "swapped",
+            certificate,
+            certificate.to_vec(),
+            CertificateError::InsteadOfKey(Foreign::Certificate),
+        ),
+        (
+            "public key",
+            certificate,
+            read("public.pem"),
+            CertificateError::InsteadOfKey(Foreign::PublicKey),
+        ),
+        (
+            "request for key",
+            certificate,
+            read("request.pem"),
+            CertificateError::InsteadOfKey(Foreign::Request),
+        ),
+        (
+            "encrypted",
+            certificate,
+            read("encrypted.pem"),
+            CertificateError::EncryptedKey,
+        ),
+        (
+            "encrypted DER",
+            certificate,
+            read("encrypted.der"),
+            CertificateError::EncryptedKey,
+        ),
+        (
+            "encrypted, traditional",
+            certificate,
+            read("traditional.pem"),
+            CertificateError::EncryptedKey,
+        ),
+        (
+            "encrypted, traditional RSA",
+            certificate,
+            read("rsa.pem"),
+            CertificateError::EncryptedKey,
+        ),
         (
             "encrypted beside the certificate",
             certificate,
@@ -244,9 +397,17 @@ fn what_is_wrong_with_the_files_is_said_in_words_that_help() {
             "half a key",
             certificate,
             issued.key.as_bytes()[..99].to_vec(),
-            CertificateError::KeyPem(PemError::Unfinished { line: 1, label: "PRIVATE KEY".to_owned() }),
+            CertificateError::KeyPem(PemError::Unfinished {
+                line: 1,
+                label: "PRIVATE KEY".to_owned(),
+            }),
         ),
-        ("no certificate", b"#", issued.key.as_bytes().to_vec(), BundleError::NoCertificate.into()),
+        (
+            "no certificate",
+            b"#",
+            issued.key.as_bytes().to_vec(),
+            BundleError::NoCertificate.into(),
+        ),
         (
             "request",
             &read("request.pem"),
@@ -260,9 +421,17 @@ fn what_is_wrong_with_the_files_is_said_in_words_that_help() {
             BundleError::Instead(Foreign::PrivateKey).into(),
         ),
     ] {
-        assert_eq!(Certificate::load(certificate, &key).unwrap_err(), expected, "{what}");
+        assert_eq!(
+            Certificate::load(certificate, &key).unwrap_err(),
+            expected,
+            "{what}"
+        );
     }
-    assert!(CertificateError::EncryptedKey.to_string().contains("openssl pkey -in"));
+    assert!(
+        CertificateError::EncryptedKey
+            .to_string()
+            .contains("openssl pkey -in")
+    );
 }
 
 #[test]
@@ -279,14 +448,22 @@ fn debug_output_holds_no_key() {
     let text = format!("{certificate:?}");
     assert_eq!(
         text,
-        format!("Certificate {{ names: [Dns({NAME:?})], fingerprint: {:?}, .. }}", certificate.fingerprint())
+        format!(
+            "Certificate {{ names: [Dns({NAME:?})], fingerprint: {:?}, .. }}",
+            certificate.fingerprint()
+        )
     );
 }
 
 #[test]
 fn a_certificate_covers_its_names_and_one_label_of_its_wildcards() {
     let own = authority("own");
-    let issued = own.server(&["A.example", "*.B.example", "192.0.2.1", "2001:db8::1"], Validity::days(1)).unwrap();
+    let issued = own
+        .server(
+            &["A.example", "*.B.example", "192.0.2.1", "2001:db8::1"],
+            Validity::days(1),
+        )
+        .unwrap();
     let certificate = load(&issued.certificate, &issued.key).unwrap();
     for (name, expected) in [
         ("a.example", true),
@@ -296,35 +473,56 @@ fn a_certificate_covers_its_names_and_one_label_of_its_wildcards() {
         ("b.example", false),
         ("x.y.b.example", false),
     ] {
-        assert_eq!(certificate.covers(&name.parse().unwrap()), expected, "{name}");
+        assert_eq!(
+            certificate.covers(&name.parse().unwrap()),
+            expected,
+            "{name}"
+        );
     }
-    for (ip, expected) in [("192.0.2.1", true), ("::ffff:192.0.2.1", true), ("2001:db8::1", true), ("192.0.2.2", false)]
-    {
+    for (ip, expected) in [
+        ("192.0.2.1", true),
+        ("::ffff:192.0.2.1", true),
+        ("2001:db8::1", true),
+        ("192.0.2.2", false),
+    ] {
         assert_eq!(certificate.covers_ip(ip.parse().unwrap()), expected, "{ip}");
     }
-    assert!(certificate.not_before() < SystemTime::now() && SystemTime::now() < certificate.not_after());
+    assert!(
+        certificate.not_before() < SystemTime::now() && SystemTime::now() < certificate.not_after()
+    );
     assert_eq!(certificate.names().len(), 4);
     // A lone star in a certificate stands for nothing.
     let dir = write_files(&[]);
     let names = "subjectAltName=DNS:*";
     openssl(
         &dir,
-        &["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-out", "c", "-subj", "/", "-addext", names],
+        &[
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-out", "c", "-subj",
+            "/", "-addext", names,
+        ],
     );
-    let [star, key] = ["c", "k"].map(|file| std::fs::read_to_string(dir.path().join(file)).unwrap());
-    assert!(!load(&star, &key).unwrap().covers(&"a.example".parse().unwrap()));
+    let [star, key] =
+        ["c", "k"].map(|file| std::fs::read_to_string(dir.path().join(file)).unwrap());
+    assert!(
+        !load(&star, &key)
+            .unwrap()
+            .covers(&"a.example".parse().unwrap())
+    );
 }
 
 #[test]
 fn a_client_gets_a_certificate_for_its_name_and_only_lenient_acceptors_have_a_default() {
     let own = authority("own");
-    let certificates: Vec<_> =
-        [&["a.example", "192.0.2.1"][..], &["*.example"], &["b.example", "192.0.2.2", "192.0.2.1"]]
-            .map(|names| own.server(names, Validity::days(1)).unwrap())
-            .map(|issued| Arc::new(load(&issued.certificate, &issued.key).unwrap()))
-            .to_vec();
-    let [strict, lenient] =
-        [true, false].map(|strict| Acceptor::new(certificates.clone(), &Options::default(), strict).unwrap());
+    let certificates: Vec<_> = [
+        &["a.example", "192.0.2.1"][..],
+        &["*.example"],
+        &["b.example", "192.0.2.2", "192.0.2.1"],
+    ]
+    .map(|names| own.server(names, Validity::days(1)).unwrap())
+    .map(|issued| Arc::new(load(&issued.certificate, &issued.key).unwrap()))
+    .to_vec();
+    let [strict, lenient] = [true, false]
+        .map(|strict| Acceptor::new(certificates.clone(), &Options::default(), strict).unwrap());
     for (name, ip, if_strict, if_lenient) in [
         (Some("a.example"), None, Some(0), 0),
         (Some("b.example"), Some("192.0.2.1"), Some(2), 2),
@@ -340,9 +538,15 @@ fn a_client_gets_a_certificate_for_its_name_and_only_lenient_acceptors_have_a_de
         let address: Option<IpAddr> = ip.map(|ip| ip.parse().unwrap());
         let position = |acceptor: &Acceptor| {
             let choice = acceptor.select(server_name.as_ref(), || address)?;
-            certificates.iter().position(|certificate| Arc::ptr_eq(certificate, choice.certificate()))
+            certificates
+                .iter()
+                .position(|certificate| Arc::ptr_eq(certificate, choice.certificate()))
         };
         assert_eq!(position(&strict), if_strict, "strict: {name:?} at {ip:?}");
-        assert_eq!(position(&lenient), Some(if_lenient), "lenient: {name:?} at {ip:?}");
+        assert_eq!(
+            position(&lenient),
+            Some(if_lenient),
+            "lenient: {name:?} at {ip:?}"
+        );
     }
 }

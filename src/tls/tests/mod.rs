@@ -19,7 +19,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -34,7 +36,10 @@ const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rust
 
 /// A certificate that was valid until a minute ago.
 fn past() -> Validity {
-    Validity { not_before: UNIX_EPOCH, not_after: SystemTime::now() - Duration::from_secs(60) }
+    Validity {
+        not_before: UNIX_EPOCH,
+        not_after: SystemTime::now() - Duration::from_secs(60),
+    }
 }
 
 fn authority(name: &str) -> Authority {
@@ -48,12 +53,17 @@ fn server_certificate(authority: &Authority) -> Arc<Certificate> {
 }
 
 fn acceptor(certificate: &Arc<Certificate>, client_auth: ClientAuth) -> Acceptor {
-    let options = Options { client_auth, ..Options::default() };
+    let options = Options {
+        client_auth,
+        ..Options::default()
+    };
     Acceptor::new(vec![Arc::clone(certificate)], &options, true).unwrap()
 }
 
 fn require(authorities: &[&Authority]) -> ClientAuth {
-    let read = |authority: &&Authority| CaCertificate::parse_bundle(authority.certificate().as_bytes()).unwrap();
+    let read = |authority: &&Authority| {
+        CaCertificate::parse_bundle(authority.certificate().as_bytes()).unwrap()
+    };
     ClientAuth::RequireAndVerify(Verify {
         authorities: authorities.iter().flat_map(read).collect(),
         ..Verify::default()
@@ -80,7 +90,9 @@ fn serial(issued: &Issued) -> Vec<u8> {
 
 fn roots(authority: &Authority) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(authority.certificate().as_bytes()).unwrap())
+        .unwrap();
     roots
 }
 
@@ -97,11 +109,15 @@ fn client(
     Arc::new(match own {
         None => builder.with_no_client_auth(),
         Some(own) => {
-            let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<_, _>>().unwrap();
+            let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes())
+                .collect::<Result<_, _>>()
+                .unwrap();
             let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
             let key = provider().key_provider.load_private_key(key).unwrap();
             // Not `with_client_auth_cert`, which would refuse to send what servers should refuse.
-            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+                chain, key,
+            ))))
         }
     })
 }
@@ -151,12 +167,19 @@ fn within<T>(both: impl Future<Output = T>) -> impl Future<Output = T> {
 }
 
 /// A handshake between `acceptor` and a rustls client.
-async fn meet(acceptor: &Acceptor, config: &Arc<ClientConfig>) -> (Result<Accepted, Refusal>, Seen) {
+async fn meet(
+    acceptor: &Acceptor,
+    config: &Arc<ClientConfig>,
+) -> (Result<Accepted, Refusal>, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let look = async {
         let stream = TcpStream::connect(address).await.unwrap();
-        look(stream, ClientConnection::new(Arc::clone(config), NAME.try_into().unwrap()).unwrap()).await
+        look(
+            stream,
+            ClientConnection::new(Arc::clone(config), NAME.try_into().unwrap()).unwrap(),
+        )
+        .await
     };
     within(async { tokio::join!(serve(acceptor, &listener), look) }).await
 }
@@ -172,7 +195,9 @@ async fn look(stream: TcpStream, session: ClientConnection) -> Seen {
             .with_no_client_auth(),
     ));
     let name = NAME.try_into().unwrap();
-    let handshake = connector.connect_with(name, stream, |fresh| *fresh = session).into_fallible();
+    let handshake = connector
+        .connect_with(name, stream, |fresh| *fresh = session)
+        .into_fallible();
     let mut stream = match handshake.await {
         Ok(stream) => stream,
         Err((error, mut socket)) => return ending(error, &mut socket).await,
@@ -182,7 +207,10 @@ async fn look(stream: TcpStream, session: ClientConnection) -> Seen {
     let mut greeting = Vec::new();
     match stream.read_to_end(&mut greeting).await {
         Ok(_) => {
-            assert!(greeting == b"welcome" && sent.is_ok(), "{greeting:?}, {sent:?}");
+            assert!(
+                greeting == b"welcome" && sent.is_ok(),
+                "{greeting:?}, {sent:?}"
+            );
             Seen::Session(kind)
         }
         Err(error) => ending(error, stream.get_mut().0).await,
@@ -193,10 +221,12 @@ async fn look(stream: TcpStream, session: ClientConnection) -> Seen {
 /// kernels than this one throw the alert away.
 async fn ending(error: io::Error, socket: &mut TcpStream) -> Seen {
     match error.downcast::<rustls::Error>() {
-        Ok(rustls::Error::AlertReceived(alert)) => match socket.read_to_end(&mut Vec::new()).await {
-            Ok(_) => Seen::Alert(alert.into()),
-            Err(error) => Seen::End(error.kind()),
-        },
+        Ok(rustls::Error::AlertReceived(alert)) => {
+            match socket.read_to_end(&mut Vec::new()).await {
+                Ok(_) => Seen::Alert(alert.into()),
+                Err(error) => Seen::End(error.kind()),
+            }
+        }
         Ok(error) => panic!("{error}"),
         Err(error) => Seen::End(error.kind()),
     }
@@ -213,7 +243,15 @@ fn write_files(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 /// Runs `openssl` in `dir` and gives what it wrote.
 fn openssl(dir: &tempfile::TempDir, args: &[&str]) -> String {
-    let output = Command::new("openssl").args(args).current_dir(dir.path()).stdin(Stdio::null()).output();
+    let output = Command::new("openssl")
+        .args(args)
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .output();
     let output = output.expect("openssl is installed");
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }

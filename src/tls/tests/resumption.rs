@@ -15,7 +15,13 @@ async fn a_client_that_has_to_identify_itself_never_resumes() {
         for attempt in 1..=3 {
             let (result, seen) = meet(&mutual, &config).await;
             assert_eq!(
-                result.unwrap().certificate.unwrap().verified().unwrap().subject,
+                result
+                    .unwrap()
+                    .certificate
+                    .unwrap()
+                    .verified()
+                    .unwrap()
+                    .subject,
                 "CN=web",
                 "{:?}, {attempt}",
                 version.version
@@ -36,13 +42,32 @@ async fn a_session_from_an_open_acceptor_opens_no_other_one() {
         let config = client(&own, version, None);
         // The client has a session that is good where it comes from.
         assert_eq!(meet(&open, &config).await.1, FULL, "{:?}", version.version);
-        assert_eq!(meet(&open, &config).await.1, RESUMED, "{:?}", version.version);
+        assert_eq!(
+            meet(&open, &config).await.1,
+            RESUMED,
+            "{:?}",
+            version.version
+        );
         // It is offered elsewhere and gets a full handshake, or none.
         let (result, seen) = meet(&mutual, &config).await;
-        assert!(matches!(result, Err(Refusal::NoCertificate)), "{:?}: {result:?}", version.version);
+        assert!(
+            matches!(result, Err(Refusal::NoCertificate)),
+            "{:?}: {result:?}",
+            version.version
+        );
         assert_eq!(seen, Seen::Alert(116), "{:?}", version.version);
-        assert_eq!(meet(&open, &config).await.1, RESUMED, "{:?}", version.version);
-        assert_eq!(meet(&also_open, &config).await.1, FULL, "{:?}", version.version);
+        assert_eq!(
+            meet(&open, &config).await.1,
+            RESUMED,
+            "{:?}",
+            version.version
+        );
+        assert_eq!(
+            meet(&also_open, &config).await.1,
+            FULL,
+            "{:?}",
+            version.version
+        );
     }
 }
 
@@ -56,8 +81,22 @@ async fn a_session_ends_with_the_acceptor_whatever_the_next_one_has_changed() {
         for (what, certificate, options) in [
             ("nothing", &certificate, options()),
             ("the certificate", &server_certificate(&own), options()),
-            ("the protocols", &certificate, Options { alpn: alpn.clone(), ..options() }),
-            ("client certificates", &certificate, Options { client_auth: require(&[&own]), ..options() }),
+            (
+                "the protocols",
+                &certificate,
+                Options {
+                    alpn: alpn.clone(),
+                    ..options()
+                },
+            ),
+            (
+                "client certificates",
+                &certificate,
+                Options {
+                    client_auth: require(&[&own]),
+                    ..options()
+                },
+            ),
         ] {
             let row = format!("{what}, {:?}", version.version);
             let web = own.client("web", Validity::days(1)).unwrap();
@@ -69,7 +108,11 @@ async fn a_session_ends_with_the_acceptor_whatever_the_next_one_has_changed() {
             let (result, seen) = meet(&after, &config).await;
             assert_eq!(seen, FULL, "{row}: {result:?}");
             // What is remembered is remembered anew, or where clients identify themselves not at all.
-            let again = if what == "client certificates" { FULL } else { RESUMED };
+            let again = if what == "client certificates" {
+                FULL
+            } else {
+                RESUMED
+            };
             assert_eq!(meet(&after, &config).await.1, again, "{row}");
         }
     }
@@ -80,7 +123,10 @@ async fn a_session_of_tls_1_2_opens_nothing_where_only_tls_1_3_is_spoken() {
     let own = authority("own");
     let certificate = server_certificate(&own);
     let before = acceptor(&certificate, ClientAuth::None);
-    let strict = Options { min_version: MinVersion::Tls13, ..Options::default() };
+    let strict = Options {
+        min_version: MinVersion::Tls13,
+        ..Options::default()
+    };
     let after = Acceptor::new(vec![certificate], &strict, true).unwrap();
     let config = client(&own, &rustls::version::TLS12, None);
     assert_eq!(meet(&before, &config).await.1, FULL);

@@ -4,8 +4,14 @@ use rustls::pki_types::UnixTime;
 
 use super::*;
 
-fn verify(authorities: &[&Authority], lists: &[&str], change: impl FnOnce(&mut Revocation)) -> ClientAuth {
-    let ClientAuth::RequireAndVerify(mut verify) = require(authorities) else { unreachable!() };
+fn verify(
+    authorities: &[&Authority],
+    lists: &[&str],
+    change: impl FnOnce(&mut Revocation),
+) -> ClientAuth {
+    let ClientAuth::RequireAndVerify(mut verify) = require(authorities) else {
+        unreachable!()
+    };
     let read = |list: &&str| Crl::parse_bundle(list.as_bytes()).unwrap();
     verify.revocation.lists = lists.iter().flat_map(read).collect();
     change(&mut verify.revocation);
@@ -37,7 +43,10 @@ async fn who_is_on_the_list_is_told_so_and_the_others_come_in() {
     let [good, bad] = ["good", "bad"].map(|name| own.client(name, Validity::days(1)).unwrap());
     let list = revoke(&own, &[&bad]);
     for (certificate, expected) in [(&bad, Some(44)), (&good, None)] {
-        assert_eq!(alert(&own, verify(&[&own], &[&list], |_| ()), certificate).await, expected);
+        assert_eq!(
+            alert(&own, verify(&[&own], &[&list], |_| ()), certificate).await,
+            expected
+        );
     }
 }
 
@@ -48,7 +57,14 @@ async fn a_list_from_the_future_revokes_at_once_and_is_good_for_nobody_before_it
     let [good, bad] = ["good", "bad"].map(|name| own.client(name, Validity::days(1)).unwrap());
     let from = |minutes: u64| {
         let begin = SystemTime::now() + Duration::from_secs(minutes * 60);
-        revocation_list(&own, &[&bad], Validity { not_before: begin, ..Validity::days(1) })
+        revocation_list(
+            &own,
+            &[&bad],
+            Validity {
+                not_before: begin,
+                ..Validity::days(1)
+            },
+        )
     };
     let today = revoke(&own, &[]);
     for (lists, expected) in [
@@ -58,8 +74,18 @@ async fn a_list_from_the_future_revokes_at_once_and_is_good_for_nobody_before_it
         (vec![today, from(6)], None),
     ] {
         let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
-        assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &good).await, expected, "{} lists", lists.len());
-        assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44), "{} lists", lists.len());
+        assert_eq!(
+            alert(&own, verify(&[&own], &lists, |_| ()), &good).await,
+            expected,
+            "{} lists",
+            lists.len()
+        );
+        assert_eq!(
+            alert(&own, verify(&[&own], &lists, |_| ()), &bad).await,
+            Some(44),
+            "{} lists",
+            lists.len()
+        );
     }
 }
 
@@ -68,17 +94,33 @@ async fn of_two_lists_the_newer_one_counts_in_whatever_order_they_stand() {
     let own = authority("own");
     let bad = own.client("bad", Validity::days(1)).unwrap();
     let now = SystemTime::now();
-    let old = Validity { not_before: now - Duration::from_secs(7200), not_after: now + Duration::from_secs(3600) };
+    let old = Validity {
+        not_before: now - Duration::from_secs(7200),
+        not_after: now + Duration::from_secs(3600),
+    };
     let (old, new) = (revocation_list(&own, &[], old), revoke(&own, &[&bad]));
     for lists in [[&*old, &*new], [&*new, &*old]] {
-        assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44));
+        assert_eq!(
+            alert(&own, verify(&[&own], &lists, |_| ()), &bad).await,
+            Some(44)
+        );
     }
     // The other way round: what is no longer on the newest list has been reinstated (certificateHold).
     let (with, without) = (
-        revocation_list(&own, &[&bad], Validity { not_before: now - Duration::from_secs(7200), ..Validity::days(1) }),
+        revocation_list(
+            &own,
+            &[&bad],
+            Validity {
+                not_before: now - Duration::from_secs(7200),
+                ..Validity::days(1)
+            },
+        ),
         revoke(&own, &[]),
     );
-    assert_eq!(alert(&own, verify(&[&own], &[&with, &without], |_| ()), &bad).await, None);
+    assert_eq!(
+        alert(&own, verify(&[&own], &[&with, &without], |_| ()), &bad).await,
+        None
+    );
 }
 
 /// A list that names `revoked`, with this number and scope, from `year` on.
@@ -100,7 +142,9 @@ fn scoped(
         next_update: rcgen::date_time_ymd(2999, 1, 1),
         crl_number: number.to_vec().into(),
         issuing_distribution_point: scope.map(|scope| rcgen::CrlIssuingDistributionPoint {
-            distribution_point: rcgen::CrlDistributionPoint { uris: vec![POINT.to_owned()] },
+            distribution_point: rcgen::CrlDistributionPoint {
+                uris: vec![POINT.to_owned()],
+            },
             scope: Some(scope),
         }),
         revoked_certs: revoked_certs.collect(),
@@ -120,8 +164,18 @@ pub(super) fn partition(authority: &Authority, revoked: &[&Issued]) -> String {
 pub(super) const POINT: &str = "http://own.example/crl";
 
 /// The same, for users or for authorities.
-pub(super) fn of_point(authority: &Authority, revoked: &[&Issued], scope: rcgen::CrlScope) -> String {
-    scoped(authority, revoked, (2020, &[1]), Some(scope), rcgen::KeyIdMethod::Sha256)
+pub(super) fn of_point(
+    authority: &Authority,
+    revoked: &[&Issued],
+    scope: rcgen::CrlScope,
+) -> String {
+    scoped(
+        authority,
+        revoked,
+        (2020, &[1]),
+        Some(scope),
+        rcgen::KeyIdMethod::Sha256,
+    )
 }
 
 #[tokio::test]
@@ -131,11 +185,17 @@ async fn the_newest_list_counts_whatever_it_says_of_its_scope() {
     let new = revoke(&own, &[&bad]);
     for (key, scope) in [
         (rcgen::KeyIdMethod::PreSpecified(vec![1]), None),
-        (rcgen::KeyIdMethod::Sha256, Some(rcgen::CrlScope::UserCertsOnly)),
+        (
+            rcgen::KeyIdMethod::Sha256,
+            Some(rcgen::CrlScope::UserCertsOnly),
+        ),
     ] {
         let old = scoped(&own, &[], (2020, &[1]), scope, key);
         for lists in [[&*old, &*new], [&*new, &*old]] {
-            assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44));
+            assert_eq!(
+                alert(&own, verify(&[&own], &lists, |_| ()), &bad).await,
+                Some(44)
+            );
         }
     }
 }
@@ -149,7 +209,11 @@ async fn of_two_lists_of_one_second_the_one_with_the_higher_number_counts() {
         let old = scoped(&own, &[], (2020, lower), None, key());
         let new = scoped(&own, &[&bad], (2020, higher), None, key());
         for lists in [[&*old, &*new], [&*new, &*old]] {
-            assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44), "{lower:?} {higher:?}");
+            assert_eq!(
+                alert(&own, verify(&[&own], &lists, |_| ()), &bad).await,
+                Some(44),
+                "{lower:?} {higher:?}"
+            );
         }
     }
 }
@@ -159,10 +223,25 @@ async fn a_newer_list_about_other_certificates_does_not_take_the_place_of_one_ab
     let own = authority("own");
     let bad = own.client("bad", Validity::days(1)).unwrap();
     let key = || rcgen::KeyIdMethod::Sha256;
-    let users = scoped(&own, &[&bad], (2020, &[1]), Some(rcgen::CrlScope::UserCertsOnly), key());
-    let authorities = scoped(&own, &[], (2021, &[2]), Some(rcgen::CrlScope::CaCertsOnly), key());
+    let users = scoped(
+        &own,
+        &[&bad],
+        (2020, &[1]),
+        Some(rcgen::CrlScope::UserCertsOnly),
+        key(),
+    );
+    let authorities = scoped(
+        &own,
+        &[],
+        (2021, &[2]),
+        Some(rcgen::CrlScope::CaCertsOnly),
+        key(),
+    );
     for lists in [[&*users, &*authorities], [&*authorities, &*users]] {
-        assert_eq!(alert(&own, verify(&[&own], &lists, |_| ()), &bad).await, Some(44));
+        assert_eq!(
+            alert(&own, verify(&[&own], &lists, |_| ()), &bad).await,
+            Some(44)
+        );
     }
 }
 
@@ -172,14 +251,44 @@ async fn without_a_list_of_the_issuer_or_with_an_old_one_nobody_comes_in_unless_
     let good = own.client("good", Validity::days(1)).unwrap();
     let foreign = revoke(&other, &[]);
     let both = &[&own, &other];
-    assert_eq!(alert(&own, verify(both, &[&foreign], |_| ()), &good).await, Some(48));
-    assert_eq!(alert(&own, verify(both, &[&foreign], |r| r.unknown = Unknown::Allow), &good).await, None);
+    assert_eq!(
+        alert(&own, verify(both, &[&foreign], |_| ()), &good).await,
+        Some(48)
+    );
+    assert_eq!(
+        alert(
+            &own,
+            verify(both, &[&foreign], |r| r.unknown = Unknown::Allow),
+            &good
+        )
+        .await,
+        None
+    );
     let late = revocation_list(&own, &[], past());
-    assert_eq!(alert(&own, verify(&[&own], &[&late], |_| ()), &good).await, Some(48));
-    assert_eq!(alert(&own, verify(&[&own], &[&late], |r| r.expired = Expired::Allow), &good).await, None);
+    assert_eq!(
+        alert(&own, verify(&[&own], &[&late], |_| ()), &good).await,
+        Some(48)
+    );
+    assert_eq!(
+        alert(
+            &own,
+            verify(&[&own], &[&late], |r| r.expired = Expired::Allow),
+            &good
+        )
+        .await,
+        None
+    );
     // What an old list knows it still knows.
     let late = revocation_list(&own, &[&good], past());
-    assert_eq!(alert(&own, verify(&[&own], &[&late], |r| r.expired = Expired::Allow), &good).await, Some(44));
+    assert_eq!(
+        alert(
+            &own,
+            verify(&[&own], &[&late], |r| r.expired = Expired::Allow),
+            &good
+        )
+        .await,
+        Some(44)
+    );
 }
 
 #[tokio::test]
@@ -187,7 +296,10 @@ async fn a_list_that_its_issuer_did_not_sign_is_none() {
     let [own, impostor] = ["own"; 2].map(authority);
     let good = own.client("good", Validity::days(1)).unwrap();
     let forged = revoke(&impostor, &[]);
-    assert_eq!(alert(&own, verify(&[&own], &[&forged], |_| ()), &good).await, Some(48));
+    assert_eq!(
+        alert(&own, verify(&[&own], &[&forged], |_| ()), &good).await,
+        Some(48)
+    );
 }
 
 #[tokio::test]
@@ -195,14 +307,39 @@ async fn intermediates_are_looked_up_where_the_whole_chain_is() {
     let root = authority("root");
     let issuing = root.intermediate("issuing", Validity::days(1)).unwrap();
     let good = issuing.client("good", Validity::days(1)).unwrap();
-    let serial = |pem: &str| Issued { certificate: pem.to_owned(), key: String::new() };
+    let serial = |pem: &str| Issued {
+        certificate: pem.to_owned(),
+        key: String::new(),
+    };
     let leaf_list = revoke(&issuing, &[]);
     let revoked = revoke(&root, &[&serial(issuing.certificate())]);
     let whole = |r: &mut Revocation| r.depth = Depth::Chain;
-    assert_eq!(alert(&root, verify(&[&root], &[&leaf_list], |_| ()), &good).await, None);
-    assert_eq!(alert(&root, verify(&[&root], &[&leaf_list], whole), &good).await, Some(48));
-    assert_eq!(alert(&root, verify(&[&root], &[&leaf_list, &revoked], whole), &good).await, Some(44));
-    assert_eq!(alert(&root, verify(&[&root], &[&leaf_list, &revoke(&root, &[])], whole), &good).await, None);
+    assert_eq!(
+        alert(&root, verify(&[&root], &[&leaf_list], |_| ()), &good).await,
+        None
+    );
+    assert_eq!(
+        alert(&root, verify(&[&root], &[&leaf_list], whole), &good).await,
+        Some(48)
+    );
+    assert_eq!(
+        alert(
+            &root,
+            verify(&[&root], &[&leaf_list, &revoked], whole),
+            &good
+        )
+        .await,
+        Some(44)
+    );
+    assert_eq!(
+        alert(
+            &root,
+            verify(&[&root], &[&leaf_list, &revoke(&root, &[])], whole),
+            &good
+        )
+        .await,
+        None
+    );
 }
 
 #[tokio::test]
@@ -210,7 +347,11 @@ async fn what_a_client_came_in_by_is_judged_again_by_other_terms_and_not_by_the_
     let (own, other) = (authority("own"), authority("other"));
     let certificate = server_certificate(&own);
     let recallable = |client_auth| {
-        let options = Options { client_auth, recallable: true, ..Options::default() };
+        let options = Options {
+            client_auth,
+            recallable: true,
+            ..Options::default()
+        };
         Acceptor::new(vec![Arc::clone(&certificate)], &options, true).unwrap()
     };
     let before = recallable(require(&[&own]));
@@ -218,38 +359,75 @@ async fn what_a_client_came_in_by_is_judged_again_by_other_terms_and_not_by_the_
     let lasting = own.client("web", Validity::days(1)).unwrap();
     let (accepted, _) = meet(&before, &client(&own, VERSIONS[1], Some(&lasting))).await;
     let admission = Admission::of(&accepted.unwrap());
-    assert_eq!(admission.chain, [CertificateDer::from_pem_slice(lasting.certificate.as_bytes()).unwrap()]);
-    assert!((start..=UnixTime::now()).contains(&admission.at), "{admission:?}");
+    assert_eq!(
+        admission.chain,
+        [CertificateDer::from_pem_slice(lasting.certificate.as_bytes()).unwrap()]
+    );
+    assert!(
+        (start..=UnixTime::now()).contains(&admission.at),
+        "{admission:?}"
+    );
 
     // One whose certificate has ended since.
     let ended = own.client("web", past()).unwrap();
     let admission = Admission {
         chain: vec![CertificateDer::from_pem_slice(ended.certificate.as_bytes()).unwrap()],
-        at: UnixTime::since_unix_epoch(past().not_after.duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(60)),
+        at: UnixTime::since_unix_epoch(
+            past().not_after.duration_since(UNIX_EPOCH).unwrap() - Duration::from_secs(60),
+        ),
     };
-    assert!(!matches!(meet(&before, &client(&own, VERSIONS[1], Some(&ended))).await.1, Seen::Session(_)));
+    assert!(!matches!(
+        meet(&before, &client(&own, VERSIONS[1], Some(&ended)))
+            .await
+            .1,
+        Seen::Session(_)
+    ));
     before.admits(&admission).unwrap();
-    recallable(require(&[&other, &own])).admits(&admission).unwrap();
+    recallable(require(&[&other, &own]))
+        .admits(&admission)
+        .unwrap();
     recallable(ClientAuth::None).admits(&admission).unwrap();
-    recallable(ClientAuth::RequireAny).admits(&admission).unwrap();
-    assert!(matches!(recallable(require(&[&other])).admits(&admission), Err(Refusal::Untrusted(_))));
+    recallable(ClientAuth::RequireAny)
+        .admits(&admission)
+        .unwrap();
+    assert!(matches!(
+        recallable(require(&[&other])).admits(&admission),
+        Err(Refusal::Untrusted(_))
+    ));
     let list = revoke(&own, &[&ended]);
-    assert!(matches!(recallable(verify(&[&own], &[&list], |_| ())).admits(&admission), Err(Refusal::Revoked(_))));
+    assert!(matches!(
+        recallable(verify(&[&own], &[&list], |_| ())).admits(&admission),
+        Err(Refusal::Revoked(_))
+    ));
 }
 
 #[test]
 fn a_list_that_cannot_be_used_refuses_the_whole_file() {
     let own = authority("own");
     let list = revoke(&own, &[]);
-    let parse = |text: &str| Crl::parse_bundle(text.as_bytes()).map(|found| found.len()).map_err(|e| e.to_string());
+    let parse = |text: &str| {
+        Crl::parse_bundle(text.as_bytes())
+            .map(|found| found.len())
+            .map_err(|e| e.to_string())
+    };
     assert_eq!(parse(&format!("{list}{list}")), Ok(2));
-    let der = rustls::pki_types::CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
-    assert_eq!(Crl::parse_bundle(&der).map(|found| found[0].issuer().to_owned()), Ok("CN=own".to_owned()));
+    let der =
+        rustls::pki_types::CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
+    assert_eq!(
+        Crl::parse_bundle(&der).map(|found| found[0].issuer().to_owned()),
+        Ok("CN=own".to_owned())
+    );
     let next = list.lines().count() + 1;
     for (text, expected) in [
         (String::new(), "the file is empty"),
-        ("# none".to_owned(), "there is no certificate revocation list in the file"),
-        (own.certificate().to_owned(), "the file holds no certificate revocation list but a certificate"),
+        (
+            "# none".to_owned(),
+            "there is no certificate revocation list in the file",
+        ),
+        (
+            own.certificate().to_owned(),
+            "the file holds no certificate revocation list but a certificate",
+        ),
         (
             format!("{list}{}", list.replace("X509 CRL", "X509 CRLS")),
             &*format!("line {next}: a \"X509 CRLS\" begins here"),
@@ -273,7 +451,10 @@ fn a_list_that_cannot_be_used_refuses_the_whole_file() {
 #[test]
 fn lists_that_openssl_writes_are_read() {
     let dir = write_files(&[
-        ("openssl.cnf", "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=number\ndefault_md=sha256\n"),
+        (
+            "openssl.cnf",
+            "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=number\ndefault_md=sha256\n",
+        ),
         ("index.txt", ""),
         ("number", "01\n"),
     ]);
@@ -297,10 +478,30 @@ fn lists_that_openssl_writes_are_read() {
     );
     openssl(
         &dir,
-        &["ca", "-gencrl", "-config", "openssl.cnf", "-keyfile", "k", "-cert", "c", "-crldays", "30", "-out", "crl"],
+        &[
+            "ca",
+            "-gencrl",
+            "-config",
+            "openssl.cnf",
+            "-keyfile",
+            "k",
+            "-cert",
+            "c",
+            "-crldays",
+            "30",
+            "-out",
+            "crl",
+        ],
     );
-    let list = Crl::parse_bundle(&std::fs::read(dir.path().join("crl")).unwrap()).unwrap().remove(0);
+    let list = Crl::parse_bundle(&std::fs::read(dir.path().join("crl")).unwrap())
+        .unwrap()
+        .remove(0);
     assert_eq!((list.issuer(), list.revoked()), ("CN=ca,O=Shop", 0));
-    let days = list.next_update().duration_since(list.this_update()).unwrap().as_secs() / 86400;
+    let days = list
+        .next_update()
+        .duration_since(list.this_update())
+        .unwrap()
+        .as_secs()
+        / 86400;
     assert_eq!(days, 30);
 }

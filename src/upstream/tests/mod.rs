@@ -33,7 +33,9 @@ async fn accepted(listener: &TcpListener) -> TcpStream {
 /// An address at which nobody listens: the socket is bound, so that nobody else gets the port.
 fn closed() -> (socket2::Socket, UpstreamAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket
+        .bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+        .unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, UpstreamAddr::Socket(addr))
 }
@@ -42,7 +44,9 @@ fn closed() -> (socket2::Socket, UpstreamAddr) {
 fn silent() -> (socket2::Socket, Vec<std::net::TcpStream>, UpstreamAddr) {
     let (socket, addr) = closed();
     socket.listen(0).unwrap();
-    let UpstreamAddr::Socket(at) = addr else { unreachable!("it is a socket") };
+    let UpstreamAddr::Socket(at) = addr else {
+        unreachable!("it is a socket")
+    };
     let mut queued = Vec::new();
     // By the clock of the machine, also in a test whose own is paused.
     while let Ok(stream) = std::net::TcpStream::connect_timeout(&at, Duration::from_millis(100)) {
@@ -55,7 +59,11 @@ fn from(client: ClientAddr) -> Request<'static> {
     Request {
         first: b"",
         agreed: None,
-        origin: Origin { client, header: b"", transparent: false },
+        origin: Origin {
+            client,
+            header: b"",
+            transparent: false,
+        },
         timeout: Duration::from_secs(5),
     }
 }
@@ -65,11 +73,17 @@ fn request() -> Request<'static> {
 }
 
 fn within(millis: u64) -> Request<'static> {
-    Request { timeout: Duration::from_millis(millis), ..request() }
+    Request {
+        timeout: Duration::from_millis(millis),
+        ..request()
+    }
 }
 
 fn options<const N: usize>(servers: [&UpstreamAddr; N], balance: Balance) -> Options {
-    Options { balance, ..Options::new("u", servers.into_iter().cloned()) }
+    Options {
+        balance,
+        ..Options::new("u", servers.into_iter().cloned())
+    }
 }
 
 fn upstream<const N: usize>(servers: [&UpstreamAddr; N], balance: Balance) -> Upstream {
@@ -80,7 +94,15 @@ fn upstream<const N: usize>(servers: [&UpstreamAddr; N], balance: Balance) -> Up
 async fn picks(upstream: &Upstream, times: usize) -> Vec<UpstreamAddr> {
     let mut picks = Vec::new();
     for _ in 0..times {
-        picks.push(upstream.connect(&request(), &mut None).await.unwrap().1.addr().clone());
+        picks.push(
+            upstream
+                .connect(&request(), &mut None)
+                .await
+                .unwrap()
+                .1
+                .addr()
+                .clone(),
+        );
     }
     picks
 }
@@ -92,23 +114,43 @@ fn taken(upstream: &Upstream) -> Vec<usize> {
 #[tokio::test]
 async fn round_robin_gives_each_server_its_turn() {
     let ((_a, a), (_b, b)) = (server().await, server().await);
-    assert_eq!(picks(&upstream([&a, &b], Balance::RoundRobin), 3).await, [a.clone(), b, a]);
+    assert_eq!(
+        picks(&upstream([&a, &b], Balance::RoundRobin), 3).await,
+        [a.clone(), b, a]
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_is_passed_over() {
     let ((_a, a), (_b, b)) = (closed(), server().await);
-    let all = [Balance::First, Balance::RoundRobin, Balance::LeastConnections, Balance::Random, Balance::SourceHash];
+    let all = [
+        Balance::First,
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::Random,
+        Balance::SourceHash,
+    ];
     for balance in all {
-        assert_eq!(picks(&upstream([&a, &b], balance), 2).await, [b.clone(), b.clone()], "{balance:?}");
+        assert_eq!(
+            picks(&upstream([&a, &b], balance), 2).await,
+            [b.clone(), b.clone()],
+            "{balance:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn when_all_refuse_the_error_names_the_last_and_counts_them() {
     let ((_a, a), (_b, b)) = (closed(), closed());
-    let error = upstream([&a, &b], Balance::First).connect(&request(), &mut None).await.unwrap_err().to_string();
-    assert!(error.starts_with(&b.to_string()) && error.ends_with("(the last of 2 servers tried)"), "{error}");
+    let error = upstream([&a, &b], Balance::First)
+        .connect(&request(), &mut None)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with(&b.to_string()) && error.ends_with("(the last of 2 servers tried)"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -119,7 +161,16 @@ async fn a_connection_counts_until_its_lease_is_dropped() {
     let second = upstream.connect(&request(), &mut None).await.unwrap();
     assert_eq!(taken(&upstream), [1, 1]);
     drop(first);
-    assert_eq!(upstream.connect(&request(), &mut None).await.unwrap().1.addr(), &a, "it has fewer");
+    assert_eq!(
+        upstream
+            .connect(&request(), &mut None)
+            .await
+            .unwrap()
+            .1
+            .addr(),
+        &a,
+        "it has fewer"
+    );
     drop(second);
     assert_eq!(taken(&upstream), [0, 0]);
 }
@@ -130,10 +181,21 @@ async fn an_attempt_that_is_cancelled_gives_its_place_and_its_trial_back() {
     let (_b, b) = server().await;
     let upstream = upstream([&silent, &b], Balance::First);
     let standing = &upstream.known().next().unwrap().standing;
-    let at_once = Ejection { failures: 1, time: Duration::from_nanos(1), ..Ejection::default() };
+    let at_once = Ejection {
+        failures: 1,
+        time: Duration::from_nanos(1),
+        ..Ejection::default()
+    };
     standing.failed(&at_once, false, || true);
     let request = request();
-    assert!(tokio::time::timeout(Duration::from_millis(20), upstream.connect(&request, &mut None)).await.is_err());
+    assert!(
+        tokio::time::timeout(
+            Duration::from_millis(20),
+            upstream.connect(&request, &mut None)
+        )
+        .await
+        .is_err()
+    );
     assert_eq!(taken(&upstream), [0, 0]);
     assert!(standing.begin_trial(), "nobody is trying");
 }
@@ -148,7 +210,11 @@ async fn a_backup_is_used_only_while_no_other_is() {
     options.servers.remove(1);
     let none = Upstream::new(options, &Registry::default());
     assert!(picks(&none, 8).await.iter().all(|addr| *addr == c));
-    assert_eq!(none.known().next().unwrap().standing.judge(), Use::Ejected, "backups count among the servers");
+    assert_eq!(
+        none.known().next().unwrap().standing.judge(),
+        Use::Ejected,
+        "backups count among the servers"
+    );
 }
 
 #[tokio::test]
@@ -159,7 +225,10 @@ async fn what_failed_before_a_server_was_reached_is_told_in_order() {
     upstream.connect(&request(), &mut failed).await.unwrap();
     let told = failed.unwrap();
     let (first, second) = told.split_once("; ").unwrap();
-    assert!(first.starts_with(&format!("{a}: ")) && second.starts_with(&format!("{b}: ")), "{told}");
+    assert!(
+        first.starts_with(&format!("{a}: ")) && second.starts_with(&format!("{b}: ")),
+        "{told}"
+    );
     assert!(!told.contains("of 2 servers"), "{told}");
 }
 
@@ -169,7 +238,15 @@ async fn a_client_without_an_address_gets_each_server_in_turn() {
     let upstream = upstream([&a, &b], Balance::SourceHash);
     let mut picks = Vec::new();
     for _ in 0..4 {
-        picks.push(upstream.connect(&from(ClientAddr::Unix), &mut None).await.unwrap().1.addr().clone());
+        picks.push(
+            upstream
+                .connect(&from(ClientAddr::Unix), &mut None)
+                .await
+                .unwrap()
+                .1
+                .addr()
+                .clone(),
+        );
     }
     assert_eq!(picks, [a.clone(), b.clone(), a, b]);
 }
@@ -178,7 +255,10 @@ async fn a_client_without_an_address_gets_each_server_in_turn() {
 async fn checks_notice_a_server_that_goes_and_one_that_comes() {
     let (listener, a) = server().await;
     let mut options = options([&a], Balance::First);
-    let often = Health { interval: Duration::from_millis(5), ..Health::of(HealthKind::Tcp) };
+    let often = Health {
+        interval: Duration::from_millis(5),
+        ..Health::of(HealthKind::Tcp)
+    };
     options.health = Some(Box::new(often));
     let upstream = Upstream::new(options, &Registry::default());
     let check = upstream.checks().next().unwrap();
@@ -194,7 +274,9 @@ async fn checks_notice_a_server_that_goes_and_one_that_comes() {
         assert_eq!(ended.unwrap(), 0, "an end in order");
         drop((listener, stream));
         becomes(Use::Down).await;
-        let UpstreamAddr::Socket(addr) = a else { unreachable!("it is a socket") };
+        let UpstreamAddr::Socket(addr) = a else {
+            unreachable!("it is a socket")
+        };
         let _again = TcpListener::bind(addr).await.unwrap();
         becomes(Use::Well).await;
     };

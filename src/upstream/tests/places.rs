@@ -19,7 +19,12 @@ async fn a_connection_waits_for_a_place_or_is_refused_in_time() {
     let request = request();
     let mut failed = None;
     let mut waiting = Box::pin(upstream.connect(&request, &mut failed));
-    assert!(tokio::time::timeout(Duration::from_millis(20), &mut waiting).await.is_err(), "the server is full");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(20), &mut waiting)
+            .await
+            .is_err(),
+        "the server is full"
+    );
     drop(held);
     drop(waiting.await.unwrap());
     assert_eq!(taken(&upstream), [0]);
@@ -36,7 +41,10 @@ async fn a_full_server_is_passed_over_and_a_backup_is_not_for_that() {
     let one = upstream.connect(&request(), &mut None).await.unwrap();
     let two = upstream.connect(&request(), &mut None).await.unwrap();
     assert_eq!((one.1.addr(), two.1.addr()), (&a, &b));
-    assert!(matches!(upstream.connect(&within(50), &mut None).await, Err(ConnectError::Full { .. })));
+    assert!(matches!(
+        upstream.connect(&within(50), &mut None).await,
+        Err(ConnectError::Full { .. })
+    ));
 }
 
 #[tokio::test]
@@ -46,22 +54,37 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
     options.servers[1].max_connections = NonZeroU32::new(1);
     let upstream = Upstream::new(options, &Registry::default());
     let standing = &upstream.known().next().unwrap().standing;
-    let soon = Ejection { failures: 1, time: Duration::from_millis(100), ..Ejection::default() };
+    let soon = Ejection {
+        failures: 1,
+        time: Duration::from_millis(100),
+        ..Ejection::default()
+    };
     standing.failed(&soon, false, || true);
     let held = upstream.connect(&request(), &mut None).await.unwrap();
     assert_eq!(held.1.addr(), &b);
     let request = request();
     let mut failed = None;
     let mut waiting = Box::pin(upstream.connect(&request, &mut failed));
-    assert!(tokio::time::timeout(Duration::from_millis(10), &mut waiting).await.is_err(), "it waits for b");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(10), &mut waiting)
+            .await
+            .is_err(),
+        "it waits for b"
+    );
     let is_due = async {
         while standing.judge() != Use::Due {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), is_due).await.expect("its time is never over");
+    tokio::time::timeout(Duration::from_secs(30), is_due)
+        .await
+        .expect("its time is never over");
     assert!(picks(&upstream, 1).await.contains(&a));
-    assert_eq!(waiting.await.unwrap().1.addr(), &a, "and who waits learns of it");
+    assert_eq!(
+        waiting.await.unwrap().1.addr(),
+        &a,
+        "and who waits learns of it"
+    );
 }
 
 #[test]
@@ -69,15 +92,30 @@ fn who_loses_the_race_for_a_trial_takes_what_is_left_and_waits_for_nobody() {
     let [a, b] = ["127.0.0.1:1", "127.0.0.1:2"].map(|addr| addr.parse().unwrap());
     let upstream = upstream([&a, &b], Balance::First);
     // One is due, and the other one will not be.
-    for (known, time) in upstream.known().zip([Duration::from_nanos(1), Duration::from_secs(3600)]) {
-        let ejection = Ejection { failures: 1, time, max_time: time, ..Ejection::default() };
+    for (known, time) in upstream
+        .known()
+        .zip([Duration::from_nanos(1), Duration::from_secs(3600)])
+    {
+        let ejection = Ejection {
+            failures: 1,
+            time,
+            max_time: time,
+            ..Ejection::default()
+        };
         known.standing.failed(&ejection, false, || true);
     }
     // Each trial is given up at once, and then somebody else's.
-    let choose = || (0..20_000).filter(|_| upstream.choose(&request(), &[]).is_err()).count();
+    let choose = || {
+        (0..20_000)
+            .filter(|_| upstream.choose(&request(), &[]).is_err())
+            .count()
+    };
     let in_vain: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(choose)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert_eq!(in_vain, [0; 4]);
 }
@@ -89,19 +127,34 @@ async fn what_is_known_of_a_server_outlives_its_upstream() {
     let before = Upstream::new(options([&a, &b], Balance::First), &registry);
     let held = before.connect(&request(), &mut None).await.unwrap();
     for _ in 0..3 {
-        before.known().next().unwrap().standing.failed(&Ejection::default(), false, || true);
+        before
+            .known()
+            .next()
+            .unwrap()
+            .standing
+            .failed(&Ejection::default(), false, || true);
     }
     let mut options = options([&c, &a], Balance::LeastConnections);
     options.servers[1].weight = 3;
     let after = Upstream::new(options.clone(), &registry);
     after.activate();
     assert_eq!(taken(&after), [0, 1]);
-    assert_eq!(after.known().map(|known| known.standing.judge()).collect::<Vec<_>>(), [Use::Well, Use::Ejected]);
+    assert_eq!(
+        after
+            .known()
+            .map(|known| known.standing.judge())
+            .collect::<Vec<_>>(),
+        [Use::Well, Use::Ejected]
+    );
     drop(held);
     assert_eq!(taken(&after), [0, 0]);
     options.ejection = None;
     Upstream::new(options, &registry).activate();
-    assert_eq!(after.known().nth(1).unwrap().standing.judge(), Use::Well, "nobody is left out any more");
+    assert_eq!(
+        after.known().nth(1).unwrap().standing.judge(),
+        Use::Well,
+        "nobody is left out any more"
+    );
 }
 
 #[tokio::test]
@@ -113,7 +166,11 @@ async fn a_limit_that_is_raised_helps_who_waits() {
     let request = request();
     let mut failed = None;
     let mut waiting = Box::pin(before.connect(&request, &mut failed));
-    assert!(tokio::time::timeout(Duration::from_millis(20), &mut waiting).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(20), &mut waiting)
+            .await
+            .is_err()
+    );
     let after = Upstream::new(options([&a], Balance::RoundRobin), &registry);
     after.activate();
     let _second = waiting.await.unwrap();

@@ -50,7 +50,11 @@ impl RequestedName {
     /// The host name, if it is one.
     #[must_use]
     pub fn name(&self) -> Option<&ServerName> {
-        if let Self::Name(name) = self { Some(name) } else { None }
+        if let Self::Name(name) = self {
+            Some(name)
+        } else {
+            None
+        }
     }
 }
 
@@ -69,7 +73,12 @@ impl fmt::Display for RequestedName {
 impl ClientHello {
     /// Reads the message's `body`, which follows its four-byte header.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Malformed> {
-        let Fixed { version, suites, compression, extensions } = Fixed::read(body)?;
+        let Fixed {
+            version,
+            suites,
+            compression,
+            extensions,
+        } = Fixed::read(body)?;
         let mut hello = Self {
             server_name: RequestedName::Absent,
             alpn: AlpnList::default(),
@@ -81,7 +90,8 @@ impl ClientHello {
         };
         hello.read_extensions(extensions)?;
         // RFC 5246 §7.4.1.2 wants `null` among them, RFC 8446 §4.1.2 nothing else.
-        if !compression.contains(&NULL) || (hello.versions.contains(TLS13) && compression != [NULL]) {
+        if !compression.contains(&NULL) || (hello.versions.contains(TLS13) && compression != [NULL])
+        {
             return Err(Malformed::Compression);
         }
         Ok(hello)
@@ -91,8 +101,13 @@ impl ClientHello {
         let mut kinds = Kinds::default();
         // A hello has room for 16,384 of them: what most of them take is kept short.
         while let Some((&[kind, number, high, low], behind)) = extensions.split_first_chunk() {
-            let (kind, length) = (u16::from_be_bytes([kind, number]), u16::from_be_bytes([high, low]));
-            let (content, rest) = behind.split_at_checked(length.into()).ok_or(Malformed::ExtensionsTruncated)?;
+            let (kind, length) = (
+                u16::from_be_bytes([kind, number]),
+                u16::from_be_bytes([high, low]),
+            );
+            let (content, rest) = behind
+                .split_at_checked(length.into())
+                .ok_or(Malformed::ExtensionsTruncated)?;
             if !kinds.insert(kind) {
                 return Err(Malformed::DuplicateExtension(kind));
             }
@@ -105,7 +120,11 @@ impl ClientHello {
             }
             extensions = rest;
         }
-        if extensions.is_empty() { Ok(()) } else { Err(Malformed::ExtensionsTruncated) }
+        if extensions.is_empty() {
+            Ok(())
+        } else {
+            Err(Malformed::ExtensionsTruncated)
+        }
     }
 
     #[inline(never)]
@@ -113,18 +132,24 @@ impl ClientHello {
         match kind {
             SERVER_NAME => self.server_name = server_name(content)?,
             ALPN => {
-                self.alpn = whole(vector(content)).and_then(|list| AlpnList::new(list).ok()).ok_or(Malformed::Alpn)?;
+                self.alpn = whole(vector(content))
+                    .and_then(|list| AlpnList::new(list).ok())
+                    .ok_or(Malformed::Alpn)?;
             }
             SUPPORTED_VERSIONS => {
-                self.versions =
-                    whole(short_vector(content)).and_then(Numbers::read).ok_or(Malformed::SupportedVersions)?;
+                self.versions = whole(short_vector(content))
+                    .and_then(Numbers::read)
+                    .ok_or(Malformed::SupportedVersions)?;
             }
             SUPPORTED_GROUPS => {
-                self.groups = whole(vector(content)).and_then(Numbers::read).ok_or(Malformed::SupportedGroups)?;
+                self.groups = whole(vector(content))
+                    .and_then(Numbers::read)
+                    .ok_or(Malformed::SupportedGroups)?;
             }
             SIGNATURE_ALGORITHMS => {
-                self.signature_schemes =
-                    whole(vector(content)).and_then(Numbers::read).ok_or(Malformed::SignatureAlgorithms)?;
+                self.signature_schemes = whole(vector(content))
+                    .and_then(Numbers::read)
+                    .ok_or(Malformed::SignatureAlgorithms)?;
             }
             ENCRYPTED_CLIENT_HELLO => self.ech = true,
             _ => {}
@@ -153,9 +178,13 @@ impl<'a> Fixed<'a> {
         if length % 2 != 0 {
             return Err(Malformed::ListLength);
         }
-        let (suites, rest) = behind.split_at_checked(length.into()).ok_or(Malformed::ListLength)?;
+        let (suites, rest) = behind
+            .split_at_checked(length.into())
+            .ok_or(Malformed::ListLength)?;
         let (&length, behind) = rest.split_first().ok_or(Malformed::Truncated)?;
-        let (compression, rest) = behind.split_at_checked(length.into()).ok_or(Malformed::ListLength)?;
+        let (compression, rest) = behind
+            .split_at_checked(length.into())
+            .ok_or(Malformed::ListLength)?;
         if compression.is_empty() {
             return Err(Malformed::NoCompression);
         }
@@ -164,7 +193,12 @@ impl<'a> Fixed<'a> {
             _ => vector(rest).ok_or(Malformed::ExtensionsTruncated)?,
         };
         if rest.is_empty() {
-            Ok(Self { version, suites, compression, extensions })
+            Ok(Self {
+                version,
+                suites,
+                compression,
+                extensions,
+            })
         } else {
             Err(Malformed::TrailingBytes)
         }
@@ -195,16 +229,22 @@ mod tests {
     #[test]
     fn a_hello_tells_what_the_client_offers_without_its_grease() {
         let suites = vec![0x3a, 0x3a, 0x13, 0x01, 0xc0, 0x2b];
-        let hello = HelloBuilder { suites, ..HelloBuilder::named("Vault.Example.NET.") }
-            .extension(0x0a0a, &[])
-            .extension(16, &vector(b"\x02h2\x08http/1.1\x02\x1a\x1a"))
-            .extension(43, &short_vector(&[0x2a, 0x2a, 3, 4, 3, 3]))
-            .extension(10, &vector(&[0xfa, 0xfa, 0x11, 0xec, 0, 29]))
-            .extension(13, &vector(&[4, 3, 8, 4]))
-            .extension(0xfe0d, &[0, 1, 2, 3])
-            .extension(0xfafa, &[0]);
+        let hello = HelloBuilder {
+            suites,
+            ..HelloBuilder::named("Vault.Example.NET.")
+        }
+        .extension(0x0a0a, &[])
+        .extension(16, &vector(b"\x02h2\x08http/1.1\x02\x1a\x1a"))
+        .extension(43, &short_vector(&[0x2a, 0x2a, 3, 4, 3, 3]))
+        .extension(10, &vector(&[0xfa, 0xfa, 0x11, 0xec, 0, 29]))
+        .extension(13, &vector(&[4, 3, 8, 4]))
+        .extension(0xfe0d, &[0, 1, 2, 3])
+        .extension(0xfafa, &[0]);
         let hello = ClientHello::parse(&hello.body()).unwrap();
-        assert_eq!(hello.server_name, RequestedName::Name("vault.example.net".parse().unwrap()));
+        assert_eq!(
+            hello.server_name,
+            RequestedName::Name("vault.example.net".parse().unwrap())
+        );
         assert_eq!(
             hello.alpn.first(9),
             [&b"h2"[..], b"http/1.1", b"\x1a\x1a"].map(|protocol| Alpn::new(protocol).unwrap())
@@ -219,7 +259,10 @@ mod tests {
 
     #[test]
     fn a_hello_without_extensions_names_nothing_and_offers_its_legacy_version() {
-        let empty_block = HelloBuilder { extensions: Some(Vec::new()), ..HelloBuilder::new() };
+        let empty_block = HelloBuilder {
+            extensions: Some(Vec::new()),
+            ..HelloBuilder::new()
+        };
         for hello in [HelloBuilder::new(), empty_block] {
             let expected = ClientHello {
                 server_name: RequestedName::Absent,
@@ -230,7 +273,12 @@ mod tests {
                 signature_schemes: Numbers::default(),
                 ech: false,
             };
-            assert_eq!(ClientHello::parse(&hello.body()), Ok(expected), "{:?}", hello.extensions);
+            assert_eq!(
+                ClientHello::parse(&hello.body()),
+                Ok(expected),
+                "{:?}",
+                hello.extensions
+            );
         }
     }
 
@@ -240,20 +288,69 @@ mod tests {
         let zero_length = [hello.body(), vec![0]].concat();
         let trailing = [HelloBuilder::named("a.example").body(), vec![0]].concat();
         let cut = HelloBuilder::named("a.example").body();
-        let lying_suites = HelloBuilder { session_id: vec![], suites: vec![0xff; 6], ..hello.clone() }.body();
+        let lying_suites = HelloBuilder {
+            session_id: vec![],
+            suites: vec![0xff; 6],
+            ..hello.clone()
+        }
+        .body();
         let lying_suites = [&lying_suites[..35], &[0x7f, 0xfe], &lying_suites[37..]].concat();
         for (what, body, expected) in [
             ("nothing", vec![], Malformed::Truncated),
-            ("half a random", hello.body()[..20].to_vec(), Malformed::Truncated),
-            ("no compression", hello.body()[..71].to_vec(), Malformed::Truncated),
-            ("session id", HelloBuilder { session_id: vec![0; 33], ..hello.clone() }.body(), Malformed::SessionId),
-            ("no suite", HelloBuilder { suites: vec![], ..hello.clone() }.body(), Malformed::NoCipherSuite),
-            ("odd suites", HelloBuilder { suites: vec![0; 3], ..hello.clone() }.body(), Malformed::ListLength),
+            (
+                "half a random",
+                hello.body()[..20].to_vec(),
+                Malformed::Truncated,
+            ),
+            (
+                "no compression",
+                hello.body()[..71].to_vec(),
+                Malformed::Truncated,
+            ),
+            (
+                "session id",
+                HelloBuilder {
+                    session_id: vec![0; 33],
+                    ..hello.clone()
+                }
+                .body(),
+                Malformed::SessionId,
+            ),
+            (
+                "no suite",
+                HelloBuilder {
+                    suites: vec![],
+                    ..hello.clone()
+                }
+                .body(),
+                Malformed::NoCipherSuite,
+            ),
+            (
+                "odd suites",
+                HelloBuilder {
+                    suites: vec![0; 3],
+                    ..hello.clone()
+                }
+                .body(),
+                Malformed::ListLength,
+            ),
             ("lying suites", lying_suites, Malformed::ListLength),
-            ("empty compression", HelloBuilder { compression: vec![], ..hello }.body(), Malformed::NoCompression),
+            (
+                "empty compression",
+                HelloBuilder {
+                    compression: vec![],
+                    ..hello
+                }
+                .body(),
+                Malformed::NoCompression,
+            ),
             ("half a length", zero_length, Malformed::ExtensionsTruncated),
             ("after extensions", trailing, Malformed::TrailingBytes),
-            ("cut extensions", cut[..cut.len() - 1].to_vec(), Malformed::ExtensionsTruncated),
+            (
+                "cut extensions",
+                cut[..cut.len() - 1].to_vec(),
+                Malformed::ExtensionsTruncated,
+            ),
         ] {
             assert_eq!(ClientHello::parse(&body), Err(expected), "{what}");
         }
@@ -262,14 +359,24 @@ mod tests {
     #[test]
     fn null_is_among_the_compression_methods_and_alone_in_tls_1_3() {
         let versions = short_vector(&[3, 4, 3, 3]);
-        for (methods, in_tls_1_2, in_tls_1_3) in
-            [(&[0][..], true, true), (&[1, 0], true, false), (&[0, 64], true, false), (&[1], false, false)]
-        {
-            let hello = HelloBuilder { compression: methods.to_vec(), ..HelloBuilder::named("a.example") };
+        for (methods, in_tls_1_2, in_tls_1_3) in [
+            (&[0][..], true, true),
+            (&[1, 0], true, false),
+            (&[0, 64], true, false),
+            (&[1], false, false),
+        ] {
+            let hello = HelloBuilder {
+                compression: methods.to_vec(),
+                ..HelloBuilder::named("a.example")
+            };
             let with_1_3 = hello.clone().extension(43, &versions);
             for (hello, expected) in [(hello, in_tls_1_2), (with_1_3, in_tls_1_3)] {
                 let error = ClientHello::parse(&hello.body()).err();
-                assert_eq!(error, (!expected).then_some(Malformed::Compression), "{methods:?}");
+                assert_eq!(
+                    error,
+                    (!expected).then_some(Malformed::Compression),
+                    "{methods:?}"
+                );
             }
         }
     }
@@ -279,12 +386,17 @@ mod tests {
         let hello = HelloBuilder::named("a.example").extension(41, b"whatever");
         assert!(ClientHello::parse(&hello.body()).is_ok());
         let hello = hello.extension(21, &[]);
-        assert_eq!(ClientHello::parse(&hello.body()), Err(Malformed::PreSharedKey));
+        assert_eq!(
+            ClientHello::parse(&hello.body()),
+            Err(Malformed::PreSharedKey)
+        );
     }
 
     #[test]
     fn every_shorter_body_is_refused_or_has_no_extensions() {
-        let body = HelloBuilder::named("a.example").extension(16, b"\x00\x03\x02h2").body();
+        let body = HelloBuilder::named("a.example")
+            .extension(16, b"\x00\x03\x02h2")
+            .body();
         let fixed = HelloBuilder::new().body().len();
         for length in 0..body.len() {
             let parsed = ClientHello::parse(&body[..length]);
@@ -294,22 +406,45 @@ mod tests {
 
     #[test]
     fn a_block_that_ends_within_an_extension_is_refused() {
-        let whole = HelloBuilder::named("a.example").extension(23, &[]).extensions.unwrap();
+        let whole = HelloBuilder::named("a.example")
+            .extension(23, &[])
+            .extensions
+            .unwrap();
         let ends = [18, whole.len()];
         for length in 0..=whole.len() {
-            let hello = HelloBuilder { extensions: Some(whole[..length].to_vec()), ..HelloBuilder::new() };
+            let hello = HelloBuilder {
+                extensions: Some(whole[..length].to_vec()),
+                ..HelloBuilder::new()
+            };
             let parsed = ClientHello::parse(&hello.body());
-            assert_eq!(parsed.is_ok(), length == 0 || ends.contains(&length), "{length}: {parsed:?}");
+            assert_eq!(
+                parsed.is_ok(),
+                length == 0 || ends.contains(&length),
+                "{length}: {parsed:?}"
+            );
         }
     }
 
     #[test]
     fn an_extension_that_others_dislike_does_not_hide_the_name_behind_it() {
-        for (kind, content) in [(1, &b""[..]), (15, b""), (28, b""), (0xff01, b""), (0xffce, b"junk"), (35, b"x")] {
+        for (kind, content) in [
+            (1, &b""[..]),
+            (15, b""),
+            (28, b""),
+            (0xff01, b""),
+            (0xffce, b"junk"),
+            (35, b"x"),
+        ] {
             let name = server_name(&[(0, b"a.example")]);
-            let hello = HelloBuilder::new().extension(kind, content).extension(0, &name);
+            let hello = HelloBuilder::new()
+                .extension(kind, content)
+                .extension(0, &name);
             let requested = ClientHello::parse(&hello.body()).map(|hello| hello.server_name);
-            assert_eq!(requested, Ok(RequestedName::Name("a.example".parse().unwrap())), "{kind}");
+            assert_eq!(
+                requested,
+                Ok(RequestedName::Name("a.example".parse().unwrap())),
+                "{kind}"
+            );
         }
     }
 
@@ -319,9 +454,20 @@ mod tests {
             let content: &[u8] = if kind == 16 { b"\x00\x03\x02h2" } else { b"" };
             let mut hello = HelloBuilder::named("a.example").extension(17, &[]);
             for _ in 0..=u8::from(kind != 0) {
-                hello = hello.extension(kind, if kind == 0 { b"\0\x0c\0\0\x09b.example" } else { content });
+                hello = hello.extension(
+                    kind,
+                    if kind == 0 {
+                        b"\0\x0c\0\0\x09b.example"
+                    } else {
+                        content
+                    },
+                );
             }
-            assert_eq!(ClientHello::parse(&hello.body()), Err(Malformed::DuplicateExtension(kind)), "{kind}");
+            assert_eq!(
+                ClientHello::parse(&hello.body()),
+                Err(Malformed::DuplicateExtension(kind)),
+                "{kind}"
+            );
         }
     }
 
@@ -331,9 +477,15 @@ mod tests {
         for kind in 100..16_400_u16 {
             block.extend([kind.to_be_bytes(), [0, 0]].concat());
         }
-        let mut hello = HelloBuilder { extensions: Some(block), ..HelloBuilder::new() };
+        let mut hello = HelloBuilder {
+            extensions: Some(block),
+            ..HelloBuilder::new()
+        };
         assert!(ClientHello::parse(&hello.body()).is_ok());
         hello = hello.extension(100, &[]);
-        assert_eq!(ClientHello::parse(&hello.body()), Err(Malformed::DuplicateExtension(100)));
+        assert_eq!(
+            ClientHello::parse(&hello.body()),
+            Err(Malformed::DuplicateExtension(100))
+        );
     }
 }

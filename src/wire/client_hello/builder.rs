@@ -13,7 +13,12 @@ pub(super) struct HelloBuilder {
 impl HelloBuilder {
     /// A hello without extensions, as TLS 1.2 allows it.
     pub(super) fn new() -> Self {
-        Self { session_id: vec![7; 32], suites: vec![0x13, 0x01], compression: vec![0], extensions: None }
+        Self {
+            session_id: vec![7; 32],
+            suites: vec![0x13, 0x01],
+            compression: vec![0],
+            extensions: None,
+        }
     }
 
     pub(super) fn named(name: &str) -> Self {
@@ -60,7 +65,10 @@ impl HelloBuilder {
 
 /// The message in records of `size` bytes, the last one perhaps shorter.
 pub(super) fn in_records(message: &[u8], size: usize) -> Vec<u8> {
-    message.chunks(size).flat_map(|content| record(22, content)).collect()
+    message
+        .chunks(size)
+        .flat_map(|content| record(22, content))
+        .collect()
 }
 
 pub(super) fn record(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -69,7 +77,12 @@ pub(super) fn record(kind: u8, content: &[u8]) -> Vec<u8> {
 
 /// The content of a `server_name` extension.
 pub(super) fn server_name(names: &[(u8, &[u8])]) -> Vec<u8> {
-    vector(&names.iter().flat_map(|(kind, name)| [vec![*kind], vector(name)].concat()).collect::<Vec<_>>())
+    vector(
+        &names
+            .iter()
+            .flat_map(|(kind, name)| [vec![*kind], vector(name)].concat())
+            .collect::<Vec<_>>(),
+    )
 }
 
 pub(super) fn vector(content: &[u8]) -> Vec<u8> {

@@ -55,7 +55,9 @@ pub(super) fn short_vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The vector, if nothing follows it.
 pub(super) fn whole<'a>(vector: Option<(&'a [u8], &'a [u8])>) -> Option<&'a [u8]> {
-    vector.filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
+    vector
+        .filter(|(_, rest)| rest.is_empty())
+        .map(|(content, _)| content)
 }
 
 /// The only type of name in a `server_name` extension (RFC 6066 §3).
@@ -70,7 +72,8 @@ mod tests {
     use super::*;
 
     fn requested_in(content: &[u8]) -> Result<RequestedName, Malformed> {
-        ClientHello::parse(&HelloBuilder::new().extension(0, content).body()).map(|hello| hello.server_name)
+        ClientHello::parse(&HelloBuilder::new().extension(0, content).body())
+            .map(|hello| hello.server_name)
     }
 
     #[test]
@@ -86,7 +89,10 @@ mod tests {
             ("foo_bar.example.com", name("foo_bar.example.com")),
             (&longest, name(&longest)),
             ("192.0.2.1", RequestedName::Ip([192, 0, 2, 1].into())),
-            ("2001:db8::1", RequestedName::Ip([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into())),
+            (
+                "2001:db8::1",
+                RequestedName::Ip([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()),
+            ),
             ("192.0.2.1.", unusable("192.0.2.1.")),
             ("[2001:db8::1]", unusable("[2001:db8::1]")),
             ("localhost:39233", unusable("localhost:39233")),
@@ -96,7 +102,11 @@ mod tests {
             (&long_label, unusable(&long_label)),
             (&long_name, unusable(&long_name)),
         ] {
-            assert_eq!(requested_in(&server_name(&[(0, text.as_bytes())])), Ok(expected), "{text}");
+            assert_eq!(
+                requested_in(&server_name(&[(0, text.as_bytes())])),
+                Ok(expected),
+                "{text}"
+            );
         }
     }
 
@@ -113,16 +123,45 @@ mod tests {
             (vec![0, 2, 0, 0], Malformed::ServerNameLength),
             (vec![0, 5, 0, 0, 1, b'a', 0], Malformed::ServerNameSeveral),
             (server_name(&[(0, b"")]), Malformed::ServerNameEmpty),
-            (server_name(&[(1, b"a.example")]), Malformed::ServerNameType(1)),
-            (server_name(&[(0, b"a.example"), (0, b"b.example")]), Malformed::ServerNameSeveral),
-            (server_name(&[(0, b"a.example"), (1, b"b.example")]), Malformed::ServerNameSeveral),
-            (server_name(&[(0, b"a.example\0.evil")]), Malformed::ServerNameByte(0)),
-            (server_name(&[(0, b"a\n")]), Malformed::ServerNameByte(b'\n')),
-            (server_name(&[(0, b"a\x7f")]), Malformed::ServerNameByte(0x7f)),
-            (server_name(&[(0, "bücher.example".as_bytes())]), Malformed::ServerNameByte(0xc3)),
-            (server_name(&[(0, &long)]), Malformed::ServerNameTooLong(256)),
+            (
+                server_name(&[(1, b"a.example")]),
+                Malformed::ServerNameType(1),
+            ),
+            (
+                server_name(&[(0, b"a.example"), (0, b"b.example")]),
+                Malformed::ServerNameSeveral,
+            ),
+            (
+                server_name(&[(0, b"a.example"), (1, b"b.example")]),
+                Malformed::ServerNameSeveral,
+            ),
+            (
+                server_name(&[(0, b"a.example\0.evil")]),
+                Malformed::ServerNameByte(0),
+            ),
+            (
+                server_name(&[(0, b"a\n")]),
+                Malformed::ServerNameByte(b'\n'),
+            ),
+            (
+                server_name(&[(0, b"a\x7f")]),
+                Malformed::ServerNameByte(0x7f),
+            ),
+            (
+                server_name(&[(0, "bücher.example".as_bytes())]),
+                Malformed::ServerNameByte(0xc3),
+            ),
+            (
+                server_name(&[(0, &long)]),
+                Malformed::ServerNameTooLong(256),
+            ),
         ] {
-            assert_eq!(requested_in(&content), Err(expected), "{}", content.escape_ascii());
+            assert_eq!(
+                requested_in(&content),
+                Err(expected),
+                "{}",
+                content.escape_ascii()
+            );
         }
     }
 
@@ -153,7 +192,12 @@ mod tests {
             (13, b"\x00\x02\x04\x03\x08", Malformed::SignatureAlgorithms),
         ] {
             let hello = HelloBuilder::named("a.example").extension(kind, content);
-            assert_eq!(ClientHello::parse(&hello.body()), Err(expected), "{kind} {}", content.escape_ascii());
+            assert_eq!(
+                ClientHello::parse(&hello.body()),
+                Err(expected),
+                "{kind} {}",
+                content.escape_ascii()
+            );
         }
     }
 }

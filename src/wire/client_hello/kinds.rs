@@ -39,7 +39,10 @@ impl Kinds {
         for kind in self.few {
             set(&mut many[usize::from(kind / 64)], kind % 64);
         }
-        set(&mut self.many.insert(many)[usize::from(kind / 64)], kind % 64)
+        set(
+            &mut self.many.insert(many)[usize::from(kind / 64)],
+            kind % 64,
+        )
     }
 }
 

@@ -68,7 +68,8 @@ impl HelloParser {
         }
         // By a quarter, where a vector would take twice as much.
         if self.received.capacity() - self.received.len() < bytes.len() {
-            self.received.reserve_exact(bytes.len().max(self.received.len() / 4));
+            self.received
+                .reserve_exact(bytes.len().max(self.received.len() / 4));
         }
         self.received.extend_from_slice(bytes);
         if matches!(self.state, State::Complete) || self.received.len() < self.until {
@@ -110,7 +111,10 @@ impl HelloParser {
     /// Puts away the records that are whole, where their headers are most of them.
     fn pack(&mut self) {
         if packed::is_worth_it(self.record, self.records) {
-            self.packed.push(self.received.get(..self.record).unwrap_or_default(), self.records);
+            self.packed.push(
+                self.received.get(..self.record).unwrap_or_default(),
+                self.records,
+            );
             self.received.drain(..self.record);
             self.received.shrink_to_fit();
             self.until = self.until.saturating_sub(self.record);
@@ -124,7 +128,11 @@ impl HelloParser {
             // It has begun like a hello.
             _ if !self.packed.is_empty() => {}
             [CHANGE_CIPHER_SPEC | APPLICATION_DATA | HEARTBEAT] => return Ok(None),
-            [kind @ (CHANGE_CIPHER_SPEC | APPLICATION_DATA | HEARTBEAT), 3, ..] => {
+            [
+                kind @ (CHANGE_CIPHER_SPEC | APPLICATION_DATA | HEARTBEAT),
+                3,
+                ..,
+            ] => {
                 return Err(Malformed::Preceded(kind).into());
             }
             // An alert is no more answered than another protocol (RFC 8446 §6.2).
@@ -138,15 +146,20 @@ impl HelloParser {
         {
             return parse(&message);
         }
-        let Some(length) = self.scan()? else { return Ok(None) };
-        let after = join(&self.received, length - self.packed.content()).map(|(after, _)| after).unwrap_or_default();
+        let Some(length) = self.scan()? else {
+            return Ok(None);
+        };
+        let after = join(&self.received, length - self.packed.content())
+            .map(|(after, _)| after)
+            .unwrap_or_default();
         parse(&self.packed.join(after))
     }
 
     /// Goes on through the records: the length of the message, once it is whole.
     fn scan(&mut self) -> Result<Option<usize>, HelloError> {
         self.pass();
-        while let Some(record) = Record::read(self.received.get(self.record..).unwrap_or_default())? {
+        while let Some(record) = Record::read(self.received.get(self.record..).unwrap_or_default())?
+        {
             let length = self.message.see(record.content)?;
             let taken = self.message.taken + record.length;
             // RFC 8446 §5.1 forbids messages around a change of keys to share a record, and in no version has a client
@@ -173,7 +186,9 @@ impl HelloParser {
     /// Goes on past the records that are whole and right and leave the message incomplete. A hello has room for 65,536 of
     /// them: what each takes is kept short.
     fn pass(&mut self) {
-        let Some(length) = self.message.length() else { return };
+        let Some(length) = self.message.length() else {
+            return;
+        };
         let mut rest = self.received.get(self.record..).unwrap_or_default();
         let mut missing = length - self.message.taken;
         while let Some((content, behind)) = Record::whole(rest)
@@ -196,10 +211,15 @@ impl HelloParser {
 /// headers are not part of what a handshake authenticates (RFC 8446 §4.4.1).
 #[must_use]
 pub fn reframe(bytes: Vec<u8>) -> Vec<u8> {
-    let Some((Cow::Owned(message), rest)) = hello(&bytes) else { return bytes };
+    let Some((Cow::Owned(message), rest)) = hello(&bytes) else {
+        return bytes;
+    };
     let mut reframed = Vec::with_capacity(message.len() + rest.len() + 5 * Record::HEADER);
     for content in message.chunks(usize::from(MAX_RECORD)) {
-        #[expect(clippy::cast_possible_truncation, reason = "a chunk has at most 2^14 bytes")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a chunk has at most 2^14 bytes"
+        )]
         let [high, low] = (content.len() as u16).to_be_bytes();
         reframed.extend_from_slice(&[HANDSHAKE, 3, 1, high, low]);
         reframed.extend_from_slice(content);
@@ -248,9 +268,14 @@ impl<'a> Record<'a> {
                 return Err(Malformed::RecordVersion(version));
             }
         }
-        let Some((header, content)) = bytes.split_first_chunk() else { return Ok(None) };
+        let Some((header, content)) = bytes.split_first_chunk() else {
+            return Ok(None);
+        };
         if let Some(length) = Self::length(*header) {
-            return Ok(Some(Self { length, content: content.get(..length).unwrap_or(content) }));
+            return Ok(Some(Self {
+                length,
+                content: content.get(..length).unwrap_or(content),
+            }));
         }
         match u16::from_be_bytes([header[3], header[4]]) {
             0 => Err(Malformed::EmptyRecord),
@@ -282,7 +307,11 @@ impl Message {
             return Ok(None);
         }
         let announced = message_length(self.header);
-        if announced > MAX_HELLO { Err(HelloError::TooLarge { announced }) } else { Ok(Some(announced)) }
+        if announced > MAX_HELLO {
+            Err(HelloError::TooLarge { announced })
+        } else {
+            Ok(Some(announced))
+        }
     }
 
     /// Its whole length, if its header came in whole records.
@@ -297,7 +326,9 @@ fn message_length([_, high, middle, low]: [u8; Message::HEADER]) -> usize {
 }
 
 fn parse(message: &[u8]) -> Result<Option<ClientHello>, HelloError> {
-    Ok(Some(ClientHello::parse(message.get(Message::HEADER..).unwrap_or_default())?))
+    Ok(Some(ClientHello::parse(
+        message.get(Message::HEADER..).unwrap_or_default(),
+    )?))
 }
 
 /// The message of the ClientHello in the records at the start of `bytes`, and what follows them, if all are whole and right.
@@ -306,7 +337,11 @@ fn hello(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     loop {
         let (content, behind) = Record::whole(rest)?;
         if let Some(length) = message.see(content).ok()? {
-            return if bytes.len() > length { join(bytes, length) } else { None };
+            return if bytes.len() > length {
+                join(bytes, length)
+            } else {
+                None
+            };
         }
         message.taken += content.len();
         rest = behind;

@@ -11,13 +11,18 @@ pub struct Numbers(Box<[[u8; 2]]>);
 impl Numbers {
     /// The numbers in `list`; `None` when it has none, or half of one.
     pub(super) fn read(list: &[u8]) -> Option<Self> {
-        let (pairs, []) = list.as_chunks() else { return None };
+        let (pairs, []) = list.as_chunks() else {
+            return None;
+        };
         (!pairs.is_empty()).then(|| Self(pairs.into()))
     }
 
     /// Each number that means something.
     pub fn iter(&self) -> impl Iterator<Item = u16> {
-        self.0.iter().map(|pair| u16::from_be_bytes(*pair)).filter(|number| !is_grease(*number))
+        self.0
+            .iter()
+            .map(|pair| u16::from_be_bytes(*pair))
+            .filter(|number| !is_grease(*number))
     }
 
     /// Whether the client offers `number`.
@@ -25,7 +30,9 @@ impl Numbers {
     pub fn contains(&self, number: u16) -> bool {
         let wanted = number.to_be_bytes();
         // Without a way out of the loop, many are compared at once.
-        self.0.iter().fold(false, |found, pair| found | (*pair == wanted))
+        self.0
+            .iter()
+            .fold(false, |found, pair| found | (*pair == wanted))
     }
 }
 
@@ -38,7 +45,13 @@ impl From<&[u16]> for Numbers {
 impl fmt::Debug for Numbers {
     /// The first few, since a client may offer thousands.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().take(SHOWN).map(|number| format!("{number:#06x}"))).finish()
+        f.debug_list()
+            .entries(
+                self.iter()
+                    .take(SHOWN)
+                    .map(|number| format!("{number:#06x}")),
+            )
+            .finish()
     }
 }
 
@@ -57,7 +70,8 @@ mod tests {
 
     #[test]
     fn grease_is_passed_over_and_the_order_is_kept() {
-        let numbers = Numbers::read(&[0x3a, 0x3a, 0x13, 0x01, 0xfa, 0xfa, 0xc0, 0x2b, 0x0a, 0x1a]).unwrap();
+        let numbers =
+            Numbers::read(&[0x3a, 0x3a, 0x13, 0x01, 0xfa, 0xfa, 0xc0, 0x2b, 0x0a, 0x1a]).unwrap();
         assert_eq!(numbers.iter().collect::<Vec<_>>(), [0x1301, 0xc02b, 0x0a1a]);
         assert!(numbers.contains(0x1301) && numbers.contains(0xc02b) && !numbers.contains(0x2bc0));
         assert!(!Numbers::default().contains(0));

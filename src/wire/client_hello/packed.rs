@@ -47,7 +47,8 @@ impl Packed {
     /// Adds so many records, all of which are whole.
     pub(super) fn push(&mut self, bytes: &[u8], records: usize) {
         // Not twice as much as there is, as a vector would take. Short records have headers of two bytes at most.
-        self.content.reserve_exact(bytes.len().saturating_sub(Record::HEADER * records));
+        self.content
+            .reserve_exact(bytes.len().saturating_sub(Record::HEADER * records));
         self.headers.reserve_exact(2 * records);
         let mut rest = bytes;
         while let Some((&[_, _, version, high, low], behind)) = rest.split_first_chunk() {
@@ -67,7 +68,11 @@ impl Packed {
 
     /// The content of the records, with that of those that come after them.
     pub(super) fn join<'a>(&self, after: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
-        if self.is_empty() { after } else { Cow::Owned([&self.content, &*after].concat()) }
+        if self.is_empty() {
+            after
+        } else {
+            Cow::Owned([&self.content, &*after].concat())
+        }
     }
 
     /// The records as they came, and then these bytes.
@@ -153,7 +158,12 @@ mod tests {
     fn records_of_one_byte_take_three_at_most_whatever_their_versions_are() {
         let mut packed = Packed::default();
         for number in 0..100_u8 {
-            packed.push(&(0..100).flat_map(|at| record(at, &[number])).collect::<Vec<_>>(), 100);
+            packed.push(
+                &(0..100)
+                    .flat_map(|at| record(at, &[number]))
+                    .collect::<Vec<_>>(),
+                100,
+            );
         }
         assert!(packed.size() <= 3 * 10_000, "{}", packed.size());
         assert_eq!(packed.length(), 6 * 10_000);

@@ -11,7 +11,9 @@ impl Crc32c {
 
     #[must_use]
     pub(super) fn update(self, bytes: &[u8]) -> Self {
-        Self(bytes.iter().fold(self.0, |crc, byte| TABLE[usize::from(crc.to_le_bytes()[0] ^ byte)] ^ (crc >> 8)))
+        Self(bytes.iter().fold(self.0, |crc, byte| {
+            TABLE[usize::from(crc.to_le_bytes()[0] ^ byte)] ^ (crc >> 8)
+        }))
     }
 
     pub(super) const fn finish(self) -> u32 {
@@ -45,7 +47,10 @@ mod tests {
     #[test]
     fn the_check_value_of_the_algorithm_comes_out() {
         assert_eq!(Crc32c::new().update(b"123456789").finish(), 0xe306_9283);
-        assert_eq!(Crc32c::new().update(b"1234").update(b"56789").finish(), 0xe306_9283);
+        assert_eq!(
+            Crc32c::new().update(b"1234").update(b"56789").finish(),
+            0xe306_9283
+        );
         // RFC 3720, B.4.
         assert_eq!(Crc32c::new().update(&[0; 32]).finish(), 0x8a91_36aa);
         assert_eq!(Crc32c::new().update(&[0xff; 32]).finish(), 0x62a8_ab43);

@@ -4,7 +4,9 @@ use thiserror::Error;
 
 use crate::wire::proxy_header::Endpoints;
 use crate::wire::proxy_header::crc32c::Crc32c;
-use crate::wire::proxy_header::v2::{COMMAND_PROXY, FIXED, SIGNATURE, TCP4, TCP6, TYPE_CRC32C, UNSPEC, VERSION};
+use crate::wire::proxy_header::v2::{
+    COMMAND_PROXY, FIXED, SIGNATURE, TCP4, TCP6, TYPE_CRC32C, UNSPEC, VERSION,
+};
 
 /// The header has no room for everything that was to be in it: its length has 16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -14,14 +16,21 @@ pub struct HeaderTooLong;
 /// A header of version 1; without endpoints the client is `UNKNOWN`.
 #[must_use]
 pub fn v1_line(endpoints: Option<Endpoints>) -> Vec<u8> {
-    let Some(endpoints) = endpoints else { return b"PROXY UNKNOWN\r\n".to_vec() };
+    let Some(endpoints) = endpoints else {
+        return b"PROXY UNKNOWN\r\n".to_vec();
+    };
     let protocol = match endpoints {
         Endpoints::V4 { .. } => "TCP4",
         Endpoints::V6 { .. } => "TCP6",
     };
     let (source, destination) = (endpoints.source(), endpoints.destination());
     let (from, to) = (source.ip(), destination.ip());
-    format!("PROXY {protocol} {from} {to} {} {}\r\n", source.port(), destination.port()).into_bytes()
+    format!(
+        "PROXY {protocol} {from} {to} {} {}\r\n",
+        source.port(),
+        destination.port()
+    )
+    .into_bytes()
 }
 
 /// A header of version 2 in the making.
@@ -65,12 +74,18 @@ impl V2Header {
         bytes.push(VERSION | COMMAND_PROXY);
         match endpoints {
             None => bytes.extend([UNSPEC, 0, 0]),
-            Some(Endpoints::V4 { source, destination }) => {
+            Some(Endpoints::V4 {
+                source,
+                destination,
+            }) => {
                 bytes.extend([TCP4, 0, 0]);
                 bytes.extend(source.ip().octets());
                 bytes.extend(destination.ip().octets());
             }
-            Some(Endpoints::V6 { source, destination }) => {
+            Some(Endpoints::V6 {
+                source,
+                destination,
+            }) => {
                 bytes.extend([TCP6, 0, 0]);
                 bytes.extend(source.ip().octets());
                 bytes.extend(destination.ip().octets());
@@ -80,7 +95,10 @@ impl V2Header {
             bytes.extend(endpoints.source().port().to_be_bytes());
             bytes.extend(endpoints.destination().port().to_be_bytes());
         }
-        Self { bytes, too_long: false }
+        Self {
+            bytes,
+            too_long: false,
+        }
     }
 
     /// The whole header with the command `LOCAL`, for a connection that is made for nobody.
@@ -146,7 +164,10 @@ impl V2Header {
         if crc32c {
             push_tlv(&mut self.bytes, TYPE_CRC32C, &[0; 4]);
         }
-        let length = u16::try_from(self.bytes.len() - FIXED).ok().filter(|_| !self.too_long).ok_or(HeaderTooLong)?;
+        let length = u16::try_from(self.bytes.len() - FIXED)
+            .ok()
+            .filter(|_| !self.too_long)
+            .ok_or(HeaderTooLong)?;
         self.bytes[FIXED - 2..FIXED].copy_from_slice(&length.to_be_bytes());
         if crc32c {
             let checksum = Crc32c::new().update(&self.bytes).finish();
@@ -159,7 +180,9 @@ impl V2Header {
 
 /// False, and nothing pushed, where the value is too long for its length to be written.
 fn push_tlv(bytes: &mut Vec<u8>, kind: u8, value: &[u8]) -> bool {
-    let Ok(length) = u16::try_from(value.len()) else { return false };
+    let Ok(length) = u16::try_from(value.len()) else {
+        return false;
+    };
     bytes.push(kind);
     bytes.extend(length.to_be_bytes());
     bytes.extend(value);

@@ -51,8 +51,14 @@ impl Endpoints {
     pub fn new(source: SocketAddr, destination: SocketAddr) -> Self {
         let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
         match (canonical(source), canonical(destination)) {
-            (SocketAddr::V4(source), SocketAddr::V4(destination)) => Self::V4 { source, destination },
-            (source, destination) => Self::V6 { source: v6(source), destination: v6(destination) },
+            (SocketAddr::V4(source), SocketAddr::V4(destination)) => Self::V4 {
+                source,
+                destination,
+            },
+            (source, destination) => Self::V6 {
+                source: v6(source),
+                destination: v6(destination),
+            },
         }
     }
 
@@ -164,7 +170,10 @@ pub fn is_recognisable(bytes: &[u8]) -> bool {
 
 /// Whether one is the beginning of the other.
 fn begins(bytes: &[u8], start: &[u8]) -> bool {
-    bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
+    bytes
+        .iter()
+        .zip(start)
+        .all(|(byte, expected)| byte == expected)
 }
 
 /// A header with its length once it is whole.

@@ -29,7 +29,9 @@ pub(super) const TYPE_CRC32C: u8 = 0x03;
 pub const MAX_LENGTH: u16 = 16 * 1024 - FIXED as u16;
 
 pub(super) fn parse(bytes: &[u8]) -> Progress {
-    let Some(&version) = bytes.get(12) else { return Ok(None) };
+    let Some(&version) = bytes.get(12) else {
+        return Ok(None);
+    };
     if version & 0xf0 != VERSION {
         return Err(HeaderError::Version(version >> 4));
     }
@@ -38,14 +40,18 @@ pub(super) fn parse(bytes: &[u8]) -> Progress {
         COMMAND_PROXY => false,
         command => return Err(HeaderError::Command(command)),
     };
-    let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED>() else { return Ok(None) };
+    let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED>() else {
+        return Ok(None);
+    };
     let [.., family, high, low] = *fixed;
     let length = u16::from_be_bytes([high, low]);
     if length > MAX_LENGTH {
         return Err(HeaderError::TooLong(length));
     }
     let end = FIXED + usize::from(length);
-    let Some(block) = rest.get(..usize::from(length)) else { return Ok(None) };
+    let Some(block) = rest.get(..usize::from(length)) else {
+        return Ok(None);
+    };
     // Whatever addresses it has are nobody's, of whatever family it says they are.
     if is_local {
         return Ok(Some((ProxyHeader::Local, end)));
@@ -61,14 +67,26 @@ pub(super) fn parse(bytes: &[u8]) -> Progress {
 fn addresses(family: u8, block: &[u8]) -> Result<(Option<Endpoints>, usize), HeaderError> {
     const LENGTHS: [usize; 4] = [0, 2 * 4 + 4, 2 * 16 + 4, 2 * 108];
     let (address, transport) = (usize::from(family >> 4), family & 0x0f);
-    let length = *LENGTHS.get(address).filter(|_| transport <= 2).ok_or(HeaderError::Family(family))?;
-    #[expect(clippy::cast_possible_truncation, reason = "a block has at most 2^16 bytes")]
-    let block = block.get(..length).ok_or(HeaderError::TooShort(block.len() as u16))?;
+    let length = *LENGTHS
+        .get(address)
+        .filter(|_| transport <= 2)
+        .ok_or(HeaderError::Family(family))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a block has at most 2^16 bytes"
+    )]
+    let block = block
+        .get(..length)
+        .ok_or(HeaderError::TooShort(block.len() as u16))?;
     let port = |at: usize| u16::from_be_bytes([block[at], block[at + 1]]);
     let ends = match address {
         INET => {
-            let ip = |at: usize| Ipv4Addr::new(block[at], block[at + 1], block[at + 2], block[at + 3]);
-            Some(Endpoints::new((ip(0), port(8)).into(), (ip(4), port(10)).into()))
+            let ip =
+                |at: usize| Ipv4Addr::new(block[at], block[at + 1], block[at + 2], block[at + 3]);
+            Some(Endpoints::new(
+                (ip(0), port(8)).into(),
+                (ip(4), port(10)).into(),
+            ))
         }
         INET6 => {
             let ip = |at: usize| {
@@ -76,7 +94,10 @@ fn addresses(family: u8, block: &[u8]) -> Result<(Option<Endpoints>, usize), Hea
                 octets.copy_from_slice(&block[at..at + 16]);
                 Ipv6Addr::from(octets)
             };
-            Some(Endpoints::new((ip(0), port(32)).into(), (ip(16), port(34)).into()))
+            Some(Endpoints::new(
+                (ip(0), port(32)).into(),
+                (ip(16), port(34)).into(),
+            ))
         }
         // Of which a receiver may say that it does not support them, and must not refuse them.
         _ => None,
@@ -104,6 +125,14 @@ fn check_tlvs(header: &[u8], start: usize) -> Result<(), HeaderError> {
     }
     let Some(value) = checksum else { return Ok(()) };
     // The checksum is that of the header with zeros in its place.
-    let actual = Crc32c::new().update(&header[..value.start]).update(&[0; 4]).update(&header[value.end..]).finish();
-    if header[value] == actual.to_be_bytes() { Ok(()) } else { Err(HeaderError::Checksum) }
+    let actual = Crc32c::new()
+        .update(&header[..value.start])
+        .update(&[0; 4])
+        .update(&header[value.end..])
+        .finish();
+    if header[value] == actual.to_be_bytes() {
+        Ok(())
+    } else {
+        Err(HeaderError::Checksum)
+    }
 }

@@ -17,8 +17,10 @@ fn a_server_of_weight_0_gets_no_new_connection_keeps_the_open_ones_and_comes_bac
         let ((drained, accepted), other) = (Backend::manual(), Backend::greet(b"other"));
         let config = |weights: [u32; 2]| {
             let [one, two] = weights.map(|weight| format!("weight = {weight}"));
-            let servers =
-                format!("{{ address = \"{}\", {one} }}, {{ address = \"{}\", {two} }}", drained.addr, other.addr);
+            let servers = format!(
+                "{{ address = \"{}\", {one} }}, {{ address = \"{}\", {two} }}",
+                drained.addr, other.addr
+            );
             pool_of(&servers, &format!("balance = \"{balance}\""))
         };
         let hello = hello(NAME);

@@ -20,7 +20,10 @@ fn stay(proxy: &Proxy) -> TcpStream {
 
 /// A pool of this server with one connection at a time.
 fn narrow(backend: &Backend, more: &str) -> String {
-    pool_of(&format!("{{ address = \"{}\", max_connections = 1 }}", backend.addr), more)
+    pool_of(
+        &format!("{{ address = \"{}\", max_connections = 1 }}", backend.addr),
+        more,
+    )
 }
 
 #[test]
@@ -30,9 +33,22 @@ fn a_client_for_whom_there_is_no_place_waits_and_is_refused_in_time() {
     let _first = stay(&proxy);
     assert_eq!(ask(proxy.connect()), alert(80));
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"limit".into(), &"proxy".into()), "{line}");
-    assert!(line["detail"].as_str().unwrap().contains("as many connections as they may have"), "{line}");
-    assert!((300.0..1500.0).contains(&line["connect_ms"].as_f64().unwrap()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"limit".into(), &"proxy".into()),
+        "{line}"
+    );
+    assert!(
+        line["detail"]
+            .as_str()
+            .unwrap()
+            .contains("as many connections as they may have"),
+        "{line}"
+    );
+    assert!(
+        (300.0..1500.0).contains(&line["connect_ms"].as_f64().unwrap()),
+        "{line}"
+    );
     assert_eq!(backend.accepted(), 1);
 }
 
@@ -42,7 +58,9 @@ fn clients_that_wait_are_served_when_places_become_free_however_that_comes() {
     let proxy = Proxy::start(&narrow(&backend, "connect_timeout = \"20s\""));
     let first = stay(&proxy);
     thread::scope(|scope| {
-        let waiting: Vec<_> = (0..5).map(|_| scope.spawn(|| ask(proxy.connect()))).collect();
+        let waiting: Vec<_> = (0..5)
+            .map(|_| scope.spawn(|| ask(proxy.connect())))
+            .collect();
         // One more has given up before its turn.
         let mut gone = proxy.connect();
         gone.write_all(&hello(NAME)).unwrap();
@@ -54,7 +72,11 @@ fn clients_that_wait_are_served_when_places_become_free_however_that_comes() {
     });
     let last = stay(&proxy);
     last.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(ask(proxy.connect()).len(), hello(NAME).len(), "every place was given back");
+    assert_eq!(
+        ask(proxy.connect()).len(),
+        hello(NAME).len(),
+        "every place was given back"
+    );
 }
 
 #[test]
@@ -62,8 +84,15 @@ fn a_reload_keeps_the_count_and_applies_a_new_limit_also_to_who_waits() {
     let backend = Backend::echo();
     let mut proxy = Proxy::start(&narrow(&backend, "connect_timeout = \"20s\""));
     let first = stay(&proxy);
-    proxy.reload(&narrow(&backend, "connect_timeout = \"200ms\"\nbalance = \"least_connections\""));
-    assert_eq!(ask(proxy.connect()), alert(80), "the connection of before counts");
+    proxy.reload(&narrow(
+        &backend,
+        "connect_timeout = \"200ms\"\nbalance = \"least_connections\"",
+    ));
+    assert_eq!(
+        ask(proxy.connect()),
+        alert(80),
+        "the connection of before counts"
+    );
     assert_eq!(proxy.next_access()["outcome"], "limit");
     proxy.reload(&narrow(&backend, "connect_timeout = \"20s\""));
     let waiting = {

@@ -19,14 +19,19 @@ const NAME: &str = "a.example";
 
 /// One passthrough route to these servers. `more` are keys of their table.
 fn pool<S: Display>(servers: &[S], more: &str) -> String {
-    let servers: Vec<String> = servers.iter().map(|server| format!("\"{server}\"")).collect();
+    let servers: Vec<String> = servers
+        .iter()
+        .map(|server| format!("\"{server}\""))
+        .collect();
     pool_of(&servers.join(", "), more)
 }
 
 /// The same, with servers as they stand in the file.
 fn pool_of(servers: &str, more: &str) -> String {
     let route = passthrough(NAME, "pool");
-    format!("[timeouts]\nconnect = \"1s\"\n{route}[upstreams.pool]\nservers = [{servers}]\n{more}\n")
+    format!(
+        "[timeouts]\nconnect = \"1s\"\n{route}[upstreams.pool]\nservers = [{servers}]\n{more}\n"
+    )
 }
 
 /// What a client gets to hear.

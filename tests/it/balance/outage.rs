@@ -28,9 +28,23 @@ fn connections_tell_once_that_no_server_can_be_reached_and_once_that_one_is_back
         }
         let event = proxy.wait_for(GONE);
         assert_eq!(event["level"], "warn", "{event}");
-        assert!(event["upstream"].as_str().unwrap().contains(&addr.to_string()), "{event}");
-        assert!(event["reason"].as_str().unwrap().contains("refused"), "{event}");
-        assert_eq!((proxy.count(GONE), proxy.count(BACK)), (1, 0), "{}", proxy.log());
+        assert!(
+            event["upstream"]
+                .as_str()
+                .unwrap()
+                .contains(&addr.to_string()),
+            "{event}"
+        );
+        assert!(
+            event["reason"].as_str().unwrap().contains("refused"),
+            "{event}"
+        );
+        assert_eq!(
+            (proxy.count(GONE), proxy.count(BACK)),
+            (1, 0),
+            "{}",
+            proxy.log()
+        );
     }
     let proxy = Proxy::start(&passthrough("a.example", addr));
     ask(&proxy);
@@ -40,15 +54,22 @@ fn connections_tell_once_that_no_server_can_be_reached_and_once_that_one_is_back
         assert_eq!(ask(&proxy), b"one");
     }
     assert_eq!(proxy.wait_for(BACK)["level"], "info");
-    assert_eq!((proxy.count(GONE), proxy.count(BACK)), (1, 1), "{}", proxy.log());
+    assert_eq!(
+        (proxy.count(GONE), proxy.count(BACK)),
+        (1, 1),
+        "{}",
+        proxy.log()
+    );
 }
 
 #[test]
 fn one_server_that_can_be_reached_is_enough() {
     let (_socket, addr) = refusing();
     let server = Backend::greet(b"one");
-    let proxy =
-        Proxy::start(&passthrough("a.example", "").replace("\"\"", &format!("[\"{addr}\", \"{}\"]", server.addr)));
+    let proxy = Proxy::start(
+        &passthrough("a.example", "")
+            .replace("\"\"", &format!("[\"{addr}\", \"{}\"]", server.addr)),
+    );
     for _ in 0..5 {
         assert_eq!(ask(&proxy), b"one");
     }
@@ -62,9 +83,18 @@ fn checks_tell_when_the_last_server_is_down_and_when_one_is_up() {
     let upstream = format!("[upstreams.app]\nservers = [\"{first}\", \"{second}\"]\n{health}\n");
     let proxy = Proxy::start(&format!("{}{upstream}", passthrough("a.example", "app")));
     let event = proxy.wait_for(GONE);
-    assert_eq!((&event["level"], &event["upstream"]), (&"warn".into(), &"app".into()), "{event}");
+    assert_eq!(
+        (&event["level"], &event["upstream"]),
+        (&"warn".into(), &"app".into()),
+        "{event}"
+    );
     let _server = Backend::greet_on(listening(one), b"one");
     assert_eq!(proxy.wait_for(BACK)["upstream"], "app");
     assert_eq!(ask(&proxy), b"one");
-    assert_eq!((proxy.count(GONE), proxy.count(BACK)), (1, 1), "{}", proxy.log());
+    assert_eq!(
+        (proxy.count(GONE), proxy.count(BACK)),
+        (1, 1),
+        "{}",
+        proxy.log()
+    );
 }

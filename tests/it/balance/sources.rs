@@ -21,7 +21,9 @@ fn connect_from(proxy: &Proxy, host: u8) -> TcpStream {
 
 /// The server of each client.
 fn servers(proxy: &Proxy) -> Vec<Vec<u8>> {
-    (1..=24).map(|host| ask(connect_from(proxy, host))).collect()
+    (1..=24)
+        .map(|host| ask(connect_from(proxy, host)))
+        .collect()
 }
 
 #[test]
@@ -43,6 +45,9 @@ fn a_client_keeps_its_server_over_reloads_and_restarts_and_loses_it_only_with_th
     assert_eq!(servers(&proxy), before, "another process");
     proxy.reload(&pool(&[a, c], by_source));
     for (now, before) in servers(&proxy).iter().zip(&before) {
-        assert!(now == before || (before == b"b" && now != b"b"), "{before:?} became {now:?}");
+        assert!(
+            now == before || (before == b"b" && now != b"b"),
+            "{before:?} became {now:?}"
+        );
     }
 }

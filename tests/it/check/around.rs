@@ -10,8 +10,19 @@ use super::*;
 #[test]
 fn of_a_directory_only_what_is_named_so_counts_and_the_rest_is_named_once() {
     let site = Site::new();
-    let left = ["ca.pem~", "ca.pem.bak", "ca.pem.dpkg-old", "ca.pem.rpmsave", "ca.pem.swp", "#ca.pem#", "README"];
-    for (key, file, name) in [("clients.pem", "clients.pem", "ca.pem"), ("clients.crl", "clients.crl", "ca.crl")] {
+    let left = [
+        "ca.pem~",
+        "ca.pem.bak",
+        "ca.pem.dpkg-old",
+        "ca.pem.rpmsave",
+        "ca.pem.swp",
+        "#ca.pem#",
+        "README",
+    ];
+    for (key, file, name) in [
+        ("clients.pem", "clients.pem", "ca.pem"),
+        ("clients.crl", "clients.crl", "ca.crl"),
+    ] {
         let config = String::from_utf8(site.read("snigate.toml")).unwrap();
         let directory = site.path(&format!("{file}.d"));
         fs::create_dir(&directory).unwrap();
@@ -22,18 +33,25 @@ fn of_a_directory_only_what_is_named_so_counts_and_the_rest_is_named_once() {
             fs::write(directory.join(left), stranger.certificate()).unwrap();
         }
         fs::write(directory.join(".hidden.pem"), stranger.certificate()).unwrap();
-        site.write("snigate.toml", config.replace(&format!("\"{key}\""), &format!("\"{file}.d\"")));
+        site.write(
+            "snigate.toml",
+            config.replace(&format!("\"{key}\""), &format!("\"{file}.d\"")),
+        );
         let (errors, warnings, said) = site.check();
         assert_eq!((errors, warnings), (0, 1), "{said}");
         assert!(
-            said.contains("what does not count: #ca.pem#, README, ca.pem.bak") && said.contains("and 2 more"),
+            said.contains("what does not count: #ca.pem#, README, ca.pem.bak")
+                && said.contains("and 2 more"),
             "{said}"
         );
         assert!(!said.contains(".hidden"), "{said}");
         fs::remove_file(directory.join(name)).unwrap();
         let (errors, _, said) = site.check();
         assert_eq!(errors, 1, "{said}");
-        assert!(said.contains("counts; there is #ca.pem#, README") && said.contains(".crl"), "{said}");
+        assert!(
+            said.contains("counts; there is #ca.pem#, README") && said.contains(".crl"),
+            "{said}"
+        );
         site.write("snigate.toml", config);
     }
 }
@@ -48,11 +66,18 @@ fn a_pattern_of_includes_leaves_out_copies_of_editors_and_package_managers() {
     let (errors, warnings, said) = site.check();
     assert_eq!((errors, warnings), (0, 0), "{said}");
     for copy in ["a.toml~", "a.toml.bak", "a.toml.dpkg-new", "a.toml.rpmsave"] {
-        fs::copy(site.path("routes.d/a.toml"), site.path(&format!("routes.d/{copy}"))).unwrap();
+        fs::copy(
+            site.path("routes.d/a.toml"),
+            site.path(&format!("routes.d/{copy}")),
+        )
+        .unwrap();
     }
     let (errors, warnings, said) = site.check();
     assert_eq!((errors, warnings), (0, 1), "{said}");
-    assert!(said.contains("what does not count: a.toml.bak, a.toml.dpkg-new, a.toml.rpmsave, a.toml~"), "{said}");
+    assert!(
+        said.contains("what does not count: a.toml.bak, a.toml.dpkg-new, a.toml.rpmsave, a.toml~"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -61,9 +86,20 @@ fn files_that_others_can_read_or_change_are_pointed_out() {
         fs::set_permissions(site.path(name), Permissions::from_mode(mode)).unwrap();
     };
     for (file, bits, words) in [
-        ("server-key.pem", 0o644, &["can read the private key in server-key.pem (mode 0644)"][..]),
+        (
+            "server-key.pem",
+            0o644,
+            &["can read the private key in server-key.pem (mode 0644)"][..],
+        ),
         ("server-key.pem", 0o604, &["can read the private key"]),
-        ("server-key.pem", 0o666, &["can read the private key", "can change server-key.pem (mode 0666)"]),
+        (
+            "server-key.pem",
+            0o666,
+            &[
+                "can read the private key",
+                "can change server-key.pem (mode 0666)",
+            ],
+        ),
         ("server-key.pem", 0o640, &[]),
         ("server-key.pem", 0o660, &[]),
         ("server-key.pem", 0o400, &[]),
@@ -79,8 +115,15 @@ fn files_that_others_can_read_or_change_are_pointed_out() {
         let site = Site::new();
         mode(&site, file, bits);
         let (errors, warnings, said) = site.check();
-        assert_eq!((errors, warnings), (0, words.len()), "{file} {bits:o}: {said}");
-        assert!(words.iter().all(|words| said.contains(words)), "{file} {bits:o}: {said}");
+        assert_eq!(
+            (errors, warnings),
+            (0, words.len()),
+            "{file} {bits:o}: {said}"
+        );
+        assert!(
+            words.iter().all(|words| said.contains(words)),
+            "{file} {bits:o}: {said}"
+        );
     }
     // Whoever may write to the directory can put another file there, unless it is a directory like /tmp.
     for (bits, warnings) in [(0o755, 0), (0o1777, 0), (0o777, 1)] {
@@ -88,7 +131,10 @@ fn files_that_others_can_read_or_change_are_pointed_out() {
         fs::create_dir(site.path("ca")).unwrap();
         fs::rename(site.path("clients.pem"), site.path("ca/clients.pem")).unwrap();
         let config = String::from_utf8(site.read("snigate.toml")).unwrap();
-        site.write("snigate.toml", config.replace("\"clients.pem", "\"ca/clients.pem"));
+        site.write(
+            "snigate.toml",
+            config.replace("\"clients.pem", "\"ca/clients.pem"),
+        );
         mode(&site, "ca", bits);
         let (errors, found, said) = site.check();
         assert_eq!((errors, found), (0, warnings), "{bits:o}: {said}");
@@ -100,19 +146,29 @@ fn bits_behind_the_prefix_of_a_range_are_pointed_out() {
     let site = Site::new();
     let config = String::from_utf8(site.read("snigate.toml")).unwrap();
     let route = String::from_utf8(site.read("routes.toml")).unwrap();
-    for (range, network, address) in
-        [("10.1.2.3/8", "10.0.0.0/8", "10.1.2.3"), ("2001:db8::1/32", "2001:db8::/32", "2001:db8::1")]
-    {
+    for (range, network, address) in [
+        ("10.1.2.3/8", "10.0.0.0/8", "10.1.2.3"),
+        ("2001:db8::1/32", "2001:db8::/32", "2001:db8::1"),
+    ] {
         site.write("routes.toml", format!("{route}from = \"{range}\"\n"));
         let (errors, _, said) = site.check();
         assert_eq!(errors, 0, "{said}");
         let expected = format!("from: {range} is the whole network {network}");
-        assert!(said.contains(&expected) && said.contains(&format!("or `{address}` for")), "{said}");
+        assert!(
+            said.contains(&expected) && said.contains(&format!("or `{address}` for")),
+            "{said}"
+        );
         site.write("routes.toml", &route);
     }
     let listener = "bind = \"127.0.0.1:0\"\nproxy_protocol.from = \"10.1.2.3/8\"";
-    site.write("snigate.toml", config.replace("bind = \"127.0.0.1:0\"", listener));
+    site.write(
+        "snigate.toml",
+        config.replace("bind = \"127.0.0.1:0\"", listener),
+    );
     let (errors, warnings, said) = site.check();
     assert_eq!((errors, warnings), (0, 1), "{said}");
-    assert!(said.contains("proxy_protocol.from: 10.1.2.3/8 is the whole network 10.0.0.0/8"), "{said}");
+    assert!(
+        said.contains("proxy_protocol.from: 10.1.2.3/8 is the whole network 10.0.0.0/8"),
+        "{said}"
+    );
 }

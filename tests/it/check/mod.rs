@@ -41,8 +41,7 @@ tls.trust = "inside"
 ca_files = "inside.pem"
 "#;
 
-const ROUTE: &str =
-    "[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"inside\"\ntls = \"members\"\n";
+const ROUTE: &str = "[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"inside\"\ntls = \"members\"\n";
 
 /// A directory with a configuration in which nothing is to be warned of, and that reads a file of every kind.
 pub(crate) struct Site {
@@ -56,8 +55,14 @@ impl Site {
         let clients = authority(path, "clients");
         let servers = authority(path, "servers");
         authority(path, "inside");
-        write(path, "server", &servers.server(&["a.example"], Validity::days(80)).unwrap());
-        let list = RevocationList::default().sign(&clients, Validity::days(30)).unwrap();
+        write(
+            path,
+            "server",
+            &servers.server(&["a.example"], Validity::days(80)).unwrap(),
+        );
+        let list = RevocationList::default()
+            .sign(&clients, Validity::days(30))
+            .unwrap();
         fs::write(path.join("clients.crl"), list).unwrap();
         fs::write(path.join("snigate.toml"), ALL).unwrap();
         fs::write(path.join("routes.toml"), ROUTE).unwrap();
@@ -89,8 +94,15 @@ pub(crate) fn check(dir: &Path) -> (usize, usize, String) {
     let said = text(&output);
     let verdict = said.lines().last().unwrap_or_default();
     let count = |what: &str| {
-        let (before, _) = verdict.split_once(&format!(" {what}")).unwrap_or_else(|| panic!("{said}"));
-        before.rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{said}"))
+        let (before, _) = verdict
+            .split_once(&format!(" {what}"))
+            .unwrap_or_else(|| panic!("{said}"));
+        before
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap_or_else(|_| panic!("{said}"))
     };
     (count("error"), count("warning"), said)
 }

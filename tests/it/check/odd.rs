@@ -28,8 +28,16 @@ fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
 
 /// An identifier below 2.5.29 (RFC 5280 §4.2.1), or another one by its content.
 fn extension(oid: &[u8], critical: bool, content: &[u8]) -> Vec<u8> {
-    let oid = if let [last] = oid { vec![0x55, 0x1d, *last] } else { oid.to_vec() };
-    let critical = if critical { value(1, &[0xff]) } else { Vec::new() };
+    let oid = if let [last] = oid {
+        vec![0x55, 0x1d, *last]
+    } else {
+        oid.to_vec()
+    };
+    let critical = if critical {
+        value(1, &[0xff])
+    } else {
+        Vec::new()
+    };
     sequence(&[value(6, &oid), critical, value(4, content)])
 }
 
@@ -41,7 +49,10 @@ fn names(names: &[&[u8]]) -> Vec<u8> {
 
 /// A subject with a common name in this kind of string.
 fn subject(tag: u8, text: &[u8]) -> Vec<u8> {
-    sequence(&[value(0x31, &sequence(&[value(6, &[0x55, 4, 3]), value(tag, text)]))])
+    sequence(&[value(
+        0x31,
+        &sequence(&[value(6, &[0x55, 4, 3]), value(tag, text)]),
+    )])
 }
 
 /// The parts of a certificate, each in DER.
@@ -67,7 +78,10 @@ impl Issuer {
     fn parts(&self, name: &str) -> Parts {
         Parts {
             serial: value(2, &[1]),
-            dates: [value(UTC, b"200101000000Z"), value(GENERALIZED, b"99991231235959Z")],
+            dates: [
+                value(UTC, b"200101000000Z"),
+                value(GENERALIZED, b"99991231235959Z"),
+            ],
             subject: subject(12, b"x"),
             spki: self.key.subject_public_key_info(),
             extensions: vec![names(&[format!("{name}.example").as_bytes()])],
@@ -88,7 +102,10 @@ impl Issuer {
             value(0xa3, &sequence(&parts.extensions)),
         ]);
         let signature = [vec![0], self.ca.sign(&signed).unwrap()].concat();
-        pem("CERTIFICATE", &sequence(&[signed, algorithm, value(3, &signature)]))
+        pem(
+            "CERTIFICATE",
+            &sequence(&[signed, algorithm, value(3, &signature)]),
+        )
     }
 }
 
@@ -100,11 +117,19 @@ fn pem(label: &str, der: &[u8]) -> String {
 fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut command = Command::new("openssl");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut process = command.spawn().expect("openssl");
     process.stdin.take().unwrap().write_all(input).unwrap();
     let output = process.wait_with_output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
 
@@ -116,29 +141,85 @@ const NONE_OF_5280: &str = "which is none (RFC 5280 §4.1.2.5";
 const CERTIFICATES: &[Odd] = &[
     ("plain", |_| {}, ""),
     // Dates.
-    ("utc", |parts| parts.dates[1] = value(UTC, b"491231235959Z"), ""),
-    ("in-1950", |parts| parts.dates[0] = value(UTC, b"500101000000Z"), "has a date before 1970"),
-    ("in-1900", |parts| parts.dates[0] = value(GENERALIZED, b"19000101000000Z"), "has a date before 1970"),
-    ("no-seconds", |parts| parts.dates[1] = value(UTC, b"4902010000Z"), NONE_OF_5280),
-    ("offset", |parts| parts.dates[1] = value(UTC, b"490201000000+0100"), NONE_OF_5280),
-    ("fraction", |parts| parts.dates[1] = value(GENERALIZED, b"20490201000000.5Z"), NONE_OF_5280),
-    ("no-zone", |parts| parts.dates[1] = value(GENERALIZED, b"20490201000000"), NONE_OF_5280),
-    ("no-day", |parts| parts.dates[1] = value(UTC, b"490230000000Z"), NONE_OF_5280),
+    (
+        "utc",
+        |parts| parts.dates[1] = value(UTC, b"491231235959Z"),
+        "",
+    ),
+    (
+        "in-1950",
+        |parts| parts.dates[0] = value(UTC, b"500101000000Z"),
+        "has a date before 1970",
+    ),
+    (
+        "in-1900",
+        |parts| parts.dates[0] = value(GENERALIZED, b"19000101000000Z"),
+        "has a date before 1970",
+    ),
+    (
+        "no-seconds",
+        |parts| parts.dates[1] = value(UTC, b"4902010000Z"),
+        NONE_OF_5280,
+    ),
+    (
+        "offset",
+        |parts| parts.dates[1] = value(UTC, b"490201000000+0100"),
+        NONE_OF_5280,
+    ),
+    (
+        "fraction",
+        |parts| parts.dates[1] = value(GENERALIZED, b"20490201000000.5Z"),
+        NONE_OF_5280,
+    ),
+    (
+        "no-zone",
+        |parts| parts.dates[1] = value(GENERALIZED, b"20490201000000"),
+        NONE_OF_5280,
+    ),
+    (
+        "no-day",
+        |parts| parts.dates[1] = value(UTC, b"490230000000Z"),
+        NONE_OF_5280,
+    ),
     // Serial numbers.
     ("serial-0", |parts| parts.serial = value(2, &[0]), ""),
-    ("serial-20", |parts| parts.serial = value(2, &[0x7f; 20]), ""),
-    ("serial-22", |parts| parts.serial = value(2, &[0x7f; 22]), "a serial number that is longer than 20 bytes"),
-    ("negative", |parts| parts.serial = value(2, &[0xfe]), "a serial number that is negative"),
-    ("padded", |parts| parts.serial = value(2, &[0, 0, 1]), "a serial number that is none in DER (000001)"),
+    (
+        "serial-20",
+        |parts| parts.serial = value(2, &[0x7f; 20]),
+        "",
+    ),
+    (
+        "serial-22",
+        |parts| parts.serial = value(2, &[0x7f; 22]),
+        "a serial number that is longer than 20 bytes",
+    ),
+    (
+        "negative",
+        |parts| parts.serial = value(2, &[0xfe]),
+        "a serial number that is negative",
+    ),
+    (
+        "padded",
+        |parts| parts.serial = value(2, &[0, 0, 1]),
+        "a serial number that is none in DER (000001)",
+    ),
     // Names.
     ("bmp", |parts| parts.subject = subject(30, b"\0x"), ""),
     ("t61", |parts| parts.subject = subject(20, b"M\xfcller"), ""),
-    ("no-utf8", |parts| parts.subject = subject(12, b"\xff"), "a name that is not in the encoding that it claims"),
+    (
+        "no-utf8",
+        |parts| parts.subject = subject(12, b"\xff"),
+        "a name that is not in the encoding that it claims",
+    ),
     (
         "no-subject",
         |parts| {
             parts.subject = sequence(&[]);
-            parts.extensions = vec![extension(&[17], true, &sequence(&[value(0x82, b"no-subject.example")]))];
+            parts.extensions = vec![extension(
+                &[17],
+                true,
+                &sequence(&[value(0x82, b"no-subject.example")]),
+            )];
         },
         "",
     ),
@@ -146,55 +227,135 @@ const CERTIFICATES: &[Odd] = &[
         "thousand",
         |parts| {
             let all: Vec<String> = (0..999).map(|n| format!("h{n}.example")).collect();
-            let all: Vec<&[u8]> =
-                [&b"thousand.example"[..]].into_iter().chain(all.iter().map(|n| n.as_bytes())).collect();
+            let all: Vec<&[u8]> = [&b"thousand.example"[..]]
+                .into_iter()
+                .chain(all.iter().map(|n| n.as_bytes()))
+                .collect();
             parts.extensions = vec![names(&all)];
         },
         "",
     ),
-    ("upper", |parts| parts.extensions = vec![names(&[b"UPPER.EXAMPLE"])], ""),
-    ("wild", |parts| parts.extensions = vec![names(&[b"wild.example", b"*.wild.example", b"a_b.example"])], ""),
-    ("two-lists", |parts| parts.extensions.push(names(&[])), "the subjectAltName of the certificate cannot be read"),
-    ("dot", |parts| parts.extensions = vec![names(&[b"dot.example."])], "without the dot at its end"),
-    ("idn", |parts| parts.extensions = vec![names(&[b"idn.example", "\u{fc}.example".as_bytes()])], "as `xn--...`"),
+    (
+        "upper",
+        |parts| parts.extensions = vec![names(&[b"UPPER.EXAMPLE"])],
+        "",
+    ),
+    (
+        "wild",
+        |parts| {
+            parts.extensions = vec![names(&[b"wild.example", b"*.wild.example", b"a_b.example"])]
+        },
+        "",
+    ),
+    (
+        "two-lists",
+        |parts| parts.extensions.push(names(&[])),
+        "the subjectAltName of the certificate cannot be read",
+    ),
+    (
+        "dot",
+        |parts| parts.extensions = vec![names(&[b"dot.example."])],
+        "without the dot at its end",
+    ),
+    (
+        "idn",
+        |parts| parts.extensions = vec![names(&[b"idn.example", "\u{fc}.example".as_bytes()])],
+        "as `xn--...`",
+    ),
     // Keys.
     (
         "compressed",
         |parts| {
-            parts.spki =
-                openssl(&["ec", "-pubin", "-inform", "DER", "-outform", "DER", "-conv_form", "compressed"], &parts.spki)
+            parts.spki = openssl(
+                &[
+                    "ec",
+                    "-pubin",
+                    "-inform",
+                    "DER",
+                    "-outform",
+                    "DER",
+                    "-conv_form",
+                    "compressed",
+                ],
+                &parts.spki,
+            )
         },
         "in the compressed form",
     ),
     (
         "explicit",
         |parts| {
-            parts.spki =
-                openssl(&["ec", "-pubin", "-inform", "DER", "-outform", "DER", "-param_enc", "explicit"], &parts.spki)
+            parts.spki = openssl(
+                &[
+                    "ec",
+                    "-pubin",
+                    "-inform",
+                    "DER",
+                    "-outform",
+                    "DER",
+                    "-param_enc",
+                    "explicit",
+                ],
+                &parts.spki,
+            )
         },
         "a curve that is written out in the certificate, which clients refuse",
     ),
     // Extensions.
-    ("unknown", |parts| parts.extensions.push(extension(&[0x2a, 3, 4], false, &[5, 0])), ""),
+    (
+        "unknown",
+        |parts| {
+            parts
+                .extensions
+                .push(extension(&[0x2a, 3, 4], false, &[5, 0]))
+        },
+        "",
+    ),
     (
         "critical",
-        |parts| parts.extensions.push(extension(&[0x2a, 3, 4], true, &[5, 0])),
+        |parts| {
+            parts
+                .extensions
+                .push(extension(&[0x2a, 3, 4], true, &[5, 0]))
+        },
         "has the critical extension 1.2.3.4, which clients do not understand",
     ),
     (
         "policy",
-        |parts| parts.extensions.push(extension(&[36], true, &sequence(&[value(0x80, &[0])]))),
+        |parts| {
+            parts
+                .extensions
+                .push(extension(&[36], true, &sequence(&[value(0x80, &[0])])))
+        },
         "has the critical extension policyConstraints, which clients that use rustls",
     ),
-    ("policy-seen", |parts| parts.extensions.push(extension(&[36], false, &sequence(&[value(0x80, &[0])]))), ""),
+    (
+        "policy-seen",
+        |parts| {
+            parts
+                .extensions
+                .push(extension(&[36], false, &sequence(&[value(0x80, &[0])])))
+        },
+        "",
+    ),
     (
         "poison",
-        |parts| parts.extensions.push(extension(&[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3], true, &[5, 0])),
+        |parts| {
+            parts.extensions.push(extension(
+                &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3],
+                true,
+                &[5, 0],
+            ))
+        },
         "is a precertificate",
     ),
     (
         "two-usages",
-        |parts| parts.extensions.extend(vec![extension(&[15], true, &[3, 2, 7, 0x80]); 2]),
+        |parts| {
+            parts
+                .extensions
+                .extend(vec![extension(&[15], true, &[3, 2, 7, 0x80]); 2])
+        },
         "has the extension keyUsage twice",
     ),
     (
@@ -207,7 +368,15 @@ const CERTIFICATES: &[Odd] = &[
         |parts| parts.extensions.push(extension(&[19], true, &[4, 0])),
         "has the extension basicConstraints, which cannot be read",
     ),
-    ("end-entity", |parts| parts.extensions.push(extension(&[19], true, &sequence(&[]))), ""),
+    (
+        "end-entity",
+        |parts| {
+            parts
+                .extensions
+                .push(extension(&[19], true, &sequence(&[])))
+        },
+        "",
+    ),
 ];
 
 /// Kinds of keys, as `openssl genpkey` is asked for them, and what is said of one.
@@ -216,12 +385,32 @@ const KEYS: [(&str, &str, &str); 10] = [
     ("p521", "EC -pkeyopt ec_paramgen_curve:P-521", ""),
     ("ed25519", "ED25519", ""),
     ("rsa2048", "RSA -pkeyopt rsa_keygen_bits:2048", ""),
-    ("rsa1024", "RSA -pkeyopt rsa_keygen_bits:1024", "is an RSA key of 1024 bits; it must be"),
-    ("rsa3", "RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_pubexp:3", "has the exponent 3"),
+    (
+        "rsa1024",
+        "RSA -pkeyopt rsa_keygen_bits:1024",
+        "is an RSA key of 1024 bits; it must be",
+    ),
+    (
+        "rsa3",
+        "RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_pubexp:3",
+        "has the exponent 3",
+    ),
     ("ed448", "ED448", "is an Ed448 key; it must be"),
-    ("p224", "EC -pkeyopt ec_paramgen_curve:P-224", "is an ECDSA key on P-224; it must be"),
-    ("pss", "RSA-PSS -pkeyopt rsa_keygen_bits:2048", "is bound to RSA-PSS"),
-    ("secp256k1", "EC -pkeyopt ec_paramgen_curve:secp256k1", "is an ECDSA key on secp256k1; it must be"),
+    (
+        "p224",
+        "EC -pkeyopt ec_paramgen_curve:P-224",
+        "is an ECDSA key on P-224; it must be",
+    ),
+    (
+        "pss",
+        "RSA-PSS -pkeyopt rsa_keygen_bits:2048",
+        "is bound to RSA-PSS",
+    ),
+    (
+        "secp256k1",
+        "EC -pkeyopt ec_paramgen_curve:secp256k1",
+        "is an ECDSA key on secp256k1; it must be",
+    ),
 ];
 
 /// The tables of a configuration for these certificates, one route each.
@@ -239,12 +428,17 @@ fn tables(names: &[&str], upstream: &str) -> String {
 
 /// What the file `name` is said to be wrong with.
 fn said_of<'a>(said: &'a str, name: &str) -> Vec<&'a str> {
-    said.lines().filter(|line| line.contains(&format!("certificates.{name}: "))).collect()
+    said.lines()
+        .filter(|line| line.contains(&format!("certificates.{name}: ")))
+        .collect()
 }
 
 #[test]
 fn an_odd_certificate_works_on_either_side_or_is_told_with_a_remedy() {
-    let issuer = Issuer { ca: KeyPair::generate().unwrap(), key: KeyPair::generate().unwrap() };
+    let issuer = Issuer {
+        ca: KeyPair::generate().unwrap(),
+        key: KeyPair::generate().unwrap(),
+    };
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, parts: Parts, key: &str| {
         fs::write(dir.path().join(format!("{name}.pem")), issuer.sign(parts)).unwrap();
@@ -263,33 +457,68 @@ fn an_odd_certificate_works_on_either_side_or_is_told_with_a_remedy() {
         expected.push((name, words));
     }
     for (name, kind, words) in KEYS {
-        let arguments: Vec<&str> = ["genpkey", "-algorithm"].into_iter().chain(kind.split(' ')).collect();
+        let arguments: Vec<&str> = ["genpkey", "-algorithm"]
+            .into_iter()
+            .chain(kind.split(' '))
+            .collect();
         let key = openssl(&arguments, b"");
         let spki = openssl(&["pkey", "-pubout", "-outform", "DER"], &key);
-        put(name, Parts { spki, ..issuer.parts(name) }, str::from_utf8(&key).unwrap());
+        put(
+            name,
+            Parts {
+                spki,
+                ..issuer.parts(name)
+            },
+            str::from_utf8(&key).unwrap(),
+        );
         expected.push((name, words));
     }
 
     let all: Vec<&str> = expected.iter().map(|(name, _)| *name).collect();
     let listener = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n";
-    fs::write(dir.path().join("snigate.toml"), format!("{listener}{}", tables(&all, "127.0.0.1:1"))).unwrap();
+    fs::write(
+        dir.path().join("snigate.toml"),
+        format!("{listener}{}", tables(&all, "127.0.0.1:1")),
+    )
+    .unwrap();
     let (_, _, said) = check(dir.path());
     for (name, words) in &expected {
         let of_it = said_of(&said, name);
-        let is_right = if words.is_empty() { of_it.is_empty() } else { of_it.iter().any(|line| line.contains(words)) };
+        let is_right = if words.is_empty() {
+            of_it.is_empty()
+        } else {
+            of_it.iter().any(|line| line.contains(words))
+        };
         assert!(is_right, "{name}: {words:?} of {of_it:?}\n{said}");
     }
 
-    let working: Vec<&str> = expected.iter().filter(|(_, words)| words.is_empty()).map(|(name, _)| *name).collect();
+    let working: Vec<&str> = expected
+        .iter()
+        .filter(|(_, words)| words.is_empty())
+        .map(|(name, _)| *name)
+        .collect();
     let backend = Backend::greet(b"hello from inside");
     let proxy = Proxy::start_in(dir, &tables(&working, &backend.addr.to_string()));
     let file = |name: String| proxy.dir().join(name).display().to_string();
     for name in working {
         let (server, trust) = (format!("{name}.example"), file("ca.crt".to_owned()));
         let (own, key) = (file(format!("{name}.pem")), file(format!("{name}.key")));
-        let verify = ["-verify_return_error", "-verify_hostname", &server, "-CAfile", &trust];
-        let arguments = [&["-servername", &*server, "-cert", &*own, "-key", &*key][..], &verify].concat();
+        let verify = [
+            "-verify_return_error",
+            "-verify_hostname",
+            &server,
+            "-CAfile",
+            &trust,
+        ];
+        let arguments = [
+            &["-servername", &*server, "-cert", &*own, "-key", &*key][..],
+            &verify,
+        ]
+        .concat();
         let printed = s_client(proxy.addr(), &arguments).0;
-        assert!(printed.contains("Verification: OK") && printed.contains("hello from inside"), "{name}: {printed}");
+        assert!(
+            printed.contains("Verification: OK") && printed.contains("hello from inside"),
+            "{name}: {printed}"
+        );
     }
 }

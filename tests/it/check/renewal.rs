@@ -20,7 +20,13 @@ fn leaf(authority: &Authority, key: &KeyPair, from: SystemTime, to: SystemTime) 
     let mut own = CertificateParams::default();
     own.distinguished_name = DistinguishedName::new();
     own.distinguished_name.push(DnType::CommonName, "ca");
-    params.signed_by(key, &Issuer::new(own, KeyPair::from_pem(&authority.key_pem()).unwrap())).unwrap().pem()
+    params
+        .signed_by(
+            key,
+            &Issuer::new(own, KeyPair::from_pem(&authority.key_pem()).unwrap()),
+        )
+        .unwrap()
+        .pem()
 }
 
 #[test]
@@ -40,10 +46,15 @@ fn the_certificate_that_is_valid_is_served_wherever_it_stands_and_check_says_whi
     assert_eq!(shown(), Some(der(&new)));
     let (errors, warnings, said) = check(proxy.dir());
     assert_eq!((errors, warnings), (0, 1), "{said}");
-    assert!(said.contains("certificate 1 of the file is not used: it has expired on "), "{said}");
+    assert!(
+        said.contains("certificate 1 of the file is not used: it has expired on "),
+        "{said}"
+    );
 
     // Appended to, as renewals are: the one that ends last is served.
     let next = leaf(&ca, &key, now - DAY, now + 180 * DAY);
-    proxy.reload_after(|| fs::write(proxy.dir().join("both.pem"), format!("{old}{new}{next}")).unwrap());
+    proxy.reload_after(|| {
+        fs::write(proxy.dir().join("both.pem"), format!("{old}{new}{next}")).unwrap()
+    });
     assert_eq!(shown(), Some(der(&next)));
 }

@@ -13,12 +13,24 @@ fn the_alert_that_a_server_answers_is_in_the_access_line_however_it_is_cut() {
     let (backend, connections) = Backend::manual();
     let mut proxy = Proxy::start(&passthrough("a.example", backend.addr));
     let (fatal, warning) = (alert(80), [21, 3, 1, 0, 2, 1, 112]);
-    let (server_hello, page) = (b"\x16\x03\x03\0\x01\x02", b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let (server_hello, page) = (
+        b"\x16\x03\x03\0\x01\x02",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    );
     for (answer, expected) in [
-        (&fatal[..], Some("the server answered alert internal_error (80)")),
-        (&[&fatal[..], &alert(0)].concat(), Some("the server answered alert internal_error (80)")),
+        (
+            &fatal[..],
+            Some("the server answered alert internal_error (80)"),
+        ),
+        (
+            &[&fatal[..], &alert(0)].concat(),
+            Some("the server answered alert internal_error (80)"),
+        ),
         (&alert(199), Some("the server answered alert 199")),
-        (&warning, Some("the server answered alert unrecognized_name (112)")),
+        (
+            &warning,
+            Some("the server answered alert unrecognized_name (112)"),
+        ),
         (&[&warning[..], server_hello].concat(), None),
         (&[server_hello, &fatal[..]].concat(), None),
         (&fatal[..6], None),
@@ -40,21 +52,31 @@ fn the_alert_that_a_server_answers_is_in_the_access_line_however_it_is_cut() {
             read_to_end(&mut client);
             drop(client);
             let line = proxy.next_access();
-            assert_eq!(line["detail"].as_str(), expected, "{answer:?} in pieces of {size}: {line}");
+            assert_eq!(
+                line["detail"].as_str(),
+                expected,
+                "{answer:?} in pieces of {size}: {line}"
+            );
         }
     }
 }
 
 #[test]
 fn openssl_that_knows_no_cipher_of_the_client_is_heard() {
-    let server = SServer::start(directory(), &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"]);
+    let server = SServer::start(
+        directory(),
+        &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"],
+    );
     let mut proxy = Proxy::start(&passthrough("a.example", server.addr));
     let mut client = proxy.connect();
     client.write_all(&hello("a.example")).unwrap();
     assert_eq!(read_exact(&mut client, 7)[6], 40);
     drop(client);
     let line = proxy.next_access();
-    assert_eq!(line["detail"], "the server answered alert handshake_failure (40)", "{line}");
+    assert_eq!(
+        line["detail"], "the server answered alert handshake_failure (40)",
+        "{line}"
+    );
 }
 
 #[test]
@@ -62,7 +84,11 @@ fn what_a_server_behind_terminated_tls_sends_is_data_and_no_alert() {
     let dir = directory();
     let issued = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     std::fs::write(dir.path().join("a.pem"), issued.cert.pem()).unwrap();
-    std::fs::write(dir.path().join("a-key.pem"), issued.signing_key.serialize_pem()).unwrap();
+    std::fs::write(
+        dir.path().join("a-key.pem"),
+        issued.signing_key.serialize_pem(),
+    )
+    .unwrap();
     let backend = Backend::greet(&[21, 3, 3, 0, 2, 2, 80]);
     let config = format!(
         "[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"{}\"\n\
@@ -71,8 +97,20 @@ fn what_a_server_behind_terminated_tls_sends_is_data_and_no_alert() {
     );
     let mut proxy = Proxy::start_in(dir, &config);
     let mut client = Command::new("timeout");
-    client.args(["30", "openssl", "s_client", "-quiet", "-servername", "a.example", "-connect"]);
-    let output = client.arg(proxy.addr().to_string()).stdin(std::process::Stdio::null()).output().unwrap();
+    client.args([
+        "30",
+        "openssl",
+        "s_client",
+        "-quiet",
+        "-servername",
+        "a.example",
+        "-connect",
+    ]);
+    let output = client
+        .arg(proxy.addr().to_string())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
     assert!(output.stdout.starts_with(&[21, 3, 3]), "{output:?}");
     let line = proxy.next_access();
     assert!(line["detail"].is_null(), "{line}");

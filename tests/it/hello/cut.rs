@@ -26,11 +26,21 @@ fn a_hello_in_records_of_any_size_is_routed_as_it_came() {
     let hello = hello("a.example");
     for size in [1, 2, 3, 5, 64, 100, hello.len() - 6] {
         let bytes = in_records(&hello, size);
-        assert!(answer(&proxy, [bytes.as_slice()]) == bytes, "records of {size} bytes");
-        assert!(answer(&proxy, bytes.chunks(1)) == bytes, "records of {size} bytes, byte by byte");
+        assert!(
+            answer(&proxy, [bytes.as_slice()]) == bytes,
+            "records of {size} bytes"
+        );
+        assert!(
+            answer(&proxy, bytes.chunks(1)) == bytes,
+            "records of {size} bytes, byte by byte"
+        );
         for _ in 0..2 {
             let line = proxy.next_access();
-            assert_eq!((&line["sni"], &line["outcome"]), (&"a.example".into(), &"closed".into()), "{line}");
+            assert_eq!(
+                (&line["sni"], &line["outcome"]),
+                (&"a.example".into(), &"closed".into()),
+                "{line}"
+            );
         }
     }
     assert_eq!(backend.accepted(), 14);
@@ -51,7 +61,11 @@ fn a_hello_cut_anywhere_is_routed_once_it_is_whole() {
             client.write_all(&hello[..*cut]).unwrap();
         }
         wait_until_read(&clients);
-        assert_eq!(backend.accepted(), before, "dialled by half a hello, cut between {cuts:?}");
+        assert_eq!(
+            backend.accepted(),
+            before,
+            "dialled by half a hello, cut between {cuts:?}"
+        );
         for (client, cut) in clients.iter_mut().zip(cuts) {
             client.write_all(&hello[*cut..]).unwrap();
         }
@@ -76,9 +90,17 @@ fn a_hello_with_data_and_the_end_in_the_same_segment_arrives_whole() {
         assert!(read_to_end(&mut server) == message, "with {length} bytes");
         server.write_all(b"the answer").unwrap();
         drop(server);
-        assert_eq!(read_to_end(&mut client), b"the answer", "with {length} bytes");
+        assert_eq!(
+            read_to_end(&mut client),
+            b"the answer",
+            "with {length} bytes"
+        );
         let line = proxy.next_access();
-        assert_eq!((&line["received"], &line["sent"]), (&message.len().into(), &10.into()), "{line}");
+        assert_eq!(
+            (&line["received"], &line["sent"]),
+            (&message.len().into(), &10.into()),
+            "{line}"
+        );
     }
 }
 
@@ -86,7 +108,9 @@ fn a_hello_with_data_and_the_end_in_the_same_segment_arrives_whole() {
 fn a_post_quantum_handshake_passes_through() {
     let dir = directory();
     let authority = tls::authority(dir.path(), "ca");
-    let issued = authority.server(&["a.example"], snigate::tls::pki::Validity::days(1)).unwrap();
+    let issued = authority
+        .server(&["a.example"], snigate::tls::pki::Validity::days(1))
+        .unwrap();
     let config = std::sync::Arc::new(tls::server(&issued));
     let backend = Backend::serve(move |stream| {
         let mut session = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
@@ -96,7 +120,11 @@ fn a_post_quantum_handshake_passes_through() {
         session.flush().unwrap();
     });
     let proxy = Proxy::start_in(dir, &passthrough("a.example", backend.addr));
-    let mut session = tls::session(&tls::client(&authority, None, &[&TLS13]), "a.example", proxy.connect());
+    let mut session = tls::session(
+        &tls::client(&authority, None, &[&TLS13]),
+        "a.example",
+        proxy.connect(),
+    );
     session.write_all(b"the question").unwrap();
     assert_eq!(read_to_end(&mut session), b"the question");
     let group = session.conn.negotiated_key_exchange_group().unwrap();

@@ -18,7 +18,12 @@ fn snigate(arguments: &[&str], config: &str) -> (Option<i32>, String) {
     let dir = directory();
     let path = dir.path().join("snigate.toml");
     fs::write(&path, config).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_snigate")).args(arguments).arg("-c").arg(path).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_snigate"))
+        .args(arguments)
+        .arg("-c")
+        .arg(path)
+        .output()
+        .unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
 }
@@ -31,8 +36,10 @@ fn one_socket_takes_both_families_and_an_ipv4_client_is_one() {
         "[routes.a]\nsni = \"a.example\"\nfrom = \"127.0.0.0/8\"\naction = \"passthrough\"\nupstream = \"{}\"\n",
         backend.addr
     );
-    let mut proxy =
-        Proxy::start(&format!("{listener}{route}{}", passthrough("b.example", backend.addr).replace("a]", "b]")));
+    let mut proxy = Proxy::start(&format!(
+        "{listener}{route}{}",
+        passthrough("b.example", backend.addr).replace("a]", "b]")
+    ));
     let port = proxy.addr().port();
     for (to, name) in [("127.0.0.1", "a.example"), ("::1", "b.example")] {
         let mut client = TcpStream::connect(SocketAddr::new(to.parse().unwrap(), port)).unwrap();
@@ -49,29 +56,67 @@ fn one_socket_takes_both_families_and_an_ipv4_client_is_one() {
 #[test]
 fn addresses_that_cannot_be_are_errors_that_say_what_to_write() {
     for (bind, words) in [
-        ("[\"0.0.0.0:443\", { address = \"[::]:443\", v6only = false }]", "takes IPv4, too"),
-        ("[\"127.0.0.1:443\", { address = \"[::]:443\", v6only = false }]", "takes IPv4, too"),
-        ("[\"unix:/run/a.sock\", \"unix:/run//a.sock\"]", "is on unix:/run/a.sock already"),
+        (
+            "[\"0.0.0.0:443\", { address = \"[::]:443\", v6only = false }]",
+            "takes IPv4, too",
+        ),
+        (
+            "[\"127.0.0.1:443\", { address = \"[::]:443\", v6only = false }]",
+            "takes IPv4, too",
+        ),
+        (
+            "[\"unix:/run/a.sock\", \"unix:/run//a.sock\"]",
+            "is on unix:/run/a.sock already",
+        ),
         ("[\"systemd:a\", \"systemd:a\"]", "is on systemd:a already"),
-        ("{ address = \"[::1]:443\", v6only = false }", "v6only says nothing about [::1]:443"),
-        ("{ address = \"0.0.0.0:443\", v6only = true }", "v6only says nothing about 0.0.0.0:443"),
-        ("{ address = \"0.0.0.0:443\", mode = \"0660\" }", "mode says nothing about 0.0.0.0:443"),
-        ("{ address = \"systemd:edge\", mode = \"0660\" }", "SocketMode="),
-        ("{ address = \"unix:/run/a.sock\", mode = \"rw\" }", "write it in octal"),
-        ("{ address = \"unix:/run/a.sock\", mode = \"01777\" }", "write it in octal"),
+        (
+            "{ address = \"[::1]:443\", v6only = false }",
+            "v6only says nothing about [::1]:443",
+        ),
+        (
+            "{ address = \"0.0.0.0:443\", v6only = true }",
+            "v6only says nothing about 0.0.0.0:443",
+        ),
+        (
+            "{ address = \"0.0.0.0:443\", mode = \"0660\" }",
+            "mode says nothing about 0.0.0.0:443",
+        ),
+        (
+            "{ address = \"systemd:edge\", mode = \"0660\" }",
+            "SocketMode=",
+        ),
+        (
+            "{ address = \"unix:/run/a.sock\", mode = \"rw\" }",
+            "write it in octal",
+        ),
+        (
+            "{ address = \"unix:/run/a.sock\", mode = \"01777\" }",
+            "write it in octal",
+        ),
         (
             "{ address = \"unix:/run/a.sock\", owner = \"nobody-of-this-name\" }",
             "there is no user \"nobody-of-this-name\"",
         ),
-        ("{ address = \"unix:/run/a.sock\", owner = \":nobody-of-this-name\" }", "there is no group"),
-        ("{ address = \"unix:/run/a.sock\", owner = \"root:\" }", "write `USER`, `USER:GROUP` or `:GROUP`"),
+        (
+            "{ address = \"unix:/run/a.sock\", owner = \":nobody-of-this-name\" }",
+            "there is no group",
+        ),
+        (
+            "{ address = \"unix:/run/a.sock\", owner = \"root:\" }",
+            "write `USER`, `USER:GROUP` or `:GROUP`",
+        ),
         ("{ mode = \"0660\" }", "address is missing"),
         ("{ addres = \"0.0.0.0:443\" }", "addres"),
         ("\"unix:a.sock\"", "absolute path"),
         ("\"systemd:\"", "FileDescriptorName="),
-        ("443", "an address, a table with an address, or a list of those"),
+        (
+            "443",
+            "an address, a table with an address, or a list of those",
+        ),
     ] {
-        let config = format!("[listeners.edge]\nbind = {bind}\n[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n");
+        let config = format!(
+            "[listeners.edge]\nbind = {bind}\n[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n"
+        );
         let (code, text) = snigate(&["check"], &config);
         assert_eq!(code, Some(1), "{bind}: {text}");
         assert!(text.contains(words), "no {words:?} for {bind} in:\n{text}");
@@ -85,21 +130,32 @@ fn what_a_socket_is_told_stands_in_the_effective_configuration_and_means_the_sam
         [routes.a]\nsni = \"a.example\"\naction = \"reject\"\n";
     let (code, shown) = snigate(&["show"], config);
     assert_eq!(code, Some(0), "{shown}");
-    for words in ["owner = \"0:7\"", "mode = \"0660\"", "v6only = false", "\"systemd:edge\""] {
+    for words in [
+        "owner = \"0:7\"",
+        "mode = \"0660\"",
+        "v6only = false",
+        "\"systemd:edge\"",
+    ] {
         assert!(shown.contains(words), "no {words:?} in:\n{shown}");
     }
     assert_eq!(snigate(&["show"], &shown).1, shown);
     let (_, explained) = snigate(&["explain", "--sni", "a.example"], config);
-    assert!(explained.contains("edge (127.0.0.1:443, [::]:8443, unix:/run/a.sock, systemd:edge)"), "{explained}");
+    assert!(
+        explained.contains("edge (127.0.0.1:443, [::]:8443, unix:/run/a.sock, systemd:edge)"),
+        "{explained}"
+    );
 }
 
 #[test]
 fn a_server_that_is_the_listener_itself_is_an_error_on_a_unix_socket_too() {
-    let config =
-        "[listeners.edge]\nbind = \"unix:/run/a.sock\"\n".to_owned() + &passthrough("a.example", "unix:/run/a.sock");
+    let config = "[listeners.edge]\nbind = \"unix:/run/a.sock\"\n".to_owned()
+        + &passthrough("a.example", "unix:/run/a.sock");
     let (code, text) = snigate(&["check"], &config);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("upstream unix:/run/a.sock is listeners.edge, where the client came from"), "{text}");
+    assert!(
+        text.contains("upstream unix:/run/a.sock is listeners.edge, where the client came from"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -108,8 +164,14 @@ fn an_address_that_is_in_use_is_said_by_whom() {
     let addr = taken.local_addr().unwrap();
     let (code, text) = snigate(&["run"], &format!("[listeners.edge]\nbind = \"{addr}\"\n"));
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("another program listens there: it-"), "{text}");
-    assert!(text.contains(&format!("(pid {})", std::process::id())), "{text}");
+    assert!(
+        text.contains("another program listens there: it-"),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("(pid {})", std::process::id())),
+        "{text}"
+    );
 }
 
 #[test]
@@ -124,7 +186,8 @@ fn hammer(addr: SocketAddr, stop: &AtomicBool) -> usize {
     let hello = hello("a.example");
     let mut served = 0;
     while served == 0 || !stop.load(Ordering::Relaxed) {
-        let mut client = TcpStream::connect(addr).unwrap_or_else(|error| panic!("after {served}: {error}"));
+        let mut client =
+            TcpStream::connect(addr).unwrap_or_else(|error| panic!("after {served}: {error}"));
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.write_all(&hello).unwrap();
         assert_eq!(read_to_end(&mut client), b"welcome", "after {served}");
@@ -145,7 +208,12 @@ impl Drop for StopAtEnd<'_> {
 #[test]
 fn a_listener_goes_from_every_address_to_one_and_back_and_nobody_is_refused() {
     let backend = Backend::greet(b"welcome");
-    let config = |bind: &str| format!("[listeners.edge]\nbind = {bind}\n{}", passthrough("a.example", backend.addr));
+    let config = |bind: &str| {
+        format!(
+            "[listeners.edge]\nbind = {bind}\n{}",
+            passthrough("a.example", backend.addr)
+        )
+    };
     let proxy = Proxy::start(&config("\"127.0.0.1:0\""));
     let addr = proxy.addr();
     let port = addr.port();
@@ -155,18 +223,29 @@ fn a_listener_goes_from_every_address_to_one_and_back_and_nobody_is_refused() {
     let both = format!("[{v4}, {v6}]");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..2).map(|_| scope.spawn(|| hammer(addr, &stop))).collect();
+        let clients: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| hammer(addr, &stop)))
+            .collect();
         let _end = StopAtEnd(&stop);
-        for (number, bind) in [&v4, &one, &dual, &both, &dual, &v4, &one].into_iter().enumerate() {
+        for (number, bind) in [&v4, &one, &dual, &both, &dual, &v4, &one]
+            .into_iter()
+            .enumerate()
+        {
             proxy.write_config(&config(bind));
             proxy.signal(Signal::HUP);
             // Others than the clients that go on meet the new address, and no other. One that overlaps with what the reload
             // before has just left may be refused, and comes up a little later.
             let reaches = |host| TcpStream::connect((host, port)).is_ok();
-            let is_there =
-                || reaches("127.0.0.2") == (bind != &one) && reaches("::1") == [&dual, &both].contains(&bind);
+            let is_there = || {
+                reaches("127.0.0.2") == (bind != &one)
+                    && reaches("::1") == [&dual, &both].contains(&bind)
+            };
             proxy.poll_until(bind, |_| is_there());
-            assert!(number > 1 || !proxy.log().contains("reload refused"), "{}", proxy.log());
+            assert!(
+                number > 1 || !proxy.log().contains("reload refused"),
+                "{}",
+                proxy.log()
+            );
         }
         stop.store(true, Ordering::Relaxed);
         for client in clients {
@@ -178,13 +257,20 @@ fn a_listener_goes_from_every_address_to_one_and_back_and_nobody_is_refused() {
 #[test]
 fn an_address_that_another_program_has_refuses_the_move_and_the_old_one_goes_on() {
     let backend = Backend::greet(b"welcome");
-    let config =
-        |bind: &str| format!("[listeners.edge]\nbind = \"{bind}\"\n{}", passthrough("a.example", backend.addr));
+    let config = |bind: &str| {
+        format!(
+            "[listeners.edge]\nbind = \"{bind}\"\n{}",
+            passthrough("a.example", backend.addr)
+        )
+    };
     let proxy = Proxy::start(&config("127.0.0.1:0"));
     let port = proxy.addr().port();
     let taken = TcpListener::bind(("127.0.0.2", port)).unwrap();
     let refused = proxy.reload_refused(&config(&format!("0.0.0.0:{port}")));
-    assert!(refused.contains(&format!("cannot listen on 0.0.0.0:{port}")), "{refused}");
+    assert!(
+        refused.contains(&format!("cannot listen on 0.0.0.0:{port}")),
+        "{refused}"
+    );
     let mut client = proxy.connect();
     client.write_all(&hello("a.example")).unwrap();
     assert_eq!(read_to_end(&mut client), b"welcome");

@@ -23,5 +23,8 @@ fn connect(path: &Path) -> UnixStream {
 /// Sends these bytes and reads them back.
 fn echo(stream: &mut (impl Write + std::io::Read), bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
-    assert!(read_exact(stream, bytes.len()) == bytes, "other bytes came back");
+    assert!(
+        read_exact(stream, bytes.len()) == bytes,
+        "other bytes came back"
+    );
 }

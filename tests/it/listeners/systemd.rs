@@ -21,9 +21,14 @@ use crate::support::proxy::{Proxy, directory, passthrough};
 /// Changes a command so that it is run with these two sockets, as systemd does it. The shell has the number that the
 /// program will have.
 fn pass(command: &mut Command, names: &str, sockets: [OwnedFd; 2]) {
-    let script = "export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
+    let script =
+        "export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
     let mut started = Command::new("sh");
-    started.args(["-c", script]).arg(command.get_program()).args(command.get_args()).env("LISTEN_FDNAMES", names);
+    started
+        .args(["-c", script])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env("LISTEN_FDNAMES", names);
     let [first, second] = sockets.map(Stdio::from);
     started.stdin(first).stdout(second).stderr(Stdio::piped());
     *command = started;
@@ -63,7 +68,10 @@ fn every_socket_of_the_name_is_served_and_one_that_no_listener_is_on_is_reported
     let mut stream = connect(&path);
     stream.write_all(&hello("a.example")).unwrap();
     assert_eq!(read_to_end(&mut stream), b"welcome");
-    for addr in [tcp.local_addr().unwrap().to_string(), format!("unix:{}", path.display())] {
+    for addr in [
+        tcp.local_addr().unwrap().to_string(),
+        format!("unix:{}", path.display()),
+    ] {
         proxy.wait_until("listening", |event| event["addr"] == addr);
     }
     drop(proxy);
@@ -79,7 +87,14 @@ fn every_socket_of_the_name_is_served_and_one_that_no_listener_is_on_is_reported
 fn a_restart_loses_nobody() {
     let (backend, tcp) = (Backend::greet(b"welcome"), listener());
     let config = EDGE.to_owned() + &passthrough("a.example", backend.addr);
-    let run = || start(directory(), &config, "edge:spare", [copy(&tcp), listener().into()]);
+    let run = || {
+        start(
+            directory(),
+            &config,
+            "edge:spare",
+            [copy(&tcp), listener().into()],
+        )
+    };
     let proxy = run();
     assert_eq!(read_to_end(&mut client(&tcp)), b"welcome");
     proxy.signal(Signal::STOP);
@@ -106,7 +121,12 @@ fn a_listener_that_a_reload_removes_finds_its_clients_when_it_comes_back() {
     let route = passthrough("a.example", backend.addr);
     let other = "[listeners.other]\nbind = \"127.0.0.1:0\"\n";
     let with = format!("{EDGE}{other}{route}");
-    let proxy = start(directory(), &with, "edge:edge", [copy(&tcp), listener().into()]);
+    let proxy = start(
+        directory(),
+        &with,
+        "edge:edge",
+        [copy(&tcp), listener().into()],
+    );
     let mut open = client(&tcp);
     let length = hello("a.example").len();
     read_exact(&mut open, length);
@@ -126,7 +146,9 @@ fn refusal(config: &str, names: &str, sockets: [OwnedFd; 2]) -> String {
     let dir = directory();
     fs::write(dir.path().join("snigate.toml"), config).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
-    command.args(["run", "-c"]).arg(dir.path().join("snigate.toml"));
+    command
+        .args(["run", "-c"])
+        .arg(dir.path().join("snigate.toml"));
     pass(&mut command, names, sockets);
     let output = command.spawn().unwrap().wait_with_output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -137,7 +159,10 @@ fn refusal(config: &str, names: &str, sockets: [OwnedFd; 2]) -> String {
 #[test]
 fn a_name_that_was_not_passed_is_told_those_that_were() {
     let text = refusal(EDGE, "egde:web", [listener().into(), listener().into()]);
-    assert!(text.contains("listeners.edge: cannot listen on systemd:edge"), "{text}");
+    assert!(
+        text.contains("listeners.edge: cannot listen on systemd:edge"),
+        "{text}"
+    );
     assert!(text.contains("but egde, web"), "{text}");
 }
 
@@ -146,11 +171,16 @@ fn what_cannot_be_accepted_from_is_refused() {
     let udp = || OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap());
     let connected = || OwnedFd::from(TcpStream::connect(listener().local_addr().unwrap()).unwrap());
     let file = || OwnedFd::from(File::open("/dev/null").unwrap());
-    for (socket, words) in
-        [(udp(), "no stream socket"), (connected(), "a socket that does not listen"), (file(), "no socket")]
-    {
+    for (socket, words) in [
+        (udp(), "no stream socket"),
+        (connected(), "a socket that does not listen"),
+        (file(), "no socket"),
+    ] {
         let text = refusal(EDGE, "edge:web", [socket, listener().into()]);
-        assert!(text.contains(&format!("is {words}")), "no {words:?} in: {text}");
+        assert!(
+            text.contains(&format!("is {words}")),
+            "no {words:?} in: {text}"
+        );
     }
 }
 
@@ -160,10 +190,20 @@ fn without_systemd_the_error_says_what_to_do() {
     fs::write(dir.path().join("snigate.toml"), EDGE).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
     // Passed on by a parent that they were meant for.
-    command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "edge");
-    let output = command.args(["run", "-c"]).arg(dir.path().join("snigate.toml")).output().unwrap();
+    command
+        .env("LISTEN_PID", "1")
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDNAMES", "edge");
+    let output = command
+        .args(["run", "-c"])
+        .arg(dir.path().join("snigate.toml"))
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("nor any other: start snigate by a socket unit, or write an address"), "{text}");
+    assert!(
+        text.contains("nor any other: start snigate by a socket unit, or write an address"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -177,8 +217,16 @@ fn the_program_of_systemd_starts_it_with_the_first_client() {
     let config = EDGE.to_owned() + &passthrough("a.example", backend.addr);
     fs::write(dir.path().join("snigate.toml"), config).unwrap();
     let mut command = Command::new("systemd-socket-activate");
-    command.arg("-l").arg(&path).args(["--fdname=edge", env!("CARGO_BIN_EXE_snigate"), "run", "-c"]);
-    let started = command.arg(dir.path().join("snigate.toml")).stderr(Stdio::null()).spawn();
+    command.arg("-l").arg(&path).args([
+        "--fdname=edge",
+        env!("CARGO_BIN_EXE_snigate"),
+        "run",
+        "-c",
+    ]);
+    let started = command
+        .arg(dir.path().join("snigate.toml"))
+        .stderr(Stdio::null())
+        .spawn();
     let mut started = started.unwrap();
     let limit = std::time::Instant::now() + PATIENCE;
     // The file is there before anybody listens on it.
@@ -190,6 +238,7 @@ fn the_program_of_systemd_starts_it_with_the_first_client() {
     stream.write_all(&hello("a.example")).unwrap();
     assert_eq!(read_to_end(&mut stream), b"welcome");
     drop(stream);
-    rustix::process::kill_process(rustix::process::Pid::from_child(&started), Signal::TERM).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&started), Signal::TERM)
+        .unwrap();
     assert!(started.wait().unwrap().success());
 }

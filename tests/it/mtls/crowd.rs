@@ -33,8 +33,9 @@ fn everybody_has_a_turn() {
     let proxy = start(dir, &backend, 4);
     let member = site.client(Some(&site.member()), &TLS13);
     thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| ask(&member, proxy.connect()).expect("an answer"))).collect();
+        let clients: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| ask(&member, proxy.connect()).expect("an answer")))
+            .collect();
         for client in clients {
             assert_eq!(client.join().unwrap(), b"the question");
         }
@@ -53,9 +54,19 @@ fn who_begins_a_handshake_and_goes_no_further_makes_way_for_who_waits() {
     assert_eq!(answer, b"the question");
     // Its handshake timeout is ten seconds.
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"limit".into(), &"proxy".into()), "{line}");
-    assert_eq!(line["detail"], format!("max_handshakes = 1: {SLOW}"), "{line}");
-    stuck.iter_mut().for_each(|stream| _ = read_until_closed(stream));
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"limit".into(), &"proxy".into()),
+        "{line}"
+    );
+    assert_eq!(
+        line["detail"],
+        format!("max_handshakes = 1: {SLOW}"),
+        "{line}"
+    );
+    stuck
+        .iter_mut()
+        .for_each(|stream| _ = read_until_closed(stream));
 }
 
 #[test]
@@ -70,13 +81,24 @@ fn whoever_stalls_handshakes_holds_up_no_other_source() {
     let mut gone = 0;
     loop {
         let line = proxy.next_access();
-        if line["client"].as_str().is_some_and(|client| client.starts_with("127.0.0.1")) {
+        if line["client"]
+            .as_str()
+            .is_some_and(|client| client.starts_with("127.0.0.1"))
+        {
             assert_eq!(line["outcome"], "closed", "{line}");
             break;
         }
-        assert_eq!(line["detail"], format!("max_handshakes = 4: {SLOW}"), "{line}");
+        assert_eq!(
+            line["detail"],
+            format!("max_handshakes = 4: {SLOW}"),
+            "{line}"
+        );
         gone += 1;
     }
     // In the order of the hellos, 36 would have come before.
-    assert!((1..36).contains(&gone), "{gone} of {} have gone", stalled.len());
+    assert!(
+        (1..36).contains(&gone),
+        "{gone} of {} have gone",
+        stalled.len()
+    );
 }

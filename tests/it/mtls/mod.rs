@@ -25,7 +25,9 @@ use tempfile::TempDir;
 use crate::support::backend::Backend;
 use crate::support::openssl::s_client;
 use crate::support::proxy::{Proxy, directory};
-use crate::support::tls::{self, alert, authority, client, client_with, der, sha256, version_1, write};
+use crate::support::tls::{
+    self, alert, authority, client, client_with, der, sha256, version_1, write,
+};
 
 const NAME: &str = "app.example";
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -42,9 +44,20 @@ struct Site {
 fn site() -> (Site, TempDir) {
     let dir = directory();
     let [servers, clients] = ["servers", "clients"].map(|name| authority(dir.path(), name));
-    write(dir.path(), "site", &servers.server(&[NAME], Validity::days(20)).unwrap());
+    write(
+        dir.path(),
+        "site",
+        &servers.server(&[NAME], Validity::days(20)).unwrap(),
+    );
     let revoked = clients.client("revoked", Validity::days(20)).unwrap();
-    (Site { servers, clients, revoked }, dir)
+    (
+        Site {
+            servers,
+            clients,
+            revoked,
+        },
+        dir,
+    )
 }
 
 /// One route for [`NAME`] with this `[tls]` table, which may be `open` or `mtls`, and other keys.
@@ -72,12 +85,19 @@ fn config(backend: &Backend, tls: &str, keys: &str) -> String {
 
 impl Site {
     /// A client that knows the site, and shows this certificate.
-    fn client(&self, identity: Option<&Issued>, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    fn client(
+        &self,
+        identity: Option<&Issued>,
+        version: &'static SupportedProtocolVersion,
+    ) -> Arc<ClientConfig> {
         client(&self.servers, identity, &[version])
     }
 
     fn revoked(&self) -> Issued {
-        Issued { certificate: self.revoked.certificate.clone(), key: self.revoked.key.clone() }
+        Issued {
+            certificate: self.revoked.certificate.clone(),
+            key: self.revoked.key.clone(),
+        }
     }
 
     /// A certificate that comes in.
@@ -102,21 +122,30 @@ fn what_other_servers_take_for_a_client_certificate_is_refused_and_the_log_says_
     let backend = Backend::echo();
     let mut proxy = Proxy::start_in(dir, &config(&backend, "mtls", ""));
     let member = site.member();
-    let authority = Issued { certificate: site.clients.certificate().to_owned(), key: site.clients.key_pem() };
+    let authority = Issued {
+        certificate: site.clients.certificate().to_owned(),
+        key: site.clients.key_pem(),
+    };
     for version in VERSIONS {
         for (config, detail) in [
             (
                 client_with(&site.servers, Some(version_1(&site.clients)), &[version]),
                 "X.509 v1 certificate: issue it with extensions (v3)",
             ),
-            (site.client(Some(&authority), version), "a CA's own certificate (CA:TRUE)"),
+            (
+                site.client(Some(&authority), version),
+                "a CA's own certificate (CA:TRUE)",
+            ),
         ] {
             let error = ask(&config, proxy.connect()).unwrap_err();
             assert_eq!(alert(&error), Some(46), "{detail}: {error}");
             let line = proxy.next_access();
             assert_eq!(line["outcome"], "untrusted_certificate", "{line}");
             assert_eq!(line["client_cert_verified"], false, "{line}");
-            assert!(line["detail"].as_str().unwrap_or_default().contains(detail), "{line}");
+            assert!(
+                line["detail"].as_str().unwrap_or_default().contains(detail),
+                "{line}"
+            );
         }
         assert!(ask(&site.client(Some(&member), version), proxy.connect()).is_ok());
         proxy.next_access();

@@ -12,7 +12,10 @@ fn visit(config: &Arc<ClientConfig>, stream: TcpStream) -> io::Result<(Handshake
     session.write_all(b"x")?;
     session.conn.send_close_notify();
     session.read_to_end(&mut Vec::new())?;
-    Ok((session.conn.handshake_kind().expect("a session"), session.conn.tls13_tickets_received()))
+    Ok((
+        session.conn.handshake_kind().expect("a session"),
+        session.conn.tls13_tickets_received(),
+    ))
 }
 
 fn kind(config: &Arc<ClientConfig>, stream: TcpStream) -> HandshakeKind {
@@ -25,7 +28,8 @@ fn a_client_that_must_identify_itself_does_so_each_time() {
     let backend = Backend::echo();
     let member = site.member();
     write(dir.path(), "member", &member);
-    let pinned = "[tls.pinned]\nclient_auth.mode = \"pinned\"\nclient_auth.cert_files = \"member.pem\"\n";
+    let pinned =
+        "[tls.pinned]\nclient_auth.mode = \"pinned\"\nclient_auth.cert_files = \"member.pem\"\n";
     let proxy = Proxy::start_in(dir, &config(&backend, "open", pinned));
     for table in ["mtls", "pinned"] {
         proxy.reload(&config(&backend, table, pinned));
@@ -40,7 +44,8 @@ fn a_client_that_must_identify_itself_does_so_each_time() {
 }
 
 #[test]
-fn a_session_of_a_route_without_client_certificates_is_worth_nothing_on_the_route_that_requires_them() {
+fn a_session_of_a_route_without_client_certificates_is_worth_nothing_on_the_route_that_requires_them()
+ {
     let (site, dir) = site();
     let backend = Backend::echo();
     let open = format!(
@@ -65,7 +70,11 @@ fn a_session_of_a_route_without_client_certificates_is_worth_nothing_on_the_rout
         let row = format!("{:?}", version.version);
         let nobody = site.client(None, version);
         assert_eq!(kind(&nobody, proxy.connect()), Full, "{row}");
-        assert_eq!(kind(&nobody, proxy.connect()), Resumed, "a session is kept where nobody identifies himself; {row}");
+        assert_eq!(
+            kind(&nobody, proxy.connect()),
+            Resumed,
+            "a session is kept where nobody identifies himself; {row}"
+        );
         let error = visit(&nobody, proxy.connect_to("other")).unwrap_err();
         assert_eq!(alert(&error), Some(116), "{row}: {error}");
 
@@ -82,15 +91,25 @@ fn sessions_from_before_a_route_required_certificates_end_with_the_reload() {
     let backend = Backend::echo();
     let proxy = Proxy::start_in(dir, &config(&backend, "open", ""));
     let member = site.member();
-    let clients: Vec<_> =
-        VERSIONS.into_iter().map(|version| (site.client(None, version), site.client(Some(&member), version))).collect();
+    let clients: Vec<_> = VERSIONS
+        .into_iter()
+        .map(|version| {
+            (
+                site.client(None, version),
+                site.client(Some(&member), version),
+            )
+        })
+        .collect();
     for client in clients.iter().flat_map(|(nobody, member)| [nobody, member]) {
         assert_eq!(kind(client, proxy.connect()), Full);
         assert_eq!(kind(client, proxy.connect()), Resumed);
     }
     proxy.reload(&config(&backend, "mtls", ""));
     for (nobody, member) in &clients {
-        assert_eq!(alert(&visit(nobody, proxy.connect()).unwrap_err()), Some(116));
+        assert_eq!(
+            alert(&visit(nobody, proxy.connect()).unwrap_err()),
+            Some(116)
+        );
         assert_eq!(kind(member, proxy.connect()), Full);
     }
     // And back: what is remembered afterwards is remembered anew.
@@ -119,13 +138,23 @@ fn a_member_of_an_authority_that_was_replaced_is_refused_at_the_next_connection(
         assert_eq!(alert(&error), Some(51), "{error}");
     }
     let member = successor.client("member", Validity::days(20)).unwrap();
-    assert_eq!(kind(&site.client(Some(&member), &TLS13), proxy.connect()), Full);
+    assert_eq!(
+        kind(&site.client(Some(&member), &TLS13), proxy.connect()),
+        Full
+    );
 }
 
 #[test]
 fn a_session_is_worth_nothing_on_another_route_whatever_name_the_client_offers_it_under() {
     let (site, dir) = site();
-    write(dir.path(), "all", &site.servers.server(&["*.example"], Validity::days(20)).unwrap());
+    write(
+        dir.path(),
+        "all",
+        &site
+            .servers
+            .server(&["*.example"], Validity::days(20))
+            .unwrap(),
+    );
     let backend = Backend::greet(b"welcome inside");
     let open = |name: &str| {
         format!(
@@ -135,21 +164,45 @@ fn a_session_is_worth_nothing_on_another_route_whatever_name_the_client_offers_i
         )
     };
     let tables = "[certificates.all]\ncert_file = \"all.pem\"\nkey_file = \"all-key.pem\"\n";
-    let keys = ["certificates = \"site\"\n", tables, &open("open"), &open("other")].concat();
+    let keys = [
+        "certificates = \"site\"\n",
+        tables,
+        &open("open"),
+        &open("other"),
+    ]
+    .concat();
     let proxy = Proxy::start_in(dir, &config(&backend, "mtls", &keys));
     let file = proxy.dir().join("session");
     let file = file.to_str().unwrap();
     for version in ["-tls1_2", "-tls1_3"] {
-        for (name, reused, welcome) in
-            [("open.example", true, true), ("other.example", false, true), (NAME, false, false)]
-        {
+        for (name, reused, welcome) in [
+            ("open.example", true, true),
+            ("other.example", false, true),
+            (NAME, false, false),
+        ] {
             let row = format!("to {name}, {version}");
-            let first = s_client(proxy.addr(), &["-servername", "open.example", version, "-sess_out", file]);
+            let first = s_client(
+                proxy.addr(),
+                &["-servername", "open.example", version, "-sess_out", file],
+            );
             assert!(first.0.contains("welcome inside"), "{row}: {}", first.0);
-            let second = s_client(proxy.addr(), &["-servername", name, version, "-sess_in", file]);
+            let second = s_client(
+                proxy.addr(),
+                &["-servername", name, version, "-sess_in", file],
+            );
             assert_eq!(second.0.contains("Reused, "), reused, "{row}: {}", second.0);
-            assert_eq!(second.0.contains("welcome inside"), welcome, "{row}: {}", second.0);
-            assert_eq!(second.alert(), (!welcome).then_some(116), "{row}: {}", second.0);
+            assert_eq!(
+                second.0.contains("welcome inside"),
+                welcome,
+                "{row}: {}",
+                second.0
+            );
+            assert_eq!(
+                second.alert(),
+                (!welcome).then_some(116),
+                "{row}: {}",
+                second.0
+            );
         }
     }
 }

@@ -44,13 +44,18 @@ impl Crowd {
             })
         };
         let clients = VERSIONS.into_iter().map(client).collect();
-        Self { sessions, stop, clients }
+        Self {
+            sessions,
+            stop,
+            clients,
+        }
     }
 
     /// Waits for sessions that end from now on. Not one since the last call may have failed.
     fn goes_on(&self, state: &str) {
         let passed: Vec<_> = self.sessions.try_iter().collect();
-        let further = (0..SESSIONS).map(|_| self.sessions.recv_timeout(PATIENCE).expect("a session"));
+        let further =
+            (0..SESSIONS).map(|_| self.sessions.recv_timeout(PATIENCE).expect("a session"));
         for session in passed.into_iter().chain(further) {
             assert_eq!(session, Ok(()), "{state}");
         }
@@ -74,8 +79,8 @@ fn authorities_are_rotated_under_load_and_no_valid_certificate_is_ever_refused()
     let (site, dir) = site();
     let backend = Backend::echo();
     let next = Authority::new("next", Validity::days(20)).unwrap();
-    let [of_old, of_next] =
-        [&site.clients, &next].map(|authority| authority.client("member", Validity::days(20)).unwrap());
+    let [of_old, of_next] = [&site.clients, &next]
+        .map(|authority| authority.client("member", Validity::days(20)).unwrap());
     let mut proxy = Proxy::start_in(
         dir,
         &config(&backend, "mtls", "").replace(
@@ -83,7 +88,10 @@ fn authorities_are_rotated_under_load_and_no_valid_certificate_is_ever_refused()
             "client_auth.mode = \"require_and_verify\"\non_revoke = \"close\"",
         ),
     );
-    let (old_ca, next_ca) = (site.clients.certificate().to_owned(), next.certificate().to_owned());
+    let (old_ca, next_ca) = (
+        site.clients.certificate().to_owned(),
+        next.certificate().to_owned(),
+    );
     let both = format!("{old_ca}{next_ca}");
     let path = proxy.dir().join("clients.pem");
     let publish = |text: &str| {
@@ -93,7 +101,12 @@ fn authorities_are_rotated_under_load_and_no_valid_certificate_is_ever_refused()
     let unknown_ca = |identity: &Issued, state: &str| {
         for version in VERSIONS {
             let error = ask(&site.client(Some(identity), version), proxy.connect()).unwrap_err();
-            assert_eq!(alert(&error), Some(48), "{state}, {:?}: {error}", version.version);
+            assert_eq!(
+                alert(&error),
+                Some(48),
+                "{state}, {:?}: {error}",
+                version.version
+            );
         }
     };
 
@@ -113,14 +126,24 @@ fn authorities_are_rotated_under_load_and_no_valid_certificate_is_ever_refused()
 
     let mut kept = tls::session(&site.client(Some(&of_next), &TLS13), NAME, proxy.connect());
     let mut echo = |state: &str| {
-        kept.write_all(b"ping").unwrap_or_else(|error| panic!("{state}: {error}"));
-        kept.read_exact(&mut [0; 4]).unwrap_or_else(|error| panic!("{state}: {error}"));
+        kept.write_all(b"ping")
+            .unwrap_or_else(|error| panic!("{state}: {error}"));
+        kept.read_exact(&mut [0; 4])
+            .unwrap_or_else(|error| panic!("{state}: {error}"));
     };
     echo("the next authority");
     let cut = &both[..both.len() - next_ca.len() / 2];
-    for (state, text) in [("empty", ""), ("no PEM", "garbage\n"), ("cut", cut), ("a key", of_next.key.as_str())] {
+    for (state, text) in [
+        ("empty", ""),
+        ("no PEM", "garbage\n"),
+        ("cut", cut),
+        ("a key", of_next.key.as_str()),
+    ] {
         let diagnostics = proxy.refusal_after(|| publish(text));
-        assert!(diagnostics.contains("clients.pem"), "{state}: {diagnostics}");
+        assert!(
+            diagnostics.contains("clients.pem"),
+            "{state}: {diagnostics}"
+        );
         new.goes_on(state);
         unknown_ca(&of_old, state);
         echo(state);
@@ -137,8 +160,12 @@ fn authorities_are_rotated_under_load_and_no_valid_certificate_is_ever_refused()
     let last = |line: &Value| line["client_cert_verified"] == true && line["received"] == 4 * 6;
     while !last(&proxy.next_access()) {}
     let log = proxy.log();
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let refused = lines.filter(|line| line["message"] == "connection" && line["outcome"] != "closed").count();
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let refused = lines
+        .filter(|line| line["message"] == "connection" && line["outcome"] != "closed")
+        .count();
     assert_eq!(refused, 2 * (1 + 1 + 4), "{log}");
     assert_eq!(proxy.count("reloaded"), 3);
 }

@@ -11,14 +11,24 @@ fn terminate(backend: &Backend, keys: &str) -> String {
 }
 
 /// A client that offers these protocols.
-fn offering(site: &Site, protocols: &[&str], version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+fn offering(
+    site: &Site,
+    protocols: &[&str],
+    version: &'static SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
     let mut config = (*site.client(None, version)).clone();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec())
+        .collect();
     Arc::new(config)
 }
 
 /// A handshake as far as it goes.
-fn shake(config: &Arc<ClientConfig>, mut stream: TcpStream) -> io::Result<rustls::ClientConnection> {
+fn shake(
+    config: &Arc<ClientConfig>,
+    mut stream: TcpStream,
+) -> io::Result<rustls::ClientConnection> {
     let mut session = tls::session(config, NAME, stream.try_clone()?).conn;
     while session.is_handshaking() {
         session.complete_io(&mut stream)?;
@@ -32,10 +42,16 @@ fn the_key_exchange_is_post_quantum_where_the_client_can() {
     let backend = Backend::echo();
     let proxy = Proxy::start_in(dir, &config(&backend, "mtls", ""));
     let session = shake(&site.client(Some(&site.member()), &TLS13), proxy.connect()).unwrap();
-    let group = session.negotiated_key_exchange_group().expect("a session").name();
+    let group = session
+        .negotiated_key_exchange_group()
+        .expect("a session")
+        .name();
     assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
     let session = shake(&site.client(Some(&site.member()), &TLS12), proxy.connect()).unwrap();
-    assert_eq!(session.negotiated_key_exchange_group().unwrap().name(), rustls::NamedGroup::X25519);
+    assert_eq!(
+        session.negotiated_key_exchange_group().unwrap().name(),
+        rustls::NamedGroup::X25519
+    );
 }
 
 #[test]
@@ -45,7 +61,13 @@ fn a_protocol_is_agreed_on_only_where_the_configuration_lists_it() {
     let mut proxy = Proxy::start_in(dir, &terminate(&backend, ""));
     let agreed = Ok::<_, u8>;
     for (keys, rows) in [
-        ("", vec![(vec!["h2", "http/1.1"], agreed(None)), (vec![], agreed(None))]),
+        (
+            "",
+            vec![
+                (vec!["h2", "http/1.1"], agreed(None)),
+                (vec![], agreed(None)),
+            ],
+        ),
         (
             "alpn = [\"http/1.1\", \"h2\"]",
             vec![
@@ -65,7 +87,11 @@ fn a_protocol_is_agreed_on_only_where_the_configuration_lists_it() {
                 let session = shake(&offering(&site, offered, version), proxy.connect());
                 let seen = session.as_ref().map(|session| session.alpn_protocol());
                 let wanted = expected.map(|protocol| protocol.map(str::as_bytes));
-                assert_eq!(seen.map_err(|error| alert(error).expect("an alert")), wanted, "{row}");
+                assert_eq!(
+                    seen.map_err(|error| alert(error).expect("an alert")),
+                    wanted,
+                    "{row}"
+                );
                 drop(session);
                 let line = proxy.next_access();
                 match expected {
@@ -85,10 +111,20 @@ fn a_client_of_an_older_version_than_the_oldest_allowed_is_told_so() {
     let error = ask(&site.client(None, &TLS12), proxy.connect()).unwrap_err();
     assert_eq!(alert(&error), Some(70), "{error}");
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"handshake_failed".into(), &"client".into()), "{line}");
-    assert_eq!(s_client(proxy.addr(), &["-servername", NAME, "-tls1_2"]).alert(), Some(70));
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"handshake_failed".into(), &"client".into()),
+        "{line}"
+    );
+    assert_eq!(
+        s_client(proxy.addr(), &["-servername", NAME, "-tls1_2"]).alert(),
+        Some(70)
+    );
     assert_eq!(backend.accepted(), 0);
-    assert_eq!(ask(&site.client(None, &TLS13), proxy.connect()).unwrap(), b"the question");
+    assert_eq!(
+        ask(&site.client(None, &TLS13), proxy.connect()).unwrap(),
+        b"the question"
+    );
 }
 
 #[test]
@@ -96,14 +132,25 @@ fn more_authorities_than_a_handshake_has_room_to_name_let_their_clients_in_all_t
     let (site, dir) = site();
     let many: Vec<Authority> = (0..1000)
         .map(|number| {
-            Authority::new(&format!("{number:03} {}", "of many authorities ".repeat(3)), Validity::days(20)).unwrap()
+            Authority::new(
+                &format!("{number:03} {}", "of many authorities ".repeat(3)),
+                Validity::days(20),
+            )
+            .unwrap()
         })
         .collect();
-    let bundle: String = many.iter().map(|authority| authority.certificate()).collect();
+    let bundle: String = many
+        .iter()
+        .map(|authority| authority.certificate())
+        .collect();
     std::fs::write(dir.path().join("clients.pem"), bundle).unwrap();
     let backend = Backend::echo();
     let proxy = Proxy::start_in(dir, &config(&backend, "mtls", ""));
-    let member = many.last().unwrap().client("member", Validity::days(20)).unwrap();
+    let member = many
+        .last()
+        .unwrap()
+        .client("member", Validity::days(20))
+        .unwrap();
     for version in VERSIONS {
         let answer = ask(&site.client(Some(&member), version), proxy.connect());
         assert_eq!(answer.unwrap(), b"the question");

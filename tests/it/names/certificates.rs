@@ -19,20 +19,34 @@ fn issue(dir: &Path, name: &str, names: &[&str]) -> (CertificateDer<'static>, St
     issue_for(dir, name, names, Validity::days(20))
 }
 
-fn issue_for(dir: &Path, name: &str, names: &[&str], validity: Validity) -> (CertificateDer<'static>, String) {
-    let issued = Authority::new("ca", Validity::days(20)).unwrap().server(names, validity).unwrap();
+fn issue_for(
+    dir: &Path,
+    name: &str,
+    names: &[&str],
+    validity: Validity,
+) -> (CertificateDer<'static>, String) {
+    let issued = Authority::new("ca", Validity::days(20))
+        .unwrap()
+        .server(names, validity)
+        .unwrap();
     write(dir, name, &issued);
-    let table = format!("[certificates.{name}]\ncert_file = \"{name}.pem\"\nkey_file = \"{name}-key.pem\"\n");
+    let table = format!(
+        "[certificates.{name}]\ncert_file = \"{name}.pem\"\nkey_file = \"{name}-key.pem\"\n"
+    );
     (der(&issued.certificate), table)
 }
 
 /// A route that terminates, with these keys beside the upstream.
 fn terminate(name: &str, backend: &Backend, keys: &str) -> String {
-    format!("[routes.{name}]\naction = \"terminate\"\nupstream = \"{}\"\n{keys}\n", backend.addr)
+    format!(
+        "[routes.{name}]\naction = \"terminate\"\nupstream = \"{}\"\n{keys}\n",
+        backend.addr
+    )
 }
 
 #[test]
-fn a_terminated_client_gets_a_certificate_for_its_name_or_if_the_route_is_lenient_the_default_one() {
+fn a_terminated_client_gets_a_certificate_for_its_name_or_if_the_route_is_lenient_the_default_one()
+{
     let dir = directory();
     let (default, default_table) = issue(dir.path(), "default", &["a.example"]);
     let (other, other_table) = issue(dir.path(), "other", &["b.example"]);
@@ -43,7 +57,11 @@ fn a_terminated_client_gets_a_certificate_for_its_name_or_if_the_route_is_lenien
         &default_table,
         &other_table,
         &terminate("strict", &strict, &format!("listeners = \"edge\"\n{keys}")),
-        &terminate("lenient", &lenient, &format!("listeners = \"lenient\"\nstrict_sni = false\n{keys}")),
+        &terminate(
+            "lenient",
+            &lenient,
+            &format!("listeners = \"lenient\"\nstrict_sni = false\n{keys}"),
+        ),
     ];
     let mut proxy = Proxy::start_in(dir, &config.concat());
     let refused = |outcome| Err((112, outcome));
@@ -53,24 +71,57 @@ fn a_terminated_client_gets_a_certificate_for_its_name_or_if_the_route_is_lenien
         (&["-servername", "b.example"], other, other),
         (&["-servername", "B.Example"], other, other),
         (&["-servername", "b.example."], other, other),
-        (&["-servername", "alias.example"], refused("name_not_covered"), default),
+        (
+            &["-servername", "alias.example"],
+            refused("name_not_covered"),
+            default,
+        ),
         (&["-noservername"], refused("no_route"), default),
         (&["-servername", "127.0.0.1"], refused("no_route"), default),
-        (&["-servername", "unknown.example"], refused("no_route"), refused("no_route")),
+        (
+            &["-servername", "unknown.example"],
+            refused("no_route"),
+            refused("no_route"),
+        ),
     ] {
-        for (listener, route, expected) in [("edge", "strict", to_strict), ("lenient", "lenient", to_lenient)] {
+        for (listener, route, expected) in [
+            ("edge", "strict", to_strict),
+            ("lenient", "lenient", to_lenient),
+        ] {
             let row = format!("{arguments:?} on the {route} route");
             let printed = s_client(proxy.addr_of(listener), arguments);
             let line = proxy.next_access();
             match expected {
                 Ok(certificate) => {
-                    assert_eq!(printed.certificate().as_ref(), Some(certificate), "{row}: {}", printed.0);
-                    assert!(printed.0.contains(&format!("to {route}")), "{row}: {}", printed.0);
-                    assert_eq!((&line["outcome"], &line["route"]), (&"closed".into(), &route.into()), "{row}: {line}");
+                    assert_eq!(
+                        printed.certificate().as_ref(),
+                        Some(certificate),
+                        "{row}: {}",
+                        printed.0
+                    );
+                    assert!(
+                        printed.0.contains(&format!("to {route}")),
+                        "{row}: {}",
+                        printed.0
+                    );
+                    assert_eq!(
+                        (&line["outcome"], &line["route"]),
+                        (&"closed".into(), &route.into()),
+                        "{row}: {line}"
+                    );
                 }
                 Err((code, outcome)) => {
-                    assert_eq!((printed.alert(), printed.certificate()), (Some(code), None), "{row}: {}", printed.0);
-                    assert_eq!((&line["outcome"], &line["by"]), (&outcome.into(), &"proxy".into()), "{row}: {line}");
+                    assert_eq!(
+                        (printed.alert(), printed.certificate()),
+                        (Some(code), None),
+                        "{row}: {}",
+                        printed.0
+                    );
+                    assert_eq!(
+                        (&line["outcome"], &line["by"]),
+                        (&outcome.into(), &"proxy".into()),
+                        "{row}: {line}"
+                    );
                 }
             }
         }
@@ -89,12 +140,22 @@ fn of_several_certificates_the_first_that_has_the_name_or_the_address_is_shown()
     let backend = Backend::greet(b"welcome");
     let tables: String = issued.iter().map(|(_, table)| table.as_str()).collect();
     let route = |keys: &str| {
-        let names = "sni = [\"default.example\", \"*.wild.example\", \"lan.example\"]\nstrict_sni = false";
-        let listeners = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[listeners.lan]\nbind = \"127.0.0.2:0\"\n";
-        [listeners, &tables, &terminate("app", &backend, &format!("{names}\n{keys}"))].concat()
+        let names =
+            "sni = [\"default.example\", \"*.wild.example\", \"lan.example\"]\nstrict_sni = false";
+        let listeners =
+            "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[listeners.lan]\nbind = \"127.0.0.2:0\"\n";
+        [
+            listeners,
+            &tables,
+            &terminate("app", &backend, &format!("{names}\n{keys}")),
+        ]
+        .concat()
     };
     let [zero, exact, wild, lan] = issued.each_ref().map(|(certificate, _)| certificate);
-    let proxy = Proxy::start_in(dir, &route("certificates = [\"zero\", \"exact\", \"wild\", \"lan\"]"));
+    let proxy = Proxy::start_in(
+        dir,
+        &route("certificates = [\"zero\", \"exact\", \"wild\", \"lan\"]"),
+    );
     for (listener, arguments, expected) in [
         ("edge", &["-servername", "default.example"][..], zero),
         ("edge", &["-servername", "a.wild.example"], exact),
@@ -107,28 +168,73 @@ fn of_several_certificates_the_first_that_has_the_name_or_the_address_is_shown()
         ("lan", &["-servername", "b.wild.example"], wild),
     ] {
         let printed = s_client(proxy.addr_of(listener), arguments);
-        assert_eq!(printed.certificate().as_ref(), Some(expected), "{listener} {arguments:?}: {}", printed.0);
+        assert_eq!(
+            printed.certificate().as_ref(),
+            Some(expected),
+            "{listener} {arguments:?}: {}",
+            printed.0
+        );
     }
     // The order in the route decides, unless a name stands against a wildcard; without one, that of the tables' names does.
     proxy.reload(&route("certificates = [\"lan\", \"wild\", \"exact\"]"));
-    for (name, expected) in [("a.wild.example", exact), ("default.example", lan), ("lan.example", lan)] {
-        assert_eq!(s_client(proxy.addr(), &["-servername", name]).certificate().as_ref(), Some(expected), "{name}");
+    for (name, expected) in [
+        ("a.wild.example", exact),
+        ("default.example", lan),
+        ("lan.example", lan),
+    ] {
+        assert_eq!(
+            s_client(proxy.addr(), &["-servername", name])
+                .certificate()
+                .as_ref(),
+            Some(expected),
+            "{name}"
+        );
     }
     proxy.reload(&route(""));
-    assert_eq!(s_client(proxy.addr(), &["-noservername"]).certificate().as_ref(), Some(exact));
+    assert_eq!(
+        s_client(proxy.addr(), &["-noservername"])
+            .certificate()
+            .as_ref(),
+        Some(exact)
+    );
 }
 
 /// A certificate for `a.example` with an RSA key, in `rsa.pem`, with its table.
 fn issue_rsa(dir: &Path) -> (CertificateDer<'static>, String) {
     let output = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "rsa-key.pem", "-out", "rsa.pem"])
-        .args(["-days", "20", "-subj", "/CN=rsa", "-addext", "subjectAltName=DNS:a.example"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "rsa-key.pem",
+            "-out",
+            "rsa.pem",
+        ])
+        .args([
+            "-days",
+            "20",
+            "-subj",
+            "/CN=rsa",
+            "-addext",
+            "subjectAltName=DNS:a.example",
+        ])
         .current_dir(dir)
         .output()
         .expect("openssl");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let table = "[certificates.rsa]\ncert_file = \"rsa.pem\"\nkey_file = \"rsa-key.pem\"\n".to_owned();
-    (der(&fs::read_to_string(dir.join("rsa.pem")).unwrap()), table)
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let table =
+        "[certificates.rsa]\ncert_file = \"rsa.pem\"\nkey_file = \"rsa-key.pem\"\n".to_owned();
+    (
+        der(&fs::read_to_string(dir.join("rsa.pem")).unwrap()),
+        table,
+    )
 }
 
 #[test]
@@ -147,18 +253,37 @@ fn a_client_that_cannot_verify_ecdsa_gets_the_rsa_certificate() {
         (&["-tls1_2"], &ecdsa),
         (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256"], &rsa),
         (&["-tls1_2", "-sigalgs", "RSA+SHA256"], &rsa),
-        (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA256"], &ecdsa),
-        (&["-tls1_3", "-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA384"], &rsa),
+        (
+            &["-tls1_3", "-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA256"],
+            &ecdsa,
+        ),
+        (
+            &["-tls1_3", "-sigalgs", "RSA-PSS+SHA256:ECDSA+SHA384"],
+            &rsa,
+        ),
         // In TLS 1.2 the suites decide as well.
         (&["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], &rsa),
-        (&["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256"], &ecdsa),
+        (
+            &[
+                "-tls1_2",
+                "-cipher",
+                "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256",
+            ],
+            &ecdsa,
+        ),
     ];
-    for (round, order) in ["\"rsa\", \"ecdsa\"", "\"ecdsa\", \"rsa\""].into_iter().enumerate() {
+    for (round, order) in ["\"rsa\", \"ecdsa\"", "\"ecdsa\", \"rsa\""]
+        .into_iter()
+        .enumerate()
+    {
         if round > 0 {
             proxy.reload(&route(order));
         }
         for (arguments, expected) in &rows {
-            let printed = s_client(proxy.addr(), &[&["-servername", "a.example"], *arguments].concat());
+            let printed = s_client(
+                proxy.addr(),
+                &[&["-servername", "a.example"], *arguments].concat(),
+            );
             let row = format!("{order} {arguments:?}: {}", printed.0);
             assert_eq!(printed.certificate().as_ref(), Some(*expected), "{row}");
             assert!(printed.0.contains("welcome"), "{row}");
@@ -169,7 +294,10 @@ fn a_client_that_cannot_verify_ecdsa_gets_the_rsa_certificate() {
 /// From so many seconds on, for twenty days.
 fn from_now(seconds: u64) -> Validity {
     let not_before = SystemTime::now() + Duration::from_secs(seconds);
-    Validity { not_before, not_after: not_before + Duration::from_secs(20 * 86400) }
+    Validity {
+        not_before,
+        not_after: not_before + Duration::from_secs(20 * 86400),
+    }
 }
 
 #[test]
@@ -193,12 +321,24 @@ fn a_certificate_whose_time_has_not_come_stands_back_until_it_has() {
             continue;
         }
         assert_eq!(at_first.as_ref(), Some(&old));
-        let is_meant = |event: &Value| event["diagnostic"].as_str().is_some_and(|text| text.contains(&name));
+        let is_meant = |event: &Value| {
+            event["diagnostic"]
+                .as_str()
+                .is_some_and(|text| text.contains(&name))
+        };
         let warning = proxy.wait_until("configuration", is_meant);
         let text = warning["diagnostic"].as_str().unwrap();
-        assert!(warning["level"] == "warn" && text.contains("until then it stands back"), "{warning}");
+        assert!(
+            warning["level"] == "warn" && text.contains("until then it stands back"),
+            "{warning}"
+        );
         proxy.poll_until("the new one is shown", |_| shown().as_ref() == Some(&new));
-        assert_eq!(proxy.count("reloaded"), reloads + 1, "it took no reload: {}", proxy.log());
+        assert_eq!(
+            proxy.count("reloaded"),
+            reloads + 1,
+            "it took no reload: {}",
+            proxy.log()
+        );
         return;
     }
     panic!("no certificate was served in time:\n{}", proxy.log());
@@ -216,7 +356,10 @@ fn a_certificate_whose_time_has_not_come_replaces_none_that_serves_but_does_not_
     let (late, _) = issue_for(proxy.dir(), "a", &["a.example"], from_now(86400));
     let reason = proxy.wait_for(waiting);
     let text = reason["reason"].as_str().unwrap();
-    assert!(text.contains("no other certificate of routes.a covers dns:a.example"), "{text}");
+    assert!(
+        text.contains("no other certificate of routes.a covers dns:a.example"),
+        "{text}"
+    );
     assert_eq!(shown(&proxy), Some(old));
 
     let fresh = directory();
@@ -226,7 +369,13 @@ fn a_certificate_whose_time_has_not_come_replaces_none_that_serves_but_does_not_
     let other = Proxy::start_in(fresh, &config);
     assert_eq!(shown(&other), Some(late));
     let error = other.wait_until("configuration", |event| event["level"] == "error");
-    assert!(error["diagnostic"].as_str().unwrap().contains("is not valid before"), "{error}");
+    assert!(
+        error["diagnostic"]
+            .as_str()
+            .unwrap()
+            .contains("is not valid before"),
+        "{error}"
+    );
 
     // One that has begun takes its place.
     let soon = proxy.count("reloaded");

@@ -36,12 +36,21 @@ fn explain_says_that_a_name_is_below_a_suffix() {
         "{LISTENER}[routes.apps]\nsni = [\"**.example.net\", \"**.apps.example.net\"]\n{route}[routes.all]\nsni = \"*\"\n{route}"
     ));
     for (name, expected) in [
-        ("mail.b.apps.example.net", "apps, because its pattern **.apps.example.net matches"),
-        ("www.example.net", "apps, because its pattern **.example.net matches"),
+        (
+            "mail.b.apps.example.net",
+            "apps, because its pattern **.apps.example.net matches",
+        ),
+        (
+            "www.example.net",
+            "apps, because its pattern **.example.net matches",
+        ),
         ("example.net", "all, because its pattern * matches"),
     ] {
         let explained = text(&snigate(dir.path(), &["explain", "--sni", name]));
-        assert!(explained.contains(expected), "{expected:?} is not in:\n{explained}");
+        assert!(
+            explained.contains(expected),
+            "{expected:?} is not in:\n{explained}"
+        );
     }
 }
 
@@ -50,21 +59,42 @@ fn what_is_no_suffix_and_where_none_can_be_says_what_to_write() {
     let passthrough = "action = \"passthrough\"\nupstream = \"127.0.0.1:1\"\n";
     let terminate = "action = \"terminate\"\nupstream = \"127.0.0.1:1\"\n";
     for (sni, action, expected) in [
-        (".apps.example.net", passthrough, "write `**.apps.example.net` for every name below apps.example.net"),
-        ("*.*.apps.example.net", passthrough, "write `**.apps.example.net` for every name below apps.example.net"),
+        (
+            ".apps.example.net",
+            passthrough,
+            "write `**.apps.example.net` for every name below apps.example.net",
+        ),
+        (
+            "*.*.apps.example.net",
+            passthrough,
+            "write `**.apps.example.net` for every name below apps.example.net",
+        ),
         ("**", passthrough, "write `*` for every name"),
         ("a.**.net", passthrough, "`**.example.net` for any number"),
-        ("**.apps.example.net", terminate, "write `*.apps.example.net` for names with one label more"),
+        (
+            "**.apps.example.net",
+            terminate,
+            "write `*.apps.example.net` for names with one label more",
+        ),
     ] {
-        let dir = with_config(&format!("{LISTENER}{CERTIFICATE}[routes.a]\nsni = \"{sni}\"\n{action}"));
+        let dir = with_config(&format!(
+            "{LISTENER}{CERTIFICATE}[routes.a]\nsni = \"{sni}\"\n{action}"
+        ));
         let output = snigate(dir.path(), &["check"]);
         let text = text(&output);
-        assert!(!output.status.success() && text.contains(expected), "{sni}: {expected:?} is not in:\n{text}");
+        assert!(
+            !output.status.success() && text.contains(expected),
+            "{sni}: {expected:?} is not in:\n{text}"
+        );
         assert!(text.contains("not valid: 1 error,"), "{text}");
     }
     let tied = format!(
         "{LISTENER}[routes.a]\nsni = \"**.a.example\"\n{passthrough}[routes.b]\nsni = \"**.A.example.\"\n{passthrough}"
     );
     let output = snigate(with_config(&tied).path(), &["check"]);
-    assert!(!output.status.success() && text(&output).contains("**.a.example"), "{}", text(&output));
+    assert!(
+        !output.status.success() && text(&output).contains("**.a.example"),
+        "{}",
+        text(&output)
+    );
 }

@@ -14,7 +14,9 @@ const AUTHORITY: &str = "authorityKeyIdentifier = keyid:always\n";
 fn ca(dir: &Path, name: &str, kind: &str) {
     openssl(
         dir,
-        &format!("req -x509 -newkey {kind} -nodes -keyout {name}.key -out {name}.pem -subj /CN={name} -days 90"),
+        &format!(
+            "req -x509 -newkey {kind} -nodes -keyout {name}.key -out {name}.pem -subj /CN={name} -days 90"
+        ),
     );
 }
 
@@ -24,10 +26,17 @@ fn list(dir: &Path, name: &str, extensions: &str) {
         "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\ncrlnumber = number\ndefault_md = default\ndefault_crl_days = 30\n\
          crl_extensions = e\n[e]\n{extensions}\n"
     );
-    for (file, text) in [("ca.cnf", text.as_str()), ("index.txt", ""), ("number", "01\n")] {
+    for (file, text) in [
+        ("ca.cnf", text.as_str()),
+        ("index.txt", ""),
+        ("number", "01\n"),
+    ] {
         fs::write(dir.join(file), text).unwrap();
     }
-    openssl(dir, &format!("ca -config ca.cnf -gencrl -cert {name}.pem -keyfile {name}.key -out list.crl"));
+    openssl(
+        dir,
+        &format!("ca -config ca.cnf -gencrl -cert {name}.pem -keyfile {name}.key -out list.crl"),
+    );
 }
 
 /// The same, with only these of its fields (RFC 5280 §5.1.2), signed again.
@@ -47,7 +56,10 @@ fn reduced(dir: &Path, name: &str, fields: &[usize]) {
     let (algorithm, ..) = element(signed);
     let tbs = tagged(0x30, &chosen);
     fs::write(dir.join("tbs"), &tbs).unwrap();
-    openssl(dir, &format!("dgst -sha256 -sign {name}.key -out signature tbs"));
+    openssl(
+        dir,
+        &format!("dgst -sha256 -sign {name}.key -out signature tbs"),
+    );
     let signature = [&[0], &*fs::read(dir.join("signature")).unwrap()].concat();
     let whole = tagged(0x30, &[&tbs, algorithm, &tagged(3, &signature)].concat());
     fs::write(dir.join("list.crl"), whole).unwrap();
@@ -65,17 +77,28 @@ fn inspect_says_of_a_ca_and_its_list_what_check_says() {
     const VERSION: usize = 0;
     const NEXT_UPDATE: usize = 4;
     const EXTENSIONS: usize = 5;
-    let without = |dropped: &[usize]| -> Vec<usize> { (0..6).filter(|at| !dropped.contains(at)).collect() };
+    let without =
+        |dropped: &[usize]| -> Vec<usize> { (0..6).filter(|at| !dropped.contains(at)).collect() };
     let of_clients: Make = |dir| ca(dir, "clients", P256);
     let rows: [Row<'_>; 12] = [
-        ("a list", of_clients, &|dir| list(dir, "clients", AUTHORITY), ""),
+        (
+            "a list",
+            of_clients,
+            &|dir| list(dir, "clients", AUTHORITY),
+            "",
+        ),
         (
             "of version 1",
             of_clients,
             &|dir| reduced(dir, "clients", &without(&[VERSION, EXTENSIONS])),
             "it is a list of version 1",
         ),
-        ("no extensions", of_clients, &|dir| reduced(dir, "clients", &without(&[EXTENSIONS])), "it has no extensions"),
+        (
+            "no extensions",
+            of_clients,
+            &|dir| reduced(dir, "clients", &without(&[EXTENSIONS])),
+            "it has no extensions",
+        ),
         (
             "no nextUpdate",
             of_clients,
@@ -91,20 +114,36 @@ fn inspect_says_of_a_ca_and_its_list_what_check_says() {
         (
             "indirect",
             of_clients,
-            &|dir| list(dir, "clients", "issuingDistributionPoint = critical,@p\n[p]\nindirectCRL = TRUE"),
+            &|dir| {
+                list(
+                    dir,
+                    "clients",
+                    "issuingDistributionPoint = critical,@p\n[p]\nindirectCRL = TRUE",
+                )
+            },
             "it is an indirect list",
         ),
         (
             "for some reasons",
             of_clients,
-            &|dir| list(dir, "clients", "issuingDistributionPoint = critical,@p\n[p]\nonlysomereasons = keyCompromise"),
+            &|dir| {
+                list(
+                    dir,
+                    "clients",
+                    "issuingDistributionPoint = critical,@p\n[p]\nonlysomereasons = keyCompromise",
+                )
+            },
             "it is about some reasons only",
         ),
         (
             "a part",
             of_clients,
             &|dir| {
-                list(dir, "clients", "issuingDistributionPoint = critical,@p\n[p]\nfullname = URI:http://a.example/1")
+                list(
+                    dir,
+                    "clients",
+                    "issuingDistributionPoint = critical,@p\n[p]\nfullname = URI:http://a.example/1",
+                )
             },
             "",
         ),
@@ -133,7 +172,12 @@ fn inspect_says_of_a_ca_and_its_list_what_check_says() {
             &|dir| list(dir, "clients", AUTHORITY),
             "an RSA key of 1024 bits",
         ),
-        ("a CA of Ed448", |dir| ca(dir, "clients", "ed448"), &|dir| list(dir, "clients", AUTHORITY), "an Ed448 key"),
+        (
+            "a CA of Ed448",
+            |dir| ca(dir, "clients", "ed448"),
+            &|dir| list(dir, "clients", AUTHORITY),
+            "an Ed448 key",
+        ),
     ];
     for (what, make_ca, make_list, words) in rows {
         let site = Site::new();
@@ -141,10 +185,17 @@ fn inspect_says_of_a_ca_and_its_list_what_check_says() {
         make_ca(dir);
         make_list(dir);
         fs::copy(dir.join("list.crl"), dir.join("clients.crl")).unwrap();
-        for arguments in [&["check"][..], &["pki", "inspect", "clients.pem", "clients.crl"]] {
+        for arguments in [
+            &["check"][..],
+            &["pki", "inspect", "clients.pem", "clients.crl"],
+        ] {
             let output = snigate(dir, arguments);
             let said = text(&output);
-            assert_eq!(output.status.success(), words.is_empty(), "{what}, {arguments:?}: {said}");
+            assert_eq!(
+                output.status.success(),
+                words.is_empty(),
+                "{what}, {arguments:?}: {said}"
+            );
             assert!(said.contains(words), "{what}, {arguments:?}: {said}");
         }
     }

@@ -20,7 +20,12 @@ fn with_ca() -> TempDir {
 }
 
 fn pki(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_snigate")).arg("pki").args(arguments).current_dir(dir).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_snigate"))
+        .arg("pki")
+        .args(arguments)
+        .current_dir(dir)
+        .output()
+        .unwrap()
 }
 
 /// What a command prints that succeeds. Its arguments have no blanks in them.
@@ -41,7 +46,11 @@ fn refused(dir: &Path, arguments: &str) -> String {
 
 /// Whether a foreign program is content, and what it says.
 fn foreign(dir: &Path, program: &str, arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(program).args(arguments).current_dir(dir).stdin(Stdio::null()).output();
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     (output.status.success(), text(&output))
 }
@@ -54,7 +63,11 @@ fn openssl(dir: &Path, arguments: &str) -> String {
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn has(text: &str, all: &[&str]) {

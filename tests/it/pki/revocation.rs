@@ -10,7 +10,16 @@ fn is_accepted(dir: &Path, file: &str) -> bool {
     let (accepted, text) = foreign(
         dir,
         "openssl",
-        &["verify", "-x509_strict", "-CAfile", "ca.crt", "-CRLfile", "ca.crl", "-crl_check", file],
+        &[
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            "ca.crt",
+            "-CRLfile",
+            "ca.crl",
+            "-crl_check",
+            file,
+        ],
     );
     assert!(accepted || text.contains("certificate revoked"), "{text}");
     accepted
@@ -33,20 +42,35 @@ fn what_was_revoked_stays_revoked_and_the_number_grows() {
     assert!(is_accepted(dir, "a.pem"));
     let first = number(dir);
 
-    has(&done(dir, "crl --revoke a.pem --reason keyCompromise"), &["a.pem: revoked", "1 revoked"]);
+    has(
+        &done(dir, "crl --revoke a.pem --reason keyCompromise"),
+        &["a.pem: revoked", "1 revoked"],
+    );
     assert!(!is_accepted(dir, "a.pem") && is_accepted(dir, "b.pem"));
     let serial = openssl(dir, "x509 -in b.pem -noout -serial");
     let serial = serial.trim().trim_start_matches("serial=");
     let said = done(dir, &format!("crl --revoke {serial} a.pem --days 3"));
-    has(&said, &["keeps no register", &format!("whether it has issued {serial}: compare")]);
+    has(
+        &said,
+        &[
+            "keeps no register",
+            &format!("whether it has issued {serial}: compare"),
+        ],
+    );
     assert!(!is_accepted(dir, "a.pem") && !is_accepted(dir, "b.pem") && is_accepted(dir, "c.pem"));
     assert_eq!(number(dir), first + 2);
     let text = openssl(dir, "crl -in ca.crl -noout -text");
     assert_eq!(text.matches("Serial Number").count(), 2, "{text}");
-    has(&text, &["Key Compromise", "X509v3 Authority Key Identifier"]);
+    has(
+        &text,
+        &["Key Compromise", "X509v3 Authority Key Identifier"],
+    );
     let said = done(dir, "crl --revoke a.pem");
     has(&said, &["was revoked already"]);
-    assert!(!said.contains("register"), "the certificate says itself who has issued it: {said}");
+    assert!(
+        !said.contains("register"),
+        "the certificate says itself who has issued it: {said}"
+    );
 }
 
 #[test]
@@ -64,13 +88,22 @@ fn a_list_of_openssl_is_continued() {
          crl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n",
     )
     .unwrap();
-    openssl(dir, "ca -config ca.cnf -cert ca.crt -keyfile ca-key.pem -revoke a.pem -crl_reason superseded");
-    openssl(dir, "ca -config ca.cnf -cert ca.crt -keyfile ca-key.pem -gencrl -out ca.crl");
+    openssl(
+        dir,
+        "ca -config ca.cnf -cert ca.crt -keyfile ca-key.pem -revoke a.pem -crl_reason superseded",
+    );
+    openssl(
+        dir,
+        "ca -config ca.cnf -cert ca.crt -keyfile ca-key.pem -gencrl -out ca.crl",
+    );
     assert_eq!(number(dir), 0xff);
     done(dir, "crl --revoke b.pem");
     assert_eq!(number(dir), 0x100);
     assert!(!is_accepted(dir, "a.pem") && !is_accepted(dir, "b.pem"));
-    has(&openssl(dir, "crl -in ca.crl -noout -text"), &["Superseded"]);
+    has(
+        &openssl(dir, "crl -in ca.crl -noout -text"),
+        &["Superseded"],
+    );
 }
 
 #[test]
@@ -79,22 +112,48 @@ fn what_is_not_the_cas_is_neither_revoked_nor_continued() {
     let dir = dir.path();
     done(dir, "init --dir other --name test-CA");
     done(dir, "issue --dir other --name a.example --out a");
-    has(&refused(dir, "crl --revoke other/a.pem"), &["other/a.pem: the first certificate", "not issued by this CA"]);
-    has(&refused(dir, "crl --revoke ca.crt"), &["not issued by this CA"]);
-    has(&refused(dir, "crl --revoke no-such.pem"), &["neither a file nor a serial number"]);
-    has(&refused(dir, "crl --revoke 01 --reason boredom"), &["keyCompromise"]);
+    has(
+        &refused(dir, "crl --revoke other/a.pem"),
+        &[
+            "other/a.pem: the first certificate",
+            "not issued by this CA",
+        ],
+    );
+    has(
+        &refused(dir, "crl --revoke ca.crt"),
+        &["not issued by this CA"],
+    );
+    has(
+        &refused(dir, "crl --revoke no-such.pem"),
+        &["neither a file nor a serial number"],
+    );
+    has(
+        &refused(dir, "crl --revoke 01 --reason boredom"),
+        &["keyCompromise"],
+    );
     has(&refused(dir, "crl --reason superseded"), &["--revoke"]);
     assert!(!dir.join("ca.crl").exists());
 
     done(dir, "crl --dir other");
     fs::copy(dir.join("other/ca.crl"), dir.join("ca.crl")).unwrap();
     let before = fs::read(dir.join("ca.crl")).unwrap();
-    has(&refused(dir, "crl --revoke 01"), &["it was not signed by this CA"]);
+    has(
+        &refused(dir, "crl --revoke 01"),
+        &["it was not signed by this CA"],
+    );
     assert_eq!(fs::read(dir.join("ca.crl")).unwrap(), before);
-    for broken in ["", "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n", "-----BEGIN X509 CRL-----\nMA"] {
+    for broken in [
+        "",
+        "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n",
+        "-----BEGIN X509 CRL-----\nMA",
+    ] {
         fs::write(dir.join("ca.crl"), broken).unwrap();
         refused(dir, "crl --revoke 01");
-        assert_eq!(fs::read_to_string(dir.join("ca.crl")).unwrap(), broken, "an old list is never given up");
+        assert_eq!(
+            fs::read_to_string(dir.join("ca.crl")).unwrap(),
+            broken,
+            "an old list is never given up"
+        );
     }
 }
 

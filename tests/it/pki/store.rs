@@ -25,7 +25,12 @@ fn with_clients() -> tempfile::TempDir {
 fn openssl_reads_a_store_of_every_kind_of_key_with_its_password_alone() {
     let dir = with_clients();
     let dir = dir.path();
-    for (name, key) in [("ec", "ec-key.pem"), ("ec", "sec1.pem"), ("rsa", "rsa-key.pem"), ("rsa", "pkcs1.pem")] {
+    for (name, key) in [
+        ("ec", "ec-key.pem"),
+        ("ec", "sec1.pem"),
+        ("rsa", "rsa-key.pem"),
+        ("rsa", "pkcs1.pem"),
+    ] {
         for legacy in ["", " --legacy"] {
             done(
                 dir,
@@ -34,18 +39,31 @@ fn openssl_reads_a_store_of_every_kind_of_key_with_its_password_alone() {
                 ),
             );
             let flag = legacy.replace("--", "-");
-            let read = openssl(dir, &format!("pkcs12 -in s.p12 -nodes -passin file:password{flag}"));
+            let read = openssl(
+                dir,
+                &format!("pkcs12 -in s.p12 -nodes -passin file:password{flag}"),
+            );
             assert_eq!(read.matches("BEGIN CERTIFICATE").count(), 2, "{read}");
             fs::write(dir.join("read.pem"), read).unwrap();
             let public = openssl(dir, "pkey -in read.pem -pubout");
-            assert_eq!(public, openssl(dir, &format!("x509 -in {name}.pem -noout -pubkey")), "{key}{legacy}");
-            let info = openssl(dir, &format!("pkcs12 -in s.p12 -info -noout -passin file:password{flag}"));
+            assert_eq!(
+                public,
+                openssl(dir, &format!("x509 -in {name}.pem -noout -pubkey")),
+                "{key}{legacy}"
+            );
+            let info = openssl(
+                dir,
+                &format!("pkcs12 -in s.p12 -info -noout -passin file:password{flag}"),
+            );
             match legacy {
                 "" => has(&info, &["MAC: sha256", "AES-256-CBC", "hmacWithSHA256"]),
                 _ => has(&info, &["MAC: sha1", "pbeWithSHA1And3-KeyTripleDES-CBC"]),
             }
-            let (accepted, said) =
-                foreign(dir, "openssl", &["pkcs12", "-in", "s.p12", "-noout", "-passin", "pass:wrong"]);
+            let (accepted, said) = foreign(
+                dir,
+                "openssl",
+                &["pkcs12", "-in", "s.p12", "-noout", "-passin", "pass:wrong"],
+            );
             assert!(!accepted && said.contains("invalid password"), "{said}");
         }
     }
@@ -55,15 +73,33 @@ fn openssl_reads_a_store_of_every_kind_of_key_with_its_password_alone() {
 fn the_certificate_of_the_key_comes_first_and_is_the_only_one_that_is_said_to_be_its_own() {
     let dir = with_clients();
     let dir = dir.path();
-    let all: String = ["ca.crt", "ec.pem"].iter().map(|name| fs::read_to_string(dir.join(name)).unwrap()).collect();
+    let all: String = ["ca.crt", "ec.pem"]
+        .iter()
+        .map(|name| fs::read_to_string(dir.join(name)).unwrap())
+        .collect();
     fs::write(dir.join("all.pem"), all).unwrap();
-    done(dir, "p12 --cert all.pem --key ec-key.pem --ca ca.crt --out s.p12 --password-file password");
+    done(
+        dir,
+        "p12 --cert all.pem --key ec-key.pem --ca ca.crt --out s.p12 --password-file password",
+    );
     let read = openssl(dir, "pkcs12 -in s.p12 -nodes -passin file:password");
-    for (text, expected) in [("BEGIN CERTIFICATE", 2), ("localKeyID", 2), ("friendlyName: ec", 2)] {
+    for (text, expected) in [
+        ("BEGIN CERTIFICATE", 2),
+        ("localKeyID", 2),
+        ("friendlyName: ec", 2),
+    ] {
         assert_eq!(read.matches(text).count(), expected, "{text}: {read}");
     }
-    fs::write(dir.join("own.pem"), openssl(dir, "pkcs12 -in s.p12 -nokeys -clcerts -passin file:password")).unwrap();
-    let [own, ec] = ["own.pem", "ec.pem"].map(|file| openssl(dir, &format!("x509 -in {file} -noout -fingerprint")));
+    fs::write(
+        dir.join("own.pem"),
+        openssl(
+            dir,
+            "pkcs12 -in s.p12 -nokeys -clcerts -passin file:password",
+        ),
+    )
+    .unwrap();
+    let [own, ec] = ["own.pem", "ec.pem"]
+        .map(|file| openssl(dir, &format!("x509 -in {file} -noout -fingerprint")));
     assert_eq!(own, ec);
 }
 
@@ -72,7 +108,12 @@ fn browsers_and_python_import_a_store() {
     let dir = with_clients();
     let dir = dir.path();
     for legacy in ["", " --legacy"] {
-        done(dir, &format!("p12 --cert ec.pem --key ec-key.pem --out s.p12 --password-file password --force{legacy}"));
+        done(
+            dir,
+            &format!(
+                "p12 --cert ec.pem --key ec-key.pem --out s.p12 --password-file password --force{legacy}"
+            ),
+        );
         nss(dir);
         python(dir);
     }
@@ -91,7 +132,11 @@ fn nss(dir: &Path) {
     let (success, said) = run("pk12util", &["-i", "s.p12", "-d", "sql:db", "-W", PASSWORD]);
     assert!(success, "{said}");
     let (_, keys) = run("certutil", &["-K", "-d", "sql:db"]);
-    assert!(keys.lines().any(|line| line.ends_with("ec") && line.contains("ec ")), "{keys}");
+    assert!(
+        keys.lines()
+            .any(|line| line.ends_with("ec") && line.contains("ec ")),
+        "{keys}"
+    );
 }
 
 /// Python's cryptography, where it is installed.
@@ -104,7 +149,11 @@ fn python(dir: &Path) {
     if lacks(&["python3"]) {
         return;
     }
-    let output = Command::new("python3").args(["-c", script, PASSWORD]).current_dir(dir).output().unwrap();
+    let output = Command::new("python3")
+        .args(["-c", script, PASSWORD])
+        .current_dir(dir)
+        .output()
+        .unwrap();
     if output.status.code() == Some(9) {
         return left_out("there is no module cryptography of Python");
     }
@@ -120,15 +169,28 @@ fn a_store_needs_a_password_and_a_key_that_fits() {
     let store = "p12 --cert ec.pem --key ec-key.pem --out s.p12";
     for (arguments, expected) in [
         (store.to_owned(), "--password-file"),
-        (format!("{store} --password-file empty"), "the password is empty"),
+        (
+            format!("{store} --password-file empty"),
+            "the password is empty",
+        ),
         (format!("{store} --password-file binary"), "is not UTF-8"),
-        (format!("{store} --password-file nowhere"), "cannot read nowhere"),
-        (format!("{store} --password-env SNIGATE_TEST_UNSET"), "is not set"),
+        (
+            format!("{store} --password-file nowhere"),
+            "cannot read nowhere",
+        ),
+        (
+            format!("{store} --password-env SNIGATE_TEST_UNSET"),
+            "is not set",
+        ),
         (
             "p12 --cert rsa.pem --key ec-key.pem --out s.p12 --password-file password".to_owned(),
             "belongs to none of the",
         ),
-        ("p12 --cert ec-key.pem --key ec-key.pem --out s.p12 --password-file password".to_owned(), "a private key"),
+        (
+            "p12 --cert ec-key.pem --key ec-key.pem --out s.p12 --password-file password"
+                .to_owned(),
+            "a private key",
+        ),
         (
             "p12 --cert ec.pem --key ec.pem --out s.p12 --password-file password".to_owned(),
             "and --key takes a private key",
@@ -138,5 +200,8 @@ fn a_store_needs_a_password_and_a_key_that_fits() {
         assert!(!dir.join("s.p12").exists());
     }
     done(dir, &format!("{store} --password-file password"));
-    has(&refused(dir, &format!("{store} --password-file password")), &["exists already"]);
+    has(
+        &refused(dir, &format!("{store} --password-file password")),
+        &["exists already"],
+    );
 }

@@ -24,11 +24,15 @@ use crate::support::tls::{self, authority, der, write};
 const NAME: &str = "a.example";
 const ALL: &str = "proxy_protocol = \"v2\"\nproxy_protocol_tlvs = [\"authority\", \"alpn\", \"ssl\", \
     \"client_certificate\", \"unique_id\", \"crc32c\"]\n";
-const SEEN: &str = "proxy_protocol = \"v2\"\nproxy_protocol_tlvs = [\"authority\", \"unique_id\", \"crc32c\"]\n";
+const SEEN: &str =
+    "proxy_protocol = \"v2\"\nproxy_protocol_tlvs = [\"authority\", \"unique_id\", \"crc32c\"]\n";
 
 /// A route in passthrough to one server, whose upstream has these keys.
 fn told(server: impl std::fmt::Display, keys: &str) -> String {
-    format!("{}[upstreams.told]\nservers = \"{server}\"\n{keys}", passthrough(NAME, "told"))
+    format!(
+        "{}[upstreams.told]\nservers = \"{server}\"\n{keys}",
+        passthrough(NAME, "told")
+    )
 }
 
 /// A server that sends back what it reads first, and ends.
@@ -56,19 +60,28 @@ fn a_server_is_sent_the_header_and_the_hello_at_once() {
     let hello = hello(NAME);
     let mut proxy = Proxy::start(&told(backend.addr, "proxy_protocol = \"v1\"\n"));
     let (seen, line, [client, local]) = ask(&mut proxy, &hello);
-    let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", client.port(), local.port());
+    let header = format!(
+        "PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n",
+        client.port(),
+        local.port()
+    );
     assert_eq!(seen, [header.as_bytes(), &hello].concat());
     assert_eq!(line["received"], hello.len(), "{line}");
 
     proxy.reload(&told(backend.addr, "proxy_protocol = \"v2\"\n"));
     let (seen, _, [client, local]) = ask(&mut proxy, &hello);
-    let header = V2Header::new(Some(Endpoints::new(client, local))).finish(false).unwrap();
+    let header = V2Header::new(Some(Endpoints::new(client, local)))
+        .finish(false)
+        .unwrap();
     assert_eq!(seen, [header, hello.clone()].concat());
 
     proxy.reload(&told(backend.addr, SEEN));
     let (seen, line, [client, local]) = ask(&mut proxy, &hello);
     let header = V2Header::new(Some(Endpoints::new(client, local))).authority(NAME);
-    let header = header.unique_id(line["id"].as_str().unwrap()).finish(true).unwrap();
+    let header = header
+        .unique_id(line["id"].as_str().unwrap())
+        .finish(true)
+        .unwrap();
     assert_eq!(seen, [header, hello.clone()].concat());
 
     proxy.reload(&told(backend.addr, ""));
@@ -81,7 +94,9 @@ fn a_header_that_came_in_goes_out_as_one_of_its_own() {
     let mut proxy = Proxy::start(&format!("{LISTENER}{}", told(backend.addr, SEEN)));
     let hello = hello(NAME);
     // What else it says is not passed on.
-    let talkative = V2Header::new(Some(endpoints(CLIENT, TARGET))).authority("other.example").unique_id("theirs");
+    let talkative = V2Header::new(Some(endpoints(CLIENT, TARGET)))
+        .authority("other.example")
+        .unique_id("theirs");
     for (header, addresses) in [
         (v1(), Some([CLIENT, TARGET])),
         (talkative.finish(true).unwrap(), Some([CLIENT, TARGET])),
@@ -95,7 +110,10 @@ fn a_header_that_came_in_goes_out_as_one_of_its_own() {
         let line = proxy.next_access();
         let ends = addresses.map_or(own, |ends| ends.map(|end| end.parse().unwrap()));
         let out = V2Header::new(Some(Endpoints::new(ends[0], ends[1]))).authority(NAME);
-        let out = out.unique_id(line["id"].as_str().unwrap()).finish(true).unwrap();
+        let out = out
+            .unique_id(line["id"].as_str().unwrap())
+            .finish(true)
+            .unwrap();
         assert_eq!(seen, [out, hello.clone()].concat(), "{line}");
     }
 }
@@ -114,13 +132,26 @@ fn the_next_server_is_sent_the_header_too_and_so_is_a_unix_socket() {
         bytes.truncate(read);
         sender.send(bytes).unwrap();
     });
-    let servers = format!("servers = [\"{refusing}\", \"unix:{}\"]\nbalance = \"first\"", path.display());
-    let config = format!("{}[upstreams.told]\n{servers}\nproxy_protocol = \"v1\"\n", passthrough(NAME, "told"));
+    let servers = format!(
+        "servers = [\"{refusing}\", \"unix:{}\"]\nbalance = \"first\"",
+        path.display()
+    );
+    let config = format!(
+        "{}[upstreams.told]\n{servers}\nproxy_protocol = \"v1\"\n",
+        passthrough(NAME, "told")
+    );
     let mut proxy = Proxy::start(&config);
     let hello = hello(NAME);
     let (_, _, [client, local]) = ask(&mut proxy, &hello);
-    let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", client.port(), local.port());
-    assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), [header.as_bytes(), &hello].concat());
+    let header = format!(
+        "PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n",
+        client.port(),
+        local.port()
+    );
+    assert_eq!(
+        receiver.recv_timeout(PATIENCE).unwrap(),
+        [header.as_bytes(), &hello].concat()
+    );
 }
 
 /// Certificates of a site whose clients may have to show one.
@@ -132,8 +163,18 @@ struct Site {
 fn site() -> (Site, TempDir) {
     let dir = directory();
     let [servers, clients] = ["servers", "clients"].map(|name| authority(dir.path(), name));
-    write(dir.path(), "site", &servers.server(&[NAME], Validity::days(20)).unwrap());
-    write(dir.path(), "inside", &servers.server(&["inside.example"], Validity::days(20)).unwrap());
+    write(
+        dir.path(),
+        "site",
+        &servers.server(&[NAME], Validity::days(20)).unwrap(),
+    );
+    write(
+        dir.path(),
+        "inside",
+        &servers
+            .server(&["inside.example"], Validity::days(20))
+            .unwrap(),
+    );
     (Site { servers, clients }, dir)
 }
 
@@ -166,7 +207,9 @@ fn client(
 /// The bytes of a header, and what follows it.
 fn split(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     match parse(bytes) {
-        Parsed::Complete { consumed, .. } => (bytes[..consumed].to_vec(), bytes[consumed..].to_vec()),
+        Parsed::Complete { consumed, .. } => {
+            (bytes[..consumed].to_vec(), bytes[consumed..].to_vec())
+        }
         other => panic!("{other:?}: {}", bytes.escape_ascii()),
     }
 }
@@ -176,7 +219,10 @@ fn what_a_server_is_told_of_a_session_is_what_is_known_of_it() {
     let (site, dir) = site();
     let backend = Backend::echo();
     let ada = site.clients.client("ada", Validity::days(20)).unwrap();
-    let eve = Authority::new("others", Validity::days(20)).unwrap().client("eve", Validity::days(20)).unwrap();
+    let eve = Authority::new("others", Validity::days(20))
+        .unwrap()
+        .client("eve", Validity::days(20))
+        .unwrap();
     write(dir.path(), "ada", &ada);
     let mut proxy = Proxy::start_in(dir, &terminated(backend.addr, "none", ALL));
     for (mode, shown, flags) in [
@@ -189,13 +235,23 @@ fn what_a_server_is_told_of_a_session_is_what_is_known_of_it() {
         ("require_and_verify", Some(&ada), ClientFlags::Verified),
         ("pinned", Some(&ada), ClientFlags::Verified),
     ] {
-        proxy.reload(&format!("{}\n# {shown:?}\n", terminated(backend.addr, mode, ALL)));
-        for (version, name, cipher) in
-            [(&TLS12, "TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"), (&TLS13, "TLSv1.3", "TLS_AES_256_GCM_SHA384")]
-        {
+        proxy.reload(&format!(
+            "{}\n# {shown:?}\n",
+            terminated(backend.addr, mode, ALL)
+        ));
+        for (version, name, cipher) in [
+            (&TLS12, "TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+            (&TLS13, "TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+        ] {
             let stream = proxy.connect();
             let ends = Endpoints::new(stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-            let answer = tls::exchange(&client(&site, shown, version), NAME, stream, b"the question").unwrap();
+            let answer = tls::exchange(
+                &client(&site, shown, version),
+                NAME,
+                stream,
+                b"the question",
+            )
+            .unwrap();
             let (header, rest) = split(&answer);
             assert_eq!(rest, b"the question");
             let line = proxy.next_access();
@@ -209,8 +265,18 @@ fn what_a_server_is_told_of_a_session_is_what_is_known_of_it() {
                 certificate: verified.then_some(&certificate),
             };
             let expected = V2Header::new(Some(ends)).authority(NAME).alpn(b"x");
-            let expected = expected.unique_id(line["id"].as_str().unwrap()).ssl(&ssl).finish(true).unwrap();
-            assert_eq!(header, expected, "{mode} {name}: {}\n{}", header.escape_ascii(), expected.escape_ascii());
+            let expected = expected
+                .unique_id(line["id"].as_str().unwrap())
+                .ssl(&ssl)
+                .finish(true)
+                .unwrap();
+            assert_eq!(
+                header,
+                expected,
+                "{mode} {name}: {}\n{}",
+                header.escape_ascii(),
+                expected.escape_ascii()
+            );
             // Both counts are those of the plaintext of this side, of which the header is none.
             assert_eq!(line["received"], b"the question".len(), "{line}");
         }
@@ -234,7 +300,10 @@ fn only_what_is_asked_for_is_told() {
         common_name: Some("ada"),
         certificate: None,
     };
-    assert_eq!(split(&answer).0, V2Header::new(Some(ends)).ssl(&ssl).finish(false).unwrap());
+    assert_eq!(
+        split(&answer).0,
+        V2Header::new(Some(ends)).ssl(&ssl).finish(false).unwrap()
+    );
 }
 
 #[test]
@@ -242,7 +311,10 @@ fn the_header_comes_before_the_session_with_a_server() {
     let (site, dir) = site();
     let inside = fs::read_to_string(dir.path().join("inside.pem")).unwrap();
     let key = fs::read_to_string(dir.path().join("inside-key.pem")).unwrap();
-    let config = Arc::new(tls::server(&Issued { certificate: inside, key }));
+    let config = Arc::new(tls::server(&Issued {
+        certificate: inside,
+        key,
+    }));
     let backend = Backend::serve(move |mut stream| {
         let mut header = Vec::new();
         while !matches!(parse(&header), Parsed::Complete { .. }) {
@@ -252,7 +324,8 @@ fn the_header_comes_before_the_session_with_a_server() {
             }
             header.push(byte[0]);
         }
-        let mut session = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+        let mut session =
+            StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
         let mut bytes = Vec::new();
         if session.read_to_end(&mut bytes).is_ok() {
             let _ = session.write_all(&[header, bytes].concat());
@@ -271,11 +344,15 @@ fn the_header_comes_before_the_session_with_a_server() {
         let proxy = Proxy::start_in(files, &terminated(backend.addr, "none", &keys));
         let stream = proxy.connect();
         let ends = Endpoints::new(stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-        let answer = tls::exchange(&client(&site, None, &TLS13), NAME, stream, b"the question").unwrap();
+        let answer =
+            tls::exchange(&client(&site, None, &TLS13), NAME, stream, b"the question").unwrap();
         let (header, rest) = split(&answer);
         assert_eq!(
             parse(&header),
-            Parsed::Complete { header: ProxyHeader::Client(Some(ends)), consumed: header.len() }
+            Parsed::Complete {
+                header: ProxyHeader::Client(Some(ends)),
+                consumed: header.len()
+            }
         );
         assert_eq!(rest, b"the question");
     }
@@ -286,7 +363,13 @@ fn who_is_refused_is_told_of_to_nobody() {
     let (site, dir) = site();
     let backend = Backend::echo();
     let proxy = Proxy::start_in(dir, &terminated(backend.addr, "require_and_verify", ALL));
-    tls::exchange(&client(&site, None, &TLS13), NAME, proxy.connect(), b"the question").unwrap_err();
+    tls::exchange(
+        &client(&site, None, &TLS13),
+        NAME,
+        proxy.connect(),
+        b"the question",
+    )
+    .unwrap_err();
     let mut stranger = proxy.connect();
     stranger.write_all(&hello("b.example")).unwrap();
     assert_eq!(read_until_closed(&mut stranger), alert(112));
@@ -297,8 +380,14 @@ fn who_is_refused_is_told_of_to_nobody() {
 fn what_an_upstream_cannot_mean_is_refused() {
     let tlvs = |words: &str| format!("proxy_protocol = \"v2\"\nproxy_protocol_tlvs = {words}\n");
     for (keys, expected) in [
-        ("proxy_protocol = \"v3\"\n".to_owned(), "upstreams.told.proxy_protocol"),
-        ("proxy_protocol_tlvs = \"ssl\"\n".to_owned(), "proxy_protocol_tlvs has no meaning without proxy_protocol"),
+        (
+            "proxy_protocol = \"v3\"\n".to_owned(),
+            "upstreams.told.proxy_protocol",
+        ),
+        (
+            "proxy_protocol_tlvs = \"ssl\"\n".to_owned(),
+            "proxy_protocol_tlvs has no meaning without proxy_protocol",
+        ),
         (
             "proxy_protocol = \"v1\"\nproxy_protocol_tlvs = \"crc32c\"\n".to_owned(),
             "a header of version 1 has nothing but addresses",
@@ -306,43 +395,82 @@ fn what_an_upstream_cannot_mean_is_refused() {
         (tlvs("[]"), "proxy_protocol_tlvs is empty"),
         (tlvs("[\"autority\"]"), "did you mean \"authority\"?"),
         (tlvs("[\"x\"]"), "there are authority, alpn, ssl,"),
-        (tlvs("[\"crc32c\", \"crc32c\"]"), "\"crc32c\" stands there twice"),
-        (tlvs("[\"client_certificate\"]"), "client_certificate is a part of ssl"),
-        (tlvs("[\"ssl\"]"), "upstreams.told has \"ssl\" in `proxy_protocol_tlvs`"),
-        (tlvs("[\"alpn\"]"), "upstreams.told has \"alpn\" in `proxy_protocol_tlvs`"),
+        (
+            tlvs("[\"crc32c\", \"crc32c\"]"),
+            "\"crc32c\" stands there twice",
+        ),
+        (
+            tlvs("[\"client_certificate\"]"),
+            "client_certificate is a part of ssl",
+        ),
+        (
+            tlvs("[\"ssl\"]"),
+            "upstreams.told has \"ssl\" in `proxy_protocol_tlvs`",
+        ),
+        (
+            tlvs("[\"alpn\"]"),
+            "upstreams.told has \"alpn\" in `proxy_protocol_tlvs`",
+        ),
     ] {
         let dir = directory();
-        let config = format!("[listeners.edge]\nbind = \"127.0.0.1:0\"\n{}", told("127.0.0.1:1", &keys));
+        let config = format!(
+            "[listeners.edge]\nbind = \"127.0.0.1:0\"\n{}",
+            told("127.0.0.1:1", &keys)
+        );
         fs::write(dir.path().join("snigate.toml"), config).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_snigate")).arg("check").current_dir(dir.path()).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_snigate"))
+            .arg("check")
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(said.contains(expected) && !output.status.success(), "{expected:?} is not in {said}");
+        assert!(
+            said.contains(expected) && !output.status.success(),
+            "{expected:?} is not in {said}"
+        );
     }
 }
 
 #[test]
 fn what_show_and_explain_say_is_what_is_in_effect() {
     let dir = directory();
-    let listener = "[listeners.edge]\nbind = \"127.0.0.1:0\"\nproxy_protocol = { from = \"10.1.2.3/8\" }\n";
-    let config = format!("{listener}{}transparent = true\n", told("127.0.0.1:1", SEEN));
+    let listener =
+        "[listeners.edge]\nbind = \"127.0.0.1:0\"\nproxy_protocol = { from = \"10.1.2.3/8\" }\n";
+    let config = format!(
+        "{listener}{}transparent = true\n",
+        told("127.0.0.1:1", SEEN)
+    );
     fs::write(dir.path().join("snigate.toml"), config).unwrap();
     let snigate = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_snigate")).args(arguments).current_dir(dir.path()).output();
+        let output = Command::new(env!("CARGO_BIN_EXE_snigate"))
+            .args(arguments)
+            .current_dir(dir.path())
+            .output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
     let explained = snigate(&["explain", "--sni", NAME]);
     assert!(
-        explained.contains("told of the client in a PROXY header, v2 with authority, unique_id, crc32c"),
+        explained
+            .contains("told of the client in a PROXY header, v2 with authority, unique_id, crc32c"),
         "{explained}"
     );
-    assert!(explained.contains("from the client's address"), "{explained}");
+    assert!(
+        explained.contains("from the client's address"),
+        "{explained}"
+    );
     let shown = snigate(&["show"]);
     fs::write(dir.path().join("snigate.toml"), &shown).unwrap();
     assert_eq!(snigate(&["show"]), shown);
     let shown: toml::Table = shown.parse().unwrap();
     let upstream = &shown["upstreams"]["told"];
-    assert_eq!(shown["listeners"]["edge"]["proxy_protocol"]["from"][0].as_str(), Some("10.0.0.0/8"));
+    assert_eq!(
+        shown["listeners"]["edge"]["proxy_protocol"]["from"][0].as_str(),
+        Some("10.0.0.0/8")
+    );
     assert_eq!(upstream["proxy_protocol"].as_str(), Some("v2"));
-    assert_eq!(upstream["proxy_protocol_tlvs"].as_array().map(Vec::len), Some(3));
+    assert_eq!(
+        upstream["proxy_protocol_tlvs"].as_array().map(Vec::len),
+        Some(3)
+    );
     assert_eq!(upstream["transparent"].as_bool(), Some(true));
 }

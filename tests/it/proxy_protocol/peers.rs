@@ -26,11 +26,19 @@ struct Program(Child);
 impl Program {
     /// Runs a command, and waits until it listens on these addresses.
     fn start(mut command: Command, addresses: &[SocketAddr]) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let limit = Instant::now() + PATIENCE;
         for addr in addresses {
             while TcpStream::connect(addr).is_err() {
-                assert!(child.try_wait().unwrap().is_none() && Instant::now() < limit, "it does not listen");
+                assert!(
+                    child.try_wait().unwrap().is_none() && Instant::now() < limit,
+                    "it does not listen"
+                );
                 thread::park_timeout(Duration::from_millis(5));
             }
         }
@@ -40,7 +48,11 @@ impl Program {
     fn haproxy(dir: &Path, sections: &str, addresses: &[SocketAddr]) -> Self {
         let file = dir.join("haproxy.cfg");
         let timeouts = "timeout connect 20s\ntimeout client 20s\ntimeout server 20s\n";
-        fs::write(&file, format!("global\nmaxconn 100\ndefaults\nmode tcp\n{timeouts}{sections}\n")).unwrap();
+        fs::write(
+            &file,
+            format!("global\nmaxconn 100\ndefaults\nmode tcp\n{timeouts}{sections}\n"),
+        )
+        .unwrap();
         let mut command = Command::new("haproxy");
         command.arg("-db").arg("-f").arg(file);
         Self::start(command, addresses)
@@ -53,7 +65,10 @@ impl Program {
         );
         fs::write(dir.join("nginx.conf"), text).unwrap();
         let mut command = Command::new("nginx");
-        command.args(["-e", "stderr", "-p"]).arg(dir).args(["-c", "nginx.conf"]);
+        command
+            .args(["-e", "stderr", "-p"])
+            .arg(dir)
+            .args(["-c", "nginx.conf"]);
         Self::start(command, addresses)
     }
 }
@@ -71,13 +86,25 @@ const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 fn address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
-    SocketAddr::from(([127, high & 0xfe | 64, low, NEXT.fetch_add(1, Ordering::Relaxed)], 4433))
+    SocketAddr::from((
+        [
+            127,
+            high & 0xfe | 64,
+            low,
+            NEXT.fetch_add(1, Ordering::Relaxed),
+        ],
+        4433,
+    ))
 }
 
 /// Snigate behind proxies on the loopback interface.
 fn behind(backend: &Backend) -> Proxy {
-    let listener = "[listeners.edge]\nbind = \"127.0.0.1:0\"\nproxy_protocol = { from = [\"127.0.0.0/8\"] }\n";
-    Proxy::start(&format!("{listener}{}", passthrough("a.example", backend.addr)))
+    let listener =
+        "[listeners.edge]\nbind = \"127.0.0.1:0\"\nproxy_protocol = { from = [\"127.0.0.0/8\"] }\n";
+    Proxy::start(&format!(
+        "{listener}{}",
+        passthrough("a.example", backend.addr)
+    ))
 }
 
 /// A client of the proxy in front, whose hello comes back through everything.
@@ -91,7 +118,10 @@ fn assert_known(proxy: &mut Proxy, front: SocketAddr, what: &str) {
     drop(stream);
     let line = proxy.next_access();
     assert_line(&line, &[("client", &own.to_string())]);
-    assert!(line["peer"].as_str().unwrap().starts_with("127."), "{what}: {line}");
+    assert!(
+        line["peer"].as_str().unwrap().starts_with("127."),
+        "{what}: {line}"
+    );
 }
 
 #[test]
@@ -111,8 +141,9 @@ fn clients_behind_haproxy_are_known_and_its_health_checks_are_no_clients() {
     let mut sections = String::new();
     for (options, (at, front)) in options.iter().zip(addresses.iter().enumerate()) {
         let server = proxy.addr();
-        sections
-            .push_str(&format!("listen l{at}\nbind {front}\nunique-id-format id-%pid\nserver s {server} {options}\n"));
+        sections.push_str(&format!(
+            "listen l{at}\nbind {front}\nunique-id-format id-%pid\nserver s {server} {options}\n"
+        ));
     }
     let _haproxy = Program::haproxy(dir.path(), &sections, &addresses);
     for (front, what) in addresses.iter().zip(options) {
@@ -133,17 +164,26 @@ fn clients_behind_haproxy_are_known_and_its_health_checks_are_no_clients() {
         let _ = near.shutdown(Shutdown::Write);
         let _ = there.join();
     });
-    let sections = format!("listen l\nbind {front}\nserver s {} send-proxy-v2 check inter 50ms\n", counter.addr);
+    let sections = format!(
+        "listen l\nbind {front}\nserver s {} send-proxy-v2 check inter 50ms\n",
+        counter.addr
+    );
     let other = directory();
     let _checks = Program::haproxy(other.path(), &sections, &[front]);
     assert_known(&mut proxy, front, "with checks");
     proxy.poll_until("several checks", |_| counter.accepted() > 5);
     proxy.signal(Signal::TERM);
     let (_, log) = proxy.wait_for_exit();
-    let stopped = log.lines().find(|line| line.contains("\"stopped\"")).expect("the last event");
+    let stopped = log
+        .lines()
+        .find(|line| line.contains("\"stopped\""))
+        .expect("the last event");
     let stopped: Value = serde_json::from_str(stopped).unwrap();
     assert!(stopped["silent"].as_u64().unwrap() > 2, "{stopped}");
-    assert!(!log.contains("bad_proxy_header") && !log.contains("incomplete_hello"), "{log}");
+    assert!(
+        !log.contains("bad_proxy_header") && !log.contains("incomplete_hello"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -154,7 +194,9 @@ fn clients_behind_nginx_are_known() {
     let (backend, dir, front) = (Backend::echo(), directory(), address());
     let mut proxy = behind(&backend);
     let server = proxy.addr();
-    let sections = format!("stream {{ server {{ listen {front}; proxy_pass {server}; proxy_protocol on; }} }}");
+    let sections = format!(
+        "stream {{ server {{ listen {front}; proxy_pass {server}; proxy_protocol on; }} }}"
+    );
     let _nginx = Program::nginx(dir.path(), &sections, &[front]);
     assert_known(&mut proxy, front, "nginx");
 }
@@ -163,7 +205,11 @@ fn clients_behind_nginx_are_known() {
 fn told(server: SocketAddr, keys: &str) -> (String, [SocketAddr; 2], Value) {
     let files = directory();
     let ca = authority(files.path(), "ca");
-    write(files.path(), "site", &ca.server(&["a.example"], Validity::days(20)).unwrap());
+    write(
+        files.path(),
+        "site",
+        &ca.server(&["a.example"], Validity::days(20)).unwrap(),
+    );
     let mut proxy = Proxy::start_in(
         files,
         &format!(
@@ -175,11 +221,18 @@ fn told(server: SocketAddr, keys: &str) -> (String, [SocketAddr; 2], Value) {
     let stream = proxy.connect();
     let ends = [stream.local_addr().unwrap(), stream.peer_addr().unwrap()];
     let mut session = tls::session(&tls::client(&ca, None, &[&TLS13]), "a.example", stream);
-    session.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n").unwrap();
+    session
+        .write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     session.read_to_string(&mut answer).unwrap();
     drop(session);
-    let body = answer.split("\r\n\r\n").nth(1).unwrap_or(&answer).trim().to_owned();
+    let body = answer
+        .split("\r\n\r\n")
+        .nth(1)
+        .unwrap_or(&answer)
+        .trim()
+        .to_owned();
     (body, ends, proxy.next_access())
 }
 
@@ -199,18 +252,29 @@ fn haproxy_understands_what_it_is_told_and_verifies_the_checksum() {
     );
     let _haproxy = Program::haproxy(dir.path(), &sections, &[server]);
     let (body, [client, local], line) = told(server, ALL);
-    assert_eq!(body, format!("{client} {local} a.example {}", line["id"].as_str().unwrap()));
+    assert_eq!(
+        body,
+        format!(
+            "{client} {local} a.example {}",
+            line["id"].as_str().unwrap()
+        )
+    );
     let (body, [client, local], _) = told(server, "proxy_protocol = \"v1\"\n");
     assert_eq!(body, format!("{client} {local}"));
 
     // That the checksum was right above says something only if a wrong one is not taken.
     for (damage, served) in [(0, true), (1, false)] {
-        let mut header = V2Header::new(Some(endpoints(CLIENT, TARGET))).authority("a.example").finish(true).unwrap();
+        let mut header = V2Header::new(Some(endpoints(CLIENT, TARGET)))
+            .authority("a.example")
+            .finish(true)
+            .unwrap();
         let last = header.len() - 1;
         header[last] ^= damage;
         let mut stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(&[header, b"GET / HTTP/1.0\r\n\r\n".to_vec()].concat()).unwrap();
+        stream
+            .write_all(&[header, b"GET / HTTP/1.0\r\n\r\n".to_vec()].concat())
+            .unwrap();
         let answer = String::from_utf8(read_until_closed(&mut stream)).unwrap();
         assert_eq!(answer.contains(CLIENT), served, "{answer}");
     }
@@ -229,7 +293,11 @@ fn nginx_understands_what_it_is_told() {
          server {{ listen {server} proxy_protocol; location / {{ return 200 \"{said}\"; }} }} }}"
     );
     let _nginx = Program::nginx(dir.path(), &sections, &[server]);
-    for keys in ["proxy_protocol = \"v1\"\n", "proxy_protocol = \"v2\"\n", ALL] {
+    for keys in [
+        "proxy_protocol = \"v1\"\n",
+        "proxy_protocol = \"v2\"\n",
+        ALL,
+    ] {
         let (body, [client, local], _) = told(server, keys);
         assert_eq!(body, format!("{client} {local}"), "{keys}");
     }

@@ -27,10 +27,15 @@ fn receive(mut from: TcpStream, blocks: usize, seed: u64) -> JoinHandle<()> {
         let (mut expected, mut block) = (pattern(BLOCK, seed), vec![0; BLOCK]);
         for number in 0..blocks {
             expected[..8].copy_from_slice(&number.to_be_bytes());
-            from.read_exact(&mut block).unwrap_or_else(|error| panic!("block {number}: {error}"));
+            from.read_exact(&mut block)
+                .unwrap_or_else(|error| panic!("block {number}: {error}"));
             assert!(block == expected, "block {number} is not what was sent");
         }
-        assert_eq!(from.read(&mut block).expect("an end in order"), 0, "more than was sent");
+        assert_eq!(
+            from.read(&mut block).expect("an end in order"),
+            0,
+            "more than was sent"
+        );
     })
 }
 
@@ -66,14 +71,24 @@ fn what_is_sent_in_both_directions_arrives_unchanged_and_is_counted() {
         let mut server = connections.next();
         let mut answering = server.try_clone().unwrap();
         let answering = thread::spawn(move || answering.write_all(&answer).unwrap());
-        assert!(read_exact(&mut client, length + 1) == pattern(length + 1, 9), "{length}");
-        assert!(read_exact(&mut server, hello.len() + length) == [hello.as_slice(), &question].concat(), "{length}");
+        assert!(
+            read_exact(&mut client, length + 1) == pattern(length + 1, 9),
+            "{length}"
+        );
+        assert!(
+            read_exact(&mut server, hello.len() + length) == [hello.as_slice(), &question].concat(),
+            "{length}"
+        );
         sending.join().unwrap();
         answering.join().unwrap();
         drop(client);
         drop(server);
         let line = proxy.next_access();
-        assert_eq!((&line["outcome"], &line["sent"]), (&"closed".into(), &(length + 1).into()), "{line}");
+        assert_eq!(
+            (&line["outcome"], &line["sent"]),
+            (&"closed".into(), &(length + 1).into()),
+            "{line}"
+        );
         assert_eq!(line["received"], hello.len() + length, "{line}");
     }
 }
@@ -86,13 +101,23 @@ fn a_gibibyte_each_way_at_once_arrives_unchanged_through_pipes() {
     let (client, server) = meet(&proxy, &connections);
     let threads = exchange(&client, &server, blocks);
     // Copying would do it as well, and no peer could tell.
-    proxy.poll_until("a pipe opened", |proxy| proxy.descriptors_of("pipe") > pipes);
+    proxy.poll_until("a pipe opened", |proxy| {
+        proxy.descriptors_of("pipe") > pipes
+    });
     join(threads);
     drop(client);
     drop(server);
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["sent"]), (&"closed".into(), &(1_u64 << 30).into()), "{line}");
-    assert_eq!(line["received"], hello("a.example").len() + (1 << 30), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["sent"]),
+        (&"closed".into(), &(1_u64 << 30).into()),
+        "{line}"
+    );
+    assert_eq!(
+        line["received"],
+        hello("a.example").len() + (1 << 30),
+        "{line}"
+    );
     assert_all_closed(&proxy, sockets);
 }
 
@@ -101,10 +126,17 @@ fn many_connections_at_once_do_not_get_each_others_bytes() {
     let (mut proxy, connections) = start("");
     let sockets = proxy.descriptors_of("socket");
     let pairs: Vec<_> = (0..16).map(|_| meet(&proxy, &connections)).collect();
-    let threads = pairs.iter().enumerate().flat_map(|(number, (client, server))| {
-        let (client, server, seed) = (client.try_clone().unwrap(), server.try_clone().unwrap(), 100 + number as u64);
-        [send(client, 8, seed), receive(server, 8, seed)]
-    });
+    let threads = pairs
+        .iter()
+        .enumerate()
+        .flat_map(|(number, (client, server))| {
+            let (client, server, seed) = (
+                client.try_clone().unwrap(),
+                server.try_clone().unwrap(),
+                100 + number as u64,
+            );
+            [send(client, 8, seed), receive(server, 8, seed)]
+        });
     join(threads.collect());
     drop(pairs);
     for _ in 0..16 {
@@ -126,19 +158,36 @@ fn a_reader_that_stops_stops_the_sender_and_not_the_memory() {
 
     let mut pairs: Vec<_> = (0..8).map(|_| meet(&proxy, &connections)).collect();
     let filling = pairs.iter().enumerate().map(|(number, (client, server))| {
-        let mut sender = if number % 2 == 0 { client } else { server }.try_clone().unwrap();
+        let mut sender = if number % 2 == 0 { client } else { server }
+            .try_clone()
+            .unwrap();
         thread::spawn(move || fill(&mut sender))
     });
-    let taken: Vec<usize> = filling.collect::<Vec<_>>().into_iter().map(|filling| filling.join().unwrap()).collect();
+    let taken: Vec<usize> = filling
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|filling| filling.join().unwrap())
+        .collect();
     let grown = proxy.memory_kib("VmRSS").saturating_sub(before);
-    assert!(grown < 2048, "{grown} KiB more for {taken:?} bytes that nobody reads");
+    assert!(
+        grown < 2048,
+        "{grown} KiB more for {taken:?} bytes that nobody reads"
+    );
 
     for ((number, (client, server)), taken) in pairs.iter_mut().enumerate().zip(taken) {
-        let (sender, reader) = if number % 2 == 0 { (client, server) } else { (server, client) };
+        let (sender, reader) = if number % 2 == 0 {
+            (client, server)
+        } else {
+            (server, client)
+        };
         sender.set_write_timeout(Some(PATIENCE)).unwrap();
         sender.shutdown(Shutdown::Write).unwrap();
         let received = read_to_end(reader);
-        assert_eq!(received.len(), taken, "what was taken is delivered when the reader goes on");
+        assert_eq!(
+            received.len(),
+            taken,
+            "what was taken is delivered when the reader goes on"
+        );
         assert!(is_filling(&received));
     }
     drop(pairs);

@@ -23,7 +23,9 @@ fn ask(proxy: &Proxy, question: &[u8]) -> Vec<u8> {
 fn in_order(servers: &[SocketAddr], more: &str) -> String {
     let servers: Vec<String> = servers.iter().map(|addr| format!("\"{addr}\"")).collect();
     let servers = servers.join(", ");
-    format!("[routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\nupstream = [{servers}]\n{more}")
+    format!(
+        "[routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\nupstream = [{servers}]\n{more}"
+    )
 }
 
 #[test]
@@ -34,10 +36,21 @@ fn a_client_whose_server_refuses_gets_an_internal_error() {
     let hello = hello("a.example");
     assert_eq!(ask(&proxy, &hello), alert(80));
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"connect_failed".into(), &"server".into()), "{line}");
-    assert_eq!((&line["route"], &line["upstream"]), (&"a".into(), &addr.to_string().into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"connect_failed".into(), &"server".into()),
+        "{line}"
+    );
+    assert_eq!(
+        (&line["route"], &line["upstream"]),
+        (&"a".into(), &addr.to_string().into()),
+        "{line}"
+    );
     assert_eq!(line["received"], hello.len(), "{line}");
-    assert!(line["server"].is_null() && line["detail"].as_str().unwrap().contains("refused"), "{line}");
+    assert!(
+        line["server"].is_null() && line["detail"].as_str().unwrap().contains("refused"),
+        "{line}"
+    );
     assert_all_closed(&proxy, sockets);
 }
 
@@ -48,8 +61,15 @@ fn a_client_whose_server_does_not_answer_gets_an_internal_error_in_time() {
     let sockets = proxy.descriptors_of("socket");
     assert_eq!(ask(&proxy, &hello("a.example")), alert(80));
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"connect_timeout".into(), &"server".into()), "{line}");
-    assert!((300.0..2300.0).contains(&line["connect_ms"].as_f64().unwrap()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"connect_timeout".into(), &"server".into()),
+        "{line}"
+    );
+    assert!(
+        (300.0..2300.0).contains(&line["connect_ms"].as_f64().unwrap()),
+        "{line}"
+    );
     assert_all_closed(&proxy, sockets);
 }
 
@@ -63,22 +83,30 @@ fn the_next_server_takes_over_from_one_that_refuses_or_does_not_answer() {
     let hello = hello("a.example");
     assert_eq!(ask(&proxy, &hello), hello);
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["server"]), (&"closed".into(), &backend.addr.to_string().into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["server"]),
+        (&"closed".into(), &backend.addr.to_string().into()),
+        "{line}"
+    );
 }
 
 #[test]
 fn the_error_of_several_servers_is_that_of_the_last() {
     let (_socket, refusing) = refusing();
     let (_listener, _queued, unanswering) = unanswering();
-    for (servers, outcome) in
-        [([refusing, unanswering], "connect_timeout"), ([unanswering, refusing], "connect_failed")]
-    {
+    for (servers, outcome) in [
+        ([refusing, unanswering], "connect_timeout"),
+        ([unanswering, refusing], "connect_failed"),
+    ] {
         let mut proxy = Proxy::start(&in_order(&servers, "[timeouts]\nconnect = \"100ms\"\n"));
         assert_eq!(ask(&proxy, &hello("a.example")), alert(80));
         let line = proxy.next_access();
         assert_eq!(line["outcome"], outcome, "{line}");
         let detail = line["detail"].as_str().unwrap();
-        assert!(detail.contains(&servers[1].to_string()) && detail.contains("2 servers"), "{line}");
+        assert!(
+            detail.contains(&servers[1].to_string()) && detail.contains("2 servers"),
+            "{line}"
+        );
     }
 }
 
@@ -86,7 +114,9 @@ fn the_error_of_several_servers_is_that_of_the_last() {
 fn servers_take_turns_and_one_that_is_down_loses_its_turn() {
     let backends = [Backend::echo(), Backend::echo()];
     let (_socket, refusing) = refusing();
-    let servers = [backends[0].addr, refusing, backends[1].addr].map(|addr| format!("\"{addr}\"")).join(", ");
+    let servers = [backends[0].addr, refusing, backends[1].addr]
+        .map(|addr| format!("\"{addr}\""))
+        .join(", ");
     let pool = format!("[upstreams.pool]\nservers = [{servers}]\nejection = \"off\"\n");
     let proxy = Proxy::start(&format!("{}{pool}", passthrough("a.example", "pool")));
     let hello = hello("a.example");
@@ -109,14 +139,25 @@ fn a_server_on_a_unix_socket_is_served_like_any_other() {
         stream.write_all(&question).unwrap();
         stream.write_all(b"the end").unwrap();
     });
-    let mut proxy = Proxy::start_in(dir, &passthrough("a.example", format!("unix:{}", path.display())));
+    let mut proxy = Proxy::start_in(
+        dir,
+        &passthrough("a.example", format!("unix:{}", path.display())),
+    );
     let sockets = proxy.descriptors_of("socket");
     let question = [hello("a.example"), pattern(1_000_000, 5)].concat();
     assert!(ask(&proxy, &question) == [&question[..], b"the end"].concat());
     server.join().unwrap();
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["server"]), (&"closed".into(), &line["upstream"]), "{line}");
-    assert_eq!((&line["sent"], &line["received"]), (&(question.len() + 7).into(), &question.len().into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["server"]),
+        (&"closed".into(), &line["upstream"]),
+        "{line}"
+    );
+    assert_eq!(
+        (&line["sent"], &line["received"]),
+        (&(question.len() + 7).into(), &question.len().into()),
+        "{line}"
+    );
     assert_all_closed(&proxy, sockets);
 }
 

@@ -23,8 +23,16 @@ fn half_closed_client_still_receives_the_answer() {
     drop(server);
     assert_eq!(read_to_end(&mut client), b"");
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"closed".into(), &"client".into()), "{line}");
-    assert_eq!((&line["sent"], &line["received"]), (&15.into(), &(hello("a.example").len() + 12).into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"closed".into(), &"client".into()),
+        "{line}"
+    );
+    assert_eq!(
+        (&line["sent"], &line["received"]),
+        (&15.into(), &(hello("a.example").len() + 12).into()),
+        "{line}"
+    );
     assert_all_closed(&proxy, sockets);
 }
 
@@ -43,8 +51,16 @@ fn half_closed_server_still_receives_what_the_client_sends() {
     drop(client);
     assert_eq!(read_to_end(&mut server), b"");
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"closed".into(), &"server".into()), "{line}");
-    assert_eq!((&line["sent"], &line["received"]), (&11.into(), &(hello("a.example").len() + 10).into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"closed".into(), &"server".into()),
+        "{line}"
+    );
+    assert_eq!(
+        (&line["sent"], &line["received"]),
+        (&11.into(), &(hello("a.example").len() + 10).into()),
+        "{line}"
+    );
     assert_all_closed(&proxy, sockets);
 }
 
@@ -54,13 +70,20 @@ fn a_client_that_closes_ends_the_server_and_the_other_way_round() {
     let sockets = proxy.descriptors_of("socket");
     for client_first in [true, false] {
         let (client, server) = meet(&proxy, &connections);
-        let (name, first, mut second) =
-            if client_first { ("client", client, server) } else { ("server", server, client) };
+        let (name, first, mut second) = if client_first {
+            ("client", client, server)
+        } else {
+            ("server", server, client)
+        };
         drop(first);
         assert_eq!(read_to_end(&mut second), b"");
         drop(second);
         let line = proxy.next_access();
-        assert_eq!((&line["outcome"], &line["by"]), (&"closed".into(), &name.into()), "{line}");
+        assert_eq!(
+            (&line["outcome"], &line["by"]),
+            (&"closed".into(), &name.into()),
+            "{line}"
+        );
     }
     assert_all_closed(&proxy, sockets);
 }

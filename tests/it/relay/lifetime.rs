@@ -13,7 +13,10 @@ use crate::support::proxy::{Proxy, directory, passthrough};
 /// Reads until the connection is cut off, which nobody can take for its end.
 fn read_until_cut(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    assert_eq!(stream.read_to_end(&mut bytes).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(
+        stream.read_to_end(&mut bytes).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
     bytes
 }
 
@@ -31,7 +34,11 @@ fn a_connection_is_cut_off_at_the_end_of_its_lifetime_whatever_goes_on() {
     assert!(!read_until_cut(&mut client).is_empty());
     assert_eq!(speaks.join().unwrap(), ErrorKind::ConnectionReset);
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"max_lifetime".into(), &"proxy".into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"max_lifetime".into(), &"proxy".into()),
+        "{line}"
+    );
     let lasted = line["duration_ms"].as_f64().unwrap();
     assert!((500.0..10_000.0).contains(&lasted), "{line}");
 }
@@ -75,9 +82,13 @@ fn both_sides_of_a_connection_that_lasts_are_asked_for_a_sign_of_life() {
     let (proxy, connections) = start("timeouts.keepalive = \"1s\"\n");
     let (client, server) = meet(&proxy, &connections);
     let port = |addr: std::io::Result<std::net::SocketAddr>| addr.unwrap().port();
-    let sides =
-        [(port(client.peer_addr()), port(client.local_addr())), (port(server.peer_addr()), port(server.local_addr()))];
-    proxy.poll_until("the kernel looks after both", |_| sides.iter().all(|side| timer(side.0, side.1) == Some(2)));
+    let sides = [
+        (port(client.peer_addr()), port(client.local_addr())),
+        (port(server.peer_addr()), port(server.local_addr())),
+    ];
+    proxy.poll_until("the kernel looks after both", |_| {
+        sides.iter().all(|side| timer(side.0, side.1) == Some(2))
+    });
 }
 
 #[test]
@@ -86,8 +97,15 @@ fn a_peer_that_takes_nothing_for_too_long_is_given_up() {
     let (_client, mut server) = meet(&proxy, &connections);
     let speaks = std::thread::spawn(move || while server.write_all(&[7; 4096]).is_ok() {});
     let line = proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"broken".into(), &"client".into()), "{line}");
-    assert!(line["detail"].as_str().unwrap().contains("timed out"), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"broken".into(), &"client".into()),
+        "{line}"
+    );
+    assert!(
+        line["detail"].as_str().unwrap().contains("timed out"),
+        "{line}"
+    );
     let _ = speaks.join();
 }
 
@@ -97,17 +115,32 @@ fn what_the_kernel_cannot_do_is_refused() {
     let path = dir.path().join("snigate.toml");
     let route = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[routes.a]\nsni = \"a.example\"\n";
     for (keys, words) in [
-        ("timeouts.keepalive = \"10h\"", "timeouts.keepalive: the kernel cannot do \"10h\""),
+        (
+            "timeouts.keepalive = \"10h\"",
+            "timeouts.keepalive: the kernel cannot do \"10h\"",
+        ),
         ("timeouts.keepalive = \"1500ms\"", "in whole seconds"),
         ("timeouts.keepalive = \"500ms\"", "write `1s` to `9h`"),
         ("timeouts.unacknowledged = \"501h\"", "write `1s` to `500h`"),
-        ("timeouts.unacknowledged = \"0s\"", "timeouts.unacknowledged: \"0s\" is not a duration above zero"),
-        ("timeouts.max_lifetime = \"never\"", "timeouts.max_lifetime: \"never\" is not a duration"),
+        (
+            "timeouts.unacknowledged = \"0s\"",
+            "timeouts.unacknowledged: \"0s\" is not a duration above zero",
+        ),
+        (
+            "timeouts.max_lifetime = \"never\"",
+            "timeouts.max_lifetime: \"never\" is not a duration",
+        ),
         ("on_remove = \"reset\"", "on_remove"),
     ] {
         fs::write(&path, format!("{route}action = \"reject\"\n{keys}\n")).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_snigate")).arg("check").arg("-c").arg(&path).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        let output = Command::new(env!("CARGO_BIN_EXE_snigate"))
+            .arg("check")
+            .arg("-c")
+            .arg(&path)
+            .output()
+            .unwrap();
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{keys}: {text}");
         assert!(text.contains(words), "{keys}: no {words:?} in:\n{text}");
     }

@@ -19,7 +19,10 @@ use crate::support::proxy::{Proxy, passthrough};
 /// configuration.
 fn start(more: &str) -> (Proxy, Connections) {
     let (backend, connections) = Backend::manual();
-    (Proxy::start(&format!("{}{more}", passthrough("a.example", backend.addr))), connections)
+    (
+        Proxy::start(&format!("{}{more}", passthrough("a.example", backend.addr))),
+        connections,
+    )
 }
 
 /// A client, and the server that it has reached: the server has read the hello, and nothing else was sent.
@@ -37,14 +40,17 @@ fn introduce(mut client: TcpStream, connections: &Connections) -> (TcpStream, Tc
 
 /// That the last connection took everything with it.
 fn assert_all_closed(proxy: &Proxy, sockets_before: usize) {
-    proxy.poll_until("all sockets closed", |proxy| proxy.descriptors_of("socket") == sockets_before);
+    proxy.poll_until("all sockets closed", |proxy| {
+        proxy.descriptors_of("socket") == sockets_before
+    });
 }
 
 const BLOCK: usize = 1 << 20;
 
 /// Writes the same block again and again, until nothing is taken for a while: how many bytes were taken.
 fn fill(to: &mut TcpStream) -> usize {
-    to.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    to.set_write_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
     let block = pattern(BLOCK, FILLING);
     let mut taken = 0;
     loop {

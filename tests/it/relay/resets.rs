@@ -9,8 +9,15 @@ use crate::support::backend::{pattern, read_exact, read_to_end};
 use crate::support::socket::{abort, connect_with_little_room, read_until_closed, unacknowledged};
 
 /// One side of a pair that is to reset the connection, and the other.
-fn sides(client_resets: bool, (client, server): (TcpStream, TcpStream)) -> (&'static str, TcpStream, TcpStream) {
-    if client_resets { ("client", client, server) } else { ("server", server, client) }
+fn sides(
+    client_resets: bool,
+    (client, server): (TcpStream, TcpStream),
+) -> (&'static str, TcpStream, TcpStream) {
+    if client_resets {
+        ("client", client, server)
+    } else {
+        ("server", server, client)
+    }
 }
 
 /// Writes until that fails.
@@ -32,9 +39,17 @@ fn a_reset_reaches_the_other_side_as_a_reset() {
         resets.write_all(b"some words").unwrap();
         assert_eq!(read_exact(&mut other, 10), b"some words");
         abort(resets);
-        assert_eq!(other.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset, "by the {name}");
+        assert_eq!(
+            other.read(&mut [0]).unwrap_err().kind(),
+            ErrorKind::ConnectionReset,
+            "by the {name}"
+        );
         let line = proxy.next_access();
-        assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &name.into()), "{line}");
+        assert_eq!(
+            (&line["outcome"], &line["by"]),
+            (&"reset".into(), &name.into()),
+            "{line}"
+        );
         assert_all_closed(&proxy, sockets);
     }
 }
@@ -48,9 +63,17 @@ fn a_receiver_that_resets_stops_the_sender_with_a_reset() {
         let sending = thread::spawn(move || write_until_refused(&mut sender));
         read_exact(&mut resets, 3_000_000);
         abort(resets);
-        assert_eq!(sending.join().unwrap(), ErrorKind::ConnectionReset, "by the {name}");
+        assert_eq!(
+            sending.join().unwrap(),
+            ErrorKind::ConnectionReset,
+            "by the {name}"
+        );
         let line = proxy.next_access();
-        assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &name.into()), "{line}");
+        assert_eq!(
+            (&line["outcome"], &line["by"]),
+            (&"reset".into(), &name.into()),
+            "{line}"
+        );
         assert_all_closed(&proxy, sockets);
     }
 }
@@ -68,16 +91,26 @@ fn what_has_arrived_from_a_sender_that_resets_is_delivered_to_a_slow_receiver() 
         abort(resets);
         if talks {
             // So the proxy may hear of the reset by writing, while it still has bytes for this side.
-            receiver.write_all(&pattern(500_000, 7)).expect("room, or somebody who throws it away");
+            receiver
+                .write_all(&pattern(500_000, 7))
+                .expect("room, or somebody who throws it away");
         }
         // A reset follows where the receiver's kernel had everything by the time at which the proxy heard of the reset, and
         // an end where something was still under way.
         let received = read_until_closed(&mut receiver);
-        assert!(received.len() >= arrived, "{} of {arrived} bytes from the {name}", received.len());
+        assert!(
+            received.len() >= arrived,
+            "{} of {arrived} bytes from the {name}",
+            received.len()
+        );
         assert!(is_filling(&received), "from the {name}");
         drop(receiver);
         let line = proxy.next_access();
-        assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &name.into()), "{line}");
+        assert_eq!(
+            (&line["outcome"], &line["by"]),
+            (&"reset".into(), &name.into()),
+            "{line}"
+        );
         assert_all_closed(&proxy, sockets);
     }
 }
@@ -96,9 +129,16 @@ fn a_reset_after_an_end_stops_the_other_side() {
         abort(resets);
         // Which of them the kernel says depends on whether it was writing when the reset came.
         let refused = sending.join().unwrap();
-        assert!(matches!(refused, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "by the {name}: {refused}");
+        assert!(
+            matches!(refused, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+            "by the {name}: {refused}"
+        );
         let line = proxy.next_access();
-        assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &name.into()), "{line}");
+        assert_eq!(
+            (&line["outcome"], &line["by"]),
+            (&"reset".into(), &name.into()),
+            "{line}"
+        );
         assert_all_closed(&proxy, sockets);
     }
 }
@@ -115,7 +155,11 @@ fn an_answer_before_a_reset_in_the_middle_of_bulk_arrives_whole() {
         resets.write_all(b"no more of this").unwrap();
         resets.shutdown(Shutdown::Write).unwrap();
         abort(resets);
-        assert_eq!(read_until_closed(&mut sender), b"no more of this", "from the {name}, round {round}");
+        assert_eq!(
+            read_until_closed(&mut sender),
+            b"no more of this",
+            "from the {name}, round {round}"
+        );
         // It fails where the sender was told of the reset as one.
         let _ = sender.shutdown(Shutdown::Both);
         sending.join().unwrap();
@@ -138,7 +182,11 @@ fn a_hundred_resets_in_the_middle_of_everything_leave_nothing_behind() {
         if round % 3 == 0 {
             let _ = client.shutdown(Shutdown::Write);
         }
-        let (first, second) = if round % 2 == 0 { (client, server) } else { (server, client) };
+        let (first, second) = if round % 2 == 0 {
+            (client, server)
+        } else {
+            (server, client)
+        };
         abort(first);
         abort(second);
     }

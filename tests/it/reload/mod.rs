@@ -25,7 +25,9 @@ const FRAME: &str = "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \
 
 /// A passthrough route.
 fn route(name: &str, sni: &str, upstream: SocketAddr) -> String {
-    format!("[routes.{name}]\nsni = \"{sni}\"\naction = \"passthrough\"\nupstream = \"{upstream}\"\n")
+    format!(
+        "[routes.{name}]\nsni = \"{sni}\"\naction = \"passthrough\"\nupstream = \"{upstream}\"\n"
+    )
 }
 
 /// What the other side says to a client that asks for `name`, before it ends.
@@ -37,7 +39,10 @@ fn answer(mut stream: TcpStream, name: &str) -> Vec<u8> {
 /// Sends these bytes and reads them back.
 fn echo(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
-    assert!(read_exact(stream, bytes.len()) == bytes, "other bytes came back");
+    assert!(
+        read_exact(stream, bytes.len()) == bytes,
+        "other bytes came back"
+    );
 }
 
 #[test]
@@ -45,7 +50,11 @@ fn two_hundred_connections_and_constantly_new_ones_survive_a_hundred_reloads() {
     let backends = [Backend::echo(), Backend::echo()];
     let config = |version: usize| {
         let own = route("a", "a.example", backends[version % 2].addr);
-        let other = route(&format!("r{version}"), &format!("r{version}.example"), backends[0].addr);
+        let other = route(
+            &format!("r{version}"),
+            &format!("r{version}.example"),
+            backends[0].addr,
+        );
         format!("{FRAME}access = false\n{own}{other}")
     };
     let proxy = Proxy::start(&config(0));
@@ -96,13 +105,16 @@ fn listening_sockets(proxy: &Proxy, port: u16) -> Vec<String> {
     let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
     let listening = table.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        (fields[1].ends_with(&format!(":{port:04X}")) && fields[3] == "0A").then(|| fields[9].to_owned())
+        (fields[1].ends_with(&format!(":{port:04X}")) && fields[3] == "0A")
+            .then(|| fields[9].to_owned())
     });
     let open: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
         .filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.to_str()?.to_owned()))
         .collect();
-    listening.filter(|inode| open.contains(&format!("socket:[{inode}]"))).collect()
+    listening
+        .filter(|inode| open.contains(&format!("socket:[{inode}]")))
+        .collect()
 }
 
 #[test]
@@ -120,7 +132,10 @@ fn a_listening_socket_stays_the_same_when_its_routes_change() {
 #[test]
 fn a_removed_route_takes_no_new_client_and_keeps_those_it_has() {
     let backend = Backend::echo();
-    let both = [route("a", "a.example", backend.addr), route("b", "b.example", backend.addr)];
+    let both = [
+        route("a", "a.example", backend.addr),
+        route("b", "b.example", backend.addr),
+    ];
     let proxy = Proxy::start(&both.concat());
     let mut removed = proxy.connect();
     echo(&mut removed, &hello("b.example"));
@@ -140,7 +155,10 @@ fn a_removed_listener_accepts_nobody_and_its_connections_go_on() {
     let mut open = proxy.connect_to("other");
     echo(&mut open, &hello("a.example"));
     proxy.reload(&format!("{FRAME}{routes}"));
-    assert_eq!(proxy.wait_for("no longer listening")["addr"], addr.to_string());
+    assert_eq!(
+        proxy.wait_for("no longer listening")["addr"],
+        addr.to_string()
+    );
     proxy.poll_until("connections to the removed listener are refused", |_| {
         TcpStream::connect(addr).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
     });
@@ -191,7 +209,11 @@ fn an_upstream_that_did_not_change_goes_on_where_it_was() {
     let proxy = Proxy::start(&config("r0"));
     for version in 1..=4 {
         let expected: &[u8] = if version % 2 == 1 { b"one" } else { b"two" };
-        assert_eq!(answer(proxy.connect(), "a.example"), expected, "connection {version}");
+        assert_eq!(
+            answer(proxy.connect(), "a.example"),
+            expected,
+            "connection {version}"
+        );
         proxy.reload(&config(&format!("r{version}")));
     }
 }
@@ -209,7 +231,10 @@ fn sighup_reloads_although_nothing_has_changed() {
     }
     echo(&mut open, b"still here");
     assert_eq!(
-        open.set_nonblocking(true).and_then(|()| open.read(&mut [0])).unwrap_err().kind(),
+        open.set_nonblocking(true)
+            .and_then(|()| open.read(&mut [0]))
+            .unwrap_err()
+            .kind(),
         ErrorKind::WouldBlock
     );
 }

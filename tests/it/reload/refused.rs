@@ -24,7 +24,11 @@ struct Members {
 
 fn members(dir: &Path, backend: &Backend) -> Members {
     let [servers, clients] = ["servers", "clients"].map(|name| authority(dir, name));
-    write(dir, "site", &servers.server(&[NAME], Validity::days(20)).unwrap());
+    write(
+        dir,
+        "site",
+        &servers.server(&[NAME], Validity::days(20)).unwrap(),
+    );
     let member = clients.client("member", Validity::days(20)).unwrap();
     let config = format!(
         r#"
@@ -42,14 +46,22 @@ fn members(dir: &Path, backend: &Backend) -> Members {
         "#,
         backend.addr
     );
-    Members { config, member: client(&servers, Some(&member), &[&TLS13]), nobody: client(&servers, None, &[&TLS13]) }
+    Members {
+        config,
+        member: client(&servers, Some(&member), &[&TLS13]),
+        nobody: client(&servers, None, &[&TLS13]),
+    }
 }
 
 impl Members {
     /// The member comes in, and nobody else does.
     fn assert_enforced(&self, proxy: &Proxy, when: &str) {
         let answer = exchange(&self.member, NAME, proxy.connect(), b"question");
-        assert_eq!(answer.unwrap_or_else(|error| panic!("{when}: {error}")), b"question", "{when}");
+        assert_eq!(
+            answer.unwrap_or_else(|error| panic!("{when}: {error}")),
+            b"question",
+            "{when}"
+        );
         let error = exchange(&self.nobody, NAME, proxy.connect(), b"question").unwrap_err();
         assert_eq!(tls::alert(&error), Some(116), "{when}: {error}");
     }
@@ -61,14 +73,54 @@ fn a_configuration_with_a_mistake_is_refused_and_the_old_one_goes_on() {
     let members = members(dir.path(), &backend);
     let proxy = Proxy::start_in(dir, &members.config);
     for (mistake, from, to, words) in [
-        ("broken TOML", "[routes.members]", "[routes.members", "snigate.toml:"),
-        ("an unknown key", "upstream =", "upstreams =", "write `upstream = "),
-        ("a missing CA", "\"clients.pem\"", "\"nowhere.pem\"", "nowhere.pem"),
-        ("a directory without CAs", "\"clients.pem\"", "\"empty.d\"", "empty.d"),
-        ("no CA", "client_auth.ca_files", "#", "there are no ca_files"),
-        ("a key for a CA", "\"clients.pem\"", "\"site-key.pem\"", "private key"),
-        ("a missing certificate", "\"site.pem\"", "\"nowhere.pem\"", "nowhere.pem"),
-        ("an unknown policy", "tls = \"mtls\"", "tls = \"mtl\"", "did you mean \"mtls\"?"),
+        (
+            "broken TOML",
+            "[routes.members]",
+            "[routes.members",
+            "snigate.toml:",
+        ),
+        (
+            "an unknown key",
+            "upstream =",
+            "upstreams =",
+            "write `upstream = ",
+        ),
+        (
+            "a missing CA",
+            "\"clients.pem\"",
+            "\"nowhere.pem\"",
+            "nowhere.pem",
+        ),
+        (
+            "a directory without CAs",
+            "\"clients.pem\"",
+            "\"empty.d\"",
+            "empty.d",
+        ),
+        (
+            "no CA",
+            "client_auth.ca_files",
+            "#",
+            "there are no ca_files",
+        ),
+        (
+            "a key for a CA",
+            "\"clients.pem\"",
+            "\"site-key.pem\"",
+            "private key",
+        ),
+        (
+            "a missing certificate",
+            "\"site.pem\"",
+            "\"nowhere.pem\"",
+            "nowhere.pem",
+        ),
+        (
+            "an unknown policy",
+            "tls = \"mtls\"",
+            "tls = \"mtl\"",
+            "did you mean \"mtls\"?",
+        ),
     ] {
         fs::create_dir_all(proxy.dir().join("empty.d")).unwrap();
         let broken = members.config.replacen(from, to, 1);
@@ -77,7 +129,11 @@ fn a_configuration_with_a_mistake_is_refused_and_the_old_one_goes_on() {
         assert!(diagnostics.contains(words), "{mistake}: {diagnostics}");
         members.assert_enforced(&proxy, mistake);
     }
-    proxy.reload(&format!("{}{}", members.config, route("a", "a.example", backend.addr)));
+    proxy.reload(&format!(
+        "{}{}",
+        members.config,
+        route("a", "a.example", backend.addr)
+    ));
     members.assert_enforced(&proxy, "mended");
     echo(&mut proxy.connect(), &hello("a.example"));
 }
@@ -94,18 +150,27 @@ fn a_ca_file_that_is_emptied_damaged_or_removed_changes_nothing_until_it_is_whol
         ("emptied", Some(String::new())),
         ("garbage", Some("\u{7f}ELF, or so".to_owned())),
         ("cut short", Some(whole[..whole.len() / 2].to_owned())),
-        ("followed by half of another", Some(format!("{whole}{}", &other.certificate()[..200]))),
+        (
+            "followed by half of another",
+            Some(format!("{whole}{}", &other.certificate()[..200])),
+        ),
         ("removed", None),
     ] {
         let diagnostics = proxy.refusal_after(|| match &content {
             Some(content) => fs::write(&path, content).unwrap(),
             None => fs::remove_file(&path).unwrap(),
         });
-        assert!(diagnostics.contains("clients.pem"), "{damage}: {diagnostics}");
+        assert!(
+            diagnostics.contains("clients.pem"),
+            "{damage}: {diagnostics}"
+        );
         members.assert_enforced(&proxy, damage);
         // Also a reload that is asked for does not take it.
         let diagnostics = proxy.refusal_after(|| proxy.signal(Signal::HUP));
-        assert!(diagnostics.contains("clients.pem"), "{damage}: {diagnostics}");
+        assert!(
+            diagnostics.contains("clients.pem"),
+            "{damage}: {diagnostics}"
+        );
         members.assert_enforced(&proxy, damage);
         proxy.reload_after(|| fs::write(&path, &whole).unwrap());
         members.assert_enforced(&proxy, damage);
@@ -116,7 +181,9 @@ fn a_ca_file_that_is_emptied_damaged_or_removed_changes_nothing_until_it_is_whol
 fn shown(client: &Arc<ClientConfig>, proxy: &Proxy) -> CertificateDer<'static> {
     let mut session = tls::session(client, NAME, proxy.connect());
     session.write_all(b"x").unwrap();
-    session.conn.peer_certificates().expect("a certificate")[0].clone().into_owned()
+    session.conn.peer_certificates().expect("a certificate")[0]
+        .clone()
+        .into_owned()
 }
 
 #[test]
@@ -136,19 +203,44 @@ fn while_certificate_and_key_do_not_fit_the_old_pair_is_served_and_nobody_is_ala
     type Half = (&'static str, fn(&Issued) -> &str);
     let certificate: Half = ("site.pem", |issued| &issued.certificate);
     let key: Half = ("site-key.pem", |issued| &issued.key);
-    for (round, halves) in [[certificate, key], [key, certificate]].into_iter().enumerate() {
+    for (round, halves) in [[certificate, key], [key, certificate]]
+        .into_iter()
+        .enumerate()
+    {
         assert_eq!(shown(&client, &proxy), der(&old.certificate));
         let new = issue();
         let write = |(file, half): Half| fs::write(proxy.dir().join(file), half(&new)).unwrap();
         write(halves[0]);
-        let event = proxy.wait_nth("not reloaded yet, the configuration that runs goes on", round, |_| true);
-        assert!(event["reason"].as_str().unwrap().contains("belongs to no certificate"), "{event}");
-        assert_eq!(shown(&client, &proxy), der(&old.certificate), "half of it has changed");
+        let event = proxy.wait_nth(
+            "not reloaded yet, the configuration that runs goes on",
+            round,
+            |_| true,
+        );
+        assert!(
+            event["reason"]
+                .as_str()
+                .unwrap()
+                .contains("belongs to no certificate"),
+            "{event}"
+        );
+        assert_eq!(
+            shown(&client, &proxy),
+            der(&old.certificate),
+            "half of it has changed"
+        );
         proxy.reload_after(|| write(halves[1]));
-        assert_eq!(shown(&client, &proxy), der(&new.certificate), "both have changed");
+        assert_eq!(
+            shown(&client, &proxy),
+            der(&new.certificate),
+            "both have changed"
+        );
         old = new;
     }
-    assert!(!proxy.log().contains(r#""level":"error""#), "{}", proxy.log());
+    assert!(
+        !proxy.log().contains(r#""level":"error""#),
+        "{}",
+        proxy.log()
+    );
 }
 
 #[test]
@@ -159,15 +251,27 @@ fn a_listener_whose_port_is_taken_comes_up_by_itself_when_it_is_free() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
     let more = route("b", "b.example", backend.addr);
-    let diagnostics = proxy.reload_refused(&format!("{FRAME}{routes}{more}[listeners.other]\nbind = \"{addr}\"\n"));
-    assert!(diagnostics.contains(&addr.to_string()) && diagnostics.contains("listeners.other"), "{diagnostics}");
+    let diagnostics = proxy.reload_refused(&format!(
+        "{FRAME}{routes}{more}[listeners.other]\nbind = \"{addr}\"\n"
+    ));
+    assert!(
+        diagnostics.contains(&addr.to_string()) && diagnostics.contains("listeners.other"),
+        "{diagnostics}"
+    );
     echo(&mut proxy.connect(), &hello("a.example"));
-    assert_eq!(answer(proxy.connect(), "b.example"), alert(112), "all of it or nothing");
+    assert_eq!(
+        answer(proxy.connect(), "b.example"),
+        alert(112),
+        "all of it or nothing"
+    );
     drop(taken);
     proxy.wait_for("reloaded");
     assert_eq!(proxy.addr_of("other"), addr);
     echo(&mut proxy.connect_to("other"), &hello("a.example"));
     echo(&mut proxy.connect(), &hello("b.example"));
     let refusals = proxy.count("reload refused, the configuration that runs goes on");
-    assert_eq!(refusals, 1, "it is reported once, however often it is tried");
+    assert_eq!(
+        refusals, 1,
+        "it is reported once, however often it is tried"
+    );
 }

@@ -18,13 +18,20 @@ fn open(proxy: &Proxy, name: &str) -> TcpStream {
 
 /// Waits until a connection is cut off, which nobody can take for its end.
 fn assert_cut(stream: &mut TcpStream) {
-    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(
+        stream.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
 }
 
 fn assert_removed(proxy: &mut Proxy) {
     let line = proxy.next_access();
     let found = (&line["outcome"], &line["by"], &line["route"]);
-    assert_eq!(found, (&"route_removed".into(), &"proxy".into(), &"b".into()), "{line}");
+    assert_eq!(
+        found,
+        (&"route_removed".into(), &"proxy".into(), &"b".into()),
+        "{line}"
+    );
 }
 
 #[test]
@@ -63,7 +70,12 @@ fn they_are_closed_if_the_route_said_so_and_no_others_are() {
 fn the_route_that_took_the_connection_decides_whatever_came_after_it() {
     let backend = Backend::echo();
     let a = route("a", "a.example", backend.addr);
-    let b = |on_remove| format!("{FRAME}{a}{}", with(route("b", "b.example", backend.addr), on_remove));
+    let b = |on_remove| {
+        format!(
+            "{FRAME}{a}{}",
+            with(route("b", "b.example", backend.addr), on_remove)
+        )
+    };
     let mut proxy = Proxy::start(&b("close"));
     let mut first = open(&proxy, "b.example");
     proxy.reload(&b("keep"));
@@ -81,7 +93,10 @@ fn they_have_the_time_of_drain_to_end_by_themselves() {
     let backend = Backend::echo();
     let timeouts = "[timeouts]\ndrain = \"700ms\"\n";
     let a = format!("{FRAME}{timeouts}{}", route("a", "a.example", backend.addr));
-    let both = format!("{a}{}", with(route("b", "b.example", backend.addr), "drain"));
+    let both = format!(
+        "{a}{}",
+        with(route("b", "b.example", backend.addr), "drain")
+    );
     let mut proxy = Proxy::start(&both);
     let (mut ends, mut stays) = (open(&proxy, "b.example"), open(&proxy, "b.example"));
     let mut other = open(&proxy, "a.example");
@@ -95,16 +110,26 @@ fn they_have_the_time_of_drain_to_end_by_themselves() {
     assert!(start.elapsed().as_millis() >= 700, "{:?}", start.elapsed());
     assert_removed(&mut proxy);
     echo(&mut other, b"still here");
-    assert_eq!(proxy.wait_for("closed connections that the configuration no longer lets go on")["closed"], 1);
+    assert_eq!(
+        proxy.wait_for("closed connections that the configuration no longer lets go on")["closed"],
+        1
+    );
 }
 
 #[test]
 fn a_route_that_comes_back_in_time_keeps_its_connections() {
     let backend = Backend::echo();
-    let config = |drain: &str, routes: &[&str]| format!("{FRAME}[timeouts]\ndrain = \"{drain}\"\n{}", routes.concat());
+    let config = |drain: &str, routes: &[&str]| {
+        format!(
+            "{FRAME}[timeouts]\ndrain = \"{drain}\"\n{}",
+            routes.concat()
+        )
+    };
     let a = route("a", "a.example", backend.addr);
-    let (b, c) =
-        (with(route("b", "b.example", backend.addr), "drain"), with(route("c", "c.example", backend.addr), "drain"));
+    let (b, c) = (
+        with(route("b", "b.example", backend.addr), "drain"),
+        with(route("c", "c.example", backend.addr), "drain"),
+    );
     let mut proxy = Proxy::start(&config("1h", &[&a, &b, &c]));
     let (mut back, mut gone) = (open(&proxy, "c.example"), open(&proxy, "b.example"));
     proxy.reload(&config("1h", &[&a]));

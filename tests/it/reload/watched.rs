@@ -63,7 +63,11 @@ fn replace_in_every_way(
         proxy.reload_after(|| replace(path, &content(version), way, elsewhere.path(), version));
         assert(version, &format!("version {version}, {way:?}"));
     }
-    assert_eq!(proxy.count("reloaded"), 2 * WAYS.len(), "once for each version");
+    assert_eq!(
+        proxy.count("reloaded"),
+        2 * WAYS.len(),
+        "once for each version"
+    );
     elsewhere
 }
 
@@ -71,11 +75,25 @@ fn replace_in_every_way(
 fn the_configuration_file_may_be_replaced_in_any_way() {
     let greetings: [&'static [u8]; 2] = [b"even", b"odd"];
     let backends = greetings.map(Backend::greet);
-    let content = |version: usize| format!("{FRAME}{}", route("a", "a.example", backends[version % 2].addr));
+    let content = |version: usize| {
+        format!(
+            "{FRAME}{}",
+            route("a", "a.example", backends[version % 2].addr)
+        )
+    };
     let proxy = Proxy::start(&content(0));
-    replace_in_every_way(&proxy, &proxy.dir().join("snigate.toml"), content, |version, row| {
-        assert_eq!(answer(proxy.connect(), "a.example"), greetings[version % 2], "{row}");
-    });
+    replace_in_every_way(
+        &proxy,
+        &proxy.dir().join("snigate.toml"),
+        content,
+        |version, row| {
+            assert_eq!(
+                answer(proxy.connect(), "a.example"),
+                greetings[version % 2],
+                "{row}"
+            );
+        },
+    );
 }
 
 #[test]
@@ -88,13 +106,21 @@ fn an_included_file_may_be_replaced_in_any_way_appear_and_vanish() {
     fs::create_dir(&routes).unwrap();
     fs::write(routes.join("a.toml"), content(0)).unwrap();
     let proxy = Proxy::start_in(dir, &format!("include = [\"routes.d/*.toml\"]\n{FRAME}"));
-    let elsewhere = replace_in_every_way(&proxy, &routes.join("a.toml"), content, |version, row| {
-        assert_eq!(answer(proxy.connect(), "a.example"), greetings[version % 2], "{row}");
-    });
+    let elsewhere =
+        replace_in_every_way(&proxy, &routes.join("a.toml"), content, |version, row| {
+            assert_eq!(
+                answer(proxy.connect(), "a.example"),
+                greetings[version % 2],
+                "{row}"
+            );
+        });
 
     for (version, way) in WAYS.into_iter().enumerate() {
         let name = format!("{way:?}").to_lowercase();
-        let (path, sni) = (routes.join(format!("{name}.toml")), format!("{name}.example"));
+        let (path, sni) = (
+            routes.join(format!("{name}.toml")),
+            format!("{name}.example"),
+        );
         assert_eq!(answer(proxy.connect(), &sni), alert(112));
         let content = route(&name, &sni, backends[0].addr);
         proxy.reload_after(|| replace(&path, &content, way, elsewhere.path(), version));
@@ -108,7 +134,10 @@ fn an_included_file_may_be_replaced_in_any_way_appear_and_vanish() {
 fn issued(name: &str) -> Vec<String> {
     let authority = Authority::new("ca", Validity::days(20)).unwrap();
     let issue = |_| authority.server(&[name], Validity::days(20)).unwrap();
-    (0..=2 * WAYS.len()).map(issue).map(|issued| issued.certificate + &issued.key).collect()
+    (0..=2 * WAYS.len())
+        .map(issue)
+        .map(|issued| issued.certificate + &issued.key)
+        .collect()
 }
 
 /// The certificate that clients of this name are shown.
@@ -127,9 +156,18 @@ fn a_certificate_may_be_replaced_in_any_way() {
     );
     let proxy = Proxy::start_in(dir, &config);
     let content = |version: usize| issued[version].clone();
-    replace_in_every_way(&proxy, &proxy.dir().join("site.pem"), content, |version, row| {
-        assert_eq!(shown(&proxy, "a.example"), Some(der(&issued[version])), "{row}");
-    });
+    replace_in_every_way(
+        &proxy,
+        &proxy.dir().join("site.pem"),
+        content,
+        |version, row| {
+            assert_eq!(
+                shown(&proxy, "a.example"),
+                Some(der(&issued[version])),
+                "{row}"
+            );
+        },
+    );
 }
 
 #[test]
@@ -137,7 +175,11 @@ fn a_certificate_that_was_removed_is_shown_to_nobody() {
     let (dir, backend) = (directory(), Backend::greet(b"welcome"));
     let table = |name: &str| format!("[certificates.{name}]\ncert_file = \"{name}.pem\"\n");
     for name in ["a", "b"] {
-        fs::write(dir.path().join(format!("{name}.pem")), &issued(&format!("{name}.example"))[0]).unwrap();
+        fs::write(
+            dir.path().join(format!("{name}.pem")),
+            &issued(&format!("{name}.example"))[0],
+        )
+        .unwrap();
     }
     let route = format!(
         "[routes.a]\nsni = [\"a.example\", \"b.example\"]\naction = \"terminate\"\nupstream = \"{}\"\n",
@@ -160,9 +202,14 @@ fn a_volume_of_kubernetes_is_replaced_as_a_whole_each_time() {
     let publish = |version: usize| {
         let data = volume.join(format!("..version-{version}"));
         fs::create_dir_all(&data).unwrap();
-        let (certificate, key) = issued[version].split_at(issued[version].find("-----BEGIN PRIVATE").unwrap());
+        let (certificate, key) =
+            issued[version].split_at(issued[version].find("-----BEGIN PRIVATE").unwrap());
         let plain = route("plain", "a.example", backends[version % 2].addr);
-        for (name, content) in [("tls.crt", certificate), ("tls.key", key), ("routes.toml", &plain)] {
+        for (name, content) in [
+            ("tls.crt", certificate),
+            ("tls.key", key),
+            ("routes.toml", &plain),
+        ] {
             fs::write(data.join(name), content).unwrap();
         }
         symlink(data.file_name().unwrap(), volume.join("..data_tmp")).unwrap();
@@ -185,11 +232,23 @@ fn a_volume_of_kubernetes_is_replaced_as_a_whole_each_time() {
         if version > 0 {
             proxy.reload_after(|| publish(version));
         }
-        assert_eq!(answer(proxy.connect(), "a.example"), greetings[version % 2], "version {version}");
-        assert_eq!(shown(&proxy, "tls.example"), Some(der(&issued[version])), "version {version}");
+        assert_eq!(
+            answer(proxy.connect(), "a.example"),
+            greetings[version % 2],
+            "version {version}"
+        );
+        assert_eq!(
+            shown(&proxy, "tls.example"),
+            Some(der(&issued[version])),
+            "version {version}"
+        );
     }
     assert_eq!(proxy.count("reloaded"), 3);
-    assert!(!proxy.log().contains(r#""level":"error""#), "{}", proxy.log());
+    assert!(
+        !proxy.log().contains(r#""level":"error""#),
+        "{}",
+        proxy.log()
+    );
 }
 
 #[test]

@@ -25,8 +25,7 @@ struct Site {
 }
 
 /// The policy, which a copy of the configuration brings along.
-const POLICY: &str =
-    "# who comes in\n[tls.default]\nclient_auth.ca_files = [\"../clients.pem\"]\non_revoke = \"close\"\n";
+const POLICY: &str = "# who comes in\n[tls.default]\nclient_auth.ca_files = [\"../clients.pem\"]\non_revoke = \"close\"\n";
 
 fn policy(proxy: &Proxy) -> std::path::PathBuf {
     proxy.dir().join("conf.d/tls.toml")
@@ -35,10 +34,16 @@ fn policy(proxy: &Proxy) -> std::path::PathBuf {
 fn site(policy: &str) -> Site {
     let dir = directory();
     let [servers, clients] = ["servers", "clients"].map(|name| authority(dir.path(), name));
-    write(dir.path(), "site", &servers.server(&[NAME], Validity::days(20)).unwrap());
+    write(
+        dir.path(),
+        "site",
+        &servers.server(&[NAME], Validity::days(20)).unwrap(),
+    );
     fs::create_dir(dir.path().join("conf.d")).unwrap();
     fs::write(dir.path().join("conf.d/tls.toml"), policy).unwrap();
-    let list = RevocationList::default().sign(&clients, Validity::days(20)).unwrap();
+    let list = RevocationList::default()
+        .sign(&clients, Validity::days(20))
+        .unwrap();
     fs::write(dir.path().join("clients.crl"), list).unwrap();
     let backend = Backend::echo();
     let config = format!(
@@ -47,7 +52,13 @@ fn site(policy: &str) -> Site {
         backend.addr
     );
     let member = clients.client("member", Validity::days(20)).unwrap();
-    let site = Site { servers, clients, member, proxy: Proxy::start_in(dir, &config), _backend: backend };
+    let site = Site {
+        servers,
+        clients,
+        member,
+        proxy: Proxy::start_in(dir, &config),
+        _backend: backend,
+    };
     assert!(site.comes_in(Some(&site.member)) && !site.comes_in(None));
     site
 }
@@ -62,7 +73,13 @@ impl Site {
     /// Puts this client on the revocation list.
     fn revoke(&self, revoked: &Issued) {
         let mut list = RevocationList::default();
-        list.revoke(&self.clients.serial_of(revoked.certificate.as_bytes()).unwrap(), None);
+        list.revoke(
+            &self
+                .clients
+                .serial_of(revoked.certificate.as_bytes())
+                .unwrap(),
+            None,
+        );
         let list = list.sign(&self.clients, Validity::days(20)).unwrap();
         rename_into(&self.proxy.dir().join("clients.crl"), list.as_ref());
     }
@@ -76,7 +93,9 @@ fn rename_into(path: &Path, content: &[u8]) {
 
 #[test]
 fn a_policy_that_is_emptied_cut_commented_out_or_renamed_away_stays_until_somebody_confirms() {
-    let commented = POLICY.replace("client_auth", "# client_auth").replace("on_revoke", "# on_revoke");
+    let commented = POLICY
+        .replace("client_auth", "# client_auth")
+        .replace("on_revoke", "# on_revoke");
     let cut = POLICY.find("client_auth").unwrap();
     type Do = fn(&Path, &str);
     let overwrite: Do = |path, text| fs::write(path, text).unwrap();
@@ -84,19 +103,43 @@ fn a_policy_that_is_emptied_cut_commented_out_or_renamed_away_stays_until_somebo
     for (what, how, text, expected) in [
         ("emptied", overwrite, "", "conf.d/tls.toml is empty"),
         ("blank", overwrite, "\n \n", "conf.d/tls.toml is empty"),
-        ("commented out", overwrite, &commented, "routes.app: client authentication (require_and_verify) would go"),
-        ("cut", overwrite, &POLICY[..cut], "tls \"default\" sets none"),
+        (
+            "commented out",
+            overwrite,
+            &commented,
+            "routes.app: client authentication (require_and_verify) would go",
+        ),
+        (
+            "cut",
+            overwrite,
+            &POLICY[..cut],
+            "tls \"default\" sets none",
+        ),
         ("renamed away", rename, "", "matches no file any more"),
     ] {
         let site = site(POLICY);
         let proxy = &site.proxy;
         let held = proxy.held_after(|| how(&policy(proxy), text));
         assert!(held.contains(expected), "{what}: {held}");
-        assert!(site.comes_in(Some(&site.member)) && !site.comes_in(None), "{what}");
+        assert!(
+            site.comes_in(Some(&site.member)) && !site.comes_in(None),
+            "{what}"
+        );
         // A change of something else does not bring it in either, and is not held with it.
-        proxy.reload_after(|| write(proxy.dir(), "site", &site.servers.server(&[NAME], Validity::days(20)).unwrap()));
+        proxy.reload_after(|| {
+            write(
+                proxy.dir(),
+                "site",
+                &site.servers.server(&[NAME], Validity::days(20)).unwrap(),
+            )
+        });
         assert!(!site.comes_in(None), "{what}");
-        assert_eq!(proxy.count(HELD), 1, "{what}: it is said once\n{}", proxy.log());
+        assert_eq!(
+            proxy.count(HELD),
+            1,
+            "{what}: it is said once\n{}",
+            proxy.log()
+        );
         proxy.reload_on_request();
         assert!(site.comes_in(None), "{what}: confirmed\n{}", proxy.log());
     }
@@ -105,9 +148,14 @@ fn a_policy_that_is_emptied_cut_commented_out_or_renamed_away_stays_until_somebo
 #[test]
 fn a_file_that_is_truncated_for_a_while_and_written_again_lets_nobody_in_meanwhile() {
     let site = site(POLICY);
-    let held = site.proxy.held_after(|| drop(fs::File::create(policy(&site.proxy)).unwrap()));
+    let held = site
+        .proxy
+        .held_after(|| drop(fs::File::create(policy(&site.proxy)).unwrap()));
     assert!(held.contains("tls.toml is empty"), "{held}");
-    let mut file = fs::File::options().append(true).open(policy(&site.proxy)).unwrap();
+    let mut file = fs::File::options()
+        .append(true)
+        .open(policy(&site.proxy))
+        .unwrap();
     for byte in POLICY.as_bytes() {
         file.write_all(&[*byte]).unwrap();
         file.sync_data().unwrap();
@@ -115,20 +163,37 @@ fn a_file_that_is_truncated_for_a_while_and_written_again_lets_nobody_in_meanwhi
             assert!(!site.comes_in(None), "{}", site.proxy.log());
         }
     }
-    site.proxy.reload_after(|| file.write_all(b"[tls.other]\nextends = \"default\"\n").unwrap());
-    assert!(site.comes_in(Some(&site.member)) && !site.comes_in(None), "{}", site.proxy.log());
+    site.proxy.reload_after(|| {
+        file.write_all(b"[tls.other]\nextends = \"default\"\n")
+            .unwrap()
+    });
+    assert!(
+        site.comes_in(Some(&site.member)) && !site.comes_in(None),
+        "{}",
+        site.proxy.log()
+    );
 }
 
 #[test]
 fn a_revocation_acts_although_the_configuration_beside_it_is_broken_or_held() {
     for text in ["[tls.default", "", "[tls.default]\nmin_version = \"1.2\"\n"] {
-        let site = site(&format!("{POLICY}client_auth.crl_files = [\"../clients.crl\"]\n"));
-        let message = if text == "[tls.default" { "reload refused, the configuration that runs goes on" } else { HELD };
+        let site = site(&format!(
+            "{POLICY}client_auth.crl_files = [\"../clients.crl\"]\n"
+        ));
+        let message = if text == "[tls.default" {
+            "reload refused, the configuration that runs goes on"
+        } else {
+            HELD
+        };
         fs::write(policy(&site.proxy), text).unwrap();
         site.proxy.wait_for(message);
         assert!(site.comes_in(Some(&site.member)));
         site.proxy.reload_after(|| site.revoke(&site.member));
-        assert!(!site.comes_in(Some(&site.member)) && !site.comes_in(None), "{text:?}\n{}", site.proxy.log());
+        assert!(
+            !site.comes_in(Some(&site.member)) && !site.comes_in(None),
+            "{text:?}\n{}",
+            site.proxy.log()
+        );
         let other = site.clients.client("other", Validity::days(20)).unwrap();
         assert!(site.comes_in(Some(&other)), "{text:?}");
     }
@@ -142,7 +207,11 @@ fn a_list_that_is_broken_beside_a_broken_configuration_is_said_once() {
     let list = proxy.dir().join("clients.crl");
     let whole = fs::read(&list).unwrap();
     let wrong = "[routes.wrong]\nsni = \"wrong.example\"\naction = \"passthrough\"\nupstream = \"nobody\"\n";
-    let says = |event: &Value, what: &str| event["diagnostics"].as_str().is_some_and(|text| text.contains(what));
+    let says = |event: &Value, what: &str| {
+        event["diagnostics"]
+            .as_str()
+            .is_some_and(|text| text.contains(what))
+    };
     let refused = "reload refused, the configuration that runs goes on";
     rename_into(&policy(proxy), (sound.clone() + wrong).as_bytes());
     proxy.wait_until(refused, |event| says(event, "nobody"));
@@ -150,16 +219,21 @@ fn a_list_that_is_broken_beside_a_broken_configuration_is_said_once() {
     proxy.wait_until(refused, |event| says(event, "clients.crl"));
     // What is said after it has been said before it.
     rename_into(&list, &whole);
-    proxy
-        .reload_after(|| rename_into(&policy(proxy), format!("{sound}client_auth.deny.cn = [\"other\"]\n").as_bytes()));
+    proxy.reload_after(|| {
+        rename_into(
+            &policy(proxy),
+            format!("{sound}client_auth.deny.cn = [\"other\"]\n").as_bytes(),
+        )
+    });
     let said = proxy.count_of(refused, |event| says(event, "clients.crl"));
     assert_eq!(said, 1, "{}", proxy.log());
 }
 
 #[test]
 fn a_ca_that_waits_for_a_list_beside_it_is_said_once_with_what_is_wrong_with_the_list() {
-    let site =
-        site(&format!("{POLICY}client_auth.crl_files = [\"../clients.crl\"]\nclient_auth.crl.unknown = \"allow\"\n"));
+    let site = site(&format!(
+        "{POLICY}client_auth.crl_files = [\"../clients.crl\"]\nclient_auth.crl.unknown = \"allow\"\n"
+    ));
     let proxy = &site.proxy;
     let [list, cas] = ["clients.crl", "clients.pem"].map(|name| proxy.dir().join(name));
     let in_part = "reloaded in part; of the rest what runs goes on";
@@ -167,12 +241,16 @@ fn a_ca_that_waits_for_a_list_beside_it_is_said_once_with_what_is_wrong_with_the
     let waits = |event: &Value| {
         let text = event["diagnostics"].as_str().unwrap_or_default();
         text.contains("clients.crl")
-            && text.contains("clients.pem: its new CAs wait until every list beside them can be used")
+            && text
+                .contains("clients.pem: its new CAs wait until every list beside them can be used")
     };
     let whole = fs::read(&list).unwrap();
     rename_into(&list, b"no list");
     let other = Authority::new("other", Validity::days(20)).unwrap();
-    rename_into(&cas, format!("{}{}", site.clients.certificate(), other.certificate()).as_bytes());
+    rename_into(
+        &cas,
+        format!("{}{}", site.clients.certificate(), other.certificate()).as_bytes(),
+    );
     let told = || proxy.count_of(refused, waits) + proxy.count_of(in_part, waits);
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while told() == 0 {
@@ -218,12 +296,27 @@ fn what_only_tightens_is_served_without_waiting_and_what_loosens_waits() {
 fn a_route_that_loses_its_sources_or_gives_way_to_a_catch_all_is_held() {
     let (inside, outside) = (Backend::greet(b"inside"), Backend::greet(b"outside"));
     let route = passthrough("a.example", inside.addr) + "from = \"10.0.0.0/8\"\n";
-    let any = format!("[routes.any]\nsni = \"*\"\naction = \"passthrough\"\nupstream = \"{}\"\n", outside.addr);
+    let any = format!(
+        "[routes.any]\nsni = \"*\"\naction = \"passthrough\"\nupstream = \"{}\"\n",
+        outside.addr
+    );
     let reject = "[routes.a]\nsni = \"a.example\"\naction = \"reject\"\n".to_owned();
     for (before, after, expected) in [
-        (route, passthrough("a.example", inside.addr), "routes.a: from would go"),
-        (reject.clone() + &any, any, "routes.any: action \"reject\" would go for clients for a.example"),
-        (reject, passthrough("a.example", inside.addr), "routes.a: action \"reject\" would go"),
+        (
+            route,
+            passthrough("a.example", inside.addr),
+            "routes.a: from would go",
+        ),
+        (
+            reject.clone() + &any,
+            any,
+            "routes.any: action \"reject\" would go for clients for a.example",
+        ),
+        (
+            reject,
+            passthrough("a.example", inside.addr),
+            "routes.a: action \"reject\" would go",
+        ),
     ] {
         let proxy = Proxy::start(&before);
         let held = proxy.held_after(|| proxy.write_config(&after));
@@ -253,8 +346,17 @@ fn what_tightens_beside_something_held_or_new_is_said_at_once_and_acts_when_some
         let event = proxy.wait_for(tightens);
         assert_eq!(event["level"], "warn", "{event}");
         let without = event["without"].as_str().unwrap();
-        assert!(without.contains("routes.app: client_auth.deny.cn does not act yet"), "{event}");
-        assert!(event["help"].as_str().unwrap().contains(&proxy.pid().as_raw_nonzero().to_string()), "{event}");
+        assert!(
+            without.contains("routes.app: client_auth.deny.cn does not act yet"),
+            "{event}"
+        );
+        assert!(
+            event["help"]
+                .as_str()
+                .unwrap()
+                .contains(&proxy.pid().as_raw_nonzero().to_string()),
+            "{event}"
+        );
         proxy.reload_on_request();
         assert!(!site.comes_in(Some(&site.member)), "{}", proxy.log());
         assert_eq!(proxy.count(tightens), 1, "it is said once\n{}", proxy.log());

@@ -22,7 +22,10 @@ impl Backend {
     }
 
     /// The same, at an address of the test's choice.
-    pub(crate) fn serve_on(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn serve_on(
+        listener: TcpListener,
+        serve: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Self {
         let addr = listener.local_addr().unwrap();
         let accepted = Arc::<AtomicUsize>::default();
         let (counter, serve) = (Arc::clone(&accepted), Arc::new(serve));
@@ -82,7 +85,9 @@ pub(crate) struct Connections(Receiver<TcpStream>);
 
 impl Connections {
     pub(crate) fn next(&self) -> TcpStream {
-        self.0.recv_timeout(PATIENCE).expect("a connection from the proxy")
+        self.0
+            .recv_timeout(PATIENCE)
+            .expect("a connection from the proxy")
     }
 }
 

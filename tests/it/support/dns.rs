@@ -104,7 +104,12 @@ impl Dns {
 
     /// From now on there is no such name.
     pub(crate) fn remove(&self, name: &str) {
-        self.shared.zone.lock().unwrap().records.retain(|(known, _), _| known != name);
+        self.shared
+            .zone
+            .lock()
+            .unwrap()
+            .records
+            .retain(|(known, _), _| known != name);
     }
 
     /// From now on these provide the service: priority, weight, port and host.
@@ -115,7 +120,12 @@ impl Dns {
     /// The same, for so many seconds.
     pub(crate) fn set_services_for(&self, name: &str, ttl: u32, targets: &[(u16, u16, u16, &str)]) {
         let data = |(priority, weight, port, host): &(u16, u16, u16, &str)| {
-            let mut data = [priority.to_be_bytes(), weight.to_be_bytes(), port.to_be_bytes()].concat();
+            let mut data = [
+                priority.to_be_bytes(),
+                weight.to_be_bytes(),
+                port.to_be_bytes(),
+            ]
+            .concat();
             for label in host.split('.').filter(|label| !label.is_empty()) {
                 data.push(u8::try_from(label.len()).unwrap());
                 data.extend(label.bytes());
@@ -124,7 +134,12 @@ impl Dns {
             data
         };
         let data = targets.iter().map(data).collect();
-        self.shared.zone.lock().unwrap().records.insert((name.to_owned(), SRV), (data, ttl));
+        self.shared
+            .zone
+            .lock()
+            .unwrap()
+            .records
+            .insert((name.to_owned(), SRV), (data, ttl));
     }
 
     pub(crate) fn be(&self, mood: Mood) {
@@ -133,25 +148,48 @@ impl Dns {
 
     /// The same, when it is asked for this.
     pub(crate) fn be_to(&self, name: &str, record: u16, mood: Mood) {
-        self.shared.zone.lock().unwrap().moods.insert((name.to_owned(), record), mood);
+        self.shared
+            .zone
+            .lock()
+            .unwrap()
+            .moods
+            .insert((name.to_owned(), record), mood);
     }
 
     /// How often it was asked for this name, whatever it answered.
     pub(crate) fn asked(&self, name: &str) -> usize {
-        self.shared.zone.lock().unwrap().questions.iter().filter(|(asked, _)| asked == name).count()
+        self.shared
+            .zone
+            .lock()
+            .unwrap()
+            .questions
+            .iter()
+            .filter(|(asked, _)| asked == name)
+            .count()
     }
 
     /// The same for records of one type. Of a name without them that is known for a few seconds only.
     pub(crate) fn asked_for(&self, name: &str, record: u16) -> usize {
         let is_it = |(asked, kind): &&(String, u16)| asked == name && *kind == record;
-        self.shared.zone.lock().unwrap().questions.iter().filter(is_it).count()
+        self.shared
+            .zone
+            .lock()
+            .unwrap()
+            .questions
+            .iter()
+            .filter(is_it)
+            .count()
     }
 
     /// Waits until it has been asked for this.
     pub(crate) fn wait_until_asked(&self, name: &str, record: u16) {
         let limit = Instant::now() + PATIENCE;
         let mut zone = self.shared.zone.lock().unwrap();
-        while !zone.questions.iter().any(|(asked, kind)| asked == name && *kind == record) {
+        while !zone
+            .questions
+            .iter()
+            .any(|(asked, kind)| asked == name && *kind == record)
+        {
             let left = limit.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "nobody asks for {name}");
             zone = self.shared.asked.wait_timeout(zone, left).unwrap().0;
@@ -192,7 +230,11 @@ impl Shared {
         let is_known = zone.records.keys().any(|(known, _)| *known == key.0);
         let (data, ttl) = zone.records.get(&key).cloned().unwrap_or_default();
         let truncates = mood == Mood::Truncates && is_udp;
-        let data = if mood == Mood::Fails || truncates { Vec::new() } else { data };
+        let data = if mood == Mood::Fails || truncates {
+            Vec::new()
+        } else {
+            data
+        };
         let code = match mood {
             Mood::Silent => return None,
             Mood::Fails => 2,
@@ -202,10 +244,24 @@ impl Shared {
         // Id, an answer of a server that recurses, one question, so many answers.
         let flags = [0x81 | if truncates { 2 } else { 0 }, 0x80 | code];
         let count = u16::try_from(data.len()).unwrap().to_be_bytes();
-        let mut answer = [&question[..2], &flags, &[0, 1], &count, &[0; 4], &question[12..end]].concat();
+        let mut answer = [
+            &question[..2],
+            &flags,
+            &[0, 1],
+            &count,
+            &[0; 4],
+            &question[12..end],
+        ]
+        .concat();
         for data in data {
             // The name of the question, its type, the internet.
-            answer.extend([0xc0, 12].iter().chain(&record.to_be_bytes()).chain(&[0, 1]).chain(&ttl.to_be_bytes()));
+            answer.extend(
+                [0xc0, 12]
+                    .iter()
+                    .chain(&record.to_be_bytes())
+                    .chain(&[0, 1])
+                    .chain(&ttl.to_be_bytes()),
+            );
             answer.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
             answer.extend(data);
         }

@@ -14,9 +14,16 @@ pub(crate) fn hello(name: &str) -> Vec<u8> {
 /// The same, of a client that offers these protocols. An IP address as `name` makes a hello without a server name.
 pub(crate) fn hello_with(name: &str, alpn: &[&str]) -> Vec<u8> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = config
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    config.alpn_protocols = alpn
+        .iter()
+        .map(|protocol| protocol.as_bytes().to_vec())
+        .collect();
     let name = ServerName::try_from(name.to_owned()).expect("a name");
     let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut bytes = Vec::new();
@@ -31,7 +38,10 @@ pub(crate) fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
 
 /// A handshake message in records of at most `size` bytes.
 pub(crate) fn records(message: &[u8], size: usize) -> Vec<u8> {
-    message.chunks(size).flat_map(|content| record(22, content)).collect()
+    message
+        .chunks(size)
+        .flat_map(|content| record(22, content))
+        .collect()
 }
 
 pub(crate) fn record(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -81,7 +91,12 @@ impl Handmade {
 
 /// The content of a `server_name` extension with these host names.
 pub(crate) fn server_names(names: &[&[u8]]) -> Vec<u8> {
-    vector(&names.iter().flat_map(|name| [vec![0], vector(name)].concat()).collect::<Vec<_>>())
+    vector(
+        &names
+            .iter()
+            .flat_map(|name| [vec![0], vector(name)].concat())
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// The content of an extension that offers these protocols.
@@ -91,7 +106,11 @@ pub(crate) fn protocols<'a>(protocols: impl IntoIterator<Item = &'a [u8]>) -> Ve
 }
 
 fn vector(content: &[u8]) -> Vec<u8> {
-    [&u16::try_from(content.len()).unwrap().to_be_bytes(), content].concat()
+    [
+        &u16::try_from(content.len()).unwrap().to_be_bytes(),
+        content,
+    ]
+    .concat()
 }
 
 /// What a client reads that is refused before TLS begins: one fatal alert.

@@ -8,7 +8,11 @@ use std::thread;
 /// Says what the running test leaves out, and why.
 pub(crate) fn left_out(why: &str) {
     let thread = thread::current();
-    let _ = writeln!(io::stderr(), "LEFT OUT: {}: {why}", thread.name().unwrap_or("a test"));
+    let _ = writeln!(
+        io::stderr(),
+        "LEFT OUT: {}: {why}",
+        thread.name().unwrap_or("a test")
+    );
 }
 
 /// Whether one of these programs, or files, is not there; if so, that is said.
@@ -18,9 +22,15 @@ pub(crate) fn lacks(programs: &[&str]) -> bool {
         // nginx is where only root looks for programs.
         let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
         Path::new(program).is_absolute() && Path::new(program).exists()
-            || places.into_iter().any(|directory| directory.join(program).is_file())
+            || places
+                .into_iter()
+                .any(|directory| directory.join(program).is_file())
     };
-    let missing: Vec<&str> = programs.iter().copied().filter(|program| !is_there(program)).collect();
+    let missing: Vec<&str> = programs
+        .iter()
+        .copied()
+        .filter(|program| !is_there(program))
+        .collect();
     if !missing.is_empty() {
         left_out(&format!("there is no {}", missing.join(", ")));
     }

@@ -19,9 +19,19 @@ pub(crate) struct Printed(pub(crate) String);
 /// Connects, says nothing, and reads until the server ends. It verifies nothing unless told to.
 pub(crate) fn s_client(addr: SocketAddr, arguments: &[&str]) -> Printed {
     let mut command = Command::new("timeout");
-    command.arg(PATIENCE.as_secs().to_string()).args(["openssl", "s_client", "-ign_eof", "-connect"]);
-    let output = command.arg(addr.to_string()).args(arguments).stdin(Stdio::null()).output().expect("openssl");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    command
+        .arg(PATIENCE.as_secs().to_string())
+        .args(["openssl", "s_client", "-ign_eof", "-connect"]);
+    let output = command
+        .arg(addr.to_string())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     Printed(format!("{out}{err}"))
 }
 
@@ -29,7 +39,9 @@ impl Printed {
     /// The alert that the server sent.
     pub(crate) fn alert(&self) -> Option<u8> {
         let (_, number) = self.0.split_once("SSL alert number ")?;
-        let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+        let end = number
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(number.len());
         Some(number[..end].parse().expect("a number"))
     }
 
@@ -50,17 +62,41 @@ impl SServer {
     pub(crate) fn start(dir: TempDir, arguments: &[&str]) -> Self {
         let issued = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
         fs::write(dir.path().join("cert.pem"), issued.cert.pem()).unwrap();
-        fs::write(dir.path().join("key.pem"), issued.signing_key.serialize_pem()).unwrap();
+        fs::write(
+            dir.path().join("key.pem"),
+            issued.signing_key.serialize_pem(),
+        )
+        .unwrap();
         let mut command = Command::new("openssl");
-        command.args(["s_server", "-www", "-accept", "127.0.0.1:0", "-cert", "cert.pem", "-key", "key.pem"]);
+        command.args([
+            "s_server",
+            "-www",
+            "-accept",
+            "127.0.0.1:0",
+            "-cert",
+            "cert.pem",
+            "-key",
+            "key.pem",
+        ]);
         command.args(arguments).current_dir(dir.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut process = command.spawn().expect("openssl");
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let addr = lines.find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned)).expect("where it listens");
+        let mut lines = BufReader::new(process.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let addr = lines
+            .find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned))
+            .expect("where it listens");
         // It must not wait for somebody who reads what it prints.
         thread::spawn(move || lines.count());
-        Self { addr: addr.parse().unwrap(), process, _dir: dir }
+        Self {
+            addr: addr.parse().unwrap(),
+            process,
+            _dir: dir,
+        }
     }
 }
 

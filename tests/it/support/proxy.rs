@@ -64,7 +64,10 @@ impl Proxy {
     pub(crate) fn start_as(dir: TempDir, config: &str, change: impl FnOnce(&mut Command)) -> Self {
         write_config(dir.path(), config);
         let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
-        command.arg("run").arg("-c").arg(dir.path().join("snigate.toml"));
+        command
+            .arg("run")
+            .arg("-c")
+            .arg(dir.path().join("snigate.toml"));
         command.stderr(Stdio::piped()).stdout(Stdio::null());
         change(&mut command);
         let mut child = command.spawn().expect("the binary starts");
@@ -82,7 +85,12 @@ impl Proxy {
             sink.lines.lock().unwrap().ended = true;
             sink.grown.notify_all();
         });
-        let proxy = Self { child, dir, log, taken: 0 };
+        let proxy = Self {
+            child,
+            dir,
+            log,
+            taken: 0,
+        };
         proxy.wait_for("ready");
         proxy
     }
@@ -100,7 +108,11 @@ impl Proxy {
     /// Where a listener listens: its first address, if it has several.
     pub(crate) fn addr_of(&self, listener: &str) -> SocketAddr {
         let event = self.wait_until("listening", |event| event["listener"] == listener);
-        event["addr"].as_str().expect("an address").parse().expect("an address")
+        event["addr"]
+            .as_str()
+            .expect("an address")
+            .parse()
+            .expect("an address")
     }
 
     /// A TCP connection to `listeners.edge`, whose reads and writes fail instead of waiting for ever.
@@ -128,7 +140,12 @@ impl Proxy {
     }
 
     /// The event with this message that `is_wanted` after `skip` such events.
-    pub(crate) fn wait_nth(&self, message: &str, skip: usize, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_nth(
+        &self,
+        message: &str,
+        skip: usize,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         self.wait_nth_within(message, skip, Duration::ZERO, is_wanted)
     }
 
@@ -143,7 +160,10 @@ impl Proxy {
         let limit = Instant::now() + ahead + PATIENCE;
         let mut lines = self.log.lines.lock().unwrap();
         loop {
-            let mut found = lines.events.iter().filter(|event| event["message"] == message && is_wanted(event));
+            let mut found = lines
+                .events
+                .iter()
+                .filter(|event| event["message"] == message && is_wanted(event));
             if let Some(event) = found.nth(skip) {
                 return event.clone();
             }
@@ -166,7 +186,11 @@ impl Proxy {
     /// How many events that `is_wanted` have this message so far.
     pub(crate) fn count_of(&self, message: &str, is_wanted: impl Fn(&Value) -> bool) -> usize {
         let lines = self.log.lines.lock().unwrap();
-        lines.events.iter().filter(|event| event["message"] == message && is_wanted(event)).count()
+        lines
+            .events
+            .iter()
+            .filter(|event| event["message"] == message && is_wanted(event))
+            .count()
     }
 
     /// Everything logged so far.
@@ -215,12 +239,18 @@ impl Proxy {
 
     /// Waits until what `change` does to any file is held, because a protection would go; which.
     pub(crate) fn held_after(&self, change: impl FnOnce()) -> String {
-        self.diagnostics_after("reload held, a protection would go; the configuration that runs goes on", change)
+        self.diagnostics_after(
+            "reload held, a protection would go; the configuration that runs goes on",
+            change,
+        )
     }
 
     /// Waits until what `change` does to any file is refused; the diagnostics.
     pub(crate) fn refusal_after(&self, change: impl FnOnce()) -> String {
-        self.diagnostics_after("reload refused, the configuration that runs goes on", change)
+        self.diagnostics_after(
+            "reload refused, the configuration that runs goes on",
+            change,
+        )
     }
 
     fn diagnostics_after(&self, message: &str, change: impl FnOnce()) -> String {
@@ -250,7 +280,11 @@ impl Proxy {
         // Its end of the pipe is closed when it exits.
         while !lines.ended {
             let left = limit.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the process does not exit; its log:\n{}", lines.raw);
+            assert!(
+                !left.is_zero(),
+                "the process does not exit; its log:\n{}",
+                lines.raw
+            );
             lines = self.log.grown.wait_timeout(lines, left).unwrap().0;
         }
         let raw = lines.raw.clone();
@@ -262,7 +296,9 @@ impl Proxy {
 
     /// How many file descriptors the process has open.
     pub(crate) fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("procfs").count()
+        fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("procfs")
+            .count()
     }
 
     /// How many of them are of this kind, `socket` or `pipe`.
@@ -270,21 +306,37 @@ impl Proxy {
         let links = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("procfs");
         // One that was closed since the directory was read has no target any more.
         let targets = links.filter_map(|link| fs::read_link(link.ok()?.path()).ok());
-        targets.filter(|target| target.to_string_lossy().starts_with(kind)).count()
+        targets
+            .filter(|target| target.to_string_lossy().starts_with(kind))
+            .count()
     }
 
     /// A line of /proc/PID/status in KiB, such as `VmRSS`.
     pub(crate) fn memory_kib(&self, key: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("procfs");
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the key");
-        line.trim_start_matches(':').trim().split(' ').next().unwrap().parse().unwrap()
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("procfs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .expect("the key");
+        line.trim_start_matches(':')
+            .trim()
+            .split(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     /// Waits until `is_so`, looking every millisecond: for states of the process that send no event.
     pub(crate) fn poll_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let limit = Instant::now() + PATIENCE;
         while !is_so(self) {
-            assert!(Instant::now() < limit, "never: {what}; the log:\n{}", self.log());
+            assert!(
+                Instant::now() < limit,
+                "never: {what}; the log:\n{}",
+                self.log()
+            );
             thread::park_timeout(Duration::from_millis(1));
         }
     }

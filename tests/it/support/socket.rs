@@ -14,14 +14,18 @@ use crate::support::PATIENCE;
 
 /// Closes with a reset.
 pub(crate) fn abort(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
 }
 
 /// Reads until the other side has ended, in whatever way.
 pub(crate) fn read_until_closed(stream: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
-        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("neither an end nor a reset: {error}"),
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+            panic!("neither an end nor a reset: {error}")
+        }
         _ => bytes,
     }
 }
@@ -39,7 +43,9 @@ pub(crate) fn connect_with_little_room(addr: SocketAddr) -> TcpStream {
 /// A connection from another address of this machine.
 pub(crate) fn connect_from(source: [u8; 4], addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::from(source), 0)).into()).unwrap();
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::from(source), 0)).into())
+        .unwrap();
     socket.connect(&addr.into()).expect("the proxy accepts");
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -61,7 +67,9 @@ pub(crate) fn accept<S: From<OwnedFd>>(listener: &impl AsFd) -> S {
 /// An address that refuses connections: the socket is bound, so that nobody else gets the port, and does not listen.
 pub(crate) fn refusing() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     (socket, addr)
 }
@@ -87,24 +95,33 @@ pub(crate) fn unanswering() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
 
 /// Waits until everything that was written to these IPv4 connections, an end included, has arrived.
 pub(crate) fn wait_until_arrived(connections: &[TcpStream]) {
-    wait_for_queues(connections, |near, far, queues| queues.get(&(near, far)).is_none_or(|queues| queues.0 == 0));
+    wait_for_queues(connections, |near, far, queues| {
+        queues.get(&(near, far)).is_none_or(|queues| queues.0 == 0)
+    });
 }
 
 /// Waits until everything that was written to the other end of this IPv4 connection has been acknowledged by this one.
 pub(crate) fn wait_until_acknowledged(connection: &TcpStream) {
     let connection = connection.try_clone().expect("a descriptor");
-    wait_for_queues(&[connection], |near, far, queues| queues.get(&(far, near)).is_none_or(|queues| queues.0 == 0));
+    wait_for_queues(&[connection], |near, far, queues| {
+        queues.get(&(far, near)).is_none_or(|queues| queues.0 == 0)
+    });
 }
 
 /// Waits until everything that was written to these IPv4 connections has been read, over the loopback interface.
 pub(crate) fn wait_until_read(connections: &[TcpStream]) {
     wait_until_arrived(connections);
-    wait_for_queues(connections, |near, far, queues| queues.get(&(far, near)).is_none_or(|queues| queues.1 == 0));
+    wait_for_queues(connections, |near, far, queues| {
+        queues.get(&(far, near)).is_none_or(|queues| queues.1 == 0)
+    });
 }
 
 /// How many bytes were written to this IPv4 connection and are not acknowledged.
 pub(crate) fn unacknowledged(connection: &TcpStream) -> usize {
-    let ports = (connection.local_addr().unwrap().port(), connection.peer_addr().unwrap().port());
+    let ports = (
+        connection.local_addr().unwrap().port(),
+        connection.peer_addr().unwrap().port(),
+    );
     usize::try_from(queues().get(&ports).expect("an open connection").0).unwrap()
 }
 
@@ -113,14 +130,23 @@ type Queues = HashMap<(u16, u16), (u64, u64)>;
 
 fn wait_for_queues(connections: &[TcpStream], is_done: impl Fn(u16, u16, &Queues) -> bool) {
     let port = |addr: std::io::Result<SocketAddr>| addr.expect("an open connection").port();
-    let ports: Vec<_> = connections.iter().map(|c| (port(c.local_addr()), port(c.peer_addr()))).collect();
+    let ports: Vec<_> = connections
+        .iter()
+        .map(|c| (port(c.local_addr()), port(c.peer_addr())))
+        .collect();
     let limit = Instant::now() + PATIENCE;
     loop {
         let queues = queues();
-        if ports.iter().all(|(near, far)| is_done(*near, *far, &queues)) {
+        if ports
+            .iter()
+            .all(|(near, far)| is_done(*near, *far, &queues))
+        {
             return;
         }
-        assert!(Instant::now() < limit, "the other side does not take what was sent");
+        assert!(
+            Instant::now() < limit,
+            "the other side does not take what was sent"
+        );
         thread::park_timeout(Duration::from_millis(1));
     }
 }
@@ -128,8 +154,13 @@ fn wait_for_queues(connections: &[TcpStream], is_done: impl Fn(u16, u16, &Queues
 fn queues() -> Queues {
     let table = fs::read_to_string("/proc/net/tcp").expect("procfs");
     // Those in TIME_WAIT, of which other tests leave tens of thousands, have no queues.
-    let lines = table.lines().skip(1).filter(|line| !line.contains(" 06 00000000:"));
-    lines.map(|line| queues_in(line).expect("a line as proc(5) has it")).collect()
+    let lines = table
+        .lines()
+        .skip(1)
+        .filter(|line| !line.contains(" 06 00000000:"));
+    lines
+        .map(|line| queues_in(line).expect("a line as proc(5) has it"))
+        .collect()
 }
 
 /// From a line `0: 0100007F:C350 0100007F:01BB 01 00000000:00000000 ...`, where all numbers are hexadecimal.
@@ -139,5 +170,8 @@ fn queues_in(line: &str) -> Option<((u16, u16), (u64, u64))> {
     let (local, remote, queues) = (pair(1)?.1, pair(0)?.1, pair(1)?);
     let port = |text| u16::from_str_radix(text, 16).ok();
     let length = |text| u64::from_str_radix(text, 16).ok();
-    Some(((port(local)?, port(remote)?), (length(queues.0)?, length(queues.1)?)))
+    Some((
+        (port(local)?, port(remote)?),
+        (length(queues.0)?, length(queues.1)?),
+    ))
 }

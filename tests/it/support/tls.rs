@@ -10,12 +10,18 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SanType,
+};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+    SupportedProtocolVersion,
+};
 use snigate::tls::pki::{Authority, Issued, Validity};
 
 /// Writes a certificate and its key as `NAME.pem` and `NAME-key.pem`.
@@ -44,8 +50,13 @@ pub(crate) fn client(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Arc<ClientConfig> {
     let identity = identity.map(|issued| {
-        let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
-        (chain, PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap())
+        let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes())
+            .map(Result::unwrap)
+            .collect();
+        (
+            chain,
+            PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap(),
+        )
     });
     client_with(authority, identity, versions)
 }
@@ -59,33 +70,51 @@ pub(crate) fn client_with(
     let mut roots = RootCertStore::empty();
     roots.add(der(authority.certificate())).unwrap();
     let provider = Arc::new(default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .unwrap();
     let config = config.with_root_certificates(roots);
     Arc::new(match identity {
         None => config.with_no_client_auth(),
         Some((chain, key)) => {
             let key = provider.key_provider.load_private_key(key).expect("a key");
-            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+                chain, key,
+            ))))
         }
     })
 }
 
 /// The chain and the key.
 pub(crate) fn parts(issued: &Issued) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes()).map(Result::unwrap).collect();
-    (chain, PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap())
+    let chain = CertificateDer::pem_slice_iter(issued.certificate.as_bytes())
+        .map(Result::unwrap)
+        .collect();
+    (
+        chain,
+        PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap(),
+    )
 }
 
 /// A server that shows this certificate and asks for none.
 pub(crate) fn server(issued: &Issued) -> ServerConfig {
     let provider = Arc::new(default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let (chain, key) = parts(issued);
-    config.with_no_client_auth().with_single_cert(chain, key).unwrap()
+    config
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap()
 }
 
 /// A client's certificate with this subject and these names, from the authority called `clients`.
-pub(crate) fn client_named(authority: &Authority, [common_name, unit]: [&str; 2], names: &[SanType]) -> Issued {
+pub(crate) fn client_named(
+    authority: &Authority,
+    [common_name, unit]: [&str; 2],
+    names: &[SanType],
+) -> Issued {
     let distinguished = |kinds: &[(DnType, &str)]| {
         let mut name = DistinguishedName::new();
         for (kind, text) in kinds {
@@ -98,17 +127,26 @@ pub(crate) fn client_named(authority: &Authority, [common_name, unit]: [&str; 2]
     let issuer = Issuer::new(own, KeyPair::from_pem(&authority.key_pem()).unwrap());
     let mut params = CertificateParams::default();
     params.subject_alt_names = names.to_vec();
-    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+    params
+        .extended_key_usages
+        .push(ExtendedKeyUsagePurpose::ClientAuth);
     params.is_ca = IsCa::ExplicitNoCa;
-    params.distinguished_name =
-        distinguished(&[(DnType::CommonName, common_name), (DnType::OrganizationalUnitName, unit)]);
+    params.distinguished_name = distinguished(&[
+        (DnType::CommonName, common_name),
+        (DnType::OrganizationalUnitName, unit),
+    ]);
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap().pem();
-    Issued { certificate, key: key.serialize_pem() }
+    Issued {
+        certificate,
+        key: key.serialize_pem(),
+    }
 }
 
 /// A client's certificate of X.509 version 1: one from `authority` without its version and extensions, signed again.
-pub(crate) fn version_1(authority: &Authority) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+pub(crate) fn version_1(
+    authority: &Authority,
+) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let issued = authority.client("v1", Validity::days(20)).unwrap();
     let v3 = der(&issued.certificate);
     let (_, content, _) = element(&v3);
@@ -118,11 +156,15 @@ pub(crate) fn version_1(authority: &Authority) -> (Vec<CertificateDer<'static>>,
     let extensions = (0..6).fold(fields, |rest, _| element(rest).2);
     let to_be_signed = tagged(0x30, &fields[..fields.len() - extensions.len()]);
     let key = PrivateKeyDer::from_pem_slice(authority.key_pem().as_bytes()).unwrap();
-    let signer = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.secret_der()).unwrap();
+    let signer =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.secret_der()).unwrap();
     let signature = signer.sign(&SystemRandom::new(), &to_be_signed).unwrap();
     let signature = tagged(3, &[&[0], signature.as_ref()].concat());
     let certificate = tagged(0x30, &[&to_be_signed, algorithm, &signature].concat());
-    (vec![certificate.into()], PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap())
+    (
+        vec![certificate.into()],
+        PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap(),
+    )
 }
 
 /// The first DER element of `bytes`, its content, and what follows it.
@@ -155,7 +197,11 @@ pub(crate) fn der(pem: &str) -> CertificateDer<'static> {
 
 /// The digest of `bytes` in lower-case hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(&SHA256, bytes)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Whether a peer can tell that this was no end in order: there was no close_notify, or not even a FIN.
@@ -179,7 +225,10 @@ pub(crate) fn session(
     stream: TcpStream,
 ) -> StreamOwned<ClientConnection, TcpStream> {
     let name = ServerName::try_from(name.to_owned()).expect("a name");
-    StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), stream)
+    StreamOwned::new(
+        ClientConnection::new(Arc::clone(config), name).unwrap(),
+        stream,
+    )
 }
 
 /// Sends `request`, ends the sending direction with a close_notify, and reads the answer to its end.

@@ -15,8 +15,10 @@ fn manual(config: ServerConfig) -> (Backend, Receiver<Session>) {
     let (sender, receiver) = channel();
     let config = Arc::new(config);
     let backend = Backend::serve(move |stream| {
-        let mut session = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
-        while session.conn.is_handshaking() && session.conn.complete_io(&mut session.sock).is_ok() {}
+        let mut session =
+            StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+        while session.conn.is_handshaking() && session.conn.complete_io(&mut session.sock).is_ok() {
+        }
         let _ = sender.send(session);
     });
     (backend, receiver)
@@ -35,7 +37,12 @@ impl Stage {
         let (site, dir) = site();
         let (backend, sessions) = manual(server(&site.inside()));
         let proxy = Proxy::start_in(dir, &config(&[&backend.addr], &corp(), TRUST));
-        Self { proxy, config: client(&site.edge, None, rustls::ALL_VERSIONS), sessions, _backend: backend }
+        Self {
+            proxy,
+            config: client(&site.edge, None, rustls::ALL_VERSIONS),
+            sessions,
+            _backend: backend,
+        }
     }
 
     /// A client's session, which begins with the first read or write.
@@ -45,7 +52,9 @@ impl Stage {
 
     /// The server's end of the next session of the proxy with it.
     fn inside(&self) -> Session {
-        self.sessions.recv_timeout(crate::support::PATIENCE).expect("a session with the proxy")
+        self.sessions
+            .recv_timeout(crate::support::PATIENCE)
+            .expect("a session with the proxy")
     }
 
     /// The client's session and the server's, on which the client has said this and the server has read it.
@@ -82,7 +91,11 @@ fn either_side_may_end_first_and_still_gets_the_rest() {
     finish(&mut inside.conn, &mut inside.sock);
     assert_eq!(read_to_end(&mut session), b"");
     let line = stage.proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"closed".into(), &"client".into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"closed".into(), &"client".into()),
+        "{line}"
+    );
     assert_eq!(line["truncated"], Value::Null, "{line}");
 
     let (mut session, mut inside) = stage.open(b"hello");
@@ -93,7 +106,11 @@ fn either_side_may_end_first_and_still_gets_the_rest() {
     finish(&mut session.conn, &mut session.sock);
     assert_eq!(read_to_end(&mut inside), b"not for me");
     let line = stage.proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"closed".into(), &"server".into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"closed".into(), &"server".into()),
+        "{line}"
+    );
 }
 
 #[test]
@@ -103,7 +120,10 @@ fn a_server_that_ends_without_a_close_notify_is_not_passed_on_as_a_clean_end() {
     inside.write_all(b"half of the ans").unwrap();
     inside.sock.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_exact(&mut session, 15), b"half of the ans");
-    assert_eq!(session.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert_eq!(
+        session.read(&mut [0; 16]).unwrap_err().kind(),
+        ErrorKind::UnexpectedEof
+    );
     drop((session, inside));
     assert_eq!(stage.proxy.next_access()["truncated"], true);
 }
@@ -119,7 +139,11 @@ fn a_server_that_aborts_is_not_taken_for_one_that_has_finished() {
     assert!(is_abrupt(&error), "{error:?}");
     drop(session);
     let line = stage.proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"reset".into(), &"server".into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"reset".into(), &"server".into()),
+        "{line}"
+    );
 }
 
 #[test]
@@ -151,9 +175,19 @@ fn both_directions_are_exact_at_the_same_time() {
     }
     finish(&mut session.conn, &mut session.sock);
     finish(&mut inside.conn, &mut inside.sock);
-    assert_eq!((read_to_end(&mut session).len(), read_to_end(&mut inside).len()), (0, 0));
+    assert_eq!(
+        (
+            read_to_end(&mut session).len(),
+            read_to_end(&mut inside).len()
+        ),
+        (0, 0)
+    );
     let line = stage.proxy.next_access();
-    assert_eq!((&line["sent"], &line["received"]), (&3_000_001.into(), &3_000_006.into()), "{line}");
+    assert_eq!(
+        (&line["sent"], &line["received"]),
+        (&3_000_001.into(), &3_000_006.into()),
+        "{line}"
+    );
 }
 
 #[test]
@@ -161,8 +195,15 @@ fn a_server_that_breaks_its_session_is_told_so_although_it_sends_on() {
     let mut stage = Stage::new();
     let (mut session, mut inside) = stage.open(b"the question");
     let garbage = [&[23, 3, 3, 0, 32][..], &[0x55; 32]].concat();
-    inside.sock.write_all(&[garbage, vec![0; 100_000]].concat()).unwrap();
-    assert_eq!(tls::alert(&inside.read(&mut [0; 16]).unwrap_err()), Some(20), "bad_record_mac");
+    inside
+        .sock
+        .write_all(&[garbage, vec![0; 100_000]].concat())
+        .unwrap();
+    assert_eq!(
+        tls::alert(&inside.read(&mut [0; 16]).unwrap_err()),
+        Some(20),
+        "bad_record_mac"
+    );
     assert_eq!(read_to_end(&mut inside.sock), b"");
     drop(inside);
     let error = session.read(&mut [0; 16]).unwrap_err();
@@ -170,7 +211,11 @@ fn a_server_that_breaks_its_session_is_told_so_although_it_sends_on() {
     // Until the client ends too, it is given time to receive what the server had sent.
     drop(session);
     let line = stage.proxy.next_access();
-    assert_eq!((&line["outcome"], &line["by"]), (&"broken".into(), &"server".into()), "{line}");
+    assert_eq!(
+        (&line["outcome"], &line["by"]),
+        (&"broken".into(), &"server".into()),
+        "{line}"
+    );
 }
 
 #[test]
@@ -178,9 +223,11 @@ fn a_client_for_whom_there_is_no_server_sees_one_end_whatever_it_has_sent() {
     let (_socket, refusing) = refusing();
     let (_listener, _queued, unanswering) = unanswering();
     let plain = Backend::greet(b"this is no TLS\n");
-    for (addr, outcome) in
-        [(refusing, "connect_failed"), (unanswering, "connect_timeout"), (plain.addr, "upstream_tls_failed")]
-    {
+    for (addr, outcome) in [
+        (refusing, "connect_failed"),
+        (unanswering, "connect_timeout"),
+        (plain.addr, "upstream_tls_failed"),
+    ] {
         let (site, dir) = site();
         let timeouts = format!("{TRUST}\n[timeouts]\nconnect = \"200ms\"\n");
         let mut proxy = Proxy::start_in(dir, &config(&[&addr], &corp(), &timeouts));
@@ -193,9 +240,17 @@ fn a_client_for_whom_there_is_no_server_sees_one_end_whatever_it_has_sent() {
             session.write_all(&vec![b'x'; said]).unwrap();
             // Neither `close_notify`, which would be the end of an empty answer, nor a reset.
             let end = session.read(&mut [0; 1]).map_err(|error| error.kind());
-            assert_eq!(end, Err(ErrorKind::UnexpectedEof), "{outcome}, after {said} bytes");
+            assert_eq!(
+                end,
+                Err(ErrorKind::UnexpectedEof),
+                "{outcome}, after {said} bytes"
+            );
             let line = proxy.next_access();
-            assert_eq!((&line["outcome"], &line["by"]), (&outcome.into(), &"server".into()), "{line}");
+            assert_eq!(
+                (&line["outcome"], &line["by"]),
+                (&outcome.into(), &"server".into()),
+                "{line}"
+            );
         }
     }
 }

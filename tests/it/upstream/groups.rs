@@ -48,7 +48,8 @@ fn a_server_that_chokes_on_a_large_hello_can_be_sent_a_small_one_and_its_line_sa
                 }
                 return;
             }
-            let mut session = StreamOwned::new(ServerConnection::new(Arc::clone(&speaks)).unwrap(), stream);
+            let mut session =
+                StreamOwned::new(ServerConnection::new(Arc::clone(&speaks)).unwrap(), stream);
             let mut bytes = Vec::new();
             std::io::Read::read_to_end(&mut session, &mut bytes).unwrap();
             std::io::Write::write_all(&mut session, &bytes).unwrap();
@@ -57,16 +58,26 @@ fn a_server_that_chokes_on_a_large_hello_can_be_sent_a_small_one_and_its_line_sa
         });
         let keys = |groups: &str| {
             let time = Duration::from_millis(300);
-            format!("connect_timeout = \"{time:?}\"\ntls = {{ server_name = \"{INSIDE}\", trust = \"corp\"{groups} }}")
+            format!(
+                "connect_timeout = \"{time:?}\"\ntls = {{ server_name = \"{INSIDE}\", trust = \"corp\"{groups} }}"
+            )
         };
         let mut proxy = Proxy::start_in(copy(&dir), &config(&[&backend.addr], &keys(""), TRUST));
         site.ask(&proxy, b"the question").unwrap_err();
         let line = proxy.next_access();
         let detail = line["detail"].as_str().unwrap();
-        assert!(detail.contains("`upstreams.vault.tls.groups = [\"x25519\", \"secp256r1\"]`"), "{choke:?}: {line}");
+        assert!(
+            detail.contains("`upstreams.vault.tls.groups = [\"x25519\", \"secp256r1\"]`"),
+            "{choke:?}: {line}"
+        );
 
         let keys = keys(", groups = [\"x25519\", \"secp256r1\"]").replace("300ms", "10s");
         let proxy = Proxy::start_in(copy(&dir), &config(&[&backend.addr], &keys, TRUST));
-        assert_eq!(site.ask(&proxy, b"the question").unwrap(), b"the question", "{choke:?}: {}", proxy.log());
+        assert_eq!(
+            site.ask(&proxy, b"the question").unwrap(),
+            b"the question",
+            "{choke:?}: {}",
+            proxy.log()
+        );
     }
 }

@@ -10,8 +10,14 @@ use super::*;
 use crate::support::backend::read_exact;
 
 /// The variables, and nothing of what the tests themselves run with.
-fn with_store<'a>(command: &'a mut Command, file: Option<&Path>, dirs: Option<&str>) -> &'a mut Command {
-    command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
+fn with_store<'a>(
+    command: &'a mut Command,
+    file: Option<&Path>,
+    dirs: Option<&str>,
+) -> &'a mut Command {
+    command
+        .env_remove("SSL_CERT_FILE")
+        .env_remove("SSL_CERT_DIR");
     if let Some(file) = file {
         command.env("SSL_CERT_FILE", file);
     }
@@ -42,14 +48,37 @@ fn the_systems_store_is_what_the_variables_of_openssl_name() {
         (Some(&*edge), Some(&*dirs), "corp.crt (1)", true),
         (Some(&*edge), None, "edge.pem (1)", false),
     ] {
-        let mut proxy = Proxy::start_as(copy(&dir), &text, |command| _ = with_store(command, file, dirs));
+        let mut proxy = Proxy::start_as(copy(&dir), &text, |command| {
+            _ = with_store(command, file, dirs)
+        });
         let event = proxy.wait_for("trust");
         assert_eq!(event["trust"], "(system)", "{event}");
         assert!(event["from"].as_str().unwrap().contains(from), "{event}");
-        assert_eq!(event["certificates"], if file.is_some() && dirs.is_some() { 2 } else { 1 }, "{event}");
-        assert_eq!(site.ask(&proxy, b"the question").is_ok(), believed, "{from}: {}", proxy.log());
+        assert_eq!(
+            event["certificates"],
+            if file.is_some() && dirs.is_some() {
+                2
+            } else {
+                1
+            },
+            "{event}"
+        );
+        assert_eq!(
+            site.ask(&proxy, b"the question").is_ok(),
+            believed,
+            "{from}: {}",
+            proxy.log()
+        );
         let line = proxy.next_access();
-        assert_eq!(line["outcome"], if believed { "closed" } else { "upstream_tls_failed" }, "{line}");
+        assert_eq!(
+            line["outcome"],
+            if believed {
+                "closed"
+            } else {
+                "upstream_tls_failed"
+            },
+            "{line}"
+        );
         assert!(!proxy.log().contains("README"), "{}", proxy.log());
     }
 }
@@ -62,17 +91,35 @@ fn a_bad_certificate_in_the_systems_store_is_left_out_and_one_of_ours_is_an_erro
     let mixed = dir.path().join("mixed.pem");
     fs::write(&mixed, format!("{bad}{}", site.corp.certificate())).unwrap();
     let text = config(&[&backend.addr], &named(), "");
-    let proxy = Proxy::start_as(copy(&dir), &text, |command| _ = with_store(command, Some(&mixed), None));
+    let proxy = Proxy::start_as(copy(&dir), &text, |command| {
+        _ = with_store(command, Some(&mixed), None)
+    });
     assert_eq!(site.ask(&proxy, b"the question").unwrap(), b"the question");
-    assert!(proxy.log().contains("mixed.pem: certificate 1 of 1 in the file cannot be read"), "{}", proxy.log());
+    assert!(
+        proxy
+            .log()
+            .contains("mixed.pem: certificate 1 of 1 in the file cannot be read"),
+        "{}",
+        proxy.log()
+    );
 
-    let own = format!("{}[trust.corp]\nca_files = [\"mixed.pem\"]\n", config(&[&backend.addr], &corp(), ""));
+    let own = format!(
+        "{}[trust.corp]\nca_files = [\"mixed.pem\"]\n",
+        config(&[&backend.addr], &corp(), "")
+    );
     let said = proxy.refusal_after(|| {
         fs::copy(&mixed, proxy.dir().join("mixed.pem")).unwrap();
         proxy.write_config(&own);
     });
-    assert!(said.contains("trust.corp: ca_files: ") && said.contains("certificate 1 of 2"), "{said}");
-    assert_eq!(site.ask(&proxy, b"the question").unwrap(), b"the question", "what runs goes on");
+    assert!(
+        said.contains("trust.corp: ca_files: ") && said.contains("certificate 1 of 2"),
+        "{said}"
+    );
+    assert_eq!(
+        site.ask(&proxy, b"the question").unwrap(),
+        b"the question",
+        "what runs goes on"
+    );
 }
 
 #[test]
@@ -83,13 +130,22 @@ fn the_systems_store_is_watched_like_every_other_file() {
     let bundle = store.path().join("bundle.pem");
     fs::write(&bundle, site.edge.certificate()).unwrap();
     let text = config(&[&backend.addr], &named(), "");
-    let proxy = Proxy::start_as(dir, &text, |command| _ = with_store(command, Some(&bundle), None));
+    let proxy = Proxy::start_as(dir, &text, |command| {
+        _ = with_store(command, Some(&bundle), None)
+    });
     site.ask(&proxy, b"the question").unwrap_err();
     proxy.reload_after(|| fs::write(&bundle, site.corp.certificate()).unwrap());
     assert_eq!(site.ask(&proxy, b"the question").unwrap(), b"the question");
     let said = proxy.refusal_after(|| fs::write(&bundle, "").unwrap());
-    assert!(said.contains("there is no CA to verify servers against"), "{said}");
-    assert_eq!(site.ask(&proxy, b"the question").unwrap(), b"the question", "what runs goes on");
+    assert!(
+        said.contains("there is no CA to verify servers against"),
+        "{said}"
+    );
+    assert_eq!(
+        site.ask(&proxy, b"the question").unwrap(),
+        b"the question",
+        "what runs goes on"
+    );
 }
 
 #[test]
@@ -114,17 +170,33 @@ fn a_trust_file_is_replaced_under_traffic_and_a_bad_one_changes_nothing() {
     // Neither a connection that is open nor a session that could be resumed lets anybody in after that.
     let probe = |proxy: &Proxy| {
         let mut session = tls::session(&config, NAME, proxy.connect());
-        session.write_all(b"x").and_then(|()| session.read_exact(&mut [0]))
+        session
+            .write_all(b"x")
+            .and_then(|()| session.read_exact(&mut [0]))
     };
     probe(&proxy).unwrap_err();
     let event = proxy.wait_nth("trust", 1, |event| event["trust"] == "corp");
-    assert!(event["from"].as_str().unwrap().ends_with("corp.pem (1)"), "{event}");
+    assert!(
+        event["from"].as_str().unwrap().ends_with("corp.pem (1)"),
+        "{event}"
+    );
 
-    proxy.reload_after(|| fs::write(&trust, format!("{}{}", next.certificate(), site.corp.certificate())).unwrap());
+    proxy.reload_after(|| {
+        fs::write(
+            &trust,
+            format!("{}{}", next.certificate(), site.corp.certificate()),
+        )
+        .unwrap()
+    });
     probe(&proxy).unwrap();
     let half = &site.corp.certificate()[..200];
-    for (content, words) in [(half, "line 1: the CERTIFICATE that begins here does not end"), ("", "the file is empty")]
-    {
+    for (content, words) in [
+        (
+            half,
+            "line 1: the CERTIFICATE that begins here does not end",
+        ),
+        ("", "the file is empty"),
+    ] {
         let said = proxy.refusal_after(|| fs::write(&trust, content).unwrap());
         assert!(said.contains(words), "{said}");
         probe(&proxy).unwrap();

@@ -16,8 +16,13 @@ pub(super) fn value_at<'a, 'b>(
     match (value.get_ref(), rest) {
         (DeValue::Table(inner), [_, ..]) => value_at(inner, rest, span),
         (DeValue::Array(items), _) if value.span() != *span => {
-            let holds = |item: &&Spanned<DeValue<'_>>| item.span().start <= span.start && span.end <= item.span().end;
-            items.iter().find(holds).map_or(Some(value.get_ref()), |item| Some(item.get_ref()))
+            let holds = |item: &&Spanned<DeValue<'_>>| {
+                item.span().start <= span.start && span.end <= item.span().end
+            };
+            items
+                .iter()
+                .find(holds)
+                .map_or(Some(value.get_ref()), |item| Some(item.get_ref()))
         }
         (other, _) => Some(other),
     }
@@ -29,7 +34,9 @@ pub(super) fn in_entry<'a, 'b>(
     path: &[String],
     span: &Range<usize>,
 ) -> Option<(String, &'a DeValue<'b>)> {
-    let DeValue::Table(entry) = value_at(table, path, span)? else { return None };
+    let DeValue::Table(entry) = value_at(table, path, span)? else {
+        return None;
+    };
     let (key, value) = entry.iter().find(|(_, value)| value.span() == *span)?;
     Some((key.get_ref().to_string(), value.get_ref()))
 }

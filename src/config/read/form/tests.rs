@@ -7,27 +7,49 @@ use crate::config::read::known;
 
 /// A file in which the key of `known` has this value.
 fn file(known: &known::Known, value: &str) -> String {
-    let tables: Vec<&str> = known.tables.iter().map(|table| if table == "NAME" { "x" } else { table }).collect();
+    let tables: Vec<&str> = known
+        .tables
+        .iter()
+        .map(|table| if table == "NAME" { "x" } else { table })
+        .collect();
     match tables.split_last() {
         None => format!("{} = {value}\n", known.key),
         Some((list, around)) if known.in_list => {
-            format!("[{}]\n{list} = [{{ {} = {value} }}]\n", around.join("."), known.key)
+            format!(
+                "[{}]\n{list} = [{{ {} = {value} }}]\n",
+                around.join("."),
+                known.key
+            )
         }
         Some(_) => format!("[{}]\n{} = {value}\n", tables.join("."), known.key),
     }
 }
 
 fn diagnostics(text: &str) -> Vec<Diagnostic> {
-    let (mut diagnostics, mut left_out, mut variables) = (Vec::new(), LeftOut::default(), Variables::default());
+    let (mut diagnostics, mut left_out, mut variables) =
+        (Vec::new(), LeftOut::default(), Variables::default());
     let source = Arc::new(Source::new("x.toml", text));
-    let mut found = Found { diagnostics: &mut diagnostics, left_out: &mut left_out, variables: &mut variables };
+    let mut found = Found {
+        diagnostics: &mut diagnostics,
+        left_out: &mut left_out,
+        variables: &mut variables,
+    };
     parse(&source, &mut found);
     diagnostics
 }
 
 #[test]
 fn a_value_of_the_wrong_type_is_told_in_the_words_of_the_file() {
-    const VALUES: [&str; 8] = ["{}", "[]", "1", "\"\"", "true", "1.5", "2026-01-01", "[[1]]"];
+    const VALUES: [&str; 8] = [
+        "{}",
+        "[]",
+        "1",
+        "\"\"",
+        "true",
+        "1.5",
+        "2026-01-01",
+        "[[1]]",
+    ];
     const OURS_NEVER: [&str; 18] = [
         "invalid",
         "expected",
@@ -57,18 +79,29 @@ fn a_value_of_the_wrong_type_is_told_in_the_words_of_the_file() {
             for diagnostic in found {
                 mistakes += 1;
                 let said = diagnostic.to_string();
-                assert!(!OURS_NEVER.iter().any(|word| said.contains(word)), "{text}{said}");
-                assert!(said.contains(&known.key) && diagnostic.place.is_some(), "{text}{said}");
+                assert!(
+                    !OURS_NEVER.iter().any(|word| said.contains(word)),
+                    "{text}{said}"
+                );
+                assert!(
+                    said.contains(&known.key) && diagnostic.place.is_some(),
+                    "{text}{said}"
+                );
             }
         }
     }
     // Most keys take one kind of value.
-    assert!(mistakes > 5 * known::keys().len(), "{mistakes} of {}", known::keys().len());
+    assert!(
+        mistakes > 5 * known::keys().len(),
+        "{mistakes} of {}",
+        known::keys().len()
+    );
 }
 
 /// Texts that differ from one that is right by one character, and values and lines that are wrong in other ways.
 fn broken() -> Vec<String> {
-    const TEXT: &str = "[routes.a]\nsni = [\"a\", 'b']\ntls = { pin = \"x\", x.insecure = true }\nmax = 10 # c\n";
+    const TEXT: &str =
+        "[routes.a]\nsni = [\"a\", 'b']\ntls = { pin = \"x\", x.insecure = true }\nmax = 10 # c\n";
     const MORE: &str = "\"'[]{},=:#\\\n .0+\u{1}\u{df}\r";
     const VALUES: &[&str] = &[
         "",
@@ -101,11 +134,24 @@ fn broken() -> Vec<String> {
         "{a==1}",
         "nan1",
     ];
-    const LINES: &[&str] =
-        &["\"\"\"a\"\"\" = 1\n", "'''a''' = 1\n", "[[a]]\n[a]\n", "a = 1\na.b = 2\n", "[a]]\n", "# \u{1}\n"];
-    let without = TEXT.char_indices().map(|(at, c)| [&TEXT[..at], &TEXT[at + c.len_utf8()..]].concat());
-    let with = |at| MORE.chars().map(move |more| format!("{}{more}{}", &TEXT[..at], &TEXT[at..]));
-    let mut texts: Vec<String> = without.chain(TEXT.char_indices().flat_map(|(at, _)| with(at))).collect();
+    const LINES: &[&str] = &[
+        "\"\"\"a\"\"\" = 1\n",
+        "'''a''' = 1\n",
+        "[[a]]\n[a]\n",
+        "a = 1\na.b = 2\n",
+        "[a]]\n",
+        "# \u{1}\n",
+    ];
+    let without = TEXT
+        .char_indices()
+        .map(|(at, c)| [&TEXT[..at], &TEXT[at + c.len_utf8()..]].concat());
+    let with = |at| {
+        MORE.chars()
+            .map(move |more| format!("{}{more}{}", &TEXT[..at], &TEXT[at..]))
+    };
+    let mut texts: Vec<String> = without
+        .chain(TEXT.char_indices().flat_map(|(at, _)| with(at)))
+        .collect();
     texts.extend(VALUES.iter().map(|value| format!("a = {value}\n")));
     texts.extend(LINES.iter().map(|&line| line.to_owned()));
     texts.push(format!("a = {}\n", "[".repeat(500)));
@@ -135,17 +181,28 @@ fn what_breaks_the_grammar_is_told_in_our_words_with_what_to_write() {
         assert!(errors.is_empty() || !found.is_empty(), "{text}");
         for diagnostic in found.into_iter().filter(|_| !errors.is_empty()) {
             told += 1;
-            let help = diagnostic.help.as_deref().unwrap_or("there is no help: this is not TOML");
+            let help = diagnostic
+                .help
+                .as_deref()
+                .unwrap_or("there is no help: this is not TOML");
             let said = format!("{}: {help}", diagnostic.message);
             if diagnostic.place.is_none() || PARSERS.iter().any(|word| said.contains(word)) {
                 wrong.push(format!(
                     "{text}{said}; the parser: {:?}",
-                    errors.iter().map(|error| error.message()).collect::<Vec<_>>()
+                    errors
+                        .iter()
+                        .map(|error| error.message())
+                        .collect::<Vec<_>>()
                 ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {told}:\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {told}:\n{}",
+        wrong.len(),
+        wrong.join("\n\n")
+    );
     assert!(told > 1000, "{told}");
 }
 
@@ -169,5 +226,8 @@ fn what_is_left_out_explains_what_is_missing_because_of_it_and_nothing_else() {
         assert_eq!(left_out.explains(key), explained, "{key}");
     }
     left_out.add(path("include"));
-    assert!(left_out.explains("trust.m"), "a file that is not included may have it");
+    assert!(
+        left_out.explains("trust.m"),
+        "a file that is not included may have it"
+    );
 }

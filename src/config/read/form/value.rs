@@ -15,7 +15,10 @@ pub(super) fn type_error(
     source: &Arc<Source>,
 ) -> (Diagnostic, Vec<Vec<String>>) {
     let said = error.message().trim();
-    let place = error.span().map(|span| Place { source: Arc::clone(source), span });
+    let place = error.span().map(|span| Place {
+        source: Arc::clone(source),
+        span,
+    });
     // serde's wording: unknown field `sin`, expected one of `sni`, `alpn`
     let mut quoted = said.split('`').skip(1).step_by(2);
     let mut missed = Vec::new();
@@ -29,31 +32,63 @@ pub(super) fn type_error(
         let key = path.last().map_or("", String::as_str);
         let known: Vec<&str> = quoted.collect();
         let help = paste::word(key, word).or_else(|| nearest(word, &known));
-        (format!("unknown value `{word}`"), Some(help.unwrap_or_else(|| format!("write {}", one_of(&known)))))
+        (
+            format!("unknown value `{word}`"),
+            Some(help.unwrap_or_else(|| format!("write {}", one_of(&known)))),
+        )
     } else {
         wrong_type(said, path, value)
     };
-    let message = if path.is_empty() { message } else { format!("{}: {message}", path.join(".")) };
-    (Diagnostic { place, help, ..Diagnostic::new(Severity::Error, message) }, missed)
+    let message = if path.is_empty() {
+        message
+    } else {
+        format!("{}: {message}", path.join("."))
+    };
+    (
+        Diagnostic {
+            place,
+            help,
+            ..Diagnostic::new(Severity::Error, message)
+        },
+        missed,
+    )
 }
 
 /// The value that was probably meant. Where several are as near (`1.4` to `1.2` and `1.3`), none is.
 fn nearest(word: &str, known: &[&str]) -> Option<String> {
-    let distance = |known: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase());
+    let distance =
+        |known: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase());
     let least = known.iter().map(distance).min()?;
-    let is_one = known.iter().filter(|known| distance(known) == least).count() == 1;
+    let is_one = known
+        .iter()
+        .filter(|known| distance(known) == least)
+        .count()
+        == 1;
     did_you_mean(word, known.iter().copied()).filter(|_| is_one)
 }
 
 /// What to write in place of a key that its table does not have, and the keys that are missing now. A key of another table
 /// is no misspelt one of this table.
-fn unknown_key(path: &[String], word: &str, known: &[&str], value: Option<&DeValue<'_>>) -> (String, Vec<Vec<String>>) {
+fn unknown_key(
+    path: &[String],
+    word: &str,
+    known: &[&str],
+    value: Option<&DeValue<'_>>,
+) -> (String, Vec<Vec<String>>) {
     // What stands in an entry of a list has the list for its table.
-    let table = path.split_last().filter(|(key, _)| *key == word).map_or(path, |(_, table)| table);
-    let section = if table.is_empty() { "" } else { path[0].as_str() };
+    let table = path
+        .split_last()
+        .filter(|(key, _)| *key == word)
+        .map_or(path, |(_, table)| table);
+    let section = if table.is_empty() {
+        ""
+    } else {
+        path[0].as_str()
+    };
     let home = known::home(table, word);
     // `allow` of a route is a list of addresses elsewhere, and `allow.dns` is none.
-    let foreign = paste::key(section, word).filter(|_| home.is_none() || !matches!(value, Some(DeValue::Table(_))));
+    let foreign = paste::key(section, word)
+        .filter(|_| home.is_none() || !matches!(value, Some(DeValue::Table(_))));
     // `cert_file` beside `cert_files` is that, whatever it is elsewhere.
     let several = format!("{word}s");
     let is_here = word.len() > 3 && known.contains(&several.as_str());
@@ -61,7 +96,10 @@ fn unknown_key(path: &[String], word: &str, known: &[&str], value: Option<&DeVal
     let near = did_you_mean(word, known.iter().copied());
     let here = |key: &str| [table, &[key.to_owned()]].concat();
     // Whatever was meant by a word that nobody knows may be what is missing.
-    let missed = match (&home, near.as_deref().and_then(|near| near.split('"').nth(1))) {
+    let missed = match (
+        &home,
+        near.as_deref().and_then(|near| near.split('"').nth(1)),
+    ) {
         (Some(_), _) if foreign.is_none() => Vec::new(),
         (_, Some(near)) => vec![here(near)],
         (_, None) => vec![table.to_vec()],
@@ -81,14 +119,19 @@ fn unquoted_name(table: &[String], word: &str, value: &DeValue<'_>) -> Option<St
     let [section, name] = table else { return None };
     let mut name = format!("{name}.{word}");
     let mut inner = value.as_table()?;
-    while let Some((key, DeValue::Table(below))) = inner.iter().next().map(|(key, value)| (key, value.get_ref()))
+    while let Some((key, DeValue::Table(below))) = inner
+        .iter()
+        .next()
+        .map(|(key, value)| (key, value.get_ref()))
         && inner.len() == 1
         && !["timeouts", "client_auth"].contains(&key.get_ref().as_ref())
     {
         name = format!("{name}.{}", key.get_ref());
         inner = below;
     }
-    Some(format!("a name with a dot stands in quotes: write `[{section}.{name:?}]`"))
+    Some(format!(
+        "a name with a dot stands in quotes: write `[{section}.{name:?}]`"
+    ))
 }
 
 /// `a`, `b` or `c`
@@ -101,7 +144,10 @@ fn all_of(words: &[impl AsRef<str>]) -> String {
 }
 
 fn enumerated(words: &[impl AsRef<str>], last: &str) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{}`", word.as_ref())).collect();
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| format!("`{}`", word.as_ref()))
+        .collect();
     match quoted.split_last() {
         Some((end, rest)) if !rest.is_empty() => format!("{} {last} {end}", rest.join(", ")),
         Some((end, _)) => end.clone(),
@@ -110,7 +156,11 @@ fn enumerated(words: &[impl AsRef<str>], last: &str) -> String {
 }
 
 /// serde's `invalid type: integer 60, expected a string` in the words of the file.
-fn wrong_type(said: &str, path: &[String], value: Option<&DeValue<'_>>) -> (String, Option<String>) {
+fn wrong_type(
+    said: &str,
+    path: &[String],
+    value: Option<&DeValue<'_>>,
+) -> (String, Option<String>) {
     let due = due(said, path);
     let what = match value {
         Some(DeValue::String(_)) => "a text",
@@ -162,7 +212,9 @@ fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
             return Some(format!("write `{key} = \"5s\"`, `\"2m\"` or `\"1h30m\"`"));
         }
         DeValue::Datetime(date) if takes_text => format!("{key} = \"{date}\""),
-        DeValue::Integer(number) if ["bind", "address"].contains(&key) => format!("{key} = \"0.0.0.0:{number}\""),
+        DeValue::Integer(number) if ["bind", "address"].contains(&key) => {
+            format!("{key} = \"0.0.0.0:{number}\"")
+        }
         DeValue::Integer(number) if ["upstream", "servers"].contains(&key) => {
             format!("{key} = \"192.0.2.1:{number}\"")
         }
@@ -170,34 +222,56 @@ fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
         DeValue::Integer(number) if key == "rate_per_source" => {
             format!("rate_per_source = {{ connections = {number}, per = \"1s\" }}")
         }
-        DeValue::Integer(number) if key == "ejection" => format!("ejection = {{ failures = {number} }}"),
-        DeValue::Integer(number) if takes_text || is_word(&number.to_string()) => format!("{key} = \"{number}\""),
-        DeValue::Float(number) if takes_text || is_word(&number.to_string()) => format!("{key} = \"{number}\""),
-        DeValue::Boolean(false) if known::is_duration(key) || key == "ejection" => format!("{key} = \"off\""),
+        DeValue::Integer(number) if key == "ejection" => {
+            format!("ejection = {{ failures = {number} }}")
+        }
+        DeValue::Integer(number) if takes_text || is_word(&number.to_string()) => {
+            format!("{key} = \"{number}\"")
+        }
+        DeValue::Float(number) if takes_text || is_word(&number.to_string()) => {
+            format!("{key} = \"{number}\"")
+        }
+        DeValue::Boolean(false) if known::is_duration(key) || key == "ejection" => {
+            format!("{key} = \"off\"")
+        }
         DeValue::Boolean(true) if key == "ejection" => "ejection = { failures = 3 }".to_owned(),
         DeValue::Boolean(on) if key == "mode" => {
-            format!("{key} = \"{}\"", if *on { "require_and_verify" } else { "none" })
+            format!(
+                "{key} = \"{}\"",
+                if *on { "require_and_verify" } else { "none" }
+            )
         }
         DeValue::Boolean(_) if key == "proxy_protocol" && path[0] == "listeners" => {
             "proxy_protocol = { from = [\"10.0.0.0/8\"] }".to_owned()
         }
         DeValue::Boolean(true) if key == "proxy_protocol" => "proxy_protocol = \"v2\"".to_owned(),
-        DeValue::Boolean(true) if path[0] == "routes" && key == "tls" => "action = \"terminate\"".to_owned(),
-        DeValue::Boolean(_) if key == "client_auth" => "client_auth.mode = \"require_and_verify\"".to_owned(),
+        DeValue::Boolean(true) if path[0] == "routes" && key == "tls" => {
+            "action = \"terminate\"".to_owned()
+        }
+        DeValue::Boolean(_) if key == "client_auth" => {
+            "client_auth.mode = \"require_and_verify\"".to_owned()
+        }
         DeValue::String(text) if due.contains("true") => match text.to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => format!("{key} = true"),
             "false" | "no" | "off" | "0" => format!("{key} = false"),
             _ => return None,
         },
-        DeValue::String(text) if due.contains("number") => format!("{key} = {}", paste::number(text)?),
+        DeValue::String(text) if due.contains("number") => {
+            format!("{key} = {}", paste::number(text)?)
+        }
         DeValue::String(text) if key == "client_auth" => format!("client_auth.mode = {text:?}"),
         DeValue::String(text) if key == "rate_per_source" => {
             let count: String = text.chars().take_while(char::is_ascii_digit).collect();
             let per = if text.contains("/m") { "1m" } else { "1s" };
-            format!("rate_per_source = {{ connections = {}, per = \"{per}\" }}", count.parse::<u32>().ok()?)
+            format!(
+                "rate_per_source = {{ connections = {}, per = \"{per}\" }}",
+                count.parse::<u32>().ok()?
+            )
         }
         DeValue::String(text) if key == "timeouts" => format!("timeouts.idle = {text:?}"),
-        DeValue::String(text) if key == "proxy_protocol" => format!("proxy_protocol = {{ from = [{text:?}] }}"),
+        DeValue::String(text) if key == "proxy_protocol" => {
+            format!("proxy_protocol = {{ from = [{text:?}] }}")
+        }
         DeValue::Array(items) if due == "a text" || !words.is_empty() => {
             let first = items.iter().find_map(|item| item.get_ref().as_str())?;
             format!("{key} = {first:?}")

@@ -3,11 +3,22 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What others write behind the address of a listener.
-const FLAGS: [&str; 7] = ["ssl", "http2", "quic", "reuseport", "default_server", "fastopen", "tfo"];
+const FLAGS: [&str; 7] = [
+    "ssl",
+    "http2",
+    "quic",
+    "reuseport",
+    "default_server",
+    "fastopen",
+    "tfo",
+];
 
 /// What to write in `bind` in place of `text`.
 pub(super) fn to_listen_on(text: &str) -> Option<String> {
-    let text = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+    let text = text
+        .split_once("://")
+        .map_or(text, |(_, rest)| rest)
+        .trim_end_matches('/');
     let mut words = text.split_whitespace();
     let first = words.next()?;
     let flags: Vec<&str> = words.collect();
@@ -21,7 +32,9 @@ pub(super) fn to_listen_on(text: &str) -> Option<String> {
     if let Some((from, to)) = text.rsplit(':').next()?.split_once('-')
         && let (Ok(from), Ok(_)) = (from.parse::<u16>(), to.parse::<u16>())
     {
-        return Some(format!("there are no ranges of ports: write an entry for each, as `\"0.0.0.0:{from}\"`"));
+        return Some(format!(
+            "there are no ranges of ports: write an entry for each, as `\"0.0.0.0:{from}\"`"
+        ));
     }
     let (host, port) = match text.rsplit_once(':') {
         // `::443` is every address and a port, for those who write `:443`.
@@ -36,8 +49,15 @@ pub(super) fn to_listen_on(text: &str) -> Option<String> {
         Some(_) => return None,
         None => "443",
     };
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let both = |v4: &str, v6: &str| Some(format!("write `\"{v4}:{port}\"`, and `\"[{v6}]:{port}\"` for IPv6"));
+    let ip = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    let both = |v4: &str, v6: &str| {
+        Some(format!(
+            "write `\"{v4}:{port}\"`, and `\"[{v6}]:{port}\"` for IPv6"
+        ))
+    };
     match ip {
         Ok(IpAddr::V4(ip)) => Some(format!("write `\"{ip}:{port}\"`")),
         Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) if text.starts_with(":::") => both("0.0.0.0", "::"),
@@ -58,19 +78,31 @@ pub(super) fn of_server(text: &str) -> Option<String> {
         return Some(format!("write `\"unix:{text}\"`"));
     }
     if let Some((from, _)) = port.split_once('-') {
-        return Some(format!("there are no ranges of ports: write an entry for each, as `\"{host}:{from}\"`"));
+        return Some(format!(
+            "there are no ranges of ports: write an entry for each, as `\"{host}:{from}\"`"
+        ));
     }
-    let port = if host.parse::<u16>().is_ok() { host } else { port };
+    let port = if host.parse::<u16>().is_ok() {
+        host
+    } else {
+        port
+    };
     if (host.is_empty() || host == port) && port.parse::<u16>().is_ok() {
-        return Some(format!("write `\"127.0.0.1:{port}\"`, or the address of the server"));
+        return Some(format!(
+            "write `\"127.0.0.1:{port}\"`, or the address of the server"
+        ));
     }
     match text.trim_matches(['[', ']']).parse::<IpAddr>() {
         // An address and a port without brackets are an address, too.
         Ok(IpAddr::V6(_)) if !text.starts_with('[') && host.parse::<Ipv6Addr>().is_ok() => {
             Some(format!("write `\"[{host}]:{port}\"` if {port} is the port"))
         }
-        Ok(IpAddr::V6(ip)) => Some(format!("write `\"[{ip}]:8443\"`, with the port that the server listens on")),
-        Ok(IpAddr::V4(ip)) => Some(format!("write `\"{ip}:8443\"`, with the port that the server listens on")),
+        Ok(IpAddr::V6(ip)) => Some(format!(
+            "write `\"[{ip}]:8443\"`, with the port that the server listens on"
+        )),
+        Ok(IpAddr::V4(ip)) => Some(format!(
+            "write `\"{ip}:8443\"`, with the port that the server listens on"
+        )),
         Err(_) if port == "https" => Some(format!("write `\"{host}:443\"`")),
         Err(_) => None,
     }
@@ -107,7 +139,10 @@ mod tests {
             assert_eq!(said, expected, "{text}");
             // What is told is an address.
             for written in said.split('"').skip(1).step_by(2) {
-                assert!(written.parse::<crate::addr::ListenAddr>().is_ok(), "{text}: {written}");
+                assert!(
+                    written.parse::<crate::addr::ListenAddr>().is_ok(),
+                    "{text}: {written}"
+                );
             }
         }
         // A flag that means something here is not left out in silence.
@@ -119,7 +154,10 @@ mod tests {
     fn a_server_of_another_proxy_has_an_address_here() {
         for (text, expected) in [
             ("/run/app.sock", "write `\"unix:/run/app.sock\"`"),
-            ("app.example:8000-8010", "write an entry for each, as `\"app.example:8000\"`"),
+            (
+                "app.example:8000-8010",
+                "write an entry for each, as `\"app.example:8000\"`",
+            ),
             (":8443", "write `\"127.0.0.1:8443\"`, or"),
             ("8443", "write `\"127.0.0.1:8443\"`, or"),
             ("10.0.0.1", "write `\"10.0.0.1:8443\"`, with the port"),
@@ -131,7 +169,10 @@ mod tests {
             let said = of_server(text).unwrap_or_default();
             assert!(said.contains(expected), "{text}: {said}");
             let written = said.split('"').nth(1).unwrap();
-            assert!(written.parse::<crate::addr::UpstreamAddr>().is_ok(), "{text}: {written}");
+            assert!(
+                written.parse::<crate::addr::UpstreamAddr>().is_ok(),
+                "{text}: {written}"
+            );
         }
         assert_eq!(of_server("app.example"), None);
     }

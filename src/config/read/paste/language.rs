@@ -11,10 +11,13 @@ pub(in crate::config::read) fn language(text: &str) -> Option<Remedy> {
     let has = |test: fn(&str) -> bool| lines().any(|(_, line)| test(line));
     let found = |language: &str, help: &str| {
         let message = format!("this is {language}, and the configuration is TOML");
-        Some(Remedy { span: span.clone(), message, help: help.to_owned() })
+        Some(Remedy {
+            span: span.clone(),
+            message,
+            help: help.to_owned(),
+        })
     };
-    let tables =
-        "write `[routes.NAME]` for each route, and `key = \"value\"` below it; config/example.toml has every key";
+    let tables = "write `[routes.NAME]` for each route, and `key = \"value\"` below it; config/example.toml has every key";
     // A Caddyfile may begin with its global options in braces.
     let second = lines().nth(1).map_or("}", |(_, line)| line);
     if first.starts_with('{') && (first.len() > 1 || second.starts_with(['"', '}', '{', '['])) {
@@ -30,11 +33,23 @@ pub(in crate::config::read) fn language(text: &str) -> Option<Remedy> {
         return found("a list of labels for Traefik", tables);
     }
     if first.starts_with("HostSNI(") || first.starts_with("Host(") {
-        return found("a rule of Traefik's", "write `[routes.NAME]`, and `sni = \"app.example.net\"` below it");
+        return found(
+            "a rule of Traefik's",
+            "write `[routes.NAME]`, and `sni = \"app.example.net\"` below it",
+        );
     }
     let word = first.split_whitespace().next().unwrap_or_default();
-    const NGINX: [&str; 9] =
-        ["stream", "http", "server", "events", "user", "worker_processes", "load_module", "map", "error_log"];
+    const NGINX: [&str; 9] = [
+        "stream",
+        "http",
+        "server",
+        "events",
+        "user",
+        "worker_processes",
+        "load_module",
+        "map",
+        "error_log",
+    ];
     if NGINX.contains(&word) && first.ends_with(['{', ';']) {
         return found("a configuration of nginx", tables);
     }
@@ -50,14 +65,21 @@ pub(in crate::config::read) fn language(text: &str) -> Option<Remedy> {
     }
     let is_section = |line: &str| {
         let mut words = line.split_whitespace();
-        let begins = matches!(words.next(), Some("frontend" | "backend" | "listen" | "defaults" | "global"));
+        let begins = matches!(
+            words.next(),
+            Some("frontend" | "backend" | "listen" | "defaults" | "global")
+        );
         begins && words.count() <= 1 && !line.ends_with('{')
     };
     if is_section(first) {
         return found("a configuration of HAProxy", tables);
     }
     if has(|line| line.ends_with('{')) {
-        let language = if has(|line| line.ends_with(';')) { "a configuration of nginx" } else { "a Caddyfile" };
+        let language = if has(|line| line.ends_with(';')) {
+            "a configuration of nginx"
+        } else {
+            "a Caddyfile"
+        };
         return found(language, tables);
     }
     None

@@ -22,7 +22,9 @@ pub(super) fn of_route(text: &str) -> Option<String> {
         return Some("write the name that clients ask for".to_owned());
     }
     // Which wildcard a regular expression comes to is for its owner to say: it may take more.
-    let is_expression = trimmed.contains(['^', '$', '|', '(', ')', '[', ']', '{', '}', '\\', '+', '?', '~']);
+    let is_expression = trimmed.contains([
+        '^', '$', '|', '(', ')', '[', ']', '{', '}', '\\', '+', '?', '~',
+    ]);
     is_expression.then(|| {
         "there are no regular expressions: write each name, or `*.example.net` for every name with one label before it"
             .to_owned()
@@ -46,7 +48,9 @@ mod tests {
             ("~^(www|api).example$", None),
         ] {
             let said = of_route(text).unwrap_or_default();
-            let written = said.strip_prefix("write `sni = \"").and_then(|rest| rest.split('"').next());
+            let written = said
+                .strip_prefix("write `sni = \"")
+                .and_then(|rest| rest.split('"').next());
             assert_eq!(written, expected, "{text}: {said}");
             assert!(!said.is_empty(), "{text}");
         }

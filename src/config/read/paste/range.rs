@@ -18,10 +18,17 @@ pub(super) fn of_addresses(key: &str, text: &str) -> Option<String> {
         return Some(match &ranges[..] {
             [one] => format!("write `{key} = {one:?}`"),
             [_, ..] if ranges.len() <= MOST => {
-                format!("write `{key} = {}`", list(&ranges.iter().map(String::as_str).collect::<Vec<_>>()))
+                format!(
+                    "write `{key} = {}`",
+                    list(&ranges.iter().map(String::as_str).collect::<Vec<_>>())
+                )
             }
             _ => {
-                format!("write the {} ranges that it consists of, the first of which is `{}`", ranges.len(), ranges[0])
+                format!(
+                    "write the {} ranges that it consists of, the first of which is `{}`",
+                    ranges.len(),
+                    ranges[0]
+                )
             }
         });
     }
@@ -31,15 +38,24 @@ pub(super) fn of_addresses(key: &str, text: &str) -> Option<String> {
     if let Some((_, mask)) = parts(text)
         && mask.parse::<Ipv4Addr>().is_ok()
     {
-        return Some("this netmask is no prefix: write the ranges that are meant, as `10.0.0.0/8`".to_owned());
+        return Some(
+            "this netmask is no prefix: write the ranges that are meant, as `10.0.0.0/8`"
+                .to_owned(),
+        );
     }
-    let is_name = text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains([':', '/', ',', ' ']);
-    is_name.then(|| "names are not looked up here: write the addresses that are meant, as `10.0.0.0/8`".to_owned())
+    let is_name =
+        text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains([':', '/', ',', ' ']);
+    is_name.then(|| {
+        "names are not looked up here: write the addresses that are meant, as `10.0.0.0/8`"
+            .to_owned()
+    })
 }
 
 /// An address and what follows it as its mask.
 fn parts(text: &str) -> Option<(&str, &str)> {
-    text.split_once('/').or_else(|| text.split_once(' ')).map(|(address, mask)| (address, mask.trim()))
+    text.split_once('/')
+        .or_else(|| text.split_once(' '))
+        .map(|(address, mask)| (address, mask.trim()))
 }
 
 /// The ranges that `text` stands for, in the notation of this file.
@@ -67,8 +83,12 @@ fn ranges(text: &str) -> Option<Vec<String>> {
             _ => return None,
         };
         let subnets = match (from, to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) if from <= to => IpSubnets::V4(Ipv4Subnets::new(from, to, 0)),
-            (IpAddr::V6(from), IpAddr::V6(to)) if from <= to => IpSubnets::V6(Ipv6Subnets::new(from, to, 0)),
+            (IpAddr::V4(from), IpAddr::V4(to)) if from <= to => {
+                IpSubnets::V4(Ipv4Subnets::new(from, to, 0))
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) if from <= to => {
+                IpSubnets::V6(Ipv6Subnets::new(from, to, 0))
+            }
             _ => return None,
         };
         return Some(subnets.map(|net| net.to_string()).collect());
@@ -78,8 +98,14 @@ fn ranges(text: &str) -> Option<Vec<String>> {
         let parts = prefix.split('.').count();
         return one(format!("{}/{}", filled(prefix)?, 8 * parts));
     }
-    let unbracketed = text.strip_prefix('[').and_then(|text| text.split_once(']')).map(|(address, _)| address);
-    let without_port = text.split_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map(|(address, _)| address);
+    let unbracketed = text
+        .strip_prefix('[')
+        .and_then(|text| text.split_once(']'))
+        .map(|(address, _)| address);
+    let without_port = text
+        .split_once(':')
+        .filter(|(_, port)| port.parse::<u16>().is_ok())
+        .map(|(address, _)| address);
     let address = unbracketed.or(without_port)?;
     address.parse::<IpAddr>().ok()?;
     one(address.to_owned())
@@ -101,7 +127,10 @@ mod tests {
             ("10.0.0.0/255.0.0.0", &["10.0.0.0/8"][..]),
             ("192.0.2.0 255.255.255.0", &["192.0.2.0/24"]),
             ("10.0.0.0-10.0.0.255", &["10.0.0.0/24"]),
-            ("10.0.0.1-10.0.0.4", &["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/32"]),
+            (
+                "10.0.0.1-10.0.0.4",
+                &["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/32"],
+            ),
             ("10.0.0.2-3", &["10.0.0.2/31"]),
             ("10.*", &["10.0.0.0/8"]),
             ("10.0.0.*", &["10.0.0.0/24"]),
@@ -112,9 +141,15 @@ mod tests {
         ] {
             assert_eq!(ranges(text).unwrap_or_default(), expected, "{text}");
         }
-        for text in
-            ["10.0.0.9-10.0.0.1", "10.0.0.0/255.0.255.0", "10.0.0.0/33", "*", "any", "!10.0.0.0/8", "10.0.0.300-9"]
-        {
+        for text in [
+            "10.0.0.9-10.0.0.1",
+            "10.0.0.0/255.0.255.0",
+            "10.0.0.0/33",
+            "*",
+            "any",
+            "!10.0.0.0/8",
+            "10.0.0.300-9",
+        ] {
             assert_eq!(ranges(text), None, "{text}");
         }
     }

@@ -74,8 +74,15 @@ enum Found {
 
 impl<S: Source> Cache<S> {
     pub(super) fn new(source: S, terms: Terms) -> Self {
-        let shared = Arc::new(Shared { source, terms, slots: Mutex::default() });
-        Self { shared, tasks: Mutex::default() }
+        let shared = Arc::new(Shared {
+            source,
+            terms,
+            slots: Mutex::default(),
+        });
+        Self {
+            shared,
+            tasks: Mutex::default(),
+        }
     }
 
     /// The answer, which may be an old one. Whoever stops waiting does not stop the question.
@@ -108,7 +115,11 @@ impl<S: Source> Cache<S> {
     }
 
     /// What to wait for, and until when.
-    fn renewal(&self, question: &Question, failed_at: Instant) -> Option<(watch::Receiver<()>, Instant)> {
+    fn renewal(
+        &self,
+        question: &Question,
+        failed_at: Instant,
+    ) -> Option<(watch::Receiver<()>, Instant)> {
         let now = Instant::now();
         let mut slots = self.shared.lock();
         let slot = slots.by_question.get_mut(question)?;
@@ -130,7 +141,10 @@ impl<S: Source> Cache<S> {
     /// Whether the last answer had any records, however old it is.
     pub(super) fn has_records(&self, question: &Question) -> bool {
         let slots = self.shared.lock();
-        let known = slots.by_question.get(question).and_then(|slot| slot.known.as_ref());
+        let known = slots
+            .by_question
+            .get(question)
+            .and_then(|slot| slot.known.as_ref());
         known.is_some_and(|known| known.records != Records::Missing || known.is_lost)
     }
 
@@ -152,7 +166,11 @@ impl<S: Source> Cache<S> {
         if let Some(known) = slot.known.as_ref().filter(|known| now < known.fresh_until) {
             return Found::Answer(Ok(known.records.clone()));
         }
-        let stale = slot.known.as_ref().filter(|known| now < known.stale_until).map(|known| known.records.clone());
+        let stale = slot
+            .known
+            .as_ref()
+            .filter(|known| now < known.stale_until)
+            .map(|known| known.records.clone());
         if let Some(flight) = &slot.flight {
             return flight.or(stale, now);
         }
@@ -169,7 +187,12 @@ impl<S: Source> Cache<S> {
     /// Not while the slots are held: a runtime that shuts down drops what is spawned, which writes that down.
     fn ask(&self, question: &Question, over: watch::Sender<()>) {
         let (shared, question) = (Arc::clone(&self.shared), question.clone());
-        let mut running = Running { shared, question, answer: Err(Failure::Aborted), _over: over };
+        let mut running = Running {
+            shared,
+            question,
+            answer: Err(Failure::Aborted),
+            _over: over,
+        };
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
@@ -190,7 +213,10 @@ impl Flight {
     fn or(&self, stale: Option<Records>, now: Instant) -> Found {
         match stale {
             Some(records) if now >= self.since + STALE_AFTER => Found::Answer(Ok(records)),
-            stale => Found::Flight(self.over.clone(), stale.map(|records| (records, self.since + STALE_AFTER))),
+            stale => Found::Flight(
+                self.over.clone(),
+                stale.map(|records| (records, self.since + STALE_AFTER)),
+            ),
         }
     }
 }
@@ -221,18 +247,33 @@ impl<S> Drop for Running<S> {
         let before = slot.failed.take();
         match answer {
             Ok(answer) => {
-                let had_records = |known: &Known| known.is_lost || known.records != Records::Missing;
-                let is_lost = answer.records == Records::Missing && slot.known.as_ref().is_some_and(had_records);
+                let had_records =
+                    |known: &Known| known.is_lost || known.records != Records::Missing;
+                let is_lost = answer.records == Records::Missing
+                    && slot.known.as_ref().is_some_and(had_records);
                 let holds = self.shared.terms.bounded(&answer);
-                let fresh_until = now + if is_lost { holds.min(RENEW_EVERY) } else { holds };
+                let fresh_until = now
+                    + if is_lost {
+                        holds.min(RENEW_EVERY)
+                    } else {
+                        holds
+                    };
                 let stale_until = fresh_until + self.shared.terms.stale;
-                slot.known = Some(Known { records: answer.records, is_lost, fresh_until, stale_until });
+                slot.known = Some(Known {
+                    records: answer.records,
+                    is_lost,
+                    fresh_until,
+                    stale_until,
+                });
                 if before.is_some() {
                     info!(name = %self.question.name, record = self.question.kind.word(), "a name is resolved again");
                 }
             }
             Err(failure) => {
-                let is_stale = slot.known.as_ref().is_some_and(|known| now < known.stale_until);
+                let is_stale = slot
+                    .known
+                    .as_ref()
+                    .is_some_and(|known| now < known.stale_until);
                 if before.is_none() && failure != Failure::Aborted {
                     let (name, record) = (&self.question.name, self.question.kind.word());
                     warn!(%name, record, error = %failure, last_known_answer = is_stale, "a name is not resolved");
@@ -246,7 +287,15 @@ impl<S> Drop for Running<S> {
 
 impl Terms {
     fn bounded(&self, answer: &Answer) -> Duration {
-        let ttl = answer.ttl.unwrap_or(DEFAULT_TTL).max(self.min_ttl).min(self.max_ttl);
-        if answer.records == Records::Missing { ttl.min(MAX_NEGATIVE) } else { ttl }
+        let ttl = answer
+            .ttl
+            .unwrap_or(DEFAULT_TTL)
+            .max(self.min_ttl)
+            .min(self.max_ttl);
+        if answer.records == Records::Missing {
+            ttl.min(MAX_NEGATIVE)
+        } else {
+            ttl
+        }
     }
 }

@@ -54,7 +54,9 @@ impl Slots {
             self.make_room(now);
             self.by_question.insert(question.clone(), Slot::default());
         }
-        self.by_question.get_mut(question).expect("it is there, or was just put there")
+        self.by_question
+            .get_mut(question)
+            .expect("it is there, or was just put there")
     }
 
     /// Forgets, from time to time, what nobody could use: the targets of a service may have other names every day.
@@ -63,8 +65,14 @@ impl Slots {
             return;
         }
         self.by_question.retain(|_, slot| {
-            let known = slot.known.as_ref().is_some_and(|known| now < known.stale_until.max(known.fresh_until));
-            let failed = slot.failed.as_ref().is_some_and(|failed| now < failed.retry_at);
+            let known = slot
+                .known
+                .as_ref()
+                .is_some_and(|known| now < known.stale_until.max(known.fresh_until));
+            let failed = slot
+                .failed
+                .as_ref()
+                .is_some_and(|failed| now < failed.retry_at);
             known || failed || slot.flight.is_some()
         });
         self.sweep_at = 2 * self.by_question.len();

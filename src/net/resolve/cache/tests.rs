@@ -18,7 +18,12 @@ struct Script {
 impl Source for Script {
     async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let (after, answer) = self.answers.lock().unwrap().pop_front().expect("no more answers");
+        let (after, answer) = self
+            .answers
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("no more answers");
         sleep(after).await;
         answer
     }
@@ -32,8 +37,17 @@ const TERMS: Terms = Terms {
 };
 
 fn cache(answers: impl IntoIterator<Item = (u64, Result<Answer, Failure>)>) -> Cache<Script> {
-    let answers = answers.into_iter().map(|(ms, answer)| (Duration::from_millis(ms), answer)).collect();
-    Cache::new(Script { answers: Mutex::new(answers), ..Script::default() }, TERMS)
+    let answers = answers
+        .into_iter()
+        .map(|(ms, answer)| (Duration::from_millis(ms), answer))
+        .collect();
+    Cache::new(
+        Script {
+            answers: Mutex::new(answers),
+            ..Script::default()
+        },
+        TERMS,
+    )
 }
 
 fn address(last: u8) -> Records {
@@ -41,11 +55,17 @@ fn address(last: u8) -> Records {
 }
 
 fn answer(last: u8, ttl: u64) -> Result<Answer, Failure> {
-    Ok(Answer { records: address(last), ttl: Some(Duration::from_secs(ttl)) })
+    Ok(Answer {
+        records: address(last),
+        ttl: Some(Duration::from_secs(ttl)),
+    })
 }
 
 fn question() -> Question {
-    Question { name: "app.example".into(), kind: Kind::V4 }
+    Question {
+        name: "app.example".into(),
+        kind: Kind::V4,
+    }
 }
 
 fn asked(cache: &Cache<Script>) -> usize {
@@ -74,7 +94,12 @@ async fn an_answer_holds_for_its_time_to_live_and_not_longer() {
 
 #[tokio::test]
 async fn times_to_live_have_bounds() {
-    let missing = |ttl| Ok(Answer { records: Records::Missing, ttl });
+    let missing = |ttl| {
+        Ok(Answer {
+            records: Records::Missing,
+            ttl,
+        })
+    };
     for (given, holds) in [
         (answer(1, 0), 1),
         (answer(1, 100_000), 3600),
@@ -82,7 +107,11 @@ async fn times_to_live_have_bounds() {
         (missing(Some(Duration::ZERO)), 1),
         (missing(None), 5),
     ] {
-        assert_eq!(TERMS.bounded(&given.unwrap()), Duration::from_secs(holds), "{holds} s");
+        assert_eq!(
+            TERMS.bounded(&given.unwrap()),
+            Duration::from_secs(holds),
+            "{holds} s"
+        );
     }
 }
 
@@ -95,7 +124,13 @@ async fn a_hundred_who_ask_at_once_make_one_question() {
         let cache = Arc::clone(&cache);
         askers.spawn(async move { cache.get(question()).await });
     }
-    assert!(askers.join_all().await.into_iter().all(|answer| answer == Ok(address(1))));
+    assert!(
+        askers
+            .join_all()
+            .await
+            .into_iter()
+            .all(|answer| answer == Ok(address(1)))
+    );
     assert_eq!(asked(&cache), 1);
 }
 
@@ -103,7 +138,11 @@ async fn a_hundred_who_ask_at_once_make_one_question() {
 async fn whoever_stops_waiting_does_not_stop_the_question() {
     pause();
     let cache = cache([(50, answer(1, 30))]);
-    assert!(timeout(Duration::from_millis(10), cache.get(question())).await.is_err());
+    assert!(
+        timeout(Duration::from_millis(10), cache.get(question()))
+            .await
+            .is_err()
+    );
     assert_eq!(cache.get(question()).await, Ok(address(1)));
     assert_eq!(asked(&cache), 1);
 }
@@ -111,7 +150,12 @@ async fn whoever_stops_waiting_does_not_stop_the_question() {
 #[tokio::test]
 async fn an_old_answer_is_given_when_nobody_answers_and_after_a_short_wait() {
     pause();
-    let cache = cache([(5, answer(1, 30)), (NEVER, answer(9, 30)), (NEVER, answer(9, 30)), (5, answer(2, 30))]);
+    let cache = cache([
+        (5, answer(1, 30)),
+        (NEVER, answer(9, 30)),
+        (NEVER, answer(9, 30)),
+        (5, answer(2, 30)),
+    ]);
     let _ = cache.get(question()).await;
     advance(Duration::from_secs(31)).await;
     let start = Instant::now();
@@ -131,7 +175,11 @@ async fn an_old_answer_is_given_when_nobody_answers_and_after_a_short_wait() {
     advance(TERMS.timeout).await;
     sleep(Duration::from_millis(1)).await;
     advance(RETRY_STALE).await;
-    assert_eq!(cache.get(question()).await, Ok(address(2)), "somebody answers again");
+    assert_eq!(
+        cache.get(question()).await,
+        Ok(address(2)),
+        "somebody answers again"
+    );
 }
 
 #[tokio::test]
@@ -146,7 +194,10 @@ async fn an_answer_can_be_too_old() {
 #[tokio::test]
 async fn that_there_is_no_such_name_is_an_answer_and_takes_the_place_of_the_old_one() {
     pause();
-    let missing = Ok(Answer { records: Records::Missing, ttl: None });
+    let missing = Ok(Answer {
+        records: Records::Missing,
+        ttl: None,
+    });
     let cache = cache([(5, answer(1, 30)), (5, missing)]);
     let _ = cache.get(question()).await;
     advance(Duration::from_secs(30)).await;
@@ -180,13 +231,20 @@ async fn renewed(cache: &Cache<Script>) -> Result<Records, Failure> {
 }
 
 fn missing() -> Result<Answer, Failure> {
-    Ok(Answer { records: Records::Missing, ttl: None })
+    Ok(Answer {
+        records: Records::Missing,
+        ttl: None,
+    })
 }
 
 #[tokio::test]
 async fn an_answer_that_leads_nowhere_is_asked_for_again_at_once_and_then_once_a_second() {
     pause();
-    let cache = cache([(5, answer(1, 600)), (5, answer(1, 600)), (5, answer(2, 600))]);
+    let cache = cache([
+        (5, answer(1, 600)),
+        (5, answer(1, 600)),
+        (5, answer(2, 600)),
+    ]);
     let _ = cache.get(question()).await;
     assert_eq!(renewed(&cache).await, Ok(address(1)), "it has not moved");
     for _ in 0..100 {
@@ -209,7 +267,13 @@ async fn a_hundred_whose_answer_leads_nowhere_make_one_question_and_all_get_the_
         let cache = Arc::clone(&cache);
         askers.spawn(async move { renewed(&cache).await });
     }
-    assert!(askers.join_all().await.into_iter().all(|answer| answer == Ok(address(2))));
+    assert!(
+        askers
+            .join_all()
+            .await
+            .into_iter()
+            .all(|answer| answer == Ok(address(2)))
+    );
     assert_eq!(asked(&cache), 2);
 }
 
@@ -228,7 +292,11 @@ async fn an_answer_that_was_asked_for_since_the_failure_is_not_renewed() {
 #[tokio::test]
 async fn an_old_answer_that_leads_nowhere_is_renewed_although_dns_has_just_failed() {
     pause();
-    let cache = cache([(5, answer(1, 30)), (5, Err(Failure::Late)), (5, answer(2, 30))]);
+    let cache = cache([
+        (5, answer(1, 30)),
+        (5, Err(Failure::Late)),
+        (5, answer(2, 30)),
+    ]);
     let _ = cache.get(question()).await;
     advance(Duration::from_secs(31)).await;
     assert_eq!(cache.get(question()).await, Ok(address(1)));
@@ -247,14 +315,23 @@ async fn a_renewal_that_nobody_answers_is_not_waited_for_long_and_leaves_the_old
     assert!(is_about(start.elapsed(), RENEWAL_WAIT));
     advance(TERMS.timeout).await;
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(cache.get(question()).await, Ok(address(1)), "it still holds");
+    assert_eq!(
+        cache.get(question()).await,
+        Ok(address(1)),
+        "it still holds"
+    );
     assert_eq!(asked(&cache), 2);
 }
 
 #[tokio::test]
 async fn a_name_that_is_lost_is_asked_for_each_second_until_it_is_back() {
     pause();
-    let cache = cache([(5, answer(1, 600)), (5, missing()), (5, missing()), (5, answer(2, 600))]);
+    let cache = cache([
+        (5, answer(1, 600)),
+        (5, missing()),
+        (5, missing()),
+        (5, answer(2, 600)),
+    ]);
     let _ = cache.get(question()).await;
     assert_eq!(renewed(&cache).await, Ok(Records::Missing));
     advance(RENEW_EVERY - Duration::from_millis(1)).await;
@@ -283,7 +360,12 @@ async fn what_nobody_can_use_any_more_is_forgotten() {
     let count = 3 * MIN_SWEEP;
     let cache = cache((0..count).map(|_| (0, answer(1, 30))));
     for at in 0..count {
-        let _ = cache.get(Question { name: at.to_string().into(), kind: Kind::V4 }).await;
+        let _ = cache
+            .get(Question {
+                name: at.to_string().into(),
+                kind: Kind::V4,
+            })
+            .await;
         if at == MIN_SWEEP {
             advance(Duration::from_secs(30) + TERMS.stale).await;
         }

@@ -38,19 +38,45 @@ fn check(turns: &Turns, now: Instant) -> Result<(), TestCaseError> {
     let waits = |place: &&Place| place.waiter.is_some();
     prop_assert_eq!(turns.waiting, turns.places.values().filter(waits).count());
     prop_assert_eq!(turns.running.len() + turns.waiting, turns.places.len());
-    prop_assert!(turns.waiting == 0 || turns.running.len() >= turns.most, "a slot is free and somebody waits");
+    prop_assert!(
+        turns.waiting == 0 || turns.running.len() >= turns.most,
+        "a slot is free and somebody waits"
+    );
     prop_assert!(turns.waiting <= LEAST_QUEUED.max(QUEUED * turns.most));
     let sum = |count: fn(&Share) -> usize| turns.shares.values().map(count).sum::<usize>();
     prop_assert_eq!(sum(|share| share.running.len()), turns.running.len());
     prop_assert_eq!(sum(|share| share.waiting.len()), turns.waiting);
-    let holders = |count: fn(&Share) -> usize| turns.shares.values().filter(|share| count(share) > 0).count();
-    prop_assert_eq!(holders(|share| share.running.len()), turns.ranks.greedy.len());
+    let holders = |count: fn(&Share) -> usize| {
+        turns
+            .shares
+            .values()
+            .filter(|share| count(share) > 0)
+            .count()
+    };
+    prop_assert_eq!(
+        holders(|share| share.running.len()),
+        turns.ranks.greedy.len()
+    );
     let waiting = holders(|share| share.waiting.len());
-    prop_assert_eq!((waiting, waiting), (turns.ranks.next.len(), turns.ranks.crowded.len()));
-    prop_assert_eq!(turns.timer.is_some(), turns.waiting > 0 && !turns.running.is_empty());
+    prop_assert_eq!(
+        (waiting, waiting),
+        (turns.ranks.next.len(), turns.ranks.crowded.len())
+    );
+    prop_assert_eq!(
+        turns.timer.is_some(),
+        turns.waiting > 0 && !turns.running.is_empty()
+    );
     if let Some((id, at)) = turns.timer {
-        prop_assert!(turns.places[&id].waiter.is_some(), "the timer is that of who waits");
-        prop_assert!(turns.next_to_go().is_some_and(|(due, _)| at <= due.max(now)), "the timer is too late");
+        prop_assert!(
+            turns.places[&id].waiter.is_some(),
+            "the timer is that of who waits"
+        );
+        prop_assert!(
+            turns
+                .next_to_go()
+                .is_some_and(|(due, _)| at <= due.max(now)),
+            "the timer is too late"
+        );
     }
     Ok(())
 }
@@ -92,15 +118,35 @@ fn a_slot_goes_to_the_source_that_holds_fewest_and_of_equals_to_who_came_first()
     let now = Instant::now();
     let mut turns = at_most(3, now);
     // 1 holds two of them, 2 holds one, and nobody of 3 and of those without an address holds any.
-    for (id, of) in [(1, 1), (2, 1), (3, 2), (4, 1), (5, 2), (6, 3), (7, 0), (8, 3)] {
-        turns.enter(id, (of > 0).then(|| source(of)).flatten(), now + Duration::from_millis(id));
+    for (id, of) in [
+        (1, 1),
+        (2, 1),
+        (3, 2),
+        (4, 1),
+        (5, 2),
+        (6, 3),
+        (7, 0),
+        (8, 3),
+    ] {
+        turns.enter(
+            id,
+            (of > 0).then(|| source(of)).flatten(),
+            now + Duration::from_millis(id),
+        );
     }
     let now = now + Duration::from_millis(100);
     // Sources without a slot come first, also before others that have waited for longer.
     for (ends, begins) in [(1, 6), (2, 4), (3, 5), (4, 7), (5, 8)] {
-        assert!(matches!(turn(&mut turns, begins, now), Turn::Waits(_)), "{begins}");
+        assert!(
+            matches!(turn(&mut turns, begins, now), Turn::Waits(_)),
+            "{begins}"
+        );
         turns.leave(ends, now);
-        assert_eq!(turn(&mut turns, begins, now), Turn::Begun, "{begins} after {ends}");
+        assert_eq!(
+            turn(&mut turns, begins, now),
+            Turn::Begun,
+            "{begins} after {ends}"
+        );
     }
 }
 
@@ -113,7 +159,11 @@ fn a_source_that_holds_most_waits_for_its_own_and_others_have_their_second() {
     // One source has all other slots, and thousands of its connections wait.
     (0..2000).for_each(|id| _ = turns.enter(1000 + id, source(2), later));
     let (gone, now) = next_timer(&mut turns, Duration::ZERO);
-    assert_eq!((gone, now), ((1000..1007).collect(), later + HASTE), "its own alone");
+    assert_eq!(
+        (gone, now),
+        ((1000..1007).collect(), later + HASTE),
+        "its own alone"
+    );
     assert_eq!(turn(&mut turns, 100, now), Turn::Begun);
     // It is the oldest of all by then.
     let mut at = now;
@@ -153,13 +203,19 @@ fn only_who_holds_more_gives_way_in_less_than_a_second_and_sooner_where_it_holds
 fn a_timer_is_set_anew_for_who_has_more_reason_to_be_impatient() {
     let start = Instant::now();
     let mut turns = at_most(2, start);
-    let waiter = (0..3).filter_map(|id| turns.enter(id, source(1), start)).next().expect("the third waits");
+    let waiter = (0..3)
+        .filter_map(|id| turns.enter(id, source(1), start))
+        .next()
+        .expect("the third waits");
     assert_eq!(turns.timer, Some((2, start + PATIENCE)));
     turns.woken();
     turns.enter(3, source(2), start);
     assert_eq!(turns.timer, Some((2, start + HASTE)));
     let woken = turns.woken();
-    assert!(woken.len() == 1 && Arc::ptr_eq(&woken[0], &waiter), "{woken:?}");
+    assert!(
+        woken.len() == 1 && Arc::ptr_eq(&woken[0], &waiter),
+        "{woken:?}"
+    );
 }
 
 #[test]
@@ -183,14 +239,22 @@ fn beyond_the_room_the_oldest_of_those_goes_who_wait_most() {
     // The room grows with the slots.
     turns.limit(LEAST_QUEUED, now);
     (0..5 * LEAST_QUEUED as u64).for_each(|n| _ = turns.enter(10_000 + n, source(1), now));
-    assert_eq!((turns.running.len(), turns.waiting), (LEAST_QUEUED, QUEUED * LEAST_QUEUED));
+    assert_eq!(
+        (turns.running.len(), turns.waiting),
+        (LEAST_QUEUED, QUEUED * LEAST_QUEUED)
+    );
 }
 
 #[test]
 fn patience_ends_sooner_where_more_wait_and_never_too_soon() {
-    for (waiting, patience) in
-        [(1, PATIENCE), (2, PATIENCE), (3, PATIENCE / 2), (4, PATIENCE / 2), (6, PATIENCE / 3), (99, HASTE)]
-    {
+    for (waiting, patience) in [
+        (1, PATIENCE),
+        (2, PATIENCE),
+        (3, PATIENCE / 2),
+        (4, PATIENCE / 2),
+        (6, PATIENCE / 3),
+        (99, HASTE),
+    ] {
         let now = Instant::now();
         let mut turns = at_most(2, now);
         (0..2 + waiting).for_each(|id| _ = turns.enter(id, None, now));
@@ -203,14 +267,22 @@ fn time_in_which_the_processors_were_busy_does_not_count() {
     let busy = Duration::from_millis(200);
     let start = Instant::now();
     let mut turns = at_most(2, start);
-    [(1, 1), (2, 1), (3, 2)].into_iter().for_each(|(id, of)| _ = turns.enter(id, source(of), start));
+    [(1, 1), (2, 1), (3, 2)]
+        .into_iter()
+        .for_each(|(id, of)| _ = turns.enter(id, source(of), start));
     let (gone, now) = next_timer(&mut turns, busy);
-    assert_eq!((gone, now), (vec![], start + HASTE + busy), "the timer was late, so handshakes are, too");
+    assert_eq!(
+        (gone, now),
+        (vec![], start + HASTE + busy),
+        "the timer was late, so handshakes are, too"
+    );
     let (gone, now) = next_timer(&mut turns, Duration::ZERO);
     assert_eq!(gone, [1]);
     assert!(now <= start + HASTE + RUNS * busy);
     // A machine that has slept keeps nobody waiting for as long.
-    [4, 5].into_iter().for_each(|id| _ = turns.enter(id, source(id as u32), now));
+    [4, 5]
+        .into_iter()
+        .for_each(|id| _ = turns.enter(id, source(id as u32), now));
     next_timer(&mut turns, 100 * PATIENCE);
     assert!(turns.late <= PATIENCE);
 }

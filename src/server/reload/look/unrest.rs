@@ -47,8 +47,20 @@ impl Watcher {
 
     /// The serial numbers that the lists revoke, each as its last byte.
     fn revoked(&self) -> Vec<Vec<u8>> {
-        let lists = self.order.served.materials.lists.values().flat_map(|file| &file.lists);
-        lists.map(|list| (0..=255).filter(|serial| list.revokes(&[*serial])).collect()).collect()
+        let lists = self
+            .order
+            .served
+            .materials
+            .lists
+            .values()
+            .flat_map(|file| &file.lists);
+        lists
+            .map(|list| {
+                (0..=255)
+                    .filter(|serial| list.revokes(&[*serial]))
+                    .collect()
+            })
+            .collect()
     }
 
     fn authorities(&self) -> Vec<String> {
@@ -90,7 +102,11 @@ async fn a_list_in_a_new_file_of_a_directory_revokes_at_once_and_frees_when_it_i
     let (_, _, clients) = site(dir);
     fs::create_dir(dir.join("lists")).unwrap();
     fs::write(dir.join("lists/a.crl"), list(&clients, 2020, &[1, 2], None)).unwrap();
-    fs::write(dir.join("snigate.toml"), CONFIG.replace("clients.crl", "lists")).unwrap();
+    fs::write(
+        dir.join("snigate.toml"),
+        CONFIG.replace("clients.crl", "lists"),
+    )
+    .unwrap();
     let mut watcher = Watcher::new(dir);
     fs::write(dir.join("lists/b.crl"), list(&clients, 2021, &[2, 3], None)).unwrap();
     assert!(watcher.look_after(Duration::ZERO).0.is_some());
@@ -104,7 +120,10 @@ async fn a_list_in_a_new_file_of_a_directory_revokes_at_once_and_frees_when_it_i
     watcher.look_after(QUIET);
     fs::remove_file(dir.join("lists/a.crl")).unwrap();
     let (served, pending) = watcher.look_after(RESTLESS);
-    assert!(served.is_some() && pending.waits.is_empty(), "it has not counted any more");
+    assert!(
+        served.is_some() && pending.waits.is_empty(),
+        "it has not counted any more"
+    );
     assert_eq!(watcher.revoked(), [[3, 4]]);
 }
 
@@ -132,7 +151,11 @@ async fn a_ca_that_is_new_in_a_directory_waits_by_itself_and_a_revocation_acts()
     let others = ["one", "other"].map(|name| Authority::new(name, Validity::days(20)).unwrap());
     for round in 1..10_u8 {
         fs::write(&new, others[usize::from(round % 2)].certificate()).unwrap();
-        fs::write(dir.join("clients.crl"), list(&clients, 2000 + i32::from(round), &[1, round], None)).unwrap();
+        fs::write(
+            dir.join("clients.crl"),
+            list(&clients, 2000 + i32::from(round), &[1, round], None),
+        )
+        .unwrap();
         assert!(watcher.look_after(RESTLESS).0.is_some(), "{round}");
         assert!(watcher.revoked()[0].contains(&round), "{round}");
         assert_eq!(watcher.authorities(), ["CN=clients"], "{round}");
@@ -146,9 +169,15 @@ async fn what_a_file_takes_away_acts_though_it_is_never_quiet_and_what_it_adds_n
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let (_, _, clients) = site(dir);
-    let [gone, one, other] = ["gone", "one", "other"].map(|name| Authority::new(name, Validity::days(20)).unwrap());
+    let [gone, one, other] =
+        ["gone", "one", "other"].map(|name| Authority::new(name, Validity::days(20)).unwrap());
     let path = dir.join("clients.pem");
-    let bundle = |parts: &[&Authority]| fs::write(&path, parts.iter().map(|ca| ca.certificate()).collect::<String>());
+    let bundle = |parts: &[&Authority]| {
+        fs::write(
+            &path,
+            parts.iter().map(|ca| ca.certificate()).collect::<String>(),
+        )
+    };
     bundle(&[&clients, &gone]).unwrap();
     let config = CONFIG.replace("client_auth.crl_files = [\"clients.crl\"]\n", "");
     fs::write(dir.join("snigate.toml"), config).unwrap();
@@ -158,8 +187,16 @@ async fn what_a_file_takes_away_acts_though_it_is_never_quiet_and_what_it_adds_n
         bundle(&[&clients, if round % 2 == 0 { &one } else { &other }]).unwrap();
         let (_, pending) = watcher.look_after(RESTLESS);
         let is_restless = time >= UNREST;
-        assert_eq!(pending.restless.is_some(), is_restless, "{round}: it is said");
-        let expected: &[&str] = if is_restless { &["CN=clients"] } else { &["CN=clients", "CN=gone"] };
+        assert_eq!(
+            pending.restless.is_some(),
+            is_restless,
+            "{round}: it is said"
+        );
+        let expected: &[&str] = if is_restless {
+            &["CN=clients"]
+        } else {
+            &["CN=clients", "CN=gone"]
+        };
         assert_eq!(watcher.authorities(), expected, "{round}");
         time += RESTLESS;
     }
@@ -176,7 +213,11 @@ async fn a_denial_in_a_text_that_is_never_quiet_acts_and_a_text_that_only_allows
         let mut watcher = Watcher::new(dir);
         let mut served_at = None;
         for round in 0..20_u32 {
-            let deny = if denies { "client_auth.deny.cn = [\"member\"]\n" } else { "" };
+            let deny = if denies {
+                "client_auth.deny.cn = [\"member\"]\n"
+            } else {
+                ""
+            };
             let route = format!(
                 "{deny}[routes.r{round}]\nsni = \"r{round}.example\"\naction = \"passthrough\"\nupstream = \"127.0.0.1:1\"\n"
             );
@@ -187,7 +228,10 @@ async fn a_denial_in_a_text_that_is_never_quiet_acts_and_a_text_that_only_allows
             served_at = served_at.or(served.map(|_| RESTLESS * round));
         }
         assert_eq!(served_at.is_some(), denies);
-        assert!(served_at.is_none_or(|at| at >= UNREST && at < UNREST + RESTLESS), "{served_at:?}");
+        assert!(
+            served_at.is_none_or(|at| at >= UNREST && at < UNREST + RESTLESS),
+            "{served_at:?}"
+        );
     }
 }
 
@@ -200,8 +244,15 @@ async fn a_list_from_the_future_counts_beside_the_one_that_runs_until_it_begins(
         let publish = |from: SystemTime, revoked: u8| {
             let mut list = RevocationList::default();
             list.revoke(&[revoked], None);
-            let validity = Validity { not_before: from, not_after: SystemTime::now() + 20 * DAY };
-            fs::write(dir.join("clients.crl"), list.sign(&clients, validity).unwrap()).unwrap();
+            let validity = Validity {
+                not_before: from,
+                not_after: SystemTime::now() + 20 * DAY,
+            };
+            fs::write(
+                dir.join("clients.crl"),
+                list.sign(&clients, validity).unwrap(),
+            )
+            .unwrap();
         };
         publish(SystemTime::now() - DAY, 1);
         let mut watcher = Watcher::new(dir);
@@ -211,8 +262,15 @@ async fn a_list_from_the_future_counts_beside_the_one_that_runs_until_it_begins(
         let served = served.expect("what it revokes acts at once");
         assert_eq!(watcher.revoked(), [[1], [2]]);
         assert!(pending.held.is_none() && pending.waits.is_empty() && pending.refusal.is_none());
-        let said: Vec<_> = served.diagnostics.iter().filter(|found| found.message.contains("future")).collect();
-        assert!(matches!(&said[..], [one] if one.severity == Severity::Warning), "{said:?}");
+        let said: Vec<_> = served
+            .diagnostics
+            .iter()
+            .filter(|found| found.message.contains("future"))
+            .collect();
+        assert!(
+            matches!(&said[..], [one] if one.severity == Severity::Warning),
+            "{said:?}"
+        );
         // No later look makes it otherwise, nor another one from the future.
         watcher.look_after(QUIET);
         publish(SystemTime::now() + 2 * DAY, 3);
@@ -222,7 +280,11 @@ async fn a_list_from_the_future_counts_beside_the_one_that_runs_until_it_begins(
         publish(SystemTime::now(), 1);
         watcher.look_after(QUIET);
         watcher.look_after(QUIET);
-        assert!(watcher.revoked().contains(&vec![1]), "{:?}", watcher.revoked());
+        assert!(
+            watcher.revoked().contains(&vec![1]),
+            "{:?}",
+            watcher.revoked()
+        );
     }
 }
 
@@ -233,19 +295,38 @@ async fn a_renewed_certificate_before_its_time_leaves_the_one_that_runs_and_acts
     let (_, _, clients) = site(dir);
     let servers = Authority::new("servers", Validity::days(20)).unwrap();
     let mut watcher = Watcher::new(dir);
-    let shown = |watcher: &Watcher| watcher.order.served.materials.certificates["site"].certificate.not_before();
+    let shown = |watcher: &Watcher| {
+        watcher.order.served.materials.certificates["site"]
+            .certificate
+            .not_before()
+    };
     let before = shown(&watcher);
     let begin = SystemTime::now() + DAY;
     write(
         dir,
         "site",
-        &servers.server(&["app.example"], Validity { not_before: begin, ..Validity::days(20) }).unwrap(),
+        &servers
+            .server(
+                &["app.example"],
+                Validity {
+                    not_before: begin,
+                    ..Validity::days(20)
+                },
+            )
+            .unwrap(),
     );
     let mut revoked = RevocationList::default();
     revoked.revoke(&[7], None);
-    fs::write(dir.join("clients.crl"), revoked.sign(&clients, Validity::days(20)).unwrap()).unwrap();
+    fs::write(
+        dir.join("clients.crl"),
+        revoked.sign(&clients, Validity::days(20)).unwrap(),
+    )
+    .unwrap();
     let (served, pending) = watcher.look_after(Duration::ZERO);
-    assert!(served.is_some_and(|served| lists(&served) == [1]), "a revocation beside it acts");
+    assert!(
+        served.is_some_and(|served| lists(&served) == [1]),
+        "a revocation beside it acts"
+    );
     assert!(pending.refusal.is_some_and(|refusal| refusal.is_partial));
     assert_eq!(shown(&watcher), before);
     watcher.order.clock = begin;
@@ -254,34 +335,70 @@ async fn a_renewed_certificate_before_its_time_leaves_the_one_that_runs_and_acts
 }
 
 #[tokio::test]
-async fn the_first_list_of_a_ca_whose_clients_are_refused_without_one_waits_and_another_one_does_not() {
+async fn the_first_list_of_a_ca_whose_clients_are_refused_without_one_waits_and_another_one_does_not()
+ {
     for (unknown, at_once) in [("deny", false), ("allow", true)] {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let (_, _, clients) = site(dir);
         let second = Authority::new("second", Validity::days(20)).unwrap();
         fs::create_dir(dir.join("lists")).unwrap();
-        fs::write(dir.join("clients.pem"), clients.certificate().to_owned() + second.certificate()).unwrap();
-        fs::write(dir.join("lists/clients.crl"), list(&clients, 2021, &[], None)).unwrap();
+        fs::write(
+            dir.join("clients.pem"),
+            clients.certificate().to_owned() + second.certificate(),
+        )
+        .unwrap();
+        fs::write(
+            dir.join("lists/clients.crl"),
+            list(&clients, 2021, &[], None),
+        )
+        .unwrap();
         let text = CONFIG.replace("\"clients.crl\"", "\"lists\"");
         let crl = format!("client_auth.crl.unknown = \"{unknown}\"\nclient_auth.crl_files");
-        fs::write(dir.join("snigate.toml"), text.replace("client_auth.crl_files", &crl)).unwrap();
+        fs::write(
+            dir.join("snigate.toml"),
+            text.replace("client_auth.crl_files", &crl),
+        )
+        .unwrap();
         let mut watcher = Watcher::new(dir);
-        fs::write(dir.join("lists/second.crl"), list(&second, 2020, &[7], None)).unwrap();
-        fs::write(dir.join("lists/clients.crl"), list(&clients, 2022, &[1], None)).unwrap();
+        fs::write(
+            dir.join("lists/second.crl"),
+            list(&second, 2020, &[7], None),
+        )
+        .unwrap();
+        fs::write(
+            dir.join("lists/clients.crl"),
+            list(&clients, 2022, &[1], None),
+        )
+        .unwrap();
         let (served, pending) = watcher.look_after(Duration::ZERO);
         let served = served.expect("a revocation beside it acts");
-        assert_eq!(lists(&served), if at_once { vec![1, 1] } else { vec![1] }, "{unknown}");
+        assert_eq!(
+            lists(&served),
+            if at_once { vec![1, 1] } else { vec![1] },
+            "{unknown}"
+        );
         assert_eq!(pending.waits.is_empty(), at_once, "{unknown}");
         let said = pending.loosens.on_one_line();
-        assert_eq!(said.contains("lists/second.crl: clients whom no list spoke of would come in"), !at_once, "{said}");
+        assert_eq!(
+            said.contains("lists/second.crl: clients whom no list spoke of would come in"),
+            !at_once,
+            "{said}"
+        );
         if at_once {
             continue;
         }
         // The next one is there before the first one has settled.
-        fs::write(dir.join("lists/second.crl"), list(&second, 2022, &[7, 8], None)).unwrap();
+        fs::write(
+            dir.join("lists/second.crl"),
+            list(&second, 2022, &[7, 8], None),
+        )
+        .unwrap();
         assert!(watcher.look_after(QUIET / 2).0.is_none());
-        let served = watcher.look_after(QUIET).0.expect("it has been as it is for long enough");
+        let served = watcher
+            .look_after(QUIET)
+            .0
+            .expect("it has been as it is for long enough");
         assert_eq!(lists(&served), [1, 2]);
     }
 }

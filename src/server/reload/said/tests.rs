@@ -15,7 +15,8 @@ use super::*;
 use crate::config::files::Files;
 
 const HELD: &str = "reload held, a protection would go; the configuration that runs goes on";
-const BEHIND: &str = "files have changed behind the reload that is held: they do not act before it does";
+const BEHIND: &str =
+    "files have changed behind the reload that is held: they do not act before it does";
 const REFUSED: &str = "reload refused, the configuration that runs goes on";
 const IN_PART: &str = "reloaded in part; of the rest what runs goes on";
 const TIGHTENS: &str = "the files also tighten, which does not act before the rest of them does";
@@ -28,8 +29,16 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line::default();
         event.record(&mut line);
-        let files = if line.files.is_empty() { String::new() } else { format!(" [{}]", line.files) };
-        self.0.lock().unwrap().push(format!("{} {}{files}", event.metadata().level(), line.message));
+        let files = if line.files.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", line.files)
+        };
+        self.0.lock().unwrap().push(format!(
+            "{} {}{files}",
+            event.metadata().level(),
+            line.message
+        ));
     }
 }
 
@@ -87,13 +96,24 @@ fn behind(dir: &Path, files: &[(&str, &str)]) -> Behind {
 }
 
 fn held(behind: Behind) -> Pending {
-    Pending { held: Some((findings("client_auth would go"), behind)), ..Pending::default() }
+    Pending {
+        held: Some((findings("client_auth would go"), behind)),
+        ..Pending::default()
+    }
 }
 
 fn refused(message: &str, is_partial: bool) -> Pending {
     let diagnostics = vec![Diagnostic::new(Severity::Error, message)];
-    let refusal = Refusal { diagnostics, is_incomplete: false, digest: [1; 32], is_partial };
-    Pending { refusal: Some(refusal), ..Pending::default() }
+    let refusal = Refusal {
+        diagnostics,
+        is_incomplete: false,
+        digest: [1; 32],
+        is_partial,
+    };
+    Pending {
+        refusal: Some(refusal),
+        ..Pending::default()
+    }
 }
 
 #[test]
@@ -105,16 +125,37 @@ fn what_comes_behind_a_hold_is_said_once_and_loudly_with_the_files_that_changed(
     let path = |name: &str| dir.join(name).display().to_string();
     let first = [("a.toml", "1"), ("new.pem", "1")];
     said.pends(held(behind(dir, &first)));
-    assert_eq!(lines.take(), [format!("ERROR {HELD} [{}, {}]", path("a.toml"), path("new.pem"))]);
+    assert_eq!(
+        lines.take(),
+        [format!(
+            "ERROR {HELD} [{}, {}]",
+            path("a.toml"),
+            path("new.pem")
+        )]
+    );
     said.pends(held(behind(dir, &first)));
     assert_eq!(lines.take(), [""; 0], "it is no news");
     let then = [("a.toml", "1"), ("new.pem", "2"), ("new.crl", "1")];
     said.pends(held(behind(dir, &then)));
-    assert_eq!(lines.take(), [format!("ERROR {BEHIND} [{}, {}]", path("new.crl"), path("new.pem"))]);
+    assert_eq!(
+        lines.take(),
+        [format!(
+            "ERROR {BEHIND} [{}, {}]",
+            path("new.crl"),
+            path("new.pem")
+        )]
+    );
     said.pends(held(behind(dir, &then)));
     assert_eq!(lines.take(), [""; 0], "it was said");
-    said.pends(Pending { held: Some((findings("on_revoke would go"), behind(dir, &then))), ..Pending::default() });
-    assert_eq!(lines.take(), [format!("ERROR {HELD}")], "nothing else changed");
+    said.pends(Pending {
+        held: Some((findings("on_revoke would go"), behind(dir, &then))),
+        ..Pending::default()
+    });
+    assert_eq!(
+        lines.take(),
+        [format!("ERROR {HELD}")],
+        "nothing else changed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,28 +164,56 @@ async fn whatever_keeps_what_runs_in_force_is_said_again_every_hour_in_its_own_l
     let (lines, _guard) = Lines::new();
     let waits = || behind(dir.path(), &[("a.toml", "1")]);
     let file = dir.path().join("a.toml").display().to_string();
-    let tightens = || Pending { without: findings("client_auth.deny.cn would go"), ..held(waits()) };
-    let all = || Pending { refusal: refused("a pin is lost", true).refusal, ..tightens() };
+    let tightens = || Pending {
+        without: findings("client_auth.deny.cn would go"),
+        ..held(waits())
+    };
+    let all = || Pending {
+        refusal: refused("a pin is lost", true).refusal,
+        ..tightens()
+    };
     let hold = format!("ERROR {HELD} [{file}]");
     let later = || {
         let missing = Diagnostic::new(Severity::Premature, "not valid yet");
-        let refusal = Refusal { diagnostics: vec![missing], is_incomplete: true, digest: [1; 32], is_partial: false };
-        Pending { refusal: Some(refusal), ..Pending::default() }
+        let refusal = Refusal {
+            diagnostics: vec![missing],
+            is_incomplete: true,
+            digest: [1; 32],
+            is_partial: false,
+        };
+        Pending {
+            refusal: Some(refusal),
+            ..Pending::default()
+        }
     };
     for kind in [Kind::Files, Kind::Materials] {
         for (pending, expected) in [
             (held(waits()), vec![hold.clone()]),
-            (refused("a mistake", false), vec![format!("ERROR {REFUSED}")]),
-            (refused("the last pin", true), vec![format!("ERROR {IN_PART}")]),
+            (
+                refused("a mistake", false),
+                vec![format!("ERROR {REFUSED}")],
+            ),
+            (
+                refused("the last pin", true),
+                vec![format!("ERROR {IN_PART}")],
+            ),
             (later(), vec![format!("ERROR {REFUSED}")]),
             (tightens(), vec![hold.clone(), format!("WARN {TIGHTENS}")]),
-            (all(), vec![format!("ERROR {IN_PART}"), hold.clone(), format!("WARN {TIGHTENS}")]),
+            (
+                all(),
+                vec![
+                    format!("ERROR {IN_PART}"),
+                    hold.clone(),
+                    format!("WARN {TIGHTENS}"),
+                ],
+            ),
         ] {
             let mut said = [Kind::Files, Kind::Materials].map(Said::new);
             said[kind as usize].pends(pending);
             assert_eq!(lines.take(), expected, "{kind:?}");
             for hour in 1..3 {
-                let at = remind_at(&said).unwrap_or_else(|| panic!("{kind:?}: {expected:?} is said again"));
+                let at = remind_at(&said)
+                    .unwrap_or_else(|| panic!("{kind:?}: {expected:?} is said again"));
                 assert_eq!(at - Instant::now(), REMIND_EVERY, "{kind:?} {expected:?}");
                 remind(&mut said);
                 assert_eq!(lines.take(), [""; 0], "{kind:?}: before the hour is over");
@@ -164,8 +233,14 @@ async fn news_of_one_thing_puts_off_no_reminder_of_another() {
     let mut said = Said::new(Kind::Files);
     said.pends(held(Behind::default()));
     advance(REMIND_EVERY / 2).await;
-    said.pends(Pending { refusal: refused("a mistake", false).refusal, ..held(Behind::default()) });
-    assert_eq!(lines.take(), [format!("ERROR {HELD}"), format!("ERROR {REFUSED}")]);
+    said.pends(Pending {
+        refusal: refused("a mistake", false).refusal,
+        ..held(Behind::default())
+    });
+    assert_eq!(
+        lines.take(),
+        [format!("ERROR {HELD}"), format!("ERROR {REFUSED}")]
+    );
     advance(REMIND_EVERY / 2).await;
     said.remind();
     assert_eq!(lines.take(), [format!("ERROR {HELD}")]);

@@ -38,10 +38,23 @@ pub(super) fn certificate(out: &mut Writer<'_>, der: &[u8], now: SystemTime) {
     let certificate = pem::parse(der).expect("it was parsed when the file was read");
     out.line("subject", distinguished_name(certificate.subject()));
     out.line("issuer", distinguished_name(certificate.issuer()));
-    let names: Vec<String> = alt_names(&certificate).iter().map(ToString::to_string).collect();
-    out.line("names", if names.is_empty() { "none (no subjectAltName)".to_owned() } else { names.join(", ") });
+    let names: Vec<String> = alt_names(&certificate)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    out.line(
+        "names",
+        if names.is_empty() {
+            "none (no subjectAltName)".to_owned()
+        } else {
+            names.join(", ")
+        },
+    );
     let validity = certificate.validity();
-    let (begin, end) = (system_time(validity.not_before), system_time(validity.not_after));
+    let (begin, end) = (
+        system_time(validity.not_before),
+        system_time(validity.not_after),
+    );
     out.dates(begin, Some(end), now, ["begins", "expires"]);
     out.spki(certificate.public_key().raw);
     out.line("usage", usage(&certificate));
@@ -53,13 +66,18 @@ pub(super) fn certificate(out: &mut Writer<'_>, der: &[u8], now: SystemTime) {
                 None => "yes".to_owned(),
             },
             Ok(_) => "no".to_owned(),
-            Err(_) => "unknown: its basicConstraints cannot be read, or stand there twice".to_owned(),
+            Err(_) => {
+                "unknown: its basicConstraints cannot be read, or stand there twice".to_owned()
+            }
         },
     );
     if certificate.version().0 != 2 {
         out.line(
             "version",
-            format!("{}, which TLS does not accept of a server or a client", certificate.version().0 + 1),
+            format!(
+                "{}, which TLS does not accept of a server or a client",
+                certificate.version().0 + 1
+            ),
         );
     }
     out.line("serial", hex(significant(certificate.raw_serial())));
@@ -74,7 +92,11 @@ fn usage(certificate: &X509Certificate<'_>) -> String {
     if let Ok(Some(usage)) = certificate.extended_key_usage() {
         usages.push(extended_usage(usage.value));
     }
-    if usages.is_empty() { "any".to_owned() } else { usages.join("; ") }
+    if usages.is_empty() {
+        "any".to_owned()
+    } else {
+        usages.join("; ")
+    }
 }
 
 fn extended_usage(usage: &ExtendedKeyUsage<'_>) -> String {
@@ -87,8 +109,14 @@ fn extended_usage(usage: &ExtendedKeyUsage<'_>) -> String {
         (usage.time_stamping, "timeStamping"),
         (usage.ocsp_signing, "OCSPSigning"),
     ];
-    let known = known.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name.to_owned());
-    known.chain(usage.other.iter().map(|oid| oid.to_id_string())).collect::<Vec<_>>().join(", ")
+    let known = known
+        .into_iter()
+        .filter(|(is_set, _)| *is_set)
+        .map(|(_, name)| name.to_owned());
+    known
+        .chain(usage.other.iter().map(|oid| oid.to_id_string()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn key_type(spki: &SubjectPublicKeyInfo<'_>) -> String {
@@ -96,7 +124,11 @@ fn key_type(spki: &SubjectPublicKeyInfo<'_>) -> String {
     match spki.parsed() {
         Ok(PublicKey::RSA(key)) => format!("RSA, {} bits", key.key_size()),
         Ok(PublicKey::EC(_)) => {
-            let curve = spki.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+            let curve = spki
+                .algorithm
+                .parameters
+                .as_ref()
+                .and_then(|parameters| parameters.as_oid().ok());
             let curve = curve.map_or_else(
                 || "an unnamed curve".to_owned(),
                 |oid| match &*oid.to_id_string() {
@@ -114,7 +146,8 @@ fn key_type(spki: &SubjectPublicKeyInfo<'_>) -> String {
 }
 
 pub(super) fn request(out: &mut Writer<'_>, der: &[u8]) {
-    let (_, request) = X509CertificationRequest::from_der(der).expect("it was parsed when the file was read");
+    let (_, request) =
+        X509CertificationRequest::from_der(der).expect("it was parsed when the file was read");
     let info = &request.certification_request_info;
     out.line("subject", distinguished_name(&info.subject));
     for extension in request.requested_extensions().into_iter().flatten() {
@@ -141,22 +174,36 @@ fn requested_name(name: &GeneralName<'_>) -> String {
     if add(&mut subject, name).is_err() {
         return printable(&name.to_string());
     }
-    let Subject { dns, ips, emails, uris, .. } = subject;
+    let Subject {
+        dns,
+        ips,
+        emails,
+        uris,
+        ..
+    } = subject;
     let dns = dns.iter().map(|name| format!("dns:{name}"));
     let ips = ips.iter().map(|ip| format!("ip:{ip}"));
-    let emails = emails.iter().map(|email| format!("email:{}", printable(email)));
+    let emails = emails
+        .iter()
+        .map(|email| format!("email:{}", printable(email)));
     let uris = uris.iter().map(|uri| format!("uri:{}", printable(uri)));
     dns.chain(ips).chain(emails).chain(uris).collect()
 }
 
 pub(super) fn revocation_list(out: &mut Writer<'_>, der: &[u8], now: SystemTime) {
-    let (_, list) = CertificateRevocationList::from_der(der).expect("it was parsed when the file was read");
+    let (_, list) =
+        CertificateRevocationList::from_der(der).expect("it was parsed when the file was read");
     out.line("issuer", distinguished_name(list.issuer()));
     if let Some(number) = list.crl_number() {
         out.line("number", number);
     }
     let next = list.next_update().map(system_time);
-    out.dates(system_time(list.last_update()), next, now, ["updated", "next update"]);
+    out.dates(
+        system_time(list.last_update()),
+        next,
+        now,
+        ["updated", "next update"],
+    );
     // As `check` and the handshake read it.
     if let Err(reason) = Crl::read(der.to_vec().into()) {
         out.problem(&reason);
@@ -172,7 +219,14 @@ fn entry(revoked: &RevokedCertificate<'_>) -> String {
     let date = date.map_or_else(|_| String::new(), |date| format!("{date:.0}"));
     let reason = revoked.reason_code().map(|(_, code)| {
         let known = REASONS.iter().find(|(_, reason)| *reason as u8 == code.0);
-        known.map_or_else(|| format!(", reason {}", code.0), |(name, _)| format!(", {name}"))
+        known.map_or_else(
+            || format!(", reason {}", code.0),
+            |(name, _)| format!(", {name}"),
+        )
     });
-    format!("{} since {date}{}", hex(significant(revoked.raw_serial())), reason.unwrap_or_default())
+    format!(
+        "{} since {date}{}",
+        hex(significant(revoked.raw_serial())),
+        reason.unwrap_or_default()
+    )
 }

@@ -56,14 +56,23 @@ impl Inspection {
     pub fn read(&mut self, file: &str, bytes: &[u8], now: SystemTime) -> Result<(), PkiError> {
         let objects = object::read(bytes)?;
         if objects.is_empty() {
-            self.describe(file, "nothing").problem("there is no certificate, key, request or CRL in it");
+            self.describe(file, "nothing")
+                .problem("there is no certificate, key, request or CRL in it");
         }
         for (position, object) in objects.into_iter().enumerate() {
-            let place = if position == 0 { file.to_owned() } else { format!("{file} ({})", position + 1) };
+            let place = if position == 0 {
+                file.to_owned()
+            } else {
+                format!("{file} ({})", position + 1)
+            };
             match object {
                 Object::Certificate(der) => {
                     certificate(&mut self.describe(&place, "certificate"), &der.der, now);
-                    self.certificates.push(Placed { file: file.to_owned(), place, der });
+                    self.certificates.push(Placed {
+                        file: file.to_owned(),
+                        place,
+                        der,
+                    });
                 }
                 Object::Key(key) => {
                     self.describe(&place, "private key").spki(&key.public_key());
@@ -77,8 +86,12 @@ impl Inspection {
                     revocation_list(&mut self.describe(&place, "revocation list"), &der.der, now);
                     self.lists.push((place, der));
                 }
-                Object::Other(label) => self.describe(&place, &printable(&label)).line("", "not looked into"),
-                Object::Broken(kind, reason) => self.describe(&place, &kind).problem(&printable(&reason)),
+                Object::Other(label) => self
+                    .describe(&place, &printable(&label))
+                    .line("", "not looked into"),
+                Object::Broken(kind, reason) => {
+                    self.describe(&place, &kind).problem(&printable(&reason))
+                }
             }
         }
         Ok(())
@@ -89,28 +102,53 @@ impl Inspection {
     pub fn finish(mut self, now: SystemTime) -> Report {
         let certificates = std::mem::take(&mut self.certificates);
         for placed in certificates.chunk_by(|one, other| one.file == other.file) {
-            let ders: Vec<CertificateDer<'static>> = placed.iter().map(|one| one.der.der.clone().into()).collect();
-            judge::file(&mut self.describe(&placed[0].file, "as check sees it"), &ders, now);
+            let ders: Vec<CertificateDer<'static>> = placed
+                .iter()
+                .map(|one| one.der.der.clone().into())
+                .collect();
+            judge::file(
+                &mut self.describe(&placed[0].file, "as check sees it"),
+                &ders,
+                now,
+            );
         }
         self.report.parts.retain(|part| !part.lines.is_empty());
         let parsed: Vec<Given<'_>> = certificates.iter().map(Given::of).collect();
         if self.keys.len() + self.lists.len() > 0 || parsed.len() > 1 {
-            let (keys, requests, lists) =
-                (std::mem::take(&mut self.keys), std::mem::take(&mut self.requests), std::mem::take(&mut self.lists));
+            let (keys, requests, lists) = (
+                std::mem::take(&mut self.keys),
+                std::mem::take(&mut self.requests),
+                std::mem::take(&mut self.lists),
+            );
             let mut together = self.describe("together", "");
-            keys.iter().for_each(|(place, key)| belongs(&mut together, place, key, &parsed, &requests));
+            keys.iter()
+                .for_each(|(place, key)| belongs(&mut together, place, key, &parsed, &requests));
             chains(&mut together, &parsed, now);
-            lists.iter().for_each(|(place, list)| listed(&mut together, place, &list.der, &parsed));
+            lists
+                .iter()
+                .for_each(|(place, list)| listed(&mut together, place, &list.der, &parsed));
         }
-        self.report.parts.retain(|part| part.title != "together" || !part.lines.is_empty());
+        self.report
+            .parts
+            .retain(|part| part.title != "together" || !part.lines.is_empty());
         self.report
     }
 
     fn describe(&mut self, place: &str, kind: &str) -> Writer<'_> {
-        let title = if kind.is_empty() { place.to_owned() } else { format!("{place}: {kind}") };
-        self.report.parts.push(Part { title, lines: Vec::new() });
+        let title = if kind.is_empty() {
+            place.to_owned()
+        } else {
+            format!("{place}: {kind}")
+        };
+        self.report.parts.push(Part {
+            title,
+            lines: Vec::new(),
+        });
         let part = self.report.parts.last_mut().expect("it was just pushed");
-        Writer { part, problems: &mut self.report.problems }
+        Writer {
+            part,
+            problems: &mut self.report.problems,
+        }
     }
 }
 
@@ -129,7 +167,13 @@ impl Writer<'_> {
         self.line(PROBLEM, what);
     }
 
-    fn dates(&mut self, begin: SystemTime, end: Option<SystemTime>, now: SystemTime, [from, to]: [&'static str; 2]) {
+    fn dates(
+        &mut self,
+        begin: SystemTime,
+        end: Option<SystemTime>,
+        now: SystemTime,
+        [from, to]: [&'static str; 2],
+    ) {
         self.line(from, moment(begin, now));
         if let Some(end) = end {
             self.line(to, moment(end, now));
@@ -146,7 +190,10 @@ impl Writer<'_> {
 /// A moment, and how far away from `now` it is.
 #[must_use]
 pub fn moment(time: SystemTime, now: SystemTime) -> String {
-    let text = Timestamp::try_from(time).map_or_else(|_| "an unknown time".to_owned(), |time| format!("{time:.0}"));
+    let text = Timestamp::try_from(time).map_or_else(
+        |_| "an unknown time".to_owned(),
+        |time| format!("{time:.0}"),
+    );
     let distance = |duration: Duration| match duration.as_secs() {
         seconds if seconds < 60 => "less than a minute".to_owned(),
         seconds if seconds < 2 * 3600 => format!("{} minutes", seconds / 60),

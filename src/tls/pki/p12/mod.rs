@@ -45,16 +45,30 @@ pub fn pkcs12(
     let mut ders = pem::certificates(certificates)?;
     let private_key = key::key_of(key)?;
     let public_key = Key::load(key)?.public_key();
-    let own = parse_all(&ders).iter().position(|certificate| certificate.public_key().raw == public_key);
+    let own = parse_all(&ders)
+        .iter()
+        .position(|certificate| certificate.public_key().raw == public_key);
     let own = own.ok_or(PkiError::Mismatch)?;
     ders.swap(0, own);
-    for der in authorities.map(pem::certificates).transpose()?.unwrap_or_default() {
+    for der in authorities
+        .map(pem::certificates)
+        .transpose()?
+        .unwrap_or_default()
+    {
         if !ders.contains(&der) {
             ders.push(der);
         }
     }
     let parsed = pem::parse(&ders[0]).map_err(|_| PkiError::Mismatch)?;
-    store(&ders, &pkcs8(&private_key, &parsed), &friendly_name(&parsed), &Secrets { password, protection })
+    store(
+        &ders,
+        &pkcs8(&private_key, &parsed),
+        &friendly_name(&parsed),
+        &Secrets {
+            password,
+            protection,
+        },
+    )
 }
 
 /// RFC 7292 §4.
@@ -76,7 +90,9 @@ fn store(
                     bag.next().write_tagged(Tag::context(0), |writer| {
                         writer.write_sequence(|certificate| {
                             certificate.next().write_oid(&oid(X509_CERTIFICATE));
-                            certificate.next().write_tagged(Tag::context(0), |writer| writer.write_bytes(der));
+                            certificate
+                                .next()
+                                .write_tagged(Tag::context(0), |writer| writer.write_bytes(der));
                         });
                     });
                     if position == 0 {
@@ -113,7 +129,11 @@ fn store(
                             encrypted.next().write_oid(&oid(DATA));
                             encrypted.next().write_der(&certificate_algorithm);
                             let bytes = &encrypted_certificates;
-                            encrypted.next().write_tagged_implicit(Tag::context(0), |writer| writer.write_bytes(bytes));
+                            encrypted
+                                .next()
+                                .write_tagged_implicit(Tag::context(0), |writer| {
+                                    writer.write_bytes(bytes)
+                                });
                         });
                     });
                 });
@@ -139,13 +159,20 @@ fn pkcs8(key: &PrivateKeyDer<'static>, certificate: &X509Certificate<'_>) -> Zer
     let algorithm = &certificate.public_key().algorithm;
     let parts = [
         algorithm.algorithm.to_der_vec().unwrap_or_default(),
-        algorithm.parameters.as_ref().and_then(|parameters| parameters.to_der_vec().ok()).unwrap_or_default(),
+        algorithm
+            .parameters
+            .as_ref()
+            .and_then(|parameters| parameters.to_der_vec().ok())
+            .unwrap_or_default(),
     ];
     Zeroizing::new(construct_der(|writer| {
         writer.write_sequence(|info| {
             info.next().write_u8(0);
             info.next().write_sequence(|algorithm| {
-                parts.iter().filter(|part| !part.is_empty()).for_each(|part| algorithm.next().write_der(part));
+                parts
+                    .iter()
+                    .filter(|part| !part.is_empty())
+                    .for_each(|part| algorithm.next().write_der(part));
             });
             info.next().write_bytes(key.secret_der());
         });
@@ -154,8 +181,14 @@ fn pkcs8(key: &PrivateKeyDer<'static>, certificate: &X509Certificate<'_>) -> Zer
 
 /// What importers show.
 fn friendly_name(certificate: &X509Certificate<'_>) -> String {
-    let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-    name.filter(|name| !name.is_empty()).unwrap_or("certificate").to_owned()
+    let name = certificate
+        .subject()
+        .iter_common_name()
+        .next()
+        .and_then(|name| name.as_str().ok());
+    name.filter(|name| !name.is_empty())
+        .unwrap_or("certificate")
+        .to_owned()
 }
 
 /// RFC 2985 §5.5.1 and §5.5.2.
@@ -163,11 +196,15 @@ fn attributes(writer: DERWriter<'_>, name: &str, local_key_id: &[u8]) {
     writer.write_set_of(|attributes| {
         attributes.next().write_sequence(|attribute| {
             attribute.next().write_oid(&oid(FRIENDLY_NAME));
-            attribute.next().write_set_of(|values| values.next().write_bmp_string(name));
+            attribute
+                .next()
+                .write_set_of(|values| values.next().write_bmp_string(name));
         });
         attributes.next().write_sequence(|attribute| {
             attribute.next().write_oid(&oid(LOCAL_KEY_ID));
-            attribute.next().write_set_of(|values| values.next().write_bytes(local_key_id));
+            attribute
+                .next()
+                .write_set_of(|values| values.next().write_bytes(local_key_id));
         });
     });
 }
@@ -176,7 +213,9 @@ fn attributes(writer: DERWriter<'_>, name: &str, local_key_id: &[u8]) {
 fn data(writer: DERWriter<'_>, bytes: &[u8]) {
     writer.write_sequence(|content| {
         content.next().write_oid(&oid(DATA));
-        content.next().write_tagged(Tag::context(0), |writer| writer.write_bytes(bytes));
+        content
+            .next()
+            .write_tagged(Tag::context(0), |writer| writer.write_bytes(bytes));
     });
 }
 

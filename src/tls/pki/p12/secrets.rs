@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use aws_lc_rs::cipher::{AES_256, AES_256_KEY_LEN, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey};
+use aws_lc_rs::cipher::{
+    AES_256, AES_256_KEY_LEN, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey,
+};
 use aws_lc_rs::{digest, hmac, pbkdf2, rand};
 use yasna::{DERWriter, construct_der};
 use zeroize::{Zeroize, Zeroizing};
@@ -30,7 +32,13 @@ impl Secrets<'_> {
         let (salt, iv) = (random::<16>()?, random::<16>()?);
         let mut key = Zeroizing::new([0; AES_256_KEY_LEN]);
         let iterations = NonZeroU32::new(self.iterations()).expect("it is a constant above 0");
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, &salt, self.password.as_bytes(), &mut *key);
+        pbkdf2::derive(
+            pbkdf2::PBKDF2_HMAC_SHA256,
+            iterations,
+            &salt,
+            self.password.as_bytes(),
+            &mut *key,
+        );
         let key = UnboundCipherKey::new(&AES_256, &*key).map_err(|_| PkiError::Cipher)?;
         let mut bytes = with_room(plain);
         PaddedBlockEncryptingKey::cbc_pkcs7(key)
@@ -65,9 +73,13 @@ impl Secrets<'_> {
 
         let salt = random::<8>()?;
         let key = self.derive(KEY, &salt, DES_EDE3_KEY_LEN);
-        let iv: [u8; DES_CBC_IV_LEN] =
-            self.derive(IV, &salt, DES_CBC_IV_LEN).as_slice().try_into().expect("it has the length asked for");
-        let key = UnboundCipherKey::new(&DES_EDE3_FOR_LEGACY_USE_ONLY, &key).map_err(|_| PkiError::Cipher)?;
+        let iv: [u8; DES_CBC_IV_LEN] = self
+            .derive(IV, &salt, DES_CBC_IV_LEN)
+            .as_slice()
+            .try_into()
+            .expect("it has the length asked for");
+        let key = UnboundCipherKey::new(&DES_EDE3_FOR_LEGACY_USE_ONLY, &key)
+            .map_err(|_| PkiError::Cipher)?;
         let mut bytes = with_room(plain);
         PaddedBlockEncryptingKey::cbc_pkcs7(key)
             .and_then(|key| key.less_safe_encrypt(&mut bytes, EncryptionContext::Iv64(iv.into())))
@@ -112,7 +124,14 @@ impl Secrets<'_> {
         for unit in self.password.encode_utf16().chain([0]) {
             password.extend(unit.to_be_bytes());
         }
-        kdf(self.digest(), purpose, &password, salt, self.iterations(), length)
+        kdf(
+            self.digest(),
+            purpose,
+            &password,
+            salt,
+            self.iterations(),
+            length,
+        )
     }
 
     fn digest(&self) -> &'static digest::Algorithm {
@@ -167,7 +186,12 @@ fn kdf(
 
 /// `bytes` over and over, to the next multiple of `block`.
 fn repeated(bytes: &[u8], block: usize) -> Vec<u8> {
-    bytes.iter().copied().cycle().take(bytes.len().next_multiple_of(block)).collect()
+    bytes
+        .iter()
+        .copied()
+        .cycle()
+        .take(bytes.len().next_multiple_of(block))
+        .collect()
 }
 
 /// `number + addend + 1`, big-endian, without what overflows.

@@ -38,10 +38,16 @@ pub(super) fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 /// An identifier from its dots.
 pub(super) fn oid(dots: &str) -> Vec<u8> {
-    let numbers: Vec<u64> = dots.split('.').map(|number| number.parse().unwrap()).collect();
+    let numbers: Vec<u64> = dots
+        .split('.')
+        .map(|number| number.parse().unwrap())
+        .collect();
     let mut content = Vec::new();
     for number in [40 * numbers[0] + numbers[1]].iter().chain(&numbers[2..]) {
-        let groups = (0..10).rev().map(|at| (number >> (7 * at)) as u8 & 0x7f).skip_while(|group| *group == 0);
+        let groups = (0..10)
+            .rev()
+            .map(|at| (number >> (7 * at)) as u8 & 0x7f)
+            .skip_while(|group| *group == 0);
         let mut groups: Vec<u8> = groups.collect();
         if groups.is_empty() {
             groups.push(0);
@@ -55,7 +61,11 @@ pub(super) fn oid(dots: &str) -> Vec<u8> {
 
 /// A name of one common name in this type of string.
 pub(super) fn name(tag: u8, text: &str) -> Vec<u8> {
-    let text: Vec<u8> = if tag == BMP { text.encode_utf16().flat_map(u16::to_be_bytes).collect() } else { text.into() };
+    let text: Vec<u8> = if tag == BMP {
+        text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+    } else {
+        text.into()
+    };
     of_attribute("2.5.4.3", &der(tag, &[&text]))
 }
 
@@ -66,7 +76,10 @@ pub(super) fn of_attribute(kind: &str, value: &[u8]) -> Vec<u8> {
 
 /// A date, as it is written.
 pub(super) fn date(text: &str) -> Vec<u8> {
-    der(if text.len() == 13 { UTC } else { GENERALIZED }, &[text.as_bytes()])
+    der(
+        if text.len() == 13 { UTC } else { GENERALIZED },
+        &[text.as_bytes()],
+    )
 }
 
 #[derive(Clone)]
@@ -78,8 +91,15 @@ pub(super) struct Extension {
 
 impl Extension {
     fn der(&self) -> Vec<u8> {
-        let critical = if self.critical { der(BOOL, &[&[0xff]]) } else { Vec::new() };
-        der(SEQ, &[&oid(self.oid), &critical, &der(OCTETS, &[&self.value])])
+        let critical = if self.critical {
+            der(BOOL, &[&[0xff]])
+        } else {
+            Vec::new()
+        };
+        der(
+            SEQ,
+            &[&oid(self.oid), &critical, &der(OCTETS, &[&self.value])],
+        )
     }
 }
 
@@ -102,7 +122,11 @@ impl Signer {
     pub(super) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let algorithm = der(SEQ, &[&oid("1.2.840.10045.4.3.2")]);
-        Self { spki: key.subject_public_key_info(), algorithm, kind: Kind::P256(key) }
+        Self {
+            spki: key.subject_public_key_info(),
+            algorithm,
+            kind: Kind::P256(key),
+        }
     }
 
     /// A key that `openssl genpkey` makes with these options, and what `openssl pkeyutl` needs to sign with it.
@@ -111,7 +135,11 @@ impl Signer {
         openssl(dir.path(), &format!("genpkey {generate} -out key"));
         openssl(dir.path(), "pkey -in key -pubout -outform DER -out spki");
         let key = fs::read_to_string(dir.path().join("key")).unwrap();
-        Self { spki: fs::read(dir.path().join("spki")).unwrap(), algorithm, kind: Kind::OpenSsl(key, sign) }
+        Self {
+            spki: fs::read(dir.path().join("spki")).unwrap(),
+            algorithm,
+            kind: Kind::OpenSsl(key, sign),
+        }
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
@@ -122,13 +150,23 @@ impl Signer {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("key"), key).unwrap();
         fs::write(dir.path().join("message"), message).unwrap();
-        openssl(dir.path(), &format!("pkeyutl -sign -rawin -inkey key -in message -out signature{options}"));
+        openssl(
+            dir.path(),
+            &format!("pkeyutl -sign -rawin -inkey key -in message -out signature{options}"),
+        );
         fs::read(dir.path().join("signature")).unwrap()
     }
 
     /// `content` with the algorithm and the signature behind it.
     fn signed(&self, content: &[u8]) -> Vec<u8> {
-        der(SEQ, &[content, &self.algorithm, &der(BITS, &[&[0], &self.sign(content)])])
+        der(
+            SEQ,
+            &[
+                content,
+                &self.algorithm,
+                &der(BITS, &[&[0], &self.sign(content)]),
+            ],
+        )
     }
 }
 
@@ -161,7 +199,11 @@ impl Draft {
     /// Puts an extension in the place of one of its kind, or at the end.
     pub(super) fn set(&mut self, oid: &'static str, critical: bool, value: Vec<u8>) {
         self.extensions.retain(|known| known.oid != oid);
-        self.extensions.push(Extension { oid, critical, value });
+        self.extensions.push(Extension {
+            oid,
+            critical,
+            value,
+        });
     }
 
     pub(super) fn without(&mut self, oid: &str) {
@@ -170,9 +212,15 @@ impl Draft {
 
     /// The certificate of `key`, signed by `signer`.
     pub(super) fn sign(&self, key: &Signer, signer: &Signer) -> Vec<u8> {
-        let version = self.version.map_or_else(Vec::new, |version| der(0xa0, &[&der(INT, &[&[version]])]));
+        let version = self
+            .version
+            .map_or_else(Vec::new, |version| der(0xa0, &[&der(INT, &[&[version]])]));
         let extensions: Vec<u8> = self.extensions.iter().flat_map(Extension::der).collect();
-        let extensions = if extensions.is_empty() { extensions } else { der(0xa3, &[&der(SEQ, &[&extensions])]) };
+        let extensions = if extensions.is_empty() {
+            extensions
+        } else {
+            der(0xa3, &[&der(SEQ, &[&extensions])])
+        };
         let content = der(
             SEQ,
             &[
@@ -204,7 +252,11 @@ pub(super) struct ListDraft {
 
 impl ListDraft {
     pub(super) fn new(issuer: &str) -> Self {
-        let number = Extension { oid: "2.5.29.20", critical: false, value: der(INT, &[&[1]]) };
+        let number = Extension {
+            oid: "2.5.29.20",
+            critical: false,
+            value: der(INT, &[&[1]]),
+        };
         Self {
             version: Some(1),
             issuer: name(UTF8, issuer),
@@ -216,36 +268,72 @@ impl ListDraft {
     }
 
     pub(super) fn add(&mut self, oid: &'static str, critical: bool, value: Vec<u8>) {
-        self.extensions.push(Extension { oid, critical, value });
+        self.extensions.push(Extension {
+            oid,
+            critical,
+            value,
+        });
     }
 
     pub(super) fn sign(&self, signer: &Signer) -> Vec<u8> {
-        let version = self.version.map_or_else(Vec::new, |version| der(INT, &[&[version]]));
+        let version = self
+            .version
+            .map_or_else(Vec::new, |version| der(INT, &[&[version]]));
         let entry = |(serial, extensions): &(Vec<u8>, Vec<Extension>)| {
             let extensions: Vec<u8> = extensions.iter().flat_map(Extension::der).collect();
-            let extensions = if extensions.is_empty() { extensions } else { der(SEQ, &[&extensions]) };
+            let extensions = if extensions.is_empty() {
+                extensions
+            } else {
+                der(SEQ, &[&extensions])
+            };
             der(SEQ, &[&der(INT, &[serial]), &date(self.this), &extensions])
         };
         let entries: Vec<u8> = self.entries.iter().flat_map(entry).collect();
-        let entries = if entries.is_empty() { entries } else { der(SEQ, &[&entries]) };
+        let entries = if entries.is_empty() {
+            entries
+        } else {
+            der(SEQ, &[&entries])
+        };
         let extensions: Vec<u8> = self.extensions.iter().flat_map(Extension::der).collect();
-        let extensions = if extensions.is_empty() { extensions } else { der(0xa0, &[&der(SEQ, &[&extensions])]) };
+        let extensions = if extensions.is_empty() {
+            extensions
+        } else {
+            der(0xa0, &[&der(SEQ, &[&extensions])])
+        };
         let next = self.next.map_or_else(Vec::new, date);
-        let content =
-            [version, signer.algorithm.clone(), self.issuer.clone(), date(self.this), next, entries, extensions]
-                .concat();
+        let content = [
+            version,
+            signer.algorithm.clone(),
+            self.issuer.clone(),
+            date(self.this),
+            next,
+            entries,
+            extensions,
+        ]
+        .concat();
         signer.signed(&der(SEQ, &[&content]))
     }
 }
 
 /// Writes PEM files into `dir`.
 pub(super) fn write(dir: &Path, file: &str, label: &str, ders: &[Vec<u8>]) {
-    let text: String = ders.iter().map(|der| base64::pem(label, der).to_string()).collect();
+    let text: String = ders
+        .iter()
+        .map(|der| base64::pem(label, der).to_string())
+        .collect();
     fs::write(dir.join(file), text).unwrap();
 }
 
 /// Runs `openssl` with these arguments in `dir`.
 fn openssl(dir: &Path, arguments: &str) {
-    let output = Command::new("openssl").current_dir(dir).args(arguments.split(' ')).output().unwrap();
-    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("openssl")
+        .current_dir(dir)
+        .args(arguments.split(' '))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

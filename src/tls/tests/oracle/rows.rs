@@ -50,8 +50,16 @@ const SMARTCARD: &str = "1.3.6.1.4.1.311.20.2.2";
 
 /// A BIT STRING of one byte, without its trailing zeros.
 pub(super) fn flags(byte: u8) -> Vec<u8> {
-    let unused = if byte == 0 { 0 } else { byte.trailing_zeros() as u8 };
-    if byte == 0 { der(BITS, &[&[0]]) } else { der(BITS, &[&[unused, byte]]) }
+    let unused = if byte == 0 {
+        0
+    } else {
+        byte.trailing_zeros() as u8
+    };
+    if byte == 0 {
+        der(BITS, &[&[0]])
+    } else {
+        der(BITS, &[&[unused, byte]])
+    }
 }
 
 fn purposes(oids: &[&str]) -> Vec<u8> {
@@ -63,7 +71,13 @@ fn purposes(oids: &[&str]) -> Vec<u8> {
 fn extensions() -> Vec<(&'static str, &'static str, bool, Vec<u8>)> {
     let by_id = |text: &[u8]| der(SEQ, &[&der(0x80, &[text])]);
     let by_serial = |issuer: &str, serial: u8| {
-        der(SEQ, &[&der(0xa1, &[&der(0xa4, &[&name(UTF8, issuer)])]), &der(0x82, &[&[serial]])])
+        der(
+            SEQ,
+            &[
+                &der(0xa1, &[&der(0xa4, &[&name(UTF8, issuer)])]),
+                &der(0x82, &[&[serial]]),
+            ],
+        )
     };
     let basic = |parts: &[&[u8]]| der(SEQ, parts);
     let (yes, no) = (&[1, 1, 0xff][..], &[1, 1, 0][..]);
@@ -73,15 +87,40 @@ fn extensions() -> Vec<(&'static str, &'static str, bool, Vec<u8>)> {
         ("EKU client, critical", EXTENDED, true, purposes(&[CLIENT])),
         ("EKU server", EXTENDED, false, purposes(&[SERVER])),
         ("EKU server, critical", EXTENDED, true, purposes(&[SERVER])),
-        ("EKU server and client", EXTENDED, false, purposes(&[SERVER, CLIENT])),
+        (
+            "EKU server and client",
+            EXTENDED,
+            false,
+            purposes(&[SERVER, CLIENT]),
+        ),
         ("EKU mail", EXTENDED, false, purposes(&[MAIL])),
         ("EKU any", EXTENDED, false, purposes(&[ANY])),
-        ("EKU any and server", EXTENDED, false, purposes(&[ANY, SERVER])),
-        ("EKU smartcard logon", EXTENDED, false, purposes(&[SMARTCARD])),
-        ("EKU smartcard logon and client", EXTENDED, false, purposes(&[SMARTCARD, CLIENT])),
+        (
+            "EKU any and server",
+            EXTENDED,
+            false,
+            purposes(&[ANY, SERVER]),
+        ),
+        (
+            "EKU smartcard logon",
+            EXTENDED,
+            false,
+            purposes(&[SMARTCARD]),
+        ),
+        (
+            "EKU smartcard logon and client",
+            EXTENDED,
+            false,
+            purposes(&[SMARTCARD, CLIENT]),
+        ),
         ("EKU empty", EXTENDED, false, purposes(&[])),
         ("EKU no sequence", EXTENDED, false, der(OCTETS, &[])),
-        ("EKU of a number", EXTENDED, false, der(SEQ, &[&der(INT, &[&[1]])])),
+        (
+            "EKU of a number",
+            EXTENDED,
+            false,
+            der(SEQ, &[&der(INT, &[&[1]])]),
+        ),
         ("KU digitalSignature", USAGE, true, flags(0x80)),
         ("KU nonRepudiation", USAGE, true, flags(0x40)),
         ("KU keyEncipherment", USAGE, true, flags(0x20)),
@@ -89,9 +128,19 @@ fn extensions() -> Vec<(&'static str, &'static str, bool, Vec<u8>)> {
         ("KU keyAgreement", USAGE, true, flags(0x08)),
         ("KU keyCertSign", USAGE, true, flags(0x04)),
         ("KU cRLSign", USAGE, true, flags(0x02)),
-        ("KU digitalSignature, not critical", USAGE, false, flags(0x80)),
+        (
+            "KU digitalSignature, not critical",
+            USAGE,
+            false,
+            flags(0x80),
+        ),
         ("KU keyCertSign and cRLSign", USAGE, true, flags(0x06)),
-        ("KU digitalSignature and keyCertSign", USAGE, true, flags(0x84)),
+        (
+            "KU digitalSignature and keyCertSign",
+            USAGE,
+            true,
+            flags(0x84),
+        ),
         ("KU decipherOnly", USAGE, true, der(BITS, &[&[7, 0, 0x80]])),
         ("KU nothing", USAGE, true, flags(0)),
         ("KU no bits", USAGE, true, der(OCTETS, &[&[0]])),
@@ -122,24 +171,83 @@ fn extensions() -> Vec<(&'static str, &'static str, bool, Vec<u8>)> {
         ("policies", "2.5.29.32", false, policies.clone()),
         ("policies, critical", "2.5.29.32", true, policies),
         ("policies, unreadable", "2.5.29.32", false, vec![5, 0]),
-        ("policyConstraints, critical", "2.5.29.36", true, der(SEQ, &[&der(0x80, &[&[0]])])),
-        ("inhibitAnyPolicy, critical", "2.5.29.54", true, der(INT, &[&[0]])),
-        ("issuerAltName, critical", "2.5.29.18", true, der(SEQ, &[&der(0x82, &[b"a.example"])])),
-        ("precertificate poison", "1.3.6.1.4.1.11129.2.4.3", true, vec![5, 0]),
-        ("proxyCertInfo, critical", "1.3.6.1.5.5.7.1.14", true, der(SEQ, &[&der(SEQ, &[&oid("1.3.6.1.5.5.7.21.1")])])),
-        ("OCSP must-staple", "1.3.6.1.5.5.7.1.24", false, der(SEQ, &[&der(INT, &[&[5]])])),
-        ("SAN mail", SAN, false, der(SEQ, &[&der(0x81, &[b"a@example.net"])])),
-        ("SAN critical", SAN, true, der(SEQ, &[&der(0x82, &[b"a.example.net"])])),
+        (
+            "policyConstraints, critical",
+            "2.5.29.36",
+            true,
+            der(SEQ, &[&der(0x80, &[&[0]])]),
+        ),
+        (
+            "inhibitAnyPolicy, critical",
+            "2.5.29.54",
+            true,
+            der(INT, &[&[0]]),
+        ),
+        (
+            "issuerAltName, critical",
+            "2.5.29.18",
+            true,
+            der(SEQ, &[&der(0x82, &[b"a.example"])]),
+        ),
+        (
+            "precertificate poison",
+            "1.3.6.1.4.1.11129.2.4.3",
+            true,
+            vec![5, 0],
+        ),
+        (
+            "proxyCertInfo, critical",
+            "1.3.6.1.5.5.7.1.14",
+            true,
+            der(SEQ, &[&der(SEQ, &[&oid("1.3.6.1.5.5.7.21.1")])]),
+        ),
+        (
+            "OCSP must-staple",
+            "1.3.6.1.5.5.7.1.24",
+            false,
+            der(SEQ, &[&der(INT, &[&[5]])]),
+        ),
+        (
+            "SAN mail",
+            SAN,
+            false,
+            der(SEQ, &[&der(0x81, &[b"a@example.net"])]),
+        ),
+        (
+            "SAN critical",
+            SAN,
+            true,
+            der(SEQ, &[&der(0x82, &[b"a.example.net"])]),
+        ),
         ("SAN empty", SAN, false, der(SEQ, &[])),
         ("SAN no sequence", SAN, false, der(OCTETS, &[])),
-        ("SAN of an address of 5 bytes", SAN, false, der(SEQ, &[&der(0x87, &[&[1, 2, 3, 4, 5]])])),
+        (
+            "SAN of an address of 5 bytes",
+            SAN,
+            false,
+            der(SEQ, &[&der(0x87, &[&[1, 2, 3, 4, 5]])]),
+        ),
         (
             "a CRL point with a name, critical",
             "2.5.29.31",
             true,
-            der(SEQ, &[&der(SEQ, &[&der(0xa0, &[&der(0xa0, &[&der(0x86, &[b"http://own.example/a"])])])])]),
+            der(
+                SEQ,
+                &[&der(
+                    SEQ,
+                    &[&der(
+                        0xa0,
+                        &[&der(0xa0, &[&der(0x86, &[b"http://own.example/a"])])],
+                    )],
+                )],
+            ),
         ),
-        ("CRL points, critical", "2.5.29.31", true, der(SEQ, &[&der(SEQ, &[])])),
+        (
+            "CRL points, critical",
+            "2.5.29.31",
+            true,
+            der(SEQ, &[&der(SEQ, &[])]),
+        ),
         ("CRL points, unreadable", "2.5.29.31", false, vec![5, 0]),
         ("SKI other", SKI, false, der(OCTETS, &[b"other"])),
         ("SKI critical", SKI, true, der(OCTETS, &[b"issuing"])),
@@ -147,11 +255,31 @@ fn extensions() -> Vec<(&'static str, &'static str, bool, Vec<u8>)> {
         ("AKI of another key", AKI, false, by_id(b"other")),
         ("AKI empty", AKI, false, der(SEQ, &[])),
         ("AKI unreadable", AKI, false, vec![5, 0]),
-        ("AKI by the serial of root", AKI, false, by_serial("root", 1)),
-        ("AKI by another serial of root", AKI, false, by_serial("root", 9)),
-        ("AKI by the serial of another CA", AKI, false, by_serial("other", 1)),
+        (
+            "AKI by the serial of root",
+            AKI,
+            false,
+            by_serial("root", 1),
+        ),
+        (
+            "AKI by another serial of root",
+            AKI,
+            false,
+            by_serial("root", 9),
+        ),
+        (
+            "AKI by the serial of another CA",
+            AKI,
+            false,
+            by_serial("other", 1),
+        ),
         ("AKI critical", AKI, true, der(SEQ, &[])),
-        ("authorityInfoAccess, unreadable", "1.3.6.1.5.5.7.1.1", false, vec![5, 0]),
+        (
+            "authorityInfoAccess, unreadable",
+            "1.3.6.1.5.5.7.1.1",
+            false,
+            vec![5, 0],
+        ),
     ]
 }
 
@@ -160,8 +288,12 @@ type Change = fn(&mut Draft);
 const FIELDS: [(&str, Change); 22] = [
     ("expired", |c| c.to = "210101000000Z"),
     ("early", |c| c.from = "490101000000Z"),
-    ("ends before it begins", |c| (c.from, c.to) = ("20980101000000Z", "20970101000000Z")),
-    ("GeneralizedTime", |c| (c.from, c.to) = ("20200101000000Z", "20490101000000Z")),
+    ("ends before it begins", |c| {
+        (c.from, c.to) = ("20980101000000Z", "20970101000000Z")
+    }),
+    ("GeneralizedTime", |c| {
+        (c.from, c.to) = ("20200101000000Z", "20490101000000Z")
+    }),
     ("before 1970", |c| c.from = "690101000000Z"),
     ("a date with an offset", |c| c.from = "200101000000+0100"),
     ("a date without seconds", |c| c.from = "2001010000Z"),
@@ -188,7 +320,9 @@ const FIELDS: [(&str, Change); 22] = [
 /// One GeneralName of each kind.
 fn general(kind: &str, text: &str) -> Vec<u8> {
     let address = |text: &str| -> Vec<u8> {
-        text.split('/').flat_map(|part| part.split('.').map(|byte| byte.parse::<u8>().unwrap())).collect()
+        text.split('/')
+            .flat_map(|part| part.split('.').map(|byte| byte.parse::<u8>().unwrap()))
+            .collect()
     };
     match kind {
         "mail" => der(0x81, &[text.as_bytes()]),
@@ -199,14 +333,22 @@ fn general(kind: &str, text: &str) -> Vec<u8> {
         "registered" => der(0x88, &[&oid(text)[2..]]),
         "UPN" => {
             let principal = oid("1.3.6.1.4.1.311.20.2.3");
-            der(0xa0, &[&principal, &der(0xa0, &[&der(UTF8, &[text.as_bytes()])])])
+            der(
+                0xa0,
+                &[&principal, &der(0xa0, &[&der(UTF8, &[text.as_bytes()])])],
+            )
         }
         other => panic!("{other}"),
     }
 }
 
 /// `+` for permitted or `-` for excluded, the kind of name, the base, and the names of the client.
-type Case = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+type Case = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
 
 /// What is permitted or excluded, and the names of the client.
 fn constraints() -> Vec<Row> {
@@ -228,7 +370,12 @@ fn constraints() -> Vec<Row> {
         ("+", "DNS", ".example.net", &[("DNS", "example.net")]),
         ("+", "DNS", "", &[("DNS", "a.example.net")]),
         ("+", "DNS", "*.example.net", &[("DNS", "a.example.net")]),
-        ("+", "DNS", "example.net", &[("DNS", "a.example.net"), ("DNS", "b.example.com")]),
+        (
+            "+",
+            "DNS",
+            "example.net",
+            &[("DNS", "a.example.net"), ("DNS", "b.example.com")],
+        ),
         ("+", "DNS", "example.net", &[("IP", "192.0.2.1")]),
         ("+", "DNS", "example.net", &[("mail", "a@example.com")]),
         ("+", "DNS", "example.net", &[]),
@@ -242,15 +389,35 @@ fn constraints() -> Vec<Row> {
         ("-", "IP", "192.0.2.0/255.255.255.0", &[("IP", "192.0.3.1")]),
         ("+", "IP", "192.0.2.0/255.0.255.0", &[("IP", "192.0.2.1")]),
         ("+", "IP", "192.0.2.0", &[("IP", "192.0.2.1")]),
-        ("+", "IP", "192.0.2.0/255.255.255.0", &[("DNS", "a.example.net")]),
+        (
+            "+",
+            "IP",
+            "192.0.2.0/255.255.255.0",
+            &[("DNS", "a.example.net")],
+        ),
         ("+", "mail", "example.net", &[("mail", "a@example.net")]),
         ("+", "mail", "example.net", &[("mail", "a@example.com")]),
         ("-", "mail", "example.net", &[("mail", "a@example.net")]),
         ("-", "mail", "example.net", &[("mail", "a@example.com")]),
         ("+", "mail", "example.net", &[("DNS", "a.example.net")]),
-        ("+", "URI", "example.net", &[("URI", "spiffe://example.net/a")]),
-        ("+", "URI", "example.net", &[("URI", "spiffe://example.com/a")]),
-        ("-", "URI", "example.net", &[("URI", "spiffe://example.net/a")]),
+        (
+            "+",
+            "URI",
+            "example.net",
+            &[("URI", "spiffe://example.net/a")],
+        ),
+        (
+            "+",
+            "URI",
+            "example.net",
+            &[("URI", "spiffe://example.com/a")],
+        ),
+        (
+            "-",
+            "URI",
+            "example.net",
+            &[("URI", "spiffe://example.net/a")],
+        ),
         ("+", "URI", "example.net", &[("DNS", "a.example.net")]),
         ("+", "directory", "client", &[]),
         ("+", "directory", "other", &[]),
@@ -268,13 +435,26 @@ fn constraints() -> Vec<Row> {
             let mut plan = Plan::new();
             let tree = der(SEQ, &[&der(SEQ, &[&general(kind, base)])]);
             let tag = if *sign == "+" { 0xa0 } else { 0xa1 };
-            plan.at(level).set(CONSTRAINTS, true, der(SEQ, &[&der(tag, &[&tree[2..]])]));
+            plan.at(level)
+                .set(CONSTRAINTS, true, der(SEQ, &[&der(tag, &[&tree[2..]])]));
             if !names.is_empty() {
-                let names: Vec<u8> = names.iter().flat_map(|(kind, text)| general(kind, text)).collect();
+                let names: Vec<u8> = names
+                    .iter()
+                    .flat_map(|(kind, text)| general(kind, text))
+                    .collect();
                 plan.client.set(SAN, false, der(SEQ, &[&names]));
             }
-            let shown: Vec<String> = names.iter().map(|(kind, text)| format!("{kind} {text}")).collect();
-            rows.push((format!("{level}: NC {sign}{kind} {base:?}, client {}", shown.join(", ")), plan));
+            let shown: Vec<String> = names
+                .iter()
+                .map(|(kind, text)| format!("{kind} {text}"))
+                .collect();
+            rows.push((
+                format!(
+                    "{level}: NC {sign}{kind} {base:?}, client {}",
+                    shown.join(", ")
+                ),
+                plan,
+            ));
         }
         for (what, value) in [
             ("empty", der(SEQ, &[])),
@@ -286,17 +466,26 @@ fn constraints() -> Vec<Row> {
         ] {
             let mut plan = Plan::new();
             plan.at(level).set(CONSTRAINTS, true, value);
-            plan.client.set(SAN, false, der(SEQ, &[&general("DNS", "a.example.net")]));
+            plan.client
+                .set(SAN, false, der(SEQ, &[&general("DNS", "a.example.net")]));
             rows.push((format!("{level}: NC {what}"), plan));
         }
-        for (text, tag) in [("a.example.com", UTF8), ("a.example.net", UTF8), ("a.example.com", BMP), ("ada", UTF8)] {
+        for (text, tag) in [
+            ("a.example.com", UTF8),
+            ("a.example.net", UTF8),
+            ("a.example.com", BMP),
+            ("ada", UTF8),
+        ] {
             let mut plan = Plan::new();
             plan.at(level).set(CONSTRAINTS, true, {
                 let tree = der(SEQ, &[&general("DNS", "example.net")]);
                 der(SEQ, &[&der(0xa0, &[&tree])])
             });
             plan.client.subject = name(tag, text);
-            rows.push((format!("{level}: NC DNS, client's CN {text} of type {tag:#x}"), plan));
+            rows.push((
+                format!("{level}: NC DNS, client's CN {text} of type {tag:#x}"),
+                plan,
+            ));
         }
         let mut plan = Plan::new();
         plan.at(level).set(CONSTRAINTS, true, {
@@ -322,7 +511,10 @@ fn names() -> Vec<Row> {
         ("IA5String", name(IA5, "root")),
         ("upper case", name(UTF8, "ROOT")),
         ("blanks", name(UTF8, " root ")),
-        ("another attribute", of_attribute("2.5.4.11", &der(UTF8, &[b"root"]))),
+        (
+            "another attribute",
+            of_attribute("2.5.4.11", &der(UTF8, &[b"root"])),
+        ),
         ("empty", der(SEQ, &[])),
     ] {
         let mut plan = Plan::new();
@@ -335,9 +527,18 @@ fn names() -> Vec<Row> {
         ("TeletexString", name(TELETEX, "client")),
         ("NumericString", name(0x12, "42")),
         ("VisibleString", name(0x1a, "client")),
-        ("UniversalString", of_attribute("2.5.4.3", &der(0x1c, &[b"\0\0\0a"]))),
-        ("BMPString cut", of_attribute("2.5.4.3", &der(BMP, &[b"\0a\0"]))),
-        ("UTF8String that is none", of_attribute("2.5.4.3", &der(UTF8, &[&[0xff, 0xfe]]))),
+        (
+            "UniversalString",
+            of_attribute("2.5.4.3", &der(0x1c, &[b"\0\0\0a"])),
+        ),
+        (
+            "BMPString cut",
+            of_attribute("2.5.4.3", &der(BMP, &[b"\0a\0"])),
+        ),
+        (
+            "UTF8String that is none",
+            of_attribute("2.5.4.3", &der(UTF8, &[&[0xff, 0xfe]])),
+        ),
         ("PrintableString with @", name(PRINTABLE, "a@b")),
         ("a number", of_attribute("2.5.4.3", &der(INT, &[&[5]]))),
         ("nothing", der(SEQ, &[])),
@@ -388,22 +589,42 @@ fn structures() -> Vec<Row> {
             let tree = der(SEQ, &[&general("DNS", "example.net")]);
             der(SEQ, &[&der(0xa0, &[&tree])])
         });
-        p.client.set(SAN, false, der(SEQ, &[&general("DNS", "a.example.com")]));
+        p.client
+            .set(SAN, false, der(SEQ, &[&general("DNS", "a.example.com")]));
     });
     add("two roots of one key, the first expired", &|p| {
         p.roots.push(p.root.clone());
         p.root.to = "210101000000Z";
     });
-    add("the client's issuer is the root by name", &|p| p.client.issuer = p.root.subject.clone());
-    for (what, twice) in [("SKI", SKI), ("AKI", AKI), ("BC", BASIC), ("unknown", "1.2.3.4.5")] {
+    add("the client's issuer is the root by name", &|p| {
+        p.client.issuer = p.root.subject.clone()
+    });
+    for (what, twice) in [
+        ("SKI", SKI),
+        ("AKI", AKI),
+        ("BC", BASIC),
+        ("unknown", "1.2.3.4.5"),
+    ] {
         for level in LEVELS {
             add(&format!("{level}: {what} twice"), &|p| {
                 let draft = p.at(level);
-                let value = if twice == BASIC && level == "client" { der(SEQ, &[]) } else { vec![5, 0] };
-                let own = draft.extensions.iter().find(|known| known.oid == twice).map(|known| known.value.clone());
+                let value = if twice == BASIC && level == "client" {
+                    der(SEQ, &[])
+                } else {
+                    vec![5, 0]
+                };
+                let own = draft
+                    .extensions
+                    .iter()
+                    .find(|known| known.oid == twice)
+                    .map(|known| known.value.clone());
                 let value = own.unwrap_or(value);
                 draft.set(twice, false, value.clone());
-                draft.extensions.push(Extension { oid: twice, critical: false, value });
+                draft.extensions.push(Extension {
+                    oid: twice,
+                    critical: false,
+                    value,
+                });
             });
         }
     }
