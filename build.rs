@@ -1,7 +1,8 @@
 //! What `--version` says: the version, and the commit and its date where they are known.
 //!
-//! They are the same wherever a commit is built: the date is the commit's own, or `SOURCE_DATE_EPOCH`. Builds that are
-//! not for release say nothing of a commit, so that none is built again for it.
+//! They are the same wherever a commit is built: the date is the commit's own, or
+//! `SOURCE_DATE_EPOCH`. Builds that are not for release say nothing of a commit, so that none is
+//! built again for it.
 
 use std::env;
 use std::fs;
@@ -56,7 +57,8 @@ fn origin(root: &Path) -> Option<String> {
     (!known.is_empty()).then(|| known.join(" "))
 }
 
-/// The commit of a checkout of this project, and its date. A tarball that is unpacked in somebody else's checkout is none.
+/// The commit of a checkout of this project, and its date. A tarball that is unpacked in somebody
+/// else's checkout is none.
 fn git(root: &Path) -> Option<(String, Option<String>)> {
     let run = |arguments: &[&str]| {
         let output = Command::new("git")
@@ -96,7 +98,8 @@ fn git(root: &Path) -> Option<(String, Option<String>)> {
     ))
 }
 
-/// The day of a time in seconds, as `2026-11-29` (the proleptic Gregorian calendar, in days of eras of 400 years).
+/// The day of a time in seconds, as `2026-11-29` (the proleptic Gregorian calendar, in days of eras
+/// of 400 years).
 fn day(seconds: i64) -> String {
     let days = seconds.div_euclid(24 * 3600) + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

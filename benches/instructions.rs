@@ -1,7 +1,8 @@
-//! How many instructions the two steps before every connection take. Unlike time, that is the same on a busy machine, and
-//! tells a change of one in a hundred.
+//! How many instructions the two steps before every connection take. Unlike time, that is the same
+//! on a busy machine, and tells a change of one in a hundred.
 //!
-//! Counted by valgrind's callgrind, in which this program runs again for each case; where there is no valgrind it says so.
+//! Counted by valgrind's callgrind, in which this program runs again for each case; where there is
+//! no valgrind it says so.
 
 mod inputs;
 #[path = "inputs/worst.rs"]
@@ -20,7 +21,8 @@ use snigate::wire::HelloParser;
 use crate::inputs::{Kind, ROUTES, hellos, table};
 use crate::worst::{KINDS, judge, table_by_protocol, worst_hello};
 
-/// The hash maps' keys are random, and with them the way to each name: this many names are looked up, and the mean counts.
+/// The hash maps' keys are random, and with them the way to each name: this many names are looked
+/// up, and the mean counts.
 const NAMES: u32 = 64;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -130,6 +132,7 @@ fn run(case: &str) -> anyhow::Result<()> {
 #[inline(never)]
 fn measured(work: &mut dyn FnMut()) {
     work();
-    // Without anything behind it, the call would be a jump, and this function would not be seen to end.
+    // Without anything behind it, the call would be a jump, and this function would not be seen to
+    // end.
     black_box(());
 }

@@ -1,5 +1,5 @@
-//! What the two steps before every connection cost by themselves: to read the hello, and to look its name up; and what a copy
-//! costs by where its source lies in a page.
+//! What the two steps before every connection cost by themselves: to read the hello, and to look
+//! its name up; and what a copy costs by where its source lies in a page.
 
 mod inputs;
 
@@ -76,8 +76,9 @@ fn route(criterion: &mut Criterion) {
     }
 }
 
-/// Copies as TLS makes them of bulk: to 5 bytes into a page, behind a record's header, from every kind of place in a page.
-/// The buffer that connections read into begins at the offset that is the best on every processor seen.
+/// Copies as TLS makes them of bulk: to 5 bytes into a page, behind a record's header, from every
+/// kind of place in a page. The buffer that connections read into begins at the offset that is the
+/// best on every processor seen.
 fn copy(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("copy");
     let (mut to, from) = (Pages::new(), Pages::new());

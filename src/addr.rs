@@ -1,6 +1,7 @@
 //! Addresses: where snigate listens, whom it serves, and where it connects to.
 //!
-//! A client that arrives over a dual-stack socket as `::ffff:192.0.2.1` is the IPv4 client `192.0.2.1`, everywhere.
+//! A client that arrives over a dual-stack socket as `::ffff:192.0.2.1` is the IPv4 client
+//! `192.0.2.1`, everywhere.
 
 mod range;
 mod zone;
@@ -25,7 +26,8 @@ pub enum ClientAddr {
     Socket(SocketAddr),
     /// A unix socket of this machine.
     Unix,
-    /// Another proxy speaks for the client, and does not say where it is. No range of addresses has it.
+    /// Another proxy speaks for the client, and does not say where it is. No range of addresses has
+    /// it.
     Unknown,
 }
 
@@ -117,7 +119,8 @@ pub enum AddrError {
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ListenAddr {
-    /// An IP address and a port, for clients of its family alone. Port 0 lets the kernel choose one.
+    /// An IP address and a port, for clients of its family alone. Port 0 lets the kernel choose
+    /// one.
     Tcp(SocketAddr),
     /// A link-local address, on its interface.
     Zoned(Box<ZonedAddr>),
@@ -144,8 +147,8 @@ impl ListenAddr {
         }
     }
 
-    /// The IP addresses that a socket for this takes connections to, one of each family; 0.0.0.0 and :: are all of theirs.
-    /// What is not known before it runs, and a unix socket, has none.
+    /// The IP addresses that a socket for this takes connections to, one of each family; 0.0.0.0
+    /// and :: are all of theirs. What is not known before it runs, and a unix socket, has none.
     pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
         let (own, other): (Option<IpAddr>, Option<IpAddr>) = match self {
             Self::Tcp(addr) => (Some(addr.ip()), None),
@@ -249,7 +252,8 @@ pub enum UpstreamAddr {
     FullHost(ServerName, u16),
     /// The path of a unix stream socket.
     Unix(PathBuf),
-    /// The name of a service whose hosts and ports DNS knows (RFC 2782), such as `_https._tcp.app.internal`.
+    /// The name of a service whose hosts and ports DNS knows (RFC 2782), such as
+    /// `_https._tcp.app.internal`.
     Srv(ServerName),
 }
 

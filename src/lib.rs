@@ -1,9 +1,11 @@
-//! snigate, a TLS-passthrough layer-4 reverse proxy: it reads the ClientHello, routes by server name, and either passes
-//! the bytes on untouched or terminates TLS and requires a client certificate.
+//! snigate, a TLS-passthrough layer-4 reverse proxy: it reads the ClientHello, routes by server
+//! name, and either passes the bytes on untouched or terminates TLS and requires a client
+//! certificate.
 //!
 //! # The order of modules
 //!
-//! A module uses only modules that stand earlier in this line; `tests/layers.rs` reads it and fails on any other path.
+//! A module uses only modules that stand earlier in this line; `tests/layers.rs` reads it and fails
+//! on any other path.
 //!
 //! ```text
 //! name < os < addr < wire < route < authz < rate < telemetry < storage < net < relay < tls < upstream < proxy < config < server < cli

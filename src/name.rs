@@ -1,7 +1,8 @@
 //! The names a route is chosen by: server names, the patterns that match them, and ALPN protocols.
 //!
-//! Every name is normalised when it is parsed (lower case, no trailing dot), so that two names are equal exactly when
-//! `==` says so. A name that arrives in mixed case can therefore never miss the route that was written for it.
+//! Every name is normalised when it is parsed (lower case, no trailing dot), so that two names are
+//! equal exactly when `==` says so. A name that arrives in mixed case can therefore never miss the
+//! route that was written for it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +11,9 @@ use thiserror::Error;
 
 /// A host name as TLS clients send it (RFC 6066 §3), in lower case and without a trailing dot.
 ///
-/// Labels are letters, digits, hyphens and underscores (which are common in practice although RFC 952 has none), one to
-/// 63 bytes each and 253 in all. Internationalised names are in their ASCII form. An IP address is not a server name.
+/// Labels are letters, digits, hyphens and underscores (which are common in practice although RFC
+/// 952 has none), one to 63 bytes each and 253 in all. Internationalised names are in their ASCII
+/// form. An IP address is not a server name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerName(Box<str>);
 
@@ -100,7 +102,8 @@ impl FromStr for ServerName {
         {
             return Err(NameError::Label);
         }
-        // Resolvers read a name whose last label is a number as an IPv4 address, in one of its historical spellings.
+        // Resolvers read a name whose last label is a number as an IPv4 address, in one of its
+        // historical spellings.
         if name
             .rsplit('.')
             .next()
@@ -118,7 +121,8 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// Which server names are meant: by a certificate, or by a route, which alone can have [`Self::Below`] (see [`SniPattern`]).
+/// Which server names are meant: by a certificate, or by a route, which alone can have
+/// [`Self::Below`] (see [`SniPattern`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NamePattern {
     /// One name.
@@ -244,7 +248,8 @@ impl FromStr for SniPattern {
     }
 }
 
-/// A protocol identifier of application-layer protocol negotiation (RFC 7301 §3.1): 1 to 255 bytes, compared as bytes.
+/// A protocol identifier of application-layer protocol negotiation (RFC 7301 §3.1): 1 to 255 bytes,
+/// compared as bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Alpn(Box<[u8]>);
 
@@ -295,8 +300,8 @@ impl fmt::Display for Alpn {
     }
 }
 
-/// The protocols that a client offers, in its order, as they stand in its hello (RFC 7301 §3.1): a list of tens of
-/// thousands costs no more than a copy of its bytes.
+/// The protocols that a client offers, in its order, as they stand in its hello (RFC 7301 §3.1): a
+/// list of tens of thousands costs no more than a copy of its bytes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AlpnList {
     list: Box<[u8]>,

@@ -1,4 +1,5 @@
-//! What the operating system refuses, in words for operators: the one door by which its errors come into messages.
+//! What the operating system refuses, in words for operators: the one door by which its errors come
+//! into messages.
 //!
 //! The number of an error is of no use to them, and the words of a C library depend on the library.
 

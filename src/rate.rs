@@ -1,8 +1,10 @@
-//! Rates: how often something may happen. The generic cell rate algorithm, with the clock as an argument.
+//! Rates: how often something may happen. The generic cell rate algorithm, with the clock as an
+//! argument.
 
 use std::time::Duration;
 
-/// How often something may happen: once in each interval, and `burst` times back to back after a pause.
+/// How often something may happen: once in each interval, and `burst` times back to back after a
+/// pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// Above zero.
@@ -11,7 +13,8 @@ pub struct Pace {
     pub burst: u32,
 }
 
-/// Until when what has happened has used up the intervals (the "theoretical arrival time"), since the start of the clock.
+/// Until when what has happened has used up the intervals (the "theoretical arrival time"), since
+/// the start of the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Used(Duration);
 
@@ -26,8 +29,9 @@ impl Used {
         allowed
     }
 
-    /// The same number of times, counted at another pace, and never more than a whole burst of it: a pace that is loosened
-    /// frees at once who was held back by the one before, and one that is tightened forgets nobody.
+    /// The same number of times, counted at another pace, and never more than a whole burst of it:
+    /// a pace that is loosened frees at once who was held back by the one before, and one that is
+    /// tightened forgets nobody.
     pub fn change(&mut self, from: &Pace, to: &Pace, now: Duration) {
         let times = self.0.saturating_sub(now).div_duration_f64(from.interval);
         self.0 = now + to.interval.mul_f64(times.min(f64::from(to.burst)));

@@ -1,4 +1,5 @@
-//! What is kept across restarts: files in one directory, each written whole or not at all, for nobody else to read.
+//! What is kept across restarts: files in one directory, each written whole or not at all, for
+//! nobody else to read.
 
 mod draft;
 
@@ -64,8 +65,8 @@ impl Storage {
         }
     }
 
-    /// Keeps `content` under `key`, in place of what was there, as [`Draft`] does. The file has the mode 0600 from its first
-    /// byte on, and new directories have 0700.
+    /// Keeps `content` under `key`, in place of what was there, as [`Draft`] does. The file has the
+    /// mode 0600 from its first byte on, and new directories have 0700.
     ///
     /// # Errors
     ///
@@ -81,8 +82,8 @@ impl Storage {
         put().map_err(|error| self.error("write", key, error))
     }
 
-    /// Removes what a crash has left half-written in `prefix`, a directory, and returns how many files that were. What
-    /// somebody is writing at this moment stays.
+    /// Removes what a crash has left half-written in `prefix`, a directory, and returns how many
+    /// files that were. What somebody is writing at this moment stays.
     ///
     /// # Errors
     ///
@@ -140,7 +141,8 @@ impl Storage {
     }
 }
 
-/// Whether `text` can be a file's name here: ASCII letters, digits, `_`, `-` and `.`, which does not come first.
+/// Whether `text` can be a file's name here: ASCII letters, digits, `_`, `-` and `.`, which does
+/// not come first.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

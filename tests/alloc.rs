@@ -1,5 +1,5 @@
-//! What the two steps before every connection take from the allocator: nothing for a look-up, and a few pieces of
-//! memory for a hello.
+//! What the two steps before every connection take from the allocator: nothing for a look-up, and a
+//! few pieces of memory for a hello.
 
 #![allow(
     clippy::unwrap_used,
@@ -126,8 +126,9 @@ fn a_look_up_allocates_nothing() {
     }
 }
 
-/// The bytes as they came, the name, and eight lists: the suites (as they came, and without GREASE), the compressions, the kinds of the extensions, the versions
-/// (first the one of the fixed part), the groups, the signature schemes, the protocols. The last has a piece for each, too.
+/// The bytes as they came, the name, and eight lists: the suites (as they came, and without
+/// GREASE), the compressions, the kinds of the extensions, the versions (first the one of the fixed
+/// part), the groups, the signature schemes, the protocols. The last has a piece for each, too.
 const PIECES: usize = 11;
 
 #[test]

@@ -1,5 +1,5 @@
-//! What systemd says of the sockets that it has passed is for this process alone. It is removed while there is one thread, so
-//! this test has no harness, which would have several.
+//! What systemd says of the sockets that it has passed is for this process alone. It is removed
+//! while there is one thread, so this test has no harness, which would have several.
 
 use std::env;
 use std::process::Command;

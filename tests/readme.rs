@@ -289,7 +289,8 @@ fn the_recipe_for_mutual_tls_works_as_it_is_written() {
             }
         }
     });
-    // The ports are this machine's affair; curl is told where the name leads, and waits until somebody is there.
+    // The ports are this machine's affair; curl is told where the name leads, and waits until
+    // somebody is there.
     let edge = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -1,7 +1,7 @@
 //! The same verdict as rustls and OpenSSL on every malformed hello, or a reason why not.
 //!
-//! The hellos are made from one of a real client, with one fault each. rustls runs in this process, OpenSSL's `s_server` in
-//! one of its own.
+//! The hellos are made from one of a real client, with one fault each. rustls runs in this process,
+//! OpenSSL's `s_server` in one of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -61,7 +61,8 @@ enum Who {
     OpenSsl,
 }
 
-/// Where another implementation decides otherwise: for the cases that begin so, who, how, and why snigate does not.
+/// Where another implementation decides otherwise: for the cases that begin so, who, how, and why
+/// snigate does not.
 const DIFFERENCES: &[(&str, Who, Verdict, &str)] = &[
     (
         "record: empty",

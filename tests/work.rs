@@ -25,8 +25,8 @@ use snigate_optimised::{Judged, KINDS};
 
 use crate::left_out::lacks;
 
-/// A hello of the one size, and one four times as long. Of those that come in segments also the short one is long enough
-/// for tiny records to be packed.
+/// A hello of the one size, and one four times as long. Of those that come in segments also the
+/// short one is long enough for tiny records to be packed.
 fn short_and_long(kind: &str) -> [usize; 2] {
     if most_of_cutting(kind).is_some() {
         [16_000, 64_000]
@@ -35,18 +35,21 @@ fn short_and_long(kind: &str) -> [usize; 2] {
     }
 }
 
-/// Four times the length may make as much more than four times the work, in percent, as buffers that grow by doubling do.
+/// Four times the length may make as much more than four times the work, in percent, as buffers
+/// that grow by doubling do.
 const MOST_GROWTH: u64 = 480;
 
 /// The longest, about: the worst hello of a kind shows there how much worse than padding it is.
 const LONGEST: usize = 64_000;
 
-/// A hello that comes at once may make as much more work than one of its size that is only padding, in percent.
+/// A hello that comes at once may make as much more work than one of its size that is only padding,
+/// in percent.
 const MOST_OF_PADDING: u64 = 300;
 
-/// What a hello that comes in segments may cost beside the same one at once: the other one, and the instructions for each
-/// byte on the wire. A segment is read by a call of its own, so this is no multiple of a hello that takes one call; what
-/// the kernel does in that call is much more, and not counted here.
+/// What a hello that comes in segments may cost beside the same one at once: the other one, and the
+/// instructions for each byte on the wire. A segment is read by a call of its own, so this is no
+/// multiple of a hello that takes one call; what the kernel does in that call is much more, and not
+/// counted here.
 fn most_of_cutting(kind: &str) -> Option<(&'static str, u64)> {
     match kind {
         // A byte is appended, and it is seen that the record is not whole.
@@ -106,7 +109,8 @@ fn the_work_for_a_hello_is_that_of_its_length_whatever_it_is_full_of() {
     assert!(too_much.is_empty(), "instructions: {too_much:#?}");
 }
 
-/// What this program does in valgrind. What rustls does is not optimised here: it is compared with itself alone.
+/// What this program does in valgrind. What rustls does is not optimised here: it is compared with
+/// itself alone.
 fn do_all() {
     let config = config();
     // What is made once, such as the provider of cryptography.
@@ -198,6 +202,7 @@ fn config() -> Arc<ServerConfig> {
 #[inline(never)]
 fn measured(work: &mut dyn FnMut()) {
     work();
-    // Without anything behind it, the call would be a jump, and this function would not be seen to end.
+    // Without anything behind it, the call would be a jump, and this function would not be seen to
+    // end.
     std::hint::black_box(());
 }

@@ -1,7 +1,7 @@
 //! The backend: answers hellos, and obeys commands.
 //!
-//! Short exchanges and bulk are served by different threads, so that a round trip never waits for a transfer of the same
-//! process to be copied.
+//! Short exchanges and bulk are served by different threads, so that a round trip never waits for a
+//! transfer of the same process to be copied.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -21,7 +21,8 @@ use crate::spawn::{give_way, role, single_threaded};
 
 /// Listens on `ports` ports, prints them as one line of JSON, and serves until standard input ends.
 ///
-/// Each proxy has ports of its own, so that the ports of its connections that are in TIME_WAIT stand in nobody else's way.
+/// Each proxy has ports of its own, so that the ports of its connections that are in TIME_WAIT
+/// stand in nobody else's way.
 pub(crate) fn run(ports: usize) -> anyhow::Result<()> {
     snigate::net::raise_open_files()?;
     let listen = |_| snigate::net::listen_tcp((Ipv4Addr::LOCALHOST, 0).into(), true);
@@ -253,7 +254,8 @@ async fn transfer(
     }
 }
 
-/// The load generator sees every fault, too, as an end that it did not expect; here is where it is said which one it was.
+/// The load generator sees every fault, too, as an end that it did not expect; here is where it is
+/// said which one it was.
 fn complain(result: io::Result<()>) {
     if let Err(error) = result
         && !matches!(
@@ -266,7 +268,8 @@ fn complain(result: io::Result<()>) {
     }
 }
 
-/// The length of the PROXY header of version 2 at the beginning, if it is there as far as its length.
+/// The length of the PROXY header of version 2 at the beginning, if it is there as far as its
+/// length.
 fn header(first: &[u8]) -> Option<usize> {
     match *first {
         [b'\r', b'\n', b'\r', b'\n', ..] if first.len() >= HEADER => {

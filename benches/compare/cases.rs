@@ -134,12 +134,13 @@ impl Scale {
     };
 }
 
-/// The connections of one turn. Each leaves a port in TIME_WAIT on the client's side and one on the proxy's, and there are
-/// 14,000 that the kernel finds at once. Beyond them its search for one is what is measured: with 28,000 in two seconds it
-/// took 18 % of snigate's time and halved the rate.
+/// The connections of one turn. Each leaves a port in TIME_WAIT on the client's side and one on the
+/// proxy's, and there are 14,000 that the kernel finds at once. Beyond them its search for one is
+/// what is measured: with 28,000 in two seconds it took 18 % of snigate's time and halved the rate.
 const PORTS: usize = 10_000;
 
-/// The connections of one turn whose clients were never seen before: each needs a certificate, which is signed beforehand.
+/// The connections of one turn whose clients were never seen before: each needs a certificate,
+/// which is signed beforehand.
 const FRESH: usize = 5_000;
 
 /// The routes of the case that has many.

@@ -1,4 +1,5 @@
-//! The chart: what the same work costs each proxy, as a multiple of what it costs the best peer, or snigate in its plain form.
+//! The chart: what the same work costs each proxy, as a multiple of what it costs the best peer, or
+//! snigate in its plain form.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! One client's connection: through passthrough with a hello that nobody answers in TLS, or through mutual TLS.
+//! One client's connection: through passthrough with a hello that nobody answers in TLS, or through
+//! mutual TLS.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -52,7 +53,8 @@ struct Hello {
 }
 
 impl Client {
-    /// A client of TLS with certificates of this directory, or one without TLS but its hello; it asks for one of `names` names.
+    /// A client of TLS with certificates of this directory, or one without TLS but its hello; it
+    /// asks for one of `names` names.
     pub(crate) fn new(
         to: SocketAddr,
         tls: Option<(&Path, Identity)>,
@@ -88,7 +90,8 @@ impl Client {
                 Ok(Box::new(stream))
             }
             Kind::Tls(connector, name) => {
-                // A buffer below TLS, so that it takes no more than a system call for several records.
+                // A buffer below TLS, so that it takes no more than a system call for several
+                // records.
                 let stream = BufReader::with_capacity(64 * 1024, stream);
                 let mut stream = connector.connect(name.clone(), stream).await?;
                 stream.write_all(&Command::Answer.encode()).await?;
@@ -102,7 +105,8 @@ impl Client {
         }
     }
 
-    /// Opens connections until one is answered, for at most this long: the proxy may have just been started.
+    /// Opens connections until one is answered, for at most this long: the proxy may have just been
+    /// started.
     pub(crate) async fn open_soon(&self, patience: Duration) -> anyhow::Result<Stream> {
         let end = Instant::now() + patience;
         loop {
@@ -185,7 +189,8 @@ pub(crate) async fn finish(mut stream: Stream) -> io::Result<()> {
     match stream.read(&mut [0; 64]).await {
         Ok(0) => Ok(()),
         Ok(_) => Err(wrong("there is more than the answer")),
-        // Not every proxy ends TLS with a close_notify; nothing is missing, for everything was counted.
+        // Not every proxy ends TLS with a close_notify; nothing is missing, for everything was
+        // counted.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
         Err(error) => Err(error),
     }

@@ -136,7 +136,8 @@ impl Bench {
 
     fn run(&mut self, case: Case, proxies: &[Proxy]) -> anyhow::Result<CaseResult> {
         let mut rows: Vec<Row> = case.entries(proxies).into_iter().map(Row::new).collect();
-        // Only what the case needs, so that nothing else wakes up on the core or shares memory with what is measured.
+        // Only what the case needs, so that nothing else wakes up on the core or shares memory with
+        // what is measured.
         self.running.retain(|(entry, setup), _| {
             !case.unit().is_memory()
                 && *setup == case.setup()
@@ -144,7 +145,8 @@ impl Bench {
         });
         let mut order = Vec::from_iter(0..rows.len());
         for round in 0..case.rounds(&self.scale) {
-            // Another order each time: what one leaves behind must not always be met by the same next one.
+            // Another order each time: what one leaves behind must not always be met by the same
+            // next one.
             self.numbers.shuffle(&mut order);
             for &at in &order {
                 let row = &mut rows[at];
@@ -173,7 +175,8 @@ impl Bench {
             .instance(key)
             .and_then(|(addr, pid)| self.measure(case, entry, addr, pid));
         if case.unit().is_memory() || result.is_err() {
-            // Memory that was used and given back is not measured again; and what failed begins anew.
+            // Memory that was used and given back is not measured again; and what failed begins
+            // anew.
             self.running.remove(&key);
         }
         result
@@ -244,7 +247,8 @@ impl Bench {
         load.go_on()?;
         let report: Report = serde_json::from_str(&load.line()?).context("the load generator")?;
         let done = report.map_err(|error| anyhow!(error))?;
-        // The last connections are still ending; and what a proxy frees or sweeps up later is its own gain.
+        // The last connections are still ending; and what a proxy frees or sweeps up later is its
+        // own gain.
         std::thread::sleep(if case.unit().is_memory() {
             SETTLED
         } else {

@@ -1,7 +1,9 @@
-//! The least that a proxy of two sockets can cost: an epoll loop that knows its one server and looks at no byte.
+//! The least that a proxy of two sockets can cost: an epoll loop that knows its one server and
+//! looks at no byte.
 //!
-//! It accepts, connects, moves what it reads, and carries each end over; nothing is parsed, bounded, timed or logged. What a
-//! connection costs here is the kernel's, whatever is written around it.
+//! It accepts, connects, moves what it reads, and carries each end over; nothing is parsed,
+//! bounded, timed or logged. What a connection costs here is the kernel's, whatever is written
+//! around it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -130,7 +132,8 @@ impl Floor {
 }
 
 impl Pair {
-    /// Moves what `from` has received to the other side, until there is no more or it takes no more.
+    /// Moves what `from` has received to the other side, until there is no more or it takes no
+    /// more.
     fn pass(&mut self, from: usize, buffer: &mut [u8]) -> io::Result<()> {
         let to = 1 - from;
         while !self.ended[from] && self.held[to].is_empty() {

@@ -1,7 +1,8 @@
 //! The load generator: does one job, and says how much of it and how fast.
 //!
-//! It speaks with the driver in lines. It says `ready` when it is warm, and waits; then it works, and prints a [`Done`] as
-//! JSON; then it waits again, with its connections still open, until it is told to end.
+//! It speaks with the driver in lines. It says `ready` when it is warm, and waits; then it works,
+//! and prints a [`Done`] as JSON; then it waits again, with its connections still open, until it is
+//! told to end.
 
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
@@ -49,7 +50,8 @@ pub(crate) enum Work {
     Idle { connections: usize },
     /// Connections that have sent half of a hello.
     HalfHello { connections: usize },
-    /// Ping-pong, each connection at most once in this many milliseconds, beside connections that download without end.
+    /// Ping-pong, each connection at most once in this many milliseconds, beside connections that
+    /// download without end.
     Beside {
         connections: usize,
         every_ms: u64,
@@ -209,7 +211,8 @@ async fn ping_pong(
     bounce(streams, Duration::ZERO, seconds).await
 }
 
-/// Sends messages back and forth on every stream at once, on each the next one when `pace` has passed since the last.
+/// Sends messages back and forth on every stream at once, on each the next one when `pace` has
+/// passed since the last.
 async fn bounce(
     streams: Vec<Stream>,
     pace: Duration,
@@ -334,7 +337,8 @@ async fn transfer(
     Ok(all(lanes).await?)
 }
 
-/// The downloads have a thread of the lowest priority, so that what is measured is the proxy's fairness, not ours.
+/// The downloads have a thread of the lowest priority, so that what is measured is the proxy's
+/// fairness, not ours.
 async fn beside(
     client: &Arc<Client>,
     streams: Vec<Stream>,

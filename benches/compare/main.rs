@@ -1,8 +1,9 @@
-//! Snigate beside its peers: the same work through each of them, one after the other, round after round.
+//! Snigate beside its peers: the same work through each of them, one after the other, round after
+//! round.
 //!
-//! `benches/compare/run` starts this. The program plays every part but the proxies': it starts itself again as the
-//! backend and as the load generator (on one core), and each proxy in turn (on the other), and compares what the same
-//! work cost them.
+//! `benches/compare/run` starts this. The program plays every part but the proxies': it starts
+//! itself again as the backend and as the load generator (on one core), and each proxy in turn (on
+//! the other), and compares what the same work cost them.
 
 mod backend;
 mod cases;
@@ -36,10 +37,12 @@ use crate::peers::Proxy;
 #[derive(Debug, Parser)]
 #[command(name = "benches/compare/run")]
 struct Cli {
-    /// Under five minutes: three short rounds. The result is printed and left in the target directory.
+    /// Under five minutes: three short rounds. The result is printed and left in the target
+    /// directory.
     #[arg(long)]
     quick: bool,
-    /// Every case, five rounds or more, about a quarter of an hour. Without --case and --proxy it writes RESULTS.md.
+    /// Every case, five rounds or more, about a quarter of an hour. Without --case and --proxy it
+    /// writes RESULTS.md.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Only these cases.
@@ -79,7 +82,8 @@ fn main() -> anyhow::Result<()> {
 
 fn compare(cli: Cli) -> anyhow::Result<()> {
     if !cli.quick && !cli.full {
-        // Such as a plain `cargo bench`, which is not to take a quarter of an hour with half of the peers missing.
+        // Such as a plain `cargo bench`, which is not to take a quarter of an hour with half of the
+        // peers missing.
         writeln!(
             io::stdout(),
             "compare: run benches/compare/run, or give --quick or --full"

@@ -44,7 +44,8 @@ impl Cpu {
     }
 }
 
-/// The memory of a process and its descendants in KiB. What several processes share is divided among them (PSS).
+/// The memory of a process and its descendants in KiB. What several processes share is divided
+/// among them (PSS).
 pub(crate) fn memory_kib(root: u32) -> anyhow::Result<f64> {
     let mut kib = 0.0;
     for pid in tree(root)? {
@@ -87,7 +88,8 @@ fn parent(pid: u32) -> Option<u32> {
     stat(pid, 1)?.parse().ok()
 }
 
-/// A field of /proc/PID/stat, counted from behind the name, which is in parentheses and may contain anything.
+/// A field of /proc/PID/stat, counted from behind the name, which is in parentheses and may contain
+/// anything.
 fn stat(pid: u32, field: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?

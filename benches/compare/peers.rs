@@ -27,7 +27,8 @@ pub(crate) enum Proxy {
     /// The bare loop of [`floor`](crate::floor).
     Floor,
     Snigate,
-    /// Another build of snigate, to see what a change does: the program that the variable `SNIGATE_BEFORE` names.
+    /// Another build of snigate, to see what a change does: the program that the variable
+    /// `SNIGATE_BEFORE` names.
     Before,
     /// The distribution's.
     Nginx,
@@ -121,7 +122,8 @@ impl Proxy {
         let found = std::env::split_paths(&path)
             .map(|directory| directory.join(name))
             .find(|path| path.is_file())?;
-        // The package's `envoy` is a script that starts the program beside it, and would count as part of it.
+        // The package's `envoy` is a script that starts the program beside it, and would count as
+        // part of it.
         Some(if self == Self::Envoy {
             wrapped_envoy(&found).unwrap_or(found)
         } else {

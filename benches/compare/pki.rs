@@ -31,8 +31,9 @@ pub(crate) const CERTIFICATES: usize = 64;
 /// The common name of the client.
 pub(crate) const CLIENT: &str = "benchmark client";
 
-/// Writes for each kind of keys a directory with a CA, a server's certificate for `name` and a client's, as `ca.pem`,
-/// `server.pem`, `client.pem` and their keys; beside P-256 also `list.pem` and `many/`.
+/// Writes for each kind of keys a directory with a CA, a server's certificate for `name` and a
+/// client's, as `ca.pem`, `server.pem`, `client.pem` and their keys; beside P-256 also `list.pem`
+/// and `many/`.
 ///
 /// `server-both.pem` is the server's certificate and key in one file, as HAProxy reads it.
 pub(crate) fn write(dir: &Path, name: &str) -> anyhow::Result<()> {
@@ -161,8 +162,8 @@ pub(crate) enum Identity {
     Hybrid,
 }
 
-/// A client of TLS. It offers one cipher suite and one key exchange, which every proxy has, so that all of them do the same
-/// work; and only one that resumes ever resumes a session.
+/// A client of TLS. It offers one cipher suite and one key exchange, which every proxy has, so that
+/// all of them do the same work; and only one that resumes ever resumes a session.
 pub(crate) fn client(dir: &Path, identity: Identity) -> anyhow::Result<Arc<ClientConfig>> {
     let keys = match identity {
         Identity::Same(keys) => keys,

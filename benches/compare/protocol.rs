@@ -1,7 +1,9 @@
-//! What the load generator and the backend say to each other, and the bytes that both know beforehand.
+//! What the load generator and the backend say to each other, and the bytes that both know
+//! beforehand.
 //!
-//! A connection begins with a ClientHello, or, where the proxy has terminated TLS, without one. The backend answers the
-//! hello at once with 128 bytes that prove that it came through unchanged. Then it obeys commands of 16 bytes.
+//! A connection begins with a ClientHello, or, where the proxy has terminated TLS, without one. The
+//! backend answers the hello at once with 128 bytes that prove that it came through unchanged. Then
+//! it obeys commands of 16 bytes.
 
 use std::io;
 use std::sync::LazyLock;
@@ -71,7 +73,8 @@ pub(crate) fn answer(hello: &[u8]) -> [u8; ANSWER] {
     answer
 }
 
-/// Tells a changed byte, a missing one and two that have changed places; not made against anybody who wants to deceive.
+/// Tells a changed byte, a missing one and two that have changed places; not made against anybody
+/// who wants to deceive.
 fn checksum(bytes: &[u8]) -> u64 {
     let words = bytes.chunks(8).map(|chunk| {
         chunk
@@ -99,7 +102,8 @@ pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: u64) -> 
     stream.flush().await
 }
 
-/// Receives `bytes`, or as long as `more` says, into `buffer`, and checks that they are the pattern.
+/// Receives `bytes`, or as long as `more` says, into `buffer`, and checks that they are the
+/// pattern.
 pub(crate) async fn receive(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: u64,
@@ -134,7 +138,8 @@ pub(crate) fn wrong(what: &str) -> io::Error {
 
 const MAGIC: &[u8] = b"bench-1";
 
-/// A prime, so that no buffer's size is a multiple of it and a piece that is left out or sent twice is seen.
+/// A prime, so that no buffer's size is a multiple of it and a piece that is left out or sent twice
+/// is seen.
 const PERIOD: usize = 65_521;
 
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {

@@ -92,7 +92,8 @@ impl Report {
         )
     }
 
-    /// How often another process was in the way, which raises costs a little and the worst latencies a lot.
+    /// How often another process was in the way, which raises costs a little and the worst
+    /// latencies a lot.
     fn disturbance(&self) -> String {
         let rows = self
             .results

@@ -77,7 +77,8 @@ impl CaseResult {
             .rfind(|row| row.entry.proxy == Proxy::Snigate)
     }
 
-    /// The rows that `target` is about: every form of snigate but the plain one, where that is what they are compared with.
+    /// The rows that `target` is about: every form of snigate but the plain one, where that is what
+    /// they are compared with.
     pub(crate) fn judged(&self, target: Target) -> Vec<&Row> {
         match target {
             Target::Of(Base::Plain, _) => {
@@ -89,7 +90,8 @@ impl CaseResult {
         }
     }
 
-    /// The row among those that `row` is compared with whose median is the least. One that failed once is none.
+    /// The row among those that `row` is compared with whose median is the least. One that failed
+    /// once is none.
     pub(crate) fn best<'a>(&'a self, base: Base, row: &'a Row) -> Option<(&'a Row, f64)> {
         let rows = self
             .base(base, row)
@@ -97,7 +99,8 @@ impl CaseResult {
         rows.min_by(|(_, one), (_, other)| one.total_cmp(other))
     }
 
-    /// The row's cost as a multiple of the least in the same round among those that it is compared with.
+    /// The row's cost as a multiple of the least in the same round among those that it is compared
+    /// with.
     pub(crate) fn ratio(&self, base: Base, row: &Row) -> Option<Spread> {
         Spread::of((0..row.samples.len()).filter_map(|round| {
             let base = self

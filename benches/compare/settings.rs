@@ -157,7 +157,8 @@ impl Settings<'_> {
 
     fn nginx(self) -> Vec<(&'static str, String)> {
         let current = self.proxy == Proxy::NginxCurrent;
-        // Where the module is a file of its own it must be loaded, and where it is built in there is none.
+        // Where the module is a file of its own it must be loaded, and where it is built in there
+        // is none.
         let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
         let module = if !current && module.exists() {
             format!("load_module {};", module.display())
@@ -170,7 +171,8 @@ impl Settings<'_> {
             Setup::MtlsHybrid => "@VERIFY@\n        ssl_ecdh_curve X25519MLKEM768;",
             _ => "@VERIFY@",
         };
-        // No resumption: a client is verified each time, and tickets that nobody uses would only cost.
+        // No resumption: a client is verified each time, and tickets that nobody uses would only
+        // cost.
         let verify = "ssl_client_certificate @PKI@/ca.pem;\n        ssl_verify_depth 3;\n        ssl_verify_client on;\n        \
                       ssl_session_tickets off;";
         vec![
@@ -190,8 +192,9 @@ impl Settings<'_> {
 
     fn haproxy(self) -> Vec<(&'static str, String)> {
         let current = self.proxy == Proxy::HaproxyCurrent;
-        // By itself it rarely chooses to splice here, even in bulk. To splice always is the cheapest for bulk, and costs a little
-        // more for small messages. So the distribution's takes part in both ways.
+        // By itself it rarely chooses to splice here, even in bulk. To splice always is the
+        // cheapest for bulk, and costs a little more for small messages. So the distribution's
+        // takes part in both ways.
         let splice = match self.proxy {
             Proxy::HaproxySplice => "option splice-request\n    option splice-response",
             _ => "option splice-auto",

@@ -9,7 +9,8 @@ pub(crate) enum Setup {
     Passthrough,
     /// They end TLS 1.3 and require a certificate of the client.
     Mtls,
-    /// The same, and look the client up in a revocation list of [`REVOKED`](crate::pki::REVOKED) entries.
+    /// The same, and look the client up in a revocation list of [`REVOKED`](crate::pki::REVOKED)
+    /// entries.
     MtlsList,
     /// The same without a list, and the key exchange is X25519MLKEM768.
     MtlsHybrid,

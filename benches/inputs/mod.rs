@@ -1,4 +1,5 @@
-//! What the small benchmarks are given: hellos of three sizes, tables of three sizes, and names to look up in them.
+//! What the small benchmarks are given: hellos of three sizes, tables of three sizes, and names to
+//! look up in them.
 
 use std::sync::Arc;
 
@@ -47,8 +48,8 @@ impl Kind {
         }
     }
 
-    /// The name that comes to this in the table of this many routes. Numbers that follow each other stand in no order, so
-    /// that the way to the table's memory is part of the cost.
+    /// The name that comes to this in the table of this many routes. Numbers that follow each other
+    /// stand in no order, so that the way to the table's memory is part of the cost.
     pub(crate) fn name(self, at: u32, routes: u32) -> ServerName {
         let number = at.wrapping_mul(7919) % routes;
         let name = match self {
@@ -96,10 +97,12 @@ fn client_hello(post_quantum: bool) -> Vec<u8> {
     hello
 }
 
-/// The same hello with a padding extension (RFC 7685) that makes its message and record `size` bytes long.
+/// The same hello with a padding extension (RFC 7685) that makes its message and record `size`
+/// bytes long.
 fn padded_to(hello: &[u8], size: usize) -> Vec<u8> {
     let mut padded = hello.to_vec();
-    // Record header, message header, version, random; session, suites, compression; then the extensions' length.
+    // Record header, message header, version, random; session, suites, compression; then the
+    // extensions' length.
     let session = 5 + 4 + 2 + 32;
     let suites = session + 1 + usize::from(hello[session]);
     let compression = suites + 2 + number(hello, suites);

@@ -1,4 +1,5 @@
-//! The hellos that take the most work for their size, one of every kind, beside one that is only padding.
+//! The hellos that take the most work for their size, one of every kind, beside one that is only
+//! padding.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -192,7 +193,8 @@ pub(crate) fn table_by_protocol() -> Table<u32> {
     table
 }
 
-/// All that is done for a hello before a session begins: it is read, routed, and made ready for rustls.
+/// All that is done for a hello before a session begins: it is read, routed, and made ready for
+/// rustls.
 pub(crate) fn judge(worst: &Worst, table: &Table<u32>) {
     let mut parser = HelloParser::new();
     let mut verdicts = worst

@@ -11,7 +11,8 @@ use crate::addr::ClientAddr;
 
 /// A range of IP addresses in CIDR notation (RFC 4632), or one address.
 ///
-/// Bits after the prefix are dropped: `10.1.2.3/8` is `10.0.0.0/8`. IPv4-mapped ranges are given as IPv4.
+/// Bits after the prefix are dropped: `10.1.2.3/8` is `10.0.0.0/8`. IPv4-mapped ranges are given as
+/// IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cidr(IpNet);
 
@@ -35,7 +36,8 @@ impl Cidr {
         IpNet::new(ip, prefix_len).ok().map(|net| Self(net.trunc()))
     }
 
-    /// The range that `text` is, if it has bits behind the prefix, which do not count: `10.1.2.3/8`.
+    /// The range that `text` is, if it has bits behind the prefix, which do not count:
+    /// `10.1.2.3/8`.
     #[must_use]
     pub fn behind(text: &str) -> Option<Self> {
         let net: IpNet = text.parse().ok()?;
@@ -102,7 +104,8 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// Where connections may come from: over a network from a range of addresses, or over a unix socket.
+/// Where connections may come from: over a network from a range of addresses, or over a unix
+/// socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
     /// From these addresses.

@@ -1,4 +1,5 @@
-//! Link-local addresses, which are of one link alone (RFC 4007): with them goes the interface whose link it is.
+//! Link-local addresses, which are of one link alone (RFC 4007): with them goes the interface whose
+//! link it is.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

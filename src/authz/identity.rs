@@ -1,7 +1,8 @@
 //! Who a client is, as its certificate says.
 //!
-//! A certificate's texts were chosen by whoever asked a CA for it. Policies compare the real ones; a log gets them
-//! with unprintable characters escaped, and two texts that differ still differ there.
+//! A certificate's texts were chosen by whoever asked a CA for it. Policies compare the real ones;
+//! a log gets them with unprintable characters escaped, and two texts that differ still differ
+//! there.
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -9,8 +10,8 @@ use std::net::IpAddr;
 /// What a client certificate says of its owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The subject on one line in the manner of RFC 4514, the most specific part first: `CN=web,OU=shop,O=Example`.
-    /// Fit for a log. Empty where the certificate has no subject.
+    /// The subject on one line in the manner of RFC 4514, the most specific part first:
+    /// `CN=web,OU=shop,O=Example`. Fit for a log. Empty where the certificate has no subject.
     pub subject: String,
     /// The issuer's name, in the same form.
     pub issuer: String,
@@ -22,22 +23,26 @@ pub struct Identity {
     pub organizations: Vec<String>,
     /// The mail addresses in the subject, as they are.
     pub subject_emails: Vec<String>,
-    /// The subjectAltNames (RFC 5280 §4.2.1.6), in the certificate's order. Kinds that [`AltName`] lacks are left out.
+    /// The subjectAltNames (RFC 5280 §4.2.1.6), in the certificate's order. Kinds that [`AltName`]
+    /// lacks are left out.
     pub names: Vec<AltName>,
     /// The serial number in lower-case hexadecimal, two digits a byte, without leading zero bytes.
     pub serial: String,
     /// The SHA-256 digest of the whole certificate in lower-case hexadecimal, 64 digits.
     pub fingerprint: String,
-    /// The SHA-256 digest of the SubjectPublicKeyInfo (RFC 5280 §4.1): it stays when a certificate is renewed with its key.
+    /// The SHA-256 digest of the SubjectPublicKeyInfo (RFC 5280 §4.1): it stays when a certificate
+    /// is renewed with its key.
     pub spki_sha256: [u8; 32],
 }
 
 /// A certificate that a client has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientCertificate {
-    /// It was verified, its owner has its key, and the policy lets him in: this is who the client is.
+    /// It was verified, its owner has its key, and the policy lets him in: this is who the client
+    /// is.
     Verified(Identity),
-    /// Nobody has verified it, or it was refused. It may say anything, and may be a copy of somebody else's.
+    /// Nobody has verified it, or it was refused. It may say anything, and may be a copy of
+    /// somebody else's.
     Unverified(Identity),
 }
 
@@ -76,7 +81,8 @@ pub enum AltName {
 }
 
 impl fmt::Display for Identity {
-    /// Everything on one line: `subject (dns:web.example, uri:spiffe://x/web) serial 0a sha256 63a9...`.
+    /// Everything on one line:
+    /// `subject (dns:web.example, uri:spiffe://x/web) serial 0a sha256 63a9...`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.subject.is_empty() {
             "(no subject)"
@@ -96,7 +102,8 @@ impl fmt::Display for Identity {
 }
 
 impl fmt::Display for AltName {
-    /// The kind and the name: `dns:web.example`, `uri:spiffe://x/web`, `email:a@example.net`, `ip:192.0.2.1`.
+    /// The kind and the name: `dns:web.example`, `uri:spiffe://x/web`, `email:a@example.net`,
+    /// `ip:192.0.2.1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dns(name) => write!(f, "dns:{}", printable(name)),
@@ -108,8 +115,8 @@ impl fmt::Display for AltName {
     }
 }
 
-/// `text` with each unprintable character (controls, and what reorders or hides text) as `\xx` for each of its UTF-8
-/// bytes, and each backslash doubled, so that different texts never look alike.
+/// `text` with each unprintable character (controls, and what reorders or hides text) as `\xx` for
+/// each of its UTF-8 bytes, and each backslash doubled, so that different texts never look alike.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -124,7 +131,8 @@ pub fn push_printable(out: &mut String, c: char) {
     match c {
         '\\' => out.push_str(r"\\"),
         '\'' | '"' => out.push(c),
-        // The standard library knows which characters can be shown; those that it would escape cannot.
+        // The standard library knows which characters can be shown; those that it would escape
+        // cannot.
         c if c.escape_debug().len() == 1 => out.push(c),
         c => {
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {

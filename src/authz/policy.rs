@@ -1,5 +1,5 @@
-//! Which of the clients whose certificate verifies come in: nobody who is denied, and, where there is an allow list, only
-//! those who stand on it.
+//! Which of the clients whose certificate verifies come in: nobody who is denied, and, where there
+//! is an allow list, only those who stand on it.
 
 use std::fmt;
 
@@ -21,8 +21,8 @@ pub struct Policy {
     pub deny: Rules,
 }
 
-/// Entries of which each names clients. Several texts of one kind in a certificate are as good as one: an entry names a
-/// certificate if it matches any of them.
+/// Entries of which each names clients. Several texts of one kind in a certificate are as good as
+/// one: an entry names a certificate if it matches any of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// DNS names among the subjectAltNames.

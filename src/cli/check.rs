@@ -24,7 +24,8 @@ pub(super) struct Options {
     /// Exit 4 if snigate would start, but there is a warning, or a certificate that clients refuse.
     #[arg(long)]
     strict: bool,
-    /// Also say what a reload from this configuration would hold, because a protection would go, and what would wait.
+    /// Also say what a reload from this configuration would hold, because a protection would go,
+    /// and what would wait.
     #[arg(long, value_name = "OLD")]
     against: Option<PathBuf>,
     /// Print one JSON object per finding, each on a line of its own, and nothing else.
@@ -175,7 +176,8 @@ fn many(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A finding as `--json` prints it. Keys are added at most; none is renamed or left out, and what is not there is `null`.
+/// A finding as `--json` prints it. Keys are added at most; none is renamed or left out, and what
+/// is not there is `null`.
 #[derive(Serialize)]
 struct Finding<'a> {
     severity: &'static str,
@@ -186,8 +188,8 @@ struct Finding<'a> {
     related: Option<Related<'a>>,
 }
 
-/// Where something stands: lines and columns are counted from 1, columns in characters, and `end` is the first that is
-/// no longer meant.
+/// Where something stands: lines and columns are counted from 1, columns in characters, and `end`
+/// is the first that is no longer meant.
 #[derive(Serialize)]
 struct Span<'a> {
     file: Cow<'a, str>,

@@ -1,5 +1,5 @@
-//! `snigate demo`: a CA behind passthrough and an app behind mutual TLS, in one process, with certificates that live as
-//! long as it does.
+//! `snigate demo`: a CA behind passthrough and an app behind mutual TLS, in one process, with
+//! certificates that live as long as it does.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -22,7 +22,8 @@ use crate::server;
 use crate::tls::pki::{Authority, Issued, Validity};
 use crate::tls::{Acceptor, Certificate, Options};
 
-/// The port that the printed commands are shortest with; another one is taken where this one is not free.
+/// The port that the printed commands are shortest with; another one is taken where this one is not
+/// free.
 const PORT: u16 = 8443;
 
 /// The name that the CA has a certificate for.

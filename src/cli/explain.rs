@@ -1,4 +1,5 @@
-//! `snigate explain`: the route that a client gets, found by the table that serves, and why the others do not take it.
+//! `snigate explain`: the route that a client gets, found by the table that serves, and why the
+//! others do not take it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

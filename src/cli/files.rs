@@ -1,5 +1,5 @@
-//! New files, of which some are secret. Nobody else can read those for a moment, nothing is replaced unless that was
-//! asked for, and nothing is ever half-written under its own name.
+//! New files, of which some are secret. Nobody else can read those for a moment, nothing is
+//! replaced unless that was asked for, and nothing is ever half-written under its own name.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -28,8 +28,8 @@ pub(super) struct NewFile<'a> {
 
 /// Writes all of `files` or, as far as that can be told before the first of them stands, none.
 ///
-/// Without `replace` the names are taken first, with empty files. Every content is on disk under another name before
-/// the first of them gets its own.
+/// Without `replace` the names are taken first, with empty files. Every content is on disk under
+/// another name before the first of them gets its own.
 pub(super) fn write(files: &[NewFile<'_>], replace: bool) -> anyhow::Result<()> {
     let cannot = |file: &NewFile<'_>| format!("cannot write {}", file.path.display());
     let mut undo = Undo(Vec::new());
@@ -100,9 +100,10 @@ fn reserve(file: &NewFile<'_>) -> anyhow::Result<()> {
     }
 }
 
-/// A service whose key is renewed by root must be able to read the new one, too: the owner of what is replaced becomes
-/// that of the new file, and a group that could read the old one still can. Others never can. In a directory where
-/// everybody can put files, such as /tmp, that would be giving the key away.
+/// A service whose key is renewed by root must be able to read the new one, too: the owner of what
+/// is replaced becomes that of the new file, and a group that could read the old one still can.
+/// Others never can. In a directory where everybody can put files, such as /tmp, that would be
+/// giving the key away.
 fn keep_owner(new: &File, file: &NewFile<'_>) -> io::Result<()> {
     // The mode of a link says nothing of who could read what it leads to.
     let Some(old) = fs::symlink_metadata(file.path)

@@ -51,7 +51,8 @@ struct Cli {
 enum Command {
     /// Serve.
     Run(ConfigPath),
-    /// Say everything that is wrong with a configuration; exit 1 if snigate would not start with it.
+    /// Say everything that is wrong with a configuration; exit 1 if snigate would not start with
+    /// it.
     Check(check::Options),
     /// Say which route a client gets, and why; exit 3 if it gets none.
     Explain(explain::Options),
@@ -72,7 +73,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ConfigPath {
-    /// The configuration file. Default: `$SNIGATE_CONFIG`, or else snigate.toml here, or else /etc/snigate/snigate.toml.
+    /// The configuration file. Default: `$SNIGATE_CONFIG`, or else snigate.toml here, or else
+    /// /etc/snigate/snigate.toml.
     #[arg(short = 'c', long = "config", value_name = "FILE", value_hint = ValueHint::FilePath)]
     path: Option<PathBuf>,
     /// The same as -c FILE.
@@ -128,8 +130,8 @@ fn who_else_writes(path: &Path) -> Option<String> {
 /// Runs the command that `arguments`, the program's name first, ask for.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    // Before a key is read: no core dump, and no other process of this user looks into the memory. Where the kernel does not
-    // know it (seccomp), LimitCORE=0 is left.
+    // Before a key is read: no core dump, and no other process of this user looks into the memory.
+    // Where the kernel does not know it (seccomp), LimitCORE=0 is left.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -160,7 +162,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// What went wrong, from the command down to what the system said, each once: some errors have their cause in their words.
+/// What went wrong, from the command down to what the system said, each once: some errors have
+/// their cause in their words.
 fn chain(error: &anyhow::Error) -> String {
     let said = |cause: &(dyn std::error::Error + 'static)| {
         cause
@@ -219,8 +222,8 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// One thread for each processor that this process may use. With only one there is nobody to share work with, and the
-/// runtime for that case has less to do for each event.
+/// One thread for each processor that this process may use. With only one there is nobody to share
+/// work with, and the runtime for that case has less to do for each event.
 fn runtime() -> anyhow::Result<Runtime> {
     let processors = available_parallelism().map_or(1, usize::from);
     let mut builder = if processors == 1 {

@@ -9,7 +9,8 @@ use crate::cli::{ConfigPath, colors, print_diagnostics, runtime};
 use crate::net::Inherited;
 use crate::server::{self, RunError, Stopped};
 
-/// Connections had to be closed at the end of `drain`, or on a second signal. For systemd: `SuccessExitStatus=3`.
+/// Connections had to be closed at the end of `drain`, or on a second signal. For systemd:
+/// `SuccessExitStatus=3`.
 const CUT: u8 = 3;
 
 pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {

@@ -30,7 +30,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration as a file, in which variables stand where they stood, and `$${` where `${` is meant.
+/// The configuration as a file, in which variables stand where they stood, and `$${` where `${` is
+/// meant.
 fn file(config: &Config, variables: &Variables) -> Result<String, toml::ser::Error> {
     let file = config.to_file();
     let text = toml::to_string(&file)?;

@@ -14,15 +14,18 @@ use crate::config::material::Item;
 pub enum Severity {
     /// The configuration works, perhaps not as meant.
     Warning,
-    /// Clients will refuse what this serves (a certificate that is over), but no policy is weaker for it.
+    /// Clients will refuse what this serves (a certificate that is over), but no policy is weaker
+    /// for it.
     ///
-    /// It does not keep the configuration from running: the route that renews the certificate may well be part of it.
+    /// It does not keep the configuration from running: the route that renews the certificate may
+    /// well be part of it.
     Stale,
-    /// A certificate whose time has not come, for a name that no other certificate covers. It is no reason not to start
-    /// (the clock may be wrong, and the route that mends it may be here), but no reason to give up the certificate that
-    /// runs, either.
+    /// A certificate whose time has not come, for a name that no other certificate covers. It is no
+    /// reason not to start (the clock may be wrong, and the route that mends it may be here), but
+    /// no reason to give up the certificate that runs, either.
     Premature,
-    /// The files contradict each other in a way that passes when they are halfway replaced. Refused, and tried again.
+    /// The files contradict each other in a way that passes when they are halfway replaced.
+    /// Refused, and tried again.
     Unsettled,
     /// The configuration is refused.
     Error,
@@ -35,8 +38,8 @@ impl Severity {
         self >= Self::Unsettled
     }
 
-    /// What it is called in messages: an `error` keeps the configuration from running, an `urgent` one keeps clients from
-    /// being served.
+    /// What it is called in messages: an `error` keeps the configuration from running, an `urgent`
+    /// one keeps clients from being served.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -69,7 +72,8 @@ impl Source {
         }
     }
 
-    /// Line and column of a byte, both from 1; the column counts characters. Only the line itself is read.
+    /// Line and column of a byte, both from 1; the column counts characters. Only the line itself
+    /// is read.
     #[must_use]
     pub fn position(&self, byte: usize) -> (usize, usize) {
         let (number, line) = self.line(byte);
@@ -165,7 +169,8 @@ impl Diagnostic {
         self
     }
 
-    /// The same, because of a key that is missing: where that was left out for another mistake, this is none.
+    /// The same, because of a key that is missing: where that was left out for another mistake,
+    /// this is none.
     #[must_use]
     pub fn lacking(mut self, key: impl Into<String>) -> Self {
         self.lacks.push(key.into());
@@ -214,7 +219,8 @@ impl Diagnostic {
 }
 
 impl fmt::Display for Diagnostic {
-    /// One line, for a log: `snigate.toml:12:8: routes.api: upstream "app" is not defined (did you mean "api"?)`.
+    /// One line, for a log:
+    /// `snigate.toml:12:8: routes.api: upstream "app" is not defined (did you mean "api"?)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {
             let (line, column) = place.source.position(place.span.start);
@@ -228,8 +234,8 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The line of a place with what is marked of it: a renderer reads all the text that it is given, and a whole table would
-/// bury the message.
+/// The line of a place with what is marked of it: a renderer reads all the text that it is given,
+/// and a whole table would bury the message.
 fn snippet<'a>(
     place: &'a Place,
     annotate: impl FnOnce(Range<usize>) -> Annotation<'a>,
@@ -260,7 +266,8 @@ pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
 /// How many errors, and how many warnings, are shown. Whoever has more of them mends these first.
 pub const SHOWN: usize = 20;
 
-/// Diagnostics as somebody sees them: the first [`SHOWN`] errors and the first [`SHOWN`] warnings, and how many there are.
+/// Diagnostics as somebody sees them: the first [`SHOWN`] errors and the first [`SHOWN`] warnings,
+/// and how many there are.
 #[derive(Debug)]
 pub struct Excerpt<'a> {
     /// Those that are shown, in their order.
@@ -354,7 +361,8 @@ pub fn did_you_mean<'a>(
 /// How many names are listed.
 const MAX_LISTED: usize = 8;
 
-/// What to write in place of `word`, which no table of `section` has for its name: the nearest one, and all of them.
+/// What to write in place of `word`, which no table of `section` has for its name: the nearest one,
+/// and all of them.
 #[must_use]
 pub fn instead_of<'a>(
     word: &str,

@@ -1,7 +1,7 @@
 //! Reading files, and telling later whether any of them has changed.
 //!
-//! What a configuration is made of is what was read to make it, missing files included: nothing else is watched, and
-//! nothing that was used is forgotten. Contents are compared, not events.
+//! What a configuration is made of is what was read to make it, missing files included: nothing
+//! else is watched, and nothing that was used is forgotten. Contents are compared, not events.
 
 mod behind;
 mod disk;
@@ -27,7 +27,8 @@ use crate::tls::Form;
 pub use behind::Behind;
 pub use disk::read_once;
 
-/// A file written this shortly before it was read may change again without a new time stamp, so its content is compared.
+/// A file written this shortly before it was read may change again without a new time stamp, so its
+/// content is compared.
 const RECENT: Duration = Duration::from_secs(2);
 
 /// The files that were read so far.
@@ -49,7 +50,8 @@ pub struct Files {
     aside: BTreeSet<PathBuf>,
 }
 
-/// The texts that a configuration was compiled from, so that it can be compiled again when the files say something else.
+/// The texts that a configuration was compiled from, so that it can be compiled again when the
+/// files say something else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Texts {
     files: BTreeMap<PathBuf, Arc<str>>,
@@ -71,8 +73,8 @@ enum Content {
     File([u8; 32]),
     Directory([u8; 32]),
     Unreadable(io::ErrorKind),
-    /// It could not be read for want of something that has nothing to do with it, such as descriptors. What is in it is not
-    /// known, so it counts as changed until it has been read.
+    /// It could not be read for want of something that has nothing to do with it, such as
+    /// descriptors. What is in it is not known, so it counts as changed until it has been read.
     Unknown,
 }
 
@@ -84,7 +86,8 @@ struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// Written so shortly before this was asked that it may change again without a trace in the times.
+    /// Written so shortly before this was asked that it may change again without a trace in the
+    /// times.
     recent: bool,
 }
 
@@ -178,8 +181,8 @@ impl Files {
         Ok(found)
     }
 
-    /// None yet. With `texts` the configuration's own are not read, but are as they were when these were made. `running` are
-    /// the materials that run, and `keep` those of them that go on.
+    /// None yet. With `texts` the configuration's own are not read, but are as they were when these
+    /// were made. `running` are the materials that run, and `keep` those of them that go on.
     #[must_use]
     pub fn new(texts: Option<Arc<Texts>>, running: Arc<Materials>, keep: Keep) -> Self {
         Self {
@@ -202,8 +205,8 @@ impl Files {
         std::mem::take(&mut self.texts)
     }
 
-    /// Notes whether what is in the file at `path` counts, or what runs goes on. Where it is used for several things it
-    /// counts if it does for one of them.
+    /// Notes whether what is in the file at `path` counts, or what runs goes on. Where it is used
+    /// for several things it counts if it does for one of them.
     pub fn note_use(&mut self, path: &Path, counts: bool) {
         if counts {
             &mut self.used
@@ -223,8 +226,8 @@ impl Files {
         self.aside.iter().any(|path| !self.counts(path))
     }
 
-    /// Whether every file beside the texts whose content counts counted with the same content in `before`, and all others
-    /// that counted there are set aside.
+    /// Whether every file beside the texts whose content counts counted with the same content in
+    /// `before`, and all others that counted there are set aside.
     #[must_use]
     pub fn counts_same(&self, before: &Self) -> bool {
         let counted = |files: &Self, path: &Path| {
@@ -312,7 +315,8 @@ impl Files {
         }
     }
 
-    /// The names in a directory, sorted, without those that begin with a dot (editors and Kubernetes keep theirs there).
+    /// The names in a directory, sorted, without those that begin with a dot (editors and
+    /// Kubernetes keep theirs there).
     ///
     /// # Errors
     ///
@@ -327,7 +331,8 @@ impl Files {
             Ok(names) => Content::Directory(names_hash(names)),
             Err(error) => Content::of(error),
         };
-        // Without a stamp: the time of a directory does not change when a symbolic link on the way to it does.
+        // Without a stamp: the time of a directory does not change when a symbolic link on the way
+        // to it does.
         self.remember(
             path,
             Seen {
@@ -370,7 +375,8 @@ pub fn here(directory: &Path) -> &Path {
 }
 
 impl Texts {
-    /// The same texts with the paths that they have once those in the directory `from` are moved into `to`.
+    /// The same texts with the paths that they have once those in the directory `from` are moved
+    /// into `to`.
     #[must_use]
     pub fn moved(self, from: &Path, to: &Path) -> Self {
         let moved = |path: PathBuf| {

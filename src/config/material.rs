@@ -1,7 +1,9 @@
-//! Materials: certificates with their keys, CAs, revocation lists and pinned certificates, each by what it was read from.
+//! Materials: certificates with their keys, CAs, revocation lists and pinned certificates, each by
+//! what it was read from.
 //!
-//! A reload takes or leaves each of them by itself: one that is broken is no reason to leave a revocation beside it unserved.
-//! What it leaves goes on as it runs, which is never weaker than what has been served so far.
+//! A reload takes or leaves each of them by itself: one that is broken is no reason to leave a
+//! revocation beside it unserved. What it leaves goes on as it runs, which is never weaker than
+//! what has been served so far.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -121,7 +123,8 @@ impl Materials {
         files.filter(move |file| file.parent() == Some(path))
     }
 
-    /// Everything that can go on, revocation lists aside: the certificates, and each file and directory of CAs and pins.
+    /// Everything that can go on, revocation lists aside: the certificates, and each file and
+    /// directory of CAs and pins.
     pub(crate) fn all_but_lists(&self) -> impl Iterator<Item = Item> {
         let certificates = self.certificates.keys().cloned().map(Item::Certificate);
         let files = || {
@@ -183,8 +186,9 @@ impl Materials {
         }
     }
 
-    /// The files whose content would let somebody in who is kept out by `running`, or could be half of a copy. Each table
-    /// is judged by itself: what another one knows, or still has, says nothing of its clients.
+    /// The files whose content would let somebody in who is kept out by `running`, or could be half
+    /// of a copy. Each table is judged by itself: what another one knows, or still has, says
+    /// nothing of its clients.
     #[must_use]
     pub fn weaker(&self, running: &Self, now: SystemTime) -> Keep {
         let mut keep = Keep::new();
@@ -203,8 +207,8 @@ impl Materials {
         keep
     }
 
-    /// The files with the first list of a CA, where every table that asks for it refuses whom no list speaks of. Where one
-    /// does not, a client whom it names comes in without it.
+    /// The files with the first list of a CA, where every table that asks for it refuses whom no
+    /// list speaks of. Where one does not, a client whom it names comes in without it.
     fn first_lists<'a>(&'a self, running: &'a Self) -> impl Iterator<Item = &'a PathBuf> {
         let asking = move |path: &'a PathBuf| {
             self.asked
@@ -236,7 +240,8 @@ impl Materials {
 }
 
 impl Materials {
-    /// The files with CAs that are new in a table of which a revocation list is `broken`: it may be about their clients.
+    /// The files with CAs that are new in a table of which a revocation list is `broken`: it may be
+    /// about their clients.
     pub(crate) fn new_beside_broken_lists(
         &self,
         running: &Self,
@@ -287,18 +292,21 @@ impl Item {
 impl Reason {
     /// What is there cannot be used: what runs counts in its place.
     pub const BROKEN: Self = Self(1);
-    /// A revocation list is lost, or replaced by an older one: what runs counts beside what is there.
+    /// A revocation list is lost, or replaced by an older one: what runs counts beside what is
+    /// there.
     pub const WITHDRAWN: Self = Self(1 << 1);
-    /// What is there allows more, or ends where a copy of it may still be going on. Until the file has been unchanged for a
-    /// while what runs counts in its place; of lists what both of them revoke is revoked.
+    /// What is there allows more, or ends where a copy of it may still be going on. Until the file
+    /// has been unchanged for a while what runs counts in its place; of lists what both of them
+    /// revoke is revoked.
     pub const UNSETTLED: Self = Self(1 << 2);
-    /// A revocation list has taken the place of another one before its time: until then both of them count.
+    /// A revocation list has taken the place of another one before its time: until then both of
+    /// them count.
     pub const EARLY: Self = Self(1 << 3);
-    /// It has been unsettled for too long, since it is written again and again: what it takes away is gone, and what it adds
-    /// waits.
+    /// It has been unsettled for too long, since it is written again and again: what it takes away
+    /// is gone, and what it adds waits.
     pub const RESTLESS: Self = Self(1 << 4);
-    /// A revocation list is the first one of a CA whose clients are refused without one: it lets in the clients that it does
-    /// not name, and does not count until it has settled.
+    /// A revocation list is the first one of a CA whose clients are refused without one: it lets in
+    /// the clients that it does not name, and does not count until it has settled.
     pub const FIRST: Self = Self(1 << 5);
 
     /// Whether all of `other` holds.
@@ -366,7 +374,8 @@ impl<'a> Asked<'a> {
             .collect()
     }
 
-    /// The files of which what is there takes a protection away, or has to wait; each as often as there is a reason.
+    /// The files of which what is there takes a protection away, or has to wait; each as often as
+    /// there is a reason.
     fn weaker(self, running: &Self, now: SystemTime) -> Vec<(PathBuf, Reason)> {
         let (fresh, before) = (self.materials, running.materials);
         let cas = self.unsettled(&fresh.authorities, (running, &before.authorities));
@@ -401,7 +410,8 @@ impl<'a> Asked<'a> {
         self.files(now).filter(is_weaker).map(|(path, _)| path)
     }
 
-    /// What `own`, the lists of this table, lack of the list `known`, which runs, and whose fault it is.
+    /// What `own`, the lists of this table, lack of the list `known`, which runs, and whose fault
+    /// it is.
     fn lack<'b>(
         self,
         (path, list): (&'b PathBuf, &Crl),

@@ -1,7 +1,7 @@
 //! The configuration: from text to values that are right, or to every reason why they are not.
 //!
-//! A [`Config`] exists only if every file that it names could be read, parsed, and fits the others. Nobody who has one
-//! checks again.
+//! A [`Config`] exists only if every file that it names could be read, parsed, and fits the others.
+//! Nobody who has one checks again.
 
 mod compile;
 pub mod diagnostic;
@@ -213,7 +213,8 @@ pub struct Notice {
 pub struct NamedCertificate {
     /// The certificate with its key.
     pub certificate: Arc<Certificate>,
-    /// What takes its place when its time is over: other certificates of its key and its issuers in the same file.
+    /// What takes its place when its time is over: other certificates of its key and its issuers in
+    /// the same file.
     pub later: Vec<Arc<Certificate>>,
     /// The file of the certificate.
     pub cert_file: PathBuf,
@@ -225,8 +226,8 @@ pub struct NamedCertificate {
     pub stands_back: bool,
 }
 
-/// The certificates that serve, by their tables: the fingerprint of each, and of those that take its place when its time is
-/// over. What stands back is not among them.
+/// The certificates that serve, by their tables: the fingerprint of each, and of those that take
+/// its place when its time is over. What stands back is not among them.
 pub type Serving = BTreeMap<Arc<str>, Vec<Box<str>>>;
 
 /// What a configuration is judged by, its files aside.
@@ -307,7 +308,8 @@ pub struct Loaded {
     pub unfit: Vec<Diagnostic>,
 }
 
-/// Reads the configuration at `path`, the files that it includes, and every certificate, key and CA that it names.
+/// Reads the configuration at `path`, the files that it includes, and every certificate, key and CA
+/// that it names.
 #[must_use]
 pub fn load(path: &Path) -> Loaded {
     load_in(path, &Circumstances::at(SystemTime::now()))
@@ -319,8 +321,8 @@ pub fn load_in(path: &Path, circumstances: &Circumstances) -> Loaded {
     load_from(path, None, circumstances)
 }
 
-/// The same as [`load_in`], from the `texts` of a configuration that was loaded before, with the certificates, keys and CAs
-/// that are there now.
+/// The same as [`load_in`], from the `texts` of a configuration that was loaded before, with the
+/// certificates, keys and CAs that are there now.
 #[must_use]
 pub fn load_again(path: &Path, texts: Arc<Texts>, circumstances: &Circumstances) -> Loaded {
     load_from(path, Some(texts), circumstances)
@@ -345,8 +347,9 @@ pub fn places(path: &Path, routes: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, Pl
     routes.iter().filter_map(place).collect()
 }
 
-/// What cannot be used of the materials goes on as it runs, if it does; everything else counts. Where it is not known which
-/// one is to blame, all of them go on but the revocation lists. Without that one it is refused, for all that is wrong.
+/// What cannot be used of the materials goes on as it runs, if it does; everything else counts.
+/// Where it is not known which one is to blame, all of them go on but the revocation lists. Without
+/// that one it is refused, for all that is wrong.
 fn load_from(path: &Path, texts: Option<Arc<Texts>>, circumstances: &Circumstances) -> Loaded {
     let mut keep = circumstances.keep.clone();
     let (mut first, mut unfit) = (None, Vec::new());

@@ -6,15 +6,16 @@ use crate::net::probe_transparent;
 use crate::os::words;
 
 impl Loaded {
-    /// Asks the kernel, for the process that is to serve the configuration: without what it needs there is none. Otherwise
-    /// each connection would fail for itself.
+    /// Asks the kernel, for the process that is to serve the configuration: without what it needs
+    /// there is none. Otherwise each connection would fail for itself.
     pub fn require_privileges(&mut self) {
         if self.report_privileges(Severity::Error) {
             self.config = None;
         }
     }
 
-    /// Asks the kernel, for a process that only looks at the configuration: another one may serve it, as another user.
+    /// Asks the kernel, for a process that only looks at the configuration: another one may serve
+    /// it, as another user.
     pub fn mention_privileges(&mut self) {
         self.report_privileges(Severity::Warning);
     }
@@ -44,7 +45,8 @@ impl Loaded {
             upstream.name,
             words(&error)
         );
-        // The one that allows less (capabilities(7)): the routes by which answers come back are not snigate's to make.
+        // The one that allows less (capabilities(7)): the routes by which answers come back are not
+        // snigate's to make.
         let help = "write `AmbientCapabilities=CAP_NET_RAW` in its systemd unit, and there the same in \
                     `CapabilityBoundingSet=`, or run `setcap cap_net_raw=+ep` on the program, beside CAP_NET_BIND_SERVICE \
                     where it has that";

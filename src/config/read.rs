@@ -69,8 +69,8 @@ impl Read {
     }
 }
 
-/// Reads `path` and every file that it includes. Nothing comes of files that cannot be read or are not TOML: what they
-/// would have defined would be missed everywhere.
+/// Reads `path` and every file that it includes. Nothing comes of files that cannot be read or are
+/// not TOML: what they would have defined would be missed everywhere.
 pub(super) fn read(path: &Path, files: &mut Files, diagnostics: &mut Vec<Diagnostic>) -> Read {
     let mut reader = Reader {
         files,
@@ -268,7 +268,8 @@ impl Reader<'_> {
     }
 }
 
-/// The line, from 1, on which a private key begins. Messages quote the configuration, so there must be none in it.
+/// The line, from 1, on which a private key begins. Messages quote the configuration, so there must
+/// be none in it.
 fn line_of_key(text: &str) -> Option<usize> {
     let is_marker = |line: &str| line.contains("-----BEGIN ") && line.contains("PRIVATE KEY-----");
     text.lines().position(is_marker).map(|line| line + 1)

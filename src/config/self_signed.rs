@@ -1,6 +1,8 @@
-//! Certificates that snigate makes itself: what of them is not in the storage yet, and putting it there.
+//! Certificates that snigate makes itself: what of them is not in the storage yet, and putting it
+//! there.
 //!
-//! Compiling a configuration writes nothing, so that `check` does not. Whoever is going to serve it keeps what was made.
+//! Compiling a configuration writes nothing, so that `check` does not. Whoever is going to serve it
+//! keeps what was made.
 
 use std::mem;
 use std::sync::Arc;
@@ -22,8 +24,8 @@ pub struct SelfSignedCertificate {
 pub(super) enum State {
     /// In the storage.
     Kept,
-    /// Nowhere yet. It takes the place of another one for this reason, if there is one. Without a key of its own it has
-    /// that of the other one.
+    /// Nowhere yet. It takes the place of another one for this reason, if there is one. Without a
+    /// key of its own it has that of the other one.
     New(SelfSigned, Option<String>),
 }
 
@@ -36,8 +38,8 @@ impl SelfSignedCertificate {
 }
 
 impl NamedCertificate {
-    /// Whether it is a self-signed one that is in the storage only when whoever serves it has [kept](Loaded::keep) it. Until
-    /// then it is another one each time the configuration is loaded.
+    /// Whether it is a self-signed one that is in the storage only when whoever serves it has
+    /// [kept](Loaded::keep) it. Until then it is another one each time the configuration is loaded.
     #[must_use]
     pub fn is_to_be_made(&self) -> bool {
         self.self_signed
@@ -65,7 +67,8 @@ impl Config {
             .filter(|(_, named)| named.self_signed.is_some())
     }
 
-    /// When to load the configuration again because a self-signed certificate nears its end, if there is one.
+    /// When to load the configuration again because a self-signed certificate nears its end, if
+    /// there is one.
     #[must_use]
     pub fn renew_at(&self) -> Option<SystemTime> {
         self.self_signed()
@@ -75,13 +78,14 @@ impl Config {
 }
 
 impl Loaded {
-    /// Puts the self-signed certificates that were made for this configuration into its storage. What they replace stays
-    /// beside them: clients may know it, and a clock that is wrong must not have the last word.
+    /// Puts the self-signed certificates that were made for this configuration into its storage.
+    /// What they replace stays beside them: clients may know it, and a clock that is wrong must not
+    /// have the last word.
     ///
     /// # Errors
     ///
-    /// When one cannot be written. The configuration should not be served then: at the next start it would have another
-    /// certificate.
+    /// When one cannot be written. The configuration should not be served then: at the next start
+    /// it would have another certificate.
     pub fn keep(&mut self) -> Result<Vec<Made>, StorageError> {
         let mut made = Vec::new();
         let Some(config) = &mut self.config else {
@@ -135,7 +139,8 @@ pub(super) fn private_key_key(name: &str) -> String {
     format!("{DIRECTORY}/{name}.key")
 }
 
-/// Where the one is that had this key before. No table can have a certificate or a key of that name.
+/// Where the one is that had this key before. No table can have a certificate or a key of that
+/// name.
 pub(super) fn replaced(key: &str) -> String {
     format!("{key}.old")
 }
@@ -151,7 +156,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    /// What a start at this time serves, after it has kept what it made: the fingerprint, the key, and the warnings.
+    /// What a start at this time serves, after it has kept what it made: the fingerprint, the key,
+    /// and the warnings.
     fn start(dir: &Path, sni: &str, now: SystemTime) -> (String, Vec<u8>, String) {
         let text = format!(
             "[listeners.a]\nbind = \"127.0.0.1:0\"\n[storage]\ndir = \"state\"\n[certificates.lab]\nself_signed = true\n\

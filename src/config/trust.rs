@@ -58,8 +58,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What the log says of one store: the name of the table, or nothing for the system's store, and how many CAs came from
-/// where.
+/// What the log says of one store: the name of the table, or nothing for the system's store, and
+/// how many CAs came from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The table.

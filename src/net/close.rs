@@ -1,7 +1,8 @@
 //! The end of a connection whose last words must arrive.
 //!
-//! A socket that is closed while it holds unread input sends a reset (RFC 1122 §4.2.2.13). The peer's next write then
-//! fails, and many kernels throw away what their side has not read yet: the alert that says why.
+//! A socket that is closed while it holds unread input sends a reset (RFC 1122 §4.2.2.13). The
+//! peer's next write then fails, and many kernels throw away what their side has not read yet: the
+//! alert that says why.
 
 use std::time::Duration;
 
@@ -10,13 +11,16 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::net::Transport;
 
-/// How long a client that has been told no is given to read it. Local networks and patient people: one round trip.
+/// How long a client that has been told no is given to read it. Local networks and patient people:
+/// one round trip.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// Ends the sending direction, then reads and discards until the peer ends its own, until `deadline`, or until the
-/// peer has sent so much more that it is not listening. After that the stream can be dropped.
+/// Ends the sending direction, then reads and discards until the peer ends its own, until
+/// `deadline`, or until the peer has sent so much more that it is not listening. After that the
+/// stream can be dropped.
 ///
-/// Errors are not reported: there is nothing left to do about them. Cancellation leaves an open, half-closed stream.
+/// Errors are not reported: there is nothing left to do about them. Cancellation leaves an open,
+/// half-closed stream.
 pub async fn close_in_order(stream: &mut Transport, deadline: Instant) {
     if stream.shutdown().await.is_ok() {
         // The deadline is the normal end for a peer that neither reads nor hangs up.
@@ -37,7 +41,8 @@ async fn discard(stream: &Transport) {
     }
 }
 
-/// More than what a client has in flight before it can have seen the end, less than what keeps a proxy busy.
+/// More than what a client has in flight before it can have seen the end, less than what keeps a
+/// proxy busy.
 const MAX_DISCARDED: usize = 256 * 1024;
 
 #[cfg(test)]

@@ -24,11 +24,12 @@ use crate::os::words;
 pub struct Via<'a> {
     /// What finds servers that are known by name.
     pub resolver: &'a Resolver,
-    /// The address that the server is to see, which may be one that this machine does not have: its answers must be routed
-    /// back here, and the process needs the capability `CAP_NET_RAW`. Default: the kernel chooses it, and the port.
+    /// The address that the server is to see, which may be one that this machine does not have: its
+    /// answers must be routed back here, and the process needs the capability `CAP_NET_RAW`.
+    /// Default: the kernel chooses it, and the port.
     pub source: Option<IpAddr>,
-    /// Where somebody else than the server was met. A server that is known by name is asked for again, and is not looked for
-    /// there.
+    /// Where somebody else than the server was met. A server that is known by name is asked for
+    /// again, and is not looked for there.
     pub instead_of: Option<SocketAddr>,
 }
 
@@ -43,8 +44,8 @@ impl<'a> From<&'a Resolver> for Via<'a> {
     }
 }
 
-/// A server that has answered. Of the bytes that go first some may have been sent by then, so whatever fails from here on is
-/// no reason to send them to another server (RFC 8446 §8).
+/// A server that has answered. Of the bytes that go first some may have been sent by then, so
+/// whatever fails from here on is no reason to send them to another server (RFC 8446 §8).
 #[derive(Debug)]
 pub struct Connected<'a> {
     stream: Stream,
@@ -88,17 +89,18 @@ impl<'a> Connected<'a> {
 
 /// Connects to `addr` before `deadline`, and begins to send it `first`.
 ///
-/// Of a host's addresses the one that answers first is taken (RFC 8305), and only to that one is anything sent. Of the
-/// targets of a service each that is tried gets an equal share of the time that is left, so that one which does not answer
-/// leaves time for the next.
+/// Of a host's addresses the one that answers first is taken (RFC 8305), and only to that one is
+/// anything sent. Of the targets of a service each that is tried gets an equal share of the time
+/// that is left, so that one which does not answer leaves time for the next.
 ///
-/// A host none of whose addresses answers is asked for again (no more often than once a second, whoever asks), and where it
-/// has moved meanwhile the new addresses are tried in the time that is left. So is a service.
+/// A host none of whose addresses answers is asked for again (no more often than once a second,
+/// whoever asks), and where it has moved meanwhile the new addresses are tried in the time that is
+/// left. So is a service.
 ///
 /// # Errors
 ///
-/// `TimedOut` when the deadline has passed; `Unsupported` where there is a source and the server has no address of its
-/// family; otherwise the error of the last address.
+/// `TimedOut` when the deadline has passed; `Unsupported` where there is a source and the server
+/// has no address of its family; otherwise the error of the last address.
 pub async fn connect<'a>(
     addr: &UpstreamAddr,
     via: &Via<'_>,
@@ -111,7 +113,8 @@ pub async fn connect<'a>(
             let connect = async { tcp(locate(addr)?, via.source, first, deadline).await };
             Box::pin(connect).await
         }
-        // Boxed, like the other ways that most connections do not take: their state must not be in every connection.
+        // Boxed, like the other ways that most connections do not take: their state must not be in
+        // every connection.
         UpstreamAddr::Unix(path) if via.source.is_none() => {
             Box::pin(unix(path, first, deadline)).await
         }
@@ -210,8 +213,9 @@ async fn host<'a>(
     Ok(Connected::tcp(stream, Ok(first)))
 }
 
-/// Connects to the one address of a host, like [`tcp`]; but waits no longer for an answer than until the host is to be asked
-/// for again. An error is an attempt that has failed or goes on: the host may have moved.
+/// Connects to the one address of a host, like [`tcp`]; but waits no longer for an answer than
+/// until the host is to be asked for again. An error is an attempt that has failed or goes on: the
+/// host may have moved.
 async fn single(
     addr: SocketAddr,
     source: Option<IpAddr>,
@@ -242,8 +246,8 @@ async fn single(
     }
 }
 
-/// Connects to one of the servers of a service. Those whose priority is lower are tried when the others cannot be reached,
-/// and those that the service has got meanwhile when none can.
+/// Connects to one of the servers of a service. Those whose priority is lower are tried when the
+/// others cannot be reached, and those that the service has got meanwhile when none can.
 async fn service<'a>(
     name: &str,
     via: &Via<'_>,
@@ -342,8 +346,9 @@ struct Placed {
     error: io::Error,
 }
 
-/// A server nearby has answered by the time that connect(2) returns, so sending is tried at once: it succeeds, or tells
-/// that the server has not answered yet. That saves a wait and asking for the outcome.
+/// A server nearby has answered by the time that connect(2) returns, so sending is tried at once:
+/// it succeeds, or tells that the server has not answered yet. That saves a wait and asking for the
+/// outcome.
 async fn tcp(
     addr: SocketAddr,
     source: Option<IpAddr>,
@@ -354,14 +359,15 @@ async fn tcp(
     if let Some(rest) = rest {
         return Ok(Connected::tcp(stream, rest));
     }
-    // Boxed, so that the timer of this short wait is not part of a connection for the rest of its life.
+    // Boxed, so that the timer of this short wait is not part of a connection for the rest of its
+    // life.
     let settle = Box::pin(timeout_at(deadline, settle(&mut stream)));
     settle.await.unwrap_or_else(|_| Err(too_late()))?;
     Ok(Connected::tcp(stream, Ok(first)))
 }
 
-/// A connection that is being made, and what has yet to be sent over it, or why no more can be; nothing where the server has
-/// not answered yet.
+/// A connection that is being made, and what has yet to be sent over it, or why no more can be;
+/// nothing where the server has not answered yet.
 fn start(
     addr: SocketAddr,
     source: Option<IpAddr>,
@@ -443,7 +449,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_address_of_a_host_is_tried() {
-        // `localhost` is ::1 and 127.0.0.1, or what /etc/hosts says; the server is on one of them only.
+        // `localhost` is ::1 and 127.0.0.1, or what /etc/hosts says; the server is on one of them
+        // only.
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = server.local_addr().unwrap().port();
         let addr = UpstreamAddr::Host("localhost".parse().unwrap(), port);

@@ -19,8 +19,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// More addresses of one host than this are not tried.
 const MAX_ADDRESSES: usize = 64;
 
-/// When no address has answered for so long, or for half of the time that is left, the name is asked for again: the server
-/// may have moved.
+/// When no address has answered for so long, or for half of the time that is left, the name is
+/// asked for again: the server may have moved.
 pub(super) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection that is being made.
@@ -34,14 +34,15 @@ pub(super) struct Contest<L, A> {
     pub(super) begun: Option<(SocketAddr, Attempt)>,
     /// Those of the other family, if it takes longer.
     pub(super) late: Option<L>,
-    /// Asks once more. It is begun when every address has been tried and none has answered; of what it finds those are
-    /// tried that have not been.
+    /// Asks once more. It is begun when every address has been tried and none has answered; of what
+    /// it finds those are tried that have not been.
     pub(super) again: A,
 }
 
-/// Connects to these addresses in turn, and to those of `late` when they are known: to the next one at once if one fails,
-/// and otherwise after a while, or sooner where the time would not be enough for all of them. The first connection that is
-/// made is the one; nothing has been sent over any. `source` is the address that the server is to see.
+/// Connects to these addresses in turn, and to those of `late` when they are known: to the next one
+/// at once if one fails, and otherwise after a while, or sooner where the time would not be enough
+/// for all of them. The first connection that is made is the one; nothing has been sent over any.
+/// `source` is the address that the server is to see.
 ///
 /// # Errors
 ///

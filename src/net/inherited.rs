@@ -1,5 +1,5 @@
-//! Sockets that systemd has opened (sd_listen_fds(3)): it keeps them while snigate is restarted, with everybody who is
-//! queued on them.
+//! Sockets that systemd has opened (sd_listen_fds(3)): it keeps them while snigate is restarted,
+//! with everybody who is queued on them.
 
 use std::env;
 use std::fs;
@@ -56,8 +56,9 @@ fn passed(names: &[String]) -> String {
 }
 
 impl Inherited {
-    /// Takes the sockets that were passed to this process, and removes what the environment says of them. Call it once,
-    /// before there are threads: the environment of a process that has some is left as it is.
+    /// Takes the sockets that were passed to this process, and removes what the environment says of
+    /// them. Call it once, before there are threads: the environment of a process that has some is
+    /// left as it is.
     ///
     /// # Errors
     ///
@@ -104,8 +105,8 @@ impl Inherited {
         self.sockets.iter().filter(|(own, _)| own == name).count()
     }
 
-    /// A copy of a socket of this name, in a runtime. The socket stays open when the copy is closed, and who is queued
-    /// then stays queued.
+    /// A copy of a socket of this name, in a runtime. The socket stays open when the copy is
+    /// closed, and who is queued then stays queued.
     ///
     /// # Errors
     ///
@@ -122,8 +123,8 @@ impl Inherited {
     }
 }
 
-/// The name of each descriptor. One without a name keeps its place: otherwise the next name would be that of another
-/// socket.
+/// The name of each descriptor. One without a name keeps its place: otherwise the next name would
+/// be that of another socket.
 fn in_order(names: &str) -> impl Iterator<Item = &str> {
     // What has no name is called so by systemd, too.
     names
@@ -140,8 +141,8 @@ fn own(fd: RawFd) -> io::Result<OwnedFd> {
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open, was opened by whoever started this process, and is nobody else's here (sd_listen_fds(3));
-    // `take` comes here once for each.
+    // SAFETY: it is open, was opened by whoever started this process, and is nobody else's here
+    // (sd_listen_fds(3)); `take` comes here once for each.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
     fcntl_setfd(&owned, fcntl_getfd(&owned)? | FdFlags::CLOEXEC)?;
     Ok(owned)

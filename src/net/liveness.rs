@@ -9,18 +9,19 @@ use crate::net::Stream;
 /// What is asked of the kernel. It costs system calls, so it is asked for connections that last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Liveness {
-    /// After this silence the peer is asked for a sign of life, four times in the same time again: whole seconds, at most
-    /// [`MAX_KEEPALIVE`](Self::MAX_KEEPALIVE).
+    /// After this silence the peer is asked for a sign of life, four times in the same time again:
+    /// whole seconds, at most [`MAX_KEEPALIVE`](Self::MAX_KEEPALIVE).
     pub keepalive: Option<Duration>,
-    /// How long the peer may leave unacknowledged, or not take, what was sent to it (TCP_USER_TIMEOUT, tcp(7)): at most
-    /// [`MAX_UNACKNOWLEDGED`](Self::MAX_UNACKNOWLEDGED). It also counts, in place of the four times, for a silent one.
+    /// How long the peer may leave unacknowledged, or not take, what was sent to it
+    /// (TCP_USER_TIMEOUT, tcp(7)): at most [`MAX_UNACKNOWLEDGED`](Self::MAX_UNACKNOWLEDGED). It
+    /// also counts, in place of the four times, for a silent one.
     pub unacknowledged: Option<Duration>,
 }
 
 impl Default for Liveness {
     fn default() -> Self {
-        // Without a limit the kernel gives up what is not acknowledged after some 15 minutes, and lets a peer that answers
-        // take its time, as whoever pauses a download does.
+        // Without a limit the kernel gives up what is not acknowledged after some 15 minutes, and
+        // lets a peer that answers take its time, as whoever pauses a download does.
         Self {
             keepalive: Some(Duration::from_secs(60)),
             unacknowledged: None,
@@ -35,7 +36,8 @@ impl Liveness {
     /// The kernel counts milliseconds in 31 bits; in whole hundreds of hours.
     pub const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(500 * 3600);
 
-    /// How long a connection must have lasted for this to be asked; nothing where there is nothing to ask.
+    /// How long a connection must have lasted for this to be asked; nothing where there is nothing
+    /// to ask.
     #[must_use]
     pub fn due_after(&self) -> Option<Duration> {
         self.keepalive

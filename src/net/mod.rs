@@ -1,4 +1,5 @@
-//! Sockets: a byte stream of any kind behind one type, what is asked of the kernel to get one, and of DNS before that.
+//! Sockets: a byte stream of any kind behind one type, what is asked of the kernel to get one, and
+//! of DNS before that.
 
 mod close;
 mod connect;

@@ -19,14 +19,16 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A unix stream socket.
     Unix(UnixStream),
-    /// TLS that snigate terminates. Boxed: a session is a kilobyte that passthrough connections must not carry.
+    /// TLS that snigate terminates. Boxed: a session is a kilobyte that passthrough connections
+    /// must not carry.
     Tls(Box<server::TlsStream<Transport>>),
     /// TLS to a server, in which snigate is the client. Boxed for the same reason.
     TlsUpstream(Box<client::TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    /// Whether the bytes go through a session of TLS, which keeps some of them and has an end of its own.
+    /// Whether the bytes go through a session of TLS, which keeps some of them and has an end of
+    /// its own.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_) | Self::TlsUpstream(_))

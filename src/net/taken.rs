@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::addr::ListenAddr;
 
-/// The process that listens on this port or path, as `NAME (pid N)`. Only the processes of the same user can be looked
-/// at, or all of them by root.
+/// The process that listens on this port or path, as `NAME (pid N)`. Only the processes of the same
+/// user can be looked at, or all of them by root.
 #[must_use]
 pub fn listens_on(addr: &ListenAddr) -> Option<String> {
     let inodes = match addr {

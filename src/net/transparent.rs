@@ -7,12 +7,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::sockopt;
 
-/// Binds a socket that is about to be connected to `server` to the address `source`, whoever has it, and to a port that
-/// the kernel chooses when the socket is connected.
+/// Binds a socket that is about to be connected to `server` to the address `source`, whoever has
+/// it, and to a port that the kernel chooses when the socket is connected.
 ///
 /// # Errors
 ///
-/// When the two are of different families, or without one of the capabilities `CAP_NET_RAW` and `CAP_NET_ADMIN`.
+/// When the two are of different families, or without one of the capabilities `CAP_NET_RAW` and
+/// `CAP_NET_ADMIN`.
 pub(super) fn bind(socket: &Socket, source: SocketAddr, server: SocketAddr) -> io::Result<()> {
     if source.is_ipv4() != server.is_ipv4() {
         let family = |addr: SocketAddr| if addr.is_ipv4() { "IPv4" } else { "IPv6" };
@@ -24,8 +25,8 @@ pub(super) fn bind(socket: &Socket, source: SocketAddr, server: SocketAddr) -> i
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
     set_transparent(socket, source.is_ipv4())?;
-    // Otherwise bind(2) would reserve a port, of which an address has few, for all servers at once (ip(7)). Sockets for IPv6
-    // take it, too.
+    // Otherwise bind(2) would reserve a port, of which an address has few, for all servers at once
+    // (ip(7)). Sockets for IPv6 take it, too.
     sockopt::set(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
     socket.bind(&SocketAddr::new(source.ip(), 0).into())
 }

@@ -44,8 +44,8 @@ impl Transport {
         }
     }
 
-    /// Reads what is there, without asking the runtime, which hears of a new socket's bytes only when it waits next. Where it
-    /// would block, the runtime has to be asked.
+    /// Reads what is there, without asking the runtime, which hears of a new socket's bytes only
+    /// when it waits next. Where it would block, the runtime has to be asked.
     ///
     /// # Errors
     ///
@@ -67,7 +67,8 @@ impl Transport {
         }
     }
 
-    /// Writes what there is room for, without asking the runtime, which hears of a new socket's room only when it waits next.
+    /// Writes what there is room for, without asking the runtime, which hears of a new socket's
+    /// room only when it waits next.
     ///
     /// # Errors
     ///

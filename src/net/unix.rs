@@ -1,7 +1,7 @@
 //! Unix sockets to listen on, and their files.
 //!
-//! Whoever may write to the file may connect, so nobody listens before its mode and owner are right. A file that a
-//! process left behind is replaced; one behind which somebody listens is not.
+//! Whoever may write to the file may connect, so nobody listens before its mode and owner are
+//! right. A file that a process left behind is replaced; one behind which somebody listens is not.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -42,7 +42,8 @@ impl Default for Access {
     }
 }
 
-/// The file of a socket that this process has bound. Dropping it removes the file, unless another one is in its place.
+/// The file of a socket that this process has bound. Dropping it removes the file, unless another
+/// one is in its place.
 #[derive(Debug)]
 pub struct SocketFile {
     spot: Spot,
@@ -95,7 +96,8 @@ impl SocketFile {
             let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
             chownat(&self.file, "", Some(user), Some(group), AtFlags::EMPTY_PATH)?;
         }
-        // A descriptor without rights to the file cannot be given to fchmod(2), but its link leads to the same file.
+        // A descriptor without rights to the file cannot be given to fchmod(2), but its link leads
+        // to the same file.
         let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         fs::set_permissions(link, fs::Permissions::from_mode(access.mode))
     }
@@ -104,7 +106,8 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.spot.is_taken() {
-            // It fails where the directory may not be written to any more. The next start replaces the file.
+            // It fails where the directory may not be written to any more. The next start replaces
+            // the file.
             let _ = fs::remove_file(&self.spot.path);
         }
     }

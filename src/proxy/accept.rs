@@ -1,4 +1,5 @@
-//! The accept loop: it hands each connection to a task of its own, and nothing that goes wrong with one ends it.
+//! The accept loop: it hands each connection to a task of its own, and nothing that goes wrong with
+//! one ends it.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use crate::net::{AcceptFailure, DEFERRED, ListenSocket, has_unready};
 use crate::os::words;
 use crate::proxy::{Connections, Listener, serve};
 
-/// Long enough for a connection to end and give its descriptor back, short enough that nobody waiting notices.
+/// Long enough for a connection to end and give its descriptor back, short enough that nobody
+/// waiting notices.
 const BACK_OFF: Duration = Duration::from_millis(20);
 
 /// How often it is looked whether anybody is left whom the kernel has not handed on.
@@ -33,7 +35,8 @@ pub struct Port {
     pub listener: ArcSwap<Listener>,
 }
 
-/// Accepts until `stop` is dropped or sent to; then serves what is still queued, and closes the socket.
+/// Accepts until `stop` is dropped or sent to; then serves what is still queued, and closes the
+/// socket.
 ///
 /// # Errors
 ///
@@ -62,8 +65,8 @@ pub async fn accept(
             },
         }
     }
-    // Clients in the backlog believe that they are connected, and so do those that the kernel keeps to itself because they
-    // have sent nothing yet. Closing the socket now would reset them.
+    // Clients in the backlog believe that they are connected, and so do those that the kernel keeps
+    // to itself because they have sent nothing yet. Closing the socket now would reset them.
     let start = |stream, client| serve::start(&connections, &port, stream, client);
     let end = Instant::now() + DEFERRED;
     let deferring = socket.deferring_port();

@@ -32,7 +32,8 @@ pub struct Connections {
     drained_at: Mutex<Option<Instant>>,
     /// It is another time.
     rescheduled: Notify,
-    /// The start of the process in the upper half, so that numbers are not used again after a restart.
+    /// The start of the process in the upper half, so that numbers are not used again after a
+    /// restart.
     epoch: u64,
     /// Counts since the start.
     pub counters: Counters,
@@ -100,8 +101,8 @@ impl Connections {
         }
     }
 
-    /// Ends every connection, now and from now on, wherever it is: the number of those that nothing else was ending. Their
-    /// sessions record that they were drained.
+    /// Ends every connection, now and from now on, wherever it is: the number of those that nothing
+    /// else was ending. Their sessions record that they were drained.
     pub fn close_all(&self) -> usize {
         self.closing.store(true, Ordering::SeqCst);
         let mut closed = 0;
@@ -124,8 +125,9 @@ impl Connections {
         fence(Ordering::SeqCst);
     }
 
-    /// Closes every connection whose client would not be let in on the present terms, or whose route is gone: the number
-    /// of them. It takes the time of one verification for each connection that can be recalled.
+    /// Closes every connection whose client would not be let in on the present terms, or whose
+    /// route is gone: the number of them. It takes the time of one verification for each connection
+    /// that can be recalled.
     pub fn close_withdrawn(&self) -> usize {
         let terms = self.terms.load_full();
         self.tied().iter().filter(|live| live.judge(&terms)).count()
@@ -216,7 +218,8 @@ impl Connections {
         let live = lock(self.shard(id)).get(&id).cloned();
         if let Some(live) = live {
             let _ = live.abort.set(task.abort_handle());
-            // Whoever ends it sets his mark first and then looks for this handle: one of both sees the other's.
+            // Whoever ends it sets his mark first and then looks for this handle: one of both sees
+            // the other's.
             fence(Ordering::SeqCst);
             if self.closing.load(Ordering::SeqCst) || live.cut().is_some() {
                 task.abort();
@@ -280,8 +283,8 @@ impl Place {
         &self.live.connections
     }
 
-    /// Remembers that the connection is of this route, if it matters: other terms may have begun to count meanwhile, and
-    /// false says that by these there is no such route.
+    /// Remembers that the connection is of this route, if it matters: other terms may have begun to
+    /// count meanwhile, and false says that by these there is no such route.
     pub(super) fn tie(&self, route: &Arc<Route>) -> bool {
         if route.is_tied() {
             let _ = self.live.tie.set(Box::new(Tie::new(route)));
@@ -291,15 +294,17 @@ impl Place {
         self.live.cut().is_none()
     }
 
-    /// Remembers by what the client came in, as far as a reload may ask for it. `acceptor` is who let it in: other terms may
-    /// have begun to count since the handshake began, and false says that by these it is not let in.
+    /// Remembers by what the client came in, as far as a reload may ask for it. `acceptor` is who
+    /// let it in: other terms may have begun to count since the handshake began, and false says
+    /// that by these it is not let in.
     pub(super) fn admit(
         &self,
         route: &Arc<Route>,
         acceptor: &Arc<Acceptor>,
         accepted: &Accepted,
     ) -> bool {
-        // Whoever has taken its place judges the client below, and may ask for what it came in by later.
+        // Whoever has taken its place judges the client below, and may ask for what it came in by
+        // later.
         let terms = self.connections().terms.load();
         let current = terms.acceptor(&route.name).unwrap_or(acceptor);
         if let Some(admission) = current.remembers(accepted) {
@@ -329,7 +334,8 @@ impl Drop for Place {
     }
 }
 
-/// A panic in another connection's task leaves the map whole: nothing that may panic happens under the lock.
+/// A panic in another connection's task leaves the map whole: nothing that may panic happens under
+/// the lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -190,7 +190,8 @@ pub(super) fn withdrawn(refusal: &Refusal) -> Ending {
         Refusal::NotAllowed(_) => Outcome::NotAllowed,
         Refusal::NoCertificate => Outcome::NoCertificate,
         Refusal::Version(_) => Outcome::HandshakeFailed,
-        // Whether the certificate is on a list or its CA is on none any more: what was given is taken back.
+        // Whether the certificate is on a list or its CA is on none any more: what was given is
+        // taken back.
         _ => Outcome::RevokedCertificate,
     };
     Ending::because(

@@ -1,4 +1,5 @@
-//! Where connections enter a listener and leave it: counted against its limits, which a reload may change meanwhile.
+//! Where connections enter a listener and leave it: counted against its limits, which a reload may
+//! change meanwhile.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,12 +61,14 @@ pub(super) struct Ticket {
     gate: Arc<Gate>,
     /// Its slot among those that have not been routed.
     slot: Option<u32>,
-    /// Whose connections it is counted among, where those are limited. Boxed, like all that few listeners have.
+    /// Whose connections it is counted among, where those are limited. Boxed, like all that few
+    /// listeners have.
     source: Option<Box<Source>>,
 }
 
 impl Ticket {
-    /// Lets a new connection in, unless there are too many. `source` is nothing where it is not known yet.
+    /// Lets a new connection in, unless there are too many. `source` is nothing where it is not
+    /// known yet.
     pub(super) fn new(
         gate: &Arc<Gate>,
         limits: &Limits,
@@ -124,7 +127,8 @@ impl Ticket {
         lock(&self.gate.waiting).excess(source, limits)
     }
 
-    /// Says where the connection comes from, if that was not known when it came: who has to go for it.
+    /// Says where the connection comes from, if that was not known when it came: who has to go for
+    /// it.
     ///
     /// # Errors
     ///

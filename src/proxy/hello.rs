@@ -1,7 +1,7 @@
 //! Reading a ClientHello before the deadline.
 //!
-//! The bytes are taken off the socket and kept, not peeked at: a partial hello then cannot wake the task again, and
-//! every byte that came with the hello is there to be sent on.
+//! The bytes are taken off the socket and kept, not peeked at: a partial hello then cannot wake the
+//! task again, and every byte that came with the hello is there to be sent on.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,11 +16,12 @@ use crate::proxy::Error;
 use crate::wire::proxy_header::is_recognisable;
 use crate::wire::{ClientHello, HelloError, HelloParser, Preamble};
 
-/// The first bytes of a hello that is not whole do not count: as many connections as may wait may have these.
+/// The first bytes of a hello that is not whole do not count: as many connections as may wait may
+/// have these.
 const FREE: usize = 4096;
 
-/// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all the way, and `hold` is told
-/// of the memory that they take meanwhile, as far as it counts.
+/// Reads until there is a whole hello: it, and every byte that was read. `received` counts them all
+/// the way, and `hold` is told of the memory that they take meanwhile, as far as it counts.
 pub(super) async fn read(
     stream: &mut Transport,
     deadline: Instant,
@@ -40,7 +41,8 @@ pub(super) async fn read(
     take(hello, parser, received)
 }
 
-/// The same behind a PROXY header, with which the bytes `behind` came. The header is no part of what was read.
+/// The same behind a PROXY header, with which the bytes `behind` came. The header is no part of
+/// what was read.
 pub(super) async fn read_behind(
     behind: &[u8],
     stream: &mut Transport,
@@ -88,8 +90,8 @@ fn take(
     }
 }
 
-/// What came of the bytes that are there already; nothing if more are needed. Most hellos have arrived when their connection is
-/// accepted, and then neither a timer nor another wait is needed.
+/// What came of the bytes that are there already; nothing if more are needed. Most hellos have
+/// arrived when their connection is accepted, and then neither a timer nor another wait is needed.
 fn arrived(
     stream: &Transport,
     parser: &mut HelloParser,
@@ -120,7 +122,8 @@ fn poll_hello(
     }
 }
 
-/// What came of reading, unless more is needed; `hold` is told what the parser has come to hold for it.
+/// What came of reading, unless more is needed; `hold` is told what the parser has come to hold for
+/// it.
 fn settle(
     fed: Result<Option<ClientHello>, Error>,
     parser: &HelloParser,

@@ -1,4 +1,5 @@
-//! The data plane: from an accepted connection to its access line. It knows routes, not the configuration.
+//! The data plane: from an accepted connection to its access line. It knows routes, not the
+//! configuration.
 
 mod accept;
 mod connections;
@@ -59,8 +60,8 @@ pub struct Route {
     pub settings: Arc<Settings>,
 }
 
-/// What routes wait for and for how long, and when they end. Most routes have the same settings, and share them: a
-/// configuration may have a million.
+/// What routes wait for and for how long, and when they end. Most routes have the same settings,
+/// and share them: a configuration may have a million.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// For the TLS handshake.

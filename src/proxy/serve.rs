@@ -1,6 +1,7 @@
 //! One connection from its first byte to its last.
 //!
-//! The upstream is dialled only when the client has been routed and, where that is asked for, verified.
+//! The upstream is dialled only when the client has been routed and, where that is asked for,
+//! verified.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ use crate::upstream::{Lease, Origin, Request, Upstream};
 use crate::wire::proxy_header::ProxyHeader;
 use crate::wire::{ClientHello, RequestedName, reframe};
 
-/// A client may offer thousands of protocols; what the log shows of them is kept for as long as the connection.
+/// A client may offer thousands of protocols; what the log shows of them is kept for as long as the
+/// connection.
 const MAX_LOGGED_ALPN: usize = 16;
 
 /// The only protocol that a validation by `tls-alpn-01` offers (RFC 8737 §3).
@@ -46,15 +48,17 @@ pub(super) fn start(
         Ok(ticket) => ticket,
         Err(limit) => return turn_away(connections, &listener, addr, &limit),
     };
-    // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is used.
+    // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is
+    // used.
     let mut session = Box::new(Session::begin(connections, &listener, addr, ticket));
     session.is_proxy = is_proxy;
     session.wait(&listener.limits, source);
     connections.spawn(session.id(), serve(Arc::clone(port), client, session));
 }
 
-/// Records a connection that is one too many, and is closed at once. It gets no alert: to send one, and to see to it that
-/// it arrives, would cost as much as serving a connection, just when there are too many.
+/// Records a connection that is one too many, and is closed at once. It gets no alert: to send one,
+/// and to see to it that it arrives, would cost as much as serving a connection, just when there
+/// are too many.
 fn turn_away(connections: &Connections, listener: &Listener, addr: ClientAddr, limit: &Limit) {
     let ending = crate::proxy::error::limited(limit);
     let record = Record::new(connections.number(), Arc::clone(&listener.name), addr);
@@ -121,8 +125,8 @@ fn serve(
     }
 }
 
-/// Reads the hello and looks up the route in the table of that moment: a reload counts for everybody whose hello it comes
-/// before, however long ago they connected.
+/// Reads the hello and looks up the route in the table of that moment: a reload counts for
+/// everybody whose hello it comes before, however long ago they connected.
 ///
 /// No connection holds a listener while it waits, and so none keeps a whole table in memory.
 async fn admit(
@@ -144,7 +148,8 @@ async fn admit(
     };
     let listener = port.listener.load();
     if header::is_due(&listener.proxies, peer) != session.is_proxy {
-        // A reload has changed whom headers are believed of since this one was, or was not, asked for one.
+        // A reload has changed whom headers are believed of since this one was, or was not, asked
+        // for one.
         return Err(if session.is_proxy {
             Error::UnexpectedProxyHeader
         } else {
@@ -159,7 +164,8 @@ async fn admit(
         client: session.record.client.ip(),
         alpn: &alpn,
     };
-    // A name that is none (with a port in it, say) must not pass for no name: nobody configured a route for it.
+    // A name that is none (with a port in it, say) must not pass for no name: nobody configured a
+    // route for it.
     let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
     let route = if routable {
         listener.routes.lookup(&key).cloned()
@@ -194,7 +200,8 @@ async fn admit(
     Ok((route, preface))
 }
 
-/// Reads a PROXY header, from which on the connection is that of the client it names, and then the hello.
+/// Reads a PROXY header, from which on the connection is that of the client it names, and then the
+/// hello.
 async fn read_proxied(
     port: &Port,
     client: &mut Transport,
@@ -253,11 +260,11 @@ async fn introduce<'a>(
     connect(route, upstream, &header, first, session).await
 }
 
-/// Connects to a server and sends it the PROXY header, if there is one, and `first`: every byte that the client has sent
-/// so far.
+/// Connects to a server and sends it the PROXY header, if there is one, and `first`: every byte
+/// that the client has sent so far.
 ///
-/// A server that speaks TLS is asked for the protocol that was agreed on with the client, if one was.
-/// The lease is the connection's place at the server, for as long as the connection lasts.
+/// A server that speaks TLS is asked for the protocol that was agreed on with the client, if one
+/// was. The lease is the connection's place at the server, for as long as the connection lasts.
 async fn connect<'a>(
     route: &Route,
     upstream: &'a Upstream,
@@ -304,7 +311,8 @@ async fn terminate(
     preface: Vec<u8>,
     mut session: Box<Session>,
 ) {
-    // Boxed, like the way to the server: the connection may last for days, and the handshakes' state must not.
+    // Boxed, like the way to the server: the connection may last for days, and the handshakes'
+    // state must not.
     let Some(client) = Box::pin(handshake(route, acceptor, client, &preface, &mut session)).await
     else {
         return;
@@ -329,15 +337,17 @@ async fn terminate(
     }
 }
 
-/// Ends a session with a client for whom there is no server, without `close_notify`: a client must not take this for the end
-/// of an empty answer. What the client has sent is read, or it would meet a reset or an end by the luck of its timing.
+/// Ends a session with a client for whom there is no server, without `close_notify`: a client must
+/// not take this for the end of an empty answer. What the client has sent is read, or it would meet
+/// a reset or an end by the luck of its timing.
 async fn turn_out(client: Stream) {
     if let Some(mut socket) = client.into_transport_below_tls() {
         close_in_order(&mut socket, Instant::now() + LINGER).await;
     }
 }
 
-/// A session with a client that may come in; otherwise the client has been told why not, and is gone.
+/// A session with a client that may come in; otherwise the client has been told why not, and is
+/// gone.
 async fn handshake(
     route: &Arc<Route>,
     acceptor: &Arc<Acceptor>,
@@ -405,8 +415,8 @@ async fn handshake(
     }
 }
 
-/// The streams of a relay, which may be cut off from outside. Then both sides must see that it was cut off: half a request
-/// is not a whole one.
+/// The streams of a relay, which may be cut off from outside. Then both sides must see that it was
+/// cut off: half a request is not a whole one.
 struct Ends<'a> {
     streams: Option<(Stream, Stream)>,
     live: &'a Live,
@@ -485,7 +495,8 @@ mod tests {
     use crate::proxy::Limits;
     use crate::route::Table;
 
-    /// A connection in passthrough is this, two sockets of the runtime, and little else that is not shared.
+    /// A connection in passthrough is this, two sockets of the runtime, and little else that is not
+    /// shared.
     #[tokio::test]
     async fn a_connections_task_is_small() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -508,7 +519,8 @@ mod tests {
             addr: ListenAddr::DualStack(443),
             listener: ArcSwap::new(listener),
         };
-        // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is a kilobyte.
+        // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is
+        // a kilobyte.
         let record = size_of_val(&*session);
         // The allocator has no size between 384 and 448.
         assert!(record <= 448, "{record} bytes");

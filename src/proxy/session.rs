@@ -19,9 +19,11 @@ pub(super) struct Session {
     pub(super) record: Record,
     /// What the relay moves.
     pub(super) meter: Meter,
-    /// Nothing until it has ended. A session that is dropped before that was closed from outside, or panicked.
+    /// Nothing until it has ended. A session that is dropped before that was closed from outside,
+    /// or panicked.
     ending: Option<Ending>,
-    /// What the client can verify: it decides between certificates. Empty where TLS does not end here.
+    /// What the client can verify: it decides between certificates. Empty where TLS does not end
+    /// here.
     pub(super) signatures: Signatures,
     access_log: bool,
     silent: bool,
@@ -76,7 +78,8 @@ impl Session {
         }
     }
 
-    /// The connection holds so many bytes of a hello that is not whole, and others may have to go for them.
+    /// The connection holds so many bytes of a hello that is not whole, and others may have to go
+    /// for them.
     pub(super) fn hold(&self, bytes: usize, limits: &Limits) {
         for (id, limit) in self
             .ticket
@@ -93,7 +96,8 @@ impl Session {
         self.ticket.gate()
     }
 
-    /// A header has told whose the connection is: it counts as that client's from now on, and another one may have to go.
+    /// A header has told whose the connection is: it counts as that client's from now on, and
+    /// another one may have to go.
     ///
     /// # Errors
     ///
@@ -119,7 +123,8 @@ impl Session {
         Ok(())
     }
 
-    /// How the connection ended. What happens afterwards (an alert is delivered) does not change it.
+    /// How the connection ended. What happens afterwards (an alert is delivered) does not change
+    /// it.
     pub(super) fn end(&mut self, ending: Ending) {
         self.record.duration = Some(self.record.accepted.elapsed());
         self.ending = Some(ending);

@@ -1,5 +1,5 @@
-//! What a reload does to connections that are open: those whose client would not be let in any more, and those whose route
-//! is gone.
+//! What a reload does to connections that are open: those whose client would not be let in any
+//! more, and those whose route is gone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,9 +27,10 @@ struct Term {
 }
 
 impl Terms {
-    /// Those of these routes. `before` are the terms that they replace: a connection may be of a route that has been there
-    /// for long, and does not ask for anything any more. A route that terminates TLS is always among them, because whoever
-    /// shakes hands during a reload is judged by it.
+    /// Those of these routes. `before` are the terms that they replace: a connection may be of a
+    /// route that has been there for long, and does not ask for anything any more. A route that
+    /// terminates TLS is always among them, because whoever shakes hands during a reload is judged
+    /// by it.
     #[must_use]
     pub fn new(routes: &[Arc<Route>], before: &Self, drain: Duration) -> Self {
         let terms = routes.iter().filter_map(|route| {
@@ -57,7 +58,8 @@ impl Terms {
         self.routes.get(route)?.acceptor.as_ref()
     }
 
-    /// Why a client that `acceptor` has just let in would not be let in by whoever has taken its place since the hello.
+    /// Why a client that `acceptor` has just let in would not be let in by whoever has taken its
+    /// place since the hello.
     pub(super) fn refuse(
         &self,
         route: &str,
@@ -82,8 +84,8 @@ impl Route {
         }
     }
 
-    /// Whether a reload can end a connection of it from the moment that it is routed. One whose client has then shown no
-    /// certificate that was verified can be ended as well.
+    /// Whether a reload can end a connection of it from the moment that it is routed. One whose
+    /// client has then shown no certificate that was verified can be ended as well.
     pub(super) fn is_tied(&self) -> bool {
         self.settings.on_remove != OnRemove::Keep
             || self
@@ -122,7 +124,8 @@ impl Tie {
         }
     }
 
-    /// What becomes of the connection on these terms. A route of the same name which does something else is another one.
+    /// What becomes of the connection on these terms. A route of the same name which does something
+    /// else is another one.
     pub(super) fn judge(&self, terms: &Terms) -> Verdict {
         let same = |term: &&Term| term.action == self.route.action.word();
         let Some(term) = terms.routes.get(&self.route.name).filter(same) else {
@@ -192,7 +195,8 @@ mod tests {
                 Verdict::Stays,
                 "{on_remove:?}: it is there"
             );
-            // For as long as a route of that name is there, reload after reload, whatever that one's setting is.
+            // For as long as a route of that name is there, reload after reload, whatever that
+            // one's setting is.
             for _ in 0..2 {
                 terms = Terms::new(&[route("a", false, OnRemove::Keep)], &terms, Duration::ZERO);
                 assert_eq!(

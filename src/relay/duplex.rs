@@ -76,7 +76,8 @@ impl<'a> Duplex<'a> {
         }
     }
 
-    /// Moves bytes until both sides have ended or one has failed. `timer` must stay the same from poll to poll.
+    /// Moves bytes until both sides have ended or one has failed. `timer` must stay the same from
+    /// poll to poll.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -111,8 +112,8 @@ impl<'a> Duplex<'a> {
         }
     }
 
-    /// Whether there is a side from which nothing is read, so that its abort would go unnoticed: what it has sent is
-    /// not taken by the other, or it has ended.
+    /// Whether there is a side from which nothing is read, so that its abort would go unnoticed:
+    /// what it has sent is not taken by the other, or it has ended.
     fn is_deaf(&self) -> bool {
         self.abort.is_none()
             && [&self.up, &self.down]
@@ -131,8 +132,9 @@ impl<'a> Duplex<'a> {
         }
     }
 
-    /// Whether the peer of an aborted side has acknowledged anything since this was last asked. To close now would be a
-    /// reset if it still sends, and would take from it what it has not received.
+    /// Whether the peer of an aborted side has acknowledged anything since this was last asked. To
+    /// close now would be a reset if it still sends, and would take from it what it has not
+    /// received.
     fn is_taking_the_rest(&mut self) -> bool {
         let Some(mut abort) = self.abort.take_if(|abort| abort.delivered) else {
             return false;
@@ -231,8 +233,8 @@ impl<'a> Duplex<'a> {
         polled
     }
 
-    /// Whether what comes from this side is whole only if it says so at its end: anything else is an abort. The end of a stream
-    /// to a server that speaks TLS lacks its close_notify, too.
+    /// Whether what comes from this side is whole only if it says so at its end: anything else is
+    /// an abort. The end of a stream to a server that speaks TLS lacks its close_notify, too.
     fn is_strict(&self, from: Side) -> bool {
         from == Side::Client
             && self.options.on_truncation == OnTruncation::Reset
@@ -252,15 +254,16 @@ impl<'a> Duplex<'a> {
                 self.flow(from).cut();
                 (from, error)
             }
-            // What it had sent before is still in its socket. The error is not: reading ends there as if in order.
+            // What it had sent before is still in its socket. The error is not: reading ends there
+            // as if in order.
             Fault::Gone(error) => {
                 self.flow(from).doom();
                 (from, error)
             }
             Fault::Write(error) => {
                 let by = from.other();
-                // The kernel says EPIPE, rather than ECONNRESET, where a FIN came before the abort: then what is left
-                // to read from this side has a clean end.
+                // The kernel says EPIPE, rather than ECONNRESET, where a FIN came before the abort:
+                // then what is left to read from this side has a clean end.
                 if error.kind() != io::ErrorKind::BrokenPipe {
                     self.flow(by).doom();
                 }
@@ -285,10 +288,12 @@ impl<'a> Duplex<'a> {
         })
     }
 
-    /// Delivers what is left of the side that is gone, and then ends the other side in the way it deserves.
+    /// Delivers what is left of the side that is gone, and then ends the other side in the way it
+    /// deserves.
     ///
-    /// What the other side still sends is dropped meanwhile: it may be one that reads only when it has sent everything,
-    /// and a close with bytes unread would be an abort, which takes with it what the peer has not yet received.
+    /// What the other side still sends is dropped meanwhile: it may be one that reads only when it
+    /// has sent everything, and a close with bytes unread would be an abort, which takes with it
+    /// what the peer has not yet received.
     fn poll_abort(&mut self, cx: &mut Context<'_>, abort: &mut Abort) -> Poll<()> {
         let other = abort.by.other();
         abort.heard = abort.heard || ending::poll_discard(cx, self.stream(other)).is_ready();
@@ -328,7 +333,8 @@ impl<'a> Duplex<'a> {
         match &self.abort {
             Some(abort) if abort.delivered => Some(RECEIPT),
             None if self.silent().is_none() => idle,
-            // Where everything may last for ever, somebody who takes nothing after an abort still may not.
+            // Where everything may last for ever, somebody who takes nothing after an abort still
+            // may not.
             Some(_) => Some(
                 idle.into_iter()
                     .chain(half_close)
@@ -339,7 +345,8 @@ impl<'a> Duplex<'a> {
         }
     }
 
-    /// Gives up after a silence. Who has not been sent everything must not take that for a clean end.
+    /// Gives up after a silence. Who has not been sent everything must not take that for a clean
+    /// end.
     fn expire(&mut self) -> Error {
         if self.up.is_holding() || (self.is_strict(Side::Client) && !self.up.is_finished()) {
             ending::abort(self.upstream);
@@ -356,7 +363,8 @@ impl<'a> Duplex<'a> {
         }
     }
 
-    /// Whom a relay waits for that has been half closed: who has not ended, unless the other does not take its bytes.
+    /// Whom a relay waits for that has been half closed: who has not ended, unless the other does
+    /// not take its bytes.
     fn silent(&self) -> Option<Side> {
         match (self.up.is_finished(), self.down.is_finished()) {
             (true, false) if self.down.is_holding() => Some(Side::Client),
@@ -390,9 +398,10 @@ impl<'a> Duplex<'a> {
     }
 }
 
-/// How long a peer may acknowledge nothing of the rest after the other side's abort. Most end by themselves much earlier; it
-/// bounds what a peer that never stops sending can hold.
+/// How long a peer may acknowledge nothing of the rest after the other side's abort. Most end by
+/// themselves much earlier; it bounds what a peer that never stops sending can hold.
 pub(super) const RECEIPT: Duration = Duration::from_secs(5);
 
-/// How long a peer may leave the rest untouched after the other side's abort, where no time limit is set.
+/// How long a peer may leave the rest untouched after the other side's abort, where no time limit
+/// is set.
 const AFTER_ABORT: Duration = Duration::from_secs(60);

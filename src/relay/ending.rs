@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::net::{Stream, with_scratch};
 
-/// Makes the close of `stream` an abort that its peer cannot take for a clean end. Unix sockets know no abort.
+/// Makes the close of `stream` an abort that its peer cannot take for a clean end. Unix sockets
+/// know no abort.
 pub fn abort(stream: &Stream) {
     if let Some(tcp) = stream.tcp() {
         // It fails only on a socket that the peer has aborted already.
@@ -32,7 +33,8 @@ pub(super) fn finish(stream: &Stream) {
     };
 }
 
-/// The error that is pending on the socket below `stream`: nothing while the connection stands or has ended in order.
+/// The error that is pending on the socket below `stream`: nothing while the connection stands or
+/// has ended in order.
 pub(super) fn failure(stream: &Stream) -> Option<io::Error> {
     let pending = match stream {
         Stream::Tcp(tcp) => tcp.take_error(),
@@ -43,7 +45,8 @@ pub(super) fn failure(stream: &Stream) -> Option<io::Error> {
     pending.ok().flatten()
 }
 
-/// Whether bytes were written to `stream` that its peer has not acknowledged, or that did not even leave.
+/// Whether bytes were written to `stream` that its peer has not acknowledged, or that did not even
+/// leave.
 pub(super) fn is_queued(stream: &Stream) -> bool {
     let keeps_records = match stream {
         Stream::Tcp(_) | Stream::Unix(_) => false,
@@ -64,8 +67,8 @@ pub(super) fn queued(stream: &Stream) -> u64 {
     u64::try_from(queued).unwrap_or_default()
 }
 
-/// Reads and drops what still arrives until the peer ends too. A close before that would be an abort, and an abort
-/// takes with it what the peer has not yet received.
+/// Reads and drops what still arrives until the peer ends too. A close before that would be an
+/// abort, and an abort takes with it what the peer has not yet received.
 pub(super) fn poll_discard(cx: &mut Context<'_>, stream: &mut Stream) -> Poll<()> {
     with_scratch(|scratch| {
         for _ in 0..ROUNDS {

@@ -1,6 +1,7 @@
 //! One direction of a connection: read, write, and keep what the other side did not take.
 //!
-//! Nothing is read while something is kept, so a slow reader stops the sender instead of growing the process.
+//! Nothing is read while something is kept, so a slow reader stops the sender instead of growing
+//! the process.
 
 use std::io;
 use std::pin::Pin;
@@ -29,7 +30,8 @@ pub(super) struct Flow {
 pub(super) struct Ends<'a> {
     pub(super) from: &'a mut Stream,
     pub(super) to: &'a mut Stream,
-    /// Both streams are closed as soon as this flow is over, so that a FIN of its own would be a wasted system call.
+    /// Both streams are closed as soon as this flow is over, so that a FIN of its own would be a
+    /// wasted system call.
     pub(super) last: bool,
     /// An end without `close_notify` is an abort.
     pub(super) strict: bool,
@@ -79,7 +81,8 @@ enum Held {
 }
 
 impl Flow {
-    /// Moves bytes until the sender has ended and the receiver knows; adds to `moved` what the receiver took.
+    /// Moves bytes until the sender has ended and the receiver knows; adds to `moved` what the
+    /// receiver took.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -163,7 +166,8 @@ impl Flow {
         self.poll_copy(cx, ends, moved)
     }
 
-    /// Fills `pipe` from the socket; `None` where that is not possible and the bytes must be copied.
+    /// Fills `pipe` from the socket; `None` where that is not possible and the bytes must be
+    /// copied.
     pub(super) fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
@@ -294,7 +298,8 @@ fn poll_settle<T>(cx: &mut Context<'_>, to: &mut Stream) -> Poll<Result<T, Fault
     Poll::Pending
 }
 
-/// Writes until `to` takes no more: the number of bytes it took. Fewer than all means that the task is woken for the rest.
+/// Writes until `to` takes no more: the number of bytes it took. Fewer than all means that the task
+/// is woken for the rest.
 fn write(
     cx: &mut Context<'_>,
     to: &mut Stream,
@@ -340,8 +345,9 @@ impl Flow {
     }
 }
 
-/// How a flow has been running, which decides whether splicing pays: reads of bulk in a row, and from `SPLICE_AFTER` on
-/// how many small ones it may still have. Below zero it has been refused a pipe.
+/// How a flow has been running, which decides whether splicing pays: reads of bulk in a row, and
+/// from `SPLICE_AFTER` on how many small ones it may still have. Below zero it has been refused a
+/// pipe.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace(i16);
 
@@ -371,24 +377,28 @@ impl Pace {
     }
 }
 
-/// A read that is worth the extra system call which finds a spliced socket drained. Measured: from 16 KiB on splicing
-/// costs less than copying or the same, and half of it when the sender is as fast as it can be.
+/// A read that is worth the extra system call which finds a spliced socket drained. Measured: from
+/// 16 KiB on splicing costs less than copying or the same, and half of it when the sender is as
+/// fast as it can be.
 const BULK: usize = 16 * 1024;
 
-/// The largest read from a socket. As four TLS records it is one segment of the largest size; with 64 KiB each write ends
-/// in a segment of a hundred bytes.
+/// The largest read from a socket. As four TLS records it is one segment of the largest size; with
+/// 64 KiB each write ends in a segment of a hundred bytes.
 const READ: usize = SCRATCH / 2;
 
-/// Reads of bulk in a row before splicing begins, so that an answer of ordinary size does not ask for a pipe.
+/// Reads of bulk in a row before splicing begins, so that an answer of ordinary size does not ask
+/// for a pipe.
 const SPLICE_AFTER: i16 = 3;
 
-/// Small fills in a row that a bulk flow may have before it is copied again. A fast reader leaves many of them in the best of flows.
+/// Small fills in a row that a bulk flow may have before it is copied again. A fast reader leaves
+/// many of them in the best of flows.
 const PATIENCE: i16 = 16;
 
 /// Reads after which a flow that was refused a pipe asks again.
 const RETRY_AFTER: i16 = 4096;
 
-/// What one poll moves at most in each direction, a quarter of a millisecond's work, before other tasks have their turn.
+/// What one poll moves at most in each direction, a quarter of a millisecond's work, before other
+/// tasks have their turn.
 const BUDGET: usize = 1024 * 1024;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Moves bytes between a client and a server until both have ended, and carries each ending over to the other side.
+//! Moves bytes between a client and a server until both have ended, and carries each ending over to
+//! the other side.
 //!
-//! An end is not a single event: either side may finish and still wait for the answer, and an abort must reach the
-//! other side as an abort, but never overtake bytes that are still on their way.
+//! An end is not a single event: either side may finish and still wait for the answer, and an abort
+//! must reach the other side as an abort, but never overtake bytes that are still on their way.
 
 mod duplex;
 mod ending;
@@ -23,14 +24,17 @@ use crate::wire::AlertDescription;
 
 pub use ending::abort;
 
-/// Moves bytes between client and upstream until both directions have ended: the side that ended first.
+/// Moves bytes between client and upstream until both directions have ended: the side that ended
+/// first.
 ///
-/// When one side ends, the other is told as soon as it has taken all bytes (a half-close), and may go on sending. When
-/// one side aborts, the other is aborted too, unless the abort followed a clean end or bytes are still queued for the
-/// other side: those are delivered first, and a normal end follows them.
+/// When one side ends, the other is told as soon as it has taken all bytes (a half-close), and may
+/// go on sending. When one side aborts, the other is aborted too, unless the abort followed a clean
+/// end or bytes are still queued for the other side: those are delivered first, and a normal end
+/// follows them.
 ///
-/// The streams are borrowed, because a caller that gave them away would carry the space for them twice. It must drop
-/// both right after this returns: the last end is told by the close itself, and so is every abort.
+/// The streams are borrowed, because a caller that gave them away would carry the space for them
+/// twice. It must drop both right after this returns: the last end is told by the close itself, and
+/// so is every abort.
 ///
 /// # Errors
 ///
@@ -57,20 +61,24 @@ pub struct Meter {
     pub sent: u64,
     /// Bytes that came from the client and were handed to the server's socket.
     pub received: u64,
-    /// The client ended its TLS stream without a `close_notify`, so that its end may be an attacker's.
+    /// The client ended its TLS stream without a `close_notify`, so that its end may be an
+    /// attacker's.
     pub client_truncated: bool,
     /// The server ended its TLS stream without a `close_notify`.
     pub server_truncated: bool,
-    /// The alert that the server's answer began with, where the relay carries TLS that is not snigate's.
+    /// The alert that the server's answer began with, where the relay carries TLS that is not
+    /// snigate's.
     pub alert: Option<AlertDescription>,
 }
 
 /// How long a relay waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
-    /// The longest time without a byte in either direction, or none. It may be exceeded by a quarter.
+    /// The longest time without a byte in either direction, or none. It may be exceeded by a
+    /// quarter.
     pub idle: Option<Duration>,
-    /// The longest silence of one side after the other has ended, or none. It may be exceeded by a quarter.
+    /// The longest silence of one side after the other has ended, or none. It may be exceeded by a
+    /// quarter.
     pub half_close: Option<Duration>,
     /// How the kernel finds out that a side is gone, of a relay that lasts.
     pub liveness: Liveness,
@@ -78,8 +86,8 @@ pub struct Options {
     pub on_truncation: OnTruncation,
 }
 
-/// What a server without TLS learns of a client whose TLS ended with a FIN and without `close_notify`. Anybody on the way can
-/// send a FIN, and many clients end so themselves.
+/// What a server without TLS learns of a client whose TLS ended with a FIN and without
+/// `close_notify`. Anybody on the way can send a FIN, and many clients end so themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnTruncation {
     /// A FIN, as if the client had ended in order. The answer still goes to the client.
@@ -136,7 +144,8 @@ pub enum Error {
     /// No byte came from either side for too long.
     #[error("neither side sent anything for too long")]
     Idle,
-    /// The other side had ended, and this one neither sent, nor took what was sent to it, for too long.
+    /// The other side had ended, and this one neither sent, nor took what was sent to it, for too
+    /// long.
     #[error("the {0} stayed silent after the other side had ended")]
     HalfClose(Side),
     /// Reading from or writing to this side failed otherwise, as a broken TLS record does.

@@ -1,6 +1,8 @@
-//! Pipes that carry bytes from one TCP socket to another inside the kernel, and the pool that keeps the empty ones.
+//! Pipes that carry bytes from one TCP socket to another inside the kernel, and the pool that keeps
+//! the empty ones.
 //!
-//! A pipe that still holds bytes never goes back to the pool: the next connection would receive them.
+//! A pipe that still holds bytes never goes back to the pool: the next connection would receive
+//! them.
 
 use std::cell::RefCell;
 use std::io;
@@ -31,7 +33,8 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// Opens a pipe, or none where the process has enough of them or the kernel gives no pipe worth having.
+    /// Opens a pipe, or none where the process has enough of them or the kernel gives no pipe worth
+    /// having.
     pub(super) fn open() -> Option<Self> {
         let room = OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
             (open < limit()).then_some(open + 1)
@@ -47,19 +50,22 @@ impl Pipe {
             held: 0,
             receiver_ended: false,
         };
-        // An unprivileged user may have as many pages in pipes as pipe(7) allows: past that this fails and the pipe
-        // keeps its first size, which is the usual 64 KiB or, further past, two pages.
+        // An unprivileged user may have as many pages in pipes as pipe(7) allows: past that this
+        // fails and the pipe keeps its first size, which is the usual 64 KiB or, further past, two
+        // pages.
         let _ = fcntl_setpipe_size(&pipe.write, CAPACITY);
         fcntl_getpipe_size(&pipe.write)
             .is_ok_and(|size| size >= LEAST)
             .then_some(pipe)
     }
 
-    /// Moves what `from` has received into this empty pipe: the number of bytes. 0 means that reading has to tell what is
-    /// the matter: the stream has ended, or it stands at an urgent byte, which splice(2) cannot pass.
+    /// Moves what `from` has received into this empty pipe: the number of bytes. 0 means that
+    /// reading has to tell what is the matter: the stream has ended, or it stands at an urgent
+    /// byte, which splice(2) cannot pass.
     ///
-    /// Only an empty pipe is filled, because splice(2) says EAGAIN for a full pipe as well as for a drained socket,
-    /// and taking the first for the second would clear a readiness that the kernel never reports again.
+    /// Only an empty pipe is filled, because splice(2) says EAGAIN for a full pipe as well as for a
+    /// drained socket, and taking the first for the second would clear a readiness that the kernel
+    /// never reports again.
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -86,7 +92,8 @@ impl Pipe {
 
     /// Moves what the pipe holds into `to`: the number of bytes, which may be fewer than it holds.
     ///
-    /// The error is `BrokenPipe` where `to` has ended its own stream before it was aborted, as for write(2).
+    /// The error is `BrokenPipe` where `to` has ended its own stream before it was aborted, as for
+    /// write(2).
     pub(super) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
@@ -107,9 +114,10 @@ impl Pipe {
         }
     }
 
-    /// Looks how `to` stands, before each splice(2) into it: that hands 16 buffers at a time to the socket, and of an error
-    /// which it meets behind the first 16 it says nothing, and takes it off the socket (`splice_to_socket` in fs/splice.c). What
-    /// is left to say is EPIPE, as if there had been an end before.
+    /// Looks how `to` stands, before each splice(2) into it: that hands 16 buffers at a time to the
+    /// socket, and of an error which it meets behind the first 16 it says nothing, and takes it off
+    /// the socket (`splice_to_socket` in fs/splice.c). What is left to say is EPIPE, as if there
+    /// had been an end before.
     ///
     /// An end and an abort that both arrive within one call are taken for an abort.
     fn look(&mut self, to: &TcpStream) -> io::Result<()> {
@@ -154,7 +162,8 @@ impl Drop for Pipe {
     }
 }
 
-/// A pipe on loan from the thread's pool; dropped, it goes back there if it is empty and is closed if it is not.
+/// A pipe on loan from the thread's pool; dropped, it goes back there if it is empty and is closed
+/// if it is not.
 #[derive(Debug)]
 pub(super) struct Lease(Option<Pipe>);
 
@@ -198,7 +207,8 @@ impl Drop for Lease {
     }
 }
 
-/// Whether `error` means that these descriptors cannot be spliced at all, rather than that a peer is in trouble.
+/// Whether `error` means that these descriptors cannot be spliced at all, rather than that a peer
+/// is in trouble.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
     [Errno::INVAL, Errno::NOSYS, Errno::PERM]
         .iter()
@@ -217,7 +227,8 @@ fn has_input(socket: &TcpStream) -> bool {
     recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(read, _)| read > 0)
 }
 
-/// How many pipes the process may have open: they are two descriptors each, and must not starve the connections.
+/// How many pipes the process may have open: they are two descriptors each, and must not starve the
+/// connections.
 fn limit() -> usize {
     static LIMIT: OnceLock<usize> = OnceLock::new();
     *LIMIT.get_or_init(|| {
@@ -228,13 +239,16 @@ fn limit() -> usize {
     })
 }
 
-/// What a pipe is grown to, and what one call moves at most, so that a reader who stops leaves no more than this behind.
+/// What a pipe is grown to, and what one call moves at most, so that a reader who stops leaves no
+/// more than this behind.
 const CAPACITY: usize = 256 * 1024;
 
-/// A pipe below the kernel's usual size has few slots, and every segment takes one: copying is cheaper then.
+/// A pipe below the kernel's usual size has few slots, and every segment takes one: copying is
+/// cheaper then.
 const LEAST: usize = 64 * 1024;
 
-/// Empty pipes that a thread keeps: it fills and drains one at a time, the others come from readers that were slow.
+/// Empty pipes that a thread keeps: it fills and drains one at a time, the others come from readers
+/// that were slow.
 const POOLED: usize = 8;
 
 /// Slow readers of bulk flows hold a full pipe each, so this bounds the kernel's memory: 256 MiB.

@@ -44,8 +44,8 @@ pub(super) struct Waits {
 }
 
 impl Watch {
-    /// Waits for a period without `progress`, which begins anew when the period is another. While `look` is set, which
-    /// may change at any time, an alarm comes every few seconds.
+    /// Waits for a period without `progress`, which begins anew when the period is another. While
+    /// `look` is set, which may change at any time, an alarm comes every few seconds.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -59,7 +59,8 @@ impl Watch {
             first,
         } = waits;
         let tick = waits.tick(self.age);
-        // A flow that is held up now and then must not set the timer each time: only a shorter wait is set at once.
+        // A flow that is held up now and then must not set the timer each time: only a shorter wait
+        // is set at once.
         if self.period != period || (look && self.tick > tick) || self.tick.is_none() {
             if self.period != period {
                 *self = Self {
@@ -75,7 +76,8 @@ impl Watch {
                     self.tick = self.tick.or(tick)
                 }
                 (Some(_), _) => self.set(timer.as_mut(), tick, progress),
-                // The relay may be half closed in no time, and is to find the timer that it needs then.
+                // The relay may be half closed in no time, and is to find the timer that it needs
+                // then.
                 (None, _) => self.set(
                     timer.as_mut(),
                     tick.map(|tick| tick.min(LOOK_EVERY)),
@@ -137,7 +139,8 @@ impl Waits {
 /// How often the counter is looked at in each period.
 const TICKS: u32 = 4;
 
-/// How soon it is noticed that a side is gone from which nothing is read, because the other takes nothing.
+/// How soon it is noticed that a side is gone from which nothing is read, because the other takes
+/// nothing.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Which route takes a client: rules, and the table that looks them up.
 //!
-//! Of all rules that match a client the most specific one takes it. The order in which they were written never matters,
-//! and two rules that no client could tell apart are an [`Overlap`], not a choice.
+//! Of all rules that match a client the most specific one takes it. The order in which they were
+//! written never matters, and two rules that no client could tell apart are an [`Overlap`], not a
+//! choice.
 
 mod named;
 mod names;
@@ -27,7 +28,8 @@ pub struct Rule<T> {
     pub from: Vec<Cidr>,
     /// Protocols, of which the client must offer one; every client when empty.
     pub alpn: Vec<Alpn>,
-    /// Whether a client must send a server name. If not, the rule also takes clients that send none.
+    /// Whether a client must send a server name. If not, the rule also takes clients that send
+    /// none.
     pub strict_sni: bool,
     /// What takes the client.
     pub target: T,
@@ -40,14 +42,16 @@ pub struct Key<'a> {
     pub name: Option<&'a ServerName>,
     /// Its address, if it has one: a client over a unix socket is in no range.
     pub client: Option<IpAddr>,
-    /// The protocols it offers, the preferred one first. Of a list of the client's making, what [`Table::relevant`] leaves.
+    /// The protocols it offers, the preferred one first. Of a list of the client's making, what
+    /// [`Table::relevant`] leaves.
     pub alpn: &'a [Alpn],
 }
 
 /// How closely a rule matches a client; the greatest takes it.
 ///
-/// An exact name beats a wildcard beats a longer suffix beats a shorter one beats `*`; then a longer source prefix beats a shorter one beats none; then the
-/// protocol that the client prefers beats a later one beats none.
+/// An exact name beats a wildcard beats a longer suffix beats a shorter one beats `*`; then a
+/// longer source prefix beats a shorter one beats none; then the protocol that the client prefers
+/// beats a later one beats none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity {
     name: Closeness,

@@ -80,10 +80,12 @@ impl Named {
     }
 }
 
-/// How the protocols begin that are looked for. Each has a place, by its first bytes, and most have one of their own.
+/// How the protocols begin that are looked for. Each has a place, by its first bytes, and most have
+/// one of their own.
 #[derive(Clone, Copy, Debug)]
 struct Likes {
-    /// What a word's place is found with. It shifts out the bytes that the shortest of them does not have.
+    /// What a word's place is found with. It shifts out the bytes that the shortest of them does
+    /// not have.
     factor: u32,
     places: [Like; PLACES],
     /// How many of them have this place.
@@ -106,7 +108,8 @@ impl Likes {
             places: [Like::NONE; PLACES],
             left: [0; PLACES],
         };
-        // Of half as many as there are places, or fewer, a factor is soon found that puts no two in one.
+        // Of half as many as there are places, or fewer, a factor is soon found that puts no two in
+        // one.
         for number in 0..if words.len() > PLACES / 2 { 0 } else { 1000 } {
             likes.factor = FACTOR.wrapping_mul(2 * number + 1) << shift;
             let taken = words
@@ -133,7 +136,8 @@ impl Likes {
         (word.wrapping_mul(self.factor) >> (u32::BITS - PLACES.ilog2())) as usize
     }
 
-    /// The `list` behind the entries that are none of these. The last one may be left that is: it is too short for a word.
+    /// The `list` behind the entries that are none of these. The last one may be left that is: it
+    /// is too short for a word.
     ///
     /// A client may offer tens of thousands: what each takes is kept short.
     #[inline(never)]
@@ -298,7 +302,8 @@ mod tests {
         assert_eq!(Named::default().among(&list(&["h2"])), []);
     }
 
-    /// Of few letters and lengths, those that a list of lengths modulo 32 or of first bytes takes for each other among them.
+    /// Of few letters and lengths, those that a list of lengths modulo 32 or of first bytes takes
+    /// for each other among them.
     fn protocol() -> impl Strategy<Value = Alpn> {
         let end = prop::collection::vec(select(&b"ab\0"[..]), 0..3);
         (

@@ -1,5 +1,6 @@
-//! The rules of each name. However many names there are, they are three pieces of memory: a configuration may have a
-//! million, and a box for each name and a set of sources for each rule would be most of what a route takes.
+//! The rules of each name. However many names there are, they are three pieces of memory: a
+//! configuration may have a million, and a box for each name and a set of sources for each rule
+//! would be most of what a route takes.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -13,8 +14,9 @@ use crate::route::{Key, Rule};
 pub(super) struct Names {
     /// The names, one behind the other.
     text: String,
-    /// The hash of the name that has a place, or [`FREE`]. A name has a place in the group that its hash stands for, or, if
-    /// that is full, in the next one. What a look-up passes over is only here.
+    /// The hash of the name that has a place, or [`FREE`]. A name has a place in the group that its
+    /// hash stands for, or, if that is full, in the next one. What a look-up passes over is only
+    /// here.
     hashes: Vec<Group>,
     /// What stands in each place.
     entries: Vec<Entry>,
@@ -25,7 +27,8 @@ pub(super) struct Names {
     hasher: RandomState,
 }
 
-/// As many hashes as a line of the processor's cache has, which are compared at once. They are filled in order.
+/// As many hashes as a line of the processor's cache has, which are compared at once. They are
+/// filled in order.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Group([u32; GROUP]);
@@ -66,7 +69,8 @@ impl Names {
         }
     }
 
-    /// Adds the rule with this number under `name`, and reports each place that another rule has already.
+    /// Adds the rule with this number under `name`, and reports each place that another rule has
+    /// already.
     pub(super) fn insert<T>(
         &mut self,
         name: &str,
@@ -268,7 +272,8 @@ impl Group {
     }
 }
 
-/// As many groups as so many names need: a third of the places stays free, so that few groups are full.
+/// As many groups as so many names need: a third of the places stays free, so that few groups are
+/// full.
 fn groups(names: usize) -> usize {
     if names == 0 {
         0

@@ -1,4 +1,5 @@
-//! Which of the rules under one name takes a client: by where it comes from, then by the protocols it offers.
+//! Which of the rules under one name takes a client: by where it comes from, then by the protocols
+//! it offers.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -29,7 +30,8 @@ struct Protocols {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     rule: u32,
-    /// Another rule wanted this place. Only clients without a name ever get here; see [`Sources::only`].
+    /// Another rule wanted this place. Only clients without a name ever get here; see
+    /// [`Sources::only`].
     contested: bool,
 }
 
@@ -176,7 +178,8 @@ impl Protocols {
         by_alpn.chain(self.any.map(|slot| (None, slot.rule)))
     }
 
-    /// The slots that such a client may have: by protocol as it prefers them, then the one for every protocol.
+    /// The slots that such a client may have: by protocol as it prefers them, then the one for
+    /// every protocol.
     fn matching(&self, alpn: &[Alpn]) -> impl Iterator<Item = Slot> {
         let by_alpn = self
             .by_alpn

@@ -1,8 +1,9 @@
 //! The table: a few hash look-ups per client, however many routes there are.
 //!
-//! A name is looked up whole, then without its first label, then, where there are rules for every name below a suffix, by
-//! each of its suffixes that is no longer than the longest of theirs, then as `*`. Under each name the sources are grouped by the
-//! length of their prefix, so that a client's address is looked up once per length in use, not once per range.
+//! A name is looked up whole, then without its first label, then, where there are rules for every
+//! name below a suffix, by each of its suffixes that is no longer than the longest of theirs, then
+//! as `*`. Under each name the sources are grouped by the length of their prefix, so that a
+//! client's address is looked up once per length in use, not once per range.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,14 +32,16 @@ struct Index {
     any: Sources,
     /// Rules that take clients without a name and name `*`: the most specific one wins.
     nameless_any: Sources,
-    /// Other rules that take clients without a name: only a client that just one of them takes is served.
+    /// Other rules that take clients without a name: only a client that just one of them takes is
+    /// served.
     nameless: Sources,
     nameless_rivals: Option<(usize, usize)>,
     /// The protocols that any rule is for.
     named: Named,
 }
 
-/// Two rules that take the same clients with the same right. The numbers are their places in the list given to `build`.
+/// Two rules that take the same clients with the same right. The numbers are their places in the
+/// list given to `build`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Overlap {
     /// The rule that came first.
@@ -82,7 +85,8 @@ pub struct Claim<'a, T> {
 impl<T> Table<T> {
     /// Builds the table of `rules`, and reports every pair that no client could tell apart.
     ///
-    /// A table that has overlaps decides them by the order of the rules and must not be used to serve.
+    /// A table that has overlaps decides them by the order of the rules and must not be used to
+    /// serve.
     #[must_use]
     pub fn build(rules: impl IntoIterator<Item = Rule<T>>) -> (Self, Vec<Overlap>) {
         let rules = rules.into_iter();
@@ -161,17 +165,19 @@ impl<T> Table<T> {
         )
     }
 
-    /// Of the protocols that a client offers, those that some rule is for, in the client's order and each once: no others
-    /// count for [`lookup`](Self::lookup). A client may offer tens of thousands, and they are gone through once.
+    /// Of the protocols that a client offers, those that some rule is for, in the client's order
+    /// and each once: no others count for [`lookup`](Self::lookup). A client may offer tens of
+    /// thousands, and they are gone through once.
     #[must_use]
     pub fn relevant(&self, offered: &AlpnList) -> Vec<Alpn> {
         self.index.named.among(offered)
     }
 
-    /// The target of the rule that takes this client, if there is one. The work grows with the protocols in `key`.
+    /// The target of the rule that takes this client, if there is one. The work grows with the
+    /// protocols in `key`.
     ///
-    /// A client without a name is taken by a rule that is not strict: by the most specific that names `*`, or else by
-    /// the only one that takes it. Where several would, none does.
+    /// A client without a name is taken by a rule that is not strict: by the most specific that
+    /// names `*`, or else by the only one that takes it. Where several would, none does.
     #[must_use]
     pub fn lookup(&self, key: &Key<'_>) -> Option<&T> {
         let rule = match key.name {
@@ -185,7 +191,8 @@ impl<T> Table<T> {
         self.targets.get(rule? as usize)
     }
 
-    /// The same table with other targets. The index is shared, so this costs no more than the new targets.
+    /// The same table with other targets. The index is shared, so this costs no more than the new
+    /// targets.
     #[must_use]
     pub fn map<U>(&self, target: impl FnMut(&T) -> U) -> Table<U> {
         Table {

@@ -44,7 +44,8 @@ impl BindError {
         }
     }
 
-    /// The same, with who has the address. It looks at every process of the machine, so nobody should wait for it.
+    /// The same, with who has the address. It looks at every process of the machine, so nobody
+    /// should wait for it.
     pub(super) fn explained(self) -> Self {
         let advice = if self.is_taken {
             in_use(&self.addr)

@@ -1,8 +1,9 @@
-//! When to look whether the configuration has changed: when the kernel says that something happened beside one of its
-//! files, and every few seconds anyway.
+//! When to look whether the configuration has changed: when the kernel says that something happened
+//! beside one of its files, and every few seconds anyway.
 //!
-//! Directories are watched, not files: a file that is replaced by renaming is another file, and so is the target of a
-//! link that is swapped. Network file systems and bind mounts send no events, hence the poll.
+//! Directories are watched, not files: a file that is replaced by renaming is another file, and so
+//! is the target of a link that is swapped. Network file systems and bind mounts send no events,
+//! hence the poll.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use crate::os::words;
 /// The safety net.
 const POLL_EVERY: Duration = Duration::from_secs(3);
 
-/// Certificate and key are two files, and editors write in several steps: this long nothing must happen.
+/// Certificate and key are two files, and editors write in several steps: this long nothing must
+/// happen.
 const QUIET: Duration = Duration::from_millis(50);
 
 /// Where something happens all the time, look anyway.
@@ -28,7 +30,8 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// When it is time to look.
 pub(super) struct Watch {
-    /// A directory was not watched when its files were read: what happened there in between made no event.
+    /// A directory was not watched when its files were read: what happened there in between made no
+    /// event.
     unseen: bool,
     events: mpsc::Receiver<()>,
     /// Something happened; until when to wait, at the latest, for it to be over.
@@ -47,8 +50,8 @@ pub(super) enum Seen {
     Poll,
 }
 
-/// The directories of some files, whose events a [`Watch`] waits for. All that asks the file system is here: it may hang,
-/// and only the thread that reads files may wait for it.
+/// The directories of some files, whose events a [`Watch`] waits for. All that asks the file system
+/// is here: it may hang, and only the thread that reads files may wait for it.
 #[derive(Default)]
 pub(super) struct Directories {
     watcher: Option<RecommendedWatcher>,
@@ -122,7 +125,8 @@ impl Watch {
         self.unseen |= directories.is_new;
     }
 
-    /// Returns when it is time to look, and why. Cancel safe: an event that was heard of is not forgotten.
+    /// Returns when it is time to look, and why. Cancel safe: an event that was heard of is not
+    /// forgotten.
     pub(super) async fn wait(&mut self) -> Seen {
         if std::mem::take(&mut self.unseen) {
             return Seen::Unwatched;

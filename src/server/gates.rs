@@ -15,8 +15,9 @@ pub(super) struct Gates {
 }
 
 impl Gates {
-    /// Those of the listeners of `config`. A listener keeps the gate of its name; one that is renamed keeps that of its
-    /// first address whose listener is gone. So a limit goes on counting the connections that are open.
+    /// Those of the listeners of `config`. A listener keeps the gate of its name; one that is
+    /// renamed keeps that of its first address whose listener is gone. So a limit goes on counting
+    /// the connections that are open.
     pub(super) fn of(config: &Config, before: &Self) -> Self {
         let (mut gates, mut renamed) = (Self::default(), HashSet::new());
         for (name, listener) in &config.listeners {

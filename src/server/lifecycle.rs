@@ -53,8 +53,8 @@ pub enum Stopped {
     Closed(usize),
 }
 
-/// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid. `inherited` are the
-/// sockets that the process was started with.
+/// Serves the configuration at `path` until SIGTERM or SIGINT, and every newer one that is valid.
+/// `inherited` are the sockets that the process was started with.
 ///
 /// # Errors
 ///
@@ -115,7 +115,8 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
     Ok(running.until_signalled(signals).await)
 }
 
-/// A panic ends one connection. It is an event like any other, not lines in between that no log reader understands.
+/// A panic ends one connection. It is an event like any other, not lines in between that no log
+/// reader understands.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic
@@ -201,8 +202,8 @@ impl Running {
         self.drain(signals, reports).await
     }
 
-    /// Stops listening, then waits for connections to end, until the deadline or another signal. Until then what a reload
-    /// withdraws ends them as ever; nothing else of it counts any more.
+    /// Stops listening, then waits for connections to end, until the deadline or another signal.
+    /// Until then what a reload withdraws ends them as ever; nothing else of it counts any more.
     async fn drain(self, mut signals: Signals, mut reports: Interval) -> Stopped {
         let Self {
             mut server,

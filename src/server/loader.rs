@@ -1,10 +1,11 @@
 //! The thread that reads configurations, builds what serves them, and frees what no longer does.
 //!
-//! It does one job at a time, so that what one has freed is there for the next: a configuration of 100,000 routes takes
-//! more than a hundred megabytes while it is read. Each job has a thread, which ends with it and leaves the allocator
-//! nothing that only this thread could free. Once the loader gives way the thread has a low priority. A thread that was
-//! left there to wait would be the last one to end when the process does, and then, where others keep the processors
-//! busy, take seconds to give its memory and its sockets back.
+//! It does one job at a time, so that what one has freed is there for the next: a configuration of
+//! 100,000 routes takes more than a hundred megabytes while it is read. Each job has a thread,
+//! which ends with it and leaves the allocator nothing that only this thread could free. Once the
+//! loader gives way the thread has a low priority. A thread that was left there to wait would be
+//! the last one to end when the process does, and then, where others keep the processors busy, take
+//! seconds to give its memory and its sockets back.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,9 +20,10 @@ use tracing::debug;
 
 use crate::server::memory::give_back;
 
-/// A thread that wakes up for a connection then goes first almost always; with 10 a tenth of them waited for the next timer
-/// tick, which is 4 ms. Where others keep the processor busy a reload still gets one part in thirty of it (sched(7));
-/// with 19 it would be one in seventy, and a revoked certificate could be let in for half a minute.
+/// A thread that wakes up for a connection then goes first almost always; with 10 a tenth of them
+/// waited for the next timer tick, which is 4 ms. Where others keep the processor busy a reload
+/// still gets one part in thirty of it (sched(7)); with 19 it would be one in seventy, and a
+/// revoked certificate could be let in for half a minute.
 const NICENESS: i32 = 15;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -57,7 +59,8 @@ impl Loader {
         self.gives_way.store(true, Ordering::Relaxed);
     }
 
-    /// Does `job` after those that were given before. What is returned receives its result, and an error if it panicked.
+    /// Does `job` after those that were given before. What is returned receives its result, and an
+    /// error if it panicked.
     pub(super) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -86,8 +89,9 @@ impl Loader {
     }
 }
 
-/// Does `job` in a thread that has its own table of descriptors, empty but for the standard streams: what connections take
-/// cannot keep it from opening a file. It may take and give back nothing that holds a descriptor.
+/// Does `job` in a thread that has its own table of descriptors, empty but for the standard
+/// streams: what connections take cannot keep it from opening a file. It may take and give back
+/// nothing that holds a descriptor.
 pub(super) fn apart<T: Send>(job: impl FnOnce() -> T + Send) -> T {
     let mut job = Some(job);
     let mut work = || {
@@ -113,11 +117,13 @@ pub(super) fn apart<T: Send>(job: impl FnOnce() -> T + Send) -> T {
     }
 }
 
-/// Gives the calling thread a table of descriptors of its own, which begins with the standard streams alone. The others
-/// stay open in the process, and are not open here: a connection that is closed there is closed.
+/// Gives the calling thread a table of descriptors of its own, which begins with the standard
+/// streams alone. The others stay open in the process, and are not open here: a connection that is
+/// closed there is closed.
 fn own_descriptors() -> io::Result<()> {
     const FIRST: libc::c_uint = 3;
-    // SAFETY: the arguments are numbers. The calling thread owns no descriptor that it could use afterwards.
+    // SAFETY: the arguments are numbers. The calling thread owns no descriptor that it could use
+    // afterwards.
     #[expect(unsafe_code, reason = "there is no safe name for it")]
     let result = unsafe {
         libc::syscall(
@@ -134,8 +140,8 @@ fn own_descriptors() -> io::Result<()> {
     }
 }
 
-/// Does `job` in a thread of its own, to which everything else goes first if it is to be done `nicely`. Only who may do
-/// anything could raise the priority again.
+/// Does `job` in a thread of its own, to which everything else goes first if it is to be done
+/// `nicely`. Only who may do anything could raise the priority again.
 fn alone(job: Job, nicely: bool) {
     let mut job = Some(job);
     let mut work = || {
@@ -151,7 +157,8 @@ fn alone(job: Job, nicely: bool) {
         let load = thread::Builder::new()
             .name("load".to_owned())
             .spawn_scoped(scope, &mut work)?;
-        // The scope would wait for the work alone, not for the memory of the thread to be free for the next one.
+        // The scope would wait for the work alone, not for the memory of the thread to be free for
+        // the next one.
         let _ = load.join();
         io::Result::Ok(())
     });

@@ -1,4 +1,5 @@
-//! From a configuration to running things, and from one configuration to the next without losing a connection.
+//! From a configuration to running things, and from one configuration to the next without losing a
+//! connection.
 
 mod bind;
 mod checks;
@@ -37,8 +38,8 @@ pub(crate) use parts::{Inheritance, Parts};
 pub use bind::BindError;
 pub use lifecycle::{RunError, Stopped, run};
 
-/// What tells one listening socket from another over a reload: its address and, where the kernel chooses the port, its
-/// place in its listener, or its place among systemd's sockets of one name.
+/// What tells one listening socket from another over a reload: its address and, where the kernel
+/// chooses the port, its place in its listener, or its place among systemd's sockets of one name.
 type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
 
 /// Something that a reload has replaced.
@@ -50,14 +51,14 @@ pub(crate) struct Server {
     /// Copies of these are listened on; they themselves are kept to the end.
     inherited: Inherited,
     ports: BTreeMap<PortKey, RunningPort>,
-    /// What is not listened on any more, from the moment at which nothing is. Connections that have not been routed may
-    /// still look at these.
+    /// What is not listened on any more, from the moment at which nothing is. Connections that have
+    /// not been routed may still look at these.
     closed: Option<Vec<Arc<Port>>>,
     accepting: JoinSet<()>,
     inheritance: Inheritance,
     checks: Checks,
-    /// What new connections no longer meet. One that is just looking up its route may still hold it, and would be the one
-    /// to free a table of 100,000 routes if nobody else held it as well.
+    /// What new connections no longer meet. One that is just looking up its route may still hold
+    /// it, and would be the one to free a table of 100,000 routes if nobody else held it as well.
     retired: Vec<Retired>,
     connections: Arc<Connections>,
 }
@@ -65,7 +66,8 @@ pub(crate) struct Server {
 #[derive(Debug)]
 struct RunningPort {
     port: Arc<Port>,
-    /// Of a unix socket. Dropped before the loop ends, so that nobody comes after the last one who is accepted.
+    /// Of a unix socket. Dropped before the loop ends, so that nobody comes after the last one who
+    /// is accepted.
     file: Option<SocketFile>,
     /// Of a TCP socket.
     overlap: Option<Overlap>,
@@ -109,8 +111,8 @@ impl Server {
         }
     }
 
-    /// Serves `parts` from now on. Sockets whose address stays are kept, with everything queued on them; connections
-    /// that are open keep the route that they matched.
+    /// Serves `parts` from now on. Sockets whose address stays are kept, with everything queued on
+    /// them; connections that are open keep the route that they matched.
     ///
     /// # Errors
     ///
@@ -146,7 +148,8 @@ impl Server {
             self.ports.insert(key.clone(), running);
         }
         for (key, gone) in before {
-            // The kernel gives its clients to it as long as it is there. Closing it could reset one, and gains nothing.
+            // The kernel gives its clients to it as long as it is there. Closing it could reset
+            // one, and gains nothing.
             if let Some(wider) = wanted
                 .iter()
                 .find(|wanted| wanted.key.0.includes(&gone.port.addr))
@@ -183,8 +186,9 @@ impl Server {
         Ok(())
     }
 
-    /// The same once nothing is listened on any more. Nothing is opened, and no server is asked again whether it is there;
-    /// but open connections are judged anew, and those that have not been routed are by these routes.
+    /// The same once nothing is listened on any more. Nothing is opened, and no server is asked
+    /// again whether it is there; but open connections are judged anew, and those that have not
+    /// been routed are by these routes.
     fn judge_by(&mut self, parts: Parts) {
         self.connections
             .set_terms(Arc::clone(&parts.inheritance.terms));
@@ -204,14 +208,14 @@ impl Server {
         self.retire(before.upstreams);
     }
 
-    /// From now on the names of servers are asked for again before they are used: whoever asks for a reload may know that
-    /// they have moved.
+    /// From now on the names of servers are asked for again before they are used: whoever asks for
+    /// a reload may know that they have moved.
     pub(crate) fn forget_names(&self) {
         self.inheritance.resolver.forget();
     }
 
-    /// Keeps it once, though every address of a listener hands in the same one: otherwise the copies would be each
-    /// other's users for ever.
+    /// Keeps it once, though every address of a listener hands in the same one: otherwise the
+    /// copies would be each other's users for ever.
     fn retire(&mut self, replaced: Retired) {
         if !self.retired.iter().any(|kept| Arc::ptr_eq(kept, &replaced)) {
             self.retired.push(replaced);
@@ -263,8 +267,9 @@ impl Server {
 
     /// Opens the sockets that are not open yet: all of them, or none.
     ///
-    /// One that overlaps with a socket that is about to go is opened beside it, so that no connection is refused in between;
-    /// and after all others, so that nobody is queued on it if one of them fails.
+    /// One that overlaps with a socket that is about to go is opened beside it, so that no
+    /// connection is refused in between; and after all others, so that nobody is queued on it if
+    /// one of them fails.
     fn bind(
         &self,
         wanted: &[Wanted<'_>],
@@ -410,7 +415,8 @@ impl Server {
                     let Some(running) = self.ports.get_mut(key) else {
                         continue;
                     };
-                    // What could be changed can be changed back; where it cannot, the error that is returned says why.
+                    // What could be changed can be changed back; where it cannot, the error that is
+                    // returned says why.
                     let _ = running.file.as_ref().map(|file| file.allow(before));
                     running.access = before;
                 }
@@ -458,7 +464,8 @@ impl Server {
         }
     }
 
-    /// Says which sockets nobody listens on, though systemd has passed them: their clients would wait in vain.
+    /// Says which sockets nobody listens on, though systemd has passed them: their clients would
+    /// wait in vain.
     pub(crate) fn report_unused(&self) {
         if self.closed.is_some() {
             return;
@@ -476,7 +483,8 @@ impl Server {
         }
     }
 
-    /// Stops listening, for good. Connections that were queued have been accepted when what is returned is done.
+    /// Stops listening, for good. Connections that were queued have been accepted when what is
+    /// returned is done.
     pub(crate) fn stop_listening(&mut self) -> impl Future<Output = ()> + use<> {
         self.closed = Some(
             std::mem::take(&mut self.ports)
@@ -495,8 +503,8 @@ impl Server {
     }
 }
 
-/// Gives a port that nobody listens on any more what its listener is now, if it is still there: who is connected, or queued,
-/// is judged by that. What was replaced.
+/// Gives a port that nobody listens on any more what its listener is now, if it is still there: who
+/// is connected, or queued, is judged by that. What was replaced.
 fn replace_by_name(
     port: &Port,
     listeners: &[(Arc<proxy::Listener>, Vec<Bind>)],
@@ -519,8 +527,9 @@ struct Wanted<'a> {
 }
 
 impl RunningPort {
-    /// Whether clients still find it: an interface that was made again has another number. (The file of a unix socket is
-    /// looked for where the configuration is loaded, because a file system may hang.)
+    /// Whether clients still find it: an interface that was made again has another number. (The
+    /// file of a unix socket is looked for where the configuration is loaded, because a file system
+    /// may hang.)
     fn is_reachable(&self) -> bool {
         match &self.port.addr {
             ListenAddr::Zoned(addr) => {

@@ -1,7 +1,8 @@
 //! What systemd is told of the state of the process (sd_notify(3)).
 //!
-//! A datagram to the socket that the environment names, which costs a system call; without such a name nothing is done.
-//! It is never waited for: a message that there is no room for is lost, and the next one says what is true then.
+//! A datagram to the socket that the environment names, which costs a system call; without such a
+//! name nothing is done. It is never waited for: a message that there is no room for is lost, and
+//! the next one says what is true then.
 
 use std::env;
 use std::ffi::OsStr;
@@ -80,7 +81,8 @@ impl Notify {
             return;
         }
         self.reloading = true;
-        // It tells systemd that this is the answer to its signal (Type=notify-reload), and not one to an earlier one.
+        // It tells systemd that this is the answer to its signal (Type=notify-reload), and not one
+        // to an earlier one.
         let now = clock_gettime(ClockId::Monotonic);
         self.send(&format!(
             "RELOADING=1\nMONOTONIC_USEC={}",
@@ -125,8 +127,8 @@ impl Notify {
         }
     }
 
-    /// Shows that the loop which waits for this is alive, as often as systemd wants it. Never returns where it does not
-    /// want it; cancel safe.
+    /// Shows that the loop which waits for this is alive, as often as systemd wants it. Never
+    /// returns where it does not want it; cancel safe.
     pub(super) async fn watchdog(&mut self) {
         tick(&mut self.watchdog).await;
         self.send("WATCHDOG=1");

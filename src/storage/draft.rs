@@ -9,9 +9,9 @@ use aws_lc_rs::rand;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-/// A file that is whole and on the disk under a name of its own. [`publish`](Self::publish) gives it the name that it is
-/// for, in place of what has that name; dropped before, it is removed. Whoever reads meanwhile, or after a crash, finds the
-/// old file or the new one.
+/// A file that is whole and on the disk under a name of its own. [`publish`](Self::publish) gives
+/// it the name that it is for, in place of what has that name; dropped before, it is removed.
+/// Whoever reads meanwhile, or after a crash, finds the old file or the new one.
 #[derive(Debug)]
 pub struct Draft<'a> {
     path: &'a Path,
@@ -21,8 +21,8 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Writes `content` beside `path`, to a file of this `mode`, less the umask of the process. `prepare` is given the file
-    /// while it is empty.
+    /// Writes `content` beside `path`, to a file of this `mode`, less the umask of the process.
+    /// `prepare` is given the file while it is empty.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl Drop for Draft<'_> {
     }
 }
 
-/// Makes a directory and those above it where they are missing, for their owner alone, and their names are on the disk
-/// when this returns.
+/// Makes a directory and those above it where they are missing, for their owner alone, and their
+/// names are on the disk when this returns.
 ///
 /// # Errors
 ///
@@ -101,8 +101,9 @@ fn make_with(path: &Path, sync: &mut impl FnMut(&Path) -> io::Result<()>) -> io:
     sync(parent)
 }
 
-/// Keeps the drafts in a directory from being taken for left-over ones, until what is returned is dropped. Only for
-/// directories that nobody else can open: whoever can might never give the lock back.
+/// Keeps the drafts in a directory from being taken for left-over ones, until what is returned is
+/// dropped. Only for directories that nobody else can open: whoever can might never give the lock
+/// back.
 pub(super) fn announce_writing(directory: &Path) -> io::Result<File> {
     let lock = File::open(directory)?;
     // On a file system without locks nothing that was left over is removed, either.
@@ -110,7 +111,8 @@ pub(super) fn announce_writing(directory: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Removes the drafts in a directory, unless somebody is writing there, and returns how many there were.
+/// Removes the drafts in a directory, unless somebody is writing there, and returns how many there
+/// were.
 pub(super) fn remove_left_over(directory: &Path) -> io::Result<usize> {
     let lock = match File::open(directory) {
         Ok(lock) => lock,

@@ -1,8 +1,9 @@
 //! Access lines, of which nobody can make too many.
 //!
-//! Whoever is refused costs little and may come back a hundred thousand times a second. Lines of connections that no route
-//! has taken, however they ended, and of refusals are written as long as they are few, and while the log has room for others;
-//! of the rest their number is logged, so that no connection is missing from the log.
+//! Whoever is refused costs little and may come back a hundred thousand times a second. Lines of
+//! connections that no route has taken, however they ended, and of refusals are written as long as
+//! they are few, and while the log has room for others; of the rest their number is logged, so that
+//! no connection is missing from the log.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +15,9 @@ use crate::rate::{Pace, Used};
 use crate::telemetry::log::QUEUE;
 use crate::telemetry::{Ending, Outcome, Record};
 
-/// In the long run each outcome may have a line as often as this: a hundred per second tell all there is to know. Five
-/// thousand lines at once, such as those of clients that all come back after a restart, are still worth having.
+/// In the long run each outcome may have a line as often as this: a hundred per second tell all
+/// there is to know. Five thousand lines at once, such as those of clients that all come back after
+/// a restart, are still worth having.
 const PACE: Pace = Pace {
     interval: Duration::from_millis(10),
     burst: 5000,
@@ -30,7 +32,8 @@ pub struct AccessLog {
     start: Instant,
 }
 
-/// How far a connection came whose line may be left out. One that no route has taken costs no line of one that was routed.
+/// How far a connection came whose line may be left out. One that no route has taken costs no line
+/// of one that was routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// No route took it. That alone decides, so that no outcome is a way around the quota.
@@ -72,8 +75,8 @@ impl AccessLog {
     /// How often [`report`](Self::report) is to be called.
     pub const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-    /// Writes the line of a connection that has ended, or counts it where no route took the client, or one refused it: see
-    /// [`Ending::is_refusal`].
+    /// Writes the line of a connection that has ended, or counts it where no route took the client,
+    /// or one refused it: see [`Ending::is_refusal`].
     pub fn write(&self, record: &Record, ending: &Ending) {
         let is_written = Phase::of(record, ending).is_none_or(|phase| {
             self.admit(

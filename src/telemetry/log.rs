@@ -1,7 +1,8 @@
 //! Events, one per line, to standard error: as text with `key=value` pairs, or as JSON.
 //!
-//! A line never carries a control character that a peer sent. Lines are written by a thread of their own: when nobody
-//! reads standard error, lines are lost and counted, and connections are served.
+//! A line never carries a control character that a peer sent. Lines are written by a thread of
+//! their own: when nobody reads standard error, lines are lost and counted, and connections are
+//! served.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -58,7 +59,8 @@ impl Log {
             json: Arc::clone(&json),
             out,
         };
-        // Fails where the program that uses this library has a subscriber of its own, which then gets the events.
+        // Fails where the program that uses this library has a subscriber of its own, which then
+        // gets the events.
         let _ =
             tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines));
         Self {
@@ -153,7 +155,8 @@ impl TextFields {
     }
 }
 
-/// Quotes, backslashes and control characters are escaped; line breaks too, so that one event is one line.
+/// Quotes, backslashes and control characters are escaped; line breaks too, so that one event is
+/// one line.
 fn push_escaped(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {

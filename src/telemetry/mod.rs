@@ -23,7 +23,8 @@ pub struct Counters {
     limited: AtomicU64,
 }
 
-/// What [`Counters`] have counted. When no connection is open, `accepted` is the sum of `silent`, `routed` and `refused`.
+/// What [`Counters`] have counted. When no connection is open, `accepted` is the sum of `silent`,
+/// `routed` and `refused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Connections that were accepted.

@@ -73,7 +73,8 @@ outcomes! {
     ConnectFailed = "connect_failed",
     /// No server answered in time.
     ConnectTimeout = "connect_timeout",
-    /// A server was reached, and there is no session of TLS with it, or it did not accept the certificate it was shown.
+    /// A server was reached, and there is no session of TLS with it, or it did not accept the
+    /// certificate it was shown.
     UpstreamTlsFailed = "upstream_tls_failed",
     /// A limit was reached: see the detail.
     Limit = "limit",
@@ -84,8 +85,8 @@ outcomes! {
 }
 
 impl Outcome {
-    /// Whether a routed connection that ended so by its client's doing had not let anything in: no server was looked for, and
-    /// no session of TLS begun.
+    /// Whether a routed connection that ended so by its client's doing had not let anything in: no
+    /// server was looked for, and no session of TLS begun.
     #[must_use]
     pub fn is_refusal(self) -> bool {
         match self {
@@ -156,8 +157,8 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Whether the connection ended before anything was let in. A client that was in and is not let in any more is no
-    /// such case: that is snigate's doing.
+    /// Whether the connection ended before anything was let in. A client that was in and is not let
+    /// in any more is no such case: that is snigate's doing.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         let withdrawn = self.by == Party::Proxy

@@ -39,7 +39,8 @@ pub struct Record {
     pub certificate: Option<Box<ClientCertificate>>,
     /// The upstream, and the server that was reached.
     pub upstream: Option<(Arc<str>, Option<UpstreamAddr>)>,
-    /// The address of that server, where its name does not say it. Boxed, like `failed`: few have it.
+    /// The address of that server, where its name does not say it. Boxed, like `failed`: few have
+    /// it.
     pub reached: Option<Box<SocketAddr>>,
     /// The servers that were tried before, and why they were not reached.
     pub failed: Option<Box<str>>,

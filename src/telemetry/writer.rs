@@ -1,6 +1,7 @@
 //! The thread that writes lines, and the lines that wait for it.
 //!
-//! They wait in a list that grows with them: room for all that may wait would be half a megabyte from the start.
+//! They wait in a list that grows with them: room for all that may wait would be half a megabyte
+//! from the start.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -15,7 +16,8 @@ const MAX_WAITING: usize = 16 * 1024;
 /// The end of the process waits for the lines so far no longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many lines wait to be written. The second half of the room is kept for lines that nobody can have written at will.
+/// How many lines wait to be written. The second half of the room is kept for lines that nobody can
+/// have written at will.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: AtomicUsize,

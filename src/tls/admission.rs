@@ -7,7 +7,8 @@ use crate::tls::handshake::{Accepted, Refusal, refusal};
 use crate::tls::server::Acceptor;
 use crate::tls::verifier::observed_now;
 
-/// The certificates by which a client was let in, and when. There are none of one that did not have to show any.
+/// The certificates by which a client was let in, and when. There are none of one that did not have
+/// to show any.
 #[derive(Debug)]
 pub struct Admission {
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -45,8 +46,9 @@ impl Admission {
 impl Acceptor {
     /// What is to be remembered of a client that this one has let in.
     ///
-    /// Where nothing can be taken back that is nothing of a client whose certificate was verified. One that came in without
-    /// can be asked for it later, on other terms: it costs no certificate to remember that there was none.
+    /// Where nothing can be taken back that is nothing of a client whose certificate was verified.
+    /// One that came in without can be asked for it later, on other terms: it costs no certificate
+    /// to remember that there was none.
     pub(crate) fn remembers(&self, accepted: &Accepted) -> Option<Admission> {
         let verified = accepted
             .certificate
@@ -59,8 +61,8 @@ impl Acceptor {
         }
     }
 
-    /// Whether a client that another acceptor has just let in would be let in by this one, which has taken its place during
-    /// the handshake.
+    /// Whether a client that another acceptor has just let in would be let in by this one, which
+    /// has taken its place during the handshake.
     ///
     /// # Errors
     ///
@@ -74,8 +76,9 @@ impl Acceptor {
 
     /// Whether a client that came in by `admission` would be let in now.
     ///
-    /// The time is that of its admission: a certificate that has run out since is no news, for nobody ends a connection
-    /// on its account. What may be news are the authorities, the revocation lists and the rules.
+    /// The time is that of its admission: a certificate that has run out since is no news, for
+    /// nobody ends a connection on its account. What may be news are the authorities, the
+    /// revocation lists and the rules.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The certificate authorities that are believed.
 //!
-//! A file of them is taken whole or not at all: a trust list that silently lost an entry locks clients out, and one
-//! that silently became empty has, elsewhere, let everybody in.
+//! A file of them is taken whole or not at all: a trust list that silently lost an entry locks
+//! clients out, and one that silently became empty has, elsewhere, let everybody in.
 
 use std::time::SystemTime;
 
@@ -17,7 +17,8 @@ use crate::tls::path::unknown_critical;
 use crate::tls::pem::{self, BundleError};
 use crate::tls::signed::{Signed, unsupported_key};
 
-/// The certificate of an authority (RFC 5280 §6.1.1 (d): what matters of it is its name and its key).
+/// The certificate of an authority (RFC 5280 §6.1.1 (d): what matters of it is its name and its
+/// key).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaCertificate {
     der: CertificateDer<'static>,
@@ -37,7 +38,8 @@ pub struct CaCertificate {
     critical: Option<String>,
 }
 
-/// Something about an authority's certificate that its owner should know, although it is used as it is.
+/// Something about an authority's certificate that its owner should know, although it is used as it
+/// is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CaIssue {
     /// The certificate does not say that it is one of an authority (RFC 5280 §4.2.1.9).
@@ -45,7 +47,8 @@ pub enum CaIssue {
         "is not a CA certificate (no CA:TRUE), yet whoever holds its key can issue certificates that are believed here"
     )]
     NotCa,
-    /// Its time is over. Verification does not look at the dates of a trust anchor: what it issued is still believed.
+    /// Its time is over. Verification does not look at the dates of a trust anchor: what it issued
+    /// is still believed.
     #[error("has expired; what it issued is still believed until it is removed from the file")]
     Expired,
 }
@@ -69,8 +72,8 @@ impl CaCertificate {
         certificates.into_iter().enumerate().map(read).collect()
     }
 
-    /// Every certificate of a file that can be read, and for each of the others what is wrong with it: for a store that
-    /// somebody else keeps, where one bad entry must not take away all.
+    /// Every certificate of a file that can be read, and for each of the others what is wrong with
+    /// it: for a store that somebody else keeps, where one bad entry must not take away all.
     #[must_use]
     pub fn parse_store(bytes: &[u8]) -> (Vec<Self>, Vec<BundleError>) {
         let text = String::from_utf8_lossy(bytes);
@@ -102,7 +105,8 @@ impl CaCertificate {
         &self.subject
     }
 
-    /// Whether both are certificates of one authority: of one name and one key (RFC 5280 §6.1.1 (d)).
+    /// Whether both are certificates of one authority: of one name and one key (RFC 5280 §6.1.1
+    /// (d)).
     #[must_use]
     pub fn is_of_same_authority(&self, other: &Self) -> bool {
         same_name(&self.name, &other.name) && self.spki() == other.spki()
@@ -133,13 +137,14 @@ impl CaCertificate {
         self.purposes
     }
 
-    /// A critical extension that is not understood, by its identifier: nobody comes in by such an authority.
+    /// A critical extension that is not understood, by its identifier: nobody comes in by such an
+    /// authority.
     pub(super) fn critical(&self) -> Option<&str> {
         self.critical.as_deref()
     }
 
-    /// The kind of its key, if no signature of such a key is ever verified: `an RSA key of 1024 bits`. Nobody comes in by
-    /// such an authority.
+    /// The kind of its key, if no signature of such a key is ever verified:
+    /// `an RSA key of 1024 bits`. Nobody comes in by such an authority.
     #[must_use]
     pub fn unsupported_key(&self) -> Option<String> {
         unsupported_key(self.spki())
@@ -236,7 +241,8 @@ impl Anchors {
         &self.roots
     }
 
-    /// The certificates of one of [`roots`](Self::roots). What one of them allows counts, as if it stood alone.
+    /// The certificates of one of [`roots`](Self::roots). What one of them allows counts, as if it
+    /// stood alone.
     pub(super) fn of_root<'a>(
         &'a self,
         root: &'a TrustAnchor<'_>,

@@ -1,7 +1,8 @@
-//! A server's certificate: its chain in the right order, its private key, and the names it is good for.
+//! A server's certificate: its chain in the right order, its private key, and the names it is good
+//! for.
 //!
-//! A pair that does not belong together is common for a moment, while both files are being replaced. So a mismatch is
-//! an error of its own, which the caller may answer by reading again.
+//! A pair that does not belong together is common for a moment, while both files are being
+//! replaced. So a mismatch is an error of its own, which the caller may answer by reading again.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -29,7 +30,8 @@ use crate::tls::signatures::Signatures;
 use crate::tls::signed::unsupported_key;
 use crate::tls::{algorithms, der};
 
-/// A certificate that a server can show, with its key. `Debug` shows the names and the fingerprint, never the key.
+/// A certificate that a server can show, with its key. `Debug` shows the names and the fingerprint,
+/// never the key.
 pub struct Certificate {
     certified: Arc<CertifiedKey>,
     signatures: Signatures,
@@ -71,22 +73,25 @@ pub enum CertificateError {
         "the private key {0}; it must be ECDSA (P-256, P-384, P-521), Ed25519 or RSA (2048 to 8192 bits)"
     )]
     UnsupportedKey(String),
-    /// The key's certificate has it as a key of another kind: on a curve that is written out, or bound to RSA-PSS.
+    /// The key's certificate has it as a key of another kind: on a curve that is written out, or
+    /// bound to RSA-PSS.
     #[error(
         "the certificate of the private key has {0}, which clients refuse; make an EC key on a named curve or a plain RSA \
          key, and request a certificate for it"
     )]
     KeyAsOther(String),
-    /// The key belongs to none of the certificates. If the files are just being replaced, reading again helps.
+    /// The key belongs to none of the certificates. If the files are just being replaced, reading
+    /// again helps.
     #[error("the private key belongs to no certificate of the file")]
     Mismatch,
 }
 
 impl Certificate {
-    /// Reads a certificate, its chain, and its private key, each from PEM or DER. Both may be the same PEM file.
+    /// Reads a certificate, its chain, and its private key, each from PEM or DER. Both may be the
+    /// same PEM file.
     ///
-    /// The leaf may stand anywhere: it is the certificate that has the key's public half. Of several the valid one counts,
-    /// then one that a CA has issued, then the one that ends last.
+    /// The leaf may stand anywhere: it is the certificate that has the key's public half. Of
+    /// several the valid one counts, then one that a CA has issued, then the one that ends last.
     ///
     /// # Errors
     ///
@@ -95,8 +100,9 @@ impl Certificate {
         Self::load_all(certificate, key, SystemTime::now()).map(|mut all| all.swap_remove(0))
     }
 
-    /// The same, with what takes its place at a later moment: another certificate of the key that is in the file and not
-    /// valid yet, or another of an issuer. The one that counts at `now` is the first.
+    /// The same, with what takes its place at a later moment: another certificate of the key that
+    /// is in the file and not valid yet, or another of an issuer. The one that counts at `now` is
+    /// the first.
     ///
     /// # Errors
     ///
@@ -166,7 +172,8 @@ impl Certificate {
         &self.patterns
     }
 
-    /// Whether a client that trusts `authorities`, and only them, accepts the chain now (RFC 5280 §6).
+    /// Whether a client that trusts `authorities`, and only them, accepts the chain now (RFC 5280
+    /// §6).
     #[must_use]
     pub fn verifies_against(&self, authorities: &[CaCertificate]) -> bool {
         let Some((leaf, intermediates)) = self.certified.cert.split_first() else {
@@ -192,8 +199,9 @@ impl Certificate {
         })
     }
 
-    /// Whether a client that asked for `name` will accept the certificate: one of its DNS names is equal, or is a
-    /// wildcard for the first label (RFC 9525 §6.3). The subject's common name does not count.
+    /// Whether a client that asked for `name` will accept the certificate: one of its DNS names is
+    /// equal, or is a wildcard for the first label (RFC 9525 §6.3). The subject's common name does
+    /// not count.
     #[must_use]
     pub fn covers(&self, name: &ServerName) -> bool {
         self.patterns.iter().any(|pattern| pattern.matches(name))
@@ -234,7 +242,8 @@ impl Certificate {
         self.not_after
     }
 
-    /// Whether the certificate has begun by `now`, as clocks that differ from this one by less than [`CLOCK_SKEW`] see it.
+    /// Whether the certificate has begun by `now`, as clocks that differ from this one by less than
+    /// [`CLOCK_SKEW`] see it.
     #[must_use]
     pub fn has_begun(&self, now: SystemTime) -> bool {
         self.not_before <= now + CLOCK_SKEW
@@ -252,7 +261,8 @@ impl Certificate {
         self.signatures
     }
 
-    /// Whether its key is an RSA one: larger and slower than any other, and verified by every client.
+    /// Whether its key is an RSA one: larger and slower than any other, and verified by every
+    /// client.
     #[must_use]
     pub fn is_rsa(&self) -> bool {
         self.certified.key.algorithm() == SignatureAlgorithm::RSA
@@ -329,7 +339,8 @@ fn leaves_of(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> Vec<
     leaves
 }
 
-/// Whether the key of `certificate` is the one of `spki`; the point of an EC key may be compressed (RFC 5480 §2.2).
+/// Whether the key of `certificate` is the one of `spki`; the point of an EC key may be compressed
+/// (RFC 5480 §2.2).
 fn is_same_key(certificate: &X509Certificate<'_>, spki: &[u8]) -> bool {
     let own = certificate.public_key().raw;
     own == spki
@@ -386,7 +397,8 @@ pub(super) fn subject_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -
         })
 }
 
-/// What kind of key is not taken, in words, as far as its first bytes say. Nothing of the key itself is said.
+/// What kind of key is not taken, in words, as far as its first bytes say. Nothing of the key
+/// itself is said.
 fn kind_of(key: &pem::Key) -> String {
     /// Identifiers in DER (RFC 4055, RFC 8410, RFC 5480, RFC 5639, RFC 3279).
     const KINDS: [(&[u8], &str); 9] = [
@@ -428,7 +440,8 @@ fn kind_of(key: &pem::Key) -> String {
                     && window[2..].starts_with(oid)
             })
     };
-    // An older form names its curve at the end, and holds nothing else that begins like an identifier.
+    // An older form names its curve at the end, and holds nothing else that begins like an
+    // identifier.
     let known = KINDS.iter().find(|(oid, _)| {
         has(oid, 64) || (matches!(**key, PrivateKeyDer::Sec1(_)) && has(oid, der.len()))
     });

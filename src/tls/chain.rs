@@ -1,7 +1,8 @@
-//! The chain that a server sends: which of a file's certificates, in which order, and what clients will say to it.
+//! The chain that a server sends: which of a file's certificates, in which order, and what clients
+//! will say to it.
 //!
-//! An issuer is chosen by its signature. A name alone is not enough: a CA that was given a new key, or whose certificate was
-//! renewed, has several certificates of one name.
+//! An issuer is chosen by its signature. A name alone is not enough: a CA that was given a new key,
+//! or whose certificate was renewed, has several certificates of one name.
 
 use std::cmp::Reverse;
 use std::time::SystemTime;
@@ -17,7 +18,8 @@ use crate::tls::dname::same_name;
 use crate::tls::signed::{self, SignatureFault, Signed};
 use crate::tls::{algorithms, der};
 
-/// A clock that passes more moments than this at which a file has something else to send finds the last of them sent.
+/// A clock that passes more moments than this at which a file has something else to send finds the
+/// last of them sent.
 const MAX_CHOICES: usize = 8;
 
 /// The certificates of a file, as one that they are chosen from.
@@ -48,7 +50,8 @@ impl<'a> Given<'a> {
         self.ders[one] == self.ders[other]
     }
 
-    /// What is to be sent now, and what from later moments on, as positions. `leaves` are those of the key, at least one.
+    /// What is to be sent now, and what from later moments on, as positions. `leaves` are those of
+    /// the key, at least one.
     pub(super) fn chains(&self, leaves: &[usize], now: SystemTime) -> Vec<Vec<usize>> {
         let begin =
             |certificate: &X509Certificate<'_>| system_time(certificate.validity().not_before);
@@ -146,8 +149,8 @@ impl<'a> Given<'a> {
         })
     }
 
-    /// Whether the names of the leaf are among those that its issuers may issue for (RFC 5280 §4.2.1.10), as far as `chain`
-    /// says.
+    /// Whether the names of the leaf are among those that its issuers may issue for (RFC 5280
+    /// §4.2.1.10), as far as `chain` says.
     pub(super) fn names_are_allowed(&self, chain: &[usize], now: SystemTime) -> bool {
         let [leaf, issuers @ .., root] = chain else {
             return true;
@@ -234,7 +237,8 @@ pub(super) fn signature(
     }
 }
 
-/// The kinds of signature that are verified: RSA (PKCS #1), ECDSA and Ed25519, with SHA-256 or more.
+/// The kinds of signature that are verified: RSA (PKCS #1), ECDSA and Ed25519, with SHA-256 or
+/// more.
 const VERIFIED: [&str; 7] = [
     "1.2.840.113549.1.1.11",
     "1.2.840.113549.1.1.12",
@@ -262,12 +266,14 @@ pub(super) fn weak_signature(certificate: &X509Certificate<'_>) -> Option<String
     Some(name.to_owned())
 }
 
-/// The kind of a certificate's key, if no signature of such a key is verified: `an RSA key of 1024 bits`.
+/// The kind of a certificate's key, if no signature of such a key is verified:
+/// `an RSA key of 1024 bits`.
 pub(super) fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
     der::only(certificate.public_key().raw, der::SEQUENCE).and_then(signed::unsupported_key)
 }
 
-/// RFC 5280 §4.2.2.1: where the issuer's certificate can be fetched. Public CAs say so, and few private ones do.
+/// RFC 5280 §4.2.2.1: where the issuer's certificate can be fetched. Public CAs say so, and few
+/// private ones do.
 pub(super) fn names_its_issuers_address(certificate: &X509Certificate<'_>) -> bool {
     /// id-ad-caIssuers
     const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";

@@ -1,8 +1,9 @@
 //! The client's side of TLS: sessions with servers, and why there is none.
 //!
-//! A server is believed because an authority vouches for its certificate, or because its key is known, or, where the
-//! operator says so, without a reason. Which of them it is stands in the [`ConnectorOptions`] and nowhere else: no error,
-//! and nothing that a server sends, leads from one to another.
+//! A server is believed because an authority vouches for its certificate, or because its key is
+//! known, or, where the operator says so, without a reason. Which of them it is stands in the
+//! [`ConnectorOptions`] and nowhere else: no error, and nothing that a server sends, leads from one
+//! to another.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -37,13 +38,15 @@ use crate::tls::server::{MinVersion, since};
 use crate::tls::trust::Trust;
 use crate::tls::{algorithms, provider};
 
-/// What a server must prove to be: a host name, or an IP address. Only a name is sent to it (RFC 6066 §3).
+/// What a server must prove to be: a host name, or an IP address. Only a name is sent to it (RFC
+/// 6066 §3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerName(PkiName<'static>);
 
 impl PeerName {
-    /// The name that a server is known by at this address: its host name or IP address. A unix socket has none, and nor has
-    /// a service: whoever can forge the answers of DNS would choose it (RFC 6125 §6.2.1).
+    /// The name that a server is known by at this address: its host name or IP address. A unix
+    /// socket has none, and nor has a service: whoever can forge the answers of DNS would choose it
+    /// (RFC 6125 §6.2.1).
     #[must_use]
     pub fn of(addr: &UpstreamAddr) -> Option<Self> {
         match addr {
@@ -94,14 +97,16 @@ pub struct ConnectorOptions {
     pub verification: Verification,
     /// If there are any, the server's key must be one of them, whoever vouches for it.
     pub pins: Vec<SpkiDigest>,
-    /// What is shown to a server that asks for a certificate: its name in the configuration, and the certificate.
+    /// What is shown to a server that asks for a certificate: its name in the configuration, and
+    /// the certificate.
     pub certificate: Option<(Arc<str>, Arc<Certificate>)>,
     /// The oldest version of TLS that is spoken.
     pub min_version: MinVersion,
-    /// The protocols that are offered, the preferred one first. If there are none, what was agreed on with the client is.
+    /// The protocols that are offered, the preferred one first. If there are none, what was agreed
+    /// on with the client is.
     pub alpn: Vec<Alpn>,
-    /// The groups that are offered for the key exchange, the preferred one first; those of the TLS library if there are
-    /// none.
+    /// The groups that are offered for the key exchange, the preferred one first; those of the TLS
+    /// library if there are none.
     pub groups: Vec<Group>,
 }
 
@@ -115,14 +120,15 @@ impl ConnectorOptions {
 /// Whose word counts for a server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verification {
-    /// That of these authorities. The name is that of a table, or nothing for the system's own store.
+    /// That of these authorities. The name is that of a table, or nothing for the system's own
+    /// store.
     Trust(Option<Arc<str>>, Trust),
     /// Nobody's: any certificate will do, of any name and any age. The pins still count.
     Insecure,
 }
 
-/// Makes sessions with the servers of one upstream. Two connectors are equal if they were made of the same: contents, not
-/// files.
+/// Makes sessions with the servers of one upstream. Two connectors are equal if they were made of
+/// the same: contents, not files.
 pub struct Connector {
     options: ConnectorOptions,
     config: Arc<ClientConfig>,
@@ -172,7 +178,8 @@ impl Connector {
         &self.options
     }
 
-    /// What to try where a server does not answer a hello, or ends the connection: nothing where it is a small one.
+    /// What to try where a server does not answer a hello, or ends the connection: nothing where it
+    /// is a small one.
     #[must_use]
     pub fn advice_on_silence(&self) -> Option<String> {
         large_hello(&self.options)
@@ -187,14 +194,16 @@ impl Connector {
             .or_else(|| PeerName::of(addr))
     }
 
-    /// Makes a session over `stream`, which leads to the server at `addr`. `agreed` is the protocol that the client and
-    /// snigate have agreed on: the bytes of one side go to the other as they are.
+    /// Makes a session over `stream`, which leads to the server at `addr`. `agreed` is the protocol
+    /// that the client and snigate have agreed on: the bytes of one side go to the other as they
+    /// are.
     ///
     /// There is no time limit: bound it from outside. Cancellation closes the connection.
     ///
     /// # Errors
     ///
-    /// When there is no session: why, and what to change. The server has been sent an alert, and the connection is closed.
+    /// When there is no session: why, and what to change. The server has been sent an alert, and
+    /// the connection is closed.
     pub async fn connect(
         &self,
         stream: TcpStream,
@@ -274,8 +283,8 @@ impl fmt::Debug for Connector {
 }
 
 tokio::task_local! {
-    /// What the handshake that is being made in this task has met. rustls says what kind of error there was, and not with
-    /// which certificate.
+    /// What the handshake that is being made in this task has met. rustls says what kind of error
+    /// there was, and not with which certificate.
     static MET: RefCell<Met>;
 }
 
@@ -345,8 +354,9 @@ impl ServerCertVerifier for Verifier {
 #[error("the server's key has the pin {0}")]
 pub(super) struct NotPinned(pub(super) SpkiDigest);
 
-/// Shows the one certificate that was named for it, or none. No other certificate is ever shown to a server: one of a
-/// public CA is not for clients any more, and what it says of its owner is nobody's business.
+/// Shows the one certificate that was named for it, or none. No other certificate is ever shown to
+/// a server: one of a public CA is not for clients any more, and what it says of its owner is
+/// nobody's business.
 #[derive(Debug)]
 struct OwnCertificate(Option<Arc<CertifiedKey>>);
 
@@ -362,7 +372,8 @@ impl ResolvesClientCert for OwnCertificate {
 }
 
 impl Certificate {
-    /// Whether servers may take it from a client: its extended key usage says so, or there is none (RFC 5280 §4.2.1.12).
+    /// Whether servers may take it from a client: its extended key usage says so, or there is none
+    /// (RFC 5280 §4.2.1.12).
     #[must_use]
     pub fn is_for_clients(&self) -> bool {
         self.is_for(|usage| usage.client_auth)
@@ -388,8 +399,8 @@ impl Certificate {
     }
 }
 
-/// Why a relay with a server ended, if the server did not accept the certificate that it was shown: with TLS 1.3 it says so
-/// only when snigate is done with the handshake.
+/// Why a relay with a server ended, if the server did not accept the certificate that it was shown:
+/// with TLS 1.3 it says so only when snigate is done with the handshake.
 #[must_use]
 pub fn refused_certificate(error: &io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {

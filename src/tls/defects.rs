@@ -1,8 +1,8 @@
-//! What clients refuse in a certificate by itself, whoever has issued it: its encoding, its dates as they are written, its
-//! serial number and its extensions (RFC 5280 §4).
+//! What clients refuse in a certificate by itself, whoever has issued it: its encoding, its dates
+//! as they are written, its serial number and its extensions (RFC 5280 §4).
 //!
-//! Parsers differ in what they take, and the one that reads the file takes most. A certificate that it reads may be one that
-//! OpenSSL or rustls cannot even read.
+//! Parsers differ in what they take, and the one that reads the file takes most. A certificate that
+//! it reads may be one that OpenSSL or rustls cannot even read.
 
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
@@ -107,7 +107,8 @@ impl Defect {
     }
 }
 
-/// Extensions that are understood where they are critical: by every client, and by OpenSSL and few others.
+/// Extensions that are understood where they are critical: by every client, and by OpenSSL and few
+/// others.
 const UNDERSTOOD: [&str; 6] = [
     "2.5.29.15",
     "2.5.29.17",
@@ -268,8 +269,8 @@ pub(super) fn name(oid: &str) -> String {
     name.to_owned()
 }
 
-/// A date of a certificate that is in no form of RFC 5280 §4.1.2.5, as it is written; also of a certificate that cannot be
-/// parsed for it.
+/// A date of a certificate that is in no form of RFC 5280 §4.1.2.5, as it is written; also of a
+/// certificate that cannot be parsed for it.
 pub(super) fn bad_date(certificate: &[u8]) -> Option<String> {
     let mut reader = Reader(der::only(certificate, der::SEQUENCE)?);
     let mut inside = Reader(reader.expect(der::SEQUENCE)?.content);

@@ -87,7 +87,8 @@ pub(super) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     reader.is_empty().then_some(value.content)
 }
 
-/// An algorithm with its parameters, and the bits of a key or a signature behind it (RFC 5280 §4.1.1.2, §4.1.2.7).
+/// An algorithm with its parameters, and the bits of a key or a signature behind it (RFC 5280
+/// §4.1.1.2, §4.1.2.7).
 pub(super) fn algorithm_and_bits(content: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut reader = Reader(content);
     let algorithm = reader.expect(SEQUENCE)?.content;

@@ -1,18 +1,19 @@
-//! Distinguished names as issuers and subjects are compared (RFC 5280 §7.1): by their texts, whatever the types of string
-//! that these are in.
+//! Distinguished names as issuers and subjects are compared (RFC 5280 §7.1): by their texts,
+//! whatever the types of string that these are in.
 
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
 use crate::tls::identity::text;
 
-/// Whether two names, each in DER with its SEQUENCE, are the same text: without regard to case, to the number of spaces
-/// and to the type of string.
+/// Whether two names, each in DER with its SEQUENCE, are the same text: without regard to case, to
+/// the number of spaces and to the type of string.
 pub(super) fn same_name(one: &[u8], other: &[u8]) -> bool {
     one == other || normal(one).is_some_and(|one| normal(other) == Some(one))
 }
 
-/// The parts of a name in order, each of them a set of attributes: identifier, type of value and value.
+/// The parts of a name in order, each of them a set of attributes: identifier, type of value and
+/// value.
 type Parts = Vec<Vec<(String, u32, Vec<u8>)>>;
 
 fn normal(name: &[u8]) -> Option<Parts> {

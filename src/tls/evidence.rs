@@ -1,5 +1,5 @@
-//! What clients are verified against, so that two configurations can be compared by it. The lists are shared with the
-//! verifier that asks them.
+//! What clients are verified against, so that two configurations can be compared by it. The lists
+//! are shared with the verifier that asks them.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -28,13 +28,14 @@ struct Authority {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct List {
     crl: Crl,
-    /// The digest of the key that has signed it. Nothing of the list of an intermediate, whose key comes with the client.
+    /// The digest of the key that has signed it. Nothing of the list of an intermediate, whose key
+    /// comes with the client.
     signer: Option<[u8; 32]>,
 }
 
 impl List {
-    /// Whether both are editions of one list. Its issuer is known by its key where that is known, and otherwise by what the
-    /// lists say.
+    /// Whether both are editions of one list. Its issuer is known by its key where that is known,
+    /// and otherwise by what the lists say.
     fn is_edition_of(&self, other: &Self) -> bool {
         match (self.signer, other.signer) {
             (Some(own), Some(signer)) => own == signer && self.crl.has_same_scope(&other.crl),
@@ -44,7 +45,8 @@ impl List {
 }
 
 impl Evidence {
-    /// That of clients that are verified against `authorities` and looked up as `revocation` says, or known by `pins`.
+    /// That of clients that are verified against `authorities` and looked up as `revocation` says,
+    /// or known by `pins`.
     #[must_use]
     pub fn of(authorities: &[CaCertificate], revocation: &Revocation, pins: &Pins) -> Self {
         let digest = |ca: &CaCertificate| {
@@ -87,11 +89,12 @@ impl Evidence {
         missing.map(|(_, authority)| authority.subject.as_str())
     }
 
-    /// The issuers of the lists that `before` has and this one has not, although the keys that signed them still count. An
-    /// authority that was given another key under its name is another one.
+    /// The issuers of the lists that `before` has and this one has not, although the keys that
+    /// signed them still count. An authority that was given another key under its name is another
+    /// one.
     ///
-    /// Each with whether it is known whose it is: one that none of the authorities has signed may be that of an intermediate
-    /// whose certificate comes with a client, or that of no CA at all.
+    /// Each with whether it is known whose it is: one that none of the authorities has signed may
+    /// be that of an intermediate whose certificate comes with a client, or that of no CA at all.
     pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a str, bool)> {
         let now = SystemTime::now();
         let is_lost = move |list: &&List| {
@@ -113,7 +116,8 @@ impl Evidence {
             .map(|list| (list.crl.issuer(), list.signer.is_some()))
     }
 
-    /// The issuers whose lists of `before` would be replaced by older ones, which do not know the latest revocations.
+    /// The issuers whose lists of `before` would be replaced by older ones, which do not know the
+    /// latest revocations.
     pub fn older_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let is_older = move |list: &&List| {
             let mut own = self

@@ -62,8 +62,8 @@ impl AuthorityFault {
 }
 
 impl CaCertificate {
-    /// What its owner should know beside its [`issues`](Self::issues), at the time `now`, where it is trusted for peers of
-    /// one kind or, without a `purpose`, for whatever it says.
+    /// What its owner should know beside its [`issues`](Self::issues), at the time `now`, where it
+    /// is trusted for peers of one kind or, without a `purpose`, for whatever it says.
     #[must_use]
     pub fn faults(&self, now: SystemTime, purpose: Option<Purpose>) -> Vec<AuthorityFault> {
         // It was parsed when the file was read.
@@ -71,7 +71,8 @@ impl CaCertificate {
             return Vec::new();
         };
         let mut faults = Vec::new();
-        // One that is signed by an older key of its CA has the same name twice, too (RFC 4210 §4.4).
+        // One that is signed by an older key of its CA has the same name twice, too (RFC 4210
+        // §4.4).
         let other_key = authority_key_identifier(&certificate)
             .is_some_and(|id| subject_key_identifier(&certificate).is_some_and(|own| own != id));
         if let Some(kind) = unsupported_key(&certificate) {

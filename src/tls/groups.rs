@@ -12,8 +12,8 @@ use crate::tls::provider;
 /// A group that a key is exchanged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
-    /// ML-KEM-768 and X25519 together, which a quantum computer does not break. Its key share has 1,216 bytes, so that a
-    /// ClientHello with it does not fit into one segment on an Ethernet.
+    /// ML-KEM-768 and X25519 together, which a quantum computer does not break. Its key share has
+    /// 1,216 bytes, so that a ClientHello with it does not fit into one segment on an Ethernet.
     X25519MlKem768,
     /// Curve25519 (RFC 7748).
     X25519,

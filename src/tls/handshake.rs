@@ -1,8 +1,10 @@
-//! One handshake, from a hello that was already read to a session or to a reason that an operator can use.
+//! One handshake, from a hello that was already read to a session or to a reason that an operator
+//! can use.
 //!
-//! A refused client must be able to see why. The alert is on the socket when [`Choice::accept`] returns, and the socket
-//! is given back, because what remains is to close it so that the alert is not lost: a TLS 1.3 client considers itself
-//! connected, and may be sending already, when its certificate is refused.
+//! A refused client must be able to see why. The alert is on the socket when [`Choice::accept`]
+//! returns, and the socket is given back, because what remains is to close it so that the alert is
+//! not lost: a TLS 1.3 client considers itself connected, and may be sending already, when its
+//! certificate is refused.
 
 use std::io;
 
@@ -26,7 +28,8 @@ use crate::tls::words;
 pub struct Accepted {
     /// The plaintext side.
     pub stream: Box<TlsStream<Transport>>,
-    /// The client's certificate, where it has shown one: verified if the acceptor verifies certificates.
+    /// The client's certificate, where it has shown one: verified if the acceptor verifies
+    /// certificates.
     pub certificate: Option<ClientCertificate>,
     /// `1.2` or `1.3`.
     pub version: &'static str,
@@ -40,7 +43,8 @@ pub struct Accepted {
 pub struct HandshakeError {
     /// Why, and by whom.
     pub refusal: Refusal,
-    /// The certificate that the client has shown, never a verified one. Boxed, since it is rarely there.
+    /// The certificate that the client has shown, never a verified one. Boxed, since it is rarely
+    /// there.
     pub shown: Option<Box<ClientCertificate>>,
     /// The connection, on which the alert has been written if there is one to write. Close it with
     /// [`close_in_order`](crate::net::close_in_order), or the alert may be lost.
@@ -59,7 +63,8 @@ pub enum Refusal {
     /// The client's certificate is past its time (alert 45).
     #[error("the client's certificate has expired{0}")]
     Expired(String),
-    /// The client's certificate, or one that it depends on, has been revoked by its issuer (alert 44): which.
+    /// The client's certificate, or one that it depends on, has been revoked by its issuer (alert
+    /// 44): which.
     #[error("{0} has been revoked")]
     Revoked(String),
     /// The client's certificate verifies, and the policy refuses its owner (alert 49).
@@ -88,14 +93,16 @@ pub enum Refusal {
 }
 
 impl Choice {
-    /// Performs the handshake with a client whose first bytes, the ClientHello and whatever came with it, have been
-    /// read and are in `preface`. `routed` is the server name in that hello, by which the route was chosen.
+    /// Performs the handshake with a client whose first bytes, the ClientHello and whatever came
+    /// with it, have been read and are in `preface`. `routed` is the server name in that hello, by
+    /// which the route was chosen.
     ///
     /// There is no time limit: bound it from outside. Cancellation closes the connection.
     ///
     /// # Errors
     ///
-    /// When there is no session, with the reason and the connection. The alert has been written by then.
+    /// When there is no session, with the reason and the connection. The alert has been written by
+    /// then.
     pub async fn accept(
         &self,
         stream: Transport,
@@ -123,7 +130,8 @@ impl Choice {
         }
     }
 
-    /// The handshake as TLS has it. Errors of rustls come as I/O errors, as tokio-rustls wraps them.
+    /// The handshake as TLS has it. Errors of rustls come as I/O errors, as tokio-rustls wraps
+    /// them.
     async fn establish(
         &self,
         mut stream: Transport,
@@ -137,8 +145,9 @@ impl Choice {
             send_alert(&mut session, &mut stream).await;
             return Err((io::Error::other(error), stream));
         }
-        // tokio-rustls makes a session of its own and lets us configure it. Ours replaces it: had the preface been fed
-        // to that one, an error in it would go unseen until the client's next byte, which may never come.
+        // tokio-rustls makes a session of its own and lets us configure it. Ours replaces it: had
+        // the preface been fed to that one, an error in it would go unseen until the client's next
+        // byte, which may never come.
         let acceptor = TlsAcceptor::from(self.config.clone());
         acceptor
             .accept_with(stream, |fresh| *fresh = session)
@@ -210,7 +219,8 @@ async fn send_alert(session: &mut ServerConnection, stream: &mut Transport) {
     let _ = stream.write_all(&bytes).await;
 }
 
-/// What a finished handshake says of the client, once it is certain that it is the client the route was chosen for.
+/// What a finished handshake says of the client, once it is certain that it is the client the route
+/// was chosen for.
 fn facts(
     session: &ServerConnection,
     routed: Option<&ServerName>,
@@ -233,7 +243,8 @@ fn facts(
     Ok((version, alpn))
 }
 
-/// Whether the name that rustls read is the one that the route was chosen by. An address is no name (RFC 6066 §3).
+/// Whether the name that rustls read is the one that the route was chosen by. An address is no name
+/// (RFC 6066 §3).
 fn same_name(actual: Option<&str>, routed: Option<&ServerName>) -> bool {
     match actual.map(str::parse::<ServerName>) {
         None | Some(Err(NameError::IpAddress)) => routed.is_none(),

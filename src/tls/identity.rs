@@ -13,8 +13,8 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 use crate::authz::{AltName, Identity, push_printable};
 use crate::tls::der;
 
-/// What the certificate `der` says. A certificate that cannot be read in whole identifies nobody: what was not
-/// understood might be the very name that a policy denies. The error is the reason.
+/// What the certificate `der` says. A certificate that cannot be read in whole identifies nobody:
+/// what was not understood might be the very name that a policy denies. The error is the reason.
 pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
     let certificate = super::pem::parse(der)?;
     let unreadable = || "its subjectAltName cannot be read".to_owned();
@@ -27,7 +27,8 @@ pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
     {
         return Err(unreadable());
     }
-    // The library stops at the end of the sequence; whatever stands behind it would be seen by nobody.
+    // The library stops at the end of the sequence; whatever stands behind it would be seen by
+    // nobody.
     let san = certificate
         .extensions()
         .iter()
@@ -56,7 +57,8 @@ pub(super) fn identity(der: &[u8]) -> Result<Identity, String> {
     })
 }
 
-/// The subjectAltNames that have a place in [`AltName`]. An extension that does not parse, or stands twice, has none.
+/// The subjectAltNames that have a place in [`AltName`]. An extension that does not parse, or
+/// stands twice, has none.
 pub(super) fn alt_names(certificate: &X509Certificate<'_>) -> Vec<AltName> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else {
         return Vec::new();
@@ -78,7 +80,8 @@ fn known_names(names: &[GeneralName<'_>]) -> Vec<AltName> {
     names.iter().filter_map(name).collect()
 }
 
-/// A name of a kind that policies speak of, in an encoding that none of them has: a mail address in ISO 8859-1, say.
+/// A name of a kind that policies speak of, in an encoding that none of them has: a mail address in
+/// ISO 8859-1, say.
 fn is_unreadable(name: &GeneralName<'_>) -> bool {
     const EMAIL_DNS_URI: [Tag; 3] = [Tag(1), Tag(2), Tag(6)];
     match name {

@@ -21,7 +21,8 @@ use crate::tls::identity::{alt_names, distinguished_name};
 /// Something about a certificate that its owner should know, although it is used as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CertificateIssue {
-    /// The certificates stood in another order than they are sent in (RFC 8446 §4.4.2: the leaf, then its issuers).
+    /// The certificates stood in another order than they are sent in (RFC 8446 §4.4.2: the leaf,
+    /// then its issuers).
     #[error(
         "the file does not begin with the server's certificate and go on with its issuers; the order was put right"
     )]
@@ -40,8 +41,8 @@ pub enum CertificateIssue {
         /// Why another one is better.
         reason: String,
     },
-    /// The leaf stands alone and says where its issuer's certificate can be fetched, as those of public CAs do, whose
-    /// issuers are no roots; or there are certificates above a gap.
+    /// The leaf stands alone and says where its issuer's certificate can be fetched, as those of
+    /// public CAs do, whose issuers are no roots; or there are certificates above a gap.
     #[error(
         "the chain is incomplete: the certificate of {0} is not in the file, and clients may not know it"
     )]
@@ -57,7 +58,8 @@ pub enum CertificateIssue {
         /// Whether clients may have the right one by themselves.
         root: bool,
     },
-    /// The root at the end of the chain: clients that trust it have it, and others do not take it from a server.
+    /// The root at the end of the chain: clients that trust it have it, and others do not take it
+    /// from a server.
     #[error(
         "the root {0} at the end of the chain is sent to every client for nothing; remove it from the file"
     )]
@@ -108,7 +110,8 @@ pub enum CertificateIssue {
         "the RSA key has the exponent {0}, which some clients refuse; make another key (the usual exponent is 65537)"
     )]
     WeakExponent(u64),
-    /// Clients of our days look at no other name (RFC 9110 §4.3.4), so they will refuse the certificate.
+    /// Clients of our days look at no other name (RFC 9110 §4.3.4), so they will refuse the
+    /// certificate.
     #[error("the certificate has no subjectAltName, so it is good for no name{}", common_name(.0.as_deref()))]
     NoNames(Option<String>),
     /// It has names, and none that clients of TLS ask for.
@@ -406,8 +409,8 @@ fn of_chain(
             root,
         });
     } else {
-        // Only of a leaf alone: intermediates name an address too, and what it leads to is the root. Or where what stands
-        // above the gap is there: any CA, or a root behind the rest.
+        // Only of a leaf alone: intermediates name an address too, and what it leads to is the
+        // root. Or where what stands above the gap is there: any CA, or a root behind the rest.
         let alone = chain.len() == 1;
         let above = (0..given.parsed.len()).any(|at| {
             let other = given.at(at);

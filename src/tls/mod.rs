@@ -1,7 +1,9 @@
-//! TLS, and the only place that knows how: certificates, whom to trust, and both sides of a handshake.
+//! TLS, and the only place that knows how: certificates, whom to trust, and both sides of a
+//! handshake.
 //!
-//! Nothing here reads a file or the configuration: bytes and options come in, values that are ready to use come out.
-//! The cryptographic provider is passed explicitly everywhere; no process-wide default is ever installed.
+//! Nothing here reads a file or the configuration: bytes and options come in, values that are ready
+//! to use come out. The cryptographic provider is passed explicitly everywhere; no process-wide
+//! default is ever installed.
 
 mod admission;
 mod base64;
@@ -61,7 +63,8 @@ pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Option
 pub use signatures::Signatures;
 pub use trust::Trust;
 
-/// The one provider of every session: AWS-LC, whose first key exchange is the hybrid X25519MLKEM768.
+/// The one provider of every session: AWS-LC, whose first key exchange is the hybrid
+/// X25519MLKEM768.
 fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> =
         LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));

@@ -1,8 +1,8 @@
 //! Clients that are known one by one, without an authority: each by its key or by its certificate.
 //!
-//! A certificate that is pinned vouches for its owner and for nobody else. What it says of itself counts for nothing but
-//! its dates: neither who has issued it, nor whether it calls itself a CA's, nor what it is for. That its owner has the key
-//! is proved in the handshake.
+//! A certificate that is pinned vouches for its owner and for nobody else. What it says of itself
+//! counts for nothing but its dates: neither who has issued it, nor whether it calls itself a CA's,
+//! nor what it is for. That its owner has the key is proved in the handshake.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,8 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// The certificates of a file: PEM with any number of them, or one in DER, of any version of X.509.
+    /// The certificates of a file: PEM with any number of them, or one in DER, of any version of
+    /// X.509.
     ///
     /// # Errors
     ///
@@ -68,15 +69,16 @@ impl Pin {
         &self.subject
     }
 
-    /// The kind of its key, if no proof of such a key is ever verified: `an Ed448 key`. Its owner does not come in.
+    /// The kind of its key, if no proof of such a key is ever verified: `an Ed448 key`. Its owner
+    /// does not come in.
     #[must_use]
     pub fn unsupported_key(&self) -> Option<&str> {
         self.unsupported_key.as_deref()
     }
 }
 
-/// The proof that a client has the key of `certificate`: of the key alone, since the library would read the rest, and
-/// refuses versions before 3.
+/// The proof that a client has the key of `certificate`: of the key alone, since the library would
+/// read the rest, and refuses versions before 3.
 pub(super) fn verify_tls12_signature(
     message: &[u8],
     certificate: &CertificateDer<'_>,
@@ -91,7 +93,8 @@ pub(super) fn verify_tls12_signature(
     let verifies = |by: &&dyn SignatureVerificationAlgorithm| {
         key.verify_signature(*by, message, signature.signature())
     };
-    // Here a scheme does not say on which curve a key is (RFC 5246 §7.4.1.4.1): one of several fits.
+    // Here a scheme does not say on which curve a key is (RFC 5246 §7.4.1.4.1): one of several
+    // fits.
     if of_scheme.any(|(_, all)| all.iter().any(|by| verifies(by).is_ok())) {
         Ok(HandshakeSignatureValid::assertion())
     } else {

@@ -15,7 +15,8 @@ use crate::tls::issues::unusable;
 use crate::tls::path::{Flaw, Side};
 use crate::tls::{pem, words};
 
-/// Why there is no session with a server. The texts name the keys of the upstream's table that are concerned.
+/// Why there is no session with a server. The texts name the keys of the upstream's table that are
+/// concerned.
 #[derive(Debug, Error)]
 pub enum SessionError {
     /// The server's certificate is not believed.
@@ -57,7 +58,8 @@ pub enum SessionError {
 /// What a handshake has met before it failed.
 #[derive(Debug, Default)]
 pub(super) struct Met {
-    /// The issuer of the last certificate that the server sent, which is the one that would have to be trusted.
+    /// The issuer of the last certificate that the server sent, which is the one that would have to
+    /// be trusted.
     issuer: Option<String>,
     /// The server has sent one certificate, which was issued by nobody else.
     self_signed: bool,
@@ -171,7 +173,8 @@ fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> Str
     };
     let wanted = name.to_string();
     let address: Option<IpAddr> = wanted.parse().ok();
-    // An address among the DNS names is a common slip; nobody takes such a certificate for the address.
+    // An address among the DNS names is a common slip; nobody takes such a certificate for the
+    // address.
     if address.is_some() && presented.iter().any(|name| among_names(name) == address) {
         return format!(
             "{wanted} stands among its DNS names, where an address does not count; issue it with that as an IP address \

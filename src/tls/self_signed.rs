@@ -15,7 +15,8 @@ use crate::tls::pki::{Key, KeyKind, PkiError};
 /// The longest life that clients of Apple accept of any server's certificate.
 const LIFE: Duration = Duration::from_secs(825 * DAY);
 
-/// Whoever has to tell clients a new fingerprint has this long to do it before the old certificate ends.
+/// Whoever has to tell clients a new fingerprint has this long to do it before the old certificate
+/// ends.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * DAY);
 
 const DAY: u64 = 24 * 3600;
@@ -29,8 +30,9 @@ pub struct SelfSigned {
 }
 
 impl SelfSigned {
-    /// A certificate for `names` (host names, wildcards and IP addresses) with a new ECDSA key on P-256. It has begun an hour
-    /// before `now`, for clocks that are late, and is good for 825 days from then.
+    /// A certificate for `names` (host names, wildcards and IP addresses) with a new ECDSA key on
+    /// P-256. It has begun an hour before `now`, for clocks that are late, and is good for 825 days
+    /// from then.
     ///
     /// # Errors
     ///
@@ -43,7 +45,8 @@ impl SelfSigned {
         })
     }
 
-    /// The same with the one key of a file, which goes on: whoever knows the certificate by its key sees no change.
+    /// The same with the one key of a file, which goes on: whoever knows the certificate by its key
+    /// sees no change.
     ///
     /// # Errors
     ///

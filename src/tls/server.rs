@@ -1,8 +1,8 @@
 //! Which certificate a client is shown, and on what terms.
 //!
-//! rustls resumes a session for any client that asks for the same name, and checks neither the certificate it once saw
-//! nor whom it would believe today. So sessions are kept per [`Acceptor`], never beyond it, and not at all where
-//! clients have to identify themselves.
+//! rustls resumes a session for any client that asks for the same name, and checks neither the
+//! certificate it once saw nor whom it would believe today. So sessions are kept per [`Acceptor`],
+//! never beyond it, and not at all where clients have to identify themselves.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,12 +32,14 @@ pub struct Options {
     pub min_version: MinVersion,
     /// Whether no newer version than TLS 1.2 is spoken.
     pub only_tls12: bool,
-    /// The protocols that are offered, the preferred one first. If there are any, a client that offers others only is
-    /// refused (RFC 7301 §3.2); if there are none, the extension is not answered.
+    /// The protocols that are offered, the preferred one first. If there are any, a client that
+    /// offers others only is refused (RFC 7301 §3.2); if there are none, the extension is not
+    /// answered.
     pub alpn: Vec<Alpn>,
     /// What is asked of clients.
     pub client_auth: ClientAuth,
-    /// Whether it is remembered by what a client came in, so that [`Acceptor::admits`] can be asked later.
+    /// Whether it is remembered by what a client came in, so that [`Acceptor::admits`] can be asked
+    /// later.
     pub recallable: bool,
 }
 
@@ -51,22 +53,25 @@ pub enum MinVersion {
     Tls13,
 }
 
-/// How clients have to identify themselves. These are the modes of Go's `crypto/tls`. In each of them a client that
-/// shows a certificate must prove that it has the key.
+/// How clients have to identify themselves. These are the modes of Go's `crypto/tls`. In each of
+/// them a client that shows a certificate must prove that it has the key.
 #[derive(Clone, Debug, Default)]
 pub enum ClientAuth {
     /// Not at all.
     #[default]
     None,
-    /// They may show any certificate, or none. It is not verified, and says nothing of who they are.
+    /// They may show any certificate, or none. It is not verified, and says nothing of who they
+    /// are.
     Request,
     /// They must show any certificate. It is not verified, and says nothing of who they are.
     RequireAny,
-    /// They may show none; one that they show must verify. Where the policy has an allow list they must show one.
+    /// They may show none; one that they show must verify. Where the policy has an allow list they
+    /// must show one.
     VerifyIfGiven(Verify),
     /// They must show one, and it must verify.
     RequireAndVerify(Verify),
-    /// They must show one that is known, whoever has issued it. The policy refuses some of them nevertheless.
+    /// They must show one that is known, whoever has issued it. The policy refuses some of them
+    /// nevertheless.
     Pinned(Pins, Policy),
 }
 
@@ -116,7 +121,8 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// When there is no certificate, or nobody to verify clients against although they are to be verified.
+    /// When there is no certificate, or nobody to verify clients against although they are to be
+    /// verified.
     pub fn new(
         certificates: Vec<Arc<Certificate>>,
         options: &Options,
@@ -151,9 +157,10 @@ impl Acceptor {
 
     /// The certificate for a client that asked for `name` and can verify every kind of signature.
     ///
-    /// Where none covers the name, a strict acceptor has nothing to show (the caller answers `unrecognized_name`,
-    /// RFC 6066 §3), and another one shows its first. A client that asked for no name gets, unless the acceptor is
-    /// strict, a certificate of the address that it connected to, `local_ip`, or else the first.
+    /// Where none covers the name, a strict acceptor has nothing to show (the caller answers
+    /// `unrecognized_name`, RFC 6066 §3), and another one shows its first. A client that asked for
+    /// no name gets, unless the acceptor is strict, a certificate of the address that it connected
+    /// to, `local_ip`, or else the first.
     #[must_use]
     pub fn select(
         &self,
@@ -165,10 +172,11 @@ impl Acceptor {
 
     /// The same for a client that can verify these `signatures`.
     ///
-    /// Of several certificates that cover the name, one that is valid now comes before one that is not; then one whose
-    /// signatures the client can verify; then one that has the name itself and not a wildcard; then one whose key is not
-    /// RSA, which costs several times as much; then the first. The default is the first that is valid and that the client
-    /// can verify, if there is such a one.
+    /// Of several certificates that cover the name, one that is valid now comes before one that is
+    /// not; then one whose signatures the client can verify; then one that has the name itself and
+    /// not a wildcard; then one whose key is not RSA, which costs several times as much; then the
+    /// first. The default is the first that is valid and that the client can verify, if there is
+    /// such a one.
     #[must_use]
     pub fn select_for(
         &self,
@@ -236,8 +244,9 @@ impl Acceptor {
         self.recallable
     }
 
-    /// What is wrong with the versions that a client offers, for whoever reads the log; nothing if one of them is spoken.
-    /// Otherwise the alert is `protocol_version` (RFC 8446 §4.2.1, RFC 5246 §E.1).
+    /// What is wrong with the versions that a client offers, for whoever reads the log; nothing if
+    /// one of them is spoken. Otherwise the alert is `protocol_version` (RFC 8446 §4.2.1, RFC 5246
+    /// §E.1).
     #[must_use]
     pub fn judge_versions(&self, hello: &ClientHello) -> Option<Box<str>> {
         versions::judge(hello, self.versions)
@@ -299,7 +308,8 @@ impl Terms {
         })
     }
 
-    /// The configuration that shows `certificate` whatever name rustls reads in the hello: the choice is ours.
+    /// The configuration that shows `certificate` whatever name rustls reads in the hello: the
+    /// choice is ours.
     fn config(&self, certificate: &Certificate) -> Result<ServerConfig, rustls::Error> {
         let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certificate.certified())));
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider()))
@@ -310,8 +320,9 @@ impl Terms {
         }
         .with_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&self.alpn);
-        // Each cipher is AEAD with forward secrecy, so that none has to be kept from a client. The client knows which of them
-        // its processor is made for; our order has AES-256 first, which is slow and hard to keep secret without such help.
+        // Each cipher is AEAD with forward secrecy, so that none has to be kept from a client. The
+        // client knows which of them its processor is made for; our order has AES-256 first, which
+        // is slow and hard to keep secret without such help.
         config.ignore_client_order = false;
         config.session_storage = Arc::clone(&self.sessions);
         if self.verifier.is_some() {
@@ -333,5 +344,6 @@ static TLS12_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 
 static TLS13_ONLY: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-/// How many sessions an acceptor remembers. A client of TLS 1.3 takes two, and a session is less than a kilobyte.
+/// How many sessions an acceptor remembers. A client of TLS 1.3 takes two, and a session is less
+/// than a kilobyte.
 const SESSIONS: usize = 1024;

@@ -1,8 +1,8 @@
 //! Which signatures a client can verify, and a key can make.
 //!
-//! Several certificates may be good for one name, and not every client takes each of them. The choice is made before
-//! rustls sees a byte, so it has to go by what rustls goes by: the schemes in the hello, and in TLS 1.2 the cipher
-//! suites, too.
+//! Several certificates may be good for one name, and not every client takes each of them. The
+//! choice is made before rustls sees a byte, so it has to go by what rustls goes by: the schemes in
+//! the hello, and in TLS 1.2 the cipher suites, too.
 
 use rustls::sign::SigningKey;
 use rustls::{SignatureScheme, SupportedCipherSuite};
@@ -10,7 +10,8 @@ use rustls::{SignatureScheme, SupportedCipherSuite};
 use crate::tls::provider;
 use crate::wire::ClientHello;
 
-/// A set of signature schemes (RFC 8446 §4.2.3), of those that a server's key can sign a handshake with.
+/// A set of signature schemes (RFC 8446 §4.2.3), of those that a server's key can sign a handshake
+/// with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signatures(u16);
 
@@ -21,8 +22,8 @@ impl Signatures {
         SCHEMES.iter().copied().collect()
     }
 
-    /// Those that can end the handshake which begins with `hello`. The work is linear in the lists of the hello, either of
-    /// which may have tens of thousands of entries.
+    /// Those that can end the handshake which begins with `hello`. The work is linear in the lists
+    /// of the hello, either of which may have tens of thousands of entries.
     #[must_use]
     pub fn of(hello: &ClientHello) -> Self {
         let usable = if hello.versions.contains(TLS13) {
@@ -78,7 +79,8 @@ impl FromIterator<SignatureScheme> for Signatures {
     }
 }
 
-/// In TLS 1.2 a cipher suite says by which kind of key the server is authenticated (RFC 5246 §7.4.2).
+/// In TLS 1.2 a cipher suite says by which kind of key the server is authenticated (RFC 5246
+/// §7.4.2).
 fn signs_with(suite: &SupportedCipherSuite) -> &'static [SignatureScheme] {
     match suite {
         SupportedCipherSuite::Tls12(suite) => suite.sign,

@@ -1,4 +1,5 @@
-//! Signatures of authorities, on certificates and on revocation lists: whether one is right, and in words why not.
+//! Signatures of authorities, on certificates and on revocation lists: whether one is right, and in
+//! words why not.
 
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
@@ -73,7 +74,8 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// What kind of key `spki`, a SubjectPublicKeyInfo without its SEQUENCE, has, if no signature of it is ever verified.
+/// What kind of key `spki`, a SubjectPublicKeyInfo without its SEQUENCE, has, if no signature of it
+/// is ever verified.
 pub(super) fn unsupported_key(spki: &[u8]) -> Option<String> {
     let Some((algorithm, _)) = der::algorithm_and_bits(spki) else {
         return Some("a key that cannot be read".to_owned());
@@ -104,7 +106,8 @@ pub(super) fn unsupported_key(spki: &[u8]) -> Option<String> {
     })
 }
 
-/// What RSA keys have by whose signatures anybody is believed. The library's algorithms have the same bounds.
+/// What RSA keys have by whose signatures anybody is believed. The library's algorithms have the
+/// same bounds.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 fn rsa_bits(spki: &[u8]) -> Option<usize> {
@@ -155,7 +158,8 @@ fn curve(algorithm: &[u8]) -> String {
     }
 }
 
-/// A kind of signature that is not verified, in words, with what its issuer can do where that is one option.
+/// A kind of signature that is not verified, in words, with what its issuer can do where that is
+/// one option.
 fn kind(algorithm: &[u8]) -> String {
     let mut reader = Reader(algorithm);
     let oid = reader

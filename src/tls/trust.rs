@@ -7,8 +7,8 @@ use aws_lc_rs::digest;
 
 use crate::tls::ca::{Anchors, CaCertificate};
 
-/// The authorities whose certificates servers may show: at least one. Equal where the authorities are the same, whatever
-/// files they came from.
+/// The authorities whose certificates servers may show: at least one. Equal where the authorities
+/// are the same, whatever files they came from.
 #[derive(Clone, Debug)]
 pub struct Trust {
     pub(super) anchors: Arc<Anchors>,

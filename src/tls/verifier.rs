@@ -1,9 +1,10 @@
 //! What is asked of clients' certificates, and what became of the one that a client has shown.
 //!
-//! rustls has one verifier for all connections of a configuration, gives it no way to tell them apart, and throws the
-//! certificate away when the verifier refuses it. But an operator wants to know who was refused. Verification happens
-//! synchronously while the handshake is polled, so [`observed`] gives each handshake a slot in the manner of a
-//! thread-local that is in place only during its own polls; the verifier fills it.
+//! rustls has one verifier for all connections of a configuration, gives it no way to tell them
+//! apart, and throws the certificate away when the verifier refuses it. But an operator wants to
+//! know who was refused. Verification happens synchronously while the handshake is polled, so
+//! [`observed`] gives each handshake a slot in the manner of a thread-local that is in place only
+//! during its own polls; the verifier fills it.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,8 +27,9 @@ use crate::tls::server::ClientAuth;
 use crate::tls::signed::unsupported_key;
 use crate::tls::{algorithms, der, pem};
 
-/// Clients are told the names of the authorities that count (RFC 8446 §4.2.4), in a list whose length has 16 bits. A list
-/// near that would make every handshake larger than most, so it is left out: clients then choose by themselves.
+/// Clients are told the names of the authorities that count (RFC 8446 §4.2.4), in a list whose
+/// length has 16 bits. A list near that would make every handshake larger than most, so it is left
+/// out: clients then choose by themselves.
 const MAX_HINTS: usize = 16 * 1024;
 
 tokio::task_local! {
@@ -65,7 +67,8 @@ pub(super) enum Fault {
     Denied(Denied),
     /// It verifies, and what it says cannot be read.
     Unreadable(String),
-    /// The client did not prove that it has the key (RFC 8446 §4.4.3, RFC 5246 §7.4.8): it may be somebody else's.
+    /// The client did not prove that it has the key (RFC 8446 §4.4.3, RFC 5246 §7.4.8): it may be
+    /// somebody else's.
     Unproven,
     /// Its key is of a kind or size by which nobody is known: which.
     Key(String),
@@ -104,7 +107,8 @@ fn remember(change: impl FnOnce(&mut Option<Box<Shown>>)) {
 pub(super) struct Verifier {
     /// Whether there is a session without a certificate.
     mandatory: bool,
-    /// Who is believed, and who comes in of those that are. Without it every certificate is taken, and none is believed.
+    /// Who is believed, and who comes in of those that are. Without it every certificate is taken,
+    /// and none is believed.
     belief: Option<(Belief, Policy)>,
     /// What clients are told about that, so that they can choose a certificate.
     hints: Vec<DistinguishedName>,
@@ -182,7 +186,8 @@ fn hints(anchors: &Anchors) -> Vec<DistinguishedName> {
 }
 
 impl Fault {
-    /// What rustls is told, which answers with an alert. Here, because once the handshake is complete it could not.
+    /// What rustls is told, which answers with an alert. Here, because once the handshake is
+    /// complete it could not.
     fn error(&self) -> CertificateError {
         match self {
             Self::Denied(_) => CertificateError::ApplicationVerificationFailure,

@@ -1,13 +1,14 @@
 //! Versions of TLS: those that a client offers beside those that a route takes.
 //!
-//! The question is answered before rustls sees the hello. A client of TLS 1.1 lacks extensions that rustls asks for first, and
-//! would be told of those.
+//! The question is answered before rustls sees the hello. A client of TLS 1.1 lacks extensions that
+//! rustls asks for first, and would be told of those.
 
 use rustls::SupportedProtocolVersion;
 
 use crate::wire::ClientHello;
 
-/// What the versions of TLS are called, by their numbers in a hello (RFC 8446 §4.2.1, RFC 5246 §E.1).
+/// What the versions of TLS are called, by their numbers in a hello (RFC 8446 §4.2.1, RFC 5246
+/// §E.1).
 const NAMES: [(u16, &str); 5] = [
     (0x0304, "TLS 1.3"),
     (0x0303, "TLS 1.2"),
@@ -16,7 +17,8 @@ const NAMES: [(u16, &str); 5] = [
     (0x0300, "SSL 3.0"),
 ];
 
-/// What is wrong with the versions in `hello` where only `taken` are spoken; nothing if one of them is in both.
+/// What is wrong with the versions in `hello` where only `taken` are spoken; nothing if one of them
+/// is in both.
 ///
 /// The work is linear in the versions that are offered, of which there are at most 127.
 pub(super) fn judge(hello: &ClientHello, taken: &[&SupportedProtocolVersion]) -> Option<Box<str>> {

@@ -1,4 +1,5 @@
-//! What rustls says, for people: each fault of a handshake as a sentence, each alert by its name in RFC 8446.
+//! What rustls says, for people: each fault of a handshake as a sentence, each alert by its name in
+//! RFC 8446.
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
@@ -13,7 +14,8 @@ pub(super) fn alert(alert: AlertDescription) -> String {
     }
 }
 
-/// Why a handshake has failed for another reason than a certificate. `peer` is `client` or `server`.
+/// Why a handshake has failed for another reason than a certificate. `peer` is `client` or
+/// `server`.
 pub(super) fn protocol(error: &Error, peer: &str) -> String {
     match error {
         Error::PeerIncompatible(why) => incompatible(why, peer),

@@ -1,4 +1,5 @@
-//! Which of several servers a connection goes to. Everything here is arithmetic: it is told who may be chosen.
+//! Which of several servers a connection goes to. Everything here is arithmetic: it is told who may
+//! be chosen.
 //!
 //! `candidate` says of each server what counts, and nothing where it may not be chosen now.
 
@@ -32,8 +33,9 @@ pub(super) fn first(count: usize, candidate: impl Fn(usize) -> Option<Candidate>
     (0..count).find(|at| candidate(*at).is_some())
 }
 
-/// Each in turn, as often as its weight says, and spread out: of weights 5, 1 and 1 not five times the first one and then the
-/// others. It is how nginx does it: everybody gains its weight, who has most is chosen and pays for all.
+/// Each in turn, as often as its weight says, and spread out: of weights 5, 1 and 1 not five times
+/// the first one and then the others. It is how nginx does it: everybody gains its weight, who has
+/// most is chosen and pays for all.
 ///
 /// `credit` is what they have, and begins as zeros. Who is no candidate neither gains nor pays.
 pub(super) fn round_robin(
@@ -75,8 +77,9 @@ pub(super) fn least_connections(
     .or_else(|| round_robin(credit, candidate))
 }
 
-/// Of two at random, each as likely as its weight says, the one with fewer connections for its weight. That is nearly as even
-/// as looking at all of them (Mitzenmacher: The power of two choices, 2001), and many snigates do not all choose the same one.
+/// Of two at random, each as likely as its weight says, the one with fewer connections for its
+/// weight. That is nearly as even as looking at all of them (Mitzenmacher: The power of two
+/// choices, 2001), and many snigates do not all choose the same one.
 pub(super) fn random(
     count: usize,
     candidate: impl Fn(usize) -> Option<Candidate>,
@@ -109,9 +112,10 @@ pub(super) fn random(
     Some(if idler { other } else { one })
 }
 
-/// For each client the same one, as often as its weight says. Every server has a number for every client and the highest
-/// one counts, so that a server which leaves gives its clients to the others and moves nobody else (Thaler, Ravishankar:
-/// Using name-based mappings to increase hit rates, 1998; with the weights of Schindelhauer and Schomaker, 2005).
+/// For each client the same one, as often as its weight says. Every server has a number for every
+/// client and the highest one counts, so that a server which leaves gives its clients to the others
+/// and moves nobody else (Thaler, Ravishankar: Using name-based mappings to increase hit rates,
+/// 1998; with the weights of Schindelhauer and Schomaker, 2005).
 pub(super) fn source_hash(
     count: usize,
     candidate: impl Fn(usize) -> Option<Candidate>,
@@ -128,8 +132,8 @@ pub(super) fn source_hash(
         .map(|(at, _)| at)
 }
 
-/// How high a server of this weight stands for a client, by a number that is any number for the two of them. The logarithm
-/// is at most 0; at 0 it is infinity, and nobody stands higher.
+/// How high a server of this weight stands for a client, by a number that is any number for the two
+/// of them. The logarithm is at most 0; at 0 it is infinity, and nobody stands higher.
 fn score(weight: u32, number: u64) -> f64 {
     f64::from(weight) / fraction(number).ln().abs()
 }
@@ -142,12 +146,14 @@ pub(super) fn client_number(ip: IpAddr) -> u64 {
     }
 }
 
-/// The number of a server: that of its address as it is written, so that its place in the list does not count.
+/// The number of a server: that of its address as it is written, so that its place in the list does
+/// not count.
 pub(super) fn server_number(addr: &UpstreamAddr) -> u64 {
     hash(addr.to_string().as_bytes())
 }
 
-/// FNV-1a and a mixer: the same in every process and every version, which the hashes of the standard library are not.
+/// FNV-1a and a mixer: the same in every process and every version, which the hashes of the
+/// standard library are not.
 fn hash(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     mix(bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))

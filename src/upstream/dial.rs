@@ -16,8 +16,8 @@ use crate::tls::Connector;
 use crate::upstream::error::{Failure, Unsent};
 use crate::upstream::{Origin, Request};
 
-/// A server that was reached: connected to, with a session of TLS if it speaks that. That is all it takes to be well; what
-/// becomes of the connection from here on may be its client's doing.
+/// A server that was reached: connected to, with a session of TLS if it speaks that. That is all it
+/// takes to be well; what becomes of the connection from here on may be its client's doing.
 pub(super) struct Reached<'a> {
     stream: Stream,
     /// What has yet to be sent of what goes first, or why no more can be.
@@ -74,7 +74,8 @@ pub(super) async fn dial<'a>(
     }
 }
 
-/// Connects to a server, which is sent the PROXY header and `first`, in one segment if they fit into it.
+/// Connects to a server, which is sent the PROXY header and `first`, in one segment if they fit
+/// into it.
 async fn dial_introduced<'a>(
     server: &UpstreamAddr,
     resolver: &Resolver,
@@ -107,7 +108,8 @@ fn via<'a>(resolver: &'a Resolver, origin: &Origin<'_>) -> io::Result<Via<'a>> {
     }
 }
 
-/// Connects to a server, sends it the PROXY header, and makes a session. Nothing else is sent before there is one.
+/// Connects to a server, sends it the PROXY header, and makes a session. Nothing else is sent
+/// before there is one.
 async fn dial_tls<'a>(
     tls: &Connector,
     server: &UpstreamAddr,
@@ -134,8 +136,8 @@ async fn dial_tls<'a>(
 
 /// Connects to a server and makes a session, before `deadline`. `header` is sent ahead of it.
 ///
-/// Where somebody else answers at the address that the server's name has had, the name is asked for again, and the server
-/// looked for at another address.
+/// Where somebody else answers at the address that the server's name has had, the name is asked for
+/// again, and the server looked for at another address.
 pub(super) async fn session(
     tls: &Connector,
     server: &UpstreamAddr,

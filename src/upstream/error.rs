@@ -62,13 +62,15 @@ pub enum ConnectError {
     /// What the server was to be told of the client does not fit into a PROXY header.
     #[error("{0}: the client's certificate is too large to be passed on")]
     Header(#[source] HeaderTooLong),
-    /// Every server that could be tried has as many connections as it may have, and none of them ended in time.
+    /// Every server that could be tried has as many connections as it may have, and none of them
+    /// ended in time.
     #[error("the servers that it may go to have as many connections as they may have, and none ended within {} ms", waited.as_millis())]
     Full {
         /// How long the connection waited.
         waited: Duration,
     },
-    /// Every server that could be tried has as many connections as it may have, and enough clients wait already.
+    /// Every server that could be tried has as many connections as it may have, and enough clients
+    /// wait already.
     #[error(
         "the servers that it may go to have as many connections as they may have, and {waiting} clients wait already"
     )]
@@ -82,7 +84,8 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether it was this machine that lacked something (descriptors, ports, memory) rather than the server.
+    /// Whether it was this machine that lacked something (descriptors, ports, memory) rather than
+    /// the server.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
@@ -121,8 +124,9 @@ fn after(advice: Option<&str>) -> String {
     advice.map_or_else(String::new, |advice| format!("; {advice}"))
 }
 
-/// What became of a connection to a server before the server had all that it was to be sent first. No other server is sent it,
-/// because this one may have read it (RFC 8446 §8), and it is nobody's failure: a client chooses what it sends.
+/// What became of a connection to a server before the server had all that it was to be sent first.
+/// No other server is sent it, because this one may have read it (RFC 8446 §8), and it is nobody's
+/// failure: a client chooses what it sends.
 #[derive(Debug, Error)]
 pub enum Unsent {
     /// The server ended it.
@@ -158,21 +162,24 @@ impl Failure {
         !self.may_be_the_clients(request) && !self.is_local()
     }
 
-    /// Whether whoever answered is not the server that was meant: its certificate is somebody else's, or it speaks no TLS.
+    /// Whether whoever answered is not the server that was meant: its certificate is somebody
+    /// else's, or it speaks no TLS.
     pub(super) fn is_somebody_else(&self) -> bool {
         matches!(self, Self::Tls(error) if matches!(**error, SessionError::Certificate(_) | SessionError::NotTls(_)))
     }
 
-    /// Whether it may be what the server was told of the client, or the client's choice, that it did not like.
+    /// Whether it may be what the server was told of the client, or the client's choice, that it
+    /// did not like.
     pub(super) fn may_be_the_clients(&self, request: &Request<'_>) -> bool {
         match self {
-            // The server may have been told not to talk to this address, or have no route to it. Checks come from another.
+            // The server may have been told not to talk to this address, or have no route to it.
+            // Checks come from another.
             Self::Connect(_) => request.origin.transparent,
             Self::Header(_) => true,
             Self::LateHandshake(_) => request.agreed.is_some() || !request.origin.is_plain(),
             Self::Tls(error) => match **error {
-                // The client has chosen from what its route lists. The server need not know all of that, and may say so by
-                // another alert than the one for it, or by none.
+                // The client has chosen from what its route lists. The server need not know all of
+                // that, and may say so by another alert than the one for it, or by none.
                 SessionError::NoProtocol(_) => request.agreed.is_some(),
                 SessionError::Refused(_) | SessionError::Io(_) | SessionError::Hello { .. } => {
                     request.agreed.is_some() || !request.origin.is_plain()

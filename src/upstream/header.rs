@@ -25,7 +25,8 @@ pub struct Tlvs {
     pub authority: bool,
     /// The protocol that was agreed on with the client.
     pub alpn: bool,
-    /// The session with the client: its version and cipher suite, whether its certificate is verified, and whose it is.
+    /// The session with the client: its version and cipher suite, whether its certificate is
+    /// verified, and whose it is.
     pub ssl: bool,
     /// The client's certificate, if it was verified. It is a part of `ssl`.
     pub client_certificate: bool,
@@ -109,12 +110,14 @@ impl ProxyProtocol {
 
     /// The header for a connection.
     ///
-    /// A client without an IP address is `UNKNOWN` in version 1 and of the family `UNSPEC` in version 2. What is not known
-    /// is left out. A certificate that was not verified is never passed on, nor anything that it says.
+    /// A client without an IP address is `UNKNOWN` in version 1 and of the family `UNSPEC` in
+    /// version 2. What is not known is left out. A certificate that was not verified is never
+    /// passed on, nor anything that it says.
     ///
     /// # Errors
     ///
-    /// When the client's certificate leaves no room. A server that looks for it must not be reached without it.
+    /// When the client's certificate leaves no room. A server that looks for it must not be reached
+    /// without it.
     pub fn header(self, facts: &Facts<'_>) -> Result<Vec<u8>, HeaderTooLong> {
         let endpoints = match (facts.client, facts.destination) {
             (ClientAddr::Socket(client), Some(destination)) => {
@@ -155,8 +158,8 @@ impl<'a> TerminatedSession<'a> {
             (Some(_), None) => ClientFlags::Unverified,
             (Some(_), Some(_)) => ClientFlags::Verified,
         };
-        // Of several names a server would take one, and not know that there are others. A name with a control character
-        // may end there for a server.
+        // Of several names a server would take one, and not know that there are others. A name with
+        // a control character may end there for a server.
         let common_name = verified.and_then(|identity| match identity.common_names.as_slice() {
             [name] if !name.chars().any(char::is_control) => Some(name.as_str()),
             _ => None,

@@ -58,7 +58,8 @@ impl Upstream {
             key: CheckKey {
                 upstream: Arc::clone(&self.options.name),
                 addr,
-                // Also where it is not made use of: what is known of a server is known of it as these authorities see it.
+                // Also where it is not made use of: what is known of a server is known of it as
+                // these authorities see it.
                 tls: self.options.tls.clone(),
                 proxy_protocol: self.options.proxy_protocol,
                 health: health.clone(),
@@ -79,8 +80,8 @@ impl Check {
         &self.key
     }
 
-    /// Checks for ever, from now on; the first time at some moment of the first tenth of the interval. Cancellation closes
-    /// the connection of a check that is on its way.
+    /// Checks for ever, from now on; the first time at some moment of the first tenth of the
+    /// interval. Cancellation closes the connection of a check that is on its way.
     pub async fn run(self) {
         let CheckKey {
             upstream,
@@ -124,7 +125,8 @@ impl Check {
                 None => {}
             }
             if let Some(mut socket) = stream {
-                // A server that is reset, or hung up on with something unread, would have something to log.
+                // A server that is reset, or hung up on with something unread, would have something
+                // to log.
                 close_in_order(&mut socket, Instant::now() + LINGER).await;
             }
             sleep(random::about(health.interval, 0.1)).await;

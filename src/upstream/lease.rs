@@ -4,7 +4,8 @@ use crate::addr::UpstreamAddr;
 use crate::upstream::Server;
 use crate::upstream::standing::Use;
 
-/// A connection's place at a server, from before it is tried until the connection has ended. Given back when dropped.
+/// A connection's place at a server, from before it is tried until the connection has ended. Given
+/// back when dropped.
 ///
 /// It is part of every connection, and no larger than it must be.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! Servers behind a route: which one a connection goes to, and the next one when that cannot be reached.
+//! Servers behind a route: which one a connection goes to, and the next one when that cannot be
+//! reached.
 
 mod balance;
 mod dial;
@@ -38,8 +39,8 @@ pub use lease::Lease;
 pub use options::{Balance, Ejection, Health, HealthKind, Options, ServerOptions};
 pub use registry::Registry;
 
-/// A connection tries each server once, and all of them for so many times the time limit of one: whoever waits longer has
-/// gone away, and three that do not answer are no accident.
+/// A connection tries each server once, and all of them for so many times the time limit of one:
+/// whoever waits longer has gone away, and three that do not answer are no accident.
 const PATIENCE: u32 = 3;
 
 /// Of more servers that failed before one was reached the log says nothing.
@@ -68,7 +69,8 @@ struct Server {
     addr: UpstreamAddr,
     /// Its number in the upstream.
     at: usize,
-    /// Nothing where there is nothing to choose, to count or to remember: one server that no table describes.
+    /// Nothing where there is nothing to choose, to count or to remember: one server that no table
+    /// describes.
     known: Option<Box<Known>>,
 }
 
@@ -88,12 +90,13 @@ struct Known {
 pub struct Request<'a> {
     /// Every byte that the client has sent so far, if they are for the server.
     pub first: &'a [u8],
-    /// The protocol that the client and snigate have agreed on, which a server that speaks TLS is asked for.
+    /// The protocol that the client and snigate have agreed on, which a server that speaks TLS is
+    /// asked for.
     pub agreed: Option<&'a Alpn>,
     /// For whom the server is reached.
     pub origin: Origin<'a>,
-    /// For each server that is tried. Waiting for a place takes no longer either, and everything together no longer than
-    /// three times this.
+    /// For each server that is tried. Waiting for a place takes no longer either, and everything
+    /// together no longer than three times this.
     pub timeout: Duration,
 }
 
@@ -206,7 +209,8 @@ impl Upstream {
             .map_or(&self.outage, |together| &together.outage)
     }
 
-    /// A connection ends here that has tried so many servers. Tells if there was none that could be reached.
+    /// A connection ends here that has tried so many servers. Tells if there was none that could be
+    /// reached.
     fn give_up(&self, tried: usize, error: &ConnectError) {
         if tried == self.servers.len() || self.known().all(|known| known.standing.is_failing()) {
             self.outage().begin(&self.options.name, error);
@@ -220,17 +224,18 @@ impl Upstream {
             .filter_map(|server| server.known.as_deref())
     }
 
-    /// Connects to a server and sends it what it is to be sent first. Where the servers speak TLS the handshake is part of
-    /// connecting, and what is sent goes into the session.
+    /// Connects to a server and sends it what it is to be sent first. Where the servers speak TLS
+    /// the handshake is part of connecting, and what is sent goes into the session.
     ///
-    /// Each server is tried once, those that are known to fail last of all, until one is reached: what comes after that is
-    /// neither tried again with another one nor held against this one. Cancellation gives everything back. `failed` is told of
-    /// each that another one was tried after, and why.
+    /// Each server is tried once, those that are known to fail last of all, until one is reached:
+    /// what comes after that is neither tried again with another one nor held against this one.
+    /// Cancellation gives everything back. `failed` is told of each that another one was tried
+    /// after, and why.
     ///
     /// # Errors
     ///
-    /// That of the last server, when none could be reached; that all have as many connections as they may have; or that the
-    /// one which was reached did not take what it was sent.
+    /// That of the last server, when none could be reached; that all have as many connections as
+    /// they may have; or that the one which was reached did not take what it was sent.
     pub async fn connect(
         &self,
         request: &Request<'_>,
@@ -240,7 +245,8 @@ impl Upstream {
         let (attempt, deadline) = match self.choose(request, &[]) {
             Ok(attempt) => (attempt, begun + request.timeout),
             Err(Nobody::Left) => return Err(ConnectError::Empty),
-            // Boxed, like everything that most connections do not do: its state must not be in every one.
+            // Boxed, like everything that most connections do not do: its state must not be in
+            // every one.
             Err(Nobody::Free(rank)) => {
                 let attempt = Box::pin(self.wait(request, rank, &[], begun)).await?;
                 (attempt, Instant::now() + request.timeout)
@@ -286,8 +292,8 @@ impl Upstream {
                 Ok((reached, attempt.into_lease()))
             }
             Err(failure) => {
-                // A server may have had its reason in what it was told of a client, and no client is to choose which servers
-                // the others get.
+                // A server may have had its reason in what it was told of a client, and no client
+                // is to choose which servers the others get.
                 if failure.is_the_servers(request) {
                     self.failed(server, attempt.end_trial(), &failure);
                 }
@@ -369,7 +375,8 @@ impl Upstream {
             let is_used = !tried.contains(&at) && self.options.servers[at].weight > 0;
             is_used && self.rank(&self.servers[at]) == Some(rank)
         };
-        // Who waits does so for servers that are well. One that is due would never be tried if nobody else did.
+        // Who waits does so for servers that are well. One that is due would never be tried if
+        // nobody else did.
         let is_free = |Known {
                            places,
                            standing,
@@ -405,7 +412,8 @@ impl Upstream {
                 },
             )) = chosen.and_then(|at| Some((at, known(at)?)))
             else {
-                // If somebody else was faster to try one that was due, there is nothing to wait for.
+                // If somebody else was faster to try one that was due, there is nothing to wait
+                // for.
                 let is_taken = |at: usize| {
                     has_rank(at, best) && known(at).is_some_and(|known| !is_free(known))
                 };
@@ -469,7 +477,8 @@ impl Upstream {
         }
     }
 
-    /// Waits for a place at a server of this rank, or of another one once those of this one are gone.
+    /// Waits for a place at a server of this rank, or of another one once those of this one are
+    /// gone.
     async fn wait(
         &self,
         request: &Request<'_>,

@@ -17,10 +17,11 @@ pub struct Options {
     pub servers: Vec<ServerOptions>,
     /// Which server a connection tries first.
     pub balance: Balance,
-    /// What makes sessions of TLS with the servers, if they speak it. Its contents count, so that an upstream whose trust or
-    /// certificate was replaced is another one.
+    /// What makes sessions of TLS with the servers, if they speak it. Its contents count, so that
+    /// an upstream whose trust or certificate was replaced is another one.
     pub tls: Option<Arc<Connector>>,
-    /// When a server that fails is left out for a while. Boxed, like the next one: of 100,000 upstreams hardly any has it.
+    /// When a server that fails is left out for a while. Boxed, like the next one: of 100,000
+    /// upstreams hardly any has it.
     pub ejection: Option<Box<Ejection>>,
     /// How servers are asked whether they are there, if they are.
     pub health: Option<Box<Health>>,
@@ -31,7 +32,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// An upstream whose servers are used in the order of the list, without anything that has to be asked for.
+    /// An upstream whose servers are used in the order of the list, without anything that has to be
+    /// asked for.
     #[must_use]
     pub fn new(
         name: impl Into<Arc<str>>,
@@ -89,7 +91,8 @@ impl From<UpstreamAddr> for ServerOptions {
     }
 }
 
-/// Which server a connection tries first. Each that cannot be reached is followed by the next choice among the others.
+/// Which server a connection tries first. Each that cannot be reached is followed by the next
+/// choice among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Balance {
     /// Each in turn, as often as its weight says.
@@ -98,7 +101,8 @@ pub enum Balance {
     LeastConnections,
     /// Of two at random, the one with fewer connections for its weight.
     Random,
-    /// For each client's IP address the same one. Clients that have none, over a unix socket, get each in turn.
+    /// For each client's IP address the same one. Clients that have none, over a unix socket, get
+    /// each in turn.
     SourceHash,
     /// Always the first of the list.
     First,
@@ -109,7 +113,8 @@ pub enum Balance {
 pub struct Ejection {
     /// How many attempts in a row must fail.
     pub failures: u32,
-    /// For how long it is left out the first time. Each time without a success in between doubles it.
+    /// For how long it is left out the first time. Each time without a success in between doubles
+    /// it.
     pub time: Duration,
     /// The longest that it is left out.
     pub max_time: Duration,
@@ -118,9 +123,10 @@ pub struct Ejection {
 }
 
 impl Default for Ejection {
-    /// One failure may be chance, and even two: a server that is restarted refuses for a moment. Three in a row, with no
-    /// success between them, are none, and have cost three clients a second attempt. It comes back after a second, since
-    /// it takes one connection to see whether it is well, and is asked more and more rarely if it is not.
+    /// One failure may be chance, and even two: a server that is restarted refuses for a moment.
+    /// Three in a row, with no success between them, are none, and have cost three clients a second
+    /// attempt. It comes back after a second, since it takes one connection to see whether it is
+    /// well, and is asked more and more rarely if it is not.
     fn default() -> Self {
         Self {
             failures: 3,
@@ -132,7 +138,8 @@ impl Default for Ejection {
 }
 
 impl Ejection {
-    /// For how long a server is ejected after so many times before it, without a success in between.
+    /// For how long a server is ejected after so many times before it, without a success in
+    /// between.
     pub(super) fn nth_time(&self, before: u32) -> Duration {
         self.time
             .saturating_mul(2_u32.saturating_pow(before))
@@ -162,7 +169,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Every five seconds; three that fail and two that succeed, so that one which is lost changes nothing.
+    /// Every five seconds; three that fail and two that succeed, so that one which is lost changes
+    /// nothing.
     #[must_use]
     pub fn of(kind: HealthKind) -> Self {
         Self {

@@ -1,4 +1,5 @@
-//! Whether an upstream has any server that can be reached: told when the last one has gone, and when one is back.
+//! Whether an upstream has any server that can be reached: told when the last one has gone, and
+//! when one is back.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,10 +10,12 @@ use tracing::{info, warn};
 
 use crate::upstream::standing::Standing;
 
-/// An outage is told no more often than this, in seconds: a server that takes every other connection would fill the log.
+/// An outage is told no more often than this, in seconds: a server that takes every other
+/// connection would fill the log.
 const TOLD_EVERY: u32 = 10;
 
-/// The last bit says whether the outage was told and has not ended; the others, in which second it was told, counted from 1.
+/// The last bit says whether the outage was told and has not ended; the others, in which second it
+/// was told, counted from 1.
 #[derive(Debug, Default)]
 pub(super) struct Outage(AtomicU32);
 
@@ -59,7 +62,8 @@ fn second() -> u32 {
         + 1
 }
 
-/// What the servers of an upstream that has a name have together, for longer than the upstream is there.
+/// What the servers of an upstream that has a name have together, for longer than the upstream is
+/// there.
 #[derive(Debug, Default)]
 pub(super) struct Together {
     pub(super) outage: Outage,

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::upstream::standing::{Standing, Use};
 
-/// Who waits costs three kilobytes, and where a thousand wait for one upstream the next one would wait in vain.
+/// Who waits costs three kilobytes, and where a thousand wait for one upstream the next one would
+/// wait in vain.
 pub(super) const MAX_WAITING: usize = 1024;
 
 /// No limit.
@@ -24,9 +25,10 @@ pub(super) struct Places {
 
 /// Who waits for a place at a server of an upstream, in the order in which they came.
 ///
-/// A place that becomes free goes to the first one who can use it, before anybody else gets to see it. `waiting` is what
-/// tells whoever gives a place back that there is somebody; it is written before the last look for a free place, and
-/// read after giving one back, so that one of the two always sees the other.
+/// A place that becomes free goes to the first one who can use it, before anybody else gets to see
+/// it. `waiting` is what tells whoever gives a place back that there is somebody; it is written
+/// before the last look for a free place, and read after giving one back, so that one of the two
+/// always sees the other.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     waiting: AtomicUsize,
@@ -177,7 +179,8 @@ impl Line {
         self.offer(places);
     }
 
-    /// Gives every free place of a server to those who wait for one. To be called whenever there may be one.
+    /// Gives every free place of a server to those who wait for one. To be called whenever there
+    /// may be one.
     pub(super) fn offer(self: &Arc<Self>, places: &Arc<Places>) {
         if self.is_empty() {
             return;
@@ -202,7 +205,8 @@ impl Line {
             let Some(client) = queue.clients.remove(next) else {
                 break;
             };
-            // Who goes away leaves the line first. If they did not, the place would be the next one's.
+            // Who goes away leaves the line first. If they did not, the place would be the next
+            // one's.
             place = client.call.send(offered).err();
         }
         self.waiting.store(queue.clients.len(), Ordering::SeqCst);
@@ -211,8 +215,8 @@ impl Line {
         drop(place);
     }
 
-    /// Lets those go who wait for servers of which none is offered any more: they look for another way. To be called
-    /// whenever a server has become one that is not.
+    /// Lets those go who wait for servers of which none is offered any more: they look for another
+    /// way. To be called whenever a server has become one that is not.
     pub(super) fn let_go(&self) {
         if self.is_empty() {
             return;
@@ -264,7 +268,8 @@ impl Drop for Place {
 }
 
 impl Ticket {
-    /// Waits for the call; nothing once none of the servers is offered any more. Who is called after they stopped waiting has not lost the place: it goes to the next one.
+    /// Waits for the call; nothing once none of the servers is offered any more. Who is called
+    /// after they stopped waiting has not lost the place: it goes to the next one.
     pub(super) async fn called(mut self) -> Option<Place> {
         (&mut self.call).await.ok()
     }

@@ -10,11 +10,13 @@ static STATE: LazyLock<AtomicU64> =
 
 /// Any number. No two threads get the same sequence.
 pub(super) fn number() -> u64 {
-    // Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014); the increment is 2^64 over the golden ratio.
+    // Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014); the increment is
+    // 2^64 over the golden ratio.
     mix(STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
 }
 
-/// The same number for the same bits, in every process and every version; every bit of it depends on every bit of them.
+/// The same number for the same bits, in every process and every version; every bit of it depends
+/// on every bit of them.
 pub(super) fn mix(bits: u64) -> u64 {
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

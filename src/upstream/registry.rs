@@ -12,8 +12,8 @@ use crate::upstream::outage::Together;
 use crate::upstream::places::{Line, Places};
 use crate::upstream::standing::Standing;
 
-/// What makes a server the same one: the name of its upstream, and its address. Those of upstreams without a name are the
-/// same if their address is.
+/// What makes a server the same one: the name of its upstream, and its address. Those of upstreams
+/// without a name are the same if their address is.
 pub(super) type Identity = (Arc<str>, UpstreamAddr);
 
 /// The servers that anybody uses, or has a connection to.

@@ -1,7 +1,8 @@
 //! What is known of a server's health: what came of connections, and what came of checks.
 //!
-//! Each has its say, and both must say yes. Attempts in a row that failed eject a server for a while, and one connection
-//! then tries whether it is well. Checks hold it down until they succeed again, and that ends an ejection as well.
+//! Each has its say, and both must say yes. Attempts in a row that failed eject a server for a
+//! while, and one connection then tries whether it is well. Checks hold it down until they succeed
+//! again, and that ends an ejection as well.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,7 +88,8 @@ impl Standing {
         self.flags.load(Ordering::Acquire) & OUT != 0
     }
 
-    /// Whether the caller is the one who tries it. It then says what came of it, or that it gave up.
+    /// Whether the caller is the one who tries it. It then says what came of it, or that it gave
+    /// up.
     pub(super) fn begin_trial(&self) -> bool {
         self.begin_trial_at(Instant::now())
     }
@@ -127,14 +129,16 @@ impl Standing {
         self.flags.fetch_and(!(FAILING | OUT), Ordering::AcqRel) & OUT != 0
     }
 
-    /// Other options count from now on. One that is ejected stays so for no longer than they would have it.
+    /// Other options count from now on. One that is ejected stays so for no longer than they would
+    /// have it.
     pub(super) fn shorten(&self, ejection: &Ejection) {
         let mut history = self.history();
         let most = Instant::now() + ejection.nth_time(history.ejections.saturating_sub(1));
         history.due = history.due.map(|due| due.min(most));
     }
 
-    /// It was not reached. For how long it is ejected, if it is ejected by that: `may_eject` is asked when it is to be.
+    /// It was not reached. For how long it is ejected, if it is ejected by that: `may_eject` is
+    /// asked when it is to be.
     pub(super) fn failed(
         &self,
         ejection: &Ejection,
@@ -162,7 +166,8 @@ impl Standing {
 
     /// A check succeeded, or failed. The new verdict, if that changed it.
     ///
-    /// The first check decides alone: nothing was known before it, and a server is used until something is.
+    /// The first check decides alone: nothing was known before it, and a server is used until
+    /// something is.
     pub(super) fn checked(&self, is_well: bool, health: &Health) -> Option<bool> {
         let mut history = self.history();
         if history.ignores_checks {

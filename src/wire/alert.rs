@@ -1,4 +1,5 @@
-//! The alerts of TLS: those that refuse a client before TLS has begun, and the words for all of them.
+//! The alerts of TLS: those that refuse a client before TLS has begun, and the words for all of
+//! them.
 
 use std::fmt;
 
@@ -51,14 +52,16 @@ impl Alert {
         }
     }
 
-    /// The whole record: type alert, version TLS 1.2 (as RFC 8446 §5.1 has it for every version), length 2, fatal.
+    /// The whole record: type alert, version TLS 1.2 (as RFC 8446 §5.1 has it for every version),
+    /// length 2, fatal.
     #[must_use]
     pub const fn record(self) -> [u8; 7] {
         [21, 3, 3, 0, 2, 2, self.code()]
     }
 }
 
-/// What an alert says, of whoever sent it: the name in the RFCs and the number, such as `internal_error (80)`.
+/// What an alert says, of whoever sent it: the name in the RFCs and the number, such as
+/// `internal_error (80)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AlertDescription(pub u8);
 
@@ -124,14 +127,15 @@ impl fmt::Display for AlertDescription {
     }
 }
 
-/// The first bytes of a stream, for as long as they may be nothing but a TLS alert that is not encrypted: what a server
-/// answers that refuses a hello.
+/// The first bytes of a stream, for as long as they may be nothing but a TLS alert that is not
+/// encrypted: what a server answers that refuses a hello.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirstAlert {
     /// How many bytes were like those of an alert. [`OVER`](Self::OVER) if one was not.
     seen: u8,
     description: u8,
-    /// What came behind it makes no difference to a fatal alert; after a warning the handshake goes on.
+    /// What came behind it makes no difference to a fatal alert; after a warning the handshake goes
+    /// on.
     fatal: bool,
 }
 

@@ -1,6 +1,7 @@
 //! What speaks on a connection on which no ClientHello comes, by its first bytes.
 //!
-//! For the log alone: whatever it is, it is not TLS and is closed. The words say what an operator may look for.
+//! For the log alone: whatever it is, it is not TLS and is closed. The words say what an operator
+//! may look for.
 
 use std::fmt;
 
@@ -37,7 +38,8 @@ impl Preamble {
 }
 
 impl fmt::Display for Preamble {
-    /// A clause that goes on from "the first bytes are not those of a TLS handshake". It has no byte of the client's.
+    /// A clause that goes on from "the first bytes are not those of a TLS handshake". It has no
+    /// byte of the client's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(method) => write!(f, "they look like plain HTTP (method {method})"),
@@ -60,8 +62,8 @@ const METHODS: [&str; 11] = [
     "REPORT",
 ];
 
-/// Whether these are the method, a space and a target that is one of HTTP: a path, a URL, `*` or an authority, and not
-/// that of SIP or RTSP.
+/// Whether these are the method, a space and a target that is one of HTTP: a path, a URL, `*` or an
+/// authority, and not that of SIP or RTSP.
 fn is_request(first: &[u8], method: &str) -> bool {
     let target = first
         .strip_prefix(method.as_bytes())
@@ -196,7 +198,8 @@ fn binary(first: &[u8]) -> Option<&'static str> {
         // RFC 6101 appendix E: a length of two bytes with the top bit set, type 1, and a version.
         [0x80..=0xff, _, 1, 0, 2, ..] | [0x80..=0xff, _, 1, 3, 0..=4, ..] => SSL2,
         [0xff, 0xfb..=0xfe, ..] => "Telnet",
-        // A length, two identifiers, and the operation OP_MSG or OP_QUERY, with the lowest byte first.
+        // A length, two identifiers, and the operation OP_MSG or OP_QUERY, with the lowest byte
+        // first.
         [_, _, 0, 0, _, _, _, _, 0, 0, 0, 0, 0xdd, 7, 0, 0, ..]
         | [_, _, 0, 0, _, _, _, _, 0, 0, 0, 0, 0xd4, 7, 0, 0, ..] => MONGO,
         _ => return None,

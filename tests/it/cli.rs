@@ -532,7 +532,8 @@ fn what_is_worth_knowing_of_certificates_is_said() {
         format!("{}{CERTIFICATE}", base.replace("b.example", "*.example")),
     )
     .unwrap();
-    // The last quarter of its life, and at most thirty days. The first warning is that no certificate covers *.example.
+    // The last quarter of its life, and at most thirty days. The first warning is that no
+    // certificate covers *.example.
     for (before, after, expected) in [
         (1, 24, "0 errors, 1 warning"),
         (19, 5, "expires on"),
@@ -861,7 +862,8 @@ fn explain_shows_every_default_of_a_route() {
     let show = String::from_utf8(snigate(dir.path(), &["show"]).stdout).unwrap();
     let shown: toml::Table = show.parse().unwrap();
     let said = text(&snigate(dir.path(), &["explain", "--sni", "a.example"]));
-    // What `show` has of the route and its upstream, with the name of the key where it is one of several durations.
+    // What `show` has of the route and its upstream, with the name of the key where it is one of
+    // several durations.
     for (key, value) in shown["routes"]["a"]["timeouts"].as_table().unwrap() {
         let expected = format!("{key} {}", value.as_str().unwrap());
         assert!(said.contains(&expected), "{expected:?} is not in:\n{said}");

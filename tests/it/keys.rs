@@ -1,4 +1,5 @@
-//! Private keys are where they are needed, and nowhere else: not in what is printed, not in what is left in memory.
+//! Private keys are where they are needed, and nowhere else: not in what is printed, not in what is
+//! left in memory.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -28,8 +29,8 @@ fn issued() -> Issued {
         .unwrap()
 }
 
-/// The private part of a P-256 key in PKCS#8, which is what must not be seen; the rest is the same in all of them, or
-/// public.
+/// The private part of a P-256 key in PKCS#8, which is what must not be seen; the rest is the same
+/// in all of them, or public.
 fn secret(key: &str) -> Vec<u8> {
     let der = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     der.secret_der()[36..68].to_vec()
@@ -154,7 +155,8 @@ fn count_in_memory(pid: i32, needles: &[&[u8]]) -> Vec<usize> {
         }
         let (start, end) = range.split_once('-').unwrap();
         let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap() / PAGE);
-        // Most of what an allocator reserves was never touched. Pages that are there are searched as one piece.
+        // Most of what an allocator reserves was never touched. Pages that are there are searched
+        // as one piece.
         let mut piece = Vec::new();
         for page in start..end {
             let mut entry = [0; 8];

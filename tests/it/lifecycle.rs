@@ -42,7 +42,8 @@ fn end(mut stream: TcpStream) {
 /// The time that the process has spent on a processor.
 fn processor_time(proxy: &Proxy) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", proxy.pid().as_raw_nonzero())).unwrap();
-    // proc(5): after the name, which is in parentheses, utime and stime are the 12th and 13th field, in 1/100 s.
+    // proc(5): after the name, which is in parentheses, utime and stime are the 12th and 13th
+    // field, in 1/100 s.
     let fields: Vec<&str> = stat
         .rsplit_once(')')
         .unwrap()
@@ -452,7 +453,8 @@ fn a_signal_to_stop_is_obeyed_while_the_first_configuration_is_read() {
         format!("/proc/{}/status", child.id()),
         Instant::now() + PATIENCE,
     );
-    // proc(5): a mask of the signals that the process handles, in which SIGTERM is the 15th from the right.
+    // proc(5): a mask of the signals that the process handles, in which SIGTERM is the 15th from
+    // the right.
     let handles = |line: &str| {
         let mask = line
             .strip_prefix("SigCgt:")

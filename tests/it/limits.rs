@@ -129,7 +129,8 @@ fn the_oldest_unfinished_hello_gives_way_to_a_new_connection() {
         );
         slow.push(begin(proxy.connect()));
     }
-    // Now there are three again, the youngest of those of before among them, which may still finish.
+    // Now there are three again, the youngest of those of before among them, which may still
+    // finish.
     established.push(slow.remove(2).finish());
     established
         .iter_mut()
@@ -234,7 +235,8 @@ fn a_source_with_too_many_open_connections_gets_no_more_until_one_ends_and_other
     });
 }
 
-/// The beginning of a hello of 64 KiB for `a.example`, in records of a byte each, which is 384 KiB long.
+/// The beginning of a hello of 64 KiB for `a.example`, in records of a byte each, which is 384 KiB
+/// long.
 fn tiny_records() -> Vec<u8> {
     let message = Handmade::named(b"a.example").padded_to(64 * 1024).message();
     records(&message[..message.len() - 1], 1)
@@ -332,7 +334,8 @@ fn every_connection_is_counted_once_and_nothing_is_left_at_the_end() {
         read_until_closed(&mut stream.stream);
         proxy.next_access();
     }
-    // The first is no TLS, the second has no route, the third sends nothing. Whoever has gone may count for a moment longer.
+    // The first is no TLS, the second has no route, the third sends nothing. Whoever has gone may
+    // count for a moment longer.
     for (bytes, outcome) in [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "not_tls"),
         (hello("b.example"), "no_route"),

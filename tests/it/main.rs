@@ -1,4 +1,5 @@
-//! Behaviour of the program as a client, a server and an operator see it: every test runs the real binary.
+//! Behaviour of the program as a client, a server and an operator see it: every test runs the real
+//! binary.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Servers that move while DNS says for ten minutes more where they were: a container that is made again.
+//! Servers that move while DNS says for ten minutes more where they were: a container that is made
+//! again.
 
 use std::fmt::Display;
 use std::io::{Read, Write};
@@ -55,7 +56,8 @@ fn ask(proxy: &Proxy) -> Vec<u8> {
     read_to_end(&mut client)
 }
 
-/// Asks again and again until the answer is this: what is not asked for again within a second may be then.
+/// Asks again and again until the answer is this: what is not asked for again within a second may
+/// be then.
 fn ask_until(proxy: &Proxy, expected: &[u8]) {
     proxy.poll_until(&format!("{expected:?}"), |proxy| ask(proxy) == expected);
 }

@@ -180,7 +180,8 @@ impl Route {
         (client, server)
     }
 
-    /// Ends one connection and checks what everybody sees. `client_first`: whether the client is the one that acts first.
+    /// Ends one connection and checks what everybody sees. `client_first`: whether the client is
+    /// the one that acts first.
     fn end(&mut self, client_first: bool, first: Act, then: Option<(bool, Act)>) {
         let row = format!(
             "{}, client first: {client_first}, {first:?}, {then:?}",

@@ -1,5 +1,5 @@
-//! What people bring along from elsewhere, and what they slip on: one mistake is one error, which says where it is and
-//! what to write instead.
+//! What people bring along from elsewhere, and what they slip on: one mistake is one error, which
+//! says where it is and what to write instead.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,8 @@ const EDGE: &str = "[listeners.edge]\nbind = \"127.0.0.1:8443\"\n";
 const CERTIFICATE: &str =
     "[certificates.a]\ncert_file = \"a.example.pem\"\nkey_file = \"a.example-key.pem\"\n";
 
-/// A route with each of its lines, but for the one whose key is that of `line`, which is in its place.
+/// A route with each of its lines, but for the one whose key is that of `line`, which is in its
+/// place.
 fn route(line: &str) -> String {
     let key = |line: &str| {
         line.split([' ', '=', ':', '\t'])

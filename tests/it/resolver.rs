@@ -1,4 +1,5 @@
-//! Servers that are known by name: how they are found, and what happens when nobody can say where they are.
+//! Servers that are known by name: how they are found, and what happens when nobody can say where
+//! they are.
 
 use std::fmt::Display;
 use std::io::{Read, Write};
@@ -187,7 +188,8 @@ fn a_name_that_nobody_answers_for_delays_no_start_no_reload_and_no_other_route()
         "they do not wait any more:\n{}",
         proxy.log()
     );
-    // Three hundred clients and all reloads, and the question was sent a few times: it was repeated, not doubled.
+    // Three hundred clients and all reloads, and the question was sent a few times: it was
+    // repeated, not doubled.
     assert!(
         dns.asked("slow.example") < 60,
         "asked {} times",

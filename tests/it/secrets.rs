@@ -1,5 +1,5 @@
-//! What is written for people holds no key, whatever happens: neither the log at its most talkative, nor what `check`
-//! and `run` say of files that are wrong.
+//! What is written for people holds no key, whatever happens: neither the log at its most
+//! talkative, nor what `check` and `run` say of files that are wrong.
 
 use std::fs;
 use std::io::Write;
@@ -36,7 +36,8 @@ impl Secret {
     fn assert_absent(&self, text: &str, place: &str) {
         let der = PrivateKeyDer::from_pem_slice(self.pem.as_bytes()).unwrap();
         let der = der.secret_der();
-        // The private number of a P-256 key; the last numbers of an RSA key, of which each alone gives it away.
+        // The private number of a P-256 key; the last numbers of an RSA key, of which each alone
+        // gives it away.
         let secret = if der.len() < 200 {
             &der[36..68]
         } else {
@@ -68,7 +69,8 @@ fn rsa(authority: &Authority, name: &str) -> Issued {
     }
 }
 
-/// Three routes: a client certificate and an EC key, no client certificate and an RSA key, and a key made here.
+/// Three routes: a client certificate and an EC key, no client certificate and an RSA key, and a
+/// key made here.
 fn config(backend: &Backend) -> String {
     let routes: String = [("ec", "mtls"), ("rsa", "open"), ("own", "open")]
         .map(|(name, tls)| {

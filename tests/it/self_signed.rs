@@ -1,4 +1,5 @@
-//! Certificates that snigate makes itself: once, for the names they are needed for, and for nobody else to read the key.
+//! Certificates that snigate makes itself: once, for the names they are needed for, and for nobody
+//! else to read the key.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -320,7 +321,8 @@ fn commands_that_only_look_write_nothing() {
     for line in [&*dir_line, "self_signed = true", "names = [\"a.example\"]"] {
         assert!(shown.contains(line), "{line} is not in:\n{shown}");
     }
-    // One that is not there yet has no fingerprint to compare with what clients will see, and one that is has.
+    // One that is not there yet has no fingerprint to compare with what clients will see, and one
+    // that is has.
     let explained = || snigate(&dir, &["explain", "--sni", "a.example"]).1;
     let said = explained();
     assert!(

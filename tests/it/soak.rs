@@ -1,5 +1,5 @@
-//! Everything at once, for as long as `SNIGATE_SOAK_SECONDS` says: nothing is left behind, and the log agrees with the
-//! clients on what happened to every one of them.
+//! Everything at once, for as long as `SNIGATE_SOAK_SECONDS` says: nothing is left behind, and the
+//! log agrees with the clients on what happened to every one of them.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -26,7 +26,8 @@ use crate::support::{Over, PATIENCE};
 /// Enough for every kind of connection many times; a soak that shows something takes minutes.
 const SECONDS: u64 = 6;
 
-/// Between two connections of one client. Refusals are logged one by one only while there are few of them.
+/// Between two connections of one client. Refusals are logged one by one only while there are few
+/// of them.
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// By route (empty before there is one) and outcome how many connections there were.
@@ -199,7 +200,8 @@ fn terminated(load: &Load, round: u64) {
     }
 }
 
-/// A server that is there half of the time, at an address that stays: it resets whom it has not served when it goes.
+/// A server that is there half of the time, at an address that stays: it resets whom it has not
+/// served when it goes.
 fn comes_and_goes(addr: SocketAddr, first: TcpListener, over: &AtomicBool) {
     let mut listener = Some(first);
     while !over.load(Ordering::SeqCst) {

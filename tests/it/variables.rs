@@ -104,7 +104,8 @@ fn a_variable_that_is_missing_is_one_error_with_its_place() {
                 "{said}"
             );
             assert!(said.contains(place), "{place} is not in:\n{said}");
-            // Although it is used twice, and although a file that is not included is missed by the route.
+            // Although it is used twice, and although a file that is not included is missed by the
+            // route.
             assert!(said.contains("not valid: 1 error,"), "{missing}:\n{said}");
         }
     }
@@ -125,7 +126,8 @@ fn a_message_about_a_value_has_the_name_of_its_variable() {
             .collect();
         for arguments in [&["check"][..], &["check", "--json"], &["show"], &["run"]] {
             let said = text(&with(dir.path(), arguments, &variables));
-            // The snippet has the line as it is written, or the message has the name in the value's place.
+            // The snippet has the line as it is written, or the message has the name in the value's
+            // place.
             assert!(
                 arguments.contains(&"--json") || said.contains(&format!("${{{name}}}")),
                 "{name}: {said}"

@@ -1,4 +1,5 @@
-//! Link-local addresses: with the interface by name or by number, for listeners, servers and DNS servers.
+//! Link-local addresses: with the interface by name or by number, for listeners, servers and DNS
+//! servers.
 
 use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, TcpStream};

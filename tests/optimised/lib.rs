@@ -1,7 +1,8 @@
-//! What reads and routes a hello, compiled as for a release while all else is compiled as for tests: instructions that are
-//! counted in an unoptimised build say nothing of the program.
+//! What reads and routes a hello, compiled as for a release while all else is compiled as for
+//! tests: instructions that are counted in an unoptimised build say nothing of the program.
 //!
-//! These are the program's own files. `Cargo.toml` of the program says how this package is compiled.
+//! These are the program's own files. `Cargo.toml` of the program says how this package is
+//! compiled.
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "not all of what a file has is used here")]
 

@@ -24,7 +24,8 @@ const TIME: Duration = Duration::from_secs(3);
 /// The flood goes on while they come: so many slow hellos a second.
 const FLOOD_PER_SECOND: u32 = 1000;
 
-/// Good clients come and go while 10,000 slow hellos are held against snigate, and new ones come all the time.
+/// Good clients come and go while 10,000 slow hellos are held against snigate, and new ones come
+/// all the time.
 pub(super) async fn flood(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     let count = descriptors().min(10_000);
     let text = config(NAMES, 1, stage.backend(Part::Flood));

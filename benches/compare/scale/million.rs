@@ -1,5 +1,5 @@
-//! A million routes, in files of a directory: whether they are served, and what each costs in memory when reloads have
-//! replaced all of them again and again.
+//! A million routes, in files of a directory: whether they are served, and what each costs in
+//! memory when reloads have replaced all of them again and again.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,8 +1,8 @@
-//! What snigate bears: a hundred thousand routes and a million, a reload at any moment, and every connection that the limit of open files
-//! allows; each with a target.
+//! What snigate bears: a hundred thousand routes and a million, a reload at any moment, and every
+//! connection that the limit of open files allows; each with a target.
 //!
-//! `benches/scale` starts this. Backend and clients run on one core; snigate, the release build, runs on the other, or
-//! on all where that says more.
+//! `benches/scale` starts this. Backend and clients run on one core; snigate, the release build,
+//! runs on the other, or on all where that says more.
 
 mod flood;
 mod held;
@@ -60,7 +60,8 @@ enum Part {
     Unfinished,
     /// The same, from 50 sources that connect anew as soon as they are closed, against limits.
     Flood,
-    /// 1,000,000 routes are replaced ten times: memory. Two minutes or more, and 2 GiB; only if it is named.
+    /// 1,000,000 routes are replaced ten times: memory. Two minutes or more, and 2 GiB; only if it
+    /// is named.
     Million,
 }
 
@@ -162,7 +163,8 @@ struct Stage {
     dir: PathBuf,
     proxy_core: usize,
     load_core: usize,
-    /// It has a port for each part: a part must not meet the ports that another one has left in TIME_WAIT.
+    /// It has a port for each part: a part must not meet the ports that another one has left in
+    /// TIME_WAIT.
     backend: Backend,
 }
 

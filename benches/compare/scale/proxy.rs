@@ -100,7 +100,8 @@ impl Proxy {
         memory_kib(self.child.id())
     }
 
-    /// Replaces the configuration by renaming a new file over it, and returns when that was. Does not wait.
+    /// Replaces the configuration by renaming a new file over it, and returns when that was. Does
+    /// not wait.
     pub(super) fn replace_config(&self, config: &str) -> anyhow::Result<Instant> {
         replace(&self.config, config)
     }

@@ -143,7 +143,8 @@ pub(super) async fn many_times(stage: &Stage) -> anyhow::Result<Vec<Finding>> {
     for version in 1..=1000 {
         // A file that differs each time, and its upstreams too.
         let other = format!("[upstreams.v{version}]\nservers = \"127.0.0.1:9\"\n");
-        // The route stays: one that goes would tighten, and be held where a look comes before the signal.
+        // The route stays: one that goes would tighten, and be held where a look comes before the
+        // signal.
         let route = route(ROUTES, 0).replace("\"u0\"", &format!("\"v{version}\""));
         proxy.replace_config(&format!("{text}{other}{route}"))?;
         proxy.hang_up()?;

@@ -1,7 +1,9 @@
-//! What an entry of a policy can be: each type says what of a certificate it is compared with, and how.
+//! What an entry of a policy can be: each type says what of a certificate it is compared with, and
+//! how.
 //!
-//! What is compared is the certificate's real text: nothing is decoded or normalised beyond what is said here. An entry
-//! that could match more than whoever wrote it meant is refused when it is parsed.
+//! What is compared is the certificate's real text: nothing is decoded or normalised beyond what is
+//! said here. An entry that could match more than whoever wrote it meant is refused when it is
+//! parsed.
 
 mod names;
 mod numbers;
@@ -24,8 +26,8 @@ pub(super) trait Entry: fmt::Display {
     /// Whether the certificate is one that is meant.
     fn names(&self, identity: &Identity) -> bool;
 
-    /// Whether the certificate may be one that is meant: what a list of who must not come in goes by, which errs on that
-    /// side.
+    /// Whether the certificate may be one that is meant: what a list of who must not come in goes
+    /// by, which errs on that side.
     fn may_name(&self, identity: &Identity) -> bool {
         self.names(identity)
     }

@@ -1,4 +1,5 @@
-//! The names that a client has been given: entries for the texts of subjectAltName (RFC 5280 §4.2.1.6).
+//! The names that a client has been given: entries for the texts of subjectAltName (RFC 5280
+//! §4.2.1.6).
 //!
 //! Two kinds have patterns, whose wildcard never reaches from one owner's names into another's.
 
@@ -12,7 +13,8 @@ use crate::authz::entry::{Entry, is_alike};
 use crate::authz::identity::{AltName, Identity};
 use crate::name::{NameError, NamePattern};
 
-/// A DNS name, or `*.suffix` for exactly one label before the suffix. Case and one trailing dot do not count.
+/// A DNS name, or `*.suffix` for exactly one label before the suffix. Case and one trailing dot do
+/// not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsPattern(NamePattern);
 
@@ -37,8 +39,8 @@ impl Entry for DnsPattern {
 }
 
 impl DnsPattern {
-    /// Whether the name in a certificate is meant. A wildcard in the certificate is a text like any other: it is the
-    /// same wildcard or it does not match.
+    /// Whether the name in a certificate is meant. A wildcard in the certificate is a text like any
+    /// other: it is the same wildcard or it does not match.
     fn matches(&self, name: &str) -> bool {
         match name.parse::<NamePattern>() {
             Ok(NamePattern::Exact(name)) => self.0.matches(&name),
@@ -179,7 +181,8 @@ impl fmt::Display for UriPattern {
     }
 }
 
-/// A mail address. The case of what follows the `@` does not count, that of what precedes it does (RFC 5280 §7.5).
+/// A mail address. The case of what follows the `@` does not count, that of what precedes it does
+/// (RFC 5280 §7.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailAddress {
     local: String,
@@ -227,7 +230,8 @@ impl Entry for Cidr {
     }
 }
 
-/// A Microsoft principal name (UPN, an otherName). Case does not count, as it does not to whoever hands them out.
+/// A Microsoft principal name (UPN, an otherName). Case does not count, as it does not to whoever
+/// hands them out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrincipalName(String);
 
@@ -438,7 +442,8 @@ mod tests {
                 "{address}"
             );
         }
-        // Of several the last one counts (RFC 5321 §4.1.2: what precedes it may be a quoted string).
+        // Of several the last one counts (RFC 5321 §4.1.2: what precedes it may be a quoted
+        // string).
         let entry: EmailAddress = "\"A@B\"@Example.net".parse().unwrap();
         for (address, expected) in [
             ("\"A@B\"@example.NET", true),

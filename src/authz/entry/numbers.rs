@@ -1,4 +1,5 @@
-//! What names one key or one certificate: a digest, or a serial number. Each has several spellings, and one value.
+//! What names one key or one certificate: a digest, or a serial number. Each has several spellings,
+//! and one value.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +11,8 @@ use thiserror::Error;
 use crate::authz::entry::Entry;
 use crate::authz::identity::Identity;
 
-/// The SHA-256 digest of a SubjectPublicKeyInfo (RFC 7469 §2.4): 64 hexadecimal digits, perhaps with colons, or its base64,
-/// perhaps after `sha256//`, as curl has it.
+/// The SHA-256 digest of a SubjectPublicKeyInfo (RFC 7469 §2.4): 64 hexadecimal digits, perhaps
+/// with colons, or its base64, perhaps after `sha256//`, as curl has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SpkiDigest([u8; 32]);
 
@@ -108,7 +109,8 @@ fn without_zeros(digits: &str) -> &str {
     digits.trim_start_matches('0')
 }
 
-/// The digits of `text` in lower case: digits only, or bytes of two digits with a colon between any two.
+/// The digits of `text` in lower case: digits only, or bytes of two digits with a colon between any
+/// two.
 fn hexadecimal(text: &str) -> Option<String> {
     let sound = !text.contains(':') || text.split(':').all(|byte| byte.len() == 2);
     let digits = text.replace(':', "").to_ascii_lowercase();

@@ -1,4 +1,5 @@
-//! Texts of the subject (RFC 5280 §4.1.2.6), which have no structure that a pattern could go by: each is compared in full.
+//! Texts of the subject (RFC 5280 §4.1.2.6), which have no structure that a pattern could go by:
+//! each is compared in full.
 
 use std::fmt;
 use std::str::FromStr;

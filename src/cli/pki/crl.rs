@@ -23,15 +23,17 @@ const CRL: &str = "ca.crl";
 pub(in crate::cli) struct Options {
     #[command(flatten)]
     ca: Ca,
-    /// Certificates, or their serial numbers in hexadecimal, of which nobody knows whether the CA has issued them: it keeps no
-    /// register. Without any, the list is only made anew, for its dates.
+    /// Certificates, or their serial numbers in hexadecimal, of which nobody knows whether the CA
+    /// has issued them: it keeps no register. Without any, the list is only made anew, for its
+    /// dates.
     #[arg(long, value_name = "FILE|SERIAL", num_args = 1..)]
     revoke: Vec<String>,
-    /// Why: unspecified, keyCompromise, CACompromise, affiliationChanged, superseded, cessationOfOperation,
-    /// certificateHold, privilegeWithdrawn or AACompromise.
+    /// Why: unspecified, keyCompromise, CACompromise, affiliationChanged, superseded,
+    /// cessationOfOperation, certificateHold, privilegeWithdrawn or AACompromise.
     #[arg(long, value_name = "REASON", value_parser = reason, requires = "revoke")]
     reason: Option<RevocationReason>,
-    /// For how many days the list counts. Before they are over it must be made anew, and given to everybody who uses it.
+    /// For how many days the list counts. Before they are over it must be made anew, and given to
+    /// everybody who uses it.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=36500))]
     days: u64,
 }
@@ -74,7 +76,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         true,
     )?;
     if !unknown.is_empty() {
-        // Nothing is kept of what was issued, so a slip of the pen would revoke nobody, and look as if it had.
+        // Nothing is kept of what was issued, so a slip of the pen would revoke nobody, and look as
+        // if it had.
         let _ = writeln!(
             io::stderr(),
             "warning: this CA keeps no register, so it cannot tell whether it has issued {}: compare with the serial number \
@@ -91,8 +94,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The serial number of a file, if there is one of that name, and otherwise the number itself; and whether the CA is known to
-/// have issued a certificate with it.
+/// The serial number of a file, if there is one of that name, and otherwise the number itself; and
+/// whether the CA is known to have issued a certificate with it.
 fn serial(which: &str, authority: &Authority) -> anyhow::Result<(Vec<u8>, bool)> {
     let path = Path::new(which);
     if path.exists() {

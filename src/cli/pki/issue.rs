@@ -15,7 +15,8 @@ use crate::tls::pki::{
     Authority, Key, Kind, PublicKey, Purpose, Request, Subject, Validity, moment,
 };
 
-/// A year: rotated once and forgotten by nobody; `check` warns before the end. Some clients refuse more than 825 days.
+/// A year: rotated once and forgotten by nobody; `check` warns before the end. Some clients refuse
+/// more than 825 days.
 const DEFAULT_DAYS: u64 = 365;
 
 #[derive(Debug, Args)]
@@ -26,18 +27,19 @@ pub(in crate::cli) struct Options {
     names: Names,
     #[command(flatten)]
     usage: Usage,
-    /// For how many days it is valid, which is never longer than the CA is. Default: 365, or as many as are left.
+    /// For how many days it is valid, which is never longer than the CA is. Default: 365, or as
+    /// many as are left.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=36500))]
     days: Option<u64>,
     /// Make an RSA key (3072 bits), for peers that do not know ECDSA.
     #[arg(long, conflicts_with = "csr")]
     rsa: bool,
-    /// Issue what this request asks for. Names that are given replace those of the request; of its subject only the
-    /// common name is taken over.
+    /// Issue what this request asks for. Names that are given replace those of the request; of its
+    /// subject only the common name is taken over.
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
-    /// How the files are called in the directory: NAME.pem, NAME-key.pem. Default: the first name. `server` is what
-    /// `dir` of a [certificates] table reads.
+    /// How the files are called in the directory: NAME.pem, NAME-key.pem. Default: the first name.
+    /// `server` is what `dir` of a [certificates] table reads.
     #[arg(long, value_name = "NAME")]
     out: Option<String>,
     /// Replace files that are there, as for a renewal; those of the CA never are.

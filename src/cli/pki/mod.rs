@@ -1,6 +1,7 @@
 //! `snigate pki`: a private certificate authority in a directory.
 //!
-//! The files have the names that `dir` of a `[certificates]` table expects: `ca.crt` beside NAME.pem and NAME-key.pem.
+//! The files have the names that `dir` of a `[certificates]` table expects: `ca.crt` beside
+//! NAME.pem and NAME-key.pem.
 
 mod crl;
 mod csr;
@@ -38,7 +39,8 @@ pub(super) enum Command {
     Csr(csr::Options),
     /// Revoke certificates, and write the list of all that are: ca.crl.
     Crl(crl::Options),
-    /// Say what files hold and whether they belong together; exit 1 if something does not match or has expired.
+    /// Say what files hold and whether they belong together; exit 1 if something does not match or
+    /// has expired.
     Inspect(inspect::Options),
     /// Put a certificate and its key into a PKCS#12 store, as browsers import it.
     P12(p12::Options),
@@ -82,7 +84,8 @@ struct Ca {
     /// The directory of the CA, into which files are written, too.
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// The CA's certificate, perhaps with those of its own issuers. Default: ca.crt of the directory.
+    /// The CA's certificate, perhaps with those of its own issuers. Default: ca.crt of the
+    /// directory.
     #[arg(long = "ca", value_name = "FILE")]
     certificate: Option<PathBuf>,
     /// The CA's key. Default: ca-key.pem of the directory.
@@ -125,8 +128,8 @@ impl Ca {
     }
 }
 
-/// Reads a file that an `option` names, and that should be of this kind. The one door for them: files of a CA look alike,
-/// and what was meant is told by what is there.
+/// Reads a file that an `option` names, and that should be of this kind. The one door for them:
+/// files of a CA look alike, and what was meant is told by what is there.
 fn read(path: &Path, option: &str, kind: Kind) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let bytes = read_bytes(path)?;
     if let Some(found) = kind.instead(&bytes) {
@@ -152,7 +155,8 @@ fn read(path: &Path, option: &str, kind: Kind) -> anyhow::Result<Zeroizing<Vec<u
     Ok(bytes)
 }
 
-/// Refuses to write over one of `kept`, also with `--force`: a renewal must not cost the CA its key.
+/// Refuses to write over one of `kept`, also with `--force`: a renewal must not cost the CA its
+/// key.
 fn refuse_over(path: &Path, kept: &[&Path]) -> anyhow::Result<()> {
     // A file has many spellings, and one that is not there yet is none of them.
     let Ok(own) = path.canonicalize() else {

@@ -10,8 +10,8 @@ use crate::tls::pki::{Subject, fits_common_name};
 
 #[derive(Debug, Args)]
 pub(super) struct Names {
-    /// Host names or wildcards such as *.example.net; the first becomes the common name, which may be any text for a
-    /// client.
+    /// Host names or wildcards such as *.example.net; the first becomes the common name, which may
+    /// be any text for a client.
     #[arg(long = "name", value_name = "NAME", num_args = 1..)]
     names: Vec<String>,
     /// IP addresses.
@@ -33,7 +33,8 @@ impl Names {
             && self.uris.is_empty()
     }
 
-    /// Whom they are about. A client's first name is a common name, and a host name only if it could be one.
+    /// Whom they are about. A client's first name is a common name, and a host name only if it
+    /// could be one.
     pub(super) fn subject(&self, is_client: bool) -> anyhow::Result<Subject> {
         if self.is_empty() {
             bail!("say for whom: --name, --ip, --email or --uri");
@@ -75,7 +76,8 @@ impl Names {
     }
 }
 
-/// The name of the files of a certificate: its first name, with what could be misread in a path replaced.
+/// The name of the files of a certificate: its first name, with what could be misread in a path
+/// replaced.
 pub(super) fn stem(subject: &Subject) -> anyhow::Result<String> {
     let first = [
         subject.dns.first().map(ToString::to_string),

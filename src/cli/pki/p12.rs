@@ -26,7 +26,8 @@ pub(in crate::cli) struct Options {
     /// The store.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// For the key stores of old Windows and macOS: triple DES and SHA-1, which protect the key badly.
+    /// For the key stores of old Windows and macOS: triple DES and SHA-1, which protect the key
+    /// badly.
     #[arg(long)]
     legacy: bool,
     /// A file whose first line is the store's password; /dev/stdin to be asked for it.

@@ -15,7 +15,8 @@ const OTHERS_WRITE: u32 = 0o002;
 /// In a directory with it, files are replaced by their owners alone.
 const STICKY: u32 = 0o1000;
 
-/// Reports a private key that everybody can read, or replace. A group may: distributions give keys to one (`ssl-cert`).
+/// Reports a private key that everybody can read, or replace. A group may: distributions give keys
+/// to one (`ssl-cert`).
 pub(super) fn judge_key(path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
     let Ok(metadata) = fs::metadata(path) else {
         return;

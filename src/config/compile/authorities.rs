@@ -1,4 +1,5 @@
-//! Files of CAs, for those who verify clients and for those who verify servers. All of them count, or none.
+//! Files of CAs, for those who verify clients and for those who verify servers. All of them count,
+//! or none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -28,7 +29,8 @@ pub(super) struct Authorities {
     pub(super) authorities: Vec<CaCertificate>,
 }
 
-/// Every CA of a file, or of every file of a directory; nothing after a mistake, which has been reported.
+/// Every CA of a file, or of every file of a directory; nothing after a mistake, which has been
+/// reported.
 pub(super) fn read(
     path: &Path,
     span: &Range<usize>,
@@ -196,8 +198,9 @@ pub(super) fn judge(
     }
 }
 
-/// Reports names that too many of these CAs have, and whether there is one: each of a name has to be tried for a peer whose
-/// certificate names it. The same certificate in two files counts once. `place` is what names them, and where.
+/// Reports names that too many of these CAs have, and whether there is one: each of a name has to
+/// be tried for a peer whose certificate names it. The same certificate in two files counts once.
+/// `place` is what names them, and where.
 pub(super) fn judge_namesakes<'a>(
     authorities: impl IntoIterator<Item = &'a CaCertificate>,
     place: (&str, &Range<usize>),

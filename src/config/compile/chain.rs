@@ -25,7 +25,8 @@ pub(super) struct Found<'a, T> {
 }
 
 impl<'a> Chain<'a> {
-    /// That of the table called `name`. Nothing where it extends one that is not there, or itself, which is reported.
+    /// That of the table called `name`. Nothing where it extends one that is not there, or itself,
+    /// which is reported.
     pub(super) fn of(
         name: &'a str,
         own: &'a In<file::Tls>,

@@ -1,5 +1,5 @@
-//! Client authentication of a `[tls]` table: whoever reads the file must not believe that clients are verified where
-//! they are not.
+//! Client authentication of a `[tls]` table: whoever reads the file must not believe that clients
+//! are verified where they are not.
 
 use std::fmt::Display;
 use std::ops::Range;
@@ -20,7 +20,8 @@ use crate::config::files::Files;
 use crate::config::read::beside;
 use crate::tls::{ClientAuth, Evidence, Purpose, Revocation, Verify};
 
-/// A certificate among them that is no CA's would let its owner issue certificates that come in here, which was never meant.
+/// A certificate among them that is no CA's would let its owner issue certificates that come in
+/// here, which was never meant.
 const CLIENT_CAS: Usage = Usage {
     key: "client_auth.ca_files",
     not_ca: Severity::Error,
@@ -77,8 +78,9 @@ pub(super) fn compile(
             paths.push(path);
         }
     }
-    // CA files mean that clients are verified, unless a table that is as near says otherwise: a mode without verification
-    // that is inherited from further away was not written with these files in mind.
+    // CA files mean that clients are verified, unless a table that is as near says otherwise: a
+    // mode without verification that is inherited from further away was not written with these
+    // files in mind.
     let files_depth = ca_files.as_ref().map_or(usize::MAX, |files| files.depth);
     let written = chain
         .nearest_of_clients(|auth| auth.mode.as_ref())
@@ -261,8 +263,8 @@ pub(super) struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    /// A mistake only if none of the `keys` of `client_auth` was left out for another one, in the table or in one that it
-    /// inherits from.
+    /// A mistake only if none of the `keys` of `client_auth` was left out for another one, in the
+    /// table or in one that it inherits from.
     pub(super) fn lacking(
         &mut self,
         keys: &[&str],
@@ -280,7 +282,8 @@ impl Reporter<'_> {
         self.diagnostics.push(diagnostic);
     }
 
-    /// The key `key` has no meaning in the mode, unless one of `lacking` was left out for another mistake.
+    /// The key `key` has no meaning in the mode, unless one of `lacking` was left out for another
+    /// mistake.
     pub(super) fn beside(&mut self, key: &'static str, lacking: &[&str], diagnostic: Diagnostic) {
         let diagnostic = self.lacks(lacking, diagnostic);
         self.beside.push((key, diagnostic));

@@ -64,8 +64,8 @@ impl Material for ListFile {
         Some(Self::default())
     }
 
-    /// What a list revokes acts at once; what it no longer revokes waits until it has settled. A list goes on in whose place
-    /// there is none that counts already.
+    /// What a list revokes acts at once; what it no longer revokes waits until it has settled. A
+    /// list goes on in whose place there is none that counts already.
     fn beside(
         &self,
         fresh: Self,
@@ -78,7 +78,8 @@ impl Material for ListFile {
         let now = SystemTime::now();
         let known = running.lists_around(path, now);
         let waits = reason.has(Reason::UNSETTLED);
-        // Whether one key has signed both is not known, so that nobody can tell what is revoked by which.
+        // Whether one key has signed both is not known, so that nobody can tell what is revoked by
+        // which.
         let is_doubtful = |new: &Crl| {
             known
                 .iter()
@@ -126,9 +127,9 @@ impl Material for ListFile {
     }
 }
 
-/// What `item` is made of. It is read in each case, so that it is known when it changes; where it goes on as it runs, what
-/// is wrong with what is there is not said, because that is why it goes on. What is wrong otherwise is its fault, and can
-/// be left.
+/// What `item` is made of. It is read in each case, so that it is known when it changes; where it
+/// goes on as it runs, what is wrong with what is there is not said, because that is why it goes
+/// on. What is wrong otherwise is its fault, and can be left.
 pub(super) fn take<M: Material>(
     item: &Item,
     paths: &[&Path],
@@ -170,8 +171,8 @@ pub(super) fn take<M: Material>(
     }
 }
 
-/// Why the directory of `item` goes on as it runs. Where it is lost so are its files, which is one fault: that of the
-/// directory.
+/// Why the directory of `item` goes on as it runs. Where it is lost so are its files, which is one
+/// fault: that of the directory.
 fn directory(item: &Item, files: &Files) -> Option<Reason> {
     let Item::File(path) = item else { return None };
     files
@@ -180,8 +181,8 @@ fn directory(item: &Item, files: &Files) -> Option<Reason> {
         .copied()
 }
 
-/// What can be left where `item` cannot be used: itself, also where it is new in a directory of which something runs, or,
-/// where a file and a directory have changed places, the other.
+/// What can be left where `item` cannot be used: itself, also where it is new in a directory of
+/// which something runs, or, where a file and a directory have changed places, the other.
 pub(super) fn runs_in_place(item: &Item, is_running: bool, files: &Files) -> Option<Item> {
     let Item::File(path) = item else {
         return is_running.then(|| item.clone());
@@ -203,8 +204,8 @@ pub(super) fn runs_in_place(item: &Item, is_running: bool, files: &Files) -> Opt
         .then_some(directory)
 }
 
-/// Those of `entries`, and those files of the directory that are gone and go on as they run. A file that is new in it and
-/// broken is left, and watched.
+/// Those of `entries`, and those files of the directory that are gone and go on as they run. A file
+/// that is new in it and broken is left, and watched.
 pub(super) fn with_kept(
     directory: &Path,
     mut entries: Vec<PathBuf>,

@@ -1,5 +1,5 @@
-//! Which files of a directory count: what editors and package managers leave beside a file has its content, and not its
-//! meaning.
+//! Which files of a directory count: what editors and package managers leave beside a file has its
+//! content, and not its meaning.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,8 @@ fn is_hash(stem: &str, ending: &str) -> bool {
         && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Those of `entries` that count. The others are named, all in one warning; where none counts, in the error.
+/// Those of `entries` that count. The others are named, all in one warning; where none counts, in
+/// the error.
 pub(super) fn of_directory(
     key: &str,
     directory: &Path,
@@ -101,7 +102,8 @@ pub(in crate::config) fn names(paths: &[PathBuf]) -> String {
     }
 }
 
-/// Whether a name is one that editors and package managers give to what was, or is not yet, in a file.
+/// Whether a name is one that editors and package managers give to what was, or is not yet, in a
+/// file.
 pub(in crate::config) fn is_left_over(path: &Path) -> bool {
     const ENDINGS: [&str; 20] = [
         "bak", "backup", "old", "orig", "save", "saved", "swp", "swo", "swx", "tmp", "temp",

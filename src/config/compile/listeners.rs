@@ -147,7 +147,8 @@ fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec
     proxies
 }
 
-/// Whether one socket on each cannot be: the same port, and the same address or every address; the same path or name.
+/// Whether one socket on each cannot be: the same port, and the same address or every address; the
+/// same path or name.
 pub(in crate::config) fn conflict(a: &ListenAddr, b: &ListenAddr) -> bool {
     let (Some(port), Some(other)) = (a.port(), b.port()) else {
         return a == b;
@@ -170,7 +171,8 @@ pub(super) fn fill(
 ) {
     let mut ties = BTreeSet::new();
     let mut rivals = BTreeSet::new();
-    // Listeners that have all routes, which is all listeners of most configurations, share one table.
+    // Listeners that have all routes, which is all listeners of most configurations, share one
+    // table.
     let mut shared: Option<Arc<Table<usize>>> = None;
     for (name, listener) in listeners.iter_mut() {
         let is_here = |route: &&Route| route.listeners.as_ref().is_none_or(|on| on.contains(name));
@@ -327,7 +329,8 @@ fn report_circles(
     }
 }
 
-/// Whether a session that snigate itself begins with these servers would be taken by the same route, if they were snigate.
+/// Whether a session that snigate itself begins with these servers would be taken by the same
+/// route, if they were snigate.
 fn comes_back(route: &Route, upstream: &upstream::Options) -> bool {
     let Some(tls) = &upstream.tls else {
         return false;

@@ -1,5 +1,5 @@
-//! From what was written to what it means. Every rule that a configuration must keep is checked here, and every breach
-//! of one is reported, not only the first.
+//! From what was written to what it means. Every rule that a configuration must keep is checked
+//! here, and every breach of one is reported, not only the first.
 
 pub(super) mod access;
 mod authorities;
@@ -76,7 +76,8 @@ impl Report<'_> {
         self.push(Severity::Error, span, message, help);
     }
 
-    /// A key of this table that must be there, or a table that a name stands for: `key` from the beginning.
+    /// A key of this table that must be there, or a table that a name stands for: `key` from the
+    /// beginning.
     fn missing(
         &mut self,
         key: impl Into<String>,
@@ -188,7 +189,8 @@ impl Report<'_> {
         );
     }
 
-    /// The command that makes a file beside the configuration which has one of the names that `snigate pki` gives.
+    /// The command that makes a file beside the configuration which has one of the names that
+    /// `snigate pki` gives.
     fn made_by(&self, path: &Path, span: &Range<usize>) -> Option<String> {
         let written = self.source.text.get(span.clone()).unwrap_or("/");
         let name = path
@@ -222,8 +224,8 @@ impl Report<'_> {
         })
     }
 
-    /// Every range of addresses of a list, without those that are wrong. The one door for them: bits behind a prefix are
-    /// pointed out, because the range is larger than it looks.
+    /// Every range of addresses of a list, without those that are wrong. The one door for them:
+    /// bits behind a prefix are pointed out, because the range is larger than it looks.
     fn ranges<T: std::str::FromStr<Err: std::fmt::Display>>(
         &mut self,
         key: &str,

@@ -29,7 +29,8 @@ pub(super) struct Pinned {
     pub(super) dates: Dates,
 }
 
-/// Reads what the nearest tables say. In another mode it has no meaning, and is an error beside that.
+/// Reads what the nearest tables say. In another mode it has no meaning, and is an error beside
+/// that.
 pub(super) fn compile(
     chain: &Chain<'_>,
     mode: &Mode<'_>,
@@ -160,8 +161,8 @@ impl Pinned {
 const NAME_ONE: &str = "name a client by `client_auth.cert_files = [\"client.pem\"]`, or by `client_auth.spki_sha256` with \
     the digest of its key; or remove what names nobody";
 
-/// Where nobody is named. It refuses no configuration: whoever takes the last pin away means that nobody comes in by it any
-/// more, and what runs would let them in.
+/// Where nobody is named. It refuses no configuration: whoever takes the last pin away means that
+/// nobody comes in by it any more, and what runs would let them in.
 #[derive(Default)]
 struct Empty(Vec<(String, Range<usize>, Arc<Source>)>);
 
@@ -187,7 +188,8 @@ impl Empty {
     }
 }
 
-/// Reports what has a meaning in this mode only, unless it is inherited from further away than the mode.
+/// Reports what has a meaning in this mode only, unless it is inherited from further away than the
+/// mode.
 fn needs_pinned<T>(
     found: &Option<Found<'_, At<T>>>,
     key: &'static str,
@@ -206,7 +208,8 @@ fn needs_pinned<T>(
     reporter.beside(key, &["mode"], diagnostic);
 }
 
-/// Reports what has no meaning in this mode, unless it is inherited from further away than the mode.
+/// Reports what has no meaning in this mode, unless it is inherited from further away than the
+/// mode.
 pub(super) fn judge_beside<T>(
     found: &Option<Found<'_, At<T>>>,
     key: &'static str,

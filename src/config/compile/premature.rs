@@ -1,8 +1,9 @@
 //! Certificates whose time has not come.
 //!
-//! Where another certificate serves until then, there is nothing to do: the choice between them is made anew for each
-//! client. Where nothing else covers a name, the certificate that runs is better than the new one. If it is the one that
-//! runs, the clock is wrong, and whatever else is new counts.
+//! Where another certificate serves until then, there is nothing to do: the choice between them is
+//! made anew for each client. Where nothing else covers a name, the certificate that runs is better
+//! than the new one. If it is the one that runs, the clock is wrong, and whatever else is new
+//! counts.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,7 +37,8 @@ pub(super) fn judge(
             .iter()
             .find_map(|route| missed(route, name, certificate, materials, now));
         let (severity, meanwhile) = match missed {
-            // There is no older one that a reload could go on with, and nobody else makes a newer one.
+            // There is no older one that a reload could go on with, and nobody else makes a newer
+            // one.
             Some(_) if named.self_signed.is_some() => {
                 (Severity::Warning, "and is served all the same".to_owned())
             }
@@ -52,7 +54,8 @@ pub(super) fn judge(
                 let serves = serving
                     .iter()
                     .any(|sha256| **sha256 == *certificate.fingerprint());
-                // Nothing would be gained by a refusal: it serves already, and what is beside it may be a revocation.
+                // Nothing would be gained by a refusal: it serves already, and what is beside it
+                // may be a revocation.
                 let severity = if serves {
                     Severity::Stale
                 } else {
@@ -94,7 +97,8 @@ pub(super) fn judge(
     }
 }
 
-/// The route, if it uses the certificate, and a name for which it has no other one that is valid now.
+/// The route, if it uses the certificate, and a name for which it has no other one that is valid
+/// now.
 fn missed<'a>(
     route: &'a Route,
     name: &Arc<str>,

@@ -1,4 +1,5 @@
-//! The revocation lists of a `[tls]` table, and what there is to say about them before a client finds out.
+//! The revocation lists of a `[tls]` table, and what there is to say about them before a client
+//! finds out.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ use crate::config::material::{Item, ListFile, Reason};
 use crate::config::read::beside;
 use crate::tls::{CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
 
-/// A list that is due within this share of its life is worth a warning, and at the latest a week before.
+/// A list that is due within this share of its life is worth a warning, and at the latest a week
+/// before.
 const SHARE: u32 = 4;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -31,13 +33,14 @@ pub(super) struct Lists {
     origins: Vec<(PathBuf, bool)>,
 }
 
-/// Certificates of CAs that stand beside their lists, so that it is known whose these are. They are not trusted: a client
-/// has to send them.
+/// Certificates of CAs that stand beside their lists, so that it is known whose these are. They are
+/// not trusted: a client has to send them.
 #[derive(Default)]
 struct Intermediates(Vec<CaCertificate>);
 
-/// Reads what the nearest tables say. Nothing of it can be used if a mistake has been reported. `authorities` are
-/// those of ca_files, if all of them could be read, and the files that these are from.
+/// Reads what the nearest tables say. Nothing of it can be used if a mistake has been reported.
+/// `authorities` are those of ca_files, if all of them could be read, and the files that these are
+/// from.
 pub(super) fn compile(
     chain: &Chain<'_>,
     mode: &Mode<'_>,
@@ -155,10 +158,12 @@ impl Lists {
         complete
     }
 
-    /// Says which lists cannot be right, and by when the others have to be replaced. Whether all of them can.
+    /// Says which lists cannot be right, and by when the others have to be replaced. Whether all of
+    /// them can.
     ///
-    /// A list that speaks for none of `authorities` is a fault of its file. If it goes on as it runs nevertheless, its CA is
-    /// gone, or, where one of its name is there, has another key: then the two do not fit yet, and the CAs stay as they run.
+    /// A list that speaks for none of `authorities` is a fault of its file. If it goes on as it
+    /// runs nevertheless, its CA is gone, or, where one of its name is there, has another key: then
+    /// the two do not fit yet, and the CAs stay as they run.
     fn judge(
         &mut self,
         span: &Range<usize>,

@@ -63,8 +63,9 @@ pub(super) fn compile(
     routes
 }
 
-/// Warns of a certificate that a browser may take as leave to use one connection for two names (RFC 9113 §9.1.1): having
-/// come in by a route without client authentication, it could ask there for a name that has a route with it.
+/// Warns of a certificate that a browser may take as leave to use one connection for two names (RFC
+/// 9113 §9.1.1): having come in by a route without client authentication, it could ask there for a
+/// name that has a route with it.
 fn judge_coalescing(
     routes: &[Route],
     merged: &Merged,
@@ -220,7 +221,8 @@ impl Compiler<'_> {
         names
     }
 
-    /// A filter that lists nothing would be read as no filter at all by some and as nobody by others.
+    /// A filter that lists nothing would be read as no filter at all by some and as nobody by
+    /// others.
     fn refuse_empty(&mut self, key: &str, list: Option<&List>) {
         if list.is_some_and(|list| list.0.is_empty()) {
             let help = format!("leave `{key}` out to take every client");
@@ -531,7 +533,8 @@ impl Compiler<'_> {
         for (pattern, text) in rule.names.iter().zip(&list.0) {
             let probe = match pattern {
                 NamePattern::Exact(name) => name.clone(),
-                // A certificate covers every name of a wildcard only by the same wildcard, and so some name at random.
+                // A certificate covers every name of a wildcard only by the same wildcard, and so
+                // some name at random.
                 NamePattern::Wildcard(suffix) => {
                     match format!("any-name-at-all.{suffix}").parse() {
                         Ok(probe) => probe,

@@ -60,7 +60,8 @@ impl SeenBy {
     }
 }
 
-/// Whether a certificate is what snigate shows to servers, and of no use to clients: routes that list none leave it out.
+/// Whether a certificate is what snigate shows to servers, and of no use to clients: routes that
+/// list none leave it out.
 pub(super) fn is_left_to_servers(name: &str, merged: &Merged, certificate: &Certificate) -> bool {
     is_shown_to_servers(name, merged)
         && (!certificate.is_for_servers() || certificate.names().is_empty())

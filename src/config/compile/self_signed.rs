@@ -219,7 +219,8 @@ fn given_name(text: &At<String>, report: &mut Report<'_>) -> Option<String> {
     }
 }
 
-/// The names of the routes that use the certificate. One that no route uses is not made, and reported elsewhere.
+/// The names of the routes that use the certificate. One that no route uses is not made, and
+/// reported elsewhere.
 fn names_of_routes(
     name: &str,
     span: &std::ops::Range<usize>,
@@ -267,7 +268,8 @@ struct Kept {
 /// What becomes of it.
 enum Judgement {
     Good(Box<Certificate>),
-    /// It has not begun, which is no reason to replace it: the clock may be wrong, now or when it was made.
+    /// It has not begun, which is no reason to replace it: the clock may be wrong, now or when it
+    /// was made.
     Early(Box<Certificate>),
     /// It is over, or soon will be.
     Ended(String),
@@ -277,7 +279,8 @@ enum Judgement {
 }
 
 impl Kept {
-    /// An error if it cannot be known: a certificate that clients trust must not be replaced because of that.
+    /// An error if it cannot be known: a certificate that clients trust must not be replaced
+    /// because of that.
     fn read(cert_file: &Path, key_file: &Path, files: &mut Files) -> Result<Self, String> {
         let mut read = |path: &Path| match files.read(path) {
             Ok(bytes) => Ok(Some(bytes)),

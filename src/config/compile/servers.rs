@@ -164,7 +164,8 @@ fn number_from(
     fitting
 }
 
-/// When servers are left out: what is written, and otherwise the default, where there are enough of them for it.
+/// When servers are left out: what is written, and otherwise the default, where there are enough of
+/// them for it.
 pub(super) fn ejection(
     key: Option<&At<file::Ejection>>,
     default: Option<Box<Ejection>>,

@@ -40,7 +40,8 @@ pub(super) fn judge_public(
     );
 }
 
-/// Warns of serial numbers where there are several CAs: each of them counts for itself (RFC 5280 §4.1.2.2).
+/// Warns of serial numbers where there are several CAs: each of them counts for itself (RFC 5280
+/// §4.1.2.2).
 pub(super) fn judge_serials(
     key: &str,
     rules: &ClientRules,

@@ -1,4 +1,5 @@
-//! Certificates, and the policies that `[tls]` tables make: everything that is read from other files.
+//! Certificates, and the policies that `[tls]` tables make: everything that is read from other
+//! files.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,8 +23,8 @@ use crate::name::Alpn;
 use crate::storage::Storage;
 use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Options, date};
 
-/// A certificate that ends within this share of its life is worth a warning, and at the earliest this long before its end:
-/// what renews certificates has done so by then.
+/// A certificate that ends within this share of its life is worth a warning, and at the earliest
+/// this long before its end: what renews certificates has done so by then.
 const SHARE: u32 = 4;
 const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -331,7 +332,8 @@ fn judge_dates(
     }
 }
 
-/// How long before its end a certificate is worth a warning: the last quarter of its life, and at most thirty days.
+/// How long before its end a certificate is worth a warning: the last quarter of its life, and at
+/// most thirty days.
 fn margin(certificate: &Certificate) -> Duration {
     let life = certificate
         .not_after()
@@ -340,7 +342,8 @@ fn margin(certificate: &Certificate) -> Duration {
     ENDS_SOON.min(life / SHARE)
 }
 
-/// A directory may hold the CA that issued the certificate. It is not used, so what is wrong with it is a warning.
+/// A directory may hold the CA that issued the certificate. It is not used, so what is wrong with
+/// it is a warning.
 fn judge_issuer(
     path: &Path,
     certificate: &Certificate,

@@ -1,6 +1,7 @@
 //! `[trust]` tables, and the system's store of CAs.
 //!
-//! Every file of them is read here, rather than by a library, because what was read is what is watched.
+//! Every file of them is read here, rather than by a library, because what was read is what is
+//! watched.
 
 use std::env;
 use std::fs;
@@ -16,8 +17,8 @@ use crate::config::read::{In, Merged, beside};
 use crate::config::trust::{Origin, Trust, TrustSource, Trusts};
 use crate::tls::{self, BundleError, CaCertificate, Purpose};
 
-/// The certificate of a server that nobody issued is often given in place of a CA. Its owner could pretend to be the other
-/// servers that it vouches for, which are few.
+/// The certificate of a server that nobody issued is often given in place of a CA. Its owner could
+/// pretend to be the other servers that it vouches for, which are few.
 const SERVER_CAS: Usage = Usage {
     key: "ca_files",
     not_ca: Severity::Warning,
@@ -153,7 +154,8 @@ fn trust(
     })
 }
 
-/// Points out names that too many CAs have, the system's among them: it is not for this configuration to say who is one.
+/// Points out names that too many CAs have, the system's among them: it is not for this
+/// configuration to say who is one.
 fn judge_store(sources: &[TrustSource], span: &Range<usize>, report: &mut Report<'_>) {
     let place = ("the system's store", span);
     authorities::judge_namesakes(authorities_of(sources), place, Severity::Warning, report);
@@ -238,7 +240,8 @@ fn places() -> (Vec<PathBuf>, Vec<PathBuf>) {
     }
 }
 
-/// Reads a store that somebody else keeps: what is wrong with it is pointed out, and the rest counts.
+/// Reads a store that somebody else keeps: what is wrong with it is pointed out, and the rest
+/// counts.
 struct StoreReader<'a, 'b> {
     files: &'a mut Files,
     span: &'a Range<usize>,
@@ -292,7 +295,8 @@ impl StoreReader<'_, '_> {
     }
 }
 
-/// A link to another name in the same directory: OpenSSL finds certificates by links with the hashes of their subjects.
+/// A link to another name in the same directory: OpenSSL finds certificates by links with the
+/// hashes of their subjects.
 fn is_alias(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target.parent() == Some(Path::new("")))
 }

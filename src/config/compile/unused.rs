@@ -1,4 +1,5 @@
-//! Tables that nothing refers to. One that was to protect a route, and does not, is easily overlooked.
+//! Tables that nothing refers to. One that was to protect a route, and does not, is easily
+//! overlooked.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +9,17 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{Action, ClientAuth, ClientAuthMode, Route, Tls};
 use crate::config::read::{In, Merged, Named};
 
-/// Reports each listener, and each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table, that no route uses. Where
-/// there are mistakes, what refers to what is not known, and only what would let clients in is reported.
+/// Reports each listener, and each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table,
+/// that no route uses. Where there are mistakes, what refers to what is not known, and only what
+/// would let clients in is reported.
 pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     let mut refused = diagnostics
         .iter()
         .filter(|diagnostic| diagnostic.severity.refuses())
         .peekable();
     let is_sound = refused.peek().is_none();
-    // A route that names no table, or one that is not there, may be the one that the unused table is for.
+    // A route that names no table, or one that is not there, may be the one that the unused table
+    // is for.
     let is_told =
         refused.any(|diagnostic| diagnostic.lacks.iter().any(|key| key.starts_with("tls.")));
     let (mut tls, mut upstreams, mut certificates) =
@@ -81,7 +84,8 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     report("trust", &merged.trust, &trust, diagnostics);
 }
 
-/// Warns of each `[tls]` table that says nothing: somebody may believe that it protects the routes that name it.
+/// Warns of each `[tls]` table that says nothing: somebody may believe that it protects the routes
+/// that name it.
 fn report_empty(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     for (name, table) in &merged.tls {
         let Tls {
@@ -173,8 +177,8 @@ fn report_idle(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Refuses a configuration that asks for client certificates in a table which no route uses, while a route names no
-/// table: one line was forgotten, and everybody would come in.
+/// Refuses a configuration that asks for client certificates in a table which no route uses, while
+/// a route names no table: one line was forgotten, and everybody would come in.
 fn report_unguarded(
     merged: &Merged,
     used: &BTreeSet<&str>,

@@ -18,8 +18,8 @@ pub(super) struct Context<'a> {
     pub(super) trusts: &'a Trusts,
 }
 
-/// What makes sessions with `servers`. Nothing after a mistake, which has been reported; nothing inside where the servers
-/// speak no TLS.
+/// What makes sessions with `servers`. Nothing after a mistake, which has been reported; nothing
+/// inside where the servers speak no TLS.
 pub(super) fn compile(
     name: &str,
     tls: Option<&At<UpstreamTls>>,

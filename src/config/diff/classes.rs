@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::addr::Cidr;
 
-/// For each of `ranges` an address that lies in it and in none of the narrower ones, if there is one; for each family an
-/// address that lies in none of them; and no address.
+/// For each of `ranges` an address that lies in it and in none of the narrower ones, if there is
+/// one; for each family an address that lies in none of them; and no address.
 pub(super) fn representatives(ranges: &BTreeSet<Cidr>) -> Vec<Option<IpAddr>> {
     let everywhere = [
         IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -25,12 +25,14 @@ pub(super) fn representatives(ranges: &BTreeSet<Cidr>) -> Vec<Option<IpAddr>> {
     inside.chain(nowhere).map(Some).chain([None]).collect()
 }
 
-/// In this order a range follows directly behind those that contain it, and is followed by those that it contains.
+/// In this order a range follows directly behind those that contain it, and is followed by those
+/// that it contains.
 fn place(range: &Cidr) -> (IpAddr, u8) {
     (range.network(), range.prefix_len())
 }
 
-/// The first address of `range` that lies in none of the `others` which are narrower; they are in the order of [`place`].
+/// The first address of `range` that lies in none of the `others` which are narrower; they are in
+/// the order of [`place`].
 fn outside(range: Cidr, others: &[Cidr]) -> Option<IpAddr> {
     let behind = others.partition_point(|other| place(other) <= place(&range));
     let mut free = range.network();

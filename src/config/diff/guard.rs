@@ -1,4 +1,5 @@
-//! What a session with a client stands on: the version, who the client must be, and whether it can be taken back.
+//! What a session with a client stands on: the version, who the client must be, and whether it can
+//! be taken back.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -207,8 +208,8 @@ fn revocation(before: &Tls, now: &Tls, lost: &mut impl FnMut(bool, String)) {
     }
 }
 
-/// Whether a client is asked for a certificate, must show one, must show one that verifies if it shows any, and can be
-/// nobody but who a verified certificate says.
+/// Whether a client is asked for a certificate, must show one, must show one that verifies if it
+/// shows any, and can be nobody but who a verified certificate says.
 fn asks(tls: &Tls) -> [bool; 4] {
     match tls.client_auth {
         ClientAuthMode::None => [false; 4],

@@ -1,7 +1,9 @@
-//! What a client would meet by another configuration, compared with what it meets now: whether anything would get weaker.
+//! What a client would meet by another configuration, compared with what it meets now: whether
+//! anything would get weaker.
 //!
-//! Tables and routes may be renamed, moved and merged. What counts is what a client meets: for every name, source and
-//! protocol that either configuration tells apart, a representative client is looked up in both.
+//! Tables and routes may be renamed, moved and merged. What counts is what a client meets: for
+//! every name, source and protocol that either configuration tells apart, a representative client
+//! is looked up in both.
 
 mod classes;
 mod guard;
@@ -122,7 +124,8 @@ impl Findings {
     }
 }
 
-/// What `new` forbids and `old` does not, in words for while `new` is not served: what clients meet without it.
+/// What `new` forbids and `old` does not, in words for while `new` is not served: what clients meet
+/// without it.
 #[must_use]
 pub fn without(old: &Standing, new: &Standing) -> Findings {
     let Change {
@@ -204,7 +207,8 @@ pub fn compare(old: &Standing, new: &Standing) -> Change {
                 );
             }
         }
-        // Under another name and address it may be the door that clients of one that is gone are sent to.
+        // Under another name and address it may be the door that clients of one that is gone are
+        // sent to.
         befores.extend(gone.iter().filter(|_| !wider.is_empty()));
         for before in befores {
             comparison.listener(name, before, listener);
@@ -508,8 +512,8 @@ impl<'a> Comparison<'a> {
         if old.is_some() {
             return Some(Gone::Reject);
         }
-        // Whoever may offer another protocol could come in before: by the name itself, since what a less specific one takes
-        // says nothing of its sources.
+        // Whoever may offer another protocol could come in before: by the name itself, since what a
+        // less specific one takes says nothing of its sources.
         let mut offers = before
             .table
             .claims(client.listed)
@@ -620,7 +624,8 @@ fn suffixes(longest: Option<&str>) -> impl Iterator<Item = &str> + Clone {
     })
 }
 
-/// A name that stands for all that are `listed` so; nothing inside if that is no name. None where there can be no name.
+/// A name that stands for all that are `listed` so; nothing inside if that is no name. None where
+/// there can be no name.
 fn probe(listed: Listed<'_>, old: &Table<usize>, new: &Table<usize>) -> Option<Option<ServerName>> {
     let is_listed = |listed: Listed<'_>| {
         [old, new]

@@ -1,5 +1,5 @@
-//! What of a configuration is remembered to compare the next one with: tables, which are shared with what serves, and of
-//! each route what it asks of clients.
+//! What of a configuration is remembered to compare the next one with: tables, which are shared
+//! with what serves, and of each route what it asks of clients.
 
 use std::collections::BTreeMap;
 use std::ptr;
@@ -119,7 +119,8 @@ impl Standing {
         &self.serving
     }
 
-    /// The listeners that had clients of `listener`, by any of its addresses, or else the one that had its name.
+    /// The listeners that had clients of `listener`, by any of its addresses, or else the one that
+    /// had its name.
     pub(super) fn listeners(&self, name: &Arc<str>, listener: &Listener) -> Vec<&Listener> {
         let meets = |bind: &Bind| {
             listener

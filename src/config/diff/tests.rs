@@ -587,7 +587,8 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
             Fate::Held,
             "client authentication (require_and_verify) would go",
         ),
-        // Another name and another kind of address at once: whoever was sent to the one is sent to the other.
+        // Another name and another kind of address at once: whoever was sent to the one is sent to
+        // the other.
         (
             moved("edge", "systemd:web", mtls("")),
             moved("door", "0.0.0.0:443", terminate("min_version = \"1.2\"")),
@@ -747,8 +748,8 @@ const IPS: [Option<&str>; 5] = [
     None,
 ];
 
-/// Asserts of every client of a small world that it loses no protection by a change that is not held, and gains nothing by
-/// one that is served at once.
+/// Asserts of every client of a small world that it loses no protection by a change that is not
+/// held, and gains nothing by one that is served at once.
 fn assert_no_protection_goes(old: &Config, new: &Config, change: &Change, context: &str) {
     let offers: [&[Alpn]; 2] = [&[], &["h2".parse().unwrap()]];
     let held = !change.vanished.is_empty();
@@ -856,7 +857,8 @@ proptest! {
     }
 }
 
-/// Whole configurations as people have them: the files by name, the first of which includes the others.
+/// Whole configurations as people have them: the files by name, the first of which includes the
+/// others.
 fn realistic() -> [Vec<(&'static str, String)>; 3] {
     let one = "[listeners.edge]\nbind = [\"127.0.0.1:443\"]\n\n[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\n\
                tls = \"mtls\"\nupstream = \"127.0.0.1:8200\"\n\n[tls.mtls]\nclient_auth.mode = \"require_and_verify\"\n\

@@ -5,7 +5,8 @@ use crate::config::diff::guard::Loss;
 use crate::tls::{ConnectorOptions, MinVersion, Verification};
 use crate::upstream;
 
-/// Whether its servers are reached over unix sockets: nobody listens between two processes of one machine.
+/// Whether its servers are reached over unix sockets: nobody listens between two processes of one
+/// machine.
 pub(super) fn is_local(upstream: &upstream::Options) -> bool {
     upstream
         .servers

@@ -33,7 +33,8 @@ pub struct BindTable {
     /// Of a unix socket: who may connect, in octal, such as `0660`. Default: `0600`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<At<String>>,
-    /// Of a unix socket: whose it is, `USER`, `USER:GROUP` or `:GROUP`, by name or number. Default: those of the process.
+    /// Of a unix socket: whose it is, `USER`, `USER:GROUP` or `:GROUP`, by name or number. Default:
+    /// those of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<At<String>>,
     /// Of `[::]`: false if it is to take IPv4 clients, too. Default: `true`.

@@ -21,8 +21,8 @@ pub struct ClientAuth {
     /// How the lists are used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl: Option<At<Crl>>,
-    /// The clients that come in where the mode is `pinned`, by their keys: SHA-256 digests of public keys
-    /// (SubjectPublicKeyInfo), in hexadecimal or base64.
+    /// The clients that come in where the mode is `pinned`, by their keys: SHA-256 digests of
+    /// public keys (SubjectPublicKeyInfo), in hexadecimal or base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spki_sha256: Option<At<List>>,
     /// The same by their certificates: files, or directories of files, PEM or DER.
@@ -31,7 +31,8 @@ pub struct ClientAuth {
     /// What the dates of such a certificate say. Default: `verify`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dates: Option<At<Dates>>,
-    /// Of the clients whose certificate verifies, only those that one of these entries names. Default: everybody.
+    /// Of the clients whose certificate verifies, only those that one of these entries names.
+    /// Default: everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<At<ClientRules>>,
     /// No client that one of these entries names, allowed or not.
@@ -131,7 +132,8 @@ impl ClientAuthMode {
     }
 }
 
-/// `client_auth.allow` and `client_auth.deny`: clients, by what their certificates say. One entry that matches is enough.
+/// `client_auth.allow` and `client_auth.deny`: clients, by what their certificates say. One entry
+/// that matches is enough.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientRules {
@@ -159,7 +161,8 @@ pub struct ClientRules {
     /// Organizations of the subject, in full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub o: Option<List>,
-    /// Whole subjects in the manner of RFC 4514, as the access line has them: `CN=web,OU=shop,O=Example`.
+    /// Whole subjects in the manner of RFC 4514, as the access line has them:
+    /// `CN=web,OU=shop,O=Example`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<List>,
     /// The names of issuers in the same form: of the CA that has issued the certificate itself.

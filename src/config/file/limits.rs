@@ -24,7 +24,8 @@ pub struct RatePerSource {
     pub burst: Option<At<u32>>,
 }
 
-/// `[listeners.NAME.timeouts]`: the one of [`Timeouts`](super::Timeouts) that counts before the route is known.
+/// `[listeners.NAME.timeouts]`: the one of [`Timeouts`](super::Timeouts) that counts before the
+/// route is known.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerTimeouts {

@@ -38,14 +38,15 @@ pub type Tables<T> = BTreeMap<At<String>, T>;
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    /// Other files to merge, relative to this one; `*` may stand in the last part of a path. A name that two files define
-    /// is an error.
+    /// Other files to merge, relative to this one; `*` may stand in the last part of a path. A name
+    /// that two files define is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub include: Option<List>,
     /// Where to listen for TLS clients.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub listeners: Tables<Listener>,
-    /// Which clients go where. The order of routes never matters: the most specific one takes the client.
+    /// Which clients go where. The order of routes never matters: the most specific one takes the
+    /// client.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: Tables<Route>,
     /// Servers, by the name that routes use.

@@ -37,17 +37,19 @@ pub struct ResolverTable {
     /// Default: `dns`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<At<ResolverMode>>,
-    /// DNS servers, such as `10.0.0.53:53` or `10.0.0.53`; the next one is asked if one fails. Default: those of
-    /// `/etc/resolv.conf`.
+    /// DNS servers, such as `10.0.0.53:53` or `10.0.0.53`; the next one is asked if one fails.
+    /// Default: those of `/etc/resolv.conf`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<List>,
     /// How long an answer holds at least, whatever DNS says. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_ttl: Option<At<String>>,
-    /// How long an answer holds at most. Default: `1h`. That there is no such name never holds longer than 10 seconds.
+    /// How long an answer holds at most. Default: `1h`. That there is no such name never holds
+    /// longer than 10 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ttl: Option<At<String>>,
-    /// How long an answer is used after its time when nobody can say a new one. Default: `24h`; may be `off`.
+    /// How long an answer is used after its time when nobody can say a new one. Default: `24h`; may
+    /// be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<At<String>>,
     /// For looking a name up, all servers and attempts together. Default: `3s`.

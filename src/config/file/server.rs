@@ -1,4 +1,5 @@
-//! `servers`, `health` and `ejection` of an `[upstreams]` table: each has a short form and a long one.
+//! `servers`, `health` and `ejection` of an `[upstreams]` table: each has a short form and a long
+//! one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -42,15 +43,16 @@ pub struct Servers(pub Vec<At<Server>>);
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerTable {
-    /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `[fe80::1%eth0]:8443`, `host:8443`, `unix:/path` or `srv:_https._tcp.app.internal`.
+    /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `[fe80::1%eth0]:8443`, `host:8443`, `unix:/path` or
+    /// `srv:_https._tcp.app.internal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<At<String>>,
-    /// Its share of the connections beside the others, up to 1000. With 0 it takes no new ones, and those that are open go
-    /// on. Default: 1.
+    /// Its share of the connections beside the others, up to 1000. With 0 it takes no new ones, and
+    /// those that are open go on. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<At<u64>>,
-    /// How many connections it has at a time. Further ones go to other servers, or wait, for as long as `connect` of the
-    /// timeouts says, until one ends. Default: no limit.
+    /// How many connections it has at a time. Further ones go to other servers, or wait, for as
+    /// long as `connect` of the timeouts says, until one ends. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<At<u64>>,
     /// Whether it is used only while no other server is. Default: `false`.
@@ -74,7 +76,8 @@ pub struct HealthTable {
     /// How many checks in a row must succeed before a server that is down is up. Default: 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rise: Option<At<u64>>,
-    /// How many checks in a row must fail before a server that is up is down. Default: 3. The very first one counts alone.
+    /// How many checks in a row must fail before a server that is up is down. Default: 3. The very
+    /// first one counts alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fall: Option<At<u64>>,
 }
@@ -96,14 +99,15 @@ pub struct EjectionTable {
     /// How many attempts to connect must fail, with none that succeeds in between. Default: 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<At<u64>>,
-    /// For how long it is left out the first time; then one connection tries it, and as long as that fails the time is
-    /// doubled. Default: `1s`.
+    /// For how long it is left out the first time; then one connection tries it, and as long as
+    /// that fails the time is doubled. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<At<String>>,
     /// The longest that it is left out. Default: `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<At<String>>,
-    /// How much of the servers, in percent and rounded down, may be left out at the same time. Default: 50.
+    /// How much of the servers, in percent and rounded down, may be left out at the same time.
+    /// Default: 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_percent: Option<At<u64>>,
 }

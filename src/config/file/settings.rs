@@ -30,14 +30,15 @@ pub struct Timeouts {
     /// From accept to the end of the connection, whatever goes on. Default: `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<At<String>>,
-    /// After this silence the kernel asks a peer for a sign of life, four times in the same time again, and gives it up
-    /// then. Of clients and servers on TCP, of connections that last for 10 s. Whole seconds up to `9h`. Default: `60s`;
-    /// may be `off`.
+    /// After this silence the kernel asks a peer for a sign of life, four times in the same time
+    /// again, and gives it up then. Of clients and servers on TCP, of connections that last for 10
+    /// s. Whole seconds up to `9h`. Default: `60s`; may be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<At<String>>,
-    /// How long a peer may leave unacknowledged, or not take, what was sent to it (TCP_USER_TIMEOUT); also, where it is
-    /// given, how long a silent one has to answer. `1s` to `500h`. Default: `off`, which is some 15 minutes for what is
-    /// not acknowledged, and any time for a peer that answers and takes nothing.
+    /// How long a peer may leave unacknowledged, or not take, what was sent to it
+    /// (TCP_USER_TIMEOUT); also, where it is given, how long a silent one has to answer. `1s` to
+    /// `500h`. Default: `off`, which is some 15 minutes for what is not acknowledged, and any time
+    /// for a peer that answers and takes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unacknowledged: Option<At<String>>,
 }

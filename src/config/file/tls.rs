@@ -15,8 +15,9 @@ pub struct Tls {
     /// The oldest version of TLS to accept. Default: `1.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
-    /// The newest version of TLS to accept, for clients whose keys cannot sign in a newer one (RSA in smartcards and TPMs
-    /// without RSA-PSS). `1.2` weakens all clients of the table. Default: `1.3`.
+    /// The newest version of TLS to accept, for clients whose keys cannot sign in a newer one (RSA
+    /// in smartcards and TPMs without RSA-PSS). `1.2` weakens all clients of the table. Default:
+    /// `1.3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_version: Option<At<TlsVersion>>,
     /// Protocols to agree on, the preferred one first. Default: none.
@@ -25,8 +26,8 @@ pub struct Tls {
     /// Whether and how clients authenticate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,
-    /// What happens to open connections when a reload withdraws the CA, the certificate or the permission by which they
-    /// came in. Default: `keep`.
+    /// What happens to open connections when a reload withdraws the CA, the certificate or the
+    /// permission by which they came in. Default: `keep`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_revoke: Option<At<OnRevoke>>,
 }
@@ -63,15 +64,16 @@ pub struct Certificate {
     /// The private key, PEM or DER. Default: `cert_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<At<String>>,
-    /// A directory with `server.pem` and `server-key.pem`, and perhaps the `ca.crt` that issued them.
+    /// A directory with `server.pem` and `server-key.pem`, and perhaps the `ca.crt` that issued
+    /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<At<String>>,
-    /// True: snigate makes the certificate itself and keeps it in the storage. Clients know it by its fingerprint, which is
-    /// logged at each start.
+    /// True: snigate makes the certificate itself and keeps it in the storage. Clients know it by
+    /// its fingerprint, which is logged at each start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_signed: Option<At<bool>>,
-    /// The host names, wildcards and IP addresses that a self-signed certificate is for. Default: the names of the routes
-    /// that use it.
+    /// The host names, wildcards and IP addresses that a self-signed certificate is for. Default:
+    /// the names of the routes that use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<List>,
 }
@@ -80,7 +82,8 @@ pub struct Certificate {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Trust {
-    /// The CAs of the system, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set. Default: `false`.
+    /// The CAs of the system, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set.
+    /// Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<bool>,
     /// Files, or directories of files, of CAs.

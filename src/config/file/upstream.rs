@@ -14,35 +14,42 @@ use crate::config::file::{At, Ejection, Health, List, Servers, TlsVersion};
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
-    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`; or a service, whose hosts and ports
-    /// DNS knows: `srv:_https._tcp.app.internal`. Or tables with an `address`.
+    /// Addresses: `192.0.2.1:8443`, `[2001:db8::1]:8443`, `host:8443` or `unix:/path`; or a
+    /// service, whose hosts and ports DNS knows: `srv:_https._tcp.app.internal`. Or tables with an
+    /// `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<Servers>,
-    /// Which server a connection tries first. Default: `round_robin`. Each that cannot be reached is followed by the
-    /// next choice among the others.
+    /// Which server a connection tries first. Default: `round_robin`. Each that cannot be reached
+    /// is followed by the next choice among the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<At<Balance>>,
-    /// When a server that fails is left out for a while: a table, or `"off"`. Default: three failures in a row.
+    /// When a server that fails is left out for a while: a table, or `"off"`. Default: three
+    /// failures in a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ejection: Option<At<Ejection>>,
-    /// Asks servers again and again whether they are there: a table, or `true` for one without keys. Default: `false`.
+    /// Asks servers again and again whether they are there: a table, or `true` for one without
+    /// keys. Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<At<Health>>,
-    /// How long to wait for each server, and for a place at one; `timeouts.connect` of the route otherwise.
+    /// How long to wait for each server, and for a place at one; `timeouts.connect` of the route
+    /// otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<At<String>>,
-    /// The servers speak TLS, and how they are verified: a table, or `true` for one without keys. For routes that terminate.
+    /// The servers speak TLS, and how they are verified: a table, or `true` for one without keys.
+    /// For routes that terminate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<At<UpstreamTls>>,
-    /// The PROXY header that each server is sent first, before TLS where it speaks TLS: `v1` or `v2`. Default: none.
+    /// The PROXY header that each server is sent first, before TLS where it speaks TLS: `v1` or
+    /// `v2`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<At<ProxyProtocol>>,
-    /// What a header of version 2 says beyond the addresses: `authority`, `alpn`, `ssl`, `client_certificate`, `unique_id`,
-    /// `crc32c`. Default: nothing.
+    /// What a header of version 2 says beyond the addresses: `authority`, `alpn`, `ssl`,
+    /// `client_certificate`, `unique_id`, `crc32c`. Default: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol_tlvs: Option<At<List>>,
-    /// Whether servers see the client's address as that which a connection comes from. Default: `false`. It needs the
-    /// capability `CAP_NET_RAW` (or `CAP_NET_ADMIN`), and routes by which the servers' answers come back.
+    /// Whether servers see the client's address as that which a connection comes from. Default:
+    /// `false`. It needs the capability `CAP_NET_RAW` (or `CAP_NET_ADMIN`), and routes by which the
+    /// servers' answers come back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transparent: Option<At<bool>>,
 }
@@ -67,7 +74,8 @@ pub enum Balance {
     LeastConnections,
     /// Of two at random, the one with fewer connections for its weight.
     Random,
-    /// For each client's IP address the same one, as often as its weight says. A client without one gets each in turn.
+    /// For each client's IP address the same one, as often as its weight says. A client without one
+    /// gets each in turn.
     SourceHash,
     /// Always the first.
     First,
@@ -86,23 +94,27 @@ pub enum UpstreamTls {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTlsTable {
-    /// The host name or IP address that every server must have a certificate for. Default: that of the server's address.
+    /// The host name or IP address that every server must have a certificate for. Default: that of
+    /// the server's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<At<String>>,
     /// The `[trust]` table whose CAs are believed. Default: the system's store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<At<String>>,
-    /// The `[certificates]` table whose certificate is shown to a server that asks for one. Default: none.
+    /// The `[certificates]` table whose certificate is shown to a server that asks for one.
+    /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<At<String>>,
     /// The oldest version of TLS to speak. Default: `1.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
-    /// Protocols to offer, the preferred one first. Default: that which was agreed on with the client.
+    /// Protocols to offer, the preferred one first. Default: that which was agreed on with the
+    /// client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<List>,
-    /// Key exchange groups to offer, the preferred one first: `X25519MLKEM768`, `x25519`, `secp256r1`, `secp384r1`.
-    /// Default: all of them. A hello without `X25519MLKEM768` fits into one segment, which some servers need.
+    /// Key exchange groups to offer, the preferred one first: `X25519MLKEM768`, `x25519`,
+    /// `secp256r1`, `secp384r1`. Default: all of them. A hello without `X25519MLKEM768` fits into
+    /// one segment, which some servers need.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<List>,
     /// SHA-256 of public keys, of which the server must have one: 64 hexadecimal digits, or base64.

@@ -41,7 +41,8 @@ impl Behind {
         self.add(read, |path, _| !served.seen.contains_key(path));
     }
 
-    /// Adds the files of `read` beside its texts that are not as they are in `served`, missing ones included.
+    /// Adds the files of `read` beside its texts that are not as they are in `served`, missing ones
+    /// included.
     pub fn add_changed(&mut self, read: &Files, served: &Files) {
         self.add(read, |path, seen| {
             served

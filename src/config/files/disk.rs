@@ -13,10 +13,12 @@ use crate::config::unreadable::in_words;
 /// No file that a configuration names has a reason to be larger, and a wrong path may name a disk.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
-/// Read at once. A kernel that is not preempted while it copies would keep connections waiting for all of a large file.
+/// Read at once. A kernel that is not preempted while it copies would keep connections waiting for
+/// all of a large file.
 const PIECE: usize = 128 * 1024;
 
-/// Reads a whole file for a command that reads it once, so that it may also be the output of another one.
+/// Reads a whole file for a command that reads it once, so that it may also be the output of
+/// another one.
 ///
 /// # Errors
 ///
@@ -48,7 +50,8 @@ pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         ));
     }
     let bytes = read_to_end(file, usize::try_from(metadata.len()).unwrap_or_default())?;
-    // A file that has grown meanwhile is refused: half of a list of CAs must not be taken for the whole.
+    // A file that has grown meanwhile is refused: half of a list of CAs must not be taken for the
+    // whole.
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
@@ -58,8 +61,8 @@ pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Reads what is there, at most one byte more than [`MAX_FILE`]. A `Vec` that grows leaves what it held behind, so this
-/// one does not.
+/// Reads what is there, at most one byte more than [`MAX_FILE`]. A `Vec` that grows leaves what it
+/// held behind, so this one does not.
 fn read_to_end(mut file: File, expected: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let limit = usize::try_from(MAX_FILE)
         .unwrap_or(usize::MAX)

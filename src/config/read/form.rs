@@ -1,6 +1,8 @@
-//! The form of one file: what is not TOML, what is not known, and what is of another type than is due.
+//! The form of one file: what is not TOML, what is not known, and what is of another type than is
+//! due.
 //!
-//! A mistake does not hide the next one: the key that holds it is reported, left out, and the rest is read again.
+//! A mistake does not hide the next one: the key that holds it is reported, left out, and the rest
+//! is read again.
 
 mod broken;
 mod grammar;
@@ -28,8 +30,8 @@ use value::type_error;
 /// After this many mistakes in one file nobody reads on.
 const MAX_MISTAKES: usize = 20;
 
-/// The keys that were left out because something is wrong with them, each with the tables around it; `*` is any name of a
-/// table. That they are missing is no second mistake.
+/// The keys that were left out because something is wrong with them, each with the tables around
+/// it; `*` is any name of a table. That they are missing is no second mistake.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut(BTreeSet<Vec<String>>);
 
@@ -72,7 +74,8 @@ pub(super) struct Found<'a> {
     pub(super) variables: &'a mut Variables,
 }
 
-/// Reads one file; what is wrong with its form is reported and left out. Nothing if it is not TOML at all.
+/// Reads one file; what is wrong with its form is reported and left out. Nothing if it is not TOML
+/// at all.
 pub(super) fn parse(source: &Arc<Source>, found: &mut Found<'_>) -> Option<File> {
     let (mut table, errors) = DeTable::parse_recoverable(&source.text);
     if !errors.is_empty() {
@@ -130,7 +133,8 @@ pub(super) fn parse(source: &Arc<Source>, found: &mut Found<'_>) -> Option<File>
     }
 }
 
-/// Puts the values of variables in their places, and leaves out what cannot be a value. The keys that were left out.
+/// Puts the values of variables in their places, and leaves out what cannot be a value. The keys
+/// that were left out.
 fn prepare(
     table: &mut DeTable<'_>,
     source: &Arc<Source>,

@@ -1,5 +1,5 @@
-//! Every key that a file may have, by the tables around it, as the schema has them: where a key belongs that stands in
-//! the wrong table, and which words a key takes.
+//! Every key that a file may have, by the tables around it, as the schema has them: where a key
+//! belongs that stands in the wrong table, and which words a key takes.
 
 use std::sync::LazyLock;
 
@@ -188,8 +188,8 @@ pub(super) struct Home {
     pub(super) missed: Vec<Vec<String>>,
 }
 
-/// Where `word` belongs, which the table at `path` does not know: it may be a key of it in another spelling, or one of
-/// another table.
+/// Where `word` belongs, which the table at `path` does not know: it may be a key of it in another
+/// spelling, or one of another table.
 pub(super) fn home(path: &[String], word: &str) -> Option<Home> {
     let spelled = plain(word);
     let named: Vec<&Known> = KEYS

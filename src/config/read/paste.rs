@@ -1,4 +1,5 @@
-//! What people bring along: the languages, keys and words of other proxies, and what each of them is here.
+//! What people bring along: the languages, keys and words of other proxies, and what each of them
+//! is here.
 //!
 //! It makes messages better and accepts nothing.
 
@@ -80,8 +81,8 @@ pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
     None
 }
 
-/// A URI without a scheme as one with it, and a `*` behind a host as one behind its path: where a scheme belongs, it is no
-/// slip of the pen.
+/// A URI without a scheme as one with it, and a `*` behind a host as one behind its path: where a
+/// scheme belongs, it is no slip of the pen.
 fn uri(key: &str, text: &str) -> Option<String> {
     let written = match text.split_once("://") {
         None if text.contains([':', ' ']) => return None,
@@ -101,7 +102,8 @@ fn uri(key: &str, text: &str) -> Option<String> {
     Some(format!("write `{key} = \"{uri}{slash}{end}\"`"))
 }
 
-/// A text with the variable of a shell, of Caddy, of Windows or of a template as it is written here.
+/// A text with the variable of a shell, of Caddy, of Windows or of a template as it is written
+/// here.
 pub(in crate::config) fn variable(text: &str) -> Option<String> {
     for (begin, end) in [
         ("{{", "}}"),
@@ -154,7 +156,8 @@ fn list(items: &[&str]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-/// The whole number that a text stands for: `100`, `10_000`, `10k`, `64MiB`. Binary units count in powers of 1,024.
+/// The whole number that a text stands for: `100`, `10_000`, `10k`, `64MiB`. Binary units count in
+/// powers of 1,024.
 pub(super) fn number(text: &str) -> Option<u64> {
     let unit_at = text
         .find(|c: char| !c.is_ascii_digit() && c != '_')

@@ -1,6 +1,7 @@
 //! `${NAME}` in values: what the environment of the process says in place of it.
 //!
-//! What comes from there is nobody's to read: messages and `show` have the variable's name in its place.
+//! What comes from there is nobody's to read: messages and `show` have the variable's name in its
+//! place.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -11,7 +12,8 @@ use jiff::SignedDuration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A shorter value is hidden only where it stands alone: too much of a message would be like it by chance.
+/// A shorter value is hidden only where it stands alone: too much of a message would be like it by
+/// chance.
 const SHORT: usize = 4;
 
 /// The variables that a configuration has used, with their values.
@@ -28,7 +30,8 @@ impl std::fmt::Debug for Value {
     }
 }
 
-/// A value that cannot be made: the keys on the way to it, its place in the file, what is wrong and what to write.
+/// A value that cannot be made: the keys on the way to it, its place in the file, what is wrong and
+/// what to write.
 pub(super) struct Unset {
     pub(super) path: Vec<String>,
     pub(super) span: Range<usize>,
@@ -195,8 +198,8 @@ impl Variables {
         hidden
     }
 
-    /// What values look like in a text, the longest first: as they are, as a debug text has them, and as the name or the
-    /// duration that they may be.
+    /// What values look like in a text, the longest first: as they are, as a debug text has them,
+    /// and as the name or the duration that they may be.
     fn forms(&self) -> Vec<(String, &str)> {
         let mut forms = Vec::new();
         for (name, Value(value)) in &self.0 {
@@ -233,7 +236,8 @@ fn is_name(text: &str) -> bool {
     text.starts_with(is_first) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// `text` with `name` in place of each `value`, whatever its case, but for what has been put there before.
+/// `text` with `name` in place of each `value`, whatever its case, but for what has been put there
+/// before.
 fn replace(text: &str, value: &str, name: &str) -> String {
     let (lower, needle) = (text.to_ascii_lowercase(), value.to_ascii_lowercase());
     let mut replaced = String::with_capacity(text.len());

@@ -1,4 +1,5 @@
-//! Sockets that are bound, with the options that connections inherit, and which of them may overlap.
+//! Sockets that are bound, with the options that connections inherit, and which of them may
+//! overlap.
 
 use std::ffi::c_int;
 use std::fs;
@@ -14,20 +15,23 @@ use crate::net::listen::{ListenSocket, Socket};
 use crate::net::sockopt;
 use crate::net::zone::locate;
 
-/// Connections that the kernel completes while nobody accepts. The kernel cuts it to `net.core.somaxconn`.
+/// Connections that the kernel completes while nobody accepts. The kernel cuts it to
+/// `net.core.somaxconn`.
 pub(in crate::net) const BACKLOG: i32 = 4096;
 
-/// How long the kernel keeps a connection to itself on which nothing has been sent, in seconds: the shortest time there is.
+/// How long the kernel keeps a connection to itself on which nothing has been sent, in seconds: the
+/// shortest time there is.
 const DEFER: c_int = 1;
 
-/// What lets another socket of this process listen where this one does. A second descriptor of it: drop it before the
-/// socket is to be closed.
+/// What lets another socket of this process listen where this one does. A second descriptor of it:
+/// drop it before the socket is to be closed.
 #[derive(Debug)]
 pub struct Overlap(pub(super) OwnedFd);
 
 impl Overlap {
-    /// Whether [`BoundSocket`]s may overlap with it. Those of other users may not in any case, nor those that do not ask
-    /// for it; of those of the same user that do, the kernel may go on to let in some.
+    /// Whether [`BoundSocket`]s may overlap with it. Those of other users may not in any case, nor
+    /// those that do not ask for it; of those of the same user that do, the kernel may go on to let
+    /// in some.
     ///
     /// # Errors
     ///
@@ -83,10 +87,10 @@ impl BoundSocket {
 
 /// Opens a listening socket for TCP, ready for the runtime (non-blocking).
 ///
-/// Accepted connections inherit `TCP_NODELAY` (tcp(7)), which saves a system call for each. Clients of TLS speak first,
-/// so most connections arrive with their first bytes, which saves a wait for each; one on which nothing is sent arrives
-/// after a second. An IPv6 socket that is `only_v6` takes IPv6 only, so that `0.0.0.0:443` and `[::]:443` can stand side
-/// by side.
+/// Accepted connections inherit `TCP_NODELAY` (tcp(7)), which saves a system call for each. Clients
+/// of TLS speak first, so most connections arrive with their first bytes, which saves a wait for
+/// each; one on which nothing is sent arrives after a second. An IPv6 socket that is `only_v6`
+/// takes IPv6 only, so that `0.0.0.0:443` and `[::]:443` can stand side by side.
 ///
 /// # Errors
 ///
@@ -117,13 +121,15 @@ fn bind_tcp(addr: SocketAddr, only_v6: bool, overlaps: bool) -> io::Result<socke
     Ok(socket)
 }
 
-/// Has the kernel keep connections back on which nothing has been sent, for about so many seconds (tcp(7)).
+/// Has the kernel keep connections back on which nothing has been sent, for about so many seconds
+/// (tcp(7)).
 pub(super) fn defer_accept(socket: &impl AsRawFd, seconds: c_int) -> io::Result<()> {
     sockopt::set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
 }
 
-/// Whether the kernel keeps connections to this port which are not ready to be accepted: their handshake is not complete,
-/// or nothing has been sent on them. Reads `/proc/net`; where that is not to be had there are none.
+/// Whether the kernel keeps connections to this port which are not ready to be accepted: their
+/// handshake is not complete, or nothing has been sent on them. Reads `/proc/net`; where that is
+/// not to be had there are none.
 #[must_use]
 pub fn has_unready(port: u16) -> bool {
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|path| {

@@ -9,7 +9,8 @@ use rustix::io::Errno;
 pub enum AcceptFailure {
     /// The one connection that was to be accepted. The next may be fine at once.
     Connection,
-    /// The process or the machine: no descriptors, no memory. It passes when connections end, so wait a little.
+    /// The process or the machine: no descriptors, no memory. It passes when connections end, so
+    /// wait a little.
     Resource,
 }
 

@@ -26,7 +26,8 @@ pub(super) use bind::BACKLOG;
 pub use bind::{BoundSocket, Overlap, has_unready, listen_tcp};
 pub use failure::AcceptFailure;
 
-/// When the kernel has handed on every connection that it kept when [`ListenSocket::stop_deferring`] was called.
+/// When the kernel has handed on every connection that it kept when
+/// [`ListenSocket::stop_deferring`] was called.
 pub const DEFERRED: Duration = Duration::from_millis(1200);
 
 /// A listening socket of the runtime.
@@ -51,8 +52,8 @@ impl ListenSocket {
     ///
     /// # Errors
     ///
-    /// Those of socket(2), bind(2) and listen(2), and of what a unix socket's file takes. Sockets of systemd's cannot be
-    /// opened, see [`Inherited`](crate::net::Inherited).
+    /// Those of socket(2), bind(2) and listen(2), and of what a unix socket's file takes. Sockets
+    /// of systemd's cannot be opened, see [`Inherited`](crate::net::Inherited).
     pub fn open(addr: &ListenAddr, access: Access) -> io::Result<Self> {
         let (socket, file) = match addr {
             ListenAddr::Tcp(_) | ListenAddr::Zoned(_) | ListenAddr::DualStack(_) => {
@@ -158,7 +159,8 @@ impl ListenSocket {
         }
     }
 
-    /// What lets another socket of this process overlap with this one; nothing for sockets that cannot.
+    /// What lets another socket of this process overlap with this one; nothing for sockets that
+    /// cannot.
     ///
     /// # Errors
     ///
@@ -172,7 +174,8 @@ impl ListenSocket {
         }
     }
 
-    /// The port of a socket whose connections the kernel keeps to itself until they have sent something.
+    /// The port of a socket whose connections the kernel keeps to itself until they have sent
+    /// something.
     #[must_use]
     pub fn deferring_port(&self) -> Option<u16> {
         match &self.socket {
@@ -181,8 +184,8 @@ impl ListenSocket {
         }
     }
 
-    /// From now on connections arrive as soon as they are made. Those that the kernel keeps already arrive with their
-    /// first bytes, or when their second is over.
+    /// From now on connections arrive as soon as they are made. Those that the kernel keeps already
+    /// arrive with their first bytes, or when their second is over.
     ///
     /// # Errors
     ///
@@ -194,9 +197,10 @@ impl ListenSocket {
         }
     }
 
-    /// Closes the socket when everybody who is queued has been given to `serve`. One that cannot be accepted takes nobody
-    /// with them, and while there are no descriptors left they wait, for ten seconds at most. Nobody is taken from a socket
-    /// that somebody else has opened: who is queued stays for the next process.
+    /// Closes the socket when everybody who is queued has been given to `serve`. One that cannot be
+    /// accepted takes nobody with them, and while there are no descriptors left they wait, for ten
+    /// seconds at most. Nobody is taken from a socket that somebody else has opened: who is queued
+    /// stays for the next process.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! A listening TCP socket that is asked how many are queued, so that no accept has to find out that nobody is.
+//! A listening TCP socket that is asked how many are queued, so that no accept has to find out that
+//! nobody is.
 
 use std::ffi::c_int;
 use std::io;
@@ -15,8 +16,8 @@ use tokio::task::coop::consume_budget;
 
 /// A listening socket of the runtime.
 ///
-/// An accept that finds nobody costs as much as one that finds somebody, since the kernel makes the new socket first. The
-/// number of those who are queued costs a sixth of that.
+/// An accept that finds nobody costs as much as one that finds somebody, since the kernel makes the
+/// new socket first. The number of those who are queued costs a sixth of that.
 #[derive(Debug)]
 pub(super) struct Tcp {
     socket: AsyncFd<TcpListener>,
@@ -31,7 +32,8 @@ impl Tcp {
         reason = "no safe call registers a socket from which this may accept by itself"
     )]
     pub(super) fn new(socket: TcpListener) -> io::Result<Self> {
-        // SAFETY: the descriptor is the listener's own, and it is neither closed nor another before the listener is dropped.
+        // SAFETY: the descriptor is the listener's own, and it is neither closed nor another before
+        // the listener is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
         Ok(Self {
             socket,
@@ -75,13 +77,14 @@ impl Tcp {
         }
     }
 
-    /// How many are queued; nothing where the kernel does not tell. To a kernel that only looks like Linux, nobody may be a
-    /// way not to tell.
+    /// How many are queued; nothing where the kernel does not tell. To a kernel that only looks
+    /// like Linux, nobody may be a way not to tell.
     #[expect(unsafe_code, reason = "no safe call asks for the length of the queue")]
     fn look(&self) -> Option<u32> {
         let mut info = [0_u32; UNACKED + 1];
         let mut length = size_of_val(&info) as libc::socklen_t;
-        // SAFETY: TCP_INFO writes at most `length` bytes (tcp(7)), and is given a pointer to as many.
+        // SAFETY: TCP_INFO writes at most `length` bytes (tcp(7)), and is given a pointer to as
+        // many.
         let got: c_int = unsafe {
             let (info, length) = ((&raw mut info).cast(), &raw mut length);
             libc::getsockopt(
@@ -108,8 +111,8 @@ impl AsRawFd for Tcp {
     }
 }
 
-/// The place of `tcpi_unacked` in `struct tcp_info` (`linux/tcp.h`), in units of 32 bits. Of a socket that listens it is the
-/// length of the queue.
+/// The place of `tcpi_unacked` in `struct tcp_info` (`linux/tcp.h`), in units of 32 bits. Of a
+/// socket that listens it is the length of the queue.
 const UNACKED: usize = 6;
 
 /// As many as there may be: all are accepted until there is none.

@@ -211,7 +211,8 @@ impl Active {
             first = &mut v4 => (first, v6),
         };
         if !matches!(first, Ok(Records::Addresses(_))) {
-            // Some servers say that a name does not exist when it has no address of one family (RFC 4074 §4.2).
+            // Some servers say that a name does not exist when it has no address of one family (RFC
+            // 4074 §4.2).
             return match (first, other.await) {
                 (_, Ok(second @ Records::Addresses(_))) => {
                     Ok(Some(Host::new(addresses(Some(second)), None)))
@@ -245,7 +246,8 @@ impl Active {
     }
 }
 
-/// What is in the files of this machine. Where they name other DNS servers than before, what was known is asked again.
+/// What is in the files of this machine. Where they name other DNS servers than before, what was
+/// known is asked again.
 async fn look(files: &Files, cache: &Cache<Dns>, resolv: &ArcSwap<ResolvConf>) -> Arc<Snapshot> {
     let snapshot = files.read().await;
     if !Arc::ptr_eq(&resolv.load(), &snapshot.resolv) {

@@ -25,7 +25,8 @@ impl Addresses {
         self.v6.is_empty() && self.v4.is_empty()
     }
 
-    /// All of them, the families in turn, IPv6 first (RFC 8305 §4). Which one of a family is first depends on `turn`.
+    /// All of them, the families in turn, IPv6 first (RFC 8305 §4). Which one of a family is first
+    /// depends on `turn`.
     pub(in crate::net) fn interleaved(&self, turn: usize) -> impl Iterator<Item = IpAddr> {
         let rotated = |list: &[IpAddr]| {
             let mut list = list.to_vec();

@@ -1,7 +1,7 @@
 //! Names as DNS servers know them.
 //!
-//! The library speaks the protocol; which server is asked is decided here, as resolv.conf(5) wants it: the first one, and
-//! the next one only if that fails. They need not know the same names.
+//! The library speaks the protocol; which server is asked is decided here, as resolv.conf(5) wants
+//! it: the first one, and the next one only if that fails. They need not know the same names.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,14 +24,15 @@ use crate::net::resolve::question::{Answer, Failure, Kind, Question, Records, So
 use crate::net::resolve::runtime::Runtime;
 use crate::os;
 
-/// Questions at a time. Each has a socket, and names whose servers are silent must not take all of them.
+/// Questions at a time. Each has a socket, and names whose servers are silent must not take all of
+/// them.
 const MAX_QUESTIONS: usize = 256;
 
 /// A server that did not answer is waited for no longer than [`PROBE`] for so long.
 const DISTRUST: Duration = Duration::from_secs(30);
 
-/// What a server that did not answer has before the next one is asked. It keeps its turn: that it was silent may be one
-/// name's doing, and it may know names that the others deny.
+/// What a server that did not answer has before the next one is asked. It keeps its turn: that it
+/// was silent may be one name's doing, and it may know names that the others deny.
 const PROBE: Duration = Duration::from_millis(200);
 
 /// The DNS servers of the configuration, or those of resolv.conf(5).
@@ -120,7 +121,8 @@ impl Dns {
     }
 }
 
-/// Nothing but one question and its answer: hosts(5), the search list, the cache and the order of servers are ours.
+/// Nothing but one question and its answer: hosts(5), the search list, the cache and the order of
+/// servers are ours.
 fn options(timeout: Duration, edns0: bool) -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = timeout;

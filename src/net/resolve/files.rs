@@ -1,7 +1,7 @@
 //! What this machine says of names: hosts(5) and resolv.conf(5), as they are now.
 //!
-//! They are looked at when a name is looked up, once a second at most, in a thread of their own: nobody waits for a file
-//! system for longer than a moment, unless nothing is known yet.
+//! They are looked at when a name is looked up, once a second at most, in a thread of their own:
+//! nobody waits for a file system for longer than a moment, unless nothing is known yet.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -133,7 +133,8 @@ impl Files {
     fn look(&self) -> watch::Receiver<()> {
         let (sender, looking) = watch::channel(());
         let shared = Arc::clone(&self.shared);
-        // It takes as long as the file system takes, and is not waited for; there is one such thread at a time.
+        // It takes as long as the file system takes, and is not waited for; there is one such
+        // thread at a time.
         drop(spawn_blocking(move || {
             let _over = sender;
             shared.look();

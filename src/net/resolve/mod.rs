@@ -1,7 +1,7 @@
 //! From a host name to addresses, and from a service to the hosts that provide it.
 //!
-//! Nobody waits for a look-up that somebody else has made or is making, nor longer than a moment where an old answer is at
-//! hand, and a name that cannot be looked up delays no other.
+//! Nobody waits for a look-up that somebody else has made or is making, nor longer than a moment
+//! where an old answer is at hand, and a name that cannot be looked up delays no other.
 
 mod active;
 mod addresses;
@@ -43,7 +43,8 @@ const WARMERS: usize = 16;
 pub struct Options {
     /// Who is asked.
     pub mode: Mode,
-    /// For how long an answer is used after its time, when there is no new one. Zero for not at all.
+    /// For how long an answer is used after its time, when there is no new one. Zero for not at
+    /// all.
     pub stale: Duration,
     /// For each name that is looked up.
     pub timeout: Duration,
@@ -54,14 +55,16 @@ pub struct Options {
 pub enum Mode {
     /// hosts(5), and then DNS.
     Dns {
-        /// DNS servers, in the order in which they are tried. Those of resolv.conf(5) if there are none.
+        /// DNS servers, in the order in which they are tried. Those of resolv.conf(5) if there are
+        /// none.
         servers: Vec<DnsServer>,
         /// How long an answer holds at least.
         min_ttl: Duration,
         /// And at most.
         max_ttl: Duration,
     },
-    /// getaddrinfo(3), with all that nsswitch.conf(5) names. It does not say how long an answer holds, and knows no services.
+    /// getaddrinfo(3), with all that nsswitch.conf(5) names. It does not say how long an answer
+    /// holds, and knows no services.
     System,
 }
 
@@ -156,7 +159,8 @@ impl Resolver {
         }
     }
 
-    /// Resolves by these options from now on. What it knows stays known if they are those of before.
+    /// Resolves by these options from now on. What it knows stays known if they are those of
+    /// before.
     pub fn configure(&self, options: &Options) {
         if self.active.load().options != *options {
             self.active.store(Arc::new(Active::new(
@@ -167,8 +171,8 @@ impl Resolver {
         }
     }
 
-    /// Looks the names up in the background, so that they are known when they are needed, and logs which cannot be. What
-    /// was still to be looked up of an earlier call is not any more.
+    /// Looks the names up in the background, so that they are known when they are needed, and logs
+    /// which cannot be. What was still to be looked up of an earlier call is not any more.
     pub fn warm<'a>(&self, servers: impl IntoIterator<Item = &'a UpstreamAddr>) {
         let names: Vec<UpstreamAddr> = servers
             .into_iter()
@@ -192,19 +196,20 @@ impl Resolver {
         *self.warmers.lock().unwrap_or_else(PoisonError::into_inner) = warmers;
     }
 
-    /// What is known is old from now on: it is asked for again before it is used, and used only if nobody answers.
+    /// What is known is old from now on: it is asked for again before it is used, and used only if
+    /// nobody answers.
     pub fn forget(&self) {
         self.active.load().expire();
     }
 
-    /// The addresses of a host: those of the hosts file, or of the first of the names that DNS has which it may be short
-    /// for. There is no time limit but that of DNS: bound it from outside.
+    /// The addresses of a host: those of the hosts file, or of the first of the names that DNS has
+    /// which it may be short for. There is no time limit but that of DNS: bound it from outside.
     pub(super) async fn host(&self, name: HostName<'_>) -> Result<Host, ResolveError> {
         self.active.load_full().host(name).await
     }
 
-    /// The same after an answer has led nowhere since `failed_at`: the name is asked for again unless that has been done
-    /// since, or within the last second. The answer may be the same.
+    /// The same after an answer has led nowhere since `failed_at`: the name is asked for again
+    /// unless that has been done since, or within the last second. The answer may be the same.
     pub(super) async fn host_again(
         &self,
         name: HostName<'_>,
@@ -215,7 +220,8 @@ impl Resolver {
         active.host(name).await
     }
 
-    /// The servers that provide a service (RFC 2782), in no order. The name is not short for another.
+    /// The servers that provide a service (RFC 2782), in no order. The name is not short for
+    /// another.
     ///
     /// # Errors
     ///

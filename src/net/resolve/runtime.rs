@@ -69,7 +69,8 @@ impl RuntimeProvider for Runtime {
         let bound = self.own.bind_udp(local_addr, server_addr);
         Box::pin(async move {
             let socket = bound.await?;
-            // The library sends to an address without an interface, and the kernel then takes that of the socket.
+            // The library sends to an address without an interface, and the kernel then takes that
+            // of the socket.
             SockRef::from(&socket).bind_device(Some(zone::name_of(&zone)?.as_bytes()))?;
             Ok(socket)
         })

@@ -3,8 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// More servers than this are not tried for one client: the time would not be enough for any of them. Which of many these
-/// are is chance, as it is who comes first.
+/// More servers than this are not tried for one client: the time would not be enough for any of
+/// them. Which of many these are is chance, as it is who comes first.
 const MAX_TARGETS: usize = 64;
 
 /// A server that provides a service.
@@ -20,8 +20,8 @@ pub struct Target {
     pub weight: u16,
 }
 
-/// The targets as one client should try them: by priority, and those of the same priority by chance, in proportion to
-/// their weight. Of a great many some are left out.
+/// The targets as one client should try them: by priority, and those of the same priority by
+/// chance, in proportion to their weight. Of a great many some are left out.
 #[must_use]
 pub fn in_order(targets: &[Target]) -> Vec<Target> {
     order(targets, |sum| random() % (sum + 1))
@@ -36,7 +36,8 @@ pub(super) fn random() -> u64 {
 /// `choose` gives a number from 0 to its argument.
 fn order(targets: &[Target], choose: impl Fn(u64) -> u64) -> Vec<Target> {
     let mut left = targets.to_vec();
-    // Those without a weight stand first, so that they have a small chance: it is theirs if 0 is chosen.
+    // Those without a weight stand first, so that they have a small chance: it is theirs if 0 is
+    // chosen.
     left.sort_by_key(|target| (target.priority, target.weight != 0));
     let mut ordered = Vec::with_capacity(left.len().min(MAX_TARGETS));
     while let Some(first) = left.first().filter(|_| ordered.len() < MAX_TARGETS) {

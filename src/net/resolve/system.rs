@@ -10,10 +10,12 @@ use tokio::task::spawn_blocking;
 use crate::net::resolve::question::{Answer, Failure, Question, Records, Source};
 use crate::os::words;
 
-/// Look-ups at a time. Each occupies a thread while the resolver is silent, and the runtime has 512 of them for everything.
+/// Look-ups at a time. Each occupies a thread while the resolver is silent, and the runtime has 512
+/// of them for everything.
 const MAX_LOOKUPS: usize = 64;
 
-/// How getaddrinfo(3) says that there is no such name, or that it has no address: of glibc, and of musl.
+/// How getaddrinfo(3) says that there is no such name, or that it has no address: of glibc, and of
+/// musl.
 const MISSING: [&str; 4] = [
     "Name or service not known",
     "No address associated with hostname",

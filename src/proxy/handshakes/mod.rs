@@ -1,8 +1,8 @@
 //! How many TLS handshakes are under way at a listener, and who waits to begin one.
 //!
-//! A free slot goes to the source that holds fewest, and of equals to who came first. While others wait, handshakes that take
-//! long give way, those of the source that holds most before others: clients that only begin handshakes hold up nobody else
-//! for long.
+//! A free slot goes to the source that holds fewest, and of equals to who came first. While others
+//! wait, handshakes that take long give way, those of the source that holds most before others:
+//! clients that only begin handshakes hold up nobody else for long.
 
 mod turns;
 
@@ -26,9 +26,9 @@ pub(super) struct Handshake<'a> {
 }
 
 impl Handshakes {
-    /// Waits until the connection `id` may begin its handshake, before `deadline`: nothing if that passes first, or if too many
-    /// wait. `source` is nothing for a connection without an address, which counts alone. `end` is told of each connection that
-    /// has to go. Cancel safe.
+    /// Waits until the connection `id` may begin its handshake, before `deadline`: nothing if that
+    /// passes first, or if too many wait. `source` is nothing for a connection without an address,
+    /// which counts alone. `end` is told of each connection that has to go. Cancel safe.
     pub(super) async fn begin(
         &self,
         id: u64,
@@ -121,7 +121,8 @@ mod tests {
     use crate::addr::ClientAddr;
     use crate::proxy::handshakes::turns::{HASTE, PATIENCE};
 
-    /// Runs a test whose clock goes on when everybody waits. It ends also where somebody never waits.
+    /// Runs a test whose clock goes on when everybody waits. It ends also where somebody never
+    /// waits.
     fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
         let (ended, end) = mpsc::channel();
         let tests = thread::spawn(move || {
@@ -167,7 +168,8 @@ mod tests {
     }
 
     impl Crowd {
-        /// A connection that waits for its turn and then takes `time`. Its result is how long it waited, if it is served.
+        /// A connection that waits for its turn and then takes `time`. Its result is how long it
+        /// waited, if it is served.
         fn connect(&mut self, source: Option<Source>, time: Duration) -> u64 {
             let (all, open, start) = (
                 Arc::clone(&self.all),

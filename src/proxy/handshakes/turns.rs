@@ -1,6 +1,7 @@
 //! The order in which TLS handshakes begin, and which of them gives way.
 //!
-//! Here is the logic alone: no lock, no task, and the clock is an argument. Every step takes logarithmic time.
+//! Here is the logic alone: no lock, no task, and the clock is an argument. Every step takes
+//! logarithmic time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -13,14 +14,15 @@ use tokio::time::Instant;
 
 use crate::proxy::limits::{KEPT, Source};
 
-/// After so long a handshake gives way to anybody. A client far away has three round trips in it, whatever its version of
-/// TLS.
+/// After so long a handshake gives way to anybody. A client far away has three round trips in it,
+/// whatever its version of TLS.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Before that no handshake gives way. Three round trips within a continent.
 pub(super) const HASTE: Duration = Duration::from_millis(250);
 
-/// A handshake runs at most three times: when it begins, and on what the client sends in its two round trips.
+/// A handshake runs at most three times: when it begins, and on what the client sends in its two
+/// round trips.
 const RUNS: u32 = 3;
 
 /// A timer may be so late without anybody being busy.
@@ -80,7 +82,8 @@ struct Share {
 struct Ranks {
     /// Of those that wait: by slots, then by who came first. The first has the next slot.
     next: BTreeSet<(usize, Since, Holder)>,
-    /// Of those with slots: by slots, then by whose oldest handshake is younger. The last holds most.
+    /// Of those with slots: by slots, then by whose oldest handshake is younger. The last holds
+    /// most.
     greedy: BTreeSet<(usize, Reverse<Since>, Holder)>,
     /// Of those that wait: by how many do, then by who came last. The last waits most.
     crowded: BTreeSet<(usize, Reverse<Since>, Holder)>,
@@ -146,7 +149,8 @@ impl Turns {
         Some(waiter)
     }
 
-    /// Where the connection `id` stands, and who has to go. The latter is asked of the one connection alone that has the timer.
+    /// Where the connection `id` stands, and who has to go. The latter is asked of the one
+    /// connection alone that has the timer.
     pub(super) fn look(&mut self, id: u64, now: Instant) -> (Turn, Vec<u64>) {
         let mut gone = Vec::new();
         if let Some((_, at)) = self.timer.filter(|timer| timer.0 == id) {
@@ -244,8 +248,9 @@ impl Turns {
 
     /// Which handshake gives way next to who waits, and when.
     ///
-    /// It is the oldest of the holder with most slots, where it has more than the one whose turn it is, which waits for its
-    /// own handshakes otherwise. Whoever takes longer than [`PATIENCE`] gives way to anybody.
+    /// It is the oldest of the holder with most slots, where it has more than the one whose turn it
+    /// is, which waits for its own handshakes otherwise. Whoever takes longer than [`PATIENCE`]
+    /// gives way to anybody.
     fn next_to_go(&self) -> Option<(Instant, u64)> {
         let &(held, _, holder) = self.ranks.next.first()?;
         let &(most, Reverse(oldest_of_most), _) = self.ranks.greedy.last()?;

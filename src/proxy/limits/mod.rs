@@ -1,6 +1,8 @@
-//! How many connections a listener takes, at a time and from one source, and which of them has to go.
+//! How many connections a listener takes, at a time and from one source, and which of them has to
+//! go.
 //!
-//! Here is the logic alone: no clock, no lock, no task. All of it takes the same time however many connections wait.
+//! Here is the logic alone: no clock, no lock, no task. All of it takes the same time however many
+//! connections wait.
 
 mod open;
 mod rates;
@@ -24,31 +26,34 @@ use crate::rate::Pace;
 pub struct Limits {
     /// Open connections. At this many a new one is refused.
     pub max_connections: Option<u32>,
-    /// Connections that have not been routed. At this many the oldest of them gives way to a new one.
+    /// Connections that have not been routed. At this many the oldest of them gives way to a new
+    /// one.
     pub max_pending: u32,
-    /// Connections of one source that have not been routed. At this many the oldest of them gives way to a new one.
+    /// Connections of one source that have not been routed. At this many the oldest of them gives
+    /// way to a new one.
     pub pending_per_source: Option<u32>,
     /// New connections of one source. What exceeds it is refused.
     pub rate_per_source: Option<Rate>,
     /// Open connections of one source. At this many a new one of it is refused.
     pub connections_per_source: Option<u32>,
-    /// Bytes that connections hold together whose hello is not whole and takes more than a few kilobytes. At this many the
-    /// oldest of them gives way.
+    /// Bytes that connections hold together whose hello is not whole and takes more than a few
+    /// kilobytes. At this many the oldest of them gives way.
     pub max_pending_bytes: u32,
-    /// TLS handshakes that are under way. At this many a new one waits for its turn, as one of four times as many at most, or
-    /// of 1024.
+    /// TLS handshakes that are under way. At this many a new one waits for its turn, as one of four
+    /// times as many at most, or of 1024.
     pub max_handshakes: u32,
 }
 
 impl Limits {
-    /// Connections that have not been routed, where nothing is said about them. They take some 30 MiB then.
+    /// Connections that have not been routed, where nothing is said about them. They take some 30
+    /// MiB then.
     pub const MAX_PENDING: u32 = 10_000;
 
     /// The bytes that they may hold of large hellos, where nothing is said about them.
     pub const MAX_PENDING_BYTES: u32 = 64 << 20;
 
-    /// TLS handshakes for each processor, where nothing is said about them. They take some 20 MiB, and a processor some
-    /// hundred milliseconds.
+    /// TLS handshakes for each processor, where nothing is said about them. They take some 20 MiB,
+    /// and a processor some hundred milliseconds.
     pub const HANDSHAKES_PER_PROCESSOR: u32 = 1024;
 
     /// TLS handshakes, where nothing is said about them.
@@ -114,8 +119,8 @@ pub enum Limit {
     /// See [`Limits::max_pending_bytes`].
     #[error("max_pending_bytes = {0}: the oldest of those that hold any gave way")]
     MaxPendingBytes(u32),
-    /// See [`Limits::max_handshakes`]: it waited for its turn until its time was over, or until others of its source had to wait
-    /// in its place.
+    /// See [`Limits::max_handshakes`]: it waited for its turn until its time was over, or until
+    /// others of its source had to wait in its place.
     #[error("max_handshakes = {0}: none of them ended in time")]
     MaxHandshakes(u32),
     /// See [`Limits::max_handshakes`]: it did not get on.

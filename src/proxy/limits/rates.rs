@@ -8,8 +8,9 @@ use crate::rate::{Pace, Used};
 
 /// How often sources have connected, of as many of them as there is room for.
 ///
-/// A source is forgotten when another one needs its place. Of those that could give it up it is the one that is owed the
-/// most, so that a flood from many sources makes the limit milder for some of them and stricter for nobody.
+/// A source is forgotten when another one needs its place. Of those that could give it up it is the
+/// one that is owed the most, so that a flood from many sources makes the limit milder for some of
+/// them and stricter for nobody.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Rates {
     sets: Vec<[Usage; WAYS]>,
@@ -39,7 +40,8 @@ impl Rates {
         }
         let pace = rate.pace();
         if let Some(before) = self.pace.replace(pace).filter(|before| *before != pace) {
-            // A reload: everybody goes on with as many connections as they have had, at the rate that counts from now on.
+            // A reload: everybody goes on with as many connections as they have had, at the rate
+            // that counts from now on.
             self.sets
                 .as_flattened_mut()
                 .iter_mut()

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::addr::ClientAddr;
 
-/// Where connections come from that count as one client's: an IPv4 address, or the 64 leading bits of an IPv6 address,
-/// which are those of one network (RFC 4291 §2.5.4), in which everybody may have as many addresses as they like.
+/// Where connections come from that count as one client's: an IPv4 address, or the 64 leading bits
+/// of an IPv6 address, which are those of one network (RFC 4291 §2.5.4), in which everybody may
+/// have as many addresses as they like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(pub(super) u64);
 
-/// Above every IPv4 address that is kept in the same number. As the start of an IPv6 address it is multicast, which no
-/// connection comes from.
+/// Above every IPv4 address that is kept in the same number. As the start of an IPv6 address it is
+/// multicast, which no connection comes from.
 const V4: u64 = 0xffff_ffff << 32;
 
 impl Source {

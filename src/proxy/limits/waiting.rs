@@ -7,9 +7,11 @@ use crate::proxy::limits::{KEPT, Limit, Limits, Source};
 /// A connection that has to go, and why.
 pub(in crate::proxy) type Evicted = (u64, Limit);
 
-/// The connections that have not been routed, in the order in which they came, all together and by source.
+/// The connections that have not been routed, in the order in which they came, all together and by
+/// source.
 ///
-/// Each has a slot, which stays its own until it is given back, also when the connection has been told to go.
+/// Each has a slot, which stays its own until it is given back, also when the connection has been
+/// told to go.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Waiting {
     slots: Vec<Slot>,
@@ -112,7 +114,8 @@ impl Waiting {
         (at, evicted)
     }
 
-    /// Says where a connection that waits comes from, if that was not known when it came: who has to go for it.
+    /// Says where a connection that waits comes from, if that was not known when it came: who has
+    /// to go for it.
     pub(in crate::proxy) fn attach(
         &mut self,
         at: u32,
@@ -160,8 +163,8 @@ impl Waiting {
         evicted
     }
 
-    /// Who has to go as well, where a reload has lowered a limit below what waits: with everybody who comes one more, so
-    /// that there are fewer of them also while somebody comes all the time.
+    /// Who has to go as well, where a reload has lowered a limit below what waits: with everybody
+    /// who comes one more, so that there are fewer of them also while somebody comes all the time.
     pub(in crate::proxy) fn excess(
         &mut self,
         source: Option<Source>,

@@ -143,12 +143,14 @@ async fn bytes_stay_exact_when_a_flow_turns_to_bulk_and_back() {
     result.unwrap();
 }
 
-/// Many segments of a few bytes take all slots of a pipe long before its bytes, which EAGAIN does not tell.
+/// Many segments of a few bytes take all slots of a pipe long before its bytes, which EAGAIN does
+/// not tell.
 #[tokio::test]
 async fn pipe_that_runs_out_of_slots_loses_nothing() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
     client.set_nodelay(true).unwrap();
-    // More segments than slots, and yet all of them find room before any is read, however the kernel keeps them.
+    // More segments than slots, and yet all of them find room before any is read, however the
+    // kernel keeps them.
     SockRef::from(&inner).set_recv_buffer_size(1 << 20).unwrap();
     let bytes = noise(15_000, 5);
     for part in bytes.chunks(50) {

@@ -130,8 +130,8 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
             server.write_all(&rest).await.unwrap();
             acknowledged(&server).await;
             reset(server);
-            // A reset follows where the client's kernel had everything when the relay heard of the server's, and an end where
-            // something was still under way.
+            // A reset follows where the client's kernel had everything when the relay heard of the
+            // server's, and an end where something was still under way.
             let received = read_until_closed(&mut client).await;
             assert!(received == rest, "{} bytes after {spliced}", received.len());
             drop(client);
@@ -145,7 +145,8 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
     }
 }
 
-/// A server that answers early and closes aborts the rest of an upload; the answer must survive that.
+/// A server that answers early and closes aborts the rest of an upload; the answer must survive
+/// that.
 #[tokio::test]
 async fn answer_of_a_server_that_stops_reading_survives_the_upload() {
     let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);

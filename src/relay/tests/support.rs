@@ -24,7 +24,8 @@ pub(super) async fn run(
     relay(&mut client, &mut upstream, meter, &options).await
 }
 
-/// Relays between two TCP sockets while the peers do their part, and fails where that takes forever.
+/// Relays between two TCP sockets while the peers do their part, and fails where that takes
+/// forever.
 pub(super) async fn between<T>(
     (client, upstream): (TcpStream, TcpStream),
     options: Options,
@@ -53,7 +54,8 @@ pub(super) async fn pair() -> (TcpStream, TcpStream) {
     connect(TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap()).await
 }
 
-/// The same, with so little room in the kernel that bytes stay with the one who sends to the first end.
+/// The same, with so little room in the kernel that bytes stay with the one who sends to the first
+/// end.
 pub(super) async fn narrow_pair() -> (TcpStream, TcpStream) {
     let (near, listener) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
     near.set_recv_buffer_size(2048).unwrap();
@@ -86,7 +88,8 @@ pub(super) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// Waits until the other end's kernel has everything, by the clock of the machine: that of a test may stand still.
+/// Waits until the other end's kernel has everything, by the clock of the machine: that of a test
+/// may stand still.
 pub(super) async fn acknowledged(stream: &TcpStream) {
     let limit = Instant::now() + PATIENCE;
     while ending::unacknowledged(stream) > 0 {
@@ -116,7 +119,8 @@ pub(super) async fn read_until_closed(stream: &mut (impl AsyncRead + Unpin)) -> 
     }
 }
 
-/// Sends 2,000,003 bytes each way between two peers, checks every one of them, and ends both directions.
+/// Sends 2,000,003 bytes each way between two peers, checks every one of them, and ends both
+/// directions.
 pub(super) async fn both_ways(
     client: impl AsyncRead + AsyncWrite,
     server: impl AsyncRead + AsyncWrite,

@@ -135,7 +135,8 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
     }
 }
 
-/// The bytes that are still under way are no reason to end with a FIN, and neither is a client that is only silent.
+/// The bytes that are still under way are no reason to end with a FIN, and neither is a client that
+/// is only silent.
 #[tokio::test]
 async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_notify() {
     for ends in [Ends::Reset, Ends::FinAndReset, Ends::Silent] {
@@ -257,7 +258,8 @@ async fn tls_client_receives_what_was_queued_but_no_close_notify_after_a_reset()
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
 }
 
-/// The server has said everything, and is gone when the client still sends: the abort takes nothing from the answer.
+/// The server has said everything, and is gone when the client still sends: the abort takes nothing
+/// from the answer.
 #[tokio::test]
 async fn tls_client_receives_a_close_notify_when_a_clean_end_came_before_the_reset() {
     let ((mut client, inner), (outer, mut server)) =

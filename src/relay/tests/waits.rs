@@ -146,7 +146,8 @@ async fn reset_of_a_sender_is_noticed_while_its_receiver_takes_nothing() {
     );
 }
 
-/// The clock stands still, and leaps when everybody waits: the alarm that notices the reset comes before anybody reads.
+/// The clock stands still, and leaps when everybody waits: the alarm that notices the reset comes
+/// before anybody reads.
 #[tokio::test(start_paused = true)]
 async fn what_a_sender_that_resets_had_sent_is_delivered_though_the_reset_was_noticed_first() {
     for sender in [Side::Client, Side::Server] {

@@ -1,5 +1,5 @@
-//! What waits until nobody writes any more: each file by itself, so that none waits for another one that changes all the
-//! time.
+//! What waits until nobody writes any more: each file by itself, so that none waits for another one
+//! that changes all the time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use crate::config::material::Item;
 use crate::server::reload::look::Kind;
 
-/// For this long no file may change before what it allows is allowed: a copy that is still being written is longer by then.
+/// For this long no file may change before what it allows is allowed: a copy that is still being
+/// written is longer by then.
 pub(super) const QUIET: Duration = Duration::from_secs(2);
 
 /// After this long what tightens waits no longer for files that are written again and again.
@@ -18,7 +19,8 @@ pub(super) const UNREST: Duration = Duration::from_secs(10);
 /// Something that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Waiting {
-    /// What the texts of the configuration allow, and the files that they name and that nothing has been made of so far.
+    /// What the texts of the configuration allow, and the files that they name and that nothing has
+    /// been made of so far.
     Texts(Kind),
     /// A material that runs.
     Item(Item),
@@ -69,8 +71,8 @@ impl Calm {
         self.next(after).is_some_and(|until| until <= now)
     }
 
-    /// These wait, and those of before that are not `kept` do not any more. One with another content starts anew. Whether
-    /// one of them has not waited before.
+    /// These wait, and those of before that are not `kept` do not any more. One with another
+    /// content starts anew. Whether one of them has not waited before.
     pub(super) fn wait(
         &mut self,
         waits: Waits,

@@ -1,5 +1,5 @@
-//! One look at the files: what there is to load, and what of it may be served. It runs in the loader's thread and knows
-//! nothing of what is served but what it is told.
+//! One look at the files: what there is to load, and what of it may be served. It runs in the
+//! loader's thread and knows nothing of what is served but what it is told.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +42,8 @@ pub(super) struct Eyes {
     pub(super) directories: Directories,
     /// What the last attempts to load were made of, whether they succeeded or not.
     pub(super) last: Files,
-    /// What the configuration that is served was made of, its own texts aside, and what was not used of it.
+    /// What the configuration that is served was made of, its own texts aside, and what was not
+    /// used of it.
     pub(super) materials: Files,
 }
 
@@ -59,8 +60,8 @@ pub(super) struct Served {
 pub(super) enum Kind {
     /// The files as they are.
     Files,
-    /// The texts that are served, and the certificates, keys, CAs and lists as they are: a mistake in a text, or somebody
-    /// who is still writing it, keeps no revocation from acting.
+    /// The texts that are served, and the certificates, keys, CAs and lists as they are: a mistake
+    /// in a text, or somebody who is still writing it, keeps no revocation from acting.
     Materials,
 }
 
@@ -77,7 +78,8 @@ pub(super) struct Order {
     pub(super) renew: bool,
     /// The files as they are cannot be served at the moment.
     pub(super) only_materials: bool,
-    /// What somebody has asked for: the content of every file at that time, since what was lost after it was not meant.
+    /// What somebody has asked for: the content of every file at that time, since what was lost
+    /// after it was not meant.
     pub(super) confirmed: Option<[u8; 32]>,
     /// What waits.
     pub(super) calm: Calm,
@@ -119,7 +121,8 @@ impl Verdict {
         self.pending()?.refusal.as_ref()
     }
 
-    /// Each mistake is said once: not with the files as they are what is said of the materials alone.
+    /// Each mistake is said once: not with the files as they are what is said of the materials
+    /// alone.
     fn leave_out(&mut self, said: &Refusal) {
         let (Self::Serve(_, pending) | Self::Stays(pending)) = self else {
             return;
@@ -242,8 +245,8 @@ impl Order {
         }
     }
 
-    /// The same, with whatever fits. While a list cannot be used, its table takes no new CA: the clients of that CA could be
-    /// those whom the list is about.
+    /// The same, with whatever fits. While a list cannot be used, its table takes no new CA: the
+    /// clients of that CA could be those whom the list is about.
     fn load_sound(&self, kind: Kind, mut keep: Keep) -> Loaded {
         let loaded = self.load(kind, keep.clone());
         let broken: Vec<Item> = loaded
@@ -264,7 +267,8 @@ impl Order {
                 path.display()
             )
         };
-        // Said with what is wrong with the list: whoever adds a CA has to know that its clients are refused.
+        // Said with what is wrong with the list: whoever adds a CA has to know that its clients are
+        // refused.
         let waiting: Vec<Diagnostic> = new
             .iter()
             .map(|path| Diagnostic::new(Severity::Error, message(path)))
@@ -278,8 +282,9 @@ impl Order {
         loaded
     }
 
-    /// The same, with whatever takes a protection away only because some of the materials go on as they run: the list of a
-    /// CA that is gone, where the CA goes on. What is `weaker` has been judged.
+    /// The same, with whatever takes a protection away only because some of the materials go on as
+    /// they run: the list of a CA that is gone, where the CA goes on. What is `weaker` has been
+    /// judged.
     fn load_fitting(&self, kind: Kind, mut keep: Keep, weaker: &Keep) -> Loaded {
         loop {
             let loaded = self.load_sound(kind, keep.clone());
@@ -298,7 +303,8 @@ impl Order {
         }
     }
 
-    /// What becomes of what there is of this kind; `served` are the materials that are served, as they were read.
+    /// What becomes of what there is of this kind; `served` are the materials that are served, as
+    /// they were read.
     fn judge(&self, kind: Kind, served: &Files) -> Judged {
         let mut loaded = self.load_sound(kind, Keep::new());
         let digest = loaded.files.digest();
@@ -306,7 +312,8 @@ impl Order {
             kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
         let (mut pending, mut may_loosen) = (Pending::default(), is_confirmed);
         if is_confirmed {
-            // Whoever asks for a list whose time has not come has not asked for nobody to come in until then.
+            // Whoever asks for a list whose time has not come has not asked for nobody to come in
+            // until then.
             let weaker = loaded
                 .files
                 .materials
@@ -327,7 +334,8 @@ impl Order {
                 // Where they do not fit the rest, all of it is judged as a whole.
                 let without = self.load_fitting(kind, weaker.clone(), &weaker);
                 if let Some(config) = &without.config {
-                    // Nothing but these materials allows anything, each of which has waited for itself.
+                    // Nothing but these materials allows anything, each of which has waited for
+                    // itself.
                     may_loosen =
                         compare(&self.served.standing, &Standing::of(config)).only_tightens();
                     let keep = self.not_quiet(&weaker, &loaded.files);
@@ -377,7 +385,8 @@ impl Order {
             .collect()
     }
 
-    /// Those of `weaker` that have not been as they are for long enough, and those that no time makes right.
+    /// Those of `weaker` that have not been as they are for long enough, and those that no time
+    /// makes right.
     fn not_quiet(&self, weaker: &Keep, files: &Files) -> Keep {
         let left = |item: &Item, reason: Reason| {
             let waiting = Waiting::Item(item.clone());
@@ -449,7 +458,8 @@ impl Order {
             pending.restless = Some(Restless::Texts);
         }
         let waits = waits && !is_overdue;
-        // A material that allows something and forbids something waits for two seconds, which is no news.
+        // A material that allows something and forbids something waits for two seconds, which is no
+        // news.
         if is_held || waits && !are_served {
             pending.without = tightens;
         }
@@ -472,8 +482,8 @@ impl Order {
         self.build(loaded, (standing, texts), pending)
     }
 
-    /// What does not act while all of `read` is held. Materials that the served texts name act with those texts, unless
-    /// they are what is held.
+    /// What does not act while all of `read` is held. Materials that the served texts name act with
+    /// those texts, unless they are what is held.
     fn behind(&self, texts: &Texts, read: &Files, served: &Files) -> Behind {
         let mut behind = Behind::of_texts(texts, &self.served.texts);
         match *texts == *self.served.texts {

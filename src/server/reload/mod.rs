@@ -1,8 +1,9 @@
 //! Reloads: when to look at the files, what to load, and what to do with what was loaded.
 //!
-//! What tightens acts at once; what loosens waits until nobody writes any more; and no protection goes without somebody's
-//! word. What a configuration would let clients do is compared with what they may do now (`config::diff`), however it came
-//! to be: files that are truncated, half copied or renamed away are as valid as any other.
+//! What tightens acts at once; what loosens waits until nobody writes any more; and no protection
+//! goes without somebody's word. What a configuration would let clients do is compared with what
+//! they may do now (`config::diff`), however it came to be: files that are truncated, half copied
+//! or renamed away are as valid as any other.
 
 mod calm;
 mod look;
@@ -47,7 +48,8 @@ pub(super) struct Reloads {
     timeouts: Timeouts,
     /// What has to be said later.
     notices: Vec<Notice>,
-    /// When to load again because a self-signed certificate nears its end. Nothing once that has been tried.
+    /// When to load again because a self-signed certificate nears its end. Nothing once that has
+    /// been tried.
     renew_at: Option<SystemTime>,
     /// Whom servers are verified against.
     trust: Vec<Summary>,
@@ -70,7 +72,8 @@ pub(super) struct Reloads {
     requested: bool,
     /// Nothing while the loader has them.
     eyes: Option<Eyes>,
-    /// One at a time, beside the loop that waits for it: a file system that hangs keeps nobody from stopping the process.
+    /// One at a time, beside the loop that waits for it: a file system that hangs keeps nobody from
+    /// stopping the process.
     looking: Option<oneshot::Receiver<(Eyes, Look)>>,
     /// After it, in the same thread: the directories of the files are watched.
     following: Option<oneshot::Receiver<Eyes>>,
@@ -156,7 +159,8 @@ impl Reloads {
         notify.ready(self.status(server));
     }
 
-    /// Looks at the files when it is time to, and returns what came of it. Cancel safe: a look that has begun goes on.
+    /// Looks at the files when it is time to, and returns what came of it. Cancel safe: a look that
+    /// has begun goes on.
     pub(super) async fn next(&mut self, server: &Server) -> Looked {
         loop {
             let is_busy = self.looking.is_some() || self.following.is_some();
@@ -191,8 +195,8 @@ impl Reloads {
         }
     }
 
-    /// Begins to look, and to load everything if anything has changed or if it was `requested`. Reading and compiling
-    /// take as long as they take; connections are served meanwhile.
+    /// Begins to look, and to load everything if anything has changed or if it was `requested`.
+    /// Reading and compiling take as long as they take; connections are served meanwhile.
     fn look(&mut self, requested: bool, server: &Server) -> oneshot::Receiver<(Eyes, Look)> {
         let (now, clock) = (Instant::now(), SystemTime::now());
         let renew = self.renew_at.take_if(|at| *at <= clock).is_some();
@@ -379,8 +383,8 @@ impl Reloads {
     }
 }
 
-/// Closes connections that the configuration no longer lets go on. Not by the thread that loads: its turn may be late
-/// where the processor is busy, and this is not to wait.
+/// Closes connections that the configuration no longer lets go on. Not by the thread that loads:
+/// its turn may be late where the processor is busy, and this is not to wait.
 pub(super) fn close(
     connections: &Arc<Connections>,
     close: impl FnOnce(&Connections) -> usize + Send + 'static,

@@ -1,5 +1,5 @@
-//! What the log says of a reload that is not served: once, and not at each look; and again every hour, as long as what runs
-//! goes on in its place.
+//! What the log says of a reload that is not served: once, and not at each look; and again every
+//! hour, as long as what runs goes on in its place.
 
 use std::path::Path;
 use std::time::Duration;
@@ -38,7 +38,8 @@ pub(super) struct Said {
 enum Refused {
     /// It is served, or waited for.
     Nothing,
-    /// It is refused until something changes, for the reason that was logged; of files with this content.
+    /// It is refused until something changes, for the reason that was logged; of files with this
+    /// content.
     Now {
         of: [u8; 32],
         is_partial: bool,
@@ -135,7 +136,8 @@ impl Said {
         }
     }
 
-    /// What tightens is served with the rest of its texts or not at all, and whoever has written it has to know.
+    /// What tightens is served with the rest of its texts or not at all, and whoever has written it
+    /// has to know.
     fn without(&mut self, without: String) {
         if without.is_empty() {
             self.without = None;
@@ -255,7 +257,8 @@ impl Said {
         }
     }
 
-    /// What has come since stands behind what was held before, and whoever has written it has to know.
+    /// What has come since stands behind what was held before, and whoever has written it has to
+    /// know.
     fn held(&mut self, findings: &Findings, behind: Behind) {
         let findings = findings.on_one_line();
         match &mut self.held {

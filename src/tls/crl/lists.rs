@@ -22,8 +22,9 @@ pub(in crate::tls) struct Lists {
 #[derive(Debug)]
 struct Held {
     crl: Crl,
-    /// The key that has made the signature, as soon as it is known: a SubjectPublicKeyInfo without its SEQUENCE. A list of
-    /// none of the trusted authorities may be one of an intermediate, whose key comes with the client.
+    /// The key that has made the signature, as soon as it is known: a SubjectPublicKeyInfo without
+    /// its SEQUENCE. A list of none of the trusted authorities may be one of an intermediate, whose
+    /// key comes with the client.
     signer: OnceLock<Box<[u8]>>,
 }
 
@@ -56,7 +57,8 @@ pub(in crate::tls) enum Answer {
 }
 
 impl Lists {
-    /// The lists of `revocation`, of which those of `authorities` are known by their keys from now on.
+    /// The lists of `revocation`, of which those of `authorities` are known by their keys from now
+    /// on.
     pub(in crate::tls) fn new(revocation: &Revocation, authorities: &[CaCertificate]) -> Self {
         let mut lists: Vec<&Crl> = revocation.lists.iter().collect();
         lists.sort_by(|one, other| other.age().cmp(&one.age()));
@@ -128,7 +130,8 @@ impl Lists {
             if seen.contains(&scope) {
                 continue;
             }
-            // Its issuer has used the number once, so it is this certificate, whatever the list is about.
+            // Its issuer has used the number once, so it is this certificate, whatever the list is
+            // about.
             if crl.revokes(certificate.raw_serial()) {
                 return Answer::Revoked;
             }

@@ -1,8 +1,8 @@
 //! Certificate revocation lists (RFC 5280 §5): which of them count, and for how long.
 //!
-//! A list speaks for an authority if it has its name and its key has signed it: several authorities may have one name,
-//! and each asks its own lists. Of several for the same certificates only the newest counts, because an older one does
-//! not know the latest revocations.
+//! A list speaks for an authority if it has its name and its key has signed it: several authorities
+//! may have one name, and each asks its own lists. Of several for the same certificates only the
+//! newest counts, because an older one does not know the latest revocations.
 
 mod lists;
 mod read;
@@ -40,8 +40,8 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// The lists that are asked at the time `now`: of several of one of `authorities` and of the same certificates the
-    /// newest one that has begun, and beside it those from the future.
+    /// The lists that are asked at the time `now`: of several of one of `authorities` and of the
+    /// same certificates the newest one that has begun, and beside it those from the future.
     #[must_use]
     pub fn counting(&self, authorities: &[CaCertificate], now: SystemTime) -> Vec<&Crl> {
         let signer = |list: &Crl| match list.speaks_for(authorities) {
@@ -73,7 +73,8 @@ impl Revocation {
             .collect()
     }
 
-    /// Those of `authorities` that have a list of everything that they have issued to others than authorities.
+    /// Those of `authorities` that have a list of everything that they have issued to others than
+    /// authorities.
     #[must_use]
     pub fn covered<'a>(&self, authorities: &'a [CaCertificate]) -> Vec<&'a CaCertificate> {
         let whole = self.lists.iter().filter(|list| list.is_whole());
@@ -117,8 +118,8 @@ pub enum Expired {
 #[derive(Clone)]
 pub struct Crl {
     signed: Arc<List>,
-    /// The serial numbers that are not on it and were on those before it: sorted, without leading zeros. Nobody has taken
-    /// them off for long enough.
+    /// The serial numbers that are not on it and were on those before it: sorted, without leading
+    /// zeros. Nobody has taken them off for long enough.
     before: Arc<[Box<[u8]>]>,
 }
 
@@ -239,7 +240,8 @@ impl Crl {
         }
     }
 
-    /// Whether it has the signature of the key in `spki`, a SubjectPublicKeyInfo without its SEQUENCE.
+    /// Whether it has the signature of the key in `spki`, a SubjectPublicKeyInfo without its
+    /// SEQUENCE.
     pub(super) fn signature(&self, spki: &[u8]) -> Result<(), SignatureFault> {
         Signed::parse(&self.signed.der)
             .ok_or(SignatureFault::Wrong)?
@@ -262,7 +264,8 @@ impl Crl {
         self.age() < other.age()
     }
 
-    /// Whether it takes the place of `other` in any case: both say that one key has signed them, and it is no older.
+    /// Whether it takes the place of `other` in any case: both say that one key has signed them,
+    /// and it is no older.
     #[must_use]
     pub fn succeeds(&self, other: &Self) -> bool {
         self.signed.contents.key_id.is_some()
@@ -278,8 +281,9 @@ impl Crl {
             .all(|serial| others.iter().any(|other| other.revokes(serial)))
     }
 
-    /// Whether both are editions of one list: by one issuer, by one key of it where both say which, and about the same
-    /// certificates (RFC 5280 §5.2.5). No other list takes the place of one that is lost.
+    /// Whether both are editions of one list: by one issuer, by one key of it where both say which,
+    /// and about the same certificates (RFC 5280 §5.2.5). No other list takes the place of one that
+    /// is lost.
     #[must_use]
     pub fn is_edition_of(&self, other: &Self) -> bool {
         self.has_same_issuer(other) && self.has_same_scope(other)
@@ -323,7 +327,8 @@ impl Crl {
                 .is_ok()
     }
 
-    /// Grows from list to list: by its date, and of those of one second by its number (RFC 5280 §5.2.3).
+    /// Grows from list to list: by its date, and of those of one second by its number (RFC 5280
+    /// §5.2.3).
     pub(super) fn age(&self) -> impl Ord + use<'_> {
         (
             self.signed.this_update,

@@ -1,7 +1,8 @@
 //! One list from its DER (RFC 5280 §5.1), or, in words, why it cannot be used.
 //!
-//! A list is read whole or not at all: an entry that is skipped would be a certificate that comes back. So it is taken
-//! apart here, to the last byte, and not by a parser that stops at the first entry it does not understand.
+//! A list is read whole or not at all: an entry that is skipped would be a certificate that comes
+//! back. So it is taken apart here, to the last byte, and not by a parser that stops at the first
+//! entry it does not understand.
 
 use std::ops::Range;
 use std::time::SystemTime;

@@ -21,7 +21,8 @@ const AUTHORITIES: u8 = 0x82;
 const REASONS: u8 = 0x83;
 const INDIRECT_LIST: u8 = 0x84;
 const ATTRIBUTES: u8 = 0x85;
-/// `[0]`: the point of a list or of a certificate, in it the full name, and in a list the fields above.
+/// `[0]`: the point of a list or of a certificate, in it the full name, and in a list the fields
+/// above.
 const POINT: u8 = 0xa0;
 
 impl Scope {
@@ -74,7 +75,8 @@ impl Scope {
         let Some(points) = &self.points else {
             return true;
         };
-        // A certificate that names no point may be on any part of a divided list: which, nobody can tell.
+        // A certificate that names no point may be on any part of a divided list: which, nobody can
+        // tell.
         points_of(certificate)
             .iter()
             .any(|name| points.iter().any(|point| point == name))
@@ -86,7 +88,8 @@ impl Scope {
     }
 }
 
-/// The names of the distribution points of a certificate (RFC 5280 §4.2.1.13) whose lists are whole and its issuer's own.
+/// The names of the distribution points of a certificate (RFC 5280 §4.2.1.13) whose lists are whole
+/// and its issuer's own.
 fn points_of<'a>(certificate: &X509Certificate<'a>) -> Vec<&'a [u8]> {
     const CRL_DISTRIBUTION_POINTS: &str = "2.5.29.31";
     let extension = certificate

@@ -1,4 +1,5 @@
-//! Name constraints (RFC 5280 §4.2.1.10): which kinds there are, whom they hit, and what the library leaves out.
+//! Name constraints (RFC 5280 §4.2.1.10): which kinds there are, whom they hit, and what the
+//! library leaves out.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, NameConstraints};
@@ -9,8 +10,9 @@ use crate::tls::der::{self, Reader};
 use crate::tls::identity::text;
 use crate::tls::path::{Flaw, Who};
 
-/// The names of a subject that stand for what is bound: a common name for a DNS name, where there is no other, and a mail
-/// address. The library looks at the subjectAltName only; OpenSSL looks here, too.
+/// The names of a subject that stand for what is bound: a common name for a DNS name, where there
+/// is no other, and a mail address. The library looks at the subjectAltName only; OpenSSL looks
+/// here, too.
 pub(super) fn of_subject(
     leaf: &X509Certificate<'_>,
     issuers: &[X509Certificate<'_>],
@@ -157,13 +159,15 @@ fn has_dns_name(certificate: &X509Certificate<'_>) -> bool {
     })
 }
 
-/// Whether a common name can be meant as a host name: letters, digits, hyphens and dots, and at least one dot.
+/// Whether a common name can be meant as a host name: letters, digits, hyphens and dots, and at
+/// least one dot.
 fn is_host(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     name.contains('.') && name.chars().all(fits)
 }
 
-/// What the extension of a trust anchor holds, from what the library keeps of it: with its SEQUENCE.
+/// What the extension of a trust anchor holds, from what the library keeps of it: with its
+/// SEQUENCE.
 impl CaCertificate {
     fn name_constraints(&self) -> Option<Vec<u8>> {
         let content = self.anchor.name_constraints.as_ref()?;
@@ -171,7 +175,8 @@ impl CaCertificate {
     }
 }
 
-/// The kind of the first base that is not understood and that hits one of the names in `leaf` or `issuers`.
+/// The kind of the first base that is not understood and that hits one of the names in `leaf` or
+/// `issuers`.
 pub(super) fn not_understood(
     found: &NameConstraints<'_>,
     leaf: &X509Certificate<'_>,

@@ -1,5 +1,5 @@
-//! Why the library does not verify a certificate. It says what kind of error there was, and not with which certificate;
-//! this looks for that, once it is known that the peer is refused.
+//! Why the library does not verify a certificate. It says what kind of error there was, and not
+//! with which certificate; this looks for that, once it is known that the peer is refused.
 
 use std::time::{Duration, SystemTime};
 
@@ -121,7 +121,8 @@ impl Given<'_> {
             | Error::SignatureAlgorithmMismatch => {
                 malformed(&shown, unread(|_| true).map(|(who, _)| who))
             }
-            // What stands here is about lists and names, of which the library is asked elsewhere or not at all.
+            // What stands here is about lists and names, of which the library is asked elsewhere or
+            // not at all.
             _ => Flaw::Other,
         }
     }
@@ -341,7 +342,8 @@ fn first(shown: &[Shown<'_>], wanted: impl Fn(&Shown<'_>) -> bool) -> Who {
         .map_or(Who::Peer, |shown| shown.who.clone())
 }
 
-/// What cannot be read, and in which certificate: in one that the library cannot read at all (`unread`), or in another.
+/// What cannot be read, and in which certificate: in one that the library cannot read at all
+/// (`unread`), or in another.
 fn malformed(shown: &[Shown<'_>], unread: Option<Who>) -> Flaw {
     let suspects = || {
         shown
@@ -379,7 +381,8 @@ fn malformed(shown: &[Shown<'_>], unread: Option<Who>) -> Flaw {
     Flaw::Malformed(unread.unwrap_or(Who::Peer))
 }
 
-/// Whether the library can read the value of a basicConstraints: TRUE in one form, and no more than 255 authorities below.
+/// Whether the library can read the value of a basicConstraints: TRUE in one form, and no more than
+/// 255 authorities below.
 fn is_basic(value: &[u8]) -> bool {
     let Some(content) = der::only(value, der::SEQUENCE) else {
         return false;
@@ -423,7 +426,8 @@ fn dated(shown: &[Shown<'_>], time: UnixTime, limit: UnixTime, ended: bool) -> F
 
 /// Which one has an extension that the library does not know, and is critical.
 fn critical(shown: &[Shown<'_>]) -> Flaw {
-    /// keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints, extKeyUsage.
+    /// keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints,
+    /// extKeyUsage.
     const KNOWN: [&str; 6] = [
         "2.5.29.15",
         "2.5.29.17",

@@ -1,4 +1,5 @@
-//! What is wrong with a peer's certificate, in words for its operator: which certificate, what, and what to do.
+//! What is wrong with a peer's certificate, in words for its operator: which certificate, what, and
+//! what to do.
 
 use std::time::Duration;
 
@@ -186,7 +187,8 @@ pub(in crate::tls) struct Side<'a> {
 }
 
 impl Flaw {
-    /// What rustls is told, which answers the peer with the alert that belongs to it (RFC 8446 §6.2).
+    /// What rustls is told, which answers the peer with the alert that belongs to it (RFC 8446
+    /// §6.2).
     pub(in crate::tls) fn error(&self) -> CertificateError {
         use CertificateError as E;
         match self {

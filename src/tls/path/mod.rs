@@ -1,8 +1,9 @@
 //! Paths from a peer's certificate to a trusted authority (RFC 5280 §6).
 //!
-//! webpki builds them and checks names, dates, signatures and constraints. What it leaves out is checked here, for each
-//! path that it has found: whether an intermediate may sign certificates, how many there may be below a root, what the key
-//! of the peer is for, and whether a certificate has been revoked. A path that fails makes way for the next one.
+//! webpki builds them and checks names, dates, signatures and constraints. What it leaves out is
+//! checked here, for each path that it has found: whether an intermediate may sign certificates,
+//! how many there may be below a root, what the key of the peer is for, and whether a certificate
+//! has been revoked. A path that fails makes way for the next one.
 
 mod constraints;
 mod diagnosis;
@@ -30,15 +31,16 @@ use crate::tls::{der, pem};
 pub(super) use flaw::{Flaw, Limit, Side, Who};
 pub(super) use sound::unknown_critical;
 
-/// How many certificates a peer may send beside its own. Every one of them may have to be tried as the issuer of every
-/// other, and it is the peer who chooses them.
+/// How many certificates a peer may send beside its own. Every one of them may have to be tried as
+/// the issuer of every other, and it is the peer who chooses them.
 pub(super) const MAX_INTERMEDIATES: usize = 16;
 
-/// How many certificates of one subject a peer may send: that of an authority before and after each of two renewals.
+/// How many certificates of one subject a peer may send: that of an authority before and after each
+/// of two renewals.
 pub(super) const MAX_NAMESAKES: usize = 4;
 
-/// How many trusted authorities may have one subject. With more, the bound on signatures of one handshake (100, of the
-/// verifier below) could be met by a client that has done nothing wrong.
+/// How many trusted authorities may have one subject. With more, the bound on signatures of one
+/// handshake (100, of the verifier below) could be met by a client that has done nothing wrong.
 pub const MAX_AUTHORITIES_OF_ONE_NAME: usize = 16;
 
 /// What a certificate is shown for.
@@ -70,8 +72,8 @@ impl Paths {
         }
     }
 
-    /// That a path leads from `leaf`, which `intermediates` came with, to an authority, and, of a server, that the
-    /// certificate is for `name`.
+    /// That a path leads from `leaf`, which `intermediates` came with, to an authority, and, of a
+    /// server, that the certificate is for `name`.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -164,8 +166,8 @@ impl Paths {
             .map_or(Ok(()), |lists| unrevoked(lists, &chain, root, now))
     }
 
-    /// A certificate of the trusted authority that allows peers of this kind and so many authorities below it, or what
-    /// the first one has against it.
+    /// A certificate of the trusted authority that allows peers of this kind and so many
+    /// authorities below it, or what the first one has against it.
     fn root<'a>(
         &'a self,
         anchor: &'a TrustAnchor<'_>,
@@ -186,7 +188,8 @@ impl Paths {
         first.or_else(|flaw| judged.find_map(Result::ok).ok_or(flaw))
     }
 
-    /// RFC 5280 §4.2.1.3: what the peer's key is for. Where the extension is missing, it is for everything.
+    /// RFC 5280 §4.2.1.3: what the peer's key is for. Where the extension is missing, it is for
+    /// everything.
     fn usage(&self, leaf: &X509Certificate<'_>) -> Result<(), Flaw> {
         let Some(usage) = leaf.key_usage().map_err(|_| Flaw::Malformed(Who::Peer))? else {
             return Ok(());

@@ -1,9 +1,11 @@
-//! Signatures of authorities that have been verified before, so that a peer seen again costs one verification less.
+//! Signatures of authorities that have been verified before, so that a peer seen again costs one
+//! verification less.
 //!
-//! Whether a signature is right is a function of the key, the algorithm, the message and the signature alone, and each
-//! answer is known by a digest of all four. So an answer that is remembered is the one that would be found again. Everything
-//! else that decides about a peer (dates, lists, usages, names, the policy, and the proof that it has its key) is judged
-//! anew each time, and never comes through here.
+//! Whether a signature is right is a function of the key, the algorithm, the message and the
+//! signature alone, and each answer is known by a digest of all four. So an answer that is
+//! remembered is the one that would be found again. Everything else that decides about a peer
+//! (dates, lists, usages, names, the policy, and the proof that it has its key) is judged anew each
+//! time, and never comes through here.
 
 use std::collections::HashSet;
 use std::mem;
@@ -14,10 +16,12 @@ use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerifica
 
 use crate::tls::algorithms;
 
-/// The signatures that are remembered, of which a new generation begins when one is full. One that is asked for is kept, so
-/// that those are forgotten first that nobody has shown for the longest time.
+/// The signatures that are remembered, of which a new generation begins when one is full. One that
+/// is asked for is kept, so that those are forgotten first that nobody has shown for the longest
+/// time.
 ///
-/// Only signatures that are right are remembered: to push others out takes as many certificates of a trusted authority.
+/// Only signatures that are right are remembered: to push others out takes as many certificates of
+/// a trusted authority.
 #[derive(Debug, Default)]
 pub(super) struct SignatureCache {
     generations: Mutex<Generations>,

@@ -1,5 +1,5 @@
-//! What a certificate says of itself that the library does not look at, and OpenSSL does: what cannot be read in it, what
-//! stands in it twice, and what a CA of `ca_files` may vouch for.
+//! What a certificate says of itself that the library does not look at, and OpenSSL does: what
+//! cannot be read in it, what stands in it twice, and what a CA of `ca_files` may vouch for.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{NSCertType, ParsedExtension};
@@ -11,7 +11,8 @@ use crate::tls::path::{Flaw, Purpose, Who};
 /// Netscape's certificate type, of before extendedKeyUsage.
 const NETSCAPE_TYPE: &str = "2.16.840.1.113730.1.1";
 
-/// Extensions of a CA that is trusted which are understood where they are critical, by OpenSSL, too.
+/// Extensions of a CA that is trusted which are understood where they are critical, by OpenSSL,
+/// too.
 const UNDERSTOOD: [&str; 11] = [
     "2.5.29.15",
     "2.5.29.17",
@@ -60,7 +61,8 @@ pub(super) fn readable(
     Ok(())
 }
 
-/// Whether OpenSSL reads the extension before it believes anything of a certificate: identifiers of keys, and the type.
+/// Whether OpenSSL reads the extension before it believes anything of a certificate: identifiers of
+/// keys, and the type.
 fn is_read(extension: &x509_parser::extensions::X509Extension<'_>) -> bool {
     ["2.5.29.14", "2.5.29.35", NETSCAPE_TYPE].contains(&&*extension.oid.to_id_string())
 }
@@ -86,7 +88,8 @@ pub(super) fn netscape_type(leaf: &X509Certificate<'_>, purpose: Purpose) -> Res
 }
 
 impl CaCertificate {
-    /// That it may vouch for peers of this kind: RFC 5280 leaves that to whoever trusts it, OpenSSL and Go ask it.
+    /// That it may vouch for peers of this kind: RFC 5280 leaves that to whoever trusts it, OpenSSL
+    /// and Go ask it.
     pub(in crate::tls) fn vouches(&self, purpose: Purpose) -> Result<(), Flaw> {
         let who = || Who::Root(self.subject().to_owned());
         if let Some(oid) = self.critical() {

@@ -1,7 +1,8 @@
 //! The blocks of a PEM text (RFC 7468), each with the line that it begins on.
 //!
-//! Text may stand between blocks: comments, and what `openssl -text` prints. What stands there must not be able to be a
-//! block that lost a character: no line may look like a mark, or like the base64 of a block.
+//! Text may stand between blocks: comments, and what `openssl -text` prints. What stands there must
+//! not be able to be a block that lost a character: no line may look like a mark, or like the
+//! base64 of a block.
 
 use crate::tls::pem::PemError;
 
@@ -103,7 +104,8 @@ fn is_label(label: &str) -> bool {
     !label.is_empty() && label.len() <= MAX_LABEL && label.bytes().all(is_meant)
 }
 
-/// Checks the text between two blocks, before the first or after the last, which begins on line `first`.
+/// Checks the text between two blocks, before the first or after the last, which begins on line
+/// `first`.
 fn between(
     text: &str,
     first: usize,
@@ -148,8 +150,9 @@ fn is_cut_mark(line: &str) -> bool {
     !line.is_empty() && (BEGIN.starts_with(line) || "-----END ".starts_with(line))
 }
 
-/// Whether somebody who reads the line takes it for the mark of a block: BEGIN or END, perhaps with a slip, and what of,
-/// between dashes. A heading in a row of dashes is none: `---- OUR OWN CERTIFICATES ----`.
+/// Whether somebody who reads the line takes it for the mark of a block: BEGIN or END, perhaps with
+/// a slip, and what of, between dashes. A heading in a row of dashes is none:
+/// `---- OUR OWN CERTIFICATES ----`.
 fn looks_like_mark(line: &str) -> bool {
     const NOUNS: [&str; 9] = [
         "CERT",
@@ -182,7 +185,8 @@ fn looks_like_mark(line: &str) -> bool {
     begins && NOUNS.iter().any(|noun| upper.contains(noun))
 }
 
-/// Whether the line is, most probably, one of the inside of a block: long, of base64 alone, in both cases.
+/// Whether the line is, most probably, one of the inside of a block: long, of base64 alone, in both
+/// cases.
 fn looks_like_base64(line: &str) -> bool {
     /// Longer than a SHA-256 digest is, with which a comment may tell a certificate.
     const SHORTEST: usize = 48;

@@ -1,4 +1,5 @@
-//! Files that are neither PEM nor DER, and are known by how they begin: what they are, and what to do with them.
+//! Files that are neither PEM nor DER, and are known by how they begin: what they are, and what to
+//! do with them.
 
 use thiserror::Error;
 

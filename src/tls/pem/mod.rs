@@ -1,9 +1,10 @@
 //! Files of certificates and keys, PEM (RFC 7468) or DER, read all or nothing.
 //!
-//! A PEM reader that skips what it does not understand shrinks a trust list without a word: a block whose BEGIN line
-//! was glued to the previous END line, was indented, lost a dash, or was cut off at the end of the file simply is not
-//! there. So the blocks are found here, and whatever may be part of one must belong to one. What is inside of one is
-//! decoded here, too: nothing that holds a key is freed before it is overwritten.
+//! A PEM reader that skips what it does not understand shrinks a trust list without a word: a block
+//! whose BEGIN line was glued to the previous END line, was indented, lost a dash, or was cut off
+//! at the end of the file simply is not there. So the blocks are found here, and whatever may be
+//! part of one must belong to one. What is inside of one is decoded here, too: nothing that holds a
+//! key is freed before it is overwritten.
 
 mod blocks;
 mod form;
@@ -72,7 +73,8 @@ pub enum PemError {
     /// The file is in another form.
     #[error(transparent)]
     Form(Form),
-    /// A block has no END mark of its own: the file was cut off, or two files were joined in the middle of one.
+    /// A block has no END mark of its own: the file was cut off, or two files were joined in the
+    /// middle of one.
     #[error(
         "line {line}: the {label} that begins here does not end: its END line is missing, damaged, or names something else"
     )]
@@ -160,7 +162,8 @@ pub enum CrlFileError {
     },
 }
 
-/// Every certificate of a file, at least one, in the file's order. That each of them parses has been checked.
+/// Every certificate of a file, at least one, in the file's order. That each of them parses has
+/// been checked.
 pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, BundleError> {
     let mut certificates = Vec::new();
     let mut instead = None;
@@ -204,8 +207,8 @@ fn line_of(bytes: &[u8], position: usize) -> Option<usize> {
         .map(|block| block.line)
 }
 
-/// Every revocation list of a file, at least one, in the file's order: PEM with any number of them, or one in DER. That
-/// they parse is for the caller to see.
+/// Every revocation list of a file, at least one, in the file's order: PEM with any number of them,
+/// or one in DER. That they parse is for the caller to see.
 pub(super) fn revocation_lists(
     bytes: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, CrlFileError> {
@@ -304,7 +307,8 @@ pub(super) fn sections(bytes: &[u8]) -> Result<Vec<Section>, PemError> {
         .collect()
 }
 
-/// Whether a file is DER: every object is a sequence, whose tag is a `0` in ASCII. No text goes on as the length does.
+/// Whether a file is DER: every object is a sequence, whose tag is a `0` in ASCII. No text goes on
+/// as the length does.
 pub(super) fn is_der(bytes: &[u8]) -> bool {
     let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     bytes.first() == Some(&0x30) && !bytes.iter().take(8).all(is_text)

@@ -84,7 +84,8 @@ fn a_bundle_that_is_cut_off_anywhere_is_an_error() {
     let (one, two) = bundle();
     let text = format!("{one}{two}");
     let end = text.trim_end().len();
-    // From the first byte that says that another block begins, to the last one that says that it has ended.
+    // From the first byte that says that another block begins, to the last one that says that it
+    // has ended.
     for cut in one.len() + 1..end {
         assert!(
             certificates(&text.as_bytes()[..cut]).is_err(),
@@ -400,7 +401,8 @@ fn what_may_be_a_damaged_block_beside_a_sound_one_is_an_error_at_its_line() {
     );
 }
 
-/// One character of either mark is lost, doubled, or another one: then the file is refused, or has the same certificates.
+/// One character of either mark is lost, doubled, or another one: then the file is refused, or has
+/// the same certificates.
 #[test]
 fn no_slip_in_a_mark_takes_a_certificate_out_of_the_list() {
     let (one, two) = bundle();

@@ -51,7 +51,8 @@ impl Authority {
         )
     }
 
-    /// A root that issues certificates to servers and clients, and to no other authority (a path length of 0).
+    /// A root that issues certificates to servers and clients, and to no other authority (a path
+    /// length of 0).
     ///
     /// # Errors
     ///
@@ -84,11 +85,13 @@ impl Authority {
         Self::of(certificate.into(), key, chain)
     }
 
-    /// The authority whose certificate, perhaps with those of its own issuers, and whose key are in these files.
+    /// The authority whose certificate, perhaps with those of its own issuers, and whose key are in
+    /// these files.
     ///
     /// # Errors
     ///
-    /// When either cannot be read, when they do not belong together, or when the certificate is not one of an authority.
+    /// When either cannot be read, when they do not belong together, or when the certificate is not
+    /// one of an authority.
     pub fn load(certificates: &[u8], key: &[u8]) -> Result<Self, PkiError> {
         let ders = pem::certificates(certificates)?;
         let key = Key::load(key)?;
@@ -176,8 +179,9 @@ impl Authority {
         })
     }
 
-    /// A certificate for whoever has the private half of `key`, as PEM, followed by those of the intermediate
-    /// authorities. Its dates are taken as they are: [`within`](Self::within) keeps them inside the authority's own.
+    /// A certificate for whoever has the private half of `key`, as PEM, followed by those of the
+    /// intermediate authorities. Its dates are taken as they are: [`within`](Self::within) keeps
+    /// them inside the authority's own.
     ///
     /// # Errors
     ///
@@ -205,8 +209,8 @@ impl Authority {
         Ok(certificate.pem() + &self.chain)
     }
 
-    /// `days` days from now, and no longer than this authority is valid: `None` asks for `default` days or as many as
-    /// there are.
+    /// `days` days from now, and no longer than this authority is valid: `None` asks for `default`
+    /// days or as many as there are.
     ///
     /// # Errors
     ///
@@ -333,7 +337,8 @@ fn set_validity(params: &mut CertificateParams, validity: Validity) {
     params.not_after = date(validity.not_after);
 }
 
-/// RFC 5280 §4.1.2.2: positive, and never used again by this authority. 126 random bits in 16 bytes see to that.
+/// RFC 5280 §4.1.2.2: positive, and never used again by this authority. 126 random bits in 16 bytes
+/// see to that.
 fn serial_number() -> Result<SerialNumber, PkiError> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| PkiError::NoRandom)?;

@@ -1,4 +1,5 @@
-//! Private keys: made, read, and written as PKCS#8. Their bytes are overwritten when they are no longer needed.
+//! Private keys: made, read, and written as PKCS#8. Their bytes are overwritten when they are no
+//! longer needed.
 
 use std::fmt;
 
@@ -50,7 +51,8 @@ impl Key {
             .map_err(|_| PkiError::UnsupportedKey)
     }
 
-    /// PKCS#8 as PEM. Only for keys that were generated here: one that was loaded is written as it was read.
+    /// PKCS#8 as PEM. Only for keys that were generated here: one that was loaded is written as it
+    /// was read.
     #[must_use]
     pub fn pem(&self) -> Zeroizing<String> {
         base64::pem("PRIVATE KEY", self.0.serialized_der())

@@ -18,8 +18,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What `bytes` hold in place of this kind: nothing if there is such a thing among them, or if they cannot be read,
-    /// about which whoever reads them has more to say.
+    /// What `bytes` hold in place of this kind: nothing if there is such a thing among them, or if
+    /// they cannot be read, about which whoever reads them has more to say.
     #[must_use]
     pub fn instead(self, bytes: &[u8]) -> Option<Vec<Self>> {
         let objects = object::read(bytes).ok()?;

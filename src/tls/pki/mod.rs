@@ -1,8 +1,10 @@
-//! A certificate authority: what `snigate pki` does, and what demonstrations and tests get their certificates from.
+//! A certificate authority: what `snigate pki` does, and what demonstrations and tests get their
+//! certificates from.
 //!
-//! Nothing here touches a file: PEM or DER comes in, PEM goes out. What is issued is verified against the authority
-//! before it leaves, because an authority that was made elsewhere may have a name or a key that cannot be written the
-//! way its own certificate has it, and nobody would accept what it issues.
+//! Nothing here touches a file: PEM or DER comes in, PEM goes out. What is issued is verified
+//! against the authority before it leaves, because an authority that was made elsewhere may have a
+//! name or a key that cannot be written the way its own certificate has it, and nobody would accept
+//! what it issues.
 
 mod authority;
 mod error;

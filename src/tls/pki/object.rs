@@ -1,7 +1,8 @@
-//! What a file holds: certificates, keys, requests and revocation lists, in the file's order, PEM or DER.
+//! What a file holds: certificates, keys, requests and revocation lists, in the file's order, PEM
+//! or DER.
 //!
-//! A server's files are read by `tls::pem`, which refuses what does not belong there. Here everything is of interest,
-//! and nothing is used.
+//! A server's files are read by `tls::pem`, which refuses what does not belong there. Here
+//! everything is of interest, and nothing is used.
 
 use rustls::pki_types::PrivateKeyDer;
 use x509_parser::certification_request::X509CertificationRequest;

@@ -35,7 +35,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// When there is not exactly one, when its signature is wrong, or when it asks to become an authority.
+    /// When there is not exactly one, when its signature is wrong, or when it asks to become an
+    /// authority.
     pub fn load(bytes: &[u8]) -> Result<Self, PkiError> {
         let mut found = None;
         for object in object::read(bytes)? {
@@ -71,8 +72,8 @@ impl Request {
         PublicKey::from_der(self.parsed().certification_request_info.subject_pki.raw)
     }
 
-    /// Its names: those of subjectAltName, or else the common name, if that is one of a host. What else stands in the
-    /// subject is not taken over, and neither is what the key is to be used for.
+    /// Its names: those of subjectAltName, or else the common name, if that is one of a host. What
+    /// else stands in the subject is not taken over, and neither is what the key is to be used for.
     ///
     /// # Errors
     ///

@@ -50,8 +50,8 @@ impl RevocationList {
     ///
     /// # Errors
     ///
-    /// When there is not exactly one list, when the authority has not signed it, or when it has something that would be
-    /// lost if it were written again.
+    /// When there is not exactly one list, when the authority has not signed it, or when it has
+    /// something that would be lost if it were written again.
     pub fn load(bytes: &[u8], authority: &Authority) -> Result<Self, PkiError> {
         let mut lists = Vec::new();
         for object in object::read(bytes)? {
@@ -108,8 +108,8 @@ impl RevocationList {
         self.revoked.is_empty()
     }
 
-    /// Revokes a certificate by its serial number, now. One that is revoked already stays so since when it was, for the
-    /// reason that it was: `false`.
+    /// Revokes a certificate by its serial number, now. One that is revoked already stays so since
+    /// when it was, for the reason that it was: `false`.
     pub fn revoke(&mut self, serial: &[u8], reason: Option<RevocationReason>) -> bool {
         if self
             .revoked
@@ -129,8 +129,8 @@ impl RevocationList {
 
     /// The list as PEM, signed, to be replaced when `validity` ends.
     ///
-    /// Its number is one more than that of the list it continues. The first is the time in seconds, so that a list which
-    /// begins anew because the old one was lost is still newer than it.
+    /// Its number is one more than that of the list it continues. The first is the time in seconds,
+    /// so that a list which begins anew because the old one was lost is still newer than it.
     ///
     /// # Errors
     ///
@@ -167,7 +167,8 @@ impl RevocationList {
 }
 
 impl Authority {
-    /// The serial number of the first certificate of a file, PEM or DER, if this authority has issued it.
+    /// The serial number of the first certificate of a file, PEM or DER, if this authority has
+    /// issued it.
     ///
     /// # Errors
     ///
@@ -193,8 +194,8 @@ impl Authority {
     }
 }
 
-/// A serial number as `openssl x509 -serial` and `pki inspect` write it: hexadecimal, perhaps with colons. None is longer
-/// than 20 bytes (RFC 5280 §4.1.2.2).
+/// A serial number as `openssl x509 -serial` and `pki inspect` write it: hexadecimal, perhaps with
+/// colons. None is longer than 20 bytes (RFC 5280 §4.1.2.2).
 #[must_use]
 pub fn parse_serial(text: &str) -> Option<Vec<u8>> {
     let digits: String = text

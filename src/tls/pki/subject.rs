@@ -33,8 +33,8 @@ impl Subject {
         }
     }
 
-    /// A server that is known by `names`, host names, wildcards and addresses. The first is its common name, too, if it
-    /// is short enough for one.
+    /// A server that is known by `names`, host names, wildcards and addresses. The first is its
+    /// common name, too, if it is short enough for one.
     ///
     /// # Errors
     ///

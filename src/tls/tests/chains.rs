@@ -483,7 +483,8 @@ fn what_is_wrong_with_a_chain_is_said_in_one_sentence() {
         let agrees = said
             .iter()
             .all(|said| lines.iter().any(|(_, line)| line == said));
-        // Who has no key beside it takes a leaf that says that it is a CA for one, and a client's for a client's.
+        // Who has no key beside it takes a leaf that says that it is a CA for one, and a client's
+        // for a client's.
         if !["a CA's", "a client's"].contains(&what) {
             assert!(agrees, "{what}: {lines:?}");
             assert_eq!(report.problems > 0, is_fatal, "{what}: {lines:?}");
@@ -491,7 +492,8 @@ fn what_is_wrong_with_a_chain_is_said_in_one_sentence() {
     }
 }
 
-/// Keys and signatures of other programs: what a key is called that is not taken, and what is said of old digests.
+/// Keys and signatures of other programs: what a key is called that is not taken, and what is said
+/// of old digests.
 #[test]
 fn keys_and_signatures_that_clients_refuse_are_named() {
     let dir = tempfile::tempdir().unwrap();

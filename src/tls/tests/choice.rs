@@ -158,7 +158,8 @@ fn a_certificate_is_used_from_the_moment_at_which_it_is_valid_and_stands_back_wh
             "{moment} seconds from now"
         );
     }
-    // With nothing else to show, it is shown: the clock may be wrong, and clients have clocks of their own.
+    // With nothing else to show, it is shown: the clock may be wrong, and clients have clocks of
+    // their own.
     let alone = in_order(&[&coming], true);
     assert!(alone.select(Some(&name), || None).is_some());
     // The same for clients without a name, and for the default one.

@@ -8,7 +8,8 @@ use super::*;
 use crate::addr::UpstreamAddr;
 use crate::name::Alpn;
 
-/// A server that shows this certificate and speaks one version. It asks clients for a certificate of `clients`.
+/// A server that shows this certificate and speaks one version. It asks clients for a certificate
+/// of `clients`.
 fn server(
     issued: &Issued,
     version: &'static SupportedProtocolVersion,
@@ -65,7 +66,8 @@ fn options(verification: Verification) -> ConnectorOptions {
     }
 }
 
-/// What came of one connection: what the server read of it and the name it was asked for, and what the connector says.
+/// What came of one connection: what the server read of it and the name it was asked for, and what
+/// the connector says.
 struct Meeting {
     asked_for: Option<String>,
     alpn: Option<Vec<u8>>,
@@ -128,8 +130,8 @@ async fn meet_server(
     }
 }
 
-/// Connects to such a server in both versions, and asserts what came of it: what the connector says, and the alert that the
-/// server got.
+/// Connects to such a server in both versions, and asserts what came of it: what the connector
+/// says, and the alert that the server got.
 async fn assert_meets(
     options: &ConnectorOptions,
     issued: &Issued,

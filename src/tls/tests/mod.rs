@@ -133,8 +133,8 @@ enum Seen {
     End(io::ErrorKind),
 }
 
-/// Serves one connection as a proxy would: the first bytes are read, then the handshake is made with them. A client
-/// that is accepted is greeted; one that is refused is let go in order.
+/// Serves one connection as a proxy would: the first bytes are read, then the handshake is made
+/// with them. A client that is accepted is greeted; one that is refused is let go in order.
 async fn serve(acceptor: &Acceptor, listener: &TcpListener) -> Result<Accepted, Refusal> {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut preface = Vec::with_capacity(16 * 1024);
@@ -184,8 +184,9 @@ async fn meet(
     within(async { tokio::join!(serve(acceptor, &listener), look) }).await
 }
 
-/// What the client `session` sees on `stream`. It sends a request as soon as it may, before it has read anything, and
-/// one so large that the server has unread input when it refuses: closing on that would destroy the alert.
+/// What the client `session` sees on `stream`. It sends a request as soon as it may, before it has
+/// read anything, and one so large that the server has unread input when it refuses: closing on
+/// that would destroy the alert.
 async fn look(stream: TcpStream, session: ClientConnection) -> Seen {
     let connector = TlsConnector::from(Arc::new(
         ClientConfig::builder_with_provider(Arc::clone(provider()))
@@ -217,8 +218,8 @@ async fn look(stream: TcpStream, session: ClientConnection) -> Seen {
     }
 }
 
-/// What a client makes of an error. An alert counts only if the connection then ends in order: before a reset, other
-/// kernels than this one throw the alert away.
+/// What a client makes of an error. An alert counts only if the connection then ends in order:
+/// before a reset, other kernels than this one throw the alert away.
 async fn ending(error: io::Error, socket: &mut TcpStream) -> Seen {
     match error.downcast::<rustls::Error>() {
         Ok(rustls::Error::AlertReceived(alert)) => {

@@ -1,4 +1,5 @@
-//! Who may go on where they left off. A resumed session shows no certificate and is not verified again.
+//! Who may go on where they left off. A resumed session shows no certificate and is not verified
+//! again.
 
 use super::*;
 
@@ -107,7 +108,8 @@ async fn a_session_ends_with_the_acceptor_whatever_the_next_one_has_changed() {
             assert_eq!(meet(&before, &config).await.1, RESUMED, "{row}");
             let (result, seen) = meet(&after, &config).await;
             assert_eq!(seen, FULL, "{row}: {result:?}");
-            // What is remembered is remembered anew, or where clients identify themselves not at all.
+            // What is remembered is remembered anew, or where clients identify themselves not at
+            // all.
             let again = if what == "client certificates" {
                 FULL
             } else {

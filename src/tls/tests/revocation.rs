@@ -50,7 +50,8 @@ async fn who_is_on_the_list_is_told_so_and_the_others_come_in() {
     }
 }
 
-/// Clocks differ by minutes; what is ahead by more says of nobody that they are good, and revokes all the same.
+/// Clocks differ by minutes; what is ahead by more says of nobody that they are good, and revokes
+/// all the same.
 #[tokio::test]
 async fn a_list_from_the_future_revokes_at_once_and_is_good_for_nobody_before_its_time() {
     let own = authority("own");
@@ -105,7 +106,8 @@ async fn of_two_lists_the_newer_one_counts_in_whatever_order_they_stand() {
             Some(44)
         );
     }
-    // The other way round: what is no longer on the newest list has been reinstated (certificateHold).
+    // The other way round: what is no longer on the newest list has been reinstated
+    // (certificateHold).
     let (with, without) = (
         revocation_list(
             &own,

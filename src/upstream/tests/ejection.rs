@@ -65,7 +65,8 @@ async fn servers_that_never_answer_take_no_longer_than_three_time_limits() {
         .to_string();
     let took = begun.elapsed();
     assert!(error.ends_with("(the last of 3 servers tried)"), "{error}");
-    // The clock moves by itself when there is nothing left to do but wait, in steps of a millisecond.
+    // The clock moves by itself when there is nothing left to do but wait, in steps of a
+    // millisecond.
     let is_about = |took: Duration, millis: u128| (millis..millis + 5).contains(&took.as_millis());
     assert!(is_about(took, 300), "{took:?}");
     for _ in 0..3 {
@@ -115,7 +116,8 @@ async fn no_client_can_eject_a_server_that_hangs_up_on_it() {
     assert_eq!(upstream.known().next().unwrap().standing.judge(), Use::Well);
 }
 
-/// Upstreams whose first server takes connections and never reads from them, and whose second hands over what it accepts.
+/// Upstreams whose first server takes connections and never reads from them, and whose second hands
+/// over what it accepts.
 struct Stalling {
     upstream: Upstream,
     first: TcpListener,

@@ -17,7 +17,8 @@ async fn server() -> (TcpListener, UpstreamAddr) {
     (listener, addr)
 }
 
-/// The next connection to `listener`. One that does not come fails the test, also where its clock stands still.
+/// The next connection to `listener`. One that does not come fails the test, also where its clock
+/// stands still.
 async fn accepted(listener: &TcpListener) -> TcpStream {
     let limit = std::time::Instant::now() + Duration::from_secs(30);
     loop {

@@ -11,25 +11,29 @@ use crate::name::{AlpnList, ServerName};
 
 /// What a client asks for before anything is encrypted (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2).
 ///
-/// Only what a route is chosen by or a log shows. The lists keep the client's order; that of an absent extension is empty.
+/// Only what a route is chosen by or a log shows. The lists keep the client's order; that of an
+/// absent extension is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHello {
     /// The name of the server that the client wants.
     pub server_name: RequestedName,
-    /// The application protocols offered (RFC 7301). GREASE, which looks like any protocol here, is kept.
+    /// The application protocols offered (RFC 7301). GREASE, which looks like any protocol here, is
+    /// kept.
     pub alpn: AlpnList,
-    /// The versions offered, such as 0x0304 for TLS 1.3: `supported_versions`, or else only the legacy version, of which one
-    /// above TLS 1.2 stands for TLS 1.2 (RFC 8446 §4.2.1).
+    /// The versions offered, such as 0x0304 for TLS 1.3: `supported_versions`, or else only the
+    /// legacy version, of which one above TLS 1.2 stands for TLS 1.2 (RFC 8446 §4.2.1).
     pub versions: Numbers,
-    /// The cipher suites offered (RFC 8446 §B.4), such as 0x1301 for TLS_AES_128_GCM_SHA256. In TLS 1.2 they also say
-    /// which kinds of keys a server may have (RFC 5246 §7.4.2).
+    /// The cipher suites offered (RFC 8446 §B.4), such as 0x1301 for TLS_AES_128_GCM_SHA256. In TLS
+    /// 1.2 they also say which kinds of keys a server may have (RFC 5246 §7.4.2).
     pub cipher_suites: Numbers,
-    /// The groups offered for the key exchange (RFC 8446 §4.2.7), such as 0x11ec for X25519MLKEM768.
+    /// The groups offered for the key exchange (RFC 8446 §4.2.7), such as 0x11ec for
+    /// X25519MLKEM768.
     pub groups: Numbers,
     /// The signature schemes accepted (RFC 8446 §4.2.3).
     pub signature_schemes: Numbers,
-    /// Whether an encrypted hello is inside (RFC 9849). Browsers pretend so always, and nobody but the server with the
-    /// key can tell; [`server_name`](Self::server_name) is that of the outer hello.
+    /// Whether an encrypted hello is inside (RFC 9849). Browsers pretend so always, and nobody but
+    /// the server with the key can tell; [`server_name`](Self::server_name) is that of the outer
+    /// hello.
     pub ech: bool,
 }
 
@@ -38,11 +42,13 @@ pub struct ClientHello {
 pub enum RequestedName {
     /// No extension.
     Absent,
-    /// An IP address in textual form. The RFC forbids it and some clients send it; it counts as no name.
+    /// An IP address in textual form. The RFC forbids it and some clients send it; it counts as no
+    /// name.
     Ip(IpAddr),
     /// A host name.
     Name(ServerName),
-    /// At most 255 bytes of printable ASCII that are no host name, such as `localhost:8443`. No route matches it.
+    /// At most 255 bytes of printable ASCII that are no host name, such as `localhost:8443`. No
+    /// route matches it.
     Unusable(Box<str>),
 }
 
@@ -112,7 +118,8 @@ impl ClientHello {
                 return Err(Malformed::DuplicateExtension(kind));
             }
             if kind <= SUPPORTED_VERSIONS || kind == ENCRYPTED_CLIENT_HELLO {
-                // RFC 8446 §4.2.11: what a server must check before anything else that it reads there.
+                // RFC 8446 §4.2.11: what a server must check before anything else that it reads
+                // there.
                 if kind == PRE_SHARED_KEY && !rest.is_empty() {
                     return Err(Malformed::PreSharedKey);
                 }
@@ -158,7 +165,8 @@ impl ClientHello {
     }
 }
 
-/// What every hello begins with (RFC 8446 §4.1.2), without the random bytes and the session's identifier.
+/// What every hello begins with (RFC 8446 §4.1.2), without the random bytes and the session's
+/// identifier.
 struct Fixed<'a> {
     version: u16,
     suites: &'a [u8],

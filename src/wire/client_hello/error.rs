@@ -8,7 +8,8 @@ use crate::wire::Alert;
 /// Why a client's first bytes cannot be routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HelloError {
-    /// The client speaks something else (HTTP, SSH, a PROXY header, the SSLv2 format), or its first word is an alert.
+    /// The client speaks something else (HTTP, SSH, a PROXY header, the SSLv2 format), or its first
+    /// word is an alert.
     #[error("the first bytes are not those of a TLS handshake")]
     NotTls,
     /// The handshake header announces more than 64 KiB.
@@ -24,15 +25,15 @@ pub enum HelloError {
 
 /// What is wrong with a ClientHello, or with the records that carry it.
 ///
-/// A hello that two parsers could read differently is always refused: the server behind might find another name in it
-/// than the one it was routed by.
+/// A hello that two parsers could read differently is always refused: the server behind might find
+/// another name in it than the one it was routed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     /// The first record is one of TLS, and of another content type than a handshake (RFC 8446 §5).
     #[error("a record of type {0} comes before it")]
     Preceded(u8),
-    /// The version of a record behind the first is none of TLS: its first byte is not 3. What the second one says means
-    /// nothing (RFC 8446 §5.1, RFC 5246 appendix E.1).
+    /// The version of a record behind the first is none of TLS: its first byte is not 3. What the
+    /// second one says means nothing (RFC 8446 §5.1, RFC 5246 appendix E.1).
     #[error("a record has the version {0:#06x}")]
     RecordVersion(u16),
     /// A handshake record without content (RFC 8446 §5.1).
@@ -65,10 +66,12 @@ pub enum Malformed {
     /// No compression method is offered, not even `null`.
     #[error("it offers no compression method")]
     NoCompression,
-    /// `null` is not among the compression methods, or another one is in a hello of TLS 1.3 (RFC 8446 §4.1.2).
+    /// `null` is not among the compression methods, or another one is in a hello of TLS 1.3 (RFC
+    /// 8446 §4.1.2).
     #[error("its compression methods are not `null` alone")]
     Compression,
-    /// The extensions' length goes beyond the message, or an extension's length beyond the extensions.
+    /// The extensions' length goes beyond the message, or an extension's length beyond the
+    /// extensions.
     #[error("its extensions are cut short")]
     ExtensionsTruncated,
     /// Bytes follow the extensions.
@@ -98,7 +101,8 @@ pub enum Malformed {
     /// A byte of the server name is not printable ASCII.
     #[error("its server name has the byte {0:#04x}")]
     ServerNameByte(u8),
-    /// The ALPN list is empty, has an empty protocol, or its lengths contradict each other (RFC 7301 §3.1).
+    /// The ALPN list is empty, has an empty protocol, or its lengths contradict each other (RFC
+    /// 7301 §3.1).
     #[error("its application_layer_protocol_negotiation is not a list of protocols")]
     Alpn,
     /// `supported_versions` is not a list of versions (RFC 8446 §4.2.1).
@@ -115,8 +119,8 @@ pub enum Malformed {
 impl Malformed {
     /// What the client is told (RFC 8446 §6.2).
     ///
-    /// A length that is wrong, or a list with fewer entries than it must have, is an error of decoding. What can be
-    /// decoded, and must not be, is an illegal parameter.
+    /// A length that is wrong, or a list with fewer entries than it must have, is an error of
+    /// decoding. What can be decoded, and must not be, is an illegal parameter.
     #[must_use]
     pub const fn alert(self) -> Alert {
         match self {

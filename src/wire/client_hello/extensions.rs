@@ -41,13 +41,15 @@ pub(super) fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes(*number), rest))
 }
 
-/// The vector at the start of `bytes`, which begins with its length in two bytes (RFC 8446 §3.4), and what follows it.
+/// The vector at the start of `bytes`, which begins with its length in two bytes (RFC 8446 §3.4),
+/// and what follows it.
 pub(super) fn vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = number(bytes)?;
     rest.split_at_checked(length.into())
 }
 
-/// The vector at the start of `bytes`, which begins with its length in one byte, and what follows it.
+/// The vector at the start of `bytes`, which begins with its length in one byte, and what follows
+/// it.
 pub(super) fn short_vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&length, rest) = bytes.split_first()?;
     rest.split_at_checked(length.into())

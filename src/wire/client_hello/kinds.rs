@@ -1,6 +1,7 @@
 //! The types of extensions that a hello has had so far, so that none comes twice.
 
-/// A set of extension types. A look takes the same time however many there are: a hello has room for 16,384.
+/// A set of extension types. A look takes the same time however many there are: a hello has room
+/// for 16,384.
 #[derive(Debug, Default)]
 pub(super) struct Kinds {
     /// Those below 64, which are most of what is in use.

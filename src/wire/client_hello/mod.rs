@@ -1,7 +1,8 @@
-//! The ClientHello: what a client says before anything is encrypted, read from bytes that come in any pieces.
+//! The ClientHello: what a client says before anything is encrypted, read from bytes that come in
+//! any pieces.
 //!
-//! A hello need be neither one segment nor one record: post-quantum key shares outgrow a segment, and a record may hold
-//! a single byte. The verdict never depends on how the bytes were cut.
+//! A hello need be neither one segment nor one record: post-quantum key shares outgrow a segment,
+//! and a record may hold a single byte. The verdict never depends on how the bytes were cut.
 
 mod body;
 mod error;
@@ -19,9 +20,9 @@ use packed::Packed;
 
 /// Collects what a client sends until that holds a whole ClientHello.
 ///
-/// Every byte is kept, to be sent on as it came to whoever answers the client. A hello has at most 64 KiB, which are
-/// 384 KiB on the wire if each byte comes in a record of its own; until it is whole it takes no more memory than three times
-/// what there is of it, and some kilobytes.
+/// Every byte is kept, to be sent on as it came to whoever answers the client. A hello has at most
+/// 64 KiB, which are 384 KiB on the wire if each byte comes in a record of its own; until it is
+/// whole it takes no more memory than three times what there is of it, and some kilobytes.
 #[derive(Debug, Default)]
 pub struct HelloParser {
     /// Records that came before `received`.
@@ -31,7 +32,8 @@ pub struct HelloParser {
     record: usize,
     /// How many records are whole in `received`.
     records: usize,
-    /// With fewer bytes than this in `received` there is nothing new to judge: the rest of a record's content comes.
+    /// With fewer bytes than this in `received` there is nothing new to judge: the rest of a
+    /// record's content comes.
     until: usize,
     message: Message,
     state: State,
@@ -52,16 +54,17 @@ impl HelloParser {
         Self::default()
     }
 
-    /// Takes the next bytes that the client sent: the hello if they complete it, `None` if more are needed.
+    /// Takes the next bytes that the client sent: the hello if they complete it, `None` if more are
+    /// needed.
     ///
-    /// The hello is handed out once; bytes that come with it or later are kept, not read, and answered with `None`.
-    /// The cost is linear in the bytes fed, in whatever pieces they come, and no memory is taken for a length that
-    /// is only announced.
+    /// The hello is handed out once; bytes that come with it or later are kept, not read, and
+    /// answered with `None`. The cost is linear in the bytes fed, in whatever pieces they come, and
+    /// no memory is taken for a length that is only announced.
     ///
     /// # Errors
     ///
-    /// As soon as the bytes so far cannot become an acceptable hello; [`HelloError::NotTls`] at the first or second one.
-    /// Every later call returns the same error and keeps nothing.
+    /// As soon as the bytes so far cannot become an acceptable hello; [`HelloError::NotTls`] at the
+    /// first or second one. Every later call returns the same error and keeps nothing.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<ClientHello>, HelloError> {
         if let State::Refused(error) = self.state {
             return Err(error);
@@ -84,7 +87,8 @@ impl HelloParser {
         verdict
     }
 
-    /// The bytes fed so far that are kept as they came: all of them, unless there are thousands in tiny records.
+    /// The bytes fed so far that are kept as they came: all of them, unless there are thousands in
+    /// tiny records.
     #[must_use]
     pub fn received(&self) -> &[u8] {
         &self.received
@@ -138,8 +142,8 @@ impl HelloParser {
             // An alert is no more answered than another protocol (RFC 8446 §6.2).
             _ => return Err(HelloError::NotTls),
         }
-        // Most hellos are whole at once, and this goes through their records once. It is done for one that is not whole
-        // as long as its first record is not, which ends it at once.
+        // Most hellos are whole at once, and this goes through their records once. It is done for
+        // one that is not whole as long as its first record is not, which ends it at once.
         if self.packed.is_empty()
             && self.record == 0
             && let Some((message, _)) = hello(&self.received)
@@ -162,8 +166,8 @@ impl HelloParser {
         {
             let length = self.message.see(record.content)?;
             let taken = self.message.taken + record.length;
-            // RFC 8446 §5.1 forbids messages around a change of keys to share a record, and in no version has a client
-            // more to say before the server answers. rustls refuses this, too.
+            // RFC 8446 §5.1 forbids messages around a change of keys to share a record, and in no
+            // version has a client more to say before the server answers. rustls refuses this, too.
             if length.is_some_and(|length| taken > length) {
                 return Err(Malformed::Followed.into());
             }
@@ -183,8 +187,8 @@ impl HelloParser {
         Ok(None)
     }
 
-    /// Goes on past the records that are whole and right and leave the message incomplete. A hello has room for 65,536 of
-    /// them: what each takes is kept short.
+    /// Goes on past the records that are whole and right and leave the message incomplete. A hello
+    /// has room for 65,536 of them: what each takes is kept short.
     fn pass(&mut self) {
         let Some(length) = self.message.length() else {
             return;
@@ -205,10 +209,11 @@ impl HelloParser {
     }
 }
 
-/// The same bytes, which begin with a whole ClientHello, with the hello in as few records as it takes.
+/// The same bytes, which begin with a whole ClientHello, with the hello in as few records as it
+/// takes.
 ///
-/// A hello in thousands of tiny records is legal, and more than rustls buffers. Its meaning is the message: record
-/// headers are not part of what a handshake authenticates (RFC 8446 §4.4.1).
+/// A hello in thousands of tiny records is legal, and more than rustls buffers. Its meaning is the
+/// message: record headers are not part of what a handshake authenticates (RFC 8446 §4.4.1).
 #[must_use]
 pub fn reframe(bytes: Vec<u8>) -> Vec<u8> {
     let Some((Cow::Owned(message), rest)) = hello(&bytes) else {
@@ -237,7 +242,8 @@ struct Record<'a> {
 impl<'a> Record<'a> {
     const HEADER: usize = 5;
 
-    /// The content of the record at the start of `bytes` and what follows it, if the record is whole and right.
+    /// The content of the record at the start of `bytes` and what follows it, if the record is
+    /// whole and right.
     #[inline]
     fn whole(bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let (header, behind) = bytes.split_first_chunk()?;
@@ -254,7 +260,8 @@ impl<'a> Record<'a> {
         is_right.then_some(length)
     }
 
-    /// The record at the start of `bytes`, `None` before its header is whole. Each field is judged when it is there.
+    /// The record at the start of `bytes`, `None` before its header is whole. Each field is judged
+    /// when it is there.
     fn read(bytes: &'a [u8]) -> Result<Option<Self>, Malformed> {
         if let [kind, ..] = *bytes
             && kind != HANDSHAKE
@@ -263,7 +270,8 @@ impl<'a> Record<'a> {
         }
         if let [_, major, minor, ..] = *bytes {
             let version = u16::from_be_bytes([major, minor]);
-            // RFC 8446 §5.1 wants the version ignored, and TLS 1.2 (RFC 5246 appendix E.1) any that begins so taken.
+            // RFC 8446 §5.1 wants the version ignored, and TLS 1.2 (RFC 5246 appendix E.1) any that
+            // begins so taken.
             if major != 3 {
                 return Err(Malformed::RecordVersion(version));
             }
@@ -294,7 +302,8 @@ struct Message {
 impl Message {
     const HEADER: usize = 4;
 
-    /// Looks at what there is of the next record's content: the whole length of the message, once its header says so.
+    /// Looks at what there is of the next record's content: the whole length of the message, once
+    /// its header says so.
     fn see(&mut self, content: &[u8]) -> Result<Option<usize>, HelloError> {
         for (field, byte) in self.header.iter_mut().skip(self.taken).zip(content) {
             *field = *byte;
@@ -331,7 +340,8 @@ fn parse(message: &[u8]) -> Result<Option<ClientHello>, HelloError> {
     )?))
 }
 
-/// The message of the ClientHello in the records at the start of `bytes`, and what follows them, if all are whole and right.
+/// The message of the ClientHello in the records at the start of `bytes`, and what follows them, if
+/// all are whole and right.
 fn hello(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     let (mut message, mut rest) = (Message::default(), bytes);
     loop {
@@ -348,8 +358,8 @@ fn hello(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     }
 }
 
-/// The message of this length that the records at the start of `bytes` carry, copied only if there are several, and what
-/// follows them; `None` if it does not end where a record does.
+/// The message of this length that the records at the start of `bytes` carry, copied only if there
+/// are several, and what follows them; `None` if it does not end where a record does.
 fn join(bytes: &[u8], length: usize) -> Option<(Cow<'_, [u8]>, &[u8])> {
     let (first, mut rest) = Record::whole(bytes)?;
     if first.len() == length {
@@ -368,8 +378,8 @@ fn join(bytes: &[u8], length: usize) -> Option<(Cow<'_, [u8]>, &[u8])> {
     (message.len() == length).then_some((Cow::Owned(message), rest))
 }
 
-/// Joins the tiny records at the start of `bytes` to the `message` while it is shorter than `length`. A hello has room for
-/// 65,536 of them: what each takes is kept short.
+/// Joins the tiny records at the start of `bytes` to the `message` while it is shorter than
+/// `length`. A hello has room for 65,536 of them: what each takes is kept short.
 fn join_tiny<'a>(bytes: &'a [u8], length: usize, message: &mut Vec<u8>) -> &'a [u8] {
     let mut rest = bytes;
     let mut end = message.len();
@@ -378,7 +388,8 @@ fn join_tiny<'a>(bytes: &'a [u8], length: usize, message: &mut Vec<u8>) -> &'a [
         && let Some(content) = content.first_chunk::<TINY>()
         && let Some(tiny) = Record::length(*header).filter(|tiny| *tiny <= TINY)
     {
-        // As many bytes each time, whatever follows the content: a copy of just the content is a call for each byte.
+        // As many bytes each time, whatever follows the content: a copy of just the content is a
+        // call for each byte.
         message.truncate(end);
         message.extend_from_slice(content);
         end += tiny;
@@ -403,8 +414,9 @@ const CLIENT_HELLO: u8 = 1;
 /// The most bytes of content in a record, 2^14 (RFC 8446 §5.1).
 const MAX_RECORD: u16 = 1 << 14;
 
-/// The longest ClientHello in bytes, its four-byte header included. That header has room for 16 MiB, but rustls stops
-/// near here, no real hello comes close, and a client must not fill the memory before anybody knows it.
+/// The longest ClientHello in bytes, its four-byte header included. That header has room for 16
+/// MiB, but rustls stops near here, no real hello comes close, and a client must not fill the
+/// memory before anybody knows it.
 const MAX_HELLO: usize = 64 * 1024;
 
 #[cfg(test)]

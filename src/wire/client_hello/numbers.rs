@@ -1,10 +1,13 @@
-//! Lists of a hello as they stand in it: one with tens of thousands of entries costs no more than a copy of its bytes.
+//! Lists of a hello as they stand in it: one with tens of thousands of entries costs no more than a
+//! copy of its bytes.
 
 use std::fmt;
 
-/// The 16-bit numbers that a client offers (versions, cipher suites, groups or signature schemes), in its order.
+/// The 16-bit numbers that a client offers (versions, cipher suites, groups or signature schemes),
+/// in its order.
 ///
-/// The reserved values that clients strew in to keep servers tolerant (GREASE, RFC 8701) are passed over.
+/// The reserved values that clients strew in to keep servers tolerant (GREASE, RFC 8701) are passed
+/// over.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Numbers(Box<[[u8; 2]]>);
 

@@ -1,16 +1,19 @@
-//! Records that are whole, kept in little more room than their content takes, and given back byte for byte.
+//! Records that are whole, kept in little more room than their content takes, and given back byte
+//! for byte.
 
 use std::borrow::Cow;
 
 use super::{HANDSHAKE, Record};
 
-/// Whole handshake records. A record of one byte takes three at most, of which it has six on the wire.
+/// Whole handshake records. A record of one byte takes three at most, of which it has six on the
+/// wire.
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     /// The content of all of them.
     content: Vec<u8>,
-    /// Their versions and lengths. A byte below 0x80 is the length of a record of the same version as the one before it;
-    /// [`WITH_VERSION`] and the length come before another version; [`LONG`] comes before a version and a length of two bytes.
+    /// Their versions and lengths. A byte below 0x80 is the length of a record of the same version
+    /// as the one before it; [`WITH_VERSION`] and the length come before another version; [`LONG`]
+    /// comes before a version and a length of two bytes.
     headers: Vec<u8>,
     /// The minor version of the last one.
     version: u8,
@@ -46,7 +49,8 @@ impl Packed {
 
     /// Adds so many records, all of which are whole.
     pub(super) fn push(&mut self, bytes: &[u8], records: usize) {
-        // Not twice as much as there is, as a vector would take. Short records have headers of two bytes at most.
+        // Not twice as much as there is, as a vector would take. Short records have headers of two
+        // bytes at most.
         self.content
             .reserve_exact(bytes.len().saturating_sub(Record::HEADER * records));
         self.headers.reserve_exact(2 * records);
@@ -116,7 +120,8 @@ fn append(to: &mut Vec<u8>, content: &[u8]) {
     }
 }
 
-/// Whether it is worth it to pack so many records, which have this length together: where most of it are their headers.
+/// Whether it is worth it to pack so many records, which have this length together: where most of
+/// it are their headers.
 pub(super) fn is_worth_it(length: usize, records: usize) -> bool {
     length >= WORTH && 2 * Record::HEADER * records > length
 }

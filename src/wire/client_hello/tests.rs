@@ -1,4 +1,5 @@
-//! The parser on whole connections' first bytes: cut everywhere, wrong everywhere, and as real clients send them.
+//! The parser on whole connections' first bytes: cut everywhere, wrong everywhere, and as real
+//! clients send them.
 
 use std::iter;
 use std::net::IpAddr;
@@ -36,7 +37,8 @@ fn malformed(fault: Malformed) -> Verdict {
     Err(HelloError::Malformed(fault))
 }
 
-/// The hello of a client that is built on rustls, in records of at most `fragment` bytes with their headers.
+/// The hello of a client that is built on rustls, in records of at most `fragment` bytes with their
+/// headers.
 fn rustls_hello(name: &str, fragment: Option<usize>) -> Vec<u8> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

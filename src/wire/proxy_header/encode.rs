@@ -125,12 +125,13 @@ impl V2Header {
         self.tlv(0x05, id.as_bytes())
     }
 
-    /// The session with the client, `PP2_TYPE_SSL`. The certificate goes into `PP2_SUBTYPE_SSL_CLIENT_CERT`.
+    /// The session with the client, `PP2_TYPE_SSL`. The certificate goes into
+    /// `PP2_SUBTYPE_SSL_CLIENT_CERT`.
     #[must_use]
     pub fn ssl(mut self, ssl: &SslTlv<'_>) -> Self {
-        // PP2_CLIENT_SSL; with a certificate PP2_CLIENT_CERT_CONN and PP2_CLIENT_CERT_SESS: sessions in which a client
-        // has shown one are never resumed. The result is 0 for nothing but a certificate that was verified, and 1 is
-        // X509_V_ERR_UNSPECIFIED.
+        // PP2_CLIENT_SSL; with a certificate PP2_CLIENT_CERT_CONN and PP2_CLIENT_CERT_SESS:
+        // sessions in which a client has shown one are never resumed. The result is 0 for nothing
+        // but a certificate that was verified, and 1 is X509_V_ERR_UNSPECIFIED.
         let (flags, verify): (u8, u32) = match ssl.client {
             ClientFlags::NoCertificate => (0x01, 1),
             ClientFlags::Unverified => (0x07, 1),

@@ -1,7 +1,8 @@
 //! The PROXY protocol: what a proxy says, before anything else, of the client that it speaks for.
 //!
-//! Both versions follow HAProxy's `proxy-protocol.txt`. The parser is given everything that has come so far and keeps
-//! nothing, so a header that arrives byte by byte is judged like one that arrives at once.
+//! Both versions follow HAProxy's `proxy-protocol.txt`. The parser is given everything that has
+//! come so far and keeps nothing, so a header that arrives byte by byte is judged like one that
+//! arrives at once.
 
 mod crc32c;
 mod encode;
@@ -18,14 +19,15 @@ pub use v2::MAX_LENGTH;
 /// What a PROXY header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// The sender connects on its own behalf, as for a health check (`LOCAL`). It stands for nobody else.
+    /// The sender connects on its own behalf, as for a health check (`LOCAL`). It stands for nobody
+    /// else.
     Local,
     /// The sender stands for a client, which is not the sender, wherever it may be.
     Client(Option<Endpoints>),
 }
 
-/// The two ends of a client's connection, of one family. There are none where the sender does not know them, or they are no
-/// IP addresses: `UNKNOWN`, `UNSPEC`, a unix socket.
+/// The two ends of a client's connection, of one family. There are none where the sender does not
+/// know them, or they are no IP addresses: `UNKNOWN`, `UNSPEC`, a unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoints {
     /// Over IPv4.
@@ -45,8 +47,9 @@ pub enum Endpoints {
 }
 
 impl Endpoints {
-    /// The ends of a connection. Both are IPv4 where both can be written so, IPv4-mapped addresses included; otherwise an
-    /// IPv4 address is written as IPv6 (RFC 4291 §2.5.5.2), because a header has room for one family only.
+    /// The ends of a connection. Both are IPv4 where both can be written so, IPv4-mapped addresses
+    /// included; otherwise an IPv4 address is written as IPv6 (RFC 4291 §2.5.5.2), because a header
+    /// has room for one family only.
     #[must_use]
     pub fn new(source: SocketAddr, destination: SocketAddr) -> Self {
         let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
@@ -162,7 +165,8 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     }
 }
 
-/// Whether these bytes begin like a header, whatever becomes of it; false while they are too few to tell.
+/// Whether these bytes begin like a header, whatever becomes of it; false while they are too few to
+/// tell.
 #[must_use]
 pub fn is_recognisable(bytes: &[u8]) -> bool {
     bytes.starts_with(v1::START) || bytes.starts_with(v2::SIGNATURE)

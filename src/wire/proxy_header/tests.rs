@@ -12,7 +12,8 @@ mod haproxy {
     pub(super) const V2_IPV6: &str = "0d0a0d0a000d0a515549540a2121003d0000000000000000000000000000000100000000000000000000\
         000000000001b26c426a030004368c7a0405000f544553542d373339332d3137303032";
 
-    /// `proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,unique-id,crc32c`, of a client with a certificate.
+    /// `proxy-v2-options ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,unique-id,crc32c`, of a
+    /// client with a certificate.
     pub(super) const V2_SSL: &str = "0d0a0d0a000d0a515549540a211100867f0000017f000001b690426b030004d2c44dea01000268320200\
         0c736974652e6578616d706c6505000f544553542d373339332d313730303320004a0700000000210007544c5376312e332200036164612500\
         054543323536240011656364 73612d776974682d534841323536230016544c535f4145535f3235365f47434d5f534841333834";
@@ -88,7 +89,8 @@ fn the_examples_of_the_specification_are_read_and_written() {
     assert_eq!(V2Header::new(Some(ends)).finish(false).unwrap(), v2);
 }
 
-/// With the TLVs in its order, which is another one than ours, HAProxy and snigate write the same bytes but the checksum.
+/// With the TLVs in its order, which is another one than ours, HAProxy and snigate write the same
+/// bytes but the checksum.
 #[test]
 fn tlvs_are_written_as_haproxy_writes_them() {
     let ends = Endpoints::new(
@@ -108,7 +110,8 @@ fn tlvs_are_written_as_haproxy_writes_them() {
         .unique_id("TEST-7393-17003");
     let ours = header.ssl(&ssl).finish(false).unwrap();
     let mut theirs = unhex(haproxy::V2_SSL);
-    // Its checksum stands first; the algorithms of the certificate stand between the common name and the cipher suite.
+    // Its checksum stands first; the algorithms of the certificate stand between the common name
+    // and the cipher suite.
     theirs.drain(28..35);
     let algorithms = unhex("250005 4543323536 240011 65636473612d776974682d534841323536");
     let at = theirs
@@ -388,7 +391,8 @@ fn a_header_that_is_too_long_is_not_made() {
         common_name: None,
         certificate: Some(certificate),
     };
-    // After the addresses, the TLV's type and length, five bytes, the version and the type and length of the certificate.
+    // After the addresses, the TLV's type and length, five bytes, the version and the type and
+    // length of the certificate.
     let room = 65535 - 12 - 3 - 5 - 10 - 3;
     let certificate = vec![7; 70_000];
     let ends = Endpoints::new(
@@ -484,7 +488,8 @@ proptest! {
         let length = bytes.len();
         let at = 16 + at % (length - 16);
         bytes[at] ^= change;
-        // With another type or length of one of the two TLVs there may be none with a checksum any more.
+        // With another type or length of one of the two TLVs there may be none with a checksum any
+        // more.
         let checksum = length - 7;
         let authority = checksum - 3 - "a.example".len();
         let unchecked = [authority, checksum].iter().any(|tlv| (*tlv..tlv + 3).contains(&at));

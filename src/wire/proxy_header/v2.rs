@@ -8,7 +8,8 @@ use crate::wire::proxy_header::{Endpoints, HeaderError, Progress, ProxyHeader};
 /// What every header begins with.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The signature, the version with the command, the family with the transport, and the length of what follows.
+/// The signature, the version with the command, the family with the transport, and the length of
+/// what follows.
 pub(super) const FIXED: usize = 16;
 
 pub(super) const VERSION: u8 = 0x20;
@@ -24,8 +25,8 @@ const INET6: usize = 2;
 /// The type of the TLV that has the checksum.
 pub(super) const TYPE_CRC32C: u8 = 0x03;
 
-/// The most bytes that are read after the fixed ones: what HAProxy takes, which reads a header into one buffer. Most have
-/// fewer than a hundred; a client's certificate may be among them.
+/// The most bytes that are read after the fixed ones: what HAProxy takes, which reads a header into
+/// one buffer. Most have fewer than a hundred; a client's certificate may be among them.
 pub const MAX_LENGTH: u16 = 16 * 1024 - FIXED as u16;
 
 pub(super) fn parse(bytes: &[u8]) -> Progress {
@@ -63,7 +64,8 @@ pub(super) fn parse(bytes: &[u8]) -> Progress {
 
 /// The ends in a block that begins with addresses of this family, and their length in bytes.
 ///
-/// The transport does not count: a proxy that takes datagrams (QUIC) knows where its client is as well as any other.
+/// The transport does not count: a proxy that takes datagrams (QUIC) knows where its client is as
+/// well as any other.
 fn addresses(family: u8, block: &[u8]) -> Result<(Option<Endpoints>, usize), HeaderError> {
     const LENGTHS: [usize; 4] = [0, 2 * 4 + 4, 2 * 16 + 4, 2 * 108];
     let (address, transport) = (usize::from(family >> 4), family & 0x0f);
@@ -105,7 +107,8 @@ fn addresses(family: u8, block: &[u8]) -> Result<(Option<Endpoints>, usize), Hea
     Ok((ends, length))
 }
 
-/// Goes through the TLVs of a whole header, which begin at `start`, and verifies the checksum if it has one.
+/// Goes through the TLVs of a whole header, which begin at `start`, and verifies the checksum if it
+/// has one.
 fn check_tlvs(header: &[u8], start: usize) -> Result<(), HeaderError> {
     let mut checksum = None;
     let mut at = start;

@@ -1,4 +1,5 @@
-//! An upstream none of whose servers can be reached: a warning when that begins, and a word when it is over.
+//! An upstream none of whose servers can be reached: a warning when that begins, and a word when it
+//! is over.
 
 use std::io::Write;
 

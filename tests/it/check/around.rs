@@ -1,4 +1,5 @@
-//! What stands around the files: copies beside them, their modes, and ranges that are larger than they look.
+//! What stands around the files: copies beside them, their modes, and ranges that are larger than
+//! they look.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -125,7 +126,8 @@ fn files_that_others_can_read_or_change_are_pointed_out() {
             "{file} {bits:o}: {said}"
         );
     }
-    // Whoever may write to the directory can put another file there, unless it is a directory like /tmp.
+    // Whoever may write to the directory can put another file there, unless it is a directory like
+    // /tmp.
     for (bits, warnings) in [(0o755, 0), (0o1777, 0), (0o777, 1)] {
         let site = Site::new();
         fs::create_dir(site.path("ca")).unwrap();

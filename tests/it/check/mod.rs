@@ -43,7 +43,8 @@ ca_files = "inside.pem"
 
 const ROUTE: &str = "[routes.a]\nsni = \"a.example\"\naction = \"terminate\"\nupstream = \"inside\"\ntls = \"members\"\n";
 
-/// A directory with a configuration in which nothing is to be warned of, and that reads a file of every kind.
+/// A directory with a configuration in which nothing is to be warned of, and that reads a file of
+/// every kind.
 pub(crate) struct Site {
     pub(crate) dir: TempDir,
 }

@@ -1,5 +1,5 @@
-//! Odd but real certificates and keys: each works with OpenSSL on either side of a handshake, or `check` says what is wrong
-//! with it and what to do.
+//! Odd but real certificates and keys: each works with OpenSSL on either side of a handshake, or
+//! `check` says what is wrong with it and what to do.
 
 use std::process::{Command, Stdio};
 

@@ -1,5 +1,5 @@
-//! Mistakes that have nothing to do with each other are all told in one run, and one that has a second one for its
-//! consequence is told alone.
+//! Mistakes that have nothing to do with each other are all told in one run, and one that has a
+//! second one for its consequence is told alone.
 
 use crate::cli::{CERTIFICATE, LISTENER, snigate, with_config};
 

@@ -1,5 +1,5 @@
-//! What is wrong with a certificate is as bad as it is for those who are shown it, and a file that is not there yet is told
-//! with the command that makes it.
+//! What is wrong with a certificate is as bad as it is for those who are shown it, and a file that
+//! is not there yet is told with the command that makes it.
 
 use std::fs;
 use std::time::{Duration, SystemTime};

@@ -23,7 +23,8 @@ fn clients_that_send_nothing_are_counted_and_not_logged() {
     let backend = Backend::echo();
     let proxy = patient_for(300, &backend);
     drop(proxy.connect());
-    // The kernel hands on only what has been sent something, or has been silent for a second: this one is neither.
+    // The kernel hands on only what has been sent something, or has been silent for a second: this
+    // one is neither.
     abort(proxy.connect());
     // Before its time begins, so that what is measured is never too short.
     let start = Instant::now();
@@ -140,7 +141,8 @@ fn a_server_that_speaks_first_is_heard_when_the_hello_is_there() {
     assert_eq!(read_to_end(&mut client), b"220 ready\r\n");
 }
 
-/// That it did not end before its deadline, in milliseconds. How long after that it ends is the machine's business.
+/// That it did not end before its deadline, in milliseconds. How long after that it ends is the
+/// machine's business.
 fn assert_lasted(line: &serde_json::Value, deadline: f64) {
     assert!(line["duration_ms"].as_f64().unwrap() >= deadline, "{line}");
 }

@@ -1,4 +1,5 @@
-//! First bytes that lead nowhere: what the client is told, what the log says, and that no server hears of it.
+//! First bytes that lead nowhere: what the client is told, what the log says, and that no server
+//! hears of it.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -441,7 +442,8 @@ fn a_reset_in_the_middle_of_a_hello_is_no_way_around_that() {
     });
 }
 
-/// Lets 7,000 connections end in this way, and looks whether as many lines are written of this outcome as may be.
+/// Lets 7,000 connections end in this way, and looks whether as many lines are written of this
+/// outcome as may be.
 fn count_lines(outcome: &str, end: impl Fn(Vec<TcpStream>)) {
     let (_backend, proxy) = echo("a.example");
     let start = Instant::now();
@@ -465,7 +467,8 @@ fn count_lines(outcome: &str, end: impl Fn(Vec<TcpStream>)) {
         .map(|event| event["count"].as_u64().unwrap())
         .sum();
     assert_eq!(of("stopped")[0]["accepted"], 7000);
-    // The kernel may have forgotten what a client that is gone had sent: that one was silent, or was reset.
+    // The kernel may have forgotten what a client that is gone had sent: that one was silent, or
+    // was reset.
     let silent = of("stopped")[0]["silent"].as_u64().unwrap();
     assert_eq!(lines.len() as u64 + withheld + silent, 7000, "{log}");
     let refused = lines

@@ -11,7 +11,8 @@ fn a_name_that_is_none_matches_no_route_not_even_the_one_for_all() {
     let strict = passthrough("*", backend.addr);
     let long_label = format!("{}.example", "a".repeat(64));
     let long_name = format!("{}a", "a.".repeat(127));
-    // To be taken for no name at all would be worse than to match nothing: there is a route for that.
+    // To be taken for no name at all would be worse than to match nothing: there is a route for
+    // that.
     for config in [format!("{strict}strict_sni = false\n"), strict] {
         let mut proxy = Proxy::start(&config);
         for name in [

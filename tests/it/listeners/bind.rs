@@ -1,4 +1,5 @@
-//! Addresses of both families in one socket, what `check` says of addresses, and why a socket cannot be had.
+//! Addresses of both families in one socket, what `check` says of addresses, and why a socket
+//! cannot be had.
 
 use std::fs;
 use std::io::Write;
@@ -233,8 +234,9 @@ fn a_listener_goes_from_every_address_to_one_and_back_and_nobody_is_refused() {
         {
             proxy.write_config(&config(bind));
             proxy.signal(Signal::HUP);
-            // Others than the clients that go on meet the new address, and no other. One that overlaps with what the reload
-            // before has just left may be refused, and comes up a little later.
+            // Others than the clients that go on meet the new address, and no other. One that
+            // overlaps with what the reload before has just left may be refused, and comes up a
+            // little later.
             let reaches = |host| TcpStream::connect((host, port)).is_ok();
             let is_there = || {
                 reaches("127.0.0.2") == (bind != &one)

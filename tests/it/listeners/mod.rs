@@ -1,4 +1,5 @@
-//! Where clients are awaited: unix sockets, sockets of systemd's, both families, and what is said when it cannot be.
+//! Where clients are awaited: unix sockets, sockets of systemd's, both families, and what is said
+//! when it cannot be.
 
 mod bind;
 mod notify;

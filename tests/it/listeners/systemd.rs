@@ -18,8 +18,8 @@ use crate::support::hello::hello;
 use crate::support::left_out::lacks;
 use crate::support::proxy::{Proxy, directory, passthrough};
 
-/// Changes a command so that it is run with these two sockets, as systemd does it. The shell has the number that the
-/// program will have.
+/// Changes a command so that it is run with these two sockets, as systemd does it. The shell has
+/// the number that the program will have.
 fn pass(command: &mut Command, names: &str, sockets: [OwnedFd; 2]) {
     let script =
         "export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null";

@@ -30,7 +30,8 @@ fn a_client_that_ends_without_a_close_notify_still_gets_the_answer_and_the_log_s
             assert_eq!(read_to_end(&mut server), b"the question", "{row}");
             server.write_all(b"the answer").unwrap();
             drop(server);
-            // rustls reports an end without close_notify as an error, so this also shows that there was one.
+            // rustls reports an end without close_notify as an error, so this also shows that there
+            // was one.
             assert_eq!(read_to_end(&mut session), b"the answer", "{row}");
             let line = proxy.next_access();
             assert_eq!(line["outcome"], "closed", "{row}: {line}");

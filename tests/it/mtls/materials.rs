@@ -1,4 +1,5 @@
-//! Certificates, CAs and lists by themselves: what one of them has lost, or who is still writing it, holds up no other.
+//! Certificates, CAs and lists by themselves: what one of them has lost, or who is still writing
+//! it, holds up no other.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -218,7 +219,8 @@ fn a_bundle_of_cas_that_is_copied_slowly_ends_no_connection() {
         proxy.refusal_after(|| fs::write(&path, &both[..first.len() + last.len() / 2]).unwrap());
     assert!(refused.contains("clients.pem"), "{refused}");
     echo(&mut session, "half of a certificate");
-    // Between two of them it is valid. A machine on which the copy stands still for two seconds has to try again.
+    // Between two of them it is valid. A machine on which the copy stands still for two seconds has
+    // to try again.
     for tried in 1..=5 {
         let (begun, waits) = (Instant::now(), proxy.count(WAITS));
         fs::write(&path, &first).unwrap();
@@ -305,7 +307,8 @@ fn what_changes_all_the_time_keeps_nothing_else_from_acting() {
     });
 }
 
-/// Such a key can make no signature that is asked for (RFC 8446 §4.3.2), so the client shows no certificate at all.
+/// Such a key can make no signature that is asked for (RFC 8446 §4.3.2), so the client shows no
+/// certificate at all.
 #[test]
 fn a_client_whose_key_is_of_a_kind_that_is_not_asked_for_shows_nothing_and_the_docs_say_so() {
     if lacks(&["openssl"]) {
@@ -361,7 +364,8 @@ fn a_client_whose_key_is_of_a_kind_that_is_not_asked_for_shows_nothing_and_the_d
                 ],
             );
             let line = proxy.next_access();
-            // One of a kind that is asked for is shown, and judged. In TLS 1.2 ECDSA is one kind, whatever the curve (RFC 5246).
+            // One of a kind that is asked for is shown, and judged. In TLS 1.2 ECDSA is one kind,
+            // whatever the curve (RFC 5246).
             let is_shown = *name == "ed25519" || (*name == "secp256k1" && version == "-tls1_2");
             let expected = if is_shown {
                 "untrusted_certificate"

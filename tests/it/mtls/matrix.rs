@@ -1,5 +1,5 @@
-//! Every kind of client on every mode of client authentication: the verdict, the alert, the log, and that nobody who was
-//! refused reaches a server.
+//! Every kind of client on every mode of client authentication: the verdict, the alert, the log,
+//! and that nobody who was refused reaches a server.
 
 use rcgen::SanType;
 use rcgen::string::Ia5String;
@@ -264,7 +264,8 @@ fn every_kind_of_client_meets_its_verdict_in_every_mode() {
                     (answer, _) => panic!("{row}: {answer:?}"),
                 }
                 assert_told(&line, mode, kind, &row);
-                // Connections reach it in order: one made for a client that was refused would be counted with the next.
+                // Connections reach it in order: one made for a client that was refused would be
+                // counted with the next.
                 assert_eq!(backend.accepted(), sessions, "{row}");
             }
         }

@@ -1,4 +1,5 @@
-//! A reload that comes between two steps of one connection, and what it means for those who are in already.
+//! A reload that comes between two steps of one connection, and what it means for those who are in
+//! already.
 
 use std::io::{Read, Write};
 

@@ -1,5 +1,5 @@
-//! Certificates that are taken back: at the door, and while their owners are inside. The lists are written
-//! by openssl, unless their dates matter.
+//! Certificates that are taken back: at the door, and while their owners are inside. The lists are
+//! written by openssl, unless their dates matter.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -26,7 +26,8 @@ fn terms(backend: &Backend, keys: &str) -> String {
 
 const LIST: &str = "client_auth.crl_files = [\"clients.crl\"]";
 
-/// Replaces `NAME.crl` in `dir` with a list by the authority of that name on which these certificates are.
+/// Replaces `NAME.crl` in `dir` with a list by the authority of that name on which these
+/// certificates are.
 pub(super) fn revoke(dir: &Path, authority: &Authority, name: &str, revoked: &[&Issued]) {
     let work = tempfile::tempdir().unwrap();
     let openssl = |arguments: &[&str]| {
@@ -169,7 +170,8 @@ fn a_list_that_does_not_parse_or_is_forged_refuses_the_reload_and_the_one_before
     );
     ask(&site.client(Some(&other), &TLS13), proxy.connect()).unwrap();
     revoke(proxy.dir(), &site.clients, "clients", &[]);
-    // One that is sound takes its place at once, and what it no longer revokes counts until it has been quiet.
+    // One that is sound takes its place at once, and what it no longer revokes counts until it has
+    // been quiet.
     proxy.poll_until("the member comes in", |proxy| {
         ask(&site.client(Some(&member), &TLS13), proxy.connect()).is_ok()
     });
@@ -259,8 +261,8 @@ fn a_list_that_nears_its_end_while_snigate_runs_is_reported_then() {
     let proxy = Proxy::start_in(dir, &terms(&Backend::echo(), LIST));
     let message = "tls.terms: the revocation list of CN=clients has to be replaced by ";
     let meaning = "; from then on every client it is asked about is refused";
-    // A machine that takes longer to load a list than the list has says so at once, with what to do; then the next one has
-    // more time.
+    // A machine that takes longer to load a list than the list has says so at once, with what to
+    // do; then the next one has more time.
     for (tried, ahead) in [5, 20, 80].into_iter().enumerate() {
         let begun = SystemTime::now();
         list(

@@ -1,4 +1,5 @@
-//! Authorities change while clients connect all the time: nobody whose certificate is valid notices.
+//! Authorities change while clients connect all the time: nobody whose certificate is valid
+//! notices.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -24,7 +25,8 @@ impl Crowd {
         let (sender, sessions) = channel();
         let stop = Arc::<AtomicBool>::default();
         let client = |version| {
-            // One configuration for all sessions of a client, so that it would resume them if it could.
+            // One configuration for all sessions of a client, so that it would resume them if it
+            // could.
             let (config, addr) = (site.client(Some(identity), version), proxy.addr());
             let (sender, stop) = (sender.clone(), Arc::clone(&stop));
             thread::spawn(move || {

@@ -1,4 +1,5 @@
-//! Which certificate a terminated client is shown. The client is openssl's, which sends whatever name it is told to.
+//! Which certificate a terminated client is shown. The client is openssl's, which sends whatever
+//! name it is told to.
 
 use std::fs;
 use std::path::Path;
@@ -175,7 +176,8 @@ fn of_several_certificates_the_first_that_has_the_name_or_the_address_is_shown()
             printed.0
         );
     }
-    // The order in the route decides, unless a name stands against a wildcard; without one, that of the tables' names does.
+    // The order in the route decides, unless a name stands against a wildcard; without one, that of
+    // the tables' names does.
     proxy.reload(&route("certificates = [\"lan\", \"wild\", \"exact\"]"));
     for (name, expected) in [
         ("a.wild.example", exact),
@@ -308,7 +310,8 @@ fn a_certificate_whose_time_has_not_come_stands_back_until_it_has() {
     let route = terminate("a", &backend, "sni = \"a.example\"");
     let proxy = Proxy::start_in(dir, &[&*old_table, &route].concat());
     let shown = || s_client(proxy.addr(), &["-servername", "a.example"]).certificate();
-    // A machine that takes longer to serve a certificate than the certificate takes to begin has more time for the next one.
+    // A machine that takes longer to serve a certificate than the certificate takes to begin has
+    // more time for the next one.
     for ahead in [5, 20] {
         let (reloads, begun) = (proxy.count("reloaded"), Instant::now());
         // Clocks may differ by five minutes, so this one begins soon.

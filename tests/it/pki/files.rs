@@ -55,7 +55,8 @@ fn keys_are_for_their_owner_alone_whatever_the_umask() {
     }
 }
 
-/// What a trace of the system calls says: a mode that is put right afterwards would have been wrong for a moment.
+/// What a trace of the system calls says: a mode that is put right afterwards would have been wrong
+/// for a moment.
 #[test]
 fn keys_are_created_with_their_mode_and_only_under_names_that_did_not_exist() {
     let dir = with_ca();
@@ -99,7 +100,8 @@ fn keys_are_created_with_their_mode_and_only_under_names_that_did_not_exist() {
     );
 }
 
-/// A crash at any moment leaves each name with the old file or the new one, and the new directory with its name.
+/// A crash at any moment leaves each name with the old file or the new one, and the new directory
+/// with its name.
 #[test]
 fn what_is_written_is_on_the_disk_before_it_has_its_name_and_so_is_the_name() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,7 +9,8 @@ use crate::support::left_out::{lacks, left_out};
 
 const PASSWORD: &str = "pässwörd 1";
 
-/// Clients `ec` and `rsa` with their keys, and those keys in the older forms `sec1.pem` and `pkcs1.pem`.
+/// Clients `ec` and `rsa` with their keys, and those keys in the older forms `sec1.pem` and
+/// `pkcs1.pem`.
 fn with_clients() -> tempfile::TempDir {
     let dir = with_ca();
     let path = dir.path();

@@ -86,8 +86,8 @@ fn what_is_sent_behind_the_hello_is_sent_on() {
     );
 }
 
-/// Names `a.example` to an echo for the proxy's own range, `b.example` to one for the clients', and `c.example` to one for
-/// everybody.
+/// Names `a.example` to an echo for the proxy's own range, `b.example` to one for the clients', and
+/// `c.example` to one for everybody.
 fn by_address(backend: &Backend, keys: &str) -> Proxy {
     let route = |name: &str, from: &str| {
         passthrough(&format!("{name}.example"), backend.addr)

@@ -1,4 +1,5 @@
-//! The PROXY protocol: what another proxy says of its clients, and what snigate says of them to servers.
+//! The PROXY protocol: what another proxy says of its clients, and what snigate says of them to
+//! servers.
 
 mod incoming;
 mod outgoing;
@@ -62,7 +63,8 @@ fn connect_from(from: Ipv4Addr, addr: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// What somebody at `from` reads who sends these pieces, each with a system call of its own, and ends.
+/// What somebody at `from` reads who sends these pieces, each with a system call of its own, and
+/// ends.
 fn answer<'a>(
     proxy: &Proxy,
     from: Ipv4Addr,

@@ -44,7 +44,8 @@ fn first_read() -> Backend {
     })
 }
 
-/// What a client sees of a server that was sent `hello`; the line of the connection, and where the client was.
+/// What a client sees of a server that was sent `hello`; the line of the connection, and where the
+/// client was.
 fn ask(proxy: &mut Proxy, hello: &[u8]) -> (Vec<u8>, Value, [SocketAddr; 2]) {
     let mut client = proxy.connect();
     let ends = [client.local_addr().unwrap(), client.peer_addr().unwrap()];

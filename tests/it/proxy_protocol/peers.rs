@@ -82,7 +82,8 @@ impl Drop for Program {
 
 const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
-/// An address that nobody else uses: these programs cannot say which port the kernel has given them.
+/// An address that nobody else uses: these programs cannot say which port the kernel has given
+/// them.
 fn address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
@@ -201,7 +202,8 @@ fn clients_behind_nginx_are_known() {
     assert_known(&mut proxy, front, "nginx");
 }
 
-/// What a server of HTTP answers to a client behind snigate, and where the client was; and the access line.
+/// What a server of HTTP answers to a client behind snigate, and where the client was; and the
+/// access line.
 fn told(server: SocketAddr, keys: &str) -> (String, [SocketAddr; 2], Value) {
     let files = directory();
     let ca = authority(files.path(), "ca");

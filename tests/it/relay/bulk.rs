@@ -204,6 +204,7 @@ fn an_urgent_byte_in_a_bulk_flow_holds_nothing_up() {
     client.write_all(&before).unwrap();
     rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB).unwrap();
     client.write_all(&after).unwrap();
-    // The urgent byte itself is delivered out of band, or not at all: TCP gives proxies no better choice.
+    // The urgent byte itself is delivered out of band, or not at all: TCP gives proxies no better
+    // choice.
     assert!(reader.join().unwrap(), "bytes are missing or wrong");
 }

@@ -65,8 +65,8 @@ fn a_route_may_have_a_lifetime_of_its_own() {
     assert_eq!(read_exact(&mut long, 10), b"still here");
 }
 
-/// The timer that the kernel runs for the connection from one of these ports to the other (proc(5), `tr`): 2 is that of
-/// keepalive.
+/// The timer that the kernel runs for the connection from one of these ports to the other (proc(5),
+/// `tr`): 2 is that of keepalive.
 fn timer(local: u16, remote: u16) -> Option<u8> {
     let table = fs::read_to_string("/proc/net/tcp").expect("procfs");
     table.lines().skip(1).find_map(|line| {

@@ -15,8 +15,8 @@ use crate::support::backend::{Backend, Connections, pattern, read_exact};
 use crate::support::hello::hello;
 use crate::support::proxy::{Proxy, passthrough};
 
-/// A proxy with one route, and the server's end of each connection that comes through. `more` is added to its
-/// configuration.
+/// A proxy with one route, and the server's end of each connection that comes through. `more` is
+/// added to its configuration.
 fn start(more: &str) -> (Proxy, Connections) {
     let (backend, connections) = Backend::manual();
     (
@@ -25,7 +25,8 @@ fn start(more: &str) -> (Proxy, Connections) {
     )
 }
 
-/// A client, and the server that it has reached: the server has read the hello, and nothing else was sent.
+/// A client, and the server that it has reached: the server has read the hello, and nothing else
+/// was sent.
 fn meet(proxy: &Proxy, connections: &Connections) -> (TcpStream, TcpStream) {
     introduce(proxy.connect(), connections)
 }
@@ -47,7 +48,8 @@ fn assert_all_closed(proxy: &Proxy, sockets_before: usize) {
 
 const BLOCK: usize = 1 << 20;
 
-/// Writes the same block again and again, until nothing is taken for a while: how many bytes were taken.
+/// Writes the same block again and again, until nothing is taken for a while: how many bytes were
+/// taken.
 fn fill(to: &mut TcpStream) -> usize {
     to.set_write_timeout(Some(Duration::from_millis(300)))
         .unwrap();

@@ -85,18 +85,20 @@ fn what_has_arrived_from_a_sender_that_resets_is_delivered_to_a_slow_receiver() 
     for (client_resets, talks) in [(true, false), (false, false), (true, true), (false, true)] {
         let pair = introduce(connect_with_little_room(proxy.addr()), &connections);
         let (name, mut resets, mut receiver) = sides(client_resets, pair);
-        // Every buffer on the way is full. The reset overtakes what has not left the sender, and nothing else.
+        // Every buffer on the way is full. The reset overtakes what has not left the sender, and
+        // nothing else.
         let written = fill(&mut resets);
         let arrived = written - unacknowledged(&resets);
         abort(resets);
         if talks {
-            // So the proxy may hear of the reset by writing, while it still has bytes for this side.
+            // So the proxy may hear of the reset by writing, while it still has bytes for this
+            // side.
             receiver
                 .write_all(&pattern(500_000, 7))
                 .expect("room, or somebody who throws it away");
         }
-        // A reset follows where the receiver's kernel had everything by the time at which the proxy heard of the reset, and
-        // an end where something was still under way.
+        // A reset follows where the receiver's kernel had everything by the time at which the proxy
+        // heard of the reset, and an end where something was still under way.
         let received = read_until_closed(&mut receiver);
         assert!(
             received.len() >= arrived,

@@ -78,7 +78,8 @@ fn two_hundred_connections_and_constantly_new_ones_survive_a_hundred_reloads() {
             while !over.load(Ordering::SeqCst) {
                 let mut stream = proxy.connect();
                 echo(&mut stream, &hello);
-                // Each leaves a port behind that is not used again for a minute, and there are not that many.
+                // Each leaves a port behind that is not used again for a minute, and there are not
+                // that many.
                 (0..20).for_each(|round| echo(&mut stream, &pattern(300, round)));
                 stream.shutdown(Shutdown::Write).unwrap();
                 assert_eq!(read_to_end(&mut stream), b"");

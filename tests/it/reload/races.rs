@@ -3,7 +3,8 @@
 use super::*;
 use crate::support::socket::{read_until_closed, wait_until_read};
 
-/// A connection that the proxy has accepted, and read the first bytes of the hello for `name` from: the rest of it.
+/// A connection that the proxy has accepted, and read the first bytes of the hello for `name` from:
+/// the rest of it.
 fn begin(proxy: &Proxy, listener: &str, first: &[u8]) -> TcpStream {
     let mut stream = proxy.connect_to(listener);
     stream.write_all(first).unwrap();

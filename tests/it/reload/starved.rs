@@ -29,7 +29,8 @@ fn what_could_not_be_read_for_want_of_descriptors_is_read_as_soon_as_it_can_be()
     let usual = prlimit(Some(proxy.pid()), Resource::Nofile, scarce).unwrap();
     let refused = proxy.refusal_after(|| proxy.write_config(&one));
     assert!(refused.contains("has no file descriptor left"), "{refused}");
-    // Nobody touches the file again. It is tried at each look, when its time stamps have grown old, too.
+    // Nobody touches the file again. It is tried at each look, when its time stamps have grown old,
+    // too.
     proxy.wait_nth("loading", proxy.count("loading") + 1, |_| true);
     proxy.reload_after(|| _ = prlimit(Some(proxy.pid()), Resource::Nofile, usual).unwrap());
     assert_eq!(answer(proxy.connect(), "b.example"), alert(112));

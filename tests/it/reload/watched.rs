@@ -25,7 +25,8 @@ enum Way {
 
 const WAYS: [Way; 3] = [Way::Rename, Way::InPlace, Way::Link];
 
-/// Gives `path` this content. `elsewhere` is a directory that nobody watches; `version` is new each time.
+/// Gives `path` this content. `elsewhere` is a directory that nobody watches; `version` is new each
+/// time.
 fn replace(path: &Path, content: &str, way: Way, elsewhere: &Path, version: usize) {
     let new = path.with_file_name(".new");
     match way {
@@ -48,8 +49,8 @@ fn replace(path: &Path, content: &str, way: Way, elsewhere: &Path, version: usiz
     }
 }
 
-/// Replaces `path` in every way, twice each, and asserts each time that the version is in effect. At last it is a link
-/// into the directory that is returned.
+/// Replaces `path` in every way, twice each, and asserts each time that the version is in effect.
+/// At last it is a link into the directory that is returned.
 fn replace_in_every_way(
     proxy: &Proxy,
     path: &Path,
@@ -198,7 +199,8 @@ fn a_volume_of_kubernetes_is_replaced_as_a_whole_each_time() {
     let greetings: [&'static [u8]; 2] = [b"even", b"odd"];
     let backends = greetings.map(Backend::greet);
     let volume = dir.path().join("volume");
-    // As the kubelet does it: a directory for each version, one link to the newest, and links through that to the files.
+    // As the kubelet does it: a directory for each version, one link to the newest, and links
+    // through that to the files.
     let publish = |version: usize| {
         let data = volume.join(format!("..version-{version}"));
         fs::create_dir_all(&data).unwrap();

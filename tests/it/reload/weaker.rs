@@ -273,7 +273,8 @@ fn what_only_tightens_is_served_without_waiting_and_what_loosens_waits() {
     proxy.reload_after(|| rename_into(&policy(proxy), denied.as_bytes()));
     assert!(!site.comes_in(Some(&site.member)));
     assert_eq!(proxy.count(waits), 0, "{}", proxy.log());
-    // An entry fewer, another CA, another route: by themselves, when nobody has written for two seconds.
+    // An entry fewer, another CA, another route: by themselves, when nobody has written for two
+    // seconds.
     let second = Authority::new("second", Validity::days(20)).unwrap();
     let both = format!("{}{}", site.clients.certificate(), second.certificate());
     let route = "[routes.new]\nsni = \"new.example\"\naction = \"reject\"\n[routes.more]\nsni = \"more.example\"\n\

@@ -1,4 +1,5 @@
-//! Servers behind the proxy, on plain TCP: what stands behind passthrough is bytes to them, TLS or not.
+//! Servers behind the proxy, on plain TCP: what stands behind passthrough is bytes to them, TLS or
+//! not.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

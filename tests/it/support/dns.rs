@@ -168,7 +168,8 @@ impl Dns {
             .count()
     }
 
-    /// The same for records of one type. Of a name without them that is known for a few seconds only.
+    /// The same for records of one type. Of a name without them that is known for a few seconds
+    /// only.
     pub(crate) fn asked_for(&self, name: &str, record: u16) -> usize {
         let is_it = |(asked, kind): &&(String, u16)| asked == name && *kind == record;
         self.shared

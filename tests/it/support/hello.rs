@@ -11,7 +11,8 @@ pub(crate) fn hello(name: &str) -> Vec<u8> {
     hello_with(name, &[])
 }
 
-/// The same, of a client that offers these protocols. An IP address as `name` makes a hello without a server name.
+/// The same, of a client that offers these protocols. An IP address as `name` makes a hello without
+/// a server name.
 pub(crate) fn hello_with(name: &str, alpn: &[&str]) -> Vec<u8> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

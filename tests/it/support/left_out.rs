@@ -1,5 +1,5 @@
-//! What a test leaves out on this machine. It is said past the harness, which keeps what a test that passes has printed
-//! to itself; `tests/run` collects the lines.
+//! What a test leaves out on this machine. It is said past the harness, which keeps what a test
+//! that passes has printed to itself; `tests/run` collects the lines.
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! What the tests are made with: a running proxy, servers behind it, and certificates.
 //!
-//! Nothing here sleeps in place of an event. Every wait has a limit, past which the test fails and says what was missing.
+//! Nothing here sleeps in place of an event. Every wait has a limit, past which the test fails and
+//! says what was missing.
 
 pub(crate) mod backend;
 pub(crate) mod dns;

@@ -1,5 +1,5 @@
-//! `openssl s_client` and `s_server`: a client that shares no code with the proxy, and spells a server name as it is told; a
-//! server of the same kind.
+//! `openssl s_client` and `s_server`: a client that shares no code with the proxy, and spells a
+//! server name as it is told; a server of the same kind.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -49,8 +49,8 @@ pub(crate) fn passthrough(sni: &str, upstream: impl Display) -> String {
 }
 
 impl Proxy {
-    /// Starts the proxy with this configuration, and waits until it is ready. `listeners.edge` on a free port and JSON
-    /// logs are added unless it has its own.
+    /// Starts the proxy with this configuration, and waits until it is ready. `listeners.edge` on a
+    /// free port and JSON logs are added unless it has its own.
     pub(crate) fn start(config: &str) -> Self {
         Self::start_in(directory(), config)
     }
@@ -115,7 +115,8 @@ impl Proxy {
             .expect("an address")
     }
 
-    /// A TCP connection to `listeners.edge`, whose reads and writes fail instead of waiting for ever.
+    /// A TCP connection to `listeners.edge`, whose reads and writes fail instead of waiting for
+    /// ever.
     pub(crate) fn connect(&self) -> TcpStream {
         self.connect_to("edge")
     }
@@ -210,7 +211,8 @@ impl Proxy {
         write_config(self.dir(), config);
     }
 
-    /// Replaces the configuration, asks for it (SIGHUP) whatever it loosens, and waits until it is in effect.
+    /// Replaces the configuration, asks for it (SIGHUP) whatever it loosens, and waits until it is
+    /// in effect.
     pub(crate) fn reload(&self, config: &str) {
         self.write_config(config);
         self.reload_on_request();
@@ -224,8 +226,8 @@ impl Proxy {
         self.wait_nth("reloaded", before, is_requested);
     }
 
-    /// Waits until what `change` does to any file is in effect by itself: at once, or when the files have been quiet for
-    /// two seconds.
+    /// Waits until what `change` does to any file is in effect by itself: at once, or when the
+    /// files have been quiet for two seconds.
     pub(crate) fn reload_after(&self, change: impl FnOnce()) {
         let before = self.count("reloaded");
         change();
@@ -328,7 +330,8 @@ impl Proxy {
             .unwrap()
     }
 
-    /// Waits until `is_so`, looking every millisecond: for states of the process that send no event.
+    /// Waits until `is_so`, looking every millisecond: for states of the process that send no
+    /// event.
     pub(crate) fn poll_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let limit = Instant::now() + PATIENCE;
         while !is_so(self) {

@@ -30,7 +30,8 @@ pub(crate) fn read_until_closed(stream: &mut impl Read) -> Vec<u8> {
     }
 }
 
-/// A connection over which data arrives slowly, because so little of it fits into the reader's buffer.
+/// A connection over which data arrives slowly, because so little of it fits into the reader's
+/// buffer.
 pub(crate) fn connect_with_little_room(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
     // Before connecting, because the window that is announced depends on it.
@@ -52,7 +53,8 @@ pub(crate) fn connect_from(source: [u8; 4], addr: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// Accepts the next connection, and fails where none comes; its reads and writes fail instead of waiting for ever, too.
+/// Accepts the next connection, and fails where none comes; its reads and writes fail instead of
+/// waiting for ever, too.
 pub(crate) fn accept<S: From<OwnedFd>>(listener: &impl AsFd) -> S {
     let listener = SockRef::from(listener);
     listener.set_nonblocking(false).unwrap();
@@ -64,7 +66,8 @@ pub(crate) fn accept<S: From<OwnedFd>>(listener: &impl AsFd) -> S {
     OwnedFd::from(stream).into()
 }
 
-/// An address that refuses connections: the socket is bound, so that nobody else gets the port, and does not listen.
+/// An address that refuses connections: the socket is bound, so that nobody else gets the port, and
+/// does not listen.
 pub(crate) fn refusing() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket
@@ -74,13 +77,15 @@ pub(crate) fn refusing() -> (Socket, SocketAddr) {
     (socket, addr)
 }
 
-/// What refused so far, and listens from now on. It was never closed, so that nobody else can have taken its port.
+/// What refused so far, and listens from now on. It was never closed, so that nobody else can have
+/// taken its port.
 pub(crate) fn listening(socket: Socket) -> TcpListener {
     socket.listen(16).unwrap();
     socket.into()
 }
 
-/// A server whose backlog is full, so that the kernel drops every SYN. It stays so while all of this is kept.
+/// A server whose backlog is full, so that the kernel drops every SYN. It stays so while all of
+/// this is kept.
 pub(crate) fn unanswering() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
     let (socket, addr) = refusing();
     socket.listen(0).unwrap();
@@ -100,7 +105,8 @@ pub(crate) fn wait_until_arrived(connections: &[TcpStream]) {
     });
 }
 
-/// Waits until everything that was written to the other end of this IPv4 connection has been acknowledged by this one.
+/// Waits until everything that was written to the other end of this IPv4 connection has been
+/// acknowledged by this one.
 pub(crate) fn wait_until_acknowledged(connection: &TcpStream) {
     let connection = connection.try_clone().expect("a descriptor");
     wait_for_queues(&[connection], |near, far, queues| {
@@ -108,7 +114,8 @@ pub(crate) fn wait_until_acknowledged(connection: &TcpStream) {
     });
 }
 
-/// Waits until everything that was written to these IPv4 connections has been read, over the loopback interface.
+/// Waits until everything that was written to these IPv4 connections has been read, over the
+/// loopback interface.
 pub(crate) fn wait_until_read(connections: &[TcpStream]) {
     wait_until_arrived(connections);
     wait_for_queues(connections, |near, far, queues| {
@@ -125,7 +132,8 @@ pub(crate) fn unacknowledged(connection: &TcpStream) -> usize {
     usize::try_from(queues().get(&ports).expect("an open connection").0).unwrap()
 }
 
-/// The length of both queues of a connection, not acknowledged and not read, by its local and its remote port.
+/// The length of both queues of a connection, not acknowledged and not read, by its local and its
+/// remote port.
 type Queues = HashMap<(u16, u16), (u64, u64)>;
 
 fn wait_for_queues(connections: &[TcpStream], is_done: impl Fn(u16, u16, &Queues) -> bool) {
@@ -163,7 +171,8 @@ fn queues() -> Queues {
         .collect()
 }
 
-/// From a line `0: 0100007F:C350 0100007F:01BB 01 00000000:00000000 ...`, where all numbers are hexadecimal.
+/// From a line `0: 0100007F:C350 0100007F:01BB 01 00000000:00000000 ...`, where all numbers are
+/// hexadecimal.
 fn queues_in(line: &str) -> Option<((u16, u16), (u64, u64))> {
     let mut fields = line.split_ascii_whitespace();
     let mut pair = |nth| fields.nth(nth)?.split_once(':');

@@ -143,7 +143,8 @@ pub(crate) fn client_named(
     }
 }
 
-/// A client's certificate of X.509 version 1: one from `authority` without its version and extensions, signed again.
+/// A client's certificate of X.509 version 1: one from `authority` without its version and
+/// extensions, signed again.
 pub(crate) fn version_1(
     authority: &Authority,
 ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
@@ -204,7 +205,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Whether a peer can tell that this was no end in order: there was no close_notify, or not even a FIN.
+/// Whether a peer can tell that this was no end in order: there was no close_notify, or not even a
+/// FIN.
 pub(crate) fn is_abrupt(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
@@ -231,7 +233,8 @@ pub(crate) fn session(
     )
 }
 
-/// Sends `request`, ends the sending direction with a close_notify, and reads the answer to its end.
+/// Sends `request`, ends the sending direction with a close_notify, and reads the answer to its
+/// end.
 pub(crate) fn exchange(
     config: &Arc<ClientConfig>,
     name: &str,

@@ -57,7 +57,8 @@ impl Stage {
             .expect("a session with the proxy")
     }
 
-    /// The client's session and the server's, on which the client has said this and the server has read it.
+    /// The client's session and the server's, on which the client has said this and the server has
+    /// read it.
     fn open(&self, said: &[u8]) -> (StreamOwned<ClientConnection, TcpStream>, Session) {
         let mut session = self.connect();
         session.write_all(said).unwrap();
@@ -166,7 +167,8 @@ fn both_directions_are_exact_at_the_same_time() {
     let (up, down) = (pattern(3_000_001, 1), pattern(3_000_001, 2));
     let mut stage = Stage::new();
     let (mut session, mut inside) = stage.open(b"hello");
-    // A piece at a time from both sides at once, so that neither waits for the other's socket to drain.
+    // A piece at a time from both sides at once, so that neither waits for the other's socket to
+    // drain.
     for (up, down) in up.chunks(40_000).zip(down.chunks(40_000)) {
         session.write_all(up).unwrap();
         inside.write_all(down).unwrap();

@@ -94,7 +94,8 @@ impl Drop for Server {
     }
 }
 
-/// A site with the server's certificate in `inside.pem` and snigate's own one, as a client, in `edge-client.pem`.
+/// A site with the server's certificate in `inside.pem` and snigate's own one, as a client, in
+/// `edge-client.pem`.
 fn site_with_client() -> (Site, TempDir) {
     let (site, dir) = site();
     write(dir.path(), "inside", &site.inside());
@@ -115,7 +116,8 @@ fn mutual() -> (String, String) {
     (tls, format!("{TRUST}{tables}"))
 }
 
-/// A request of HTTP/1.0, and the whole answer. Servers answer before the client ends, and some take its end for a cancel.
+/// A request of HTTP/1.0, and the whole answer. Servers answer before the client ends, and some
+/// take its end for a cancel.
 fn get(site: &Site, proxy: &Proxy, path: &str) -> io::Result<String> {
     let mut session = tls::session(
         &client(&site.edge, None, rustls::ALL_VERSIONS),

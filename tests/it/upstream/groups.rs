@@ -1,4 +1,5 @@
-//! Which key exchange groups are offered, and servers that do not understand a hello of more than one segment.
+//! Which key exchange groups are offered, and servers that do not understand a hello of more than
+//! one segment.
 
 use std::net::TcpStream;
 use std::sync::Arc;

@@ -43,7 +43,8 @@ fn site() -> (Site, TempDir) {
     (Site { edge, corp }, dir)
 }
 
-/// One route, which terminates, to these servers. `tls` are keys of its upstream's table, and `more` is other tables.
+/// One route, which terminates, to these servers. `tls` are keys of its upstream's table, and
+/// `more` is other tables.
 fn config(servers: &[&dyn ToString], tls: &str, more: &str) -> String {
     let servers: Vec<String> = servers.iter().map(|server| server.to_string()).collect();
     format!(
@@ -138,7 +139,8 @@ fn pin(issued: &Issued) -> String {
     sha256(certificate.public_key().raw)
 }
 
-/// The access line of a client that could not be served, because there was no session with a server.
+/// The access line of a client that could not be served, because there was no session with a
+/// server.
 fn assert_no_session(proxy: &mut Proxy, words: &str) -> Value {
     let line = proxy.next_access();
     assert_eq!(

@@ -1,4 +1,5 @@
-//! A server whose address has gone to somebody else, while DNS says for ten minutes more that it is there.
+//! A server whose address has gone to somebody else, while DNS says for ten minutes more that it is
+//! there.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
@@ -62,7 +63,8 @@ fn a_server_whose_address_is_somebody_elses_now_is_found_by_the_connection_that_
         let config = config(&[&servers], &corp(), &format!("{TRUST}{}", dns.table()));
         let mut proxy = Proxy::start_in(copy(&dir), &config);
         dns.wait_until_asked(INSIDE, A);
-        // The answer of that time may be on its way still; the clients of this upstream wait for it.
+        // The answer of that time may be on its way still; the clients of this upstream wait for
+        // it.
         let before = site.ask(&proxy, b"the question");
         assert!(
             before.is_err() && somebody_else.accepted() > 0,

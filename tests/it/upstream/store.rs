@@ -167,7 +167,8 @@ fn a_trust_file_is_replaced_under_traffic_and_a_bad_one_changes_nothing() {
     let trust = proxy.dir().join("corp.pem");
     proxy.reload_after(|| fs::write(&trust, next.certificate()).unwrap());
     echo(2);
-    // Neither a connection that is open nor a session that could be resumed lets anybody in after that.
+    // Neither a connection that is open nor a session that could be resumed lets anybody in after
+    // that.
     let probe = |proxy: &Proxy| {
         let mut session = tls::session(&config, NAME, proxy.connect());
         session

@@ -8,7 +8,8 @@ use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::read::form::{MAX_MISTAKES, grammar, twice};
 use crate::config::read::paste::{self, Below};
 
-/// Reports why a text is not TOML: the language that it is in, or what is wrong in each line, each kind once.
+/// Reports why a text is not TOML: the language that it is in, or what is wrong in each line, each
+/// kind once.
 pub(super) fn not_toml(
     source: &Arc<Source>,
     errors: &[toml::de::Error],
@@ -84,7 +85,8 @@ pub(super) fn not_toml(
     }
 }
 
-/// The begin of the line in which a list was opened that the line at `start`, where it is missed, does not go on with.
+/// The begin of the line in which a list was opened that the line at `start`, where it is missed,
+/// does not go on with.
 fn opening(text: &str, start: usize, span: &Range<usize>, is_at_end: bool) -> Option<usize> {
     let is_missed = is_at_end || is_assignment(&text[start..]);
     if !is_missed

@@ -1,5 +1,5 @@
-//! What breaks the grammar of TOML, in words of the project. Nothing that the parser says is passed on: its messages are
-//! only told apart here.
+//! What breaks the grammar of TOML, in words of the project. Nothing that the parser says is passed
+//! on: its messages are only told apart here.
 
 use crate::config::read::paste::Below;
 
@@ -221,7 +221,8 @@ const OTHER: Sentence = open(
     "write `key = \"value\"` below `[routes.NAME]`; config/example.toml has every key",
 );
 
-/// What to say of what the parser has found at `at` in `text`: the message, the help, and what the lines below it are worth.
+/// What to say of what the parser has found at `at` in `text`: the message, the help, and what the
+/// lines below it are worth.
 pub(super) fn sentence(parser: &str, text: &str, at: usize) -> (&'static str, &'static str, Below) {
     let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r');
     if parser.contains("string")

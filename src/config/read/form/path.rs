@@ -41,7 +41,8 @@ pub(super) fn in_entry<'a, 'b>(
     Some((key.get_ref().to_string(), value.get_ref()))
 }
 
-/// The keys on the way to the entry whose name is at `span`, or else to the innermost one that holds it.
+/// The keys on the way to the entry whose name is at `span`, or else to the innermost one that
+/// holds it.
 pub(super) fn path_to(table: &DeTable<'_>, span: &Range<usize>) -> Vec<String> {
     if let Some((key, _)) = table.iter().find(|(key, _)| key.span() == *span) {
         return vec![key.get_ref().to_string()];

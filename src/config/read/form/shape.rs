@@ -7,8 +7,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 
-/// Whether everything that must be a table is one. A list in its place would be read as the values of its keys, in an
-/// order that nobody knows: `client_auth = []` would be a policy.
+/// Whether everything that must be a table is one. A list in its place would be read as the values
+/// of its keys, in an order that nobody knows: `client_auth = []` would be a policy.
 pub(super) fn only_tables(
     file: &DeTable<'_>,
     source: &Arc<Source>,
@@ -98,7 +98,8 @@ pub(super) fn only_tables(
     diagnostics.len() == before
 }
 
-/// Reports `[tls.options.NAME]` and its like: in Traefik they are tables of tables, and each would be one of many unknown keys.
+/// Reports `[tls.options.NAME]` and its like: in Traefik they are tables of tables, and each would
+/// be one of many unknown keys.
 fn of_traefik(file: &DeTable<'_>, source: &Arc<Source>, diagnostics: &mut Vec<Diagnostic>) {
     const OPTIONS: &str =
         "write `[tls.NAME]` for each of its tables, and `tls = \"NAME\"` in the route";

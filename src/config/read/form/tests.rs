@@ -98,7 +98,8 @@ fn a_value_of_the_wrong_type_is_told_in_the_words_of_the_file() {
     );
 }
 
-/// Texts that differ from one that is right by one character, and values and lines that are wrong in other ways.
+/// Texts that differ from one that is right by one character, and values and lines that are wrong
+/// in other ways.
 fn broken() -> Vec<String> {
     const TEXT: &str =
         "[routes.a]\nsni = [\"a\", 'b']\ntls = { pin = \"x\", x.insecure = true }\nmax = 10 # c\n";

@@ -13,7 +13,8 @@ use crate::config::read::form::path::path_to;
 #[derive(Default)]
 pub(super) struct Tables(Vec<Vec<String>>);
 
-/// What is to be said of a parser's error, if it is one of this kind; nothing more where a table around it has been reported.
+/// What is to be said of a parser's error, if it is one of this kind; nothing more where a table
+/// around it has been reported.
 pub(super) fn judge(
     source: &Arc<Source>,
     error: &toml::de::Error,
@@ -103,8 +104,8 @@ fn twice(
         .help(help)
 }
 
-/// The keys on the way to what is at `span`, in the line that begins at `line`: read by itself, with the name of its table.
-/// Where the first of two stands in the same braces, also its place.
+/// The keys on the way to what is at `span`, in the line that begins at `line`: read by itself,
+/// with the name of its table. Where the first of two stands in the same braces, also its place.
 fn path_in(
     text: &str,
     line: usize,
@@ -161,8 +162,8 @@ fn key_before(
     None
 }
 
-/// How many of the keys of `path` lead to something, where the last of them stands, and what it is; nothing if there is no
-/// more than a section.
+/// How many of the keys of `path` lead to something, where the last of them stands, and what it is;
+/// nothing if there is no more than a section.
 fn find<'a>(
     table: &'a DeTable<'_>,
     path: &[String],

@@ -54,7 +54,8 @@ pub(super) fn type_error(
     )
 }
 
-/// The value that was probably meant. Where several are as near (`1.4` to `1.2` and `1.3`), none is.
+/// The value that was probably meant. Where several are as near (`1.4` to `1.2` and `1.3`), none
+/// is.
 fn nearest(word: &str, known: &[&str]) -> Option<String> {
     let distance =
         |known: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase());
@@ -67,8 +68,8 @@ fn nearest(word: &str, known: &[&str]) -> Option<String> {
     did_you_mean(word, known.iter().copied()).filter(|_| is_one)
 }
 
-/// What to write in place of a key that its table does not have, and the keys that are missing now. A key of another table
-/// is no misspelt one of this table.
+/// What to write in place of a key that its table does not have, and the keys that are missing now.
+/// A key of another table is no misspelt one of this table.
 fn unknown_key(
     path: &[String],
     word: &str,
@@ -176,8 +177,8 @@ fn wrong_type(
     (format!("this is {what}, and {due} is due"), help)
 }
 
-/// What is due at `path`, in the words of the file. Nothing of what the library says is passed on but what the types of the
-/// file themselves say.
+/// What is due at `path`, in the words of the file. Nothing of what the library says is passed on
+/// but what the types of the file themselves say.
 fn due(said: &str, path: &[String]) -> String {
     let words = known::words(path);
     if !words.is_empty() && !said.contains("expected a table") {

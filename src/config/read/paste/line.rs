@@ -159,7 +159,8 @@ fn behind(key: &str, value: &str) -> Option<(String, String)> {
     None
 }
 
-/// `line` as what to write, if it is right now; otherwise the rule. The one door for them: what is to be copied must be read.
+/// `line` as what to write, if it is right now; otherwise the rule. The one door for them: what is
+/// to be copied must be read.
 fn write(line: &str, rule: &str) -> String {
     if !line.is_empty() && is_toml(line) {
         format!("write `{line}`")

@@ -1,4 +1,5 @@
-//! Ranges of addresses as other proxies write them: what is told takes in the same addresses, and no other.
+//! Ranges of addresses as other proxies write them: what is told takes in the same addresses, and
+//! no other.
 
 use std::net::{IpAddr, Ipv4Addr};
 

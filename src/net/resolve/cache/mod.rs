@@ -1,8 +1,9 @@
 //! Answers, for as long as they hold, and each question on its way once.
 //!
-//! An answer whose time is over is asked for again before it is used. When that leads to nothing the old one is still
-//! better than none (RFC 8767), but only then: that there is no such name is an answer, too. An answer whose addresses lead
-//! nowhere is renewed before its time is over ([`Cache::renew`]).
+//! An answer whose time is over is asked for again before it is used. When that leads to nothing
+//! the old one is still better than none (RFC 8767), but only then: that there is no such name is
+//! an answer, too. An answer whose addresses lead nowhere is renewed before its time is over
+//! ([`Cache::renew`]).
 
 mod slots;
 #[cfg(test)]
@@ -25,20 +26,22 @@ const MAX_NEGATIVE: Duration = Duration::from_secs(10);
 /// What counts for an answer that has no time of its own.
 const DEFAULT_TTL: Duration = Duration::from_secs(5);
 
-/// A new answer is waited for so long where there is an old one. Most come within a few milliseconds; a client notices
-/// no less than this.
+/// A new answer is waited for so long where there is an old one. Most come within a few
+/// milliseconds; a client notices no less than this.
 const STALE_AFTER: Duration = Duration::from_millis(200);
 
-/// After a failure nobody asks again for so long (RFC 9520 §3.2), and for longer where an old answer is at hand.
+/// After a failure nobody asks again for so long (RFC 9520 §3.2), and for longer where an old
+/// answer is at hand.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_STALE: Duration = Duration::from_secs(5);
 
-/// An answer that leads nowhere is renewed no more often than this, whoever asks: a server that is down, and has not moved,
-/// costs the DNS server one question a second. A name that is denied since then is asked for as often, because a container
-/// that is made again has no address for a moment.
+/// An answer that leads nowhere is renewed no more often than this, whoever asks: a server that is
+/// down, and has not moved, costs the DNS server one question a second. A name that is denied since
+/// then is asked for as often, because a container that is made again has no address for a moment.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
-/// A connection waits for a renewal no longer than this, so that DNS servers that are silent delay no failover for longer.
+/// A connection waits for a renewal no longer than this, so that DNS servers that are silent delay
+/// no failover for longer.
 const RENEWAL_WAIT: Duration = Duration::from_secs(1);
 
 /// For how long answers hold.
@@ -105,9 +108,10 @@ impl<S: Source> Cache<S> {
         }
     }
 
-    /// Asks again although the answer may still hold, because since `failed_at` its addresses are known to lead nowhere.
-    /// Returns when there is a newer answer, when there is none in time, or at once if the question was asked since
-    /// then, or renewed within [`RENEW_EVERY`]. What was never asked is not asked.
+    /// Asks again although the answer may still hold, because since `failed_at` its addresses are
+    /// known to lead nowhere. Returns when there is a newer answer, when there is none in time, or
+    /// at once if the question was asked since then, or renewed within [`RENEW_EVERY`]. What was
+    /// never asked is not asked.
     pub(super) async fn renew(&self, question: &Question, failed_at: Instant) {
         if let Some((mut over, until)) = self.renewal(question, failed_at) {
             let _ = timeout_at(until, over.changed()).await;
@@ -184,7 +188,8 @@ impl<S: Source> Cache<S> {
         found
     }
 
-    /// Not while the slots are held: a runtime that shuts down drops what is spawned, which writes that down.
+    /// Not while the slots are held: a runtime that shuts down drops what is spawned, which writes
+    /// that down.
     fn ask(&self, question: &Question, over: watch::Sender<()>) {
         let (shared, question) = (Arc::clone(&self.shared), question.clone());
         let mut running = Running {

@@ -59,7 +59,8 @@ impl Slots {
             .expect("it is there, or was just put there")
     }
 
-    /// Forgets, from time to time, what nobody could use: the targets of a service may have other names every day.
+    /// Forgets, from time to time, what nobody could use: the targets of a service may have other
+    /// names every day.
     fn make_room(&mut self, now: Instant) {
         if self.by_question.len() < self.sweep_at.max(MIN_SWEEP) {
             return;

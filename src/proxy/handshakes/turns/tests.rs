@@ -15,7 +15,8 @@ fn at_most(most: usize, now: Instant) -> Turns {
     turns
 }
 
-/// Whoever has the timer looks when it is set for, and later by `late`: who has to go, and the time.
+/// Whoever has the timer looks when it is set for, and later by `late`: who has to go, and the
+/// time.
 fn next_timer(turns: &mut Turns, late: Duration) -> (Vec<u64>, Instant) {
     let (id, at) = turns.timer.expect("somebody waits");
     let now = at + late;

@@ -555,8 +555,8 @@ async fn a_bundle_that_may_be_half_a_copy_waits_and_a_denial_beside_it_acts() {
     );
 }
 
-/// A list of `authority` about users or about other authorities, on which these serial numbers are. A list of a later
-/// `year` is newer.
+/// A list of `authority` about users or about other authorities, on which these serial numbers are.
+/// A list of a later `year` is newer.
 pub(super) fn list(
     authority: &Authority,
     year: i32,
@@ -728,7 +728,8 @@ async fn a_bundle_that_loses_a_list_is_kept_once_it_is_quiet_and_all_else_acts()
     fs::write(dir.join("snigate.toml"), both).unwrap();
     let (order, mut eyes) = running(dir);
 
-    // It revokes another one and no longer the first, so that this waits; and no time brings back the list of the second.
+    // It revokes another one and no longer the first, so that this waits; and no time brings back
+    // the list of the second.
     fs::write(dir.join("clients.crl"), list(&clients, 2022, &[2, 3], None)).unwrap();
     let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("revocations are new")

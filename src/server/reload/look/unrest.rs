@@ -21,7 +21,8 @@ impl Watcher {
         Self { order, eyes }
     }
 
-    /// Looks at the files when so much time has passed, and serves what may be served: what was, and what pends.
+    /// Looks at the files when so much time has passed, and serves what may be served: what was,
+    /// and what pends.
     fn look_after(&mut self, time: Duration) -> (Option<Box<Candidate>>, Pending) {
         self.order.now += time;
         self.order.must_load = true;

@@ -1,4 +1,5 @@
-//! What files of certificates, keys, requests and revocation lists say, and whether they belong together.
+//! What files of certificates, keys, requests and revocation lists say, and whether they belong
+//! together.
 
 mod describe;
 mod judge;

@@ -1,4 +1,5 @@
-//! How objects belong together: keys to certificates, certificates to those who issued them, lists to both.
+//! How objects belong together: keys to certificates, certificates to those who issued them, lists
+//! to both.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -147,8 +148,8 @@ fn issuer_of(chain: &[usize], given: &[Given<'_>]) -> Option<usize> {
         .find(|at| !chain.contains(at) && is_issued_by(&last.certificate, &given[*at].certificate))
 }
 
-/// RFC 5280 §6, as a client that trusts the last of `chain` does it. Of a chain without a leaf, the signatures were
-/// enough.
+/// RFC 5280 §6, as a client that trusts the last of `chain` does it. Of a chain without a leaf, the
+/// signatures were enough.
 fn verify(chain: &[&Given<'_>], now: SystemTime) -> Result<(), String> {
     let [leaf, issuers @ .., root] = chain else {
         return Ok(());

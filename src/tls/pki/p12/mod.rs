@@ -1,7 +1,7 @@
 //! PKCS#12 stores (RFC 7292), in which browsers take a certificate and its key.
 //!
-//! The encoding is small and is written here; the cryptography is that of AWS-LC. Only what is written is supported:
-//! nothing reads a store.
+//! The encoding is small and is written here; the cryptography is that of AWS-LC. Only what is
+//! written is supported: nothing reads a store.
 
 mod secrets;
 
@@ -23,15 +23,18 @@ pub enum Protection {
     /// AES-256-CBC with PBKDF2 (RFC 8018), a MAC with SHA-256: everything since about 2018.
     #[default]
     Modern,
-    /// Triple DES and SHA-1, for the key stores of older Windows and macOS, which know nothing else.
+    /// Triple DES and SHA-1, for the key stores of older Windows and macOS, which know nothing
+    /// else.
     Legacy,
 }
 
-/// A store with a key, its certificate, and whatever else there is in `certificates` and `authorities`.
+/// A store with a key, its certificate, and whatever else there is in `certificates` and
+/// `authorities`.
 ///
 /// # Errors
 ///
-/// When a file cannot be read, when the key belongs to none of `certificates`, or when the password is empty.
+/// When a file cannot be read, when the key belongs to none of `certificates`, or when the password
+/// is empty.
 pub fn pkcs12(
     certificates: &[u8],
     key: &[u8],
@@ -151,7 +154,8 @@ fn store(
     }))
 }
 
-/// RFC 5958 §2. The older forms are put into one, with the algorithm that the certificate gives the key.
+/// RFC 5958 §2. The older forms are put into one, with the algorithm that the certificate gives the
+/// key.
 fn pkcs8(key: &PrivateKeyDer<'static>, certificate: &X509Certificate<'_>) -> Zeroizing<Vec<u8>> {
     if let PrivateKeyDer::Pkcs8(key) = key {
         return Zeroizing::new(key.secret_pkcs8_der().to_vec());

@@ -1,4 +1,5 @@
-//! How the parts of a store are kept from those without its password (RFC 7292 §5.1 and appendix B, RFC 8018).
+//! How the parts of a store are kept from those without its password (RFC 7292 §5.1 and appendix B,
+//! RFC 8018).
 
 use std::num::NonZeroU32;
 
@@ -141,7 +142,8 @@ impl Secrets<'_> {
         }
     }
 
-    /// A guess at the password costs this many rounds, by the MAC as well as by the key. Old importers are used to 2048.
+    /// A guess at the password costs this many rounds, by the MAC as well as by the key. Old
+    /// importers are used to 2048.
     fn iterations(&self) -> u32 {
         match self.protection {
             Protection::Modern => 100_000,

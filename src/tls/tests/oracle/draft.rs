@@ -129,7 +129,8 @@ impl Signer {
         }
     }
 
-    /// A key that `openssl genpkey` makes with these options, and what `openssl pkeyutl` needs to sign with it.
+    /// A key that `openssl genpkey` makes with these options, and what `openssl pkeyutl` needs to
+    /// sign with it.
     pub(super) fn by_openssl(generate: &str, algorithm: Vec<u8>, sign: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         openssl(dir.path(), &format!("genpkey {generate} -out key"));

@@ -1,4 +1,5 @@
-//! The same verdict as `openssl verify -purpose sslclient` on every client's chain and list, or a reason why not.
+//! The same verdict as `openssl verify -purpose sslclient` on every client's chain and list, or a
+//! reason why not.
 //!
 //! The chains are made from a sound one (root, intermediate, client), with one change each.
 
@@ -122,7 +123,8 @@ impl Plan {
     }
 }
 
-/// Whether the client comes in, or why not: by its certificate, or because the files of the CAs or lists cannot be used.
+/// Whether the client comes in, or why not: by its certificate, or because the files of the CAs or
+/// lists cannot be used.
 fn ours(dir: &Path, issuing: Vec<u8>, client: Vec<u8>) -> Result<(), String> {
     let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
     let authorities =
@@ -206,8 +208,8 @@ fn openssl_verifies(dir: &Path, purpose: Purpose, has_lists: bool) -> bool {
 
 type Row = (String, Plan);
 
-/// Where openssl decides otherwise: what the names of such cases have in them, whether it verifies them, and why we do not
-/// follow it.
+/// Where openssl decides otherwise: what the names of such cases have in them, whether it verifies
+/// them, and why we do not follow it.
 type Difference = (&'static str, bool, &'static str);
 
 const FIRST_OF_TWO: &str = "openssl goes by the first of them, whatever the second allows";
@@ -468,7 +470,8 @@ const OF_CLIENTS: &[&str] = &[
     "two roots of one key, the first for servers",
 ];
 
-/// Rows of which versions of openssl say different things, what we say, whether the peer comes in, and why.
+/// Rows of which versions of openssl say different things, what we say, whether the peer comes in,
+/// and why.
 const OF_VERSIONS: &[Difference] = &[(
     "list: delta",
     false,
@@ -529,8 +532,9 @@ fn a_server_meets_the_verdict_of_openssl_or_there_is_a_reason() {
     assert_verdicts(&rows, Purpose::Server, &differences, 99);
 }
 
-/// That ours is openssl's verdict on each of `rows`, but for `differences`, of which each is met, and on so many rows all
-/// together: of several rows with one reason none becomes another verdict unseen.
+/// That ours is openssl's verdict on each of `rows`, but for `differences`, of which each is met,
+/// and on so many rows all together: of several rows with one reason none becomes another verdict
+/// unseen.
 fn assert_verdicts(rows: &[Row], purpose: Purpose, differences: &[&Difference], differing: usize) {
     let judged: Vec<(&str, Option<String>, bool)> = std::thread::scope(|scope| {
         let parts: Vec<_> = rows

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A site whose table `t` has the CAs of `cas` and the lists of `lists`, each a directory: those of `clients` and `second`.
+/// A site whose table `t` has the CAs of `cas` and the lists of `lists`, each a directory: those of
+/// `clients` and `second`.
 fn with_directories(dir: &Path) -> (Order, Eyes, [Authority; 2]) {
     let (_, _, clients) = site(dir);
     let second = Authority::new("second", Validity::days(20)).unwrap();

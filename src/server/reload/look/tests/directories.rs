@@ -79,8 +79,8 @@ async fn a_directory_or_file_that_is_something_else_now_goes_on_as_it_runs_and_a
     }
 }
 
-/// A site whose table has the CAs of `cas` and the lists of `lists`, and another one with the pins of `pins`; each of these
-/// directories has seven files.
+/// A site whose table has the CAs of `cas` and the lists of `lists`, and another one with the pins
+/// of `pins`; each of these directories has seven files.
 fn of_seven(dir: &Path) -> (Order, Eyes) {
     let validity = Validity::days(20);
     let (_, _, clients) = site(dir);
