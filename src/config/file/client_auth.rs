@@ -9,7 +9,8 @@ use crate::config::file::{At, List};
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientAuth {
-    /// `require_and_verify` where there are CA files, `none` otherwise.
+    /// Whether and how clients authenticate. Default: `require_and_verify` with `ca_files`, `none`
+    /// without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<At<ClientAuthMode>>,
     /// Files, or directories of files, of the CAs that client certificates are verified against.
@@ -18,24 +19,24 @@ pub struct ClientAuth {
     /// Files, or directories of files, of certificate revocation lists, PEM or DER.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl_files: Option<At<List>>,
-    /// How the lists are used.
+    /// How the revocation lists are used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl: Option<At<Crl>>,
-    /// The clients that come in where the mode is `pinned`, by their keys: SHA-256 digests of
-    /// public keys (SubjectPublicKeyInfo), in hexadecimal or base64.
+    /// The clients that the mode `pinned` admits, by their keys: SHA-256 digests of public keys
+    /// (SubjectPublicKeyInfo), in hexadecimal or base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spki_sha256: Option<At<List>>,
     /// The same by their certificates: files, or directories of files, PEM or DER.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_files: Option<At<List>>,
-    /// What the dates of such a certificate say. Default: `verify`.
+    /// Whether the dates of a pinned certificate count. Default: `verify`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dates: Option<At<Dates>>,
-    /// Of the clients whose certificate verifies, only those that one of these entries names.
-    /// Default: everybody.
+    /// Of the clients whose certificate verifies, only those that one of these entries names are
+    /// admitted. Default: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<At<ClientRules>>,
-    /// No client that one of these entries names, allowed or not.
+    /// A client that one of these entries names is refused, allowed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deny: Option<At<ClientRules>>,
 }
@@ -47,21 +48,21 @@ pub struct Crl {
     /// Which certificates of a chain are looked up. Default: `leaf`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<CrlDepth>,
-    /// What becomes of a certificate of whose issuer there is no list. Default: `deny`.
+    /// What becomes of a client of whose issuer there is no list. Default: `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<Verdict>,
-    /// What becomes of a certificate whose issuer's list is older than it may be. Default: `deny`.
+    /// What becomes of a client whose issuer's list has expired. Default: `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<Verdict>,
 }
 
-/// What the dates of a pinned certificate say.
+/// Whether the dates of a pinned certificate count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dates {
-    /// Before and after them nobody comes in by it.
+    /// A client is refused before and after them.
     Verify,
-    /// Nothing.
+    /// They do not count.
     Ignore,
 }
 
@@ -75,13 +76,13 @@ pub enum CrlDepth {
     Chain,
 }
 
-/// Whether somebody comes in.
+/// Whether a client is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// No.
+    /// It is refused.
     Deny,
-    /// Yes.
+    /// It is admitted, as if there were no list.
     Allow,
 }
 
@@ -92,10 +93,11 @@ pub enum ClientAuthMode {
     /// No certificate is asked for.
     #[serde(alias = "NoClientCert")]
     None,
-    /// One is asked for. Any is taken, or none, and nothing is verified: it only stands in the log.
+    /// One is asked for. Any is taken, or none, and nothing is verified: it only stands in the
+    /// access log.
     #[serde(alias = "RequestClientCert")]
     Request,
-    /// One must be shown. Any is taken, and nothing is verified: it only stands in the log.
+    /// One must be shown. Any is taken, and nothing is verified: it only stands in the access log.
     #[serde(alias = "RequireAnyClientCert")]
     RequireAny,
     /// One may be shown, and must then verify against the CA files.
@@ -161,7 +163,7 @@ pub struct ClientRules {
     /// Organizations of the subject, in full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub o: Option<List>,
-    /// Whole subjects in the manner of RFC 4514, as the access line has them:
+    /// Whole subjects in the manner of RFC 4514, as the access log has them:
     /// `CN=web,OU=shop,O=Example`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<List>,

@@ -13,13 +13,13 @@ use crate::config::file::At;
     expecting = "a table, such as `{ connections = 100, per = \"1s\" }`"
 )]
 pub struct RatePerSource {
-    /// So many connections,
+    /// How many connections, in the long run, in the time of `per`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<At<u32>>,
-    /// in this time, in the long run. Default: `1s`.
+    /// The time that `connections` counts for. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per: Option<At<String>>,
-    /// So many at once after a pause. Default: as many as `connections`.
+    /// How many may come at once after a pause. Default: as many as `connections`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<At<u32>>,
 }
@@ -29,7 +29,7 @@ pub struct RatePerSource {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerTimeouts {
-    /// See [`Timeouts::hello`](super::Timeouts::hello).
+    /// In place of `timeouts.hello`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello: Option<At<String>>,
 }

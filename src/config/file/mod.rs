@@ -49,7 +49,7 @@ pub struct File {
     /// client.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: Tables<Route>,
-    /// Servers, by the name that routes use.
+    /// Servers, by the name that routes use: load balancing, ejection, health checks, TLS to them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub upstreams: Tables<Upstream>,
     /// How the names of servers are looked up: a table, or its mode alone.
@@ -61,10 +61,10 @@ pub struct File {
     /// Server certificates with their keys.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: Tables<Certificate>,
-    /// Where things are kept that must outlive a restart.
+    /// Where snigate keeps what must outlive a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<At<Storage>>,
-    /// Whom snigate believes when it is the client.
+    /// Trust stores: the CAs that servers are verified against.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub trust: Tables<Trust>,
     /// Time limits of every listener and route.

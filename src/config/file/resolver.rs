@@ -34,7 +34,7 @@ pub enum ResolverMode {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResolverTable {
-    /// Default: `dns`.
+    /// Who is asked for a name. Default: `dns`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<At<ResolverMode>>,
     /// DNS servers, such as `10.0.0.53:53` or `10.0.0.53`; the next one is asked if one fails.

@@ -14,8 +14,7 @@ pub struct Listener {
     /// table, `{ address = "...", ... }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind: Option<Binds>,
-    /// From which addresses connections come through another proxy, which says in a PROXY header
-    /// whom it speaks for.
+    /// The proxies in front, which say in a PROXY header who the client is. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<At<AcceptProxy>>,
     /// How many connections may be open. At this many a new one is closed at once, and no other is
@@ -23,7 +22,7 @@ pub struct Listener {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<At<u32>>,
     /// How many connections may wait to be routed, which is from accept to the whole ClientHello.
-    /// At this many the oldest of them gives way to a new one. Default: 10000, or half of
+    /// At this many the oldest of them gives way to a new one. Default: `10000`, or half of
     /// `max_connections` if that is less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pending: Option<At<u32>>,
@@ -41,7 +40,7 @@ pub struct Listener {
     pub connections_per_source: Option<At<u32>>,
     /// How many TLS handshakes may be under way. At this many a new one waits for its turn, within
     /// `timeouts.handshake`: sources with fewest slots come first. One that takes longer than a
-    /// second gives way, and sooner one of the source with most slots. Default: 1024 for each
+    /// second gives way, and sooner one of the source with most slots. Default: `1024` for each
     /// processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_handshakes: Option<At<u32>>,
@@ -77,13 +76,13 @@ pub struct Route {
     /// with `terminate`) or `*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<List>,
-    /// Only clients that offer one of these protocols.
+    /// Only clients that offer one of these protocols. Default: all clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<List>,
-    /// Only clients from these ranges of addresses.
+    /// Only clients from these ranges of addresses. Default: all clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<List>,
-    /// Only on these listeners; on all of them otherwise.
+    /// Only on these listeners. Default: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listeners: Option<List>,
     /// Whether the client must send a name that the route lists, and a certificate must cover it.
@@ -96,11 +95,11 @@ pub struct Route {
     /// An address, a list of addresses (tried in order), or the name of an upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<List>,
-    /// The `[tls]` table of a route that terminates; `default` otherwise.
+    /// The `[tls]` table of a route that terminates. Default: `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<At<String>>,
-    /// The certificates of a route that terminates, the default one first; all of them otherwise,
-    /// by name.
+    /// The certificates of a route that terminates; the first is the default one. Default: all of
+    /// them, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificates: Option<List>,
     /// What becomes of open connections when a reload removes the route, renames it or changes its

@@ -48,7 +48,7 @@ pub struct ServerTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<At<String>>,
     /// Its share of the connections beside the others, up to 1000. With 0 it takes no new ones, and
-    /// those that are open go on. Default: 1.
+    /// those that are open go on. Default: `1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<At<u64>>,
     /// How many connections it has at a time. Further ones go to other servers, or wait, for as
@@ -60,7 +60,7 @@ pub struct ServerTable {
     pub backup: Option<bool>,
 }
 
-/// How servers are asked whether they are there.
+/// Health checks of servers.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthTable {
@@ -73,11 +73,11 @@ pub struct HealthTable {
     /// For one check. Default: `2s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<At<String>>,
-    /// How many checks in a row must succeed before a server that is down is up. Default: 2.
+    /// How many checks in a row must succeed before a server that is down is up. Default: `2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rise: Option<At<u64>>,
-    /// How many checks in a row must fail before a server that is up is down. Default: 3. The very
-    /// first one counts alone.
+    /// How many checks in a row must fail before a server that is up is down. Default: `3`. The
+    /// very first one counts alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fall: Option<At<u64>>,
 }
@@ -92,22 +92,22 @@ pub enum HealthKind {
     Tls,
 }
 
-/// When a server that fails is left out for a while.
+/// When a server that fails is ejected, so that it gets no connections for a while.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EjectionTable {
-    /// How many attempts to connect must fail, with none that succeeds in between. Default: 3.
+    /// How many attempts to connect must fail, with none that succeeds in between. Default: `3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<At<u64>>,
-    /// For how long it is left out the first time; then one connection tries it, and as long as
-    /// that fails the time is doubled. Default: `1s`.
+    /// For how long a server is ejected the first time; then one connection probes it, and as long
+    /// as that fails the time is doubled. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<At<String>>,
-    /// The longest that it is left out. Default: `60s`.
+    /// The longest time. Default: `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_time: Option<At<String>>,
-    /// How much of the servers, in percent and rounded down, may be left out at the same time.
-    /// Default: 50.
+    /// How many of the servers, in percent and rounded down, may be ejected at the same time.
+    /// Default: `50`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_percent: Option<At<u64>>,
 }

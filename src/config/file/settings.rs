@@ -12,10 +12,10 @@ pub struct Timeouts {
     /// From accept to the whole ClientHello. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello: Option<At<String>>,
-    /// For the TLS handshake. Default: `10s`.
+    /// For the TLS handshake with the client. Default: `10s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake: Option<At<String>>,
-    /// For each server that is tried. Default: `5s`.
+    /// For each server that is tried, a TLS handshake with it included. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<At<String>>,
     /// Without a byte either way. Default: `1h`; may be `off`.
@@ -24,7 +24,7 @@ pub struct Timeouts {
     /// With one side finished and the other silent. Default: `60s`; may be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_close: Option<At<String>>,
-    /// For connections to end by themselves when snigate stops. Default: `30s`.
+    /// Graceful shutdown: how long open connections may last when snigate stops. Default: `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<At<String>>,
     /// From accept to the end of the connection, whatever goes on. Default: `off`.
@@ -47,25 +47,25 @@ pub struct Timeouts {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteTimeouts {
-    /// See [`Timeouts::handshake`].
+    /// In place of `timeouts.handshake`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake: Option<At<String>>,
-    /// See [`Timeouts::connect`].
+    /// In place of `timeouts.connect`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<At<String>>,
-    /// See [`Timeouts::idle`].
+    /// In place of `timeouts.idle`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<At<String>>,
-    /// See [`Timeouts::half_close`].
+    /// In place of `timeouts.half_close`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub half_close: Option<At<String>>,
-    /// See [`Timeouts::max_lifetime`].
+    /// In place of `timeouts.max_lifetime`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<At<String>>,
-    /// See [`Timeouts::keepalive`].
+    /// In place of `timeouts.keepalive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive: Option<At<String>>,
-    /// See [`Timeouts::unacknowledged`].
+    /// In place of `timeouts.unacknowledged`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unacknowledged: Option<At<String>>,
 }
@@ -77,10 +77,10 @@ pub struct Log {
     /// The least important events to log. Default: `info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
-    /// Default: `text`.
+    /// How events are written. Default: `text`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// Whether each connection is logged when it ends. Default: `true`.
+    /// The access log: one line per connection, when it ends. Default: `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<bool>,
 }

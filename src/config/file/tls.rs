@@ -9,7 +9,7 @@ use crate::config::file::{At, ClientAuth, List};
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
-    /// Another `[tls]` table, whose keys count where this one has none.
+    /// Another `[tls]` table, whose keys count where this one has none. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extends: Option<At<String>>,
     /// The oldest version of TLS to accept. Default: `1.2`.
@@ -27,12 +27,12 @@ pub struct Tls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_auth: Option<ClientAuth>,
     /// What happens to open connections when a reload withdraws the CA, the certificate or the
-    /// permission by which they came in. Default: `keep`.
+    /// permission that admitted them. Default: `keep`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_revoke: Option<At<OnRevoke>>,
 }
 
-/// What happens to connections whose client would not be let in any more.
+/// What happens to connections whose client would be refused now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnRevoke {

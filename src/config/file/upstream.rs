@@ -19,24 +19,24 @@ pub struct Upstream {
     /// `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<Servers>,
-    /// Which server a connection tries first. Default: `round_robin`. Each that cannot be reached
-    /// is followed by the next choice among the others.
+    /// Load balancing: which server a connection tries first. Default: `round_robin`. A server that
+    /// cannot be reached is followed by the next choice among the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<At<Balance>>,
-    /// When a server that fails is left out for a while: a table, or `"off"`. Default: three
-    /// failures in a row.
+    /// When a server that fails is ejected, so that it gets no connections for a while: a table, or
+    /// `"off"`. Default: a table without keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ejection: Option<At<Ejection>>,
-    /// Asks servers again and again whether they are there: a table, or `true` for one without
-    /// keys. Default: `false`.
+    /// Health checks of each server, at an interval: a table, or `true` for one without keys.
+    /// Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<At<Health>>,
-    /// How long to wait for each server, and for a place at one; `timeouts.connect` of the route
-    /// otherwise.
+    /// How long to wait for each server, and for a place at one. Default: `timeouts.connect` of the
+    /// route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<At<String>>,
-    /// The servers speak TLS, and how they are verified: a table, or `true` for one without keys.
-    /// For routes that terminate.
+    /// TLS to the servers, and how they are verified: a table, or `true` for one without keys. For
+    /// routes that terminate. Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<At<UpstreamTls>>,
     /// The PROXY header that each server is sent first, before TLS where it speaks TLS: `v1` or
@@ -74,8 +74,8 @@ pub enum Balance {
     LeastConnections,
     /// Of two at random, the one with fewer connections for its weight.
     Random,
-    /// For each client's IP address the same one, as often as its weight says. A client without one
-    /// gets each in turn.
+    /// Sticky by client address: for each IP address the same one, as often as its weight says. A
+    /// client without one gets each in turn.
     SourceHash,
     /// Always the first.
     First,
@@ -98,7 +98,8 @@ pub struct UpstreamTlsTable {
     /// the server's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<At<String>>,
-    /// The `[trust]` table whose CAs are believed. Default: the system's store.
+    /// The `[trust]` table whose CAs servers are verified against. Default: the system's trust
+    /// store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<At<String>>,
     /// The `[certificates]` table whose certificate is shown to a server that asks for one.
