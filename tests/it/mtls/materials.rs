@@ -386,7 +386,7 @@ fn a_client_whose_key_is_of_a_kind_that_is_not_asked_for_shows_nothing_and_the_d
             assert_eq!(line["client_cert"].is_null(), !is_shown, "{line}");
         }
     }
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/client-certificates.md");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/client-certificates.md");
     let docs = fs::read_to_string(docs).unwrap();
     let row = docs
         .lines()

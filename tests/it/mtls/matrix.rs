@@ -317,11 +317,11 @@ fn a_foreign_client_meets_the_same_verdicts() {
 }
 
 #[test]
-fn the_readme_names_the_alert_of_every_verdict() {
+fn the_table_of_outcomes_names_the_alert_of_every_verdict() {
     let (site, _dir) = site();
-    let readme = include_str!("../../../README.md");
+    let text = include_str!("../../../docs/reference/access-log.md");
     for Refused { alert, outcome, .. } in kinds(&site).iter().filter_map(|kind| kind.refused) {
-        let row = readme
+        let row = text
             .lines()
             .find(|line| line.starts_with(&format!("| `{outcome}` |")))
             .expect("a row");
