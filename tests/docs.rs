@@ -31,6 +31,11 @@ use generated::is_generated;
 use left_out::lacks;
 use program::{Commands, commands, help, snigate};
 
+/// A text without its line ends.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Where outcomes and the rate limit of the log are described.
 fn access_log() -> String {
     page("docs/reference/access-log.md").text
@@ -112,7 +117,7 @@ fn the_outcomes_whose_lines_are_limited_are_those_that_the_text_says() {
         .find(|line| line.starts_with("Of each outcome from `"))
         .expect("the sentence");
     assert!(
-        text.contains("and of every outcome of a connection that no route has taken"),
+        one_line(&text).contains("and of every outcome of a connection that no route has taken"),
         "see `telemetry::access`"
     );
     let mut quoted = sentence.split('`').skip(1).step_by(2);
@@ -587,8 +592,7 @@ fn what_holds_a_decision_is_a_test_that_there_is() {
 #[test]
 fn every_message_that_the_text_explains_is_printed() {
     // As one line, whatever lines the source has.
-    let sources = sources(&["src"]).replace("\\\n", " ");
-    let sources = sources.split_whitespace().collect::<Vec<_>>().join(" ");
+    let sources = one_line(&sources(&["src"]).replace("\\\n", " "));
     let text = page("docs/operate/troubleshooting.md").text;
     let clients = text.find("## What clients print").expect("the last section");
     let mut found = 0;
