@@ -63,8 +63,7 @@ fn the_table_of_outcomes_has_every_outcome_and_no_other() {
 /// The row of the table of outcomes that begins with this word.
 fn row(text: &str, outcome: Outcome) -> String {
     let start = format!("| `{}` |", outcome.word());
-    text
-        .lines()
+    text.lines()
         .find(|line| line.starts_with(&start))
         .expect("a row")
         .to_owned()
@@ -174,7 +173,9 @@ fn materials() -> tempfile::TempDir {
 #[test]
 fn every_configuration_in_the_text_is_valid() {
     let dir = materials();
-    let recipe: toml::Table = page("docs/recipes/mutual-tls.md").bodies("toml")[0].parse().unwrap();
+    let recipe: toml::Table = page("docs/recipes/mutual-tls.md").bodies("toml")[0]
+        .parse()
+        .unwrap();
     let mut found = 0;
     for page in pages() {
         for block in page.bodies("toml") {
@@ -459,7 +460,10 @@ fn a_command_line_that_is_none_is_found_out() {
     for (line, fault) in [
         ("serve", Some("serve is no command of snigate ")),
         ("pki make", Some("make is no command of snigate pki")),
-        ("check --quiet", Some("--quiet is no option of snigate check")),
+        (
+            "check --quiet",
+            Some("--quiet is no option of snigate check"),
+        ),
         ("check -c FILE --strict", None),
         ("pki issue --name a --ip 192.0.2.1 # why", None),
         ("explain [FILE] [--sni NAME] ...", None),
@@ -556,7 +560,11 @@ fn sources(directories: &[&str]) -> String {
     let mut next: Vec<_> = directories.iter().map(|name| root().join(name)).collect();
     while let Some(path) = next.pop() {
         if path.is_dir() {
-            next.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            next.extend(
+                fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             text += &fs::read_to_string(path).unwrap();
         }
@@ -594,7 +602,9 @@ fn every_message_that_the_text_explains_is_printed() {
     // As one line, whatever lines the source has.
     let sources = one_line(&sources(&["src"]).replace("\\\n", " "));
     let text = page("docs/operate/troubleshooting.md").text;
-    let clients = text.find("## What clients print").expect("the last section");
+    let clients = text
+        .find("## What clients print")
+        .expect("the last section");
     let mut found = 0;
     for row in text[..clients].lines() {
         let Some(row) = row.strip_prefix("| `") else {
@@ -611,6 +621,20 @@ fn every_message_that_the_text_explains_is_printed() {
         );
     }
     assert!(found > 30, "{found} messages");
+}
+
+/// Whether both are durations, and equal: `60s` is shown as `1m`.
+fn is_the_same_time(one: &str, other: &str) -> bool {
+    let seconds = |text: &str| {
+        let number: u64 = text.get(..text.len().checked_sub(1)?)?.parse().ok()?;
+        match text.chars().last()? {
+            's' => Some(number),
+            'm' => Some(number * 60),
+            'h' => Some(number * 3600),
+            _ => None,
+        }
+    };
+    seconds(one).is_some() && seconds(one) == seconds(other)
 }
 
 #[test]
@@ -650,9 +674,12 @@ fn the_defaults_in_the_tables_are_those_that_show_prints() {
         for (key, value) in table.as_table().unwrap() {
             let row = rows.iter().find(|row| row[1] == format!("`{key}`"));
             let row = row.unwrap_or_else(|| panic!("{path}: there is no row of {key}"));
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            let default = row[2].split('`').nth(1).unwrap_or_default();
             assert!(
-                row[2].starts_with(&format!("`{value}`")),
+                default == value || is_the_same_time(default, &value),
                 "{path}: {key} is {value}: {row:?}"
             );
         }

@@ -24,17 +24,30 @@ pub(crate) struct Block {
 
 /// One page by its path.
 pub(crate) fn page(path: &str) -> Page {
-    let text = fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    Page { path: path.into(), text }
+    let text =
+        fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    Page {
+        path: path.into(),
+        text,
+    }
 }
 
 /// README, the other pages at the root, and every page of the book.
 pub(crate) fn pages() -> Vec<Page> {
-    let mut paths: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
-        .map(PathBuf::from)
-        .into();
+    let mut paths: Vec<PathBuf> = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+    ]
+    .map(PathBuf::from)
+    .into();
     paths.extend(book());
-    paths.iter().map(|path| page(path.to_str().unwrap())).collect()
+    paths
+        .iter()
+        .map(|path| page(path.to_str().unwrap()))
+        .collect()
 }
 
 /// The Markdown files below `docs/`.
@@ -63,7 +76,10 @@ impl Page {
     /// The bodies of the blocks of a language, in order.
     pub(crate) fn bodies(&self, language: &str) -> Vec<String> {
         let blocks = self.blocks().into_iter();
-        blocks.filter(|block| block.language == language).map(|block| block.body).collect()
+        blocks
+            .filter(|block| block.language == language)
+            .map(|block| block.body)
+            .collect()
     }
 
     /// The lines outside of blocks.
@@ -87,7 +103,10 @@ impl Page {
         let prose = self.prose().join("\n");
         // What is not in backticks.
         let plain: String = prose.split('`').step_by(2).collect();
-        let targets = plain.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let targets = plain
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
         targets.map(str::to_owned).collect()
     }
 
@@ -95,14 +114,18 @@ impl Page {
     pub(crate) fn anchors(&self) -> BTreeSet<String> {
         let prose = self.prose();
         let titles = prose.iter().filter(|line| line.starts_with('#'));
-        titles.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+        titles
+            .map(|line| anchor(line.trim_start_matches('#').trim()))
+            .collect()
     }
 }
 
 /// What stands in single backticks.
 pub(crate) fn spans(text: &str) -> Vec<String> {
     let spans = text.split('`').skip(1).step_by(2);
-    spans.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    spans
+        .map(|span| span.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 fn blocks(text: &str) -> Vec<Block> {
@@ -111,7 +134,12 @@ fn blocks(text: &str) -> Vec<Block> {
     for line in text.lines() {
         match (line.strip_prefix("```"), &mut open) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(language), None) => open = Some(Block { language: language.to_owned(), body: String::new() }),
+            (Some(language), None) => {
+                open = Some(Block {
+                    language: language.to_owned(),
+                    body: String::new(),
+                })
+            }
             (None, Some(block)) => block.body += &format!("{line}\n"),
             (None, None) => {}
         }
@@ -121,6 +149,15 @@ fn blocks(text: &str) -> Vec<Block> {
 }
 
 fn anchor(title: &str) -> String {
-    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+    let kept = title
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| {
+        if c == ' ' {
+            '-'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    })
+    .collect()
 }

@@ -14,7 +14,16 @@ const WRITE: &str = "SNIGATE_WRITE";
 
 /// The tables of the file, in the order in which one meets them.
 const TABLES: [&str; 10] = [
-    "listeners", "routes", "upstreams", "resolver", "tls", "certificates", "trust", "storage", "timeouts", "log",
+    "listeners",
+    "routes",
+    "upstreams",
+    "resolver",
+    "tls",
+    "certificates",
+    "trust",
+    "storage",
+    "timeouts",
+    "log",
 ];
 
 /// The cases that README has a row of.
@@ -32,8 +41,14 @@ pub(crate) fn is_generated(path: &str, text: &str) {
         fs::write(root().join(path), text).unwrap();
     }
     let there = fs::read_to_string(root().join(path)).unwrap_or_default();
-    let different = there.lines().zip(text.lines()).find(|(there, due)| there != due);
-    assert!(there == text, "{path}: run docs/generate; the first difference: {different:?}");
+    let different = there
+        .lines()
+        .zip(text.lines())
+        .find(|(there, due)| there != due);
+    assert!(
+        there == text,
+        "{path}: run docs/generate; the first difference: {different:?}"
+    );
 }
 
 /// The reference of the configuration file.
@@ -43,15 +58,19 @@ pub(crate) fn configuration() -> String {
     let mut reference = Reference {
         schema: &schema,
         text: "# Configuration file\n\nWritten by `docs/generate` from the JSON schema that `snigate schema` prints; not edited.\n\n\
-               The file is TOML. Paths are relative to the file that they stand in, except those of unix sockets, which are absolute. \
-               Durations are written\n`5s`, `500ms`, `1h30m`. The order of tables never matters, and an unknown key is an error. \
-               `snigate show` prints a file with its defaults.\nEvery key stands in `config/example.toml`, too.\n\n## The file\n"
+               The file is TOML. Paths are relative to the file that they stand in, except those of unix sockets, which are\n\
+               absolute. Durations are written `5s`, `500ms`, `1h30m`. The order of tables never matters, and an unknown key is an error.\n\
+               `snigate show` prints a file with its defaults. Every key stands in `config/example.toml`, too.\n\n## The file\n"
             .to_owned(),
         rendered: Vec::new(),
     };
     let root = &schema["properties"];
     let names: Vec<&String> = root.as_object().unwrap().keys().collect();
-    let plain: Vec<&str> = names.iter().map(|name| name.as_str()).filter(|name| !TABLES.contains(name)).collect();
+    let plain: Vec<&str> = names
+        .iter()
+        .map(|name| name.as_str())
+        .filter(|name| !TABLES.contains(name))
+        .collect();
     reference.table(&schema, &plain);
     for name in TABLES {
         let section = &root[name];
@@ -61,7 +80,11 @@ pub(crate) fn configuration() -> String {
             true => (format!("{name}.NAME"), named),
             false => (name.to_owned(), section),
         };
-        let _ = write!(reference.text, "\n## \\[{title}\\]\n\n{}\n", description(section));
+        let _ = write!(
+            reference.text,
+            "\n## \\[{title}\\]\n\n{}\n",
+            description(section)
+        );
         reference.keys(&title, table);
     }
     reference.text
@@ -78,11 +101,18 @@ impl<'a> Reference<'a> {
     /// The keys of a table, and those of the tables within it.
     fn keys(&mut self, title: &str, table: &'a Value) {
         let table = self.with_keys(table).unwrap();
-        let names: Vec<&str> = table["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let names: Vec<&str> = table["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         self.table(table, &names);
         for name in names {
             let key = &table["properties"][name];
-            let Some(inner) = self.with_keys(key) else { continue };
+            let Some(inner) = self.with_keys(key) else {
+                continue;
+            };
             let title = format!("{title}.{name}");
             let _ = write!(self.text, "\n### \\[{title}\\]\n\n");
             let identity = inner["properties"].to_string();
@@ -97,15 +127,20 @@ impl<'a> Reference<'a> {
     }
 
     fn table(&mut self, table: &'a Value, names: &[&str]) {
-        self.text.push_str("\n| key | value | default | |\n| --- | --- | --- | --- |\n");
+        self.text
+            .push_str("\n| key | value | default | |\n| --- | --- | --- | --- |\n");
         for name in names {
             let key = &table["properties"][*name];
             let (mut meaning, default) = without_default(&description(key));
             for (word, says) in self.words(key) {
-                let _ = write!(meaning, " `{word}`: {says}");
+                let _ = write!(meaning, " `{word}`: {}", in_a_sentence(&says));
             }
             let value = self.values(key).join(" or ");
-            let _ = writeln!(self.text, "| `{name}` | {value} | {default} | {} |", meaning.trim().replace('|', "\\|"));
+            let _ = writeln!(
+                self.text,
+                "| `{name}` | {value} | {default} | {} |",
+                meaning.trim().replace('|', "\\|")
+            );
         }
     }
 
@@ -115,9 +150,14 @@ impl<'a> Reference<'a> {
             let name = name.rsplit('/').next().unwrap();
             return self.alternatives(&self.schema["$defs"][name]);
         }
-        let several = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array());
+        let several = schema["anyOf"]
+            .as_array()
+            .or_else(|| schema["oneOf"].as_array());
         match several {
-            Some(several) => several.iter().flat_map(|one| self.alternatives(one)).collect(),
+            Some(several) => several
+                .iter()
+                .flat_map(|one| self.alternatives(one))
+                .collect(),
             None if schema["type"] == "null" => Vec::new(),
             None => vec![schema],
         }
@@ -125,7 +165,9 @@ impl<'a> Reference<'a> {
 
     /// The table that a schema is, or may be.
     fn with_keys(&self, schema: &'a Value) -> Option<&'a Value> {
-        self.alternatives(schema).into_iter().find(|one| one["properties"].is_object())
+        self.alternatives(schema)
+            .into_iter()
+            .find(|one| one["properties"].is_object())
     }
 
     /// What may stand as the value, in words.
@@ -135,13 +177,23 @@ impl<'a> Reference<'a> {
             let word = if let Some(word) = one["const"].as_str() {
                 format!("`{word}`")
             } else if let Some(several) = one["enum"].as_array() {
-                let several: Vec<String> = several.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
+                let several: Vec<String> = several
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(|word| format!("`{word}`"))
+                    .collect();
                 several.join(" or ")
             } else if one["properties"].is_object() {
                 "table".to_owned()
             } else {
-                let types = one["type"].as_array().cloned().unwrap_or_else(|| vec![one["type"].clone()]);
-                let kind = types.iter().filter_map(Value::as_str).find(|kind| *kind != "null");
+                let types = one["type"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_else(|| vec![one["type"].clone()]);
+                let kind = types
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .find(|kind| *kind != "null");
                 match kind {
                     Some("string") => "text",
                     Some("integer") => "number",
@@ -161,7 +213,8 @@ impl<'a> Reference<'a> {
     /// The words that a key takes, each with what it says.
     fn words(&self, schema: &'a Value) -> Vec<(String, String)> {
         let all = self.alternatives(schema).into_iter();
-        let words = all.filter_map(|one| Some((one["const"].as_str()?.to_owned(), description(one))));
+        let words =
+            all.filter_map(|one| Some((one["const"].as_str()?.to_owned(), description(one))));
         words.filter(|(_, says)| !says.is_empty()).collect()
     }
 }
@@ -169,6 +222,17 @@ impl<'a> Reference<'a> {
 fn description(schema: &Value) -> String {
     let text = schema["description"].as_str().unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A sentence that stands behind a colon, unless it begins with an abbreviation.
+fn in_a_sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// A text without its sentence `Default: ...`, and that sentence.
@@ -179,10 +243,18 @@ fn without_default(text: &str) -> (String, String) {
     let mut is_code = false;
     let end = rest.char_indices().find(|(at, c)| {
         is_code ^= *c == '`';
-        *c == '.' && !is_code && rest[at + 1..].chars().next().is_none_or(char::is_whitespace)
+        *c == '.'
+            && !is_code
+            && rest[at + 1..]
+                .chars()
+                .next()
+                .is_none_or(char::is_whitespace)
     });
     let (default, after) = end.map_or((rest, ""), |(at, _)| (&rest[..at], &rest[at + 1..]));
-    (format!("{}{after}", before.trim_end()), default.replace('|', "\\|"))
+    (
+        format!("{}{after}", before.trim_end()),
+        default.replace('|', "\\|"),
+    )
 }
 
 /// The reference of the command line.
@@ -201,16 +273,30 @@ pub(crate) fn command_line() -> String {
 /// The rows of the last full run that have a target or stand beside a peer, the head of the table first.
 pub(crate) fn figures() -> Vec<String> {
     let results = page("benches/compare/RESULTS.md").text;
-    let rows = results.lines().skip_while(|line| !line.starts_with("| work | snigate |"));
-    rows.take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+    let rows = results
+        .lines()
+        .skip_while(|line| !line.starts_with("| work | snigate |"));
+    rows.take_while(|line| line.starts_with('|'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The head, and of each of [`CASES`] one row: where a case has several, one whose target was missed.
 pub(crate) fn five_figures() -> Vec<String> {
     let all = figures();
     let of_case = |case: &str| {
-        let rows: Vec<&String> = all.iter().filter(|row| row.split('|').nth(1).is_some_and(|work| work.trim() == case)).collect();
-        let missed = rows.iter().find(|row| row.contains("**missed**")).or(rows.first());
+        let rows: Vec<&String> = all
+            .iter()
+            .filter(|row| {
+                row.split('|')
+                    .nth(1)
+                    .is_some_and(|work| work.trim() == case)
+            })
+            .collect();
+        let missed = rows
+            .iter()
+            .find(|row| row.contains("**missed**"))
+            .or(rows.first());
         (*missed.unwrap_or_else(|| panic!("there is no row of {case:?}"))).clone()
     };
     let rows = CASES.iter().map(|case| of_case(case));
@@ -223,7 +309,10 @@ pub(crate) fn with_figures(path: &str, rows: &[String]) -> String {
     let (before, rest) = text.split_once("<!-- figures: ").unwrap();
     let (mark, rest) = rest.split_once('\n').unwrap();
     let (_, after) = rest.split_once("<!-- end of figures -->").unwrap();
-    format!("{before}<!-- figures: {mark}\n\n{}\n\n<!-- end of figures -->{after}", rows.join("\n"))
+    format!(
+        "{before}<!-- figures: {mark}\n\n{}\n\n<!-- end of figures -->{after}",
+        rows.join("\n")
+    )
 }
 
 /// README with what its commands print: the first one for a mistake, the others for the recipe.
@@ -238,7 +327,11 @@ pub(crate) fn with_outputs(text: &str) -> String {
             false => part,
             true => {
                 let (block, rest) = part.split_once("```\n").unwrap();
-                let command = block.lines().next().and_then(|line| line.strip_prefix("$ snigate ")).unwrap();
+                let command = block
+                    .lines()
+                    .next()
+                    .and_then(|line| line.strip_prefix("$ snigate "))
+                    .unwrap();
                 let config = match is_first {
                     true => recipe.replace("\"passthrough\"", "\"passtrough\""),
                     false => recipe.clone(),
@@ -248,7 +341,11 @@ pub(crate) fn with_outputs(text: &str) -> String {
                 fs::write(dir.path().join("snigate.toml"), config).unwrap();
                 let arguments: Vec<&str> = command.split_whitespace().collect();
                 let printed = String::from_utf8(snigate(dir.path(), &arguments).stdout).unwrap();
-                let _ = write!(written, "$ snigate {command}\n{}\n```\n", printed.trim_end());
+                let _ = write!(
+                    written,
+                    "$ snigate {command}\n{}\n```\n",
+                    printed.trim_end()
+                );
                 rest
             }
         };

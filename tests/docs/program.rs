@@ -7,7 +7,11 @@ use std::process::{Command, Output};
 /// Runs `snigate` in a directory.
 pub(crate) fn snigate(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snigate"));
-    command.args(arguments).current_dir(directory).output().unwrap()
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap()
 }
 
 /// What `--help` prints for a command; without one, for the program.
@@ -20,17 +24,30 @@ pub(crate) fn help(command: &[&str]) -> String {
 
 /// The commands that a help names.
 pub(crate) fn commands(help: &str) -> Vec<String> {
-    let lines = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    let lines = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1);
     let names = lines.map_while(|line| line.split_whitespace().next());
-    names.filter(|name| *name != "help").map(str::to_owned).collect()
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The options that a help names, with their dashes.
 fn options(help: &str) -> BTreeSet<String> {
-    let lines = help.lines().map(str::trim).filter(|line| line.starts_with('-'));
+    let lines = help
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with('-'));
     let names = lines.flat_map(|line| {
-        let words = line.split_whitespace().take_while(|word| word.starts_with('-'));
-        words.map(|word| word.trim_end_matches(',').to_owned()).collect::<Vec<_>>()
+        let words = line
+            .split_whitespace()
+            .take_while(|word| word.starts_with('-'));
+        words
+            .map(|word| word.trim_end_matches(',').to_owned())
+            .collect::<Vec<_>>()
     });
     names.collect()
 }
@@ -46,7 +63,11 @@ impl Commands {
             let words: Vec<&str> = path.iter().map(String::as_str).collect();
             let help = help(&words);
             let inner = commands(&help);
-            next.extend(inner.iter().map(|name| [&path[..], std::slice::from_ref(name)].concat()));
+            next.extend(
+                inner
+                    .iter()
+                    .map(|name| [&path[..], std::slice::from_ref(name)].concat()),
+            );
             all.insert(path, (inner, options(&help)));
         }
         Self(all)
@@ -76,7 +97,10 @@ impl Commands {
             } else if inner.iter().any(|name| name == word) {
                 path.push(word.to_owned());
             } else if !inner.is_empty() && !word.is_empty() && word != "..." {
-                return Some(format!("{word} is no command of snigate {}", path.join(" ")));
+                return Some(format!(
+                    "{word} is no command of snigate {}",
+                    path.join(" ")
+                ));
             }
         }
         path.is_empty().then(|| "no command is named".to_owned())

@@ -26,7 +26,8 @@ pub struct ClientAuth {
     /// (SubjectPublicKeyInfo), in hexadecimal or base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spki_sha256: Option<At<List>>,
-    /// The same by their certificates: files, or directories of files, PEM or DER.
+    /// The clients that the mode `pinned` admits, by their certificates: files, or directories of
+    /// files, PEM or DER.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_files: Option<At<List>>,
     /// Whether the dates of a pinned certificate count. Default: `verify`.
@@ -167,7 +168,7 @@ pub struct ClientRules {
     /// `CN=web,OU=shop,O=Example`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<List>,
-    /// The names of issuers in the same form: of the CA that has issued the certificate itself.
+    /// Whole names of the CA that has issued the certificate itself, in the form of `subject`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<List>,
     /// SHA-256 digests of public keys (SubjectPublicKeyInfo), in hexadecimal or base64.

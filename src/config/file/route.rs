@@ -26,12 +26,12 @@ pub struct Listener {
     /// `max_connections` if that is less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pending: Option<At<u32>>,
-    /// How many of them may be of one source, an IPv4 address or a /64 of IPv6. At this many the
-    /// oldest one of the same source gives way to a new one. Default: no limit.
+    /// How many connections of one source, an IPv4 address or a /64 of IPv6, may wait to be routed.
+    /// At this many the oldest of the same source gives way to a new one. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_per_source: Option<At<u32>>,
     /// How many bytes those connections may hold together whose hello is not whole and takes more
-    /// than 4096. At this many the oldest of them gives way. Default: `67108864`, which are 64 MiB.
+    /// than 4096. At this many the oldest of them gives way. Default: `67108864` (64 MiB).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pending_bytes: Option<At<u32>>,
     /// How many connections may be open that come from one source, an IPv4 address or a /64 of
