@@ -104,7 +104,9 @@ fn it_is_made_at_the_first_start_and_is_the_same_ever_after() {
         );
         // What it has written itself is nothing new to it, and a reload makes nothing new.
         assert_eq!(proxy.count("reloaded"), 0, "{}", proxy.log());
-        proxy.reload(&format!("{config}[timeouts]\nidle = \"{restart}h\"\n"));
+        proxy.reload_after(|| {
+            proxy.write_config(&format!("{config}[timeouts]\nidle = \"{restart}h\"\n"));
+        });
         assert_eq!(proxy.count("reloaded"), 1, "{}", proxy.log());
         assert_eq!(shown(&proxy, "b.example"), Some(der(&certificate)));
         assert!(
