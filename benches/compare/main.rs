@@ -41,8 +41,8 @@ struct Cli {
     /// directory.
     #[arg(long)]
     quick: bool,
-    /// Every case, five rounds or more, about a quarter of an hour. Without --case and --proxy it
-    /// writes RESULTS.md.
+    /// Every case, five rounds or more, about an hour. Without --case and --proxy it writes
+    /// RESULTS.md.
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Only these cases.
@@ -82,7 +82,7 @@ fn main() -> anyhow::Result<()> {
 
 fn compare(cli: Cli) -> anyhow::Result<()> {
     if !cli.quick && !cli.full {
-        // Such as a plain `cargo bench`, which is not to take a quarter of an hour with half of the
+        // Such as a plain `cargo bench`, which is not to take an hour with half of the
         // peers missing.
         writeln!(
             io::stdout(),
