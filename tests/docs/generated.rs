@@ -31,7 +31,7 @@ const CASES: [&str; 5] = [
     "passthrough: connect, hello, 128 B answer, close",
     "passthrough: bulk to the client",
     "passthrough: an idle connection",
-    "mutual TLS: full handshake, 128 B answer, close",
+    "mutual TLS: full handshake of a new client, 128 B answer, close",
     "mutual TLS: bulk to the client",
 ];
 
