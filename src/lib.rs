@@ -8,7 +8,7 @@
 //! on any other path.
 //!
 //! ```text
-//! name < os < addr < wire < route < authz < rate < telemetry < storage < net < relay < tls < upstream < proxy < config < server < cli
+//! name < os < addr < wire < route < authz < rate < x509 < pki < telemetry < storage < net < relay < tls < upstream < proxy < config < server < cli
 //! ```
 
 pub mod addr;
@@ -18,6 +18,7 @@ pub mod config;
 pub mod name;
 pub mod net;
 pub mod os;
+pub mod pki;
 pub mod proxy;
 pub mod rate;
 pub mod relay;
@@ -28,3 +29,4 @@ pub mod telemetry;
 pub mod tls;
 pub mod upstream;
 pub mod wire;
+pub mod x509;

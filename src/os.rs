@@ -92,8 +92,38 @@ fn without_numbers(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// That `text` is a sentence for people, and nothing of a library's debug output.
+    pub(crate) fn assert_readable(text: &str) {
+        let debug = [
+            "Other(", "Context", "Error", "[6, ", "::", "{ ", "None", "Some(",
+        ];
+        assert!(debug.iter().all(|word| !text.contains(word)), "{text}");
+        let camel = |word: &str| {
+            let mut letters = word.chars().filter(|c| c.is_ascii_alphabetic());
+            letters.next().is_some_and(char::is_uppercase)
+                && word.chars().skip(1).any(|c| c.is_ascii_uppercase())
+                && word.chars().any(|c| c.is_ascii_lowercase())
+        };
+        let names = [
+            "RSA-PSS",
+            "PrintableString",
+            "UTF8String",
+            "GiB",
+            "KiB",
+            "URIs",
+            "OpenSSL",
+            "CAs",
+            "X25519MLKEM768",
+        ];
+        let alien = text
+            .split(|c: char| !(c.is_alphanumeric() || c == '-'))
+            .find(|word| camel(word) && !names.contains(word));
+        assert_eq!(alien, None, "{text}");
+        assert!(text.len() < 400, "{} bytes: {text}", text.len());
+    }
 
     #[test]
     fn an_error_of_the_system_is_told_in_words_without_its_number() {

@@ -21,9 +21,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use snigate::pki::{Authority, RevocationList, Validity};
 use snigate::proxy::Error;
 use snigate::telemetry::Outcome;
-use snigate::tls::pki::{Authority, RevocationList, Validity};
 use snigate::wire::{HelloParser, Preamble};
 
 use book::{Page, page, pages, root, spans};

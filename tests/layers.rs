@@ -1,4 +1,6 @@
-//! Modules stand in one order, and use only what stands before them.
+//! The order of modules, and what each of them may know.
+//!
+//! Tests within the modules are left out: they may make a certificate wherever they need one.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,75 +11,175 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The order, as the documentation of the library gives it.
-fn order() -> Vec<String> {
-    let lib = fs::read_to_string(source().join("lib.rs")).unwrap();
-    let line = lib
-        .lines()
-        .find_map(|line| line.strip_prefix("//! name < "))
-        .expect("the line with the order");
-    std::iter::once("name")
-        .chain(line.split(" < "))
-        .map(|module| module.trim().to_owned())
-        .collect()
+/// The last module of the order that knows no clock, no file and no socket.
+const LAST_PURE: &str = "x509";
+
+/// What a pure module does not name.
+const IMPURE: [&str; 10] = [
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::os::unix::net",
+    "std::thread",
+    "Instant::now",
+    "SystemTime::now",
+    "UnixTime::now",
+    "Timestamp::now",
+    "tokio",
+];
+
+/// A source file without its tests.
+struct Source {
+    path: PathBuf,
+    /// The names of the modules that the file is in, the outermost first: `tls`, `client`.
+    modules: Vec<String>,
+    text: String,
 }
 
-fn source() -> PathBuf {
+impl Source {
+    fn module(&self) -> &str {
+        &self.modules[0]
+    }
+
+    /// The lines, with where each stands.
+    fn lines(&self) -> impl Iterator<Item = (String, &str)> {
+        let code = self.text.lines().enumerate();
+        code.map(|(at, line)| (format!("{}:{}", self.path.display(), at + 1), line.trim()))
+            .filter(|(_, line)| !line.starts_with("//"))
+    }
+}
+
+fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// Every source file, with the module that it belongs to.
-fn files(directory: &Path, module: Option<&str>, found: &mut Vec<(String, PathBuf)>) {
+/// Every source file of the product but `lib.rs` and `main.rs`.
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    collect(&root(), &[], &mut found);
+    assert!(found.len() > 100, "only {} files were found", found.len());
+    found
+}
+
+fn collect(directory: &Path, above: &[String], found: &mut Vec<Source>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let module = module.unwrap_or(&name).to_owned();
+        let is_of_crate = above.is_empty() && ["lib", "main"].contains(&name.as_str());
+        if name == "tests" || is_of_crate {
+            continue;
+        }
+        let mut modules = above.to_vec();
+        if name != "mod" {
+            modules.push(name);
+        }
         if path.is_dir() {
-            files(&path, Some(&module), found);
+            collect(&path, &modules, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push((module, path));
+            let text = without_tests(&fs::read_to_string(&path).unwrap());
+            found.push(Source {
+                path,
+                modules,
+                text,
+            });
         }
     }
+}
+
+/// The text up to the tests, which stand last in a file.
+fn without_tests(text: &str) -> String {
+    let is_tests =
+        |line: &str| line.starts_with("mod tests {") || line.starts_with("pub(crate) mod tests {");
+    let mut lines: Vec<&str> = text.lines().collect();
+    if let Some(at) = lines.iter().position(|line| is_tests(line)) {
+        lines.truncate(at);
+    }
+    lines.join("\n")
+}
+
+/// The modules of a line like `//! name < addr < wire`.
+fn order(documentation: &str) -> Option<Vec<&str>> {
+    let mut lines = documentation.lines();
+    let line = lines.find(|line| line.starts_with("//! ") && line.contains(" < "))?;
+    Some(line[4..].split(" < ").map(str::trim).collect())
+}
+
+fn ranks<'a>(order: &[&'a str]) -> BTreeMap<&'a str, usize> {
+    let ranks: BTreeMap<_, _> = order
+        .iter()
+        .enumerate()
+        .map(|(at, name)| (*name, at))
+        .collect();
+    assert_eq!(ranks.len(), order.len(), "a module stands twice: {order:?}");
+    ranks
+}
+
+/// The names that follow `prefix` in a line of code.
+fn names_after<'a>(line: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    let is_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let begins_a_path = move |at: usize| !line[..at].ends_with(|c| is_of_name(c) || c == ':');
+    line.match_indices(prefix)
+        .filter(move |(at, _)| begins_a_path(*at))
+        .map(move |(at, _)| {
+            let rest = &line[at + prefix.len()..];
+            &rest[..rest.find(|c| !is_of_name(c)).unwrap_or(rest.len())]
+        })
+}
+
+fn assert_none(found: &[String], what: &str) {
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
 }
 
 #[test]
 fn a_module_uses_only_modules_that_stand_before_it() {
-    let order = order();
-    let rank: BTreeMap<&str, usize> = order
-        .iter()
-        .enumerate()
-        .map(|(rank, module)| (module.as_str(), rank))
-        .collect();
-    let mut found = Vec::new();
-    files(&source(), None, &mut found);
+    let lib = fs::read_to_string(root().join("lib.rs")).unwrap();
+    let ranks = ranks(&order(&lib).expect("the line with the order"));
+    let rank = |name: &str| {
+        *ranks
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is not in the order"))
+    };
     let mut upward = Vec::new();
-    for (module, path) in found
-        .iter()
-        .filter(|(module, _)| module != "lib" && module != "main")
-    {
-        let own = *rank
-            .get(module.as_str())
-            .unwrap_or_else(|| panic!("{module} is not in the order: {}", path.display()));
-        let text = fs::read_to_string(path).unwrap();
-        for (at, line) in text.lines().enumerate() {
-            for used in line.split("crate::").skip(1) {
-                let used: String = used
-                    .chars()
-                    .take_while(|c| c.is_alphanumeric() || *c == '_')
-                    .collect();
-                let used = *rank
-                    .get(used.as_str())
-                    .unwrap_or_else(|| panic!("crate::{used} in {}", path.display()));
-                if used > own {
-                    upward.push(format!("{}:{}: {}", path.display(), at + 1, line.trim()));
-                }
+    for source in sources() {
+        let own = rank(source.module());
+        for (at, line) in source.lines() {
+            if names_after(line, "crate::").any(|used| rank(used) > own) {
+                upward.push(format!("{at}: {line}"));
             }
         }
     }
-    assert!(
-        upward.is_empty(),
-        "these look upward:\n{}",
-        upward.join("\n")
-    );
-    assert!(found.len() > 30, "only {} files were found", found.len());
+    assert_none(&upward, "these look upward");
+}
+
+#[test]
+fn a_module_leaves_itself_by_its_full_path_alone() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let way_out = "super::".repeat(source.modules.len());
+        for (at, line) in source.lines() {
+            if line.contains(&way_out) {
+                found.push(format!("{at}: {line}"));
+            }
+        }
+    }
+    assert_none(&found, "these leave their module by `super`");
+}
+
+#[test]
+fn what_is_pure_asks_neither_a_clock_nor_the_system() {
+    let lib = fs::read_to_string(root().join("lib.rs")).unwrap();
+    let order = order(&lib).expect("the line with the order");
+    let last = order.iter().position(|name| *name == LAST_PURE).unwrap();
+    let mut found = Vec::new();
+    for source in sources() {
+        if !order[..=last].contains(&source.module()) {
+            continue;
+        }
+        for (at, line) in source.lines() {
+            if IMPURE.iter().any(|word| line.contains(word)) {
+                found.push(format!("{at}: {line}"));
+            }
+        }
+    }
+    assert_none(&found, "these are not pure");
 }

@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use snigate::tls::pki::{Authority, Validity};
+use snigate::pki::{Authority, Validity};
 
 use left_out::lacks;
 

@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SignatureScheme};
 use serde::{Deserialize, Serialize};
-use snigate::tls::pki::{Authority, Issued, Key, KeyKind, PublicKey, Purpose, Subject, Validity};
+use snigate::pki::{Authority, Issued, Key, KeyKind, PublicKey, Purpose, Subject, Validity};
 
 use crate::setup::Keys;
 

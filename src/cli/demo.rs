@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::{print, runtime};
 use crate::net::Inherited;
+use crate::pki::{Authority, Issued, Validity};
 use crate::server;
-use crate::tls::pki::{Authority, Issued, Validity};
 use crate::tls::{Acceptor, Certificate, Options};
 
 /// The port that the printed commands are shortest with; another one is taken where this one is not

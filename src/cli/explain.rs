@@ -21,10 +21,9 @@ use crate::name::{Alpn, NamePattern, ServerName};
 use crate::net::Liveness;
 use crate::proxy::OnRemove;
 use crate::route::{Key, Mismatch};
-use crate::tls::{
-    Acceptor, ConnectorOptions, Depth, Expired, MinVersion, PeerName, Unknown, Verification, date,
-};
+use crate::tls::{Acceptor, ConnectorOptions, MinVersion, PeerName, Verification};
 use crate::upstream::{self, Balance, Ejection, Health, HealthKind, ProxyProtocol, ServerOptions};
+use crate::x509::{Depth, Expired, Unknown, date};
 
 /// No route takes the client, on any listener.
 const NO_ROUTE: u8 = 3;

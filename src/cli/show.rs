@@ -9,7 +9,7 @@ use clap::Args;
 use crate::cli::{ConfigPath, load, print};
 use crate::config::trust::Trusts;
 use crate::config::{Config, Variables};
-use crate::tls::date;
+use crate::x509::date;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

@@ -22,7 +22,7 @@ use crate::config::compile::left_out::is_left_over;
 use crate::config::files::disk::{list_directory, read_file};
 use crate::config::material::{Keep, Materials};
 use crate::config::unreadable::in_words;
-use crate::tls::Form;
+use crate::x509::Form;
 
 pub use behind::Behind;
 pub use disk::read_once;

@@ -12,7 +12,8 @@ use std::slice;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::tls::{CaCertificate, Certificate, Crl, Pin};
+use crate::tls::{Certificate, Pin};
+use crate::x509::{CaCertificate, Crl};
 
 /// What a reload takes, or leaves, by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

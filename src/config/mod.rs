@@ -35,8 +35,9 @@ use crate::relay::OnTruncation;
 use crate::route::{Rule, Table};
 use crate::storage::Storage;
 use crate::telemetry;
-use crate::tls::{Acceptor, Certificate, Dates, Depth, Evidence, Expired, Unknown};
+use crate::tls::{Acceptor, Certificate, Dates, Evidence};
 use crate::upstream;
+use crate::x509::{Depth, Expired, Unknown};
 
 pub use read::Variables;
 pub use self_signed::{Made, SelfSignedCertificate};

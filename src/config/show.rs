@@ -16,8 +16,9 @@ use crate::net::Access;
 use crate::proxy::OnRemove;
 use crate::relay::OnTruncation;
 use crate::telemetry::Format;
-use crate::tls::{ConnectorOptions, Dates, Depth, Expired, MinVersion, Unknown, Verification};
+use crate::tls::{ConnectorOptions, Dates, MinVersion, Verification};
 use crate::upstream::{self, Ejection, Health, HealthKind, ServerOptions};
+use crate::x509::{Depth, Expired, Unknown};
 
 impl Config {
     /// A file with every value spelled out: defaults, inheritance and inclusion are resolved.

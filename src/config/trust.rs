@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::tls::{self, CaCertificate};
+use crate::tls;
+use crate::x509::CaCertificate;
 
 /// Every store of CAs that a configuration has.
 #[derive(Debug, Default)]

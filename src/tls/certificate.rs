@@ -7,28 +7,27 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
 use rustls::SignatureAlgorithm;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{PrivateKeyDer, UnixTime};
 use rustls::sign::{CertifiedKey, SigningKey};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
-use x509_parser::time::ASN1Time;
 
 use crate::authz::AltName;
 use crate::name::{NamePattern, ServerName};
-use crate::tls::ca::CaCertificate;
-use crate::tls::chain::Given;
-use crate::tls::identity::{alt_names, fingerprint};
-use crate::tls::issues::{CertificateIssue, issues};
-use crate::tls::pem::{self, BundleError, Foreign, PemError, Section};
 use crate::tls::signatures::Signatures;
-use crate::tls::signed::unsupported_key;
-use crate::tls::{algorithms, der};
+use crate::x509::algorithms::ALGORITHMS;
+use crate::x509::ca::CaCertificate;
+use crate::x509::chain::Given;
+use crate::x509::der;
+use crate::x509::identity::{alt_names, fingerprint};
+use crate::x509::issues::{CertificateIssue, issues};
+use crate::x509::pem::{self, BundleError, Foreign, PemError, Section};
+use crate::x509::signed::unsupported_key;
+use crate::x509::time::{CLOCK_SKEW, system_time};
 
 /// A certificate that a server can show, with its key. `Debug` shows the names and the fingerprint,
 /// never the key.
@@ -46,9 +45,6 @@ pub struct Certificate {
     fingerprint: String,
     issues: Vec<CertificateIssue>,
 }
-
-/// Clocks differ: a certificate that begins within this time has begun.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// Why a certificate and a key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -187,7 +183,7 @@ impl Certificate {
         leaf.is_ok_and(|leaf| {
             let usage = webpki::KeyUsage::server_auth();
             leaf.verify_for_usage(
-                algorithms().all,
+                ALGORITHMS,
                 &anchors,
                 intermediates,
                 UnixTime::now(),
@@ -373,30 +369,6 @@ fn key_as_other(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> O
     })
 }
 
-/// RFC 5280 §4.2.1.1.
-pub(super) fn authority_key_identifier<'a>(
-    certificate: &'a X509Certificate<'_>,
-) -> Option<&'a [u8]> {
-    certificate
-        .iter_extensions()
-        .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(identifier) => {
-                identifier.key_identifier.as_ref().map(|id| id.0)
-            }
-            _ => None,
-        })
-}
-
-/// RFC 5280 §4.2.1.2.
-pub(super) fn subject_key_identifier<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
-    certificate
-        .iter_extensions()
-        .find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0),
-            _ => None,
-        })
-}
-
 /// What kind of key is not taken, in words, as far as its first bytes say. Nothing of the key
 /// itself is said.
 fn kind_of(key: &pem::Key) -> String {
@@ -500,18 +472,4 @@ fn pattern(name: &AltName) -> Option<NamePattern> {
     name.parse()
         .ok()
         .filter(|pattern| *pattern != NamePattern::Any)
-}
-
-/// A time in UTC, for people (RFC 3339).
-#[must_use]
-pub fn date(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(
-        |_| "an unrepresentable date".to_owned(),
-        |time| time.to_string(),
-    )
-}
-
-/// Times before 1970 are taken as 1970.
-pub(super) fn system_time(time: ASN1Time) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }

@@ -30,13 +30,13 @@ use crate::authz::SpkiDigest;
 use crate::name::{Alpn, NameError, ServerName};
 use crate::tls::certificate::Certificate;
 use crate::tls::groups::{Group, limited_to};
-use crate::tls::identity::sha256;
-use crate::tls::path::{Paths, Purpose};
-use crate::tls::pem;
 use crate::tls::refused::{Met, SessionError, explain, large_hello};
 use crate::tls::server::{MinVersion, since};
 use crate::tls::trust::Trust;
-use crate::tls::{algorithms, provider};
+use crate::tls::{alerts, algorithms, provider};
+use crate::x509::identity::sha256;
+use crate::x509::path::{Paths, Purpose};
+use crate::x509::pem;
 
 /// What a server must prove to be: a host name, or an IP address. Only a name is sent to it (RFC
 /// 6066 §3).
@@ -311,7 +311,7 @@ impl ServerCertVerifier for Verifier {
             trust
                 .verify(leaf, intermediates, Some(name), now)
                 .map_err(|flaw| {
-                    let error = flaw.error();
+                    let error = alerts::error(&flaw);
                     let _ = MET.try_with(|met| met.borrow_mut().flaw = Some(flaw));
                     error
                 })?;

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use crate::tls::ca::CaCertificate;
-use crate::tls::crl::{Crl, Revocation};
-use crate::tls::identity::sha256;
 use crate::tls::pinned::{Dates, Pins};
+use crate::x509::ca::CaCertificate;
+use crate::x509::crl::{Crl, Revocation};
+use crate::x509::identity::sha256;
 
 /// The authorities that are believed, and the revocation lists that are asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,10 +18,11 @@ use crate::authz::{ClientCertificate, Denied};
 use crate::name::{Alpn, NameError, ServerName};
 use crate::net::Transport;
 use crate::os::words;
-use crate::tls::path::{Flaw, Side, Who};
 use crate::tls::server::Choice;
 use crate::tls::verifier::{Fault, Shown, observed};
 use crate::tls::words;
+use crate::x509::path::{Flaw, Side, Who};
+use crate::x509::time::span;
 
 /// A session with a client.
 #[derive(Debug)]
@@ -289,15 +290,5 @@ fn flawed(flaw: &Flaw) -> Refusal {
         )),
         Flaw::Expired(Who::Peer, ago) => Refusal::Expired(format!(", {} ago", span(ago.as_secs()))),
         flaw => Refusal::Untrusted(flaw.words(&CLIENTS)),
-    }
-}
-
-/// A span of time in the largest unit that leaves a whole number above one.
-pub(super) fn span(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} seconds"),
-        120..7200 => format!("{} minutes", seconds / 60),
-        7200..172_800 => format!("{} hours", seconds / 3600),
-        _ => format!("{} days", seconds / 86400),
     }
 }

@@ -1,36 +1,22 @@
-//! TLS, and the only place that knows how: certificates, whom to trust, and both sides of a
-//! handshake.
+//! TLS sessions: both sides of a handshake, with what each requires of the other.
 //!
 //! Nothing here reads a file or the configuration: bytes and options come in, values that are ready
 //! to use come out. The cryptographic provider is passed explicitly everywhere; no process-wide
 //! default is ever installed.
 
 mod admission;
-mod base64;
-mod ca;
+mod alerts;
 mod certificate;
-mod chain;
 mod client;
-mod crl;
-mod defects;
-mod der;
-mod dname;
 mod evidence;
 mod facts;
-mod faults;
 mod groups;
 mod handshake;
-mod identity;
-mod issues;
-mod path;
-mod pem;
 mod pinned;
-pub mod pki;
 mod refused;
 mod self_signed;
 mod server;
 mod signatures;
-mod signed;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -43,19 +29,12 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 
 pub use admission::Admission;
-pub use ca::{CaCertificate, CaIssue};
-pub use certificate::{CLOCK_SKEW, Certificate, CertificateError, date};
+pub use certificate::{Certificate, CertificateError};
 pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_certificate};
-pub use crl::{Crl, Depth, Expired, NotSpoken, Revocation, Unknown};
-pub use defects::Defect;
 pub use evidence::Evidence;
 pub use facts::SessionFacts;
-pub use faults::AuthorityFault;
 pub use groups::{Group, GroupError};
 pub use handshake::{Accepted, HandshakeError, Refusal};
-pub use issues::CertificateIssue;
-pub use path::{MAX_AUTHORITIES_OF_ONE_NAME, Purpose};
-pub use pem::{BundleError, CrlFileError, Foreign, Form, PemError};
 pub use pinned::{Dates, Pin, Pins};
 pub use refused::SessionError;
 pub use self_signed::{SelfSigned, renew_at};

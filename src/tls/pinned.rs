@@ -16,12 +16,12 @@ use webpki::RawPublicKeyEntity;
 
 use crate::authz::SpkiDigest;
 use crate::tls::algorithms;
-use crate::tls::certificate::system_time;
-use crate::tls::chain::unsupported_key;
-use crate::tls::identity::{distinguished_name, sha256};
-use crate::tls::path::{self, Flaw, Who};
-use crate::tls::pem::{self, BundleError};
 use crate::tls::verifier::Fault;
+use crate::x509::chain::unsupported_key;
+use crate::x509::identity::{distinguished_name, sha256};
+use crate::x509::path::{Flaw, Who};
+use crate::x509::pem::{self, BundleError};
+use crate::x509::time::{of_unix_time, system_time};
 
 /// The keys and certificates that are known. Which of the two a client has is all the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -177,7 +177,7 @@ impl Pins {
         if self.dates == Dates::Ignore {
             return Ok(());
         }
-        let now = path::system_time(now);
+        let now = of_unix_time(now);
         let validity = certificate.validity();
         let (begin, end) = (
             system_time(validity.not_before),
@@ -201,7 +201,7 @@ mod tests {
     use rustls::pki_types::pem::PemObject;
 
     use super::*;
-    use crate::tls::pki::{Authority, Validity};
+    use crate::pki::{Authority, Validity};
 
     #[test]
     fn both_ends_of_the_validity_are_part_of_it() {

@@ -10,10 +10,11 @@ use thiserror::Error;
 use crate::authz::{AltName, printable};
 use crate::os::words;
 use crate::tls::client::{ConnectorOptions, NotPinned, PeerName, Verification};
-use crate::tls::identity::distinguished_name;
-use crate::tls::issues::unusable;
-use crate::tls::path::{Flaw, Side};
-use crate::tls::{pem, words};
+use crate::tls::words;
+use crate::x509::identity::distinguished_name;
+use crate::x509::issues::unusable;
+use crate::x509::path::{Flaw, Side};
+use crate::x509::pem;
 
 /// Why there is no session with a server. The texts name the keys of the upstream's table that are
 /// concerned.

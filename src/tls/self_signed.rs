@@ -9,8 +9,8 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
+use crate::pki::{Key, KeyKind, PkiError};
 use crate::tls::certificate::Certificate;
-use crate::tls::pki::{Key, KeyKind, PkiError};
 
 /// The longest life that clients of Apple accept of any server's certificate.
 const LIFE: Duration = Duration::from_secs(825 * DAY);

@@ -16,14 +16,14 @@ use thiserror::Error;
 
 use crate::authz::Policy;
 use crate::name::{Alpn, ServerName};
-use crate::tls::ca::CaCertificate;
 use crate::tls::certificate::Certificate;
-use crate::tls::crl::Revocation;
 use crate::tls::pinned::Pins;
 use crate::tls::signatures::Signatures;
 use crate::tls::verifier::Verifier;
 use crate::tls::{provider, versions};
 use crate::wire::ClientHello;
+use crate::x509::ca::CaCertificate;
+use crate::x509::crl::Revocation;
 
 /// The terms of a handshake.
 #[derive(Clone, Debug, Default)]

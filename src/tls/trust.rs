@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use crate::tls::ca::{Anchors, CaCertificate};
+use crate::x509::ca::{Anchors, CaCertificate};
 
 /// The authorities whose certificates servers may show: at least one. Equal where the authorities
 /// are the same, whatever files they came from.
@@ -67,7 +67,7 @@ impl Hash for Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::pki::{Authority, Validity};
+    use crate::pki::{Authority, Validity};
 
     #[test]
     fn trust_is_equal_where_the_authorities_are() {

@@ -18,14 +18,15 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
 use crate::authz::{ClientCertificate, Denied, Identity, Policy, SpkiDigest};
-use crate::tls::ca::Anchors;
-use crate::tls::crl::Lists;
-use crate::tls::identity::identity;
-use crate::tls::path::{self, Flaw, Paths, Purpose};
 use crate::tls::pinned::{self, Pins};
 use crate::tls::server::ClientAuth;
-use crate::tls::signed::unsupported_key;
-use crate::tls::{algorithms, der, pem};
+use crate::tls::{alerts, algorithms};
+use crate::x509::ca::Anchors;
+use crate::x509::crl::Lists;
+use crate::x509::identity::identity;
+use crate::x509::path::{self, Flaw, Paths, Purpose};
+use crate::x509::signed::unsupported_key;
+use crate::x509::{der, pem};
 
 /// Clients are told the names of the authorities that count (RFC 8446 §4.2.4), in a list whose
 /// length has 16 bits. A list near that would make every handshake larger than most, so it is left
@@ -195,7 +196,7 @@ impl Fault {
             Self::Unproven => CertificateError::BadSignature,
             Self::Key(_) => CertificateError::InvalidPurpose,
             Self::NotPinned(_) => CertificateError::UnknownIssuer,
-            Self::Flawed(flaw) => flaw.error(),
+            Self::Flawed(flaw) => alerts::error(flaw),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
-use snigate::tls::pki::{Authority, RevocationList, Validity};
+use snigate::pki::{Authority, RevocationList, Validity};
 use tempfile::TempDir;
 
 use crate::support::tls;

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use snigate::config::{self, Action};
-use snigate::tls::pki::{Authority, Issued, Validity};
+use snigate::pki::{Authority, Issued, Validity};
 use snigate::tls::{Acceptor, Certificate, Options, SelfSigned};
 
 use crate::support::backend::Backend;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::version::TLS13;
-use snigate::tls::pki::Validity;
+use snigate::pki::Validity;
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, read_exact, read_to_end};

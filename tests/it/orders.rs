@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use snigate::tls::pki::Validity;
+use snigate::pki::Validity;
 
 use crate::support::backend::{Backend, Connections, read_exact};
 use crate::support::hello::hello;

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
-use snigate::tls::pki::{Authority, Issued, Key, KeyKind, Purpose, Subject, Validity};
+use snigate::pki::{Authority, Issued, Key, KeyKind, Purpose, Subject, Validity};
 
 use crate::keys::assert_absent;
 use crate::support::backend::Backend;
@@ -59,7 +59,7 @@ fn assert_no_secret(secrets: &[Secret], text: &str, place: &str) {
 fn rsa(authority: &Authority, name: &str) -> Issued {
     let key = Key::generate(KeyKind::Rsa3072).unwrap();
     let subject = Subject::server(&[name]).unwrap();
-    let public = snigate::tls::pki::PublicKey::of(&key).unwrap();
+    let public = snigate::pki::PublicKey::of(&key).unwrap();
     let certificate = authority
         .issue(&subject, Purpose::Server, Validity::days(20), &public)
         .unwrap();

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
+use snigate::pki::{Authority, Validity};
 use snigate::tls::Certificate;
-use snigate::tls::pki::{Authority, Validity};
 use tempfile::TempDir;
 
 use crate::support::backend::Backend;

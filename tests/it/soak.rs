@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use serde_json::Value;
-use snigate::tls::pki::Validity;
+use snigate::pki::Validity;
 
 use crate::support::backend::{Backend, pattern, read_exact, read_to_end};
 use crate::support::hello::{alert, hello};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use snigate::tls::pki::{Authority, Validity};
+use snigate::pki::{Authority, Validity};
 
 use crate::cli::{text, with_config};
 

@@ -12,7 +12,7 @@ use clap::Args;
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::{Ca, read};
 use crate::cli::print;
-use crate::tls::pki::{
+use crate::pki::{
     Authority, Kind, REASONS, RevocationList, RevocationReason, Validity, parse_serial,
 };
 

@@ -10,7 +10,7 @@ use crate::cli::pki::issue::described;
 use crate::cli::pki::names::{Names, stem};
 use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, Usage, key_kind, refuse_over};
 use crate::cli::print;
-use crate::tls::pki::{Key, Purpose, Request};
+use crate::pki::{Key, Purpose, Request};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, key_kind};
 use crate::cli::print;
-use crate::tls::pki::{Authority, Key, Validity, moment, random_hex};
+use crate::pki::{Authority, Key, Validity, moment, random_hex};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {

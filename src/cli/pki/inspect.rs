@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::cli::pki::read_bytes;
 use crate::cli::print;
-use crate::tls::pki::{Inspection, Report};
+use crate::pki::{Inspection, Report};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {

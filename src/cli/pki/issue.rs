@@ -11,9 +11,7 @@ use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::names::{Names, stem};
 use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, Ca, Usage, key_kind, read, refuse_over};
 use crate::cli::print;
-use crate::tls::pki::{
-    Authority, Key, Kind, PublicKey, Purpose, Request, Subject, Validity, moment,
-};
+use crate::pki::{Authority, Key, Kind, PublicKey, Purpose, Request, Subject, Validity, moment};
 
 /// A year: rotated once and forgotten by nobody; `check` warns before the end. Some clients refuse
 /// more than 825 days.

@@ -22,7 +22,7 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::config::files::read_once;
-use crate::tls::pki::{Authority, KeyKind, Kind, Purpose};
+use crate::pki::{Authority, KeyKind, Kind, Purpose};
 
 /// The CA's certificate.
 const CA_CERTIFICATE: &str = "ca.crt";

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::name::{NameError, NamePattern, ServerName};
-use crate::tls::pki::{Subject, fits_common_name};
+use crate::pki::{Subject, fits_common_name};
 
 #[derive(Debug, Args)]
 pub(super) struct Names {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::{read, read_bytes, refuse_over};
 use crate::cli::print;
-use crate::tls::pki::{Kind, Protection, pkcs12};
+use crate::pki::{Kind, Protection, pkcs12};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {

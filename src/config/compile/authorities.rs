@@ -10,7 +10,7 @@ use crate::config::compile::{Report, door, left_out};
 use crate::config::diagnostic::Severity;
 use crate::config::files::Files;
 use crate::config::material::{Item, Reason};
-use crate::tls::{CaCertificate, CaIssue, MAX_AUTHORITIES_OF_ONE_NAME, Purpose};
+use crate::x509::{CaCertificate, CaIssue, MAX_AUTHORITIES_OF_ONE_NAME, Purpose};
 
 /// What CAs are read for.
 #[derive(Clone, Copy)]

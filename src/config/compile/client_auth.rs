@@ -18,7 +18,8 @@ use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
 use crate::config::files::Files;
 use crate::config::read::beside;
-use crate::tls::{ClientAuth, Evidence, Purpose, Revocation, Verify};
+use crate::tls::{ClientAuth, Evidence, Verify};
+use crate::x509::{Purpose, Revocation};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in
 /// here, which was never meant.

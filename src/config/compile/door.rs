@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use crate::config::compile::Report;
 use crate::config::files::Files;
 use crate::config::material::{Item, ListFile, Materials, Pair, Reason, Taken};
-use crate::tls::{CaCertificate, Crl, Pin};
+use crate::tls::Pin;
+use crate::x509::{CaCertificate, Crl};
 
 /// Something that can go on as it runs.
 pub(super) trait Material: Clone {

@@ -16,7 +16,8 @@ use crate::config::material::Item;
 use crate::config::read::Merged;
 use crate::config::{Action, Circumstances, Route};
 use crate::name::{NamePattern, ServerName};
-use crate::tls::{Certificate, date};
+use crate::tls::Certificate;
+use crate::x509::date;
 
 /// Reports each certificate that is not valid yet.
 pub(super) fn judge(

@@ -15,7 +15,7 @@ use crate::config::file;
 use crate::config::files::Files;
 use crate::config::material::{Item, ListFile, Reason};
 use crate::config::read::beside;
-use crate::tls::{CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
+use crate::x509::{CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
 
 /// A list that is due within this share of its life is worth a warning, and at the latest a week
 /// before.

@@ -19,9 +19,10 @@ use crate::config::self_signed::{
     SelfSignedCertificate, State, certificate_key, private_key_key, replaced,
 };
 use crate::name::NamePattern;
+use crate::pki::PkiError;
 use crate::storage::{Storage, is_name};
-use crate::tls::pki::PkiError;
-use crate::tls::{Certificate, SelfSigned, date, renew_at};
+use crate::tls::{Certificate, SelfSigned, renew_at};
+use crate::x509::date;
 
 pub(super) fn compile(
     name: &str,

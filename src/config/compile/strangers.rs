@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::config::compile::Report;
 use crate::config::file::ClientRules;
-use crate::tls::CaCertificate;
+use crate::x509::CaCertificate;
 
 /// Warns of CAs that issue certificates to everybody, where no list says who comes in.
 pub(super) fn judge_public(

@@ -21,7 +21,8 @@ use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
 use crate::storage::Storage;
-use crate::tls::{CaCertificate, Certificate, CertificateError, MinVersion, Options, date};
+use crate::tls::{Certificate, CertificateError, MinVersion, Options};
+use crate::x509::{CaCertificate, date};
 
 /// A certificate that ends within this share of its life is worth a warning, and at the earliest
 /// this long before its end: what renews certificates has done so by then.

@@ -15,7 +15,8 @@ use crate::config::file;
 use crate::config::files::Files;
 use crate::config::read::{In, Merged, beside};
 use crate::config::trust::{Origin, Trust, TrustSource, Trusts};
-use crate::tls::{self, BundleError, CaCertificate, Purpose};
+use crate::tls;
+use crate::x509::{BundleError, CaCertificate, Purpose};
 
 /// The certificate of a server that nobody issued is often given in place of a CA. Its owner could
 /// pretend to be the other servers that it vouches for, which are few.

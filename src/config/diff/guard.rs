@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::authz::Rules;
 use crate::config::Tls;
 use crate::config::file::{ClientAuthMode, OnRevoke, TlsVersion};
-use crate::tls::{Depth, Expired, Unknown};
+use crate::x509::{Depth, Expired, Unknown};
 
 /// A `[tls]` table by what it asks of clients.
 #[derive(Debug)]

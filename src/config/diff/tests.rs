@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::file::ClientAuthMode;
 use crate::config::{self, Action, Config, Loaded};
-use crate::tls::pki::{Authority, RevocationList, Validity};
+use crate::pki::{Authority, RevocationList, Validity};
 
 /// A directory with a server's certificate, two CAs, and lists of the first.
 fn directory() -> TempDir {

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::name::ServerName;
-use crate::tls::{BundleError, CertificateError, CertificateIssue, Foreign, Form, PemError};
+use crate::tls::CertificateError;
+use crate::x509::{BundleError, CertificateIssue, Foreign, Form, PemError};
 
 fn load(certificate: &str, key: &str) -> Result<Certificate, CertificateError> {
     Certificate::load(certificate.as_bytes(), key.as_bytes())

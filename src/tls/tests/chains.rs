@@ -8,7 +8,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::tls::CertificateIssue as Issue;
+use crate::x509::CertificateIssue as Issue;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -295,3 +295,17 @@ async fn a_pin_is_worth_nothing_without_its_key() {
         assert_eq!(seen, Seen::Alert(51));
     }
 }
+
+/// What is verified of an authority is what is verified of a peer.
+#[test]
+fn authorities_are_verified_by_the_algorithms_of_handshakes() {
+    let ids = |all: &[&dyn rustls::pki_types::SignatureVerificationAlgorithm]| -> Vec<_> {
+        all.iter()
+            .map(|by| (by.public_key_alg_id(), by.signature_alg_id()))
+            .collect()
+    };
+    assert_eq!(
+        ids(crate::x509::algorithms::ALGORITHMS),
+        ids(algorithms().all)
+    );
+}

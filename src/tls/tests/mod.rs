@@ -27,9 +27,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::pki::{Authority, Issued, Validity};
 use super::*;
 use crate::net::close_in_order;
+use crate::pki::{self, Authority, Issued, Validity};
+use crate::x509::{
+    CaCertificate, CaIssue, Crl, Depth, Expired, Purpose, Revocation, Unknown, identity, pem,
+};
 
 const NAME: &str = "app.example";
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];

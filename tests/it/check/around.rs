@@ -4,7 +4,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use snigate::tls::pki::Authority;
+use snigate::pki::Authority;
 
 use super::*;
 

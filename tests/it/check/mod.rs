@@ -12,7 +12,7 @@ mod uses;
 use std::fs;
 use std::path::Path;
 
-use snigate::tls::pki::{RevocationList, Validity};
+use snigate::pki::{RevocationList, Validity};
 use tempfile::TempDir;
 
 use crate::cli::{snigate, text};

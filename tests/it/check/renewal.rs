@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, Issuer, KeyPair, SanType};
-use snigate::tls::pki::Authority;
+use snigate::pki::Authority;
 
 use super::*;
 use crate::support::openssl::s_client;

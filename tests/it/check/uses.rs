@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use snigate::tls::pki::{Authority, Validity};
+use snigate::pki::{Authority, Validity};
 
 use crate::cli::{LISTENER, snigate, text, with_config};
 use crate::support::tls;

@@ -109,7 +109,7 @@ fn a_post_quantum_handshake_passes_through() {
     let dir = directory();
     let authority = tls::authority(dir.path(), "ca");
     let issued = authority
-        .server(&["a.example"], snigate::tls::pki::Validity::days(1))
+        .server(&["a.example"], snigate::pki::Validity::days(1))
         .unwrap();
     let config = std::sync::Arc::new(tls::server(&issued));
     let backend = Backend::serve(move |stream| {

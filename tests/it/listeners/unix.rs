@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::process::Signal;
-use snigate::tls::pki::Validity;
+use snigate::pki::Validity;
 use tempfile::TempDir;
 
 use super::{connect, echo};

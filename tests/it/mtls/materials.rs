@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 use rustls::{ClientConnection, StreamOwned};
-use snigate::tls::pki::RevocationList;
+use snigate::pki::RevocationList;
 
 use super::*;
 use crate::support::Over;

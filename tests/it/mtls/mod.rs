@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 use serde_json::Value;
-use snigate::tls::pki::{Authority, Issued, Validity};
+use snigate::pki::{Authority, Issued, Validity};
 use tempfile::TempDir;
 
 use crate::support::backend::Backend;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use rustls::{ClientConnection, StreamOwned};
-use snigate::tls::pki::RevocationList;
+use snigate::pki::RevocationList;
 
 use super::*;
 use crate::support::socket::accept;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
-use snigate::tls::pki::{Authority, Validity};
+use snigate::pki::{Authority, Validity};
 
 use super::*;
 use crate::support::openssl::s_client;

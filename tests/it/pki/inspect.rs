@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use snigate::tls::pki::{Authority, Validity};
+use snigate::pki::{Authority, Validity};
 
 use super::{done, has, openssl, refused, with_ca};
 

@@ -11,7 +11,7 @@ use std::thread;
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ServerConnection, StreamOwned};
-use snigate::tls::pki::{Authority, Issued, Validity};
+use snigate::pki::{Authority, Issued, Validity};
 use snigate::wire::proxy_header::{ClientFlags, Parsed, ProxyHeader, SslTlv, parse};
 use tempfile::TempDir;
 

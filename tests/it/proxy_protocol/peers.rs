@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use rustls::version::TLS13;
-use snigate::tls::pki::Validity;
+use snigate::pki::Validity;
 
 use super::*;
 use crate::support::backend::read_exact;

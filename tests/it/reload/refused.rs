@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::version::TLS13;
-use snigate::tls::pki::{Authority, Issued, Validity};
+use snigate::pki::{Authority, Issued, Validity};
 
 use super::*;
 use crate::support::proxy::directory;

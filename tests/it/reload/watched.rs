@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
-use snigate::tls::pki::{Authority, Validity};
+use snigate::pki::{Authority, Validity};
 use tempfile::TempDir;
 
 use super::*;

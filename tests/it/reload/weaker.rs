@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use rustls::version::TLS13;
 use serde_json::Value;
-use snigate::tls::pki::{Authority, Issued, RevocationList, Validity};
+use snigate::pki::{Authority, Issued, RevocationList, Validity};
 
 use super::*;
 use crate::support::proxy::{directory, passthrough};

@@ -22,7 +22,7 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
     SupportedProtocolVersion,
 };
-use snigate::tls::pki::{Authority, Issued, Validity};
+use snigate::pki::{Authority, Issued, Validity};
 
 /// Writes a certificate and its key as `NAME.pem` and `NAME-key.pem`.
 pub(crate) fn write(dir: &Path, name: &str, issued: &Issued) {

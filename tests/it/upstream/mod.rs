@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
-use snigate::tls::pki::{Authority, Issued, Validity};
+use snigate::pki::{Authority, Issued, Validity};
 use tempfile::TempDir;
 
 use crate::support::backend::{Backend, pattern};

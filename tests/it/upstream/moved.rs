@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use snigate::tls::pki::Validity;
+use snigate::pki::Validity;
 
 use super::{INSIDE, TRUST, assert_no_session, config, copy, corp, site};
 use crate::support::backend::Backend;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::tls::pki::{
+use crate::pki::{
     Authority, Issued, Key, KeyKind, PublicKey, Purpose, RevocationList, Subject, Validity,
 };
 
@@ -289,7 +289,7 @@ pub(super) fn lists(candidate: &Candidate) -> Vec<usize> {
         .lists
         .values()
         .flat_map(|file| &file.lists)
-        .map(crate::tls::Crl::revoked)
+        .map(crate::x509::Crl::revoked)
         .collect()
 }
 

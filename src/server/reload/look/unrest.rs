@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::tests::{CONFIG, DAY, list, lists, running, site, write};
 use super::*;
+use crate::pki::{Authority, RevocationList, Validity};
 use crate::server::reload::calm::{QUIET, UNREST};
-use crate::tls::pki::{Authority, RevocationList, Validity};
 
 /// A process without its sockets: what it serves, and how long its files have been quiet.
 struct Watcher {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
-use crate::tls::base64;
+use crate::x509::base64;
 
 /// The tags of DER, under the names of their types.
 pub(super) const BOOL: u8 = 0x01;

@@ -16,12 +16,12 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 
 use super::*;
-use crate::tls::ca::Anchors;
-use crate::tls::crl::Crl;
+use crate::os::tests::assert_readable;
 use crate::tls::handshake::Refusal;
-use crate::tls::path::{Paths, Side};
 use crate::tls::verifier::{Verifier, observed_now};
-use crate::tls::words::tests::assert_readable;
+use crate::x509::ca::Anchors;
+use crate::x509::crl::Crl;
+use crate::x509::path::{Paths, Side};
 use draft::{Draft, ListDraft, Signer};
 
 /// What is made, before it is signed.

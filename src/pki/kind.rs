@@ -1,0 +1,49 @@
+//! What kind of thing a file holds, for whoever wants one kind of it.
+
+use std::fmt;
+
+use crate::pki::object::{self, Object};
+
+/// What a file is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A certificate (RFC 5280 §4).
+    Certificate,
+    /// A private key.
+    Key,
+    /// A certificate request (PKCS#10, RFC 2986).
+    Request,
+    /// A revocation list (RFC 5280 §5).
+    List,
+}
+
+impl Kind {
+    /// What `bytes` hold in place of this kind: nothing if there is such a thing among them, or if
+    /// they cannot be read, about which whoever reads them has more to say.
+    #[must_use]
+    pub fn instead(self, bytes: &[u8]) -> Option<Vec<Self>> {
+        let objects = object::read(bytes).ok()?;
+        let kinds = objects.iter().map(|object| match object {
+            Object::Certificate(_) => Some(Self::Certificate),
+            Object::Key(_) => Some(Self::Key),
+            Object::Request(_) => Some(Self::Request),
+            Object::RevocationList(_) => Some(Self::List),
+            Object::Other(_) | Object::Broken(..) => None,
+        });
+        let mut kinds = kinds.collect::<Option<Vec<_>>>()?;
+        kinds.sort_unstable();
+        kinds.dedup();
+        (!kinds.is_empty() && !kinds.contains(&self)).then_some(kinds)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "a certificate",
+            Self::Key => "a private key",
+            Self::Request => "a certificate request",
+            Self::List => "a revocation list",
+        })
+    }
+}
