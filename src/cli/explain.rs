@@ -22,7 +22,9 @@ use crate::net::Liveness;
 use crate::proxy::OnRemove;
 use crate::route::{Key, Mismatch};
 use crate::tls::{Acceptor, ConnectorOptions, MinVersion, PeerName, Verification};
-use crate::upstream::{self, Balance, Ejection, Health, HealthKind, ProxyProtocol, ServerOptions};
+use crate::upstream::{
+    self, Balance, Ejection, HealthCheck, HealthCheckKind, ProxyProtocol, ServerOptions,
+};
 use crate::x509::{Depth, Expired, Unknown, date};
 
 /// No route takes the client, on any listener.
@@ -262,7 +264,7 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
 }
 
 /// What the servers learn of the client.
-fn told(text: &mut String, upstream: &upstream::Options) {
+fn told(text: &mut String, upstream: &upstream::UpstreamOptions) {
     match upstream.proxy_protocol {
         None => {}
         Some(ProxyProtocol::V1) => line(text, "", "told of the client in a PROXY header, v1"),
@@ -310,7 +312,7 @@ fn server(server: &ServerOptions, is_choice: bool) -> String {
 }
 
 /// How it is known that a server is not well.
-fn standing(text: &mut String, upstream: &upstream::Options) {
+fn standing(text: &mut String, upstream: &upstream::UpstreamOptions) {
     let duration =
         |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     if let Some(Ejection {
@@ -330,7 +332,7 @@ fn standing(text: &mut String, upstream: &upstream::Options) {
             ),
         );
     }
-    if let Some(Health {
+    if let Some(HealthCheck {
         kind,
         interval,
         timeout,
@@ -339,8 +341,8 @@ fn standing(text: &mut String, upstream: &upstream::Options) {
     }) = upstream.health.as_deref()
     {
         let kind = match kind {
-            HealthKind::Tcp => "a connection",
-            HealthKind::Tls => "a TLS handshake",
+            HealthCheckKind::Tcp => "a connection",
+            HealthCheckKind::Tls => "a TLS handshake",
         };
         let (interval, timeout) = (duration(*interval), duration(*timeout));
         let times =

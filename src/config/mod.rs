@@ -116,11 +116,11 @@ pub struct Route {
 #[derive(Debug)]
 pub enum Action {
     /// Bytes go to the upstream as they are.
-    Passthrough(Arc<upstream::Options>),
+    Passthrough(Arc<upstream::UpstreamOptions>),
     /// TLS ends here.
     Terminate {
         /// Where the plaintext goes.
-        upstream: Arc<upstream::Options>,
+        upstream: Arc<upstream::UpstreamOptions>,
         /// The `[tls]` table.
         tls: Arc<str>,
         /// The certificates by name, the default one first.
@@ -145,7 +145,7 @@ impl Action {
 
     /// Where clients go, if they go anywhere.
     #[must_use]
-    pub fn upstream(&self) -> Option<&Arc<upstream::Options>> {
+    pub fn upstream(&self) -> Option<&Arc<upstream::UpstreamOptions>> {
         match self {
             Self::Passthrough(upstream) | Self::Terminate { upstream, .. } => Some(upstream),
             Self::Reject => None,

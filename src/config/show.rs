@@ -17,7 +17,7 @@ use crate::proxy::OnRemove;
 use crate::relay::OnTruncation;
 use crate::telemetry::Format;
 use crate::tls::{ConnectorOptions, Dates, MinVersion, Verification};
-use crate::upstream::{self, Ejection, Health, HealthKind, ServerOptions};
+use crate::upstream::{self, Ejection, HealthCheck, HealthCheckKind, ServerOptions};
 use crate::x509::{Depth, Expired, Unknown};
 
 impl Config {
@@ -215,7 +215,7 @@ impl From<&Listener> for file::Listener {
     }
 }
 
-fn upstream(options: &upstream::Options) -> file::Upstream {
+fn upstream(options: &upstream::UpstreamOptions) -> file::Upstream {
     let balance = match options.balance {
         upstream::Balance::RoundRobin => file::Balance::RoundRobin,
         upstream::Balance::LeastConnections => file::Balance::LeastConnections,
@@ -301,8 +301,8 @@ fn ejection(ejection: &Ejection) -> file::Ejection {
     }))
 }
 
-fn health(health: &Health) -> file::Health {
-    let Health {
+fn health(health: &HealthCheck) -> file::Health {
+    let HealthCheck {
         kind,
         interval,
         timeout,
@@ -311,8 +311,8 @@ fn health(health: &Health) -> file::Health {
     } = health;
     Short::Table(Box::new(HealthTable {
         kind: Some(At::from(match kind {
-            HealthKind::Tcp => file::HealthKind::Tcp,
-            HealthKind::Tls => file::HealthKind::Tls,
+            HealthCheckKind::Tcp => file::HealthKind::Tcp,
+            HealthCheckKind::Tls => file::HealthKind::Tls,
         })),
         interval: duration(*interval),
         timeout: duration(*timeout),

@@ -22,7 +22,7 @@ use crate::relay::{self, Side, relay};
 use crate::route::Key;
 use crate::telemetry::{Ending, Outcome, Party, Proxied, Record};
 use crate::tls::{Acceptor, Signatures};
-use crate::upstream::{Lease, Origin, Request, Upstream};
+use crate::upstream::{ClientInfo, ConnectRequest, Lease, Upstream};
 use crate::wire::proxy_header::ProxyHeader;
 use crate::wire::{ClientHello, RequestedName, reframe};
 
@@ -100,7 +100,7 @@ fn serve(
                 .await;
             }
             Action::Passthrough(upstream) => {
-                let connected = if upstream.options().is_discreet() {
+                let connected = if upstream.options().hides_clients() {
                     connect(&route, upstream, &[], &preface, &mut session).await
                 } else {
                     Box::pin(introduce(
@@ -276,12 +276,12 @@ async fn connect<'a>(
     // What a client offers counts for nothing before there is a session with it.
     let agreed = session.record.tls_version.and(session.record.alpn.first());
     let start = Instant::now();
-    let origin = Origin {
+    let origin = ClientInfo {
         client: session.record.client,
         header,
         transparent: upstream.options().transparent,
     };
-    let request = Request {
+    let request = ConnectRequest {
         first,
         agreed,
         origin,

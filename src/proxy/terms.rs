@@ -160,10 +160,10 @@ mod tests {
     use super::*;
     use crate::proxy::Settings;
     use crate::relay;
-    use crate::upstream::{Options, Registry, ServerOptions, Upstream};
+    use crate::upstream::{Registry, ServerOptions, Upstream, UpstreamOptions};
 
     fn route(name: &str, rejects: bool, on_remove: OnRemove) -> Arc<Route> {
-        let options = Options::new("u", Vec::<ServerOptions>::new());
+        let options = UpstreamOptions::new("u", Vec::<ServerOptions>::new());
         let passthrough =
             Action::Passthrough(Arc::new(Upstream::new(options, &Registry::default())));
         Arc::new(Route {

@@ -12,7 +12,7 @@ use crate::server::gates::Gates;
 use crate::upstream::{self, Check, Registry, Upstream};
 
 /// The upstreams in use. One that a reload does not change goes on with its state.
-pub(super) type Upstreams = HashMap<upstream::Options, Arc<Upstream>>;
+pub(super) type Upstreams = HashMap<upstream::UpstreamOptions, Arc<Upstream>>;
 
 /// What goes on over a reload.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ impl Parts {
         } = before;
         registry.tidy_up();
         let mut used = Upstreams::new();
-        let mut upstream = |options: &Arc<upstream::Options>| {
+        let mut upstream = |options: &Arc<upstream::UpstreamOptions>| {
             if let Some(upstream) = used.get(&**options) {
                 return Arc::clone(upstream);
             }
@@ -97,7 +97,8 @@ impl Parts {
             listeners.push((Arc::new(serving), listener.bind.clone()));
         }
         let terms = Terms::new(&routes, terms, config.timeouts.drain);
-        let is_new = |(options, _): &(&upstream::Options, _)| !upstreams.contains_key(*options);
+        let is_new =
+            |(options, _): &(&upstream::UpstreamOptions, _)| !upstreams.contains_key(*options);
         let to_activate = used
             .iter()
             .filter(is_new)
@@ -135,7 +136,7 @@ impl Parts {
 /// `known` are the settings of the routes before.
 fn route(
     route: &Route,
-    upstream: &mut impl FnMut(&Arc<upstream::Options>) -> Arc<Upstream>,
+    upstream: &mut impl FnMut(&Arc<upstream::UpstreamOptions>) -> Arc<Upstream>,
     known: &mut HashSet<Arc<proxy::Settings>>,
 ) -> proxy::Route {
     let action = match &route.action {

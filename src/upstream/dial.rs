@@ -13,8 +13,8 @@ use crate::addr::UpstreamAddr;
 use crate::name::Alpn;
 use crate::net::{Resolver, Stream, Via, connect};
 use crate::tls::Connector;
-use crate::upstream::error::{Failure, Unsent};
-use crate::upstream::{Origin, Request};
+use crate::upstream::error::{ConnectFailure, Unsent};
+use crate::upstream::{ClientInfo, ConnectRequest};
 
 /// A server that was reached: connected to, with a session of TLS if it speaks that. That is all it
 /// takes to be well; what becomes of the connection from here on may be its client's doing.
@@ -52,13 +52,13 @@ pub(super) async fn dial<'a>(
     server: &UpstreamAddr,
     resolver: &Resolver,
     tls: Option<&Connector>,
-    request: &Request<'a>,
+    request: &ConnectRequest<'a>,
     deadline: Instant,
-) -> Result<Reached<'a>, Failure> {
+) -> Result<Reached<'a>, ConnectFailure> {
     match tls {
         None if request.origin.is_plain() => {
             let connected = connect(server, &resolver.into(), request.first, deadline).await;
-            let (stream, rest) = connected.map_err(Failure::Connect)?.into_parts();
+            let (stream, rest) = connected.map_err(ConnectFailure::Connect)?.into_parts();
             Ok(Reached {
                 stream,
                 rest: rest.map(Cow::Borrowed),
@@ -68,7 +68,7 @@ pub(super) async fn dial<'a>(
         // Boxed, because a connection that is not told of must not carry what telling takes.
         None => Box::pin(dial_introduced(server, resolver, request, deadline))
             .await
-            .map_err(Failure::Connect),
+            .map_err(ConnectFailure::Connect),
         // Boxed, because a connection in passthrough must not carry the state of a handshake.
         Some(tls) => Box::pin(dial_tls(tls, server, resolver, request, deadline)).await,
     }
@@ -79,7 +79,7 @@ pub(super) async fn dial<'a>(
 async fn dial_introduced<'a>(
     server: &UpstreamAddr,
     resolver: &Resolver,
-    request: &Request<'_>,
+    request: &ConnectRequest<'_>,
     deadline: Instant,
 ) -> io::Result<Reached<'a>> {
     let first = [request.origin.header, request.first].concat();
@@ -94,7 +94,7 @@ async fn dial_introduced<'a>(
 }
 
 /// From where the connection is to come.
-fn via<'a>(resolver: &'a Resolver, origin: &Origin<'_>) -> io::Result<Via<'a>> {
+fn via<'a>(resolver: &'a Resolver, origin: &ClientInfo<'_>) -> io::Result<Via<'a>> {
     match (origin.transparent, origin.client.ip()) {
         (false, _) => Ok(resolver.into()),
         (true, source @ Some(_)) => Ok(Via {
@@ -114,10 +114,10 @@ async fn dial_tls<'a>(
     tls: &Connector,
     server: &UpstreamAddr,
     resolver: &Resolver,
-    request: &Request<'a>,
+    request: &ConnectRequest<'a>,
     deadline: Instant,
-) -> Result<Reached<'a>, Failure> {
-    let via = via(resolver, &request.origin).map_err(Failure::Connect)?;
+) -> Result<Reached<'a>, ConnectFailure> {
+    let via = via(resolver, &request.origin).map_err(ConnectFailure::Connect)?;
     let session = session(
         tls,
         server,
@@ -145,7 +145,7 @@ pub(super) async fn session(
     header: &[u8],
     agreed: Option<&Alpn>,
     deadline: Instant,
-) -> Result<Box<TlsStream<TcpStream>>, Failure> {
+) -> Result<Box<TlsStream<TcpStream>>, ConnectFailure> {
     let (addr, failure) = match session_at(tls, server, via, header, agreed, deadline).await {
         Err((Some(addr), failure)) if server.is_name() && failure.is_somebody_else() => {
             (addr, failure)
@@ -171,25 +171,28 @@ async fn session_at(
     header: &[u8],
     agreed: Option<&Alpn>,
     deadline: Instant,
-) -> Result<Box<TlsStream<TcpStream>>, (Option<SocketAddr>, Failure)> {
+) -> Result<Box<TlsStream<TcpStream>>, (Option<SocketAddr>, ConnectFailure)> {
     let connected = connect(server, via, header, deadline)
         .await
-        .map_err(|error| (None, Failure::Connect(error)))?;
+        .map_err(|error| (None, ConnectFailure::Connect(error)))?;
     let stream = connected
         .send(deadline)
         .await
-        .map_err(|error| (None, Failure::Header(error)))?;
+        .map_err(|error| (None, ConnectFailure::Header(error)))?;
     let Stream::Tcp(tcp) = stream else {
         // The configuration knows no TLS over unix sockets.
-        return Err((None, Failure::Connect(io::ErrorKind::Unsupported.into())));
+        return Err((
+            None,
+            ConnectFailure::Connect(io::ErrorKind::Unsupported.into()),
+        ));
     };
     let addr = tcp.peer_addr().ok();
     let session = async {
         tls.connect(tcp, server, agreed)
             .await
-            .map_err(|error| Failure::Tls(Box::new(error)))
+            .map_err(|error| ConnectFailure::Tls(Box::new(error)))
     };
-    let late = |_| Err(Failure::LateHandshake(tls.advice_on_silence()));
+    let late = |_| Err(ConnectFailure::LateHandshake(tls.advice_on_silence()));
     timeout_at(deadline, session)
         .await
         .unwrap_or_else(late)

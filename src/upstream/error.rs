@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::addr::UpstreamAddr;
 use crate::os::words;
 use crate::tls::SessionError;
-use crate::upstream::Request;
+use crate::upstream::ConnectRequest;
 use crate::wire::proxy_header::HeaderTooLong;
 
 /// No server could be reached.
@@ -139,7 +139,7 @@ pub enum Unsent {
 
 /// Why one server was not reached. Nothing that a client has sent has been sent to it.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(super) enum ConnectFailure {
     #[error("{}", words(.0))]
     Connect(io::Error),
     /// It did not take the PROXY header that goes before the handshake.
@@ -151,14 +151,14 @@ pub(super) enum Failure {
     LateHandshake(Option<String>),
 }
 
-impl Failure {
+impl ConnectFailure {
     /// Whether it was this machine that lacked something.
     pub(super) fn is_local(&self) -> bool {
         matches!(self, Self::Connect(error) if is_local(error))
     }
 
     /// Whether neither the client nor this machine may have caused it.
-    pub(super) fn is_the_servers(&self, request: &Request<'_>) -> bool {
+    pub(super) fn is_the_servers(&self, request: &ConnectRequest<'_>) -> bool {
         !self.may_be_the_clients(request) && !self.is_local()
     }
 
@@ -170,7 +170,7 @@ impl Failure {
 
     /// Whether it may be what the server was told of the client, or the client's choice, that it
     /// did not like.
-    pub(super) fn may_be_the_clients(&self, request: &Request<'_>) -> bool {
+    pub(super) fn may_be_the_clients(&self, request: &ConnectRequest<'_>) -> bool {
         match self {
             // The server may have been told not to talk to this address, or have no route to it.
             // Checks come from another.

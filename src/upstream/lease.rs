@@ -2,7 +2,7 @@
 
 use crate::addr::UpstreamAddr;
 use crate::upstream::Server;
-use crate::upstream::standing::Use;
+use crate::upstream::health::HealthState;
 
 /// A connection's place at a server, from before it is tried until the connection has ended. Given
 /// back when dropped.
@@ -30,7 +30,7 @@ impl<'a> Lease<'a> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if let Some(known) = &self.0.known {
-            known.line.give_back(&known.places);
+            known.wait_queue.give_back(&known.capacity);
         }
     }
 }
@@ -60,7 +60,7 @@ impl<'a> Attempt<'a> {
                 .server()
                 .known
                 .as_ref()
-                .is_none_or(|known| known.standing.judge() == Use::Well)
+                .is_none_or(|known| known.health.state() == HealthState::Healthy)
     }
 
     /// The trial has come to its end, if it was one.
@@ -80,7 +80,7 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(known) = self.server().known.as_ref().filter(|_| self.on_trial) {
-            known.standing.give_up_trial();
+            known.health.give_up_trial();
         }
     }
 }

@@ -2,17 +2,17 @@
 //! reached.
 
 mod balance;
+mod capacity;
 mod dial;
 mod error;
 mod header;
 mod health;
+mod health_check;
 mod lease;
 mod options;
 mod outage;
-mod places;
 mod random;
 mod registry;
-mod standing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,19 +24,21 @@ use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::name::Alpn;
 use crate::net::{Resolver, Stream};
 use crate::upstream::balance::Candidate;
+use crate::upstream::capacity::{Capacity, Eligible, Enqueued, WaitQueue};
 use crate::upstream::dial::{Reached, dial};
-use crate::upstream::error::Failure;
+use crate::upstream::error::ConnectFailure;
+use crate::upstream::health::{HealthState, ServerHealth};
 use crate::upstream::lease::Attempt;
-use crate::upstream::outage::{Outage, Together};
-use crate::upstream::places::{Line, Places, Turn, Wish};
+use crate::upstream::outage::{Outage, ServerGroup};
 use crate::upstream::registry::Identity;
-use crate::upstream::standing::{Standing, Use};
 
 pub use error::{ConnectError, Unsent};
 pub use header::{Facts, ProxyProtocol, TerminatedSession, Tlvs};
-pub use health::{Check, CheckKey};
+pub use health_check::{Check, CheckKey};
 pub use lease::Lease;
-pub use options::{Balance, Ejection, Health, HealthKind, Options, ServerOptions};
+pub use options::{
+    Balance, Ejection, HealthCheck, HealthCheckKind, ServerOptions, UpstreamOptions,
+};
 pub use registry::Registry;
 
 /// A connection tries each server once, and all of them for so many times the time limit of one:
@@ -46,10 +48,10 @@ const PATIENCE: u32 = 3;
 /// Of more servers that failed before one was reached the log says nothing.
 const MAX_TOLD: usize = 4;
 
-/// Servers, and whose turn it is.
+/// Servers, and which of them a connection goes to.
 #[derive(Debug)]
 pub struct Upstream {
-    options: Options,
+    options: UpstreamOptions,
     /// What finds the servers that are known by name.
     resolver: Arc<Resolver>,
     /// In the order of the options.
@@ -60,7 +62,7 @@ pub struct Upstream {
     ejecting: Mutex<()>,
     /// Where the upstream has no name, so that nobody finds it again after a reload.
     outage: Outage,
-    together: Option<Arc<Together>>,
+    group: Option<Arc<ServerGroup>>,
 }
 
 /// A server.
@@ -77,32 +79,32 @@ struct Server {
 /// A server, as far as it is there for longer than the upstream.
 #[derive(Debug)]
 struct Known {
-    places: Arc<Places>,
-    standing: Arc<Standing>,
+    capacity: Arc<Capacity>,
+    health: Arc<ServerHealth>,
     /// Shared by the servers of the upstream.
-    line: Arc<Line>,
+    wait_queue: Arc<WaitQueue>,
     /// For [`balance::source_hash`].
     number: u64,
 }
 
 /// What a server is sent first, and on whose behalf.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct ConnectRequest<'a> {
     /// Every byte that the client has sent so far, if they are for the server.
     pub first: &'a [u8],
     /// The protocol that the client and snigate have agreed on, which a server that speaks TLS is
     /// asked for.
     pub agreed: Option<&'a Alpn>,
     /// For whom the server is reached.
-    pub origin: Origin<'a>,
+    pub origin: ClientInfo<'a>,
     /// For each server that is tried. Waiting for a place takes no longer either, and everything
     /// together no longer than three times this.
     pub timeout: Duration,
 }
 
-/// What a server is told of a client, and how.
+/// The client as a server gets to know it.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
+pub struct ClientInfo<'a> {
     /// Its address.
     pub client: ClientAddr,
     /// The PROXY header that the server is sent before anything else; empty if none is.
@@ -111,7 +113,7 @@ pub struct Origin<'a> {
     pub transparent: bool,
 }
 
-impl Origin<'_> {
+impl ClientInfo<'_> {
     /// Whether the server is told nothing.
     fn is_plain(&self) -> bool {
         self.header.is_empty() && !self.transparent
@@ -119,20 +121,20 @@ impl Origin<'_> {
 }
 
 /// How good a choice a server is; the least is the best. `bool` says that it is a backup.
-type Rank = (Use, bool);
+type Rank = (HealthState, bool);
 
 /// Why there is no server to try.
-enum Nobody {
+enum NoServer {
     /// All have been tried.
-    Left,
+    AllTried,
     /// Those of this rank have as many connections as they may have.
-    Free(Rank),
+    AllFull(Rank),
 }
 
 impl Upstream {
     /// An upstream of which nothing is known yet but what `registry` knows of its servers.
     #[must_use]
-    pub fn new(options: Options, registry: &Registry) -> Self {
+    pub fn new(options: UpstreamOptions, registry: &Registry) -> Self {
         let is_shared = options.is_named() || options.servers.len() > 1;
         let name = if options.is_named() {
             Arc::clone(&options.name)
@@ -142,9 +144,9 @@ impl Upstream {
         let known = |server: &ServerOptions| {
             let identity: Identity = (Arc::clone(&name), server.addr.clone());
             Box::new(Known {
-                places: registry.places(&identity, server.max_connections),
-                standing: registry.standing(&identity, &options),
-                line: registry.line(&name),
+                capacity: registry.capacity(&identity, server.max_connections),
+                health: registry.health(&identity, &options),
+                wait_queue: registry.wait_queue(&name),
                 number: balance::server_number(&server.addr),
             })
         };
@@ -155,7 +157,7 @@ impl Upstream {
         };
         let servers: Box<[Server]> = options.servers.iter().enumerate().map(server).collect();
         let credit = Mutex::new(vec![0; if is_shared { servers.len() } else { 0 }].into());
-        let together = options.is_named().then(|| registry.together(&options.name));
+        let group = options.is_named().then(|| registry.group(&options.name));
         let (resolver, ejecting, outage) = (Arc::default(), Mutex::default(), Outage::default());
         Self {
             options,
@@ -164,7 +166,7 @@ impl Upstream {
             credit,
             ejecting,
             outage,
-            together,
+            group,
         }
     }
 
@@ -176,43 +178,43 @@ impl Upstream {
 
     /// What it was made of.
     #[must_use]
-    pub fn options(&self) -> &Options {
+    pub fn options(&self) -> &UpstreamOptions {
         &self.options
     }
 
     /// From now on these options count for the servers, also for those who wait for one of them.
     pub fn activate(&self) {
         for (known, options) in self.known().zip(&self.options.servers) {
-            known.places.set_limit(options.max_connections);
+            known.capacity.set_limit(options.max_connections);
             match &self.options.ejection {
-                Some(ejection) => known.standing.shorten(ejection),
-                None => _ = known.standing.forgive(),
+                Some(ejection) => known.health.shorten(ejection),
+                None => _ = known.health.forgive(),
             }
             match self.options.health {
-                Some(_) => known.standing.expect_checks(),
-                None => _ = known.standing.forget_checks(),
+                Some(_) => known.health.expect_checks(),
+                None => _ = known.health.forget_checks(),
             }
-            known.line.offer(&known.places);
+            known.wait_queue.offer(&known.capacity);
         }
-        if let Some(together) = &self.together {
-            together.set(
+        if let Some(group) = &self.group {
+            group.set(
                 self.known()
-                    .map(|known| Arc::clone(&known.standing))
+                    .map(|known| Arc::clone(&known.health))
                     .collect(),
             );
         }
     }
 
     fn outage(&self) -> &Outage {
-        self.together
+        self.group
             .as_ref()
-            .map_or(&self.outage, |together| &together.outage)
+            .map_or(&self.outage, |group| &group.outage)
     }
 
     /// A connection ends here that has tried so many servers. Tells if there was none that could be
     /// reached.
     fn give_up(&self, tried: usize, error: &ConnectError) {
-        if tried == self.servers.len() || self.known().all(|known| known.standing.is_failing()) {
+        if tried == self.servers.len() || self.known().all(|known| known.health.is_failing()) {
             self.outage().begin(&self.options.name, error);
         }
     }
@@ -238,16 +240,16 @@ impl Upstream {
     /// they may have; or that the one which was reached did not take what it was sent.
     pub async fn connect(
         &self,
-        request: &Request<'_>,
+        request: &ConnectRequest<'_>,
         failed: &mut Option<Box<str>>,
     ) -> Result<(Stream, Lease<'_>), ConnectError> {
         let begun = Instant::now();
         let (attempt, deadline) = match self.choose(request, &[]) {
             Ok(attempt) => (attempt, begun + request.timeout),
-            Err(Nobody::Left) => return Err(ConnectError::Empty),
+            Err(NoServer::AllTried) => return Err(ConnectError::Empty),
             // Boxed, like everything that most connections do not do: its state must not be in
             // every one.
-            Err(Nobody::Free(rank)) => {
+            Err(NoServer::AllFull(rank)) => {
                 let attempt = Box::pin(self.wait(request, rank, &[], begun)).await?;
                 (attempt, Instant::now() + request.timeout)
             }
@@ -281,9 +283,9 @@ impl Upstream {
     fn conclude<'a, 'r>(
         &self,
         mut attempt: Attempt<'a>,
-        request: &Request<'_>,
-        dialled: Result<Reached<'r>, Failure>,
-    ) -> Result<(Reached<'r>, Lease<'a>), (usize, Failure)> {
+        request: &ConnectRequest<'_>,
+        dialled: Result<Reached<'r>, ConnectFailure>,
+    ) -> Result<(Reached<'r>, Lease<'a>), (usize, ConnectFailure)> {
         let server = attempt.server();
         match dialled {
             Ok(reached) => {
@@ -305,8 +307,8 @@ impl Upstream {
     /// Tries the other servers after the first one.
     async fn go_on<'r>(
         &self,
-        request: &Request<'r>,
-        (mut at, mut failure): (usize, Failure),
+        request: &ConnectRequest<'r>,
+        (mut at, mut failure): (usize, ConnectFailure),
         mut is_hopeful: bool,
         begun: Instant,
         failed: &mut Option<Box<str>>,
@@ -320,18 +322,18 @@ impl Upstream {
             let error = failure.of(self.servers[at].addr.clone(), tried.len());
             let is_over = Instant::now() >= end;
             let attempt = match if is_over {
-                Err(Nobody::Left)
+                Err(NoServer::AllTried)
             } else {
                 self.choose(request, &tried)
             } {
                 Ok(attempt) => attempt,
-                Err(Nobody::Left) => {
+                Err(NoServer::AllTried) => {
                     if is_the_servers {
                         self.give_up(tried.len(), &error);
                     }
                     return Err(error);
                 }
-                Err(Nobody::Free(rank)) => self.wait(request, rank, &tried, begun).await?,
+                Err(NoServer::AllFull(rank)) => self.wait(request, rank, &tried, begun).await?,
             };
             if tried.len() <= MAX_TOLD {
                 let before = failed
@@ -362,12 +364,16 @@ impl Upstream {
     }
 
     /// The server that it is best to try now, out of those that were not tried yet.
-    fn choose(&self, request: &Request<'_>, tried: &[usize]) -> Result<Attempt<'_>, Nobody> {
+    fn choose(
+        &self,
+        request: &ConnectRequest<'_>,
+        tried: &[usize],
+    ) -> Result<Attempt<'_>, NoServer> {
         if let [server @ Server { known: None, .. }] = &*self.servers {
             return if tried.is_empty() {
                 Ok(Attempt::at(server))
             } else {
-                Err(Nobody::Left)
+                Err(NoServer::AllTried)
             };
         }
         let known = |at: usize| self.servers[at].known.as_deref();
@@ -378,12 +384,12 @@ impl Upstream {
         // Who waits does so for servers that are well. One that is due would never be tried if
         // nobody else did.
         let is_free = |Known {
-                           places,
-                           standing,
-                           line,
+                           capacity,
+                           health,
+                           wait_queue,
                            ..
                        }: &Known| {
-            !places.is_full() && (line.is_empty() || standing.judge() == Use::Due)
+            !capacity.is_full() && (wait_queue.is_empty() || health.state() == HealthState::Probing)
         };
         loop {
             // A server of weight 0 takes no new connection.
@@ -394,11 +400,11 @@ impl Upstream {
             let best = left
                 .filter_map(|server| self.rank(server))
                 .min()
-                .ok_or(Nobody::Left)?;
+                .ok_or(NoServer::AllTried)?;
             let candidate = |at: usize| {
                 let known = known(at)?;
                 let weight = self.options.servers[at].weight;
-                let connections = known.places.taken();
+                let connections = known.capacity.taken();
                 (is_free(known) && has_rank(at, best)).then_some(Candidate {
                     weight,
                     connections,
@@ -408,7 +414,7 @@ impl Upstream {
             let Some((
                 at,
                 Known {
-                    places, standing, ..
+                    capacity, health, ..
                 },
             )) = chosen.and_then(|at| Some((at, known(at)?)))
             else {
@@ -420,15 +426,15 @@ impl Upstream {
                 if !(0..self.servers.len()).any(is_taken) {
                     continue;
                 }
-                return Err(Nobody::Free(best));
+                return Err(NoServer::AllFull(best));
             };
-            if !places.take() {
+            if !capacity.take() {
                 continue;
             }
             let mut attempt = Attempt::at(&self.servers[at]);
-            if standing.judge() == Use::Due {
+            if health.state() == HealthState::Probing {
                 // Somebody else may have been faster; then it is no candidate any more.
-                if !standing.begin_trial() {
+                if !health.begin_trial() {
                     continue;
                 }
                 attempt.try_out();
@@ -439,8 +445,8 @@ impl Upstream {
 
     /// A server that is due counts as one that is well: whoever it falls to tries it.
     fn rank(&self, server: &Server) -> Option<Rank> {
-        let state = match server.known.as_ref()?.standing.judge() {
-            Use::Due => Use::Well,
+        let state = match server.known.as_ref()?.health.state() {
+            HealthState::Probing => HealthState::Healthy,
             state => state,
         };
         Some((state, self.options.servers[server.at].backup))
@@ -448,7 +454,7 @@ impl Upstream {
 
     fn balance(
         &self,
-        request: &Request<'_>,
+        request: &ConnectRequest<'_>,
         candidate: impl Fn(usize) -> Option<Candidate>,
     ) -> Option<usize> {
         let count = self.servers.len();
@@ -481,12 +487,12 @@ impl Upstream {
     /// gone.
     async fn wait(
         &self,
-        request: &Request<'_>,
+        request: &ConnectRequest<'_>,
         mut rank: Rank,
         tried: &[usize],
         begun: Instant,
     ) -> Result<Attempt<'_>, ConnectError> {
-        let Some(line) = self.known().next().map(|known| &known.line) else {
+        let Some(wait_queue) = self.known().next().map(|known| &known.wait_queue) else {
             return Err(ConnectError::Empty);
         };
         let deadline = (Instant::now() + request.timeout).min(begun + request.timeout * PATIENCE);
@@ -494,14 +500,14 @@ impl Upstream {
             waited: begun.elapsed(),
         };
         loop {
-            let place = match line.enter(self.wishes(rank, tried)) {
-                Turn::Now(place) => place,
-                Turn::Never => {
+            let place = match wait_queue.enter(self.eligible(rank, tried)) {
+                Enqueued::Granted(place) => place,
+                Enqueued::Rejected => {
                     return Err(ConnectError::Crowded {
-                        waiting: places::MAX_WAITING,
+                        waiting: capacity::MAX_WAITING,
                     });
                 }
-                Turn::Later(ticket) => match timeout_at(deadline, ticket.called())
+                Enqueued::Queued(ticket) => match timeout_at(deadline, ticket.called())
                     .await
                     .map_err(|_| full())?
                 {
@@ -509,8 +515,8 @@ impl Upstream {
                     // None of them is well any more.
                     None => match self.choose(request, tried) {
                         Ok(attempt) => return Ok(attempt),
-                        Err(Nobody::Left) => return Err(full()),
-                        Err(Nobody::Free(now)) => {
+                        Err(NoServer::AllTried) => return Err(full()),
+                        Err(NoServer::AllFull(now)) => {
                             rank = now;
                             continue;
                         }
@@ -522,50 +528,50 @@ impl Upstream {
     }
 
     /// The servers of this rank, as somebody waits for them.
-    fn wishes(&self, rank: Rank, tried: &[usize]) -> Vec<Wish> {
+    fn eligible(&self, rank: Rank, tried: &[usize]) -> Vec<Eligible> {
         let is_wanted = |(at, _): &(usize, &Known)| {
             let options = &self.options.servers[*at];
             !tried.contains(at) && options.weight > 0 && options.backup <= rank.1
         };
-        let wish = |(
+        let eligible = |(
             at,
             Known {
-                places, standing, ..
+                capacity, health, ..
             },
-        ): (usize, &Known)| Wish {
+        ): (usize, &Known)| Eligible {
             at,
-            places: Arc::clone(places),
-            standing: Arc::clone(standing),
-            in_any_state: rank.0 != Use::Well,
+            capacity: Arc::clone(capacity),
+            health: Arc::clone(health),
+            in_any_state: rank.0 != HealthState::Healthy,
         };
         self.known()
             .enumerate()
             .filter(is_wanted)
-            .map(wish)
+            .map(eligible)
             .collect()
     }
 
     /// A server was not reached. Ejects it if that is one time too often.
-    fn failed(&self, server: &Server, was_trial: bool, failure: &Failure) {
+    fn failed(&self, server: &Server, was_trial: bool, failure: &ConnectFailure) {
         let (Some(ejection), Some(known)) = (&self.options.ejection, &server.known) else {
             return;
         };
         let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let out = || self.known().filter(|known| known.standing.is_out()).count();
+        let out = || self.known().filter(|known| known.health.is_out()).count();
         let may_eject = || out() < ejection.at_once(self.servers.len());
-        let Some(time) = known.standing.failed(ejection, was_trial, may_eject) else {
+        let Some(time) = known.health.failed(ejection, was_trial, may_eject) else {
             return;
         };
         let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         warn!(upstream = &*self.options.name, server = %server.addr, time_ms, reason = %failure, "server is left out");
-        known.line.let_go();
+        known.wait_queue.let_go();
     }
 
     fn succeeded(&self, server: &Server) {
         let Some(known) = &server.known else { return };
-        if known.standing.succeeded() {
+        if known.health.succeeded() {
             info!(upstream = &*self.options.name, server = %server.addr, "server is used again");
-            known.line.offer(&known.places);
+            known.wait_queue.offer(&known.capacity);
         }
     }
 }

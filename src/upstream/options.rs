@@ -10,7 +10,7 @@ use crate::upstream::header::ProxyProtocol;
 
 /// What an upstream is made of. Two upstreams with equal options are the same upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Options {
+pub struct UpstreamOptions {
     /// The name that the log uses.
     pub name: Arc<str>,
     /// At least one server, and each address once.
@@ -24,14 +24,14 @@ pub struct Options {
     /// upstreams hardly any has it.
     pub ejection: Option<Box<Ejection>>,
     /// How servers are asked whether they are there, if they are.
-    pub health: Option<Box<Health>>,
+    pub health: Option<Box<HealthCheck>>,
     /// The header that servers are sent before anything else.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Whether servers see the client's address as that which the connection comes from.
     pub transparent: bool,
 }
 
-impl Options {
+impl UpstreamOptions {
     /// An upstream whose servers are used in the order of the list, without anything that has to be
     /// asked for.
     #[must_use]
@@ -56,7 +56,7 @@ impl Options {
 
     /// Whether servers are told nothing of their clients.
     #[must_use]
-    pub fn is_discreet(&self) -> bool {
+    pub fn hides_clients(&self) -> bool {
         self.proxy_protocol.is_none() && !self.transparent
     }
 
@@ -155,9 +155,9 @@ impl Ejection {
 
 /// How servers are asked whether they are there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Health {
+pub struct HealthCheck {
     /// What is asked.
-    pub kind: HealthKind,
+    pub kind: HealthCheckKind,
     /// From the end of one check to the next, give or take a tenth.
     pub interval: Duration,
     /// For one check.
@@ -168,11 +168,11 @@ pub struct Health {
     pub fall: u32,
 }
 
-impl Health {
+impl HealthCheck {
     /// Every five seconds; three that fail and two that succeed, so that one which is lost changes
     /// nothing.
     #[must_use]
-    pub fn of(kind: HealthKind) -> Self {
+    pub fn of(kind: HealthCheckKind) -> Self {
         Self {
             kind,
             interval: Duration::from_secs(5),
@@ -185,7 +185,7 @@ impl Health {
 
 /// What a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HealthKind {
+pub enum HealthCheckKind {
     /// To accept a connection.
     Tcp,
     /// To prove who it is, in a handshake as for a client's connection.

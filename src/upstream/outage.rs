@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::upstream::standing::Standing;
+use crate::upstream::health::ServerHealth;
 
 /// An outage is told no more often than this, in seconds: a server that takes every other
 /// connection would fill the log.
@@ -65,21 +65,21 @@ fn second() -> u32 {
 /// What the servers of an upstream that has a name have together, for longer than the upstream is
 /// there.
 #[derive(Debug, Default)]
-pub(super) struct Together {
+pub(super) struct ServerGroup {
     pub(super) outage: Outage,
-    servers: Mutex<Vec<Arc<Standing>>>,
+    servers: Mutex<Vec<Arc<ServerHealth>>>,
 }
 
-impl Together {
+impl ServerGroup {
     /// From now on these are the servers.
-    pub(super) fn set(&self, servers: Vec<Arc<Standing>>) {
+    pub(super) fn set(&self, servers: Vec<Arc<ServerHealth>>) {
         *self.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers;
     }
 
     /// Whether none of them is known to be well.
     pub(super) fn are_failing(&self) -> bool {
         let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        servers.iter().all(|standing| standing.is_failing())
+        servers.iter().all(|health| health.is_failing())
     }
 }
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::addr::UpstreamAddr;
 use crate::tls::Connector;
-use crate::upstream::options::Options;
-use crate::upstream::outage::Together;
-use crate::upstream::places::{Line, Places};
-use crate::upstream::standing::Standing;
+use crate::upstream::capacity::{Capacity, WaitQueue};
+use crate::upstream::health::ServerHealth;
+use crate::upstream::options::UpstreamOptions;
+use crate::upstream::outage::ServerGroup;
 
 /// What makes a server the same one: the name of its upstream, and its address. Those of upstreams
 /// without a name are the same if their address is.
@@ -25,51 +25,61 @@ pub struct Registry {
 /// Weak, so that what nobody uses any more goes away.
 #[derive(Debug, Default)]
 struct Known {
-    places: HashMap<Identity, Weak<Places>>,
+    capacity: HashMap<Identity, Weak<Capacity>>,
     /// A server that other authorities vouch for has yet to show that it is well.
-    standings: HashMap<(Identity, Option<Arc<Connector>>), Weak<Standing>>,
-    lines: HashMap<Arc<str>, Weak<Line>>,
-    together: HashMap<Arc<str>, Weak<Together>>,
+    standings: HashMap<(Identity, Option<Arc<Connector>>), Weak<ServerHealth>>,
+    lines: HashMap<Arc<str>, Weak<WaitQueue>>,
+    group: HashMap<Arc<str>, Weak<ServerGroup>>,
 }
 
 impl Registry {
-    pub(super) fn places(&self, identity: &Identity, limit: Option<NonZeroU32>) -> Arc<Places> {
-        get(&mut self.known().places, identity.clone(), || {
-            Places::new(limit)
+    pub(super) fn capacity(&self, identity: &Identity, limit: Option<NonZeroU32>) -> Arc<Capacity> {
+        get(&mut self.known().capacity, identity.clone(), || {
+            Capacity::new(limit)
         })
     }
 
-    pub(super) fn standing(&self, identity: &Identity, options: &Options) -> Arc<Standing> {
+    pub(super) fn health(
+        &self,
+        identity: &Identity,
+        options: &UpstreamOptions,
+    ) -> Arc<ServerHealth> {
         get(
             &mut self.known().standings,
             (identity.clone(), options.tls.clone()),
-            Standing::default,
+            ServerHealth::default,
         )
     }
 
-    pub(super) fn line(&self, name: &Arc<str>) -> Arc<Line> {
-        get(&mut self.known().lines, Arc::clone(name), Line::default)
+    pub(super) fn wait_queue(&self, name: &Arc<str>) -> Arc<WaitQueue> {
+        get(
+            &mut self.known().lines,
+            Arc::clone(name),
+            WaitQueue::default,
+        )
     }
 
-    pub(super) fn together(&self, name: &Arc<str>) -> Arc<Together> {
+    pub(super) fn group(&self, name: &Arc<str>) -> Arc<ServerGroup> {
         get(
-            &mut self.known().together,
+            &mut self.known().group,
             Arc::clone(name),
-            Together::default,
+            ServerGroup::default,
         )
     }
 
     /// Lets go of the keys of what is not there any more.
     pub fn tidy_up(&self) {
         let mut known = self.known();
-        known.places.retain(|_, places| places.strong_count() > 0);
+        known
+            .capacity
+            .retain(|_, capacity| capacity.strong_count() > 0);
         known
             .standings
-            .retain(|_, standing| standing.strong_count() > 0);
-        known.lines.retain(|_, line| line.strong_count() > 0);
+            .retain(|_, health| health.strong_count() > 0);
         known
-            .together
-            .retain(|_, together| together.strong_count() > 0);
+            .lines
+            .retain(|_, wait_queue| wait_queue.strong_count() > 0);
+        known.group.retain(|_, group| group.strong_count() > 0);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -100,16 +110,16 @@ mod tests {
     fn a_server_is_found_again_by_name_and_address_for_as_long_as_anybody_uses_it() {
         let registry = Registry::default();
         let identity = |name: &str, addr: &str| (Arc::from(name), addr.parse().unwrap());
-        let places = registry.places(&identity("u", "10.0.0.1:1"), None);
+        let capacity = registry.capacity(&identity("u", "10.0.0.1:1"), None);
         let found =
-            |name, addr| Arc::ptr_eq(&places, &registry.places(&identity(name, addr), None));
+            |name, addr| Arc::ptr_eq(&capacity, &registry.capacity(&identity(name, addr), None));
         assert!(found("u", "10.0.0.1:1"));
         assert!(!found("v", "10.0.0.1:1") && !found("u", "10.0.0.1:2"));
         registry.tidy_up();
-        assert_eq!(registry.known().places.len(), 1);
-        drop(places);
+        assert_eq!(registry.known().capacity.len(), 1);
+        drop(capacity);
         registry.tidy_up();
-        assert!(registry.known().places.is_empty());
+        assert!(registry.known().capacity.is_empty());
     }
 
     #[test]
@@ -128,20 +138,20 @@ mod tests {
                 alpn: Vec::new(),
             });
             let tls = tls.map(|tls| Arc::new(Connector::new(tls).unwrap()));
-            Options {
+            UpstreamOptions {
                 tls,
-                ..Options::new("u", Vec::<ServerOptions>::new())
+                ..UpstreamOptions::new("u", Vec::<ServerOptions>::new())
             }
         };
-        let standing = registry.standing(&identity, &options(Some("a.example")));
-        let line = registry.line(&identity.0);
-        let found = |name| Arc::ptr_eq(&standing, &registry.standing(&identity, &options(name)));
+        let health = registry.health(&identity, &options(Some("a.example")));
+        let wait_queue = registry.wait_queue(&identity.0);
+        let found = |name| Arc::ptr_eq(&health, &registry.health(&identity, &options(name)));
         assert!(found(Some("a.example")));
         assert!(!found(Some("b.example")) && !found(None));
         registry.tidy_up();
         assert_eq!(registry.known().standings.len(), 1);
         assert_eq!(registry.known().lines.len(), 1);
-        drop((standing, line));
+        drop((health, wait_queue));
         registry.tidy_up();
         assert!(registry.known().standings.is_empty());
         assert!(registry.known().lines.is_empty());

@@ -331,7 +331,7 @@ fn report_circles(
 
 /// Whether a session that snigate itself begins with these servers would be taken by the same
 /// route, if they were snigate.
-fn comes_back(route: &Route, upstream: &upstream::Options) -> bool {
+fn comes_back(route: &Route, upstream: &upstream::UpstreamOptions) -> bool {
     let Some(tls) = &upstream.tls else {
         return false;
     };

@@ -110,7 +110,7 @@ fn tlvs(table: &file::Upstream, report: &mut Report<'_>) -> Tlvs {
 
 /// In passthrough the session is not seen: what a header would say of it, it never could.
 pub(super) fn judge_passthrough(
-    upstream: &upstream::Options,
+    upstream: &upstream::UpstreamOptions,
     name: Option<&At<String>>,
     report: &mut Report<'_>,
 ) -> Option<()> {

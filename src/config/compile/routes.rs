@@ -299,7 +299,7 @@ impl Compiler<'_> {
     }
 
     /// What a passthrough client sends is TLS already, and its session is with the server.
-    fn refuse_tls_in_tls(&mut self, upstream: &upstream::Options) -> Option<()> {
+    fn refuse_tls_in_tls(&mut self, upstream: &upstream::UpstreamOptions) -> Option<()> {
         let name = first(self.table.value.upstream.as_ref()).filter(|_| upstream.tls.is_some());
         let Some(name) = name else { return Some(()) };
         let message = format!(
@@ -346,7 +346,7 @@ impl Compiler<'_> {
     }
 
     /// An address, a list of addresses, or the name of an upstream: what has a colon is an address.
-    fn upstream(&mut self, timeouts: &mut Timeouts) -> Option<Arc<upstream::Options>> {
+    fn upstream(&mut self, timeouts: &mut Timeouts) -> Option<Arc<upstream::UpstreamOptions>> {
         let list = self.table.value.upstream.clone().unwrap_or_default();
         match list.0.as_slice() {
             [] => {
@@ -372,7 +372,7 @@ impl Compiler<'_> {
                 let complete = servers.len() == addresses.len();
                 let spans = addresses.iter().map(|address| &address.span);
                 servers::refuse_twice(servers.iter().zip(spans), "upstream", &mut self.report);
-                complete.then(|| Arc::new(upstream::Options::new(name, servers)))
+                complete.then(|| Arc::new(upstream::UpstreamOptions::new(name, servers)))
             }
         }
     }
@@ -411,7 +411,7 @@ impl Compiler<'_> {
         &mut self,
         name: &At<String>,
         timeouts: &mut Timeouts,
-    ) -> Option<Arc<upstream::Options>> {
+    ) -> Option<Arc<upstream::UpstreamOptions>> {
         let Some(upstream) = self.upstreams.get(&name.value) else {
             let defined = self.upstreams.keys().map(String::as_str);
             let help = did_you_mean(name, defined.clone())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
 use crate::config::file::{self, At, EjectionTable, HealthTable, Servers, Short};
-use crate::upstream::{self, Ejection, Health, HealthKind, ServerOptions};
+use crate::upstream::{self, Ejection, HealthCheck, HealthCheckKind, ServerOptions};
 
 /// More say nothing that fewer do not: 1000 to 1 is a server that hardly takes part.
 const MAX_WEIGHT: u32 = 1000;
@@ -239,12 +239,12 @@ pub(super) fn health(
     key: Option<&At<file::Health>>,
     has_tls: bool,
     report: &mut Report<'_>,
-) -> Option<Box<Health>> {
+) -> Option<Box<HealthCheck>> {
     let key = key?;
-    let mut health = Health::of(if has_tls {
-        HealthKind::Tls
+    let mut health = HealthCheck::of(if has_tls {
+        HealthCheckKind::Tls
     } else {
-        HealthKind::Tcp
+        HealthCheckKind::Tcp
     });
     let HealthTable {
         kind,
@@ -263,7 +263,7 @@ pub(super) fn health(
             let help = "write `kind = \"tcp\"`; with `action = \"passthrough\"` the servers' TLS is none of snigate's business";
             report.error(span, message, help.to_owned());
         }
-        Some((file::HealthKind::Tcp, _)) => health.kind = HealthKind::Tcp,
+        Some((file::HealthKind::Tcp, _)) => health.kind = HealthCheckKind::Tcp,
         Some((file::HealthKind::Tls, _)) | None => {}
     }
     if let Some(interval) = interval {

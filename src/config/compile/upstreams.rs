@@ -15,7 +15,7 @@ use crate::upstream;
 
 /// An `[upstreams]` table.
 pub(super) struct Upstream {
-    pub(super) options: Arc<upstream::Options>,
+    pub(super) options: Arc<upstream::UpstreamOptions>,
     /// That of its servers, where it differs from the route's.
     pub(super) connect_timeout: Option<Duration>,
 }
@@ -80,7 +80,7 @@ fn upstream(
         .as_ref()
         .and_then(|text| report.duration("connect_timeout", text));
     let is_complete = servers.as_ref().is_some_and(|servers| !servers.is_empty());
-    let mut options = upstream::Options::new(name, servers.unwrap_or_default());
+    let mut options = upstream::UpstreamOptions::new(name, servers.unwrap_or_default());
     options.balance = balance;
     options.ejection = servers::ejection(ejection.as_ref(), options.ejection, list.0.len(), report);
     let addresses: Vec<UpstreamAddr> = options

@@ -39,7 +39,7 @@ pub(super) struct Route {
     pub(super) name: Arc<str>,
     pub(super) meets: Meets,
     /// Where the plaintext of a session goes, if over TLS.
-    upstream: Option<Arc<upstream::Options>>,
+    upstream: Option<Arc<upstream::UpstreamOptions>>,
     /// The plaintext of a session goes to this machine alone.
     is_local: bool,
     pub(super) is_strict: bool,

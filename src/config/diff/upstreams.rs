@@ -7,7 +7,7 @@ use crate::upstream;
 
 /// Whether its servers are reached over unix sockets: nobody listens between two processes of one
 /// machine.
-pub(super) fn is_local(upstream: &upstream::Options) -> bool {
+pub(super) fn is_local(upstream: &upstream::UpstreamOptions) -> bool {
     upstream
         .servers
         .iter()
@@ -23,7 +23,10 @@ pub(super) fn gone() -> Vec<Loss> {
 }
 
 /// What of `old` the upstream `new` no longer asks of its servers.
-pub(super) fn losses(old: &upstream::Options, new: &upstream::Options) -> Vec<Loss> {
+pub(super) fn losses(
+    old: &upstream::UpstreamOptions,
+    new: &upstream::UpstreamOptions,
+) -> Vec<Loss> {
     let name = &new.name;
     match (old.tls.as_deref(), new.tls.as_deref()) {
         (Some(old), Some(new)) => verification(name, old.options(), new.options()),

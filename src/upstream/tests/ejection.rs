@@ -7,7 +7,7 @@ async fn one_server_is_never_ejected_and_of_several_half() {
     let (sockets, addrs): (Vec<_>, Vec<_>) = (0..5).map(|_| closed()).unzip();
     for count in 1..=5 {
         let upstream = Upstream::new(
-            Options::new("u", addrs[..count].iter().cloned()),
+            UpstreamOptions::new("u", addrs[..count].iter().cloned()),
             &Registry::default(),
         );
         for _ in 0..20 {
@@ -15,7 +15,7 @@ async fn one_server_is_never_ejected_and_of_several_half() {
         }
         let out = upstream
             .known()
-            .filter(|known| known.standing.is_out())
+            .filter(|known| known.health.is_out())
             .count();
         assert_eq!(out, count / 2, "of {count}");
     }
@@ -26,13 +26,13 @@ async fn one_server_is_never_ejected_and_of_several_half() {
 async fn an_ejected_server_is_better_than_none() {
     let ((_a, a), (_b, b)) = (server().await, closed());
     let upstream = upstream([&a, &b], Balance::First);
-    let standing = &upstream.known().next().unwrap().standing;
+    let health = &upstream.known().next().unwrap().health;
     for _ in 0..3 {
-        standing.failed(&Ejection::default(), false, || true);
+        health.failed(&Ejection::default(), false, || true);
     }
-    assert_eq!(standing.judge(), Use::Ejected);
+    assert_eq!(health.state(), HealthState::Ejected);
     assert_eq!(picks(&upstream, 1).await, [a]);
-    assert_eq!(standing.judge(), Use::Well, "it was reached");
+    assert_eq!(health.state(), HealthState::Healthy, "it was reached");
 }
 
 #[tokio::test]
@@ -41,15 +41,15 @@ async fn a_server_that_is_down_is_the_last_one_that_is_tried() {
     let upstream = upstream([&a, &b, &c], Balance::First);
     let servers: Vec<_> = upstream.known().collect();
     servers[0]
-        .standing
-        .checked(false, &Health::of(HealthKind::Tcp));
+        .health
+        .checked(false, &HealthCheck::of(HealthCheckKind::Tcp));
     for _ in 0..3 {
         servers[1]
-            .standing
+            .health
             .failed(&Ejection::default(), false, || true);
     }
     assert_eq!(picks(&upstream, 1).await, [b]);
-    assert_eq!(servers[0].standing.judge(), Use::Down);
+    assert_eq!(servers[0].health.state(), HealthState::Down);
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,9 +72,9 @@ async fn servers_that_never_answer_take_no_longer_than_three_time_limits() {
     for _ in 0..3 {
         let _ = upstream.connect(&within(20), &mut None).await;
     }
-    let health = Health::of(HealthKind::Tcp);
+    let health = HealthCheck::of(HealthCheckKind::Tcp);
     for known in upstream.known() {
-        known.standing.checked(false, &health);
+        known.health.checked(false, &health);
     }
     let begun = Instant::now();
     upstream.connect(&within(100), &mut None).await.unwrap_err();
@@ -92,7 +92,7 @@ async fn no_client_can_eject_a_server_that_hangs_up_on_it() {
     let upstream = upstream([&a, &b], Balance::First);
     // More than fits into the buffers, so that the end comes while it is being sent.
     let first = vec![7; 16 << 20];
-    let request = Request {
+    let request = ConnectRequest {
         first: &first,
         ..request()
     };
@@ -113,7 +113,10 @@ async fn no_client_can_eject_a_server_that_hangs_up_on_it() {
             "no other server is sent it as well"
         );
     }
-    assert_eq!(upstream.known().next().unwrap().standing.judge(), Use::Well);
+    assert_eq!(
+        upstream.known().next().unwrap().health.state(),
+        HealthState::Healthy
+    );
 }
 
 /// Upstreams whose first server takes connections and never reads from them, and whose second hands
@@ -151,7 +154,7 @@ async fn no_client_can_eject_a_server_that_does_not_take_what_it_is_sent_nor_hav
         (b"hello", &large),
     ] {
         let stalling = Stalling::new().await;
-        let mut request = Request { first, ..request() };
+        let mut request = ConnectRequest { first, ..request() };
         request.origin.header = header;
         for _ in 0..4 {
             let mut failed = None;
@@ -176,8 +179,8 @@ async fn no_client_can_eject_a_server_that_does_not_take_what_it_is_sent_nor_hav
         }
         assert!(!stalling.is_second_asked());
         assert_eq!(
-            stalling.upstream.known().next().unwrap().standing.judge(),
-            Use::Well
+            stalling.upstream.known().next().unwrap().health.state(),
+            HealthState::Healthy
         );
     }
 }
@@ -186,16 +189,16 @@ async fn no_client_can_eject_a_server_that_does_not_take_what_it_is_sent_nor_hav
 async fn a_server_that_is_ejected_is_well_again_as_soon_as_it_takes_a_connection_whatever_the_client_does_then()
  {
     let stalling = Stalling::new().await;
-    let standing = &stalling.upstream.known().next().unwrap().standing;
+    let health = &stalling.upstream.known().next().unwrap().health;
     let at_once = Ejection {
         failures: 1,
         time: Duration::from_nanos(1),
         ..Ejection::default()
     };
-    standing.failed(&at_once, false, || true);
+    health.failed(&at_once, false, || true);
     tokio::time::advance(Duration::from_millis(1)).await;
     let large = vec![7; 16 << 20];
-    let request = Request {
+    let request = ConnectRequest {
         first: &large,
         ..request()
     };
@@ -204,7 +207,7 @@ async fn a_server_that_is_ejected_is_well_again_as_soon_as_it_takes_a_connection
         .connect(&request, &mut None)
         .await
         .unwrap_err();
-    assert_eq!(standing.judge(), Use::Well);
+    assert_eq!(health.state(), HealthState::Healthy);
     assert_eq!(taken(&stalling.upstream), [0, 0]);
 }
 
@@ -212,7 +215,7 @@ async fn a_server_that_is_ejected_is_well_again_as_soon_as_it_takes_a_connection
 async fn a_server_that_never_ends_a_handshake_is_ejected_unless_it_was_told_of_the_client() {
     for (header, is_ejected) in [(&b"PROXY UNKNOWN\r\n"[..], false), (b"", true)] {
         let ((_listener, a), (_b, b)) = (server().await, closed());
-        let options = Options {
+        let options = UpstreamOptions {
             tls: Some(connector(&[])),
             ..options([&a, &b], Balance::First)
         };
@@ -223,7 +226,7 @@ async fn a_server_that_never_ends_a_handshake_is_ejected_unless_it_was_told_of_t
             upstream.connect(&request, &mut None).await.unwrap_err();
         }
         assert_eq!(
-            upstream.known().next().unwrap().standing.is_out(),
+            upstream.known().next().unwrap().health.is_out(),
             is_ejected,
             "{header:?}"
         );
@@ -246,10 +249,14 @@ fn connector(alpn: &[Alpn]) -> Arc<Connector> {
 }
 
 /// What becomes of the first of two servers, which says this to four hellos and hangs up on them.
-async fn refused_by(answer: &[u8], request: Request<'_>, connector: Arc<Connector>) -> Use {
+async fn refused_by(
+    answer: &[u8],
+    request: ConnectRequest<'_>,
+    connector: Arc<Connector>,
+) -> HealthState {
     let ((listener, a), (_b, b)) = (server().await, closed());
     let upstream = Upstream::new(
-        Options {
+        UpstreamOptions {
             tls: Some(connector),
             ..options([&a, &b], Balance::First)
         },
@@ -269,14 +276,14 @@ async fn refused_by(answer: &[u8], request: Request<'_>, connector: Arc<Connecto
         let (connected, ()) = tokio::join!(upstream.connect(&request, &mut failed), refuse);
         connected.unwrap_err();
     }
-    upstream.known().next().unwrap().standing.judge()
+    upstream.known().next().unwrap().health.state()
 }
 
 #[tokio::test]
 async fn no_client_can_eject_a_server_by_the_protocol_that_it_chooses() {
     let no_application_protocol = [21, 3, 3, 0, 2, 2, 120];
     let h2: Alpn = "h2".parse().unwrap();
-    let agreed = Request {
+    let agreed = ConnectRequest {
         agreed: Some(&h2),
         ..request()
     };
@@ -290,7 +297,7 @@ async fn no_client_can_eject_a_server_by_the_protocol_that_it_chooses() {
     ] {
         assert_eq!(
             refused_by(answer, agreed, connector(&[])).await,
-            Use::Well,
+            HealthState::Healthy,
             "{answer:?}"
         );
     }
@@ -301,7 +308,7 @@ async fn no_client_can_eject_a_server_by_the_protocol_that_it_chooses() {
         connector(std::slice::from_ref(&h2)),
     )
     .await;
-    assert_eq!(offered, Use::Ejected);
+    assert_eq!(offered, HealthState::Ejected);
 }
 
 #[tokio::test]
@@ -312,12 +319,12 @@ async fn no_client_can_eject_a_server_that_refuses_it_for_what_it_is_told_of_it(
         told.origin.header = b"PROXY UNKNOWN\r\n";
         assert_eq!(
             refused_by(answer, told, connector(&[])).await,
-            Use::Well,
+            HealthState::Healthy,
             "{answer:?}"
         );
         assert_eq!(
             refused_by(answer, request(), connector(&[])).await,
-            Use::Ejected,
+            HealthState::Ejected,
             "{answer:?}"
         );
     }
@@ -337,9 +344,13 @@ async fn no_client_can_eject_a_server_that_has_no_way_to_answer_it() {
         for _ in 0..4 {
             upstream.connect(&seen, &mut None).await.unwrap_err();
         }
-        let expected = if transparent { Use::Well } else { Use::Ejected };
+        let expected = if transparent {
+            HealthState::Healthy
+        } else {
+            HealthState::Ejected
+        };
         assert_eq!(
-            upstream.known().next().unwrap().standing.judge(),
+            upstream.known().next().unwrap().health.state(),
             expected,
             "transparent {transparent}"
         );
@@ -353,7 +364,7 @@ async fn checks_begin_anew_where_others_vouch_for_the_server() {
     let check = |alpn: &str| {
         let mut options = options([&a], Balance::First);
         options.tls = Some(connector(&[alpn.parse().unwrap()]));
-        options.health = Some(Box::new(Health::of(HealthKind::Tcp)));
+        options.health = Some(Box::new(HealthCheck::of(HealthCheckKind::Tcp)));
         Upstream::new(options, &registry).checks().next().unwrap()
     };
     assert_eq!(check("h2").key(), check("h2").key());

@@ -1,5 +1,5 @@
+mod capacity;
 mod ejection;
-mod places;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -56,11 +56,11 @@ fn silent() -> (socket2::Socket, Vec<std::net::TcpStream>, UpstreamAddr) {
     (socket, queued, addr)
 }
 
-fn from(client: ClientAddr) -> Request<'static> {
-    Request {
+fn from(client: ClientAddr) -> ConnectRequest<'static> {
+    ConnectRequest {
         first: b"",
         agreed: None,
-        origin: Origin {
+        origin: ClientInfo {
             client,
             header: b"",
             transparent: false,
@@ -69,21 +69,21 @@ fn from(client: ClientAddr) -> Request<'static> {
     }
 }
 
-fn request() -> Request<'static> {
+fn request() -> ConnectRequest<'static> {
     from("192.0.2.1:1".parse::<SocketAddr>().unwrap().into())
 }
 
-fn within(millis: u64) -> Request<'static> {
-    Request {
+fn within(millis: u64) -> ConnectRequest<'static> {
+    ConnectRequest {
         timeout: Duration::from_millis(millis),
         ..request()
     }
 }
 
-fn options<const N: usize>(servers: [&UpstreamAddr; N], balance: Balance) -> Options {
-    Options {
+fn options<const N: usize>(servers: [&UpstreamAddr; N], balance: Balance) -> UpstreamOptions {
+    UpstreamOptions {
         balance,
-        ..Options::new("u", servers.into_iter().cloned())
+        ..UpstreamOptions::new("u", servers.into_iter().cloned())
     }
 }
 
@@ -109,7 +109,10 @@ async fn picks(upstream: &Upstream, times: usize) -> Vec<UpstreamAddr> {
 }
 
 fn taken(upstream: &Upstream) -> Vec<usize> {
-    upstream.known().map(|known| known.places.taken()).collect()
+    upstream
+        .known()
+        .map(|known| known.capacity.taken())
+        .collect()
 }
 
 #[tokio::test]
@@ -181,13 +184,13 @@ async fn an_attempt_that_is_cancelled_gives_its_place_and_its_trial_back() {
     let (_socket, _queued, silent) = silent();
     let (_b, b) = server().await;
     let upstream = upstream([&silent, &b], Balance::First);
-    let standing = &upstream.known().next().unwrap().standing;
+    let health = &upstream.known().next().unwrap().health;
     let at_once = Ejection {
         failures: 1,
         time: Duration::from_nanos(1),
         ..Ejection::default()
     };
-    standing.failed(&at_once, false, || true);
+    health.failed(&at_once, false, || true);
     let request = request();
     assert!(
         tokio::time::timeout(
@@ -198,7 +201,7 @@ async fn an_attempt_that_is_cancelled_gives_its_place_and_its_trial_back() {
         .is_err()
     );
     assert_eq!(taken(&upstream), [0, 0]);
-    assert!(standing.begin_trial(), "nobody is trying");
+    assert!(health.begin_trial(), "nobody is trying");
 }
 
 #[tokio::test]
@@ -212,8 +215,8 @@ async fn a_backup_is_used_only_while_no_other_is() {
     let none = Upstream::new(options, &Registry::default());
     assert!(picks(&none, 8).await.iter().all(|addr| *addr == c));
     assert_eq!(
-        none.known().next().unwrap().standing.judge(),
-        Use::Ejected,
+        none.known().next().unwrap().health.state(),
+        HealthState::Ejected,
         "backups count among the servers"
     );
 }
@@ -256,16 +259,16 @@ async fn a_client_without_an_address_gets_each_server_in_turn() {
 async fn checks_notice_a_server_that_goes_and_one_that_comes() {
     let (listener, a) = server().await;
     let mut options = options([&a], Balance::First);
-    let often = Health {
+    let often = HealthCheck {
         interval: Duration::from_millis(5),
-        ..Health::of(HealthKind::Tcp)
+        ..HealthCheck::of(HealthCheckKind::Tcp)
     };
     options.health = Some(Box::new(often));
     let upstream = Upstream::new(options, &Registry::default());
     let check = upstream.checks().next().unwrap();
-    let standing = Arc::clone(&upstream.known().next().unwrap().standing);
-    let becomes = async |state: Use| {
-        while standing.judge() != state {
+    let health = Arc::clone(&upstream.known().next().unwrap().health);
+    let becomes = async |state: HealthState| {
+        while health.state() != state {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -274,16 +277,16 @@ async fn checks_notice_a_server_that_goes_and_one_that_comes() {
         let ended = tokio::io::AsyncReadExt::read(&mut stream, &mut [0]).await;
         assert_eq!(ended.unwrap(), 0, "an end in order");
         drop((listener, stream));
-        becomes(Use::Down).await;
+        becomes(HealthState::Down).await;
         let UpstreamAddr::Socket(addr) = a else {
             unreachable!("it is a socket")
         };
         let _again = TcpListener::bind(addr).await.unwrap();
-        becomes(Use::Well).await;
+        becomes(HealthState::Healthy).await;
     };
     tokio::select! {
         () = check.run() => unreachable!("it never ends"),
         () = story => {}
-        () = tokio::time::sleep(Duration::from_secs(30)) => panic!("{:?}", standing),
+        () = tokio::time::sleep(Duration::from_secs(30)) => panic!("{:?}", health),
     }
 }

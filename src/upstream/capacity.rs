@@ -1,4 +1,4 @@
-//! How many connections a server has, how many it may have, and who waits for one of them to end.
+//! Capacity of servers, and the queue of connections that wait for some.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -7,86 +7,86 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::upstream::standing::{Standing, Use};
+use crate::upstream::health::{HealthState, ServerHealth};
 
-/// Who waits costs three kilobytes, and where a thousand wait for one upstream the next one would
-/// wait in vain.
+/// The length of a queue. Each connection in it costs three kilobytes, and behind a thousand others
+/// a connection would wait in vain.
 pub(super) const MAX_WAITING: usize = 1024;
 
 /// No limit.
 const UNLIMITED: usize = usize::MAX;
 
-/// A server's connections.
+/// How many connections a server has, and how many it may have.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Capacity {
     taken: AtomicUsize,
     limit: AtomicUsize,
 }
 
-/// Who waits for a place at a server of an upstream, in the order in which they came.
+/// The connections that wait for capacity of an upstream's servers, in the order in which they came.
 ///
-/// A place that becomes free goes to the first one who can use it, before anybody else gets to see
-/// it. `waiting` is what tells whoever gives a place back that there is somebody; it is written
-/// before the last look for a free place, and read after giving one back, so that one of the two
-/// always sees the other.
+/// Capacity that is given back goes to the first of them that can use it, before anything else gets
+/// to see it. `waiting` tells whoever gives capacity back that the queue is not empty; it is written
+/// before the last look for capacity, and read after giving some back, so that one of the two always
+/// sees the other.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct WaitQueue {
     waiting: AtomicUsize,
-    queue: Mutex<Queue>,
+    queue: Mutex<Entries>,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    clients: VecDeque<Waiting>,
+struct Entries {
+    clients: VecDeque<Waiter>,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Waiter {
     number: u64,
-    wishes: Vec<Wish>,
-    call: oneshot::Sender<Place>,
+    eligible: Vec<Eligible>,
+    call: oneshot::Sender<Reservation>,
 }
 
-/// A server that somebody waits for.
+/// A server that a connection in the queue can use.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct Eligible {
     /// Its number in the upstream of who waits.
     pub(super) at: usize,
-    pub(super) places: Arc<Places>,
-    pub(super) standing: Arc<Standing>,
+    pub(super) capacity: Arc<Capacity>,
+    pub(super) health: Arc<ServerHealth>,
     /// Also while it is not well: there is no other.
     pub(super) in_any_state: bool,
 }
 
-/// A place that was given to somebody, who may not be there any more. Given back when dropped.
+/// Capacity for one connection, which may have gone meanwhile. Given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Reservation {
     at: usize,
     /// Nothing once it was taken.
-    held: Option<(Arc<Places>, Arc<Line>)>,
+    held: Option<(Arc<Capacity>, Arc<WaitQueue>)>,
 }
 
-/// What somebody gets who asks for a place.
+/// The answer to a connection that asks for capacity.
 #[derive(Debug)]
-pub(super) enum Turn {
-    /// One was free.
-    Now(Place),
-    /// One will be.
-    Later(Ticket),
-    /// Too many wait already.
-    Never,
+pub(super) enum Enqueued {
+    /// There was some.
+    Granted(Reservation),
+    /// There will be some.
+    Queued(QueueEntry),
+    /// The queue is full.
+    Rejected,
 }
 
-/// A place in the line, given back when dropped.
+/// A place in the queue, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct QueueEntry {
     number: u64,
-    line: Arc<Line>,
-    call: oneshot::Receiver<Place>,
+    wait_queue: Arc<WaitQueue>,
+    call: oneshot::Receiver<Reservation>,
 }
 
-impl Places {
+impl Capacity {
     pub(super) fn new(limit: Option<NonZeroU32>) -> Self {
         Self {
             taken: AtomicUsize::new(0),
@@ -126,62 +126,62 @@ fn in_numbers(limit: Option<NonZeroU32>) -> usize {
     limit.map_or(UNLIMITED, |limit| limit.get() as usize)
 }
 
-impl Line {
+impl WaitQueue {
     /// Whether anybody waits. Then nobody who comes takes a place without asking here.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) == 0
     }
 
     /// Asks for a place at one of these servers.
-    pub(super) fn enter(self: &Arc<Self>, wishes: Vec<Wish>) -> Turn {
+    pub(super) fn enter(self: &Arc<Self>, eligible: Vec<Eligible>) -> Enqueued {
         let mut queue = self.queue();
         if queue.clients.len() >= MAX_WAITING {
-            return Turn::Never;
+            return Enqueued::Rejected;
         }
         self.waiting
             .store(queue.clients.len() + 1, Ordering::SeqCst);
-        let is_mine = |wish: &&Wish| {
-            wish.is_offered()
+        let is_mine = |eligible: &&Eligible| {
+            eligible.is_offered()
                 && !queue
                     .clients
                     .iter()
-                    .any(|client| client.wants(&wish.places).is_some())
+                    .any(|client| client.wants(&eligible.capacity).is_some())
         };
-        if let Some(wish) = wishes
+        if let Some(eligible) = eligible
             .iter()
             .filter(is_mine)
-            .find(|wish| wish.places.take())
+            .find(|eligible| eligible.capacity.take())
         {
             self.waiting.store(queue.clients.len(), Ordering::SeqCst);
-            return Turn::Now(Place {
-                at: wish.at,
-                held: Some((Arc::clone(&wish.places), Arc::clone(self))),
+            return Enqueued::Granted(Reservation {
+                at: eligible.at,
+                held: Some((Arc::clone(&eligible.capacity), Arc::clone(self))),
             });
         }
         let (call, called) = oneshot::channel();
         let number = queue.next;
         queue.next += 1;
-        queue.clients.push_back(Waiting {
+        queue.clients.push_back(Waiter {
             number,
-            wishes,
+            eligible,
             call,
         });
-        Turn::Later(Ticket {
+        Enqueued::Queued(QueueEntry {
             number,
-            line: Arc::clone(self),
+            wait_queue: Arc::clone(self),
             call: called,
         })
     }
 
     /// Gives a place back.
-    pub(super) fn give_back(self: &Arc<Self>, places: &Arc<Places>) {
-        places.taken.fetch_sub(1, Ordering::SeqCst);
-        self.offer(places);
+    pub(super) fn give_back(self: &Arc<Self>, capacity: &Arc<Capacity>) {
+        capacity.taken.fetch_sub(1, Ordering::SeqCst);
+        self.offer(capacity);
     }
 
     /// Gives every free place of a server to those who wait for one. To be called whenever there
     /// may be one.
-    pub(super) fn offer(self: &Arc<Self>, places: &Arc<Places>) {
+    pub(super) fn offer(self: &Arc<Self>, capacity: &Arc<Capacity>) {
         if self.is_empty() {
             return;
         }
@@ -189,15 +189,15 @@ impl Line {
         let mut next = 0;
         let mut place = None;
         while let Some(client) = queue.clients.get(next) {
-            let Some(at) = client.wants(places) else {
+            let Some(at) = client.wants(capacity) else {
                 next += 1;
                 continue;
             };
             let mut offered = match place.take() {
-                None if !places.take() => break,
-                None => Place {
+                None if !capacity.take() => break,
+                None => Reservation {
                     at,
-                    held: Some((Arc::clone(places), Arc::clone(self))),
+                    held: Some((Arc::clone(capacity), Arc::clone(self))),
                 },
                 Some(place) => place,
             };
@@ -224,34 +224,34 @@ impl Line {
         let mut queue = self.queue();
         queue
             .clients
-            .retain(|client| client.wishes.iter().any(Wish::is_offered));
+            .retain(|client| client.eligible.iter().any(Eligible::is_offered));
         self.waiting.store(queue.clients.len(), Ordering::SeqCst);
     }
 
     /// Nothing that may panic happens while it is held.
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Entries> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
+impl Waiter {
     /// By which number it calls this server, if it waits for it.
-    fn wants(&self, places: &Arc<Places>) -> Option<usize> {
-        let wish = self
-            .wishes
+    fn wants(&self, capacity: &Arc<Capacity>) -> Option<usize> {
+        let eligible = self
+            .eligible
             .iter()
-            .find(|wish| Arc::ptr_eq(&wish.places, places))?;
-        wish.is_offered().then_some(wish.at)
+            .find(|eligible| Arc::ptr_eq(&eligible.capacity, capacity))?;
+        eligible.is_offered().then_some(eligible.at)
     }
 }
 
-impl Wish {
+impl Eligible {
     fn is_offered(&self) -> bool {
-        self.in_any_state || self.standing.judge() == Use::Well
+        self.in_any_state || self.health.state() == HealthState::Healthy
     }
 }
 
-impl Place {
+impl Reservation {
     /// The number of the server. Whoever asks has it from now on, and gives it back to the line.
     pub(super) fn keep(mut self) -> usize {
         self.held = None;
@@ -259,27 +259,27 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some((places, line)) = self.held.take() {
-            line.give_back(&places);
+        if let Some((capacity, wait_queue)) = self.held.take() {
+            wait_queue.give_back(&capacity);
         }
     }
 }
 
-impl Ticket {
+impl QueueEntry {
     /// Waits for the call; nothing once none of the servers is offered any more. Who is called
     /// after they stopped waiting has not lost the place: it goes to the next one.
-    pub(super) async fn called(mut self) -> Option<Place> {
+    pub(super) async fn called(mut self) -> Option<Reservation> {
         (&mut self.call).await.ok()
     }
 }
 
-impl Drop for Ticket {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
-        let mut queue = self.line.queue();
+        let mut queue = self.wait_queue.queue();
         queue.clients.retain(|client| client.number != self.number);
-        self.line
+        self.wait_queue
             .waiting
             .store(queue.clients.len(), Ordering::SeqCst);
     }
@@ -293,24 +293,24 @@ mod tests {
 
     use super::*;
 
-    fn server(limit: u32) -> (Arc<Places>, Arc<Standing>) {
+    fn server(limit: u32) -> (Arc<Capacity>, Arc<ServerHealth>) {
         (
-            Arc::new(Places::new(NonZeroU32::new(limit))),
+            Arc::new(Capacity::new(NonZeroU32::new(limit))),
             Arc::default(),
         )
     }
 
-    fn wish(at: usize, (places, standing): &(Arc<Places>, Arc<Standing>)) -> Wish {
-        Wish {
+    fn eligible(at: usize, (capacity, health): &(Arc<Capacity>, Arc<ServerHealth>)) -> Eligible {
+        Eligible {
             at,
-            places: Arc::clone(places),
-            standing: Arc::clone(standing),
+            capacity: Arc::clone(capacity),
+            health: Arc::clone(health),
             in_any_state: false,
         }
     }
 
-    fn later(turn: Turn) -> Ticket {
-        let Turn::Later(ticket) = turn else {
+    fn later(turn: Enqueued) -> QueueEntry {
+        let Enqueued::Queued(ticket) = turn else {
             panic!("{turn:?}")
         };
         ticket
@@ -318,126 +318,134 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_that_becomes_free_goes_to_the_first_who_can_use_it() {
-        let line = Arc::<Line>::default();
+        let wait_queue = Arc::<WaitQueue>::default();
         let (a, b) = (server(1), server(1));
         assert!(a.0.take() && !a.0.take() && b.0.take());
-        let for_b = later(line.enter(vec![wish(7, &b)]));
-        let gone = later(line.enter(vec![wish(0, &a), wish(1, &b)]));
-        let any = later(line.enter(vec![wish(0, &a), wish(1, &b)]));
-        let last = later(line.enter(vec![wish(0, &a)]));
+        let for_b = later(wait_queue.enter(vec![eligible(7, &b)]));
+        let gone = later(wait_queue.enter(vec![eligible(0, &a), eligible(1, &b)]));
+        let any = later(wait_queue.enter(vec![eligible(0, &a), eligible(1, &b)]));
+        let last = later(wait_queue.enter(vec![eligible(0, &a)]));
         drop(gone);
-        line.give_back(&a.0);
+        wait_queue.give_back(&a.0);
         let place = any.called().await.unwrap();
         assert_eq!(place.at, 0);
-        line.give_back(&b.0);
+        wait_queue.give_back(&b.0);
         assert_eq!(for_b.called().await.unwrap().keep(), 7);
         drop(place);
         assert_eq!(last.called().await.unwrap().keep(), 0);
-        assert!(line.is_empty());
+        assert!(wait_queue.is_empty());
         assert_eq!((a.0.taken(), b.0.taken()), (1, 1));
     }
 
     #[tokio::test]
     async fn who_goes_away_after_the_call_loses_nothing_to_nobody() {
-        let line = Arc::<Line>::default();
+        let wait_queue = Arc::<WaitQueue>::default();
         let a = server(1);
         assert!(a.0.take());
         let (first, second) = (
-            later(line.enter(vec![wish(0, &a)])),
-            later(line.enter(vec![wish(0, &a)])),
+            later(wait_queue.enter(vec![eligible(0, &a)])),
+            later(wait_queue.enter(vec![eligible(0, &a)])),
         );
-        line.give_back(&a.0);
+        wait_queue.give_back(&a.0);
         drop(first);
         let place = second.called().await.unwrap();
         drop(place);
         assert_eq!(a.0.taken(), 0);
-        assert!(matches!(line.enter(vec![wish(0, &a)]), Turn::Now(_)));
+        assert!(matches!(
+            wait_queue.enter(vec![eligible(0, &a)]),
+            Enqueued::Granted(_)
+        ));
     }
 
     #[tokio::test]
     async fn nobody_overtakes_who_waits_and_the_line_has_an_end() {
-        let line = Arc::<Line>::default();
+        let wait_queue = Arc::<WaitQueue>::default();
         let (a, b) = (server(1), server(1));
         assert!(a.0.take());
-        let waiting = later(line.enter(vec![wish(0, &a)]));
+        let waiting = later(wait_queue.enter(vec![eligible(0, &a)]));
         // As if the place had been given back and the line had not been told yet.
         a.0.taken.fetch_sub(1, Ordering::SeqCst);
-        let behind = later(line.enter(vec![wish(0, &a)]));
+        let behind = later(wait_queue.enter(vec![eligible(0, &a)]));
         assert!(
-            matches!(line.enter(vec![wish(0, &a), wish(1, &b)]), Turn::Now(place) if place.at == 1)
+            matches!(wait_queue.enter(vec![eligible(0, &a), eligible(1, &b)]), Enqueued::Granted(place) if place.at == 1)
         );
-        line.offer(&a.0);
+        wait_queue.offer(&a.0);
         assert_eq!(waiting.called().await.unwrap().keep(), 0);
         let full: Vec<_> = (1..MAX_WAITING)
-            .map(|_| later(line.enter(vec![wish(0, &a)])))
+            .map(|_| later(wait_queue.enter(vec![eligible(0, &a)])))
             .collect();
-        assert!(matches!(line.enter(vec![wish(0, &a)]), Turn::Never));
+        assert!(matches!(
+            wait_queue.enter(vec![eligible(0, &a)]),
+            Enqueued::Rejected
+        ));
         drop((behind, full));
-        assert!(line.is_empty());
+        assert!(wait_queue.is_empty());
     }
 
     #[tokio::test]
     async fn a_server_that_is_not_well_is_offered_to_nobody_who_has_a_choice() {
-        let line = Arc::<Line>::default();
+        let wait_queue = Arc::<WaitQueue>::default();
         let a = server(1);
         assert!(a.0.take());
-        let health =
-            crate::upstream::options::Health::of(crate::upstream::options::HealthKind::Tcp);
+        let health = crate::upstream::options::HealthCheck::of(
+            crate::upstream::options::HealthCheckKind::Tcp,
+        );
         a.1.checked(false, &health);
-        let choosy = later(line.enter(vec![wish(0, &a)]));
-        let desperate = later(line.enter(vec![Wish {
+        let choosy = later(wait_queue.enter(vec![eligible(0, &a)]));
+        let desperate = later(wait_queue.enter(vec![Eligible {
             in_any_state: true,
-            ..wish(0, &a)
+            ..eligible(0, &a)
         }]));
-        line.give_back(&a.0);
+        wait_queue.give_back(&a.0);
         drop(desperate.called().await.unwrap());
-        assert!(!line.is_empty());
+        assert!(!wait_queue.is_empty());
         a.1.checked(true, &health);
         a.1.checked(true, &health);
-        line.offer(&a.0);
+        wait_queue.offer(&a.0);
         choosy.called().await.unwrap();
     }
 
     #[tokio::test]
     async fn who_waits_for_servers_that_go_down_is_told_and_who_has_another_one_waits_on() {
-        let line = Arc::<Line>::default();
+        let wait_queue = Arc::<WaitQueue>::default();
         let (a, b) = (server(1), server(1));
         assert!(a.0.take() && b.0.take());
-        let health =
-            crate::upstream::options::Health::of(crate::upstream::options::HealthKind::Tcp);
-        let for_a = later(line.enter(vec![wish(0, &a)]));
-        let any = later(line.enter(vec![wish(0, &a), wish(1, &b)]));
-        let desperate = later(line.enter(vec![Wish {
+        let health = crate::upstream::options::HealthCheck::of(
+            crate::upstream::options::HealthCheckKind::Tcp,
+        );
+        let for_a = later(wait_queue.enter(vec![eligible(0, &a)]));
+        let any = later(wait_queue.enter(vec![eligible(0, &a), eligible(1, &b)]));
+        let desperate = later(wait_queue.enter(vec![Eligible {
             in_any_state: true,
-            ..wish(0, &a)
+            ..eligible(0, &a)
         }]));
         a.1.checked(false, &health);
-        line.let_go();
+        wait_queue.let_go();
         assert!(for_a.called().await.is_none());
-        line.give_back(&a.0);
+        wait_queue.give_back(&a.0);
         assert_eq!(desperate.called().await.unwrap().keep(), 0);
-        line.give_back(&b.0);
+        wait_queue.give_back(&b.0);
         assert_eq!(any.called().await.unwrap().keep(), 1);
-        assert!(line.is_empty());
+        assert!(wait_queue.is_empty());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn many_who_come_and_go_leave_no_place_taken_and_nobody_waiting() {
-        let line = Arc::<Line>::default();
+        let wait_queue = Arc::<WaitQueue>::default();
         let a = server(3);
         let (peak, now) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let mut tasks = JoinSet::new();
         for number in 0..400_u32 {
-            let (line, a, peak, now) = (
-                Arc::clone(&line),
+            let (wait_queue, a, peak, now) = (
+                Arc::clone(&wait_queue),
                 a.clone(),
                 Arc::clone(&peak),
                 Arc::clone(&now),
             );
             tasks.spawn(async move {
-                let place = match line.enter(vec![wish(0, &a)]) {
-                    Turn::Now(place) => place,
-                    Turn::Later(ticket) if number % 3 == 0 => {
+                let place = match wait_queue.enter(vec![eligible(0, &a)]) {
+                    Enqueued::Granted(place) => place,
+                    Enqueued::Queued(ticket) if number % 3 == 0 => {
                         // Goes away at about the time of its call.
                         match tokio::time::timeout(
                             Duration::from_micros(u64::from(number)),
@@ -449,8 +457,8 @@ mod tests {
                             Err(_) => return,
                         }
                     }
-                    Turn::Later(ticket) => ticket.called().await.unwrap(),
-                    Turn::Never => panic!("the line is long enough"),
+                    Enqueued::Queued(ticket) => ticket.called().await.unwrap(),
+                    Enqueued::Rejected => panic!("the line is long enough"),
                 };
                 peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
@@ -463,7 +471,7 @@ mod tests {
             .await
             .expect("everybody has had a turn");
         assert_eq!(a.0.taken(), 0);
-        assert!(line.is_empty());
+        assert!(wait_queue.is_empty());
         assert!(peak.load(Ordering::SeqCst) <= 3);
     }
 }

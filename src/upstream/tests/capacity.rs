@@ -53,13 +53,13 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
     let mut options = options([&a, &b], Balance::First);
     options.servers[1].max_connections = NonZeroU32::new(1);
     let upstream = Upstream::new(options, &Registry::default());
-    let standing = &upstream.known().next().unwrap().standing;
+    let health = &upstream.known().next().unwrap().health;
     let soon = Ejection {
         failures: 1,
         time: Duration::from_millis(100),
         ..Ejection::default()
     };
-    standing.failed(&soon, false, || true);
+    health.failed(&soon, false, || true);
     let held = upstream.connect(&request(), &mut None).await.unwrap();
     assert_eq!(held.1.addr(), &b);
     let request = request();
@@ -72,7 +72,7 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
         "it waits for b"
     );
     let is_due = async {
-        while standing.judge() != Use::Due {
+        while health.state() != HealthState::Probing {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -102,7 +102,7 @@ fn who_loses_the_race_for_a_trial_takes_what_is_left_and_waits_for_nobody() {
             max_time: time,
             ..Ejection::default()
         };
-        known.standing.failed(&ejection, false, || true);
+        known.health.failed(&ejection, false, || true);
     }
     // Each trial is given up at once, and then somebody else's.
     let choose = || {
@@ -131,7 +131,7 @@ async fn what_is_known_of_a_server_outlives_its_upstream() {
             .known()
             .next()
             .unwrap()
-            .standing
+            .health
             .failed(&Ejection::default(), false, || true);
     }
     let mut options = options([&c, &a], Balance::LeastConnections);
@@ -142,17 +142,17 @@ async fn what_is_known_of_a_server_outlives_its_upstream() {
     assert_eq!(
         after
             .known()
-            .map(|known| known.standing.judge())
+            .map(|known| known.health.state())
             .collect::<Vec<_>>(),
-        [Use::Well, Use::Ejected]
+        [HealthState::Healthy, HealthState::Ejected]
     );
     drop(held);
     assert_eq!(taken(&after), [0, 0]);
     options.ejection = None;
     Upstream::new(options, &registry).activate();
     assert_eq!(
-        after.known().nth(1).unwrap().standing.judge(),
-        Use::Well,
+        after.known().nth(1).unwrap().health.state(),
+        HealthState::Healthy,
         "nobody is left out any more"
     );
 }
