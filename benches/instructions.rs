@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, ensure};
 use snigate::name::ServerName;
-use snigate::route::Key;
+use snigate::route::LookupKey;
 use snigate::wire::HelloParser;
 
 use crate::inputs::{Kind, ROUTES, hellos, table};
@@ -116,7 +116,7 @@ fn run(case: &str) -> anyhow::Result<()> {
         let names: Vec<ServerName> = (0..NAMES).map(|at| kind.name(at, routes)).collect();
         measured(&mut || {
             for name in &names {
-                let key = Key {
+                let key = LookupKey {
                     name: Some(name),
                     client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
                     alpn: &[],

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use snigate::name::ServerName;
-use snigate::route::Key;
+use snigate::route::LookupKey;
 use snigate::wire::HelloParser;
 
 use crate::inputs::{Kind, ROUTES, hellos, table};
@@ -64,7 +64,7 @@ fn route(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
                     table
-                        .lookup(black_box(&Key {
+                        .lookup(black_box(&LookupKey {
                             name: names.next(),
                             client: Some(client),
                             alpn: &[],

@@ -8,13 +8,14 @@
 //! on any other path.
 //!
 //! ```text
-//! name < os < addr < wire < route < authz < rate < x509 < pki < telemetry < storage < net < relay < tls < upstream < proxy < config < server < cli
+//! name < os < addr < wire < route < authz < rate < x509 < pki < telemetry < storage < net < relay < tls < upstream < proxy < config < daemon < cli
 //! ```
 
 pub mod addr;
 pub mod authz;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod name;
 pub mod net;
 pub mod os;
@@ -23,7 +24,6 @@ pub mod proxy;
 pub mod rate;
 pub mod relay;
 pub mod route;
-pub mod server;
 pub mod storage;
 pub mod telemetry;
 pub mod tls;

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::net::IpAddr;
 
 use snigate::name::{Alpn, ServerName};
-use snigate::route::{Key, Rule, Table};
+use snigate::route::{LookupKey, Rule, Table};
 use snigate::wire::HelloParser;
 
 /// The system's allocator, which counts what each thread asks of it.
@@ -116,7 +116,7 @@ fn a_look_up_allocates_nothing() {
             .map(|protocol| protocol.parse().unwrap())
             .collect();
         let parsed: Option<ServerName> = name.map(|name| name.parse().unwrap());
-        let key = Key {
+        let key = LookupKey {
             name: parsed.as_ref(),
             client: Some(client.parse::<IpAddr>().unwrap()),
             alpn: &alpn,

@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SignatureScheme};
 use serde::{Deserialize, Serialize};
-use snigate::pki::{Authority, Issued, Key, KeyKind, PublicKey, Purpose, Subject, Validity};
+use snigate::pki::{Authority, CertificateUse, Issued, Key, KeyKind, PublicKey, Subject, Validity};
 
 use crate::setup::Keys;
 
@@ -53,8 +53,18 @@ pub(crate) fn write(dir: &Path, name: &str) -> anyhow::Result<()> {
             (root?, None)
         };
         let issuer = issuer.as_ref().unwrap_or(&root);
-        let server = issue(issuer, &Subject::server(&[name])?, Purpose::Server, keys)?;
-        let client = issue(issuer, &Subject::common_name(CLIENT), Purpose::Client, keys)?;
+        let server = issue(
+            issuer,
+            &Subject::server(&[name])?,
+            CertificateUse::Server,
+            keys,
+        )?;
+        let client = issue(
+            issuer,
+            &Subject::common_name(CLIENT),
+            CertificateUse::Client,
+            keys,
+        )?;
         for (file, text) in [
             ("ca.pem", root.certificate()),
             ("ca-key.pem", &root.key_pem()),
@@ -100,7 +110,7 @@ fn key(keys: Keys) -> anyhow::Result<Key> {
 fn issue(
     issuer: &Authority,
     subject: &Subject,
-    purpose: Purpose,
+    purpose: CertificateUse,
     keys: Keys,
 ) -> anyhow::Result<Issued> {
     // Written before it is loaded: a key that was loaded cannot be written.
@@ -228,7 +238,8 @@ impl Fresh {
         let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::from_pem_slice(&pem)?)?;
         let certificate = |_| {
             let subject = Subject::common_name(CLIENT);
-            let certificate = authority.issue(&subject, Purpose::Client, validity(), &public)?;
+            let certificate =
+                authority.issue(&subject, CertificateUse::Client, validity(), &public)?;
             Ok(Arc::new(CertifiedKey::new(
                 chain(certificate.as_bytes())?,
                 Arc::clone(&key),

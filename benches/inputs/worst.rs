@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use snigate::route::{Key, Rule, Table};
+use snigate::route::{LookupKey, Rule, Table};
 use snigate::tls::Signatures;
 use snigate::wire::{HelloParser, reframe};
 
@@ -206,7 +206,7 @@ pub(crate) fn judge(worst: &Worst, table: &Table<u32>) {
         .expect("it is whole");
     if let Ok(Some(hello)) = verdict {
         let alpn = table.relevant(&hello.alpn);
-        let key = Key {
+        let key = LookupKey {
             name: hello.server_name.name(),
             client: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             alpn: &alpn,

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::addr::Cidr;
 use crate::authz::entry::{
-    CommonName, DnsPattern, EmailAddress, Entry, IssuerName, Organization, OrganizationalUnit,
-    PrincipalName, Serial, SpkiDigest, SubjectName, UriPattern,
+    CommonName, DnsPattern, EmailAddress, IssuerName, Organization, OrganizationalUnit,
+    PolicyEntry, PrincipalName, Serial, SpkiDigest, SubjectName, UriPattern,
 };
 use crate::authz::identity::{Identity, printable};
 
@@ -184,7 +184,7 @@ enum Reading {
 }
 
 /// The first of `entries` that names `identity`, under the name of their list.
-fn first<'a, T: Entry>(
+fn first<'a, T: PolicyEntry>(
     key: &'static str,
     entries: &'a [T],
     (identity, reading): (&Identity, Reading),

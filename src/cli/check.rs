@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let found = Count::of(&loaded.diagnostics);
     if options.json {
         for diagnostic in &loaded.diagnostics {
-            let line = serde_json::to_string(&Finding::of(diagnostic, &path))
+            let line = serde_json::to_string(&JsonFinding::of(diagnostic, &path))
                 .context("cannot write a finding")?;
             print(&format!("{line}\n"))?;
         }
@@ -179,7 +179,7 @@ fn many(number: usize, what: &str) -> String {
 /// A finding as `--json` prints it. Keys are added at most; none is renamed or left out, and what
 /// is not there is `null`.
 #[derive(Serialize)]
-struct Finding<'a> {
+struct JsonFinding<'a> {
     severity: &'static str,
     message: &'a str,
     help: Option<&'a str>,
@@ -195,11 +195,11 @@ struct Span<'a> {
     file: Cow<'a, str>,
     line: Option<usize>,
     column: Option<usize>,
-    end: Option<End>,
+    end: Option<JsonEnd>,
 }
 
 #[derive(Serialize)]
-struct End {
+struct JsonEnd {
     line: usize,
     column: usize,
 }
@@ -211,7 +211,7 @@ struct Related<'a> {
     place: Span<'a>,
 }
 
-impl<'a> Finding<'a> {
+impl<'a> JsonFinding<'a> {
     /// What is at no place of its own is a matter of the configuration at `path` as a whole.
     fn of(diagnostic: &'a Diagnostic, path: &'a Path) -> Self {
         let whole = || Span {
@@ -241,7 +241,7 @@ impl<'a> From<&'a Place> for Span<'a> {
             file: place.source.path.to_string_lossy(),
             line: Some(line),
             column: Some(column),
-            end: Some(End {
+            end: Some(JsonEnd {
                 line: end_line,
                 column: end_column,
             }),

@@ -17,10 +17,10 @@ use tokio::time::timeout;
 
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::{print, runtime};
+use crate::daemon;
 use crate::net::Inherited;
 use crate::pki::{Authority, Issued, Validity};
-use crate::server;
-use crate::tls::{Acceptor, Certificate, Options};
+use crate::tls::{Acceptor, AcceptorOptions, Certificate};
 
 /// The port that the printed commands are shortest with; another one is taken where this one is not
 /// free.
@@ -56,7 +56,7 @@ async fn serve(directory: &Path) -> anyhow::Result<()> {
     ));
     servers.spawn(play_app(app));
     print(&instructions(directory, port))?;
-    server::run(config, Inherited::default()).await?;
+    daemon::run(config, Inherited::default()).await?;
     Ok(())
 }
 
@@ -179,7 +179,7 @@ async fn play_ca(listener: TcpListener, issued: Issued) -> anyhow::Result<()> {
     let certificate = Certificate::load(issued.certificate.as_bytes(), issued.key.as_bytes())?;
     let acceptor = Arc::new(Acceptor::new(
         vec![Arc::new(certificate)],
-        &Options::default(),
+        &AcceptorOptions::default(),
         false,
     )?);
     let mut clients = JoinSet::new();

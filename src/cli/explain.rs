@@ -20,7 +20,7 @@ use crate::config::{Action, Config, Listener, Route, Timeouts, Tls};
 use crate::name::{Alpn, NamePattern, ServerName};
 use crate::net::Liveness;
 use crate::proxy::OnRemove;
-use crate::route::{Key, Mismatch};
+use crate::route::{LookupKey, Mismatch};
 use crate::tls::{Acceptor, ConnectorOptions, MinVersion, PeerName, Verification};
 use crate::upstream::{
     self, Balance, Ejection, HealthCheck, HealthCheckKind, ProxyProtocol, ServerOptions,
@@ -61,7 +61,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             format!("{text:?} is not a server name; a client that sends it gets the alert unrecognized_name (112)")
         })?),
     };
-    let key = Key {
+    let key = LookupKey {
         name: name.as_ref(),
         client: Some(options.from.to_canonical()),
         alpn: &options.alpn,
@@ -99,7 +99,7 @@ fn explain(
     config: &Config,
     name: &str,
     listener: &Listener,
-    key: &Key<'_>,
+    key: &LookupKey<'_>,
 ) -> bool {
     let bind: Vec<String> = listener
         .bind
@@ -140,7 +140,7 @@ fn line(text: &mut String, label: &str, value: impl std::fmt::Display) {
     let _ = writeln!(text, "{label:<12} {value}");
 }
 
-fn client(key: &Key<'_>) -> String {
+fn client(key: &LookupKey<'_>) -> String {
     let name = key.name.map_or_else(
         || "sends no server name".to_owned(),
         |name| format!("asks for {name}"),
@@ -158,7 +158,7 @@ fn client(key: &Key<'_>) -> String {
 }
 
 /// What made this route the most specific one.
-fn reason(route: &Route, key: &Key<'_>) -> String {
+fn reason(route: &Route, key: &LookupKey<'_>) -> String {
     let rule = &route.rule;
     let mut reasons = Vec::new();
     match key.name {
@@ -191,7 +191,7 @@ fn reason(route: &Route, key: &Key<'_>) -> String {
     reasons.join(", ")
 }
 
-fn describe(text: &mut String, config: &Config, route: &Route, key: &Key<'_>) {
+fn describe(text: &mut String, config: &Config, route: &Route, key: &LookupKey<'_>) {
     line(text, "strict_sni", route.rule.strict_sni);
     match &route.action {
         Action::Reject => {
@@ -567,7 +567,7 @@ fn certificate(
     config: &Config,
     acceptor: &Acceptor,
     names: &[Arc<str>],
-    key: &Key<'_>,
+    key: &LookupKey<'_>,
 ) {
     // Chosen by what serves, for a client that can verify every kind of key.
     let shown = acceptor.select(key.name, || None).and_then(|choice| {
@@ -662,7 +662,7 @@ fn others(
     config: &Config,
     listener: &str,
     found: Option<&Route>,
-    key: &Key<'_>,
+    key: &LookupKey<'_>,
 ) {
     let is_here = |route: &&Route| {
         route

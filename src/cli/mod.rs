@@ -62,7 +62,7 @@ enum Command {
     Demo,
     /// Make a private CA and certificates, and look at them.
     #[command(subcommand)]
-    Pki(pki::Command),
+    Pki(pki::PkiCommand),
     /// Print a JSON schema of the configuration file, for editors.
     Schema,
     /// Print a script with which a shell completes commands, options and files.

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use crate::cli::{ConfigPath, colors, print_diagnostics, runtime};
+use crate::daemon::{self, RunError, Stopped};
 use crate::net::Inherited;
-use crate::server::{self, RunError, Stopped};
 
 /// Connections had to be closed at the end of `drain`, or on a second signal. For systemd:
 /// `SuccessExitStatus=3`.
@@ -18,7 +18,7 @@ pub(super) fn run(config: &ConfigPath) -> anyhow::Result<ExitCode> {
     // Before there are threads.
     let inherited = Inherited::take().context("cannot take the sockets that systemd has passed")?;
     let (shown, runtime) = (path.clone(), runtime()?);
-    let ended = runtime.block_on(server::run(path, inherited));
+    let ended = runtime.block_on(daemon::run(path, inherited));
     // Without waiting for threads that ask a resolver or a file system which does not answer.
     runtime.shutdown_background();
     match ended {

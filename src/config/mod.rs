@@ -50,7 +50,7 @@ pub struct Config {
     /// By name; the targets of the listeners' tables are positions in this list.
     pub routes: Vec<Route>,
     /// How the names of servers are looked up.
-    pub resolver: resolve::Options,
+    pub resolver: resolve::ResolverOptions,
     /// The `[tls]` tables with what they inherit, for those who want to read them.
     pub tls: BTreeMap<Arc<str>, Tls>,
     /// By name.
@@ -64,7 +64,7 @@ pub struct Config {
     /// What has to be said later.
     pub notices: Vec<Notice>,
     /// What is logged.
-    pub log: telemetry::Options,
+    pub log: telemetry::LogOptions,
     /// Whether each connection is logged when it ends.
     pub access_log: bool,
 }
@@ -280,7 +280,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let relay = relay::Options::default();
+        let relay = relay::RelayOptions::default();
         Self {
             hello: Duration::from_secs(5),
             handshake: Duration::from_secs(10),

@@ -14,8 +14,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::addr::UpstreamAddr;
-use crate::net::eyeballs::{ASK_AGAIN_AFTER, Attempt, Contest, race};
-use crate::net::resolve::{Addresses, Host, HostName, ResolveError, Resolver, Target, in_order};
+use crate::net::eyeballs::{ASK_AGAIN_AFTER, Contest, Dial, race};
+use crate::net::resolve::{
+    Addresses, Host, HostName, ResolveError, Resolver, ServiceTarget, in_order,
+};
 use crate::net::{Stream, locate, transparent};
 use crate::os::words;
 
@@ -180,7 +182,7 @@ async fn host<'a>(
         all.filter(|addr| via.instead_of != Some(*addr)).collect()
     };
     let mut addresses: VecDeque<SocketAddr> = in_turn(addresses);
-    let mut begun: Option<(SocketAddr, Attempt)> = None;
+    let mut begun: Option<(SocketAddr, Dial)> = None;
     // Most names have one address, and it need not wait for anybody else.
     if let (None, [addr]) = (&late, addresses.as_slices().0) {
         match single(*addr, via.source, first, deadline).await {
@@ -221,8 +223,8 @@ async fn single(
     source: Option<IpAddr>,
     first: &[u8],
     deadline: Instant,
-) -> Result<Connected<'_>, Attempt> {
-    let failed = |error| -> Attempt { Box::pin(ready(Err(at(addr.to_string(), error)))) };
+) -> Result<Connected<'_>, Dial> {
+    let failed = |error| -> Dial { Box::pin(ready(Err(at(addr.to_string(), error)))) };
     let (mut stream, rest) = start(addr, source, first).map_err(failed)?;
     if let Some(rest) = rest {
         return Ok(Connected::tcp(
@@ -285,7 +287,7 @@ async fn service<'a>(
             deadline,
         )
         .await;
-        let is_new = |target: &Target| {
+        let is_new = |target: &ServiceTarget| {
             !tried
                 .iter()
                 .any(|old| (&old.host, old.port) == (&target.host, target.port))
@@ -330,7 +332,7 @@ fn share(deadline: Instant, attempts: usize) -> Instant {
 fn at(place: impl Into<String>, error: io::Error) -> io::Error {
     io::Error::new(
         error.kind(),
-        Placed {
+        Located {
             place: place.into(),
             error,
         },
@@ -340,7 +342,7 @@ fn at(place: impl Into<String>, error: io::Error) -> io::Error {
 /// An error, and where it was met. The number that the system gave it is that of its source.
 #[derive(Debug, Error)]
 #[error("{place}: {}", words(error))]
-struct Placed {
+struct Located {
     place: String,
     #[source]
     error: io::Error,

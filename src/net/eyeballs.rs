@@ -24,14 +24,14 @@ const MAX_ADDRESSES: usize = 64;
 pub(super) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection that is being made.
-pub(super) type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+pub(super) type Dial = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 /// The addresses of one host, as they become known.
 pub(super) struct Contest<L, A> {
     /// Those that are known.
     pub(super) addresses: VecDeque<SocketAddr>,
     /// One that is tried already.
-    pub(super) begun: Option<(SocketAddr, Attempt)>,
+    pub(super) begun: Option<(SocketAddr, Dial)>,
     /// Those of the other family, if it takes longer.
     pub(super) late: Option<L>,
     /// Asks once more. It is begun when every address has been tried and none has answered; of what
@@ -71,7 +71,7 @@ where
         }
     });
     let mut again = pin!(again);
-    let (mut tried, mut attempts): (Vec<SocketAddr>, Vec<Attempt>) = begun.into_iter().unzip();
+    let (mut tried, mut attempts): (Vec<SocketAddr>, Vec<Dial>) = begun.into_iter().unzip();
     let mut next_at = Instant::now();
     let mut ask_at = next_at;
     let mut last = too_late();
@@ -120,7 +120,7 @@ where
 }
 
 /// The first attempt to end, which is none any more then.
-async fn first(attempts: &mut Vec<Attempt>) -> io::Result<TcpStream> {
+async fn first(attempts: &mut Vec<Dial>) -> io::Result<TcpStream> {
     poll_fn(|cx| {
         for at in 0..attempts.len() {
             if let Poll::Ready(ended) = attempts[at].as_mut().poll(cx) {

@@ -21,7 +21,7 @@ pub use close::{LINGER, close_in_order};
 pub use connect::{Via, connect};
 pub use inherited::{Inherited, InheritedError};
 pub use listen::{
-    AcceptFailure, BoundSocket, DEFERRED, ListenSocket, Overlap, has_unready, interface,
+    AcceptFailure, BoundSocket, DEFERRED, ListenSocket, SharedSocket, has_unready, interface,
     listen_tcp, raise_open_files,
 };
 pub use liveness::Liveness;

@@ -13,7 +13,7 @@ use x509_parser::certificate::X509Certificate;
 
 use crate::pki::subject::distinguished_name;
 use crate::pki::{
-    Key, KeyKind, PkiError, PublicKey, Purpose, Subject, Validity, certificate_pem, key,
+    CertificateUse, Key, KeyKind, PkiError, PublicKey, Subject, Validity, certificate_pem, key,
 };
 use crate::x509::pem;
 use crate::x509::time::system_time;
@@ -149,7 +149,7 @@ impl Authority {
     ///
     /// When one of the names cannot stand in a certificate.
     pub fn server(&self, names: &[&str], validity: Validity) -> Result<Issued, PkiError> {
-        self.with_new_key(&Subject::server(names)?, Purpose::Server, validity)
+        self.with_new_key(&Subject::server(names)?, CertificateUse::Server, validity)
     }
 
     /// A certificate for a client. Its only name is the common name of its subject.
@@ -160,7 +160,7 @@ impl Authority {
     pub fn client(&self, common_name: &str, validity: Validity) -> Result<Issued, PkiError> {
         self.with_new_key(
             &Subject::common_name(common_name),
-            Purpose::Client,
+            CertificateUse::Client,
             validity,
         )
     }
@@ -168,7 +168,7 @@ impl Authority {
     fn with_new_key(
         &self,
         subject: &Subject,
-        purpose: Purpose,
+        purpose: CertificateUse,
         validity: Validity,
     ) -> Result<Issued, PkiError> {
         let key = Key::generate(KeyKind::P256)?;
@@ -189,7 +189,7 @@ impl Authority {
     pub fn issue(
         &self,
         subject: &Subject,
-        purpose: Purpose,
+        purpose: CertificateUse,
         validity: Validity,
         key: &PublicKey,
     ) -> Result<String, PkiError> {

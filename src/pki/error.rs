@@ -36,7 +36,7 @@ pub enum PkiError {
     Pem(PemError),
     /// The request cannot be granted.
     #[error("the certificate request cannot be used: {0}")]
-    Request(&'static str),
+    SigningRequest(&'static str),
     /// The revocation list cannot be continued.
     #[error("the revocation list cannot be continued: {0}")]
     RevocationList(String),

@@ -103,7 +103,7 @@ pub(super) fn public_key(spki: &[u8]) -> Result<SubjectPublicKeyInfo, PkiError> 
 }
 
 /// The one private key of a file.
-pub(super) fn key_of(bytes: &[u8]) -> Result<pem::Key, PkiError> {
+pub(super) fn key_of(bytes: &[u8]) -> Result<pem::SecretKey, PkiError> {
     let mut found = None;
     for section in pem::sections(bytes).map_err(PkiError::KeyFile)? {
         match section {

@@ -6,18 +6,18 @@ use crate::pki::object::{self, Object};
 
 /// What a file is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FileKind {
     /// A certificate (RFC 5280 §4).
     Certificate,
     /// A private key.
     Key,
     /// A certificate request (PKCS#10, RFC 2986).
-    Request,
+    SigningRequest,
     /// A revocation list (RFC 5280 §5).
     List,
 }
 
-impl Kind {
+impl FileKind {
     /// What `bytes` hold in place of this kind: nothing if there is such a thing among them, or if
     /// they cannot be read, about which whoever reads them has more to say.
     #[must_use]
@@ -26,7 +26,7 @@ impl Kind {
         let kinds = objects.iter().map(|object| match object {
             Object::Certificate(_) => Some(Self::Certificate),
             Object::Key(_) => Some(Self::Key),
-            Object::Request(_) => Some(Self::Request),
+            Object::SigningRequest(_) => Some(Self::SigningRequest),
             Object::RevocationList(_) => Some(Self::List),
             Object::Other(_) | Object::Broken(..) => None,
         });
@@ -37,12 +37,12 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Certificate => "a certificate",
             Self::Key => "a private key",
-            Self::Request => "a certificate request",
+            Self::SigningRequest => "a certificate request",
             Self::List => "a revocation list",
         })
     }

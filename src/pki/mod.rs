@@ -27,11 +27,11 @@ use crate::x509::base64;
 
 pub use authority::{Authority, Issued};
 pub use error::PkiError;
-pub use inspect::{Inspection, PROBLEM, Part, Report, moment};
+pub use inspect::{Inspection, InspectionReport, PROBLEM, Part, moment};
 pub use key::{Key, KeyKind};
-pub use kind::Kind;
+pub use kind::FileKind;
 pub use p12::{Protection, pkcs12};
-pub use request::Request;
+pub use request::SigningRequest;
 pub use revocation::{REASONS, RevocationList, RevocationReason, parse_serial};
 pub use subject::{Subject, fits_common_name};
 
@@ -58,7 +58,7 @@ impl Validity {
 
 /// What a certificate may be used for (RFC 5280 §4.2.1.12), and its key usage with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum CertificateUse {
     /// serverAuth.
     Server,
     /// clientAuth.
@@ -67,7 +67,7 @@ pub enum Purpose {
     Both,
 }
 
-impl Purpose {
+impl CertificateUse {
     fn extended_key_usages(self) -> Vec<ExtendedKeyUsagePurpose> {
         match self {
             Self::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],

@@ -18,7 +18,7 @@ use crate::x509::pem::{self, Block, Form, PemError};
 pub(super) enum Object {
     Certificate(Der),
     Key(Key),
-    Request(Der),
+    SigningRequest(Der),
     RevocationList(Der),
     /// Something that is known by its label, and is not looked into.
     Other(String),
@@ -95,7 +95,7 @@ fn certificate(der: &[u8]) -> Object {
 
 fn request(der: &[u8]) -> Object {
     match X509CertificationRequest::from_der(der) {
-        Ok(([], _)) => Object::Request(Der { der: der.to_vec() }),
+        Ok(([], _)) => Object::SigningRequest(Der { der: der.to_vec() }),
         Ok((rest, _)) => Object::Broken("request".to_owned(), pem::after(rest)),
         Err(_) => Object::Broken("request".to_owned(), DAMAGED.to_owned()),
     }

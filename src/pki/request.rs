@@ -10,21 +10,21 @@ use x509_parser::x509::X509Name;
 
 use crate::name::NamePattern;
 use crate::pki::object::{self, Object};
-use crate::pki::{Key, PkiError, PublicKey, Purpose, Subject, fits_common_name, key};
+use crate::pki::{CertificateUse, Key, PkiError, PublicKey, Subject, fits_common_name, key};
 
 /// What somebody asks an authority for, signed with the key that it is about.
 #[derive(Debug)]
-pub struct Request {
+pub struct SigningRequest {
     der: Vec<u8>,
 }
 
-impl Request {
+impl SigningRequest {
     /// A request as PEM for a certificate of `subject` and `key`.
     ///
     /// # Errors
     ///
     /// When a name cannot stand in a request.
-    pub fn make(subject: &Subject, purpose: Purpose, key: &Key) -> Result<String, PkiError> {
+    pub fn make(subject: &Subject, purpose: CertificateUse, key: &Key) -> Result<String, PkiError> {
         let mut params = subject.params()?;
         params.key_usages.push(KeyUsagePurpose::DigitalSignature);
         params.extended_key_usages = purpose.extended_key_usages();
@@ -41,24 +41,30 @@ impl Request {
         let mut found = None;
         for object in object::read(bytes)? {
             match object {
-                Object::Request(_) if found.is_some() => {
-                    return Err(PkiError::Request("there are several in the file"));
+                Object::SigningRequest(_) if found.is_some() => {
+                    return Err(PkiError::SigningRequest("there are several in the file"));
                 }
-                Object::Request(request) => found = Some(request),
-                _ => return Err(PkiError::Request("there is something else in the file")),
+                Object::SigningRequest(request) => found = Some(request),
+                _ => {
+                    return Err(PkiError::SigningRequest(
+                        "there is something else in the file",
+                    ));
+                }
             }
         }
         let der = found
-            .ok_or(PkiError::Request("there is none in the file"))?
+            .ok_or(PkiError::SigningRequest("there is none in the file"))?
             .der;
         let request = Self { der };
         let parsed = request.parsed();
         parsed
             .verify_signature()
-            .map_err(|_| PkiError::Request("its signature is not that of its key"))?;
+            .map_err(|_| PkiError::SigningRequest("its signature is not that of its key"))?;
         let wants_ca = |extension: &ParsedExtension<'_>| matches!(extension, ParsedExtension::BasicConstraints(limits) if limits.ca);
         if extensions(&parsed).any(wants_ca) {
-            return Err(PkiError::Request("it asks for the certificate of a CA"));
+            return Err(PkiError::SigningRequest(
+                "it asks for the certificate of a CA",
+            ));
         }
         Ok(request)
     }
@@ -143,10 +149,10 @@ pub(super) fn add(subject: &mut Subject, name: &GeneralName<'_>) -> Result<(), P
             let ip = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
             subject
                 .ips
-                .push(ip.map_err(|_| PkiError::Request("one of its addresses is none"))?);
+                .push(ip.map_err(|_| PkiError::SigningRequest("one of its addresses is none"))?);
         }
         _ => {
-            return Err(PkiError::Request(
+            return Err(PkiError::SigningRequest(
                 "it has a name that is no host name, IP or mail address, or URI",
             ));
         }

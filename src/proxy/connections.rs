@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::proxy::terms::{Terms, Tie, Verdict};
+use crate::proxy::terms::{RouteTerms, TermsVerdict, Tie};
 use crate::proxy::{Route, error};
 use crate::telemetry::{AccessLog, Counters, Ending};
 use crate::tls::{Accepted, Acceptor};
@@ -27,7 +27,7 @@ pub struct Connections {
     open: AtomicUsize,
     ended: Notify,
     closing: AtomicBool,
-    terms: ArcSwap<Terms>,
+    terms: ArcSwap<RouteTerms>,
     /// When the first connection whose route is gone has had its time, if there is one.
     drained_at: Mutex<Option<Instant>>,
     /// It is another time.
@@ -55,7 +55,7 @@ pub(super) struct Live {
 
 /// A place among the open connections, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Registration {
     pub(super) live: Arc<Live>,
 }
 
@@ -119,7 +119,7 @@ impl Connections {
 
     /// From now on these terms count. Call it before the first connection can meet them, and
     /// [`close_withdrawn`](Self::close_withdrawn) afterwards.
-    pub fn set_terms(&self, terms: Arc<Terms>) {
+    pub fn set_terms(&self, terms: Arc<RouteTerms>) {
         self.terms.store(terms);
         // Whoever is tied meanwhile looks at these, or is seen by who looks at the connections.
         fence(Ordering::SeqCst);
@@ -193,7 +193,7 @@ impl Connections {
     }
 
     /// Takes a place for a connection that was just accepted.
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(super) fn enter(self: &Arc<Self>) -> Registration {
         let id = self.number();
         self.open.fetch_add(1, Ordering::AcqRel);
         let live = Arc::new(Live {
@@ -204,7 +204,7 @@ impl Connections {
             cut: OnceLock::new(),
         });
         lock(self.shard(id)).insert(id, Arc::clone(&live));
-        Place { live }
+        Registration { live }
     }
 
     /// Runs a connection in a task of its own. Its place, which `serve` owns, is what waits for it.
@@ -258,14 +258,14 @@ impl Live {
     }
 
     /// Does to the connection what these terms ask for: whether that is to close it.
-    fn judge(&self, terms: &Terms) -> bool {
+    fn judge(&self, terms: &RouteTerms) -> bool {
         let Some(tie) = self.tie.get() else {
             return false;
         };
         match tie.judge(terms) {
-            Verdict::Ends(ending) => return self.end(ending),
-            Verdict::Stays => *lock(&tie.until) = None,
-            Verdict::Drains => {
+            TermsVerdict::Ends(ending) => return self.end(ending),
+            TermsVerdict::Stays => *lock(&tie.until) = None,
+            TermsVerdict::Drains => {
                 let until = *lock(&tie.until).get_or_insert_with(|| Instant::now() + terms.drain);
                 self.connections.schedule(until);
             }
@@ -274,7 +274,7 @@ impl Live {
     }
 }
 
-impl Place {
+impl Registration {
     pub(super) fn id(&self) -> u64 {
         self.live.id
     }
@@ -324,7 +324,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         let connections = self.connections();
         lock(connections.shard(self.id())).remove(&self.id());

@@ -81,7 +81,7 @@ pub enum Error {
     Connect(Box<ConnectError>),
     /// The relay ended before both sides had.
     #[error(transparent)]
-    Relay(relay::Error),
+    Relay(relay::RelayError),
 }
 
 impl Error {
@@ -157,16 +157,16 @@ fn unreached(error: &ConnectError) -> Ending {
     Ending::because(outcome, by, error)
 }
 
-fn relayed(error: &relay::Error) -> Ending {
+fn relayed(error: &relay::RelayError) -> Ending {
     let party = |side: &Side| match side {
         Side::Client => Party::Client,
         Side::Server => Party::Server,
     };
     match error {
-        relay::Error::Reset(side) => Ending::new(Outcome::Reset, party(side)),
-        relay::Error::Idle => Ending::new(Outcome::IdleTimeout, Party::Proxy),
-        relay::Error::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(side)),
-        relay::Error::Io(side, source) => {
+        relay::RelayError::Reset(side) => Ending::new(Outcome::Reset, party(side)),
+        relay::RelayError::Idle => Ending::new(Outcome::IdleTimeout, Party::Proxy),
+        relay::RelayError::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(side)),
+        relay::RelayError::Io(side, source) => {
             match refused_certificate(source).filter(|_| *side == Side::Server) {
                 Some(why) => Ending::because(
                     Outcome::UpstreamTlsFailed,

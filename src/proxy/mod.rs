@@ -3,13 +3,13 @@
 
 mod accept;
 mod connections;
+mod counts;
 mod error;
-mod gate;
 mod handshakes;
 mod header;
 mod hello;
-mod introduce;
 mod limits;
+mod proxy_header;
 mod serve;
 mod session;
 mod terms;
@@ -25,10 +25,10 @@ use crate::upstream::Upstream;
 
 pub use accept::{Port, accept};
 pub use connections::Connections;
+pub use counts::ConnectionCounts;
 pub use error::Error;
-pub use gate::Gate;
-pub use limits::{Limit, Limits, Rate, Source};
-pub use terms::Terms;
+pub use limits::{Limit, Limits, Rate, SourceNetwork};
+pub use terms::RouteTerms;
 
 /// What the connections of one listener meet. Immutable: a reload makes a new one.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Listener {
     /// How many connections it takes.
     pub limits: Limits,
     /// What is counted for that.
-    pub gate: Arc<Gate>,
+    pub counts: Arc<ConnectionCounts>,
     /// Which route takes which client.
     pub routes: Arc<Table<Arc<Route>>>,
 }
@@ -73,7 +73,7 @@ pub struct Settings {
     /// What becomes of its connections when a reload removes it.
     pub on_remove: OnRemove,
     /// How long the relay waits.
-    pub relay: relay::Options,
+    pub relay: relay::RelayOptions,
 }
 
 /// What becomes of the open connections of a route that a reload removes.

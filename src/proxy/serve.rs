@@ -12,14 +12,15 @@ use crate::addr::ClientAddr;
 use crate::name::ServerName;
 use crate::net::{LINGER, Stream, Transport, close_in_order};
 use crate::proxy::connections::Live;
-use crate::proxy::gate::Ticket;
-use crate::proxy::introduce::Client;
+use crate::proxy::counts::Admitted;
+use crate::proxy::proxy_header::ClientStream;
 use crate::proxy::session::Session;
 use crate::proxy::{
-    Action, Connections, Error, Limit, Listener, Port, Route, Source, header, hello, introduce,
+    Action, Connections, Error, Limit, Listener, Port, Route, SourceNetwork, header, hello,
+    proxy_header,
 };
 use crate::relay::{self, Side, relay};
-use crate::route::Key;
+use crate::route::LookupKey;
 use crate::telemetry::{Ending, Outcome, Party, Proxied, Record};
 use crate::tls::{Acceptor, Signatures};
 use crate::upstream::{ClientInfo, ConnectRequest, Lease, Upstream};
@@ -43,14 +44,18 @@ pub(super) fn start(
     let listener = port.listener.load();
     let is_proxy = header::is_due(&listener.proxies, addr);
     // Another proxy speaks for many clients: which one it is is not known yet.
-    let source = if is_proxy { None } else { Source::of(addr) };
-    let ticket = match Ticket::new(&listener.gate, &listener.limits, source) {
-        Ok(ticket) => ticket,
+    let source = if is_proxy {
+        None
+    } else {
+        SourceNetwork::of(addr)
+    };
+    let admitted = match Admitted::new(&listener.counts, &listener.limits, source) {
+        Ok(admitted) => admitted,
         Err(limit) => return turn_away(connections, &listener, addr, &limit),
     };
     // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is
     // used.
-    let mut session = Box::new(Session::begin(connections, &listener, addr, ticket));
+    let mut session = Box::new(Session::begin(connections, &listener, addr, admitted));
     session.is_proxy = is_proxy;
     session.wait(&listener.limits, source);
     connections.spawn(session.id(), serve(Arc::clone(port), client, session));
@@ -103,10 +108,10 @@ fn serve(
                 let connected = if upstream.options().hides_clients() {
                     connect(&route, upstream, &[], &preface, &mut session).await
                 } else {
-                    Box::pin(introduce(
+                    Box::pin(proxy_header(
                         &route,
                         upstream,
-                        Client::Passthrough(&client),
+                        ClientStream::Passthrough(&client),
                         &preface,
                         &mut session,
                     ))
@@ -159,7 +164,7 @@ async fn admit(
     session.record.hello = Some(session.record.accepted.elapsed());
     debug!(id = format_args!("{:016x}", session.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let alpn = listener.routes.relevant(&hello.alpn);
-    let key = Key {
+    let key = LookupKey {
         name: hello.server_name.name(),
         client: session.record.client.ip(),
         alpn: &alpn,
@@ -193,7 +198,7 @@ async fn admit(
     }
     if let Action::Terminate(..) = route.action {
         session
-            .gate()
+            .counts()
             .handshakes
             .limit(listener.limits.max_handshakes);
     }
@@ -249,14 +254,14 @@ async fn refuse(mut client: Transport, error: &Error, session: &mut Session) {
 }
 
 /// Connects to a server that is told of the client, and sends it `first`.
-async fn introduce<'a>(
+async fn proxy_header<'a>(
     route: &Route,
     upstream: &'a Upstream,
-    client: Client<'_>,
+    client: ClientStream<'_>,
     first: &[u8],
     session: &mut Session,
 ) -> Result<(Stream, Lease<'a>), Error> {
-    let header = introduce::header(upstream, &client, session)?;
+    let header = proxy_header::header(upstream, &client, session)?;
     connect(route, upstream, &header, first, session).await
 }
 
@@ -320,10 +325,10 @@ async fn terminate(
     drop(preface);
     // From here on the counts are those of the plaintext.
     session.record.received = 0;
-    match Box::pin(introduce(
+    match Box::pin(proxy_header(
         route,
         upstream,
-        Client::Terminated(&client),
+        ClientStream::Terminated(&client),
         &[],
         &mut session,
     ))
@@ -369,7 +374,7 @@ async fn handshake(
     };
     let start = Instant::now();
     let deadline = start + route.settings.handshake_timeout;
-    let handshakes = &session.gate().handshakes;
+    let handshakes = &session.counts().handshakes;
     let limit =
         |limit: fn(u32) -> Limit| limit(u32::try_from(handshakes.most()).unwrap_or(u32::MAX));
     let slow = |id| {
@@ -378,7 +383,7 @@ async fn handshake(
             crate::proxy::error::limited(&limit(Limit::SlowHandshake)),
         )
     };
-    let source = Source::of(session.record.client);
+    let source = SourceNetwork::of(session.record.client);
     let Some(underway) = handshakes.begin(session.id(), source, deadline, slow).await else {
         let limit = limit(Limit::MaxHandshakes);
         session.end(Error::Limit(limit).ending());
@@ -417,12 +422,12 @@ async fn handshake(
 
 /// The streams of a relay, which may be cut off from outside. Then both sides must see that it was
 /// cut off: half a request is not a whole one.
-struct Ends<'a> {
+struct RelayStreams<'a> {
     streams: Option<(Stream, Stream)>,
     live: &'a Live,
 }
 
-impl Drop for Ends<'_> {
+impl Drop for RelayStreams<'_> {
     fn drop(&mut self) {
         if let (Some((client, server)), Some(_)) = (&self.streams, self.live.cut()) {
             relay::abort(client);
@@ -432,7 +437,7 @@ impl Drop for Ends<'_> {
 }
 
 async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut Session) {
-    let mut ends = Ends {
+    let mut ends = RelayStreams {
         streams: Some((client, server)),
         live: &session.place.live,
     };
@@ -458,12 +463,14 @@ async fn move_bytes(route: &Route, client: Stream, server: Stream, session: &mut
         return session.end(Ending::new(Outcome::MaxLifetime, Party::Proxy));
     };
     let error = match relayed {
-        Ok(Side::Client) => return session.end(Ending::new(Outcome::Closed, Party::Client)),
+        Ok(Side::Client) => {
+            return session.end(Ending::new(Outcome::Closed, Party::Client));
+        }
         Ok(Side::Server) => return session.end(Ending::new(Outcome::Closed, Party::Server)),
         Err(error) => error,
     };
     let alerted = match error {
-        relay::Error::Io(side, _) => Some(side),
+        relay::RelayError::Io(side, _) => Some(side),
         _ => None,
     };
     session.end(Error::Relay(error).ending());
@@ -510,11 +517,11 @@ mod tests {
             proxies: Box::default(),
             access_log: false,
             limits: Limits::default(),
-            gate: Arc::default(),
+            counts: Arc::default(),
             routes: Arc::new(Table::build([]).0),
         });
-        let ticket = Ticket::new(&listener.gate, &listener.limits, None).unwrap();
-        let session = Box::new(Session::begin(&Arc::default(), &listener, addr, ticket));
+        let admitted = Admitted::new(&listener.counts, &listener.limits, None).unwrap();
+        let session = Box::new(Session::begin(&Arc::default(), &listener, addr, admitted));
         let port = Port {
             addr: ListenAddr::DualStack(443),
             listener: ArcSwap::new(listener),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::addr::ClientAddr;
-use crate::proxy::connections::Place;
-use crate::proxy::gate::Ticket;
+use crate::proxy::connections::Registration;
+use crate::proxy::counts::Admitted;
 use crate::proxy::limits::Evicted;
-use crate::proxy::{Connections, Gate, Limit, Limits, Listener, Route, Source};
+use crate::proxy::{ConnectionCounts, Connections, Limit, Limits, Listener, Route, SourceNetwork};
 use crate::relay::Meter;
 use crate::telemetry::{Ending, Outcome, Party, Record};
 use crate::tls::Signatures;
@@ -29,9 +29,9 @@ pub(super) struct Session {
     silent: bool,
     /// Whether the connection has to begin with a PROXY header.
     pub(super) is_proxy: bool,
-    ticket: Ticket,
+    admitted: Admitted,
     /// Last: whoever waits for the last connection finds nothing left of it.
-    pub(super) place: Place,
+    pub(super) place: Registration,
 }
 
 impl Session {
@@ -39,7 +39,7 @@ impl Session {
         connections: &Arc<Connections>,
         listener: &Listener,
         client: ClientAddr,
-        ticket: Ticket,
+        admitted: Admitted,
     ) -> Self {
         let place = connections.enter();
         Self {
@@ -50,7 +50,7 @@ impl Session {
             access_log: listener.access_log,
             silent: false,
             is_proxy: false,
-            ticket,
+            admitted,
             place,
         }
     }
@@ -60,15 +60,15 @@ impl Session {
     }
 
     /// The connection waits to be routed, and another one may have to go for it.
-    pub(super) fn wait(&mut self, limits: &Limits, source: Option<Source>) {
-        let evicted = self.ticket.wait(self.place.id(), limits, source);
+    pub(super) fn wait(&mut self, limits: &Limits, source: Option<SourceNetwork>) {
+        let evicted = self.admitted.wait(self.place.id(), limits, source);
         self.evict(evicted, limits, source);
     }
 
     /// Closes the connection that has to go for this one, and perhaps another one.
-    fn evict(&self, evicted: Option<Evicted>, limits: &Limits, source: Option<Source>) {
+    fn evict(&self, evicted: Option<Evicted>, limits: &Limits, source: Option<SourceNetwork>) {
         let Some(evicted) = evicted else { return };
-        for (id, limit) in [Some(evicted), self.ticket.excess(limits, source)]
+        for (id, limit) in [Some(evicted), self.admitted.excess(limits, source)]
             .into_iter()
             .flatten()
         {
@@ -82,7 +82,7 @@ impl Session {
     /// for them.
     pub(super) fn hold(&self, bytes: usize, limits: &Limits) {
         for (id, limit) in self
-            .ticket
+            .admitted
             .hold(u32::try_from(bytes).unwrap_or(u32::MAX), limits)
         {
             self.place
@@ -92,8 +92,8 @@ impl Session {
     }
 
     /// What counts the handshakes of the listener.
-    pub(super) fn gate(&self) -> &Arc<Gate> {
-        self.ticket.gate()
+    pub(super) fn counts(&self) -> &Arc<ConnectionCounts> {
+        self.admitted.counts()
     }
 
     /// A header has told whose the connection is: it counts as that client's from now on, and
@@ -103,10 +103,10 @@ impl Session {
     ///
     /// When that client connects too often, or has too many connections.
     pub(super) fn speaks_for(&mut self, limits: &Limits) -> Result<(), Limit> {
-        let Some(source) = Source::of(self.record.client) else {
+        let Some(source) = SourceNetwork::of(self.record.client) else {
             return Ok(());
         };
-        let evicted = self.ticket.source(limits, source)?;
+        let evicted = self.admitted.source(limits, source)?;
         self.evict(evicted, limits, Some(source));
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Session {
     ///
     /// When the connection has just been told to go.
     pub(super) fn matched(&mut self, route: &Arc<Route>) -> Result<(), Limit> {
-        self.ticket.routed()?;
+        self.admitted.routed()?;
         self.place.connections().counters.routed();
         self.record.route = Some((Arc::clone(&route.name), route.action.word()));
         Ok(())

@@ -13,7 +13,7 @@ use crate::tls::{Accepted, Acceptor, Admission, Refusal};
 
 /// The routes there are, as far as open connections may depend on them.
 #[derive(Debug, Default)]
-pub struct Terms {
+pub struct RouteTerms {
     routes: HashMap<Arc<str>, Term>,
     /// For the connections of a route that is gone, where they have time.
     pub(super) drain: Duration,
@@ -26,7 +26,7 @@ struct Term {
     acceptor: Option<Arc<Acceptor>>,
 }
 
-impl Terms {
+impl RouteTerms {
     /// Those of these routes. `before` are the terms that they replace: a connection may be of a
     /// route that has been there for long, and does not ask for anything any more. A route that
     /// terminates TLS is always among them, because whoever shakes hands during a reload is judged
@@ -106,7 +106,7 @@ pub(super) struct Tie {
 
 /// What becomes of a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum TermsVerdict {
     /// It goes on.
     Stays,
     /// It has some time to end by itself.
@@ -126,13 +126,13 @@ impl Tie {
 
     /// What becomes of the connection on these terms. A route of the same name which does something
     /// else is another one.
-    pub(super) fn judge(&self, terms: &Terms) -> Verdict {
+    pub(super) fn judge(&self, terms: &RouteTerms) -> TermsVerdict {
         let same = |term: &&Term| term.action == self.route.action.word();
         let Some(term) = terms.routes.get(&self.route.name).filter(same) else {
             return match self.route.settings.on_remove {
-                OnRemove::Keep => Verdict::Stays,
-                OnRemove::Drain => Verdict::Drains,
-                OnRemove::Close => Verdict::Ends(self.removed()),
+                OnRemove::Keep => TermsVerdict::Stays,
+                OnRemove::Drain => TermsVerdict::Drains,
+                OnRemove::Close => TermsVerdict::Ends(self.removed()),
             };
         };
         // The terms of now decide whether what was given is taken back.
@@ -141,11 +141,11 @@ impl Tie {
             .as_ref()
             .filter(|acceptor| acceptor.is_recallable());
         let (Some(acceptor), Some(admission)) = (recalling, self.admission.get()) else {
-            return Verdict::Stays;
+            return TermsVerdict::Stays;
         };
         acceptor.admits(admission).map_or_else(
-            |refusal| Verdict::Ends(error::withdrawn(&refusal)),
-            |()| Verdict::Stays,
+            |refusal| TermsVerdict::Ends(error::withdrawn(&refusal)),
+            |()| TermsVerdict::Stays,
         )
     }
 
@@ -174,44 +174,47 @@ mod tests {
                 connect_timeout: Duration::ZERO,
                 max_lifetime: None,
                 on_remove,
-                relay: relay::Options::default(),
+                relay: relay::RelayOptions::default(),
             }),
         })
     }
 
     #[test]
     fn the_setting_of_the_route_that_is_gone_decides() {
-        let ended = || Verdict::Ends(Ending::new(Outcome::RouteRemoved, Party::Proxy));
+        let ended = || TermsVerdict::Ends(Ending::new(Outcome::RouteRemoved, Party::Proxy));
         for (on_remove, expected) in [
-            (OnRemove::Keep, Verdict::Stays),
-            (OnRemove::Drain, Verdict::Drains),
+            (OnRemove::Keep, TermsVerdict::Stays),
+            (OnRemove::Drain, TermsVerdict::Drains),
             (OnRemove::Close, ended()),
         ] {
             let old = route("a", false, on_remove);
             let tie = Tie::new(&old);
-            let mut terms = Terms::new(&[Arc::clone(&old)], &Terms::default(), Duration::ZERO);
+            let mut terms =
+                RouteTerms::new(&[Arc::clone(&old)], &RouteTerms::default(), Duration::ZERO);
             assert_eq!(
                 tie.judge(&terms),
-                Verdict::Stays,
+                TermsVerdict::Stays,
                 "{on_remove:?}: it is there"
             );
             // For as long as a route of that name is there, reload after reload, whatever that
             // one's setting is.
             for _ in 0..2 {
-                terms = Terms::new(&[route("a", false, OnRemove::Keep)], &terms, Duration::ZERO);
+                terms =
+                    RouteTerms::new(&[route("a", false, OnRemove::Keep)], &terms, Duration::ZERO);
                 assert_eq!(
                     tie.judge(&terms),
-                    Verdict::Stays,
+                    TermsVerdict::Stays,
                     "{on_remove:?}: it is still there"
                 );
             }
-            let other = Terms::new(&[route("a", true, OnRemove::Keep)], &terms, Duration::ZERO);
+            let other =
+                RouteTerms::new(&[route("a", true, OnRemove::Keep)], &terms, Duration::ZERO);
             assert_eq!(
                 tie.judge(&other),
                 expected,
                 "{on_remove:?}: it does something else"
             );
-            let renamed = Terms::new(&[route("b", false, on_remove)], &terms, Duration::ZERO);
+            let renamed = RouteTerms::new(&[route("b", false, on_remove)], &terms, Duration::ZERO);
             assert_eq!(
                 tie.judge(&renamed),
                 expected,
@@ -222,9 +225,9 @@ mod tests {
 
     #[test]
     fn a_route_on_which_nothing_depends_is_not_remembered() {
-        let terms = Terms::new(
+        let terms = RouteTerms::new(
             &[route("a", false, OnRemove::Keep)],
-            &Terms::default(),
+            &RouteTerms::default(),
             Duration::ZERO,
         );
         assert!(terms.routes.is_empty());

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use crate::net::Stream;
-use crate::relay::flow::{End, Ends, Fault, Flow};
-use crate::relay::watch::{Alarm, Waits, Watch};
-use crate::relay::{Error, Meter, OnTruncation, Options, Side, ending};
+use crate::relay::flow::{Flow, FlowFault, FlowStreams, SenderEnd};
+use crate::relay::watch::{Alarm, Readiness, Watch};
+use crate::relay::{Meter, OnTruncation, RelayError, RelayOptions, Side, ending};
 use crate::wire::FirstAlert;
 
 /// The state of a relay.
@@ -18,7 +18,7 @@ pub(super) struct Duplex<'a> {
     client: &'a mut Stream,
     upstream: &'a mut Stream,
     meter: &'a mut Meter,
-    options: &'a Options,
+    options: &'a RelayOptions,
     /// From the client to the server.
     pub(super) up: Flow,
     /// From the server to the client.
@@ -36,7 +36,7 @@ pub(super) struct Duplex<'a> {
 /// One side is gone; what is left of its bytes goes to the other, of which nothing more is wanted.
 struct Abort {
     by: Side,
-    error: Error,
+    error: RelayError,
     /// What the other side had been sent when the abort was seen.
     mark: u64,
     /// Something was under way to the other side by then.
@@ -56,7 +56,7 @@ impl<'a> Duplex<'a> {
         client: &'a mut Stream,
         upstream: &'a mut Stream,
         meter: &'a mut Meter,
-        options: &'a Options,
+        options: &'a RelayOptions,
     ) -> Self {
         let (up, down, watch) = (Flow::default(), Flow::default(), Watch::default());
         let lasts = options.liveness.due_after().is_none();
@@ -82,7 +82,7 @@ impl<'a> Duplex<'a> {
         &mut self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Option<Sleep>>,
-    ) -> Poll<Result<Side, Error>> {
+    ) -> Poll<Result<Side, RelayError>> {
         loop {
             if let Poll::Ready(result) = self.poll_ends(cx) {
                 return Poll::Ready(result);
@@ -94,7 +94,7 @@ impl<'a> Duplex<'a> {
             } else {
                 self.options.liveness.due_after()
             };
-            let waits = Waits {
+            let waits = Readiness {
                 silence: self.patience(),
                 look: self.is_deaf(),
                 first,
@@ -125,7 +125,7 @@ impl<'a> Duplex<'a> {
     fn look(&mut self) {
         for side in [Side::Client, Side::Server] {
             if let Some(error) = ending::failure(self.stream(side)) {
-                let abort = self.begin_abort(side, Fault::Gone(error));
+                let abort = self.begin_abort(side, FlowFault::Gone(error));
                 self.abort = Some(abort);
                 return;
             }
@@ -147,7 +147,7 @@ impl<'a> Duplex<'a> {
         taken > 0
     }
 
-    fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<Result<Side, Error>> {
+    fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<Result<Side, RelayError>> {
         let mut abort = match self.abort.take() {
             Some(abort) => abort,
             None => match ready!(self.poll_both(cx)) {
@@ -163,7 +163,7 @@ impl<'a> Duplex<'a> {
     }
 
     /// Polls both directions, so that each has its waker in place whatever the other does.
-    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (Side, Fault)>> {
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (Side, FlowFault)>> {
         let up = self
             .poll_flow(cx, Side::Client)
             .map_err(|fault| (Side::Client, fault))?;
@@ -178,7 +178,7 @@ impl<'a> Duplex<'a> {
     }
 
     /// Polls the flow that comes from this side.
-    fn poll_flow(&mut self, cx: &mut Context<'_>, from: Side) -> Poll<Result<(), Fault>> {
+    fn poll_flow(&mut self, cx: &mut Context<'_>, from: Side) -> Poll<Result<(), FlowFault>> {
         let (side, strict) = (from, self.is_strict(from));
         let Self {
             client,
@@ -214,7 +214,7 @@ impl<'a> Duplex<'a> {
         let last = back.is_finished();
         let polled = flow.poll(
             cx,
-            &mut Ends {
+            &mut FlowStreams {
                 from,
                 to,
                 last,
@@ -226,7 +226,7 @@ impl<'a> Duplex<'a> {
         if let Some(answer) = first {
             meter.alert = answer.alert();
         }
-        *truncated |= flow.end() == Some(End::Truncated);
+        *truncated |= flow.end() == Some(SenderEnd::Truncated);
         if flow.end().is_some() {
             first_end.get_or_insert(side);
         }
@@ -242,25 +242,25 @@ impl<'a> Duplex<'a> {
     }
 
     /// Finds out who is gone, and what is under way to the one who is not.
-    fn begin_abort(&mut self, from: Side, fault: Fault) -> Box<Abort> {
+    fn begin_abort(&mut self, from: Side, fault: FlowFault) -> Box<Abort> {
         // What is left of a stream that was cut off must not arrive like the end of a whole one.
-        let is_truncated = matches!(fault, Fault::Truncated);
+        let is_truncated = matches!(fault, FlowFault::Truncated);
         let (by, error) = match fault {
-            Fault::Truncated => {
+            FlowFault::Truncated => {
                 self.flow(from).cut();
                 (from, io::ErrorKind::ConnectionAborted.into())
             }
-            Fault::Read(error) => {
+            FlowFault::Read(error) => {
                 self.flow(from).cut();
                 (from, error)
             }
             // What it had sent before is still in its socket. The error is not: reading ends there
             // as if in order.
-            Fault::Gone(error) => {
+            FlowFault::Gone(error) => {
                 self.flow(from).doom();
                 (from, error)
             }
-            Fault::Write(error) => {
+            FlowFault::Write(error) => {
                 let by = from.other();
                 // The kernel says EPIPE, rather than ECONNRESET, where a FIN came before the abort:
                 // then what is left to read from this side has a clean end.
@@ -275,7 +275,7 @@ impl<'a> Duplex<'a> {
         self.flow(other).abandon();
         let owed =
             !is_truncated && (self.flow(by).is_holding() || ending::is_queued(self.stream(other)));
-        let (mark, error) = (self.moved(by), Error::new(by, error));
+        let (mark, error) = (self.moved(by), RelayError::new(by, error));
         Box::new(Abort {
             by,
             error,
@@ -300,8 +300,8 @@ impl<'a> Duplex<'a> {
         if !abort.delivered {
             while let Err(fault) = ready!(self.poll_flow(cx, abort.by)) {
                 match fault {
-                    Fault::Read(_) | Fault::Truncated => self.flow(abort.by).cut(),
-                    Fault::Gone(_) | Fault::Write(_) => return Poll::Ready(()),
+                    FlowFault::Read(_) | FlowFault::Truncated => self.flow(abort.by).cut(),
+                    FlowFault::Gone(_) | FlowFault::Write(_) => return Poll::Ready(()),
                 }
             }
             abort.delivered = true;
@@ -327,7 +327,7 @@ impl<'a> Duplex<'a> {
 
     /// How long the present silence may last.
     fn patience(&self) -> Option<Duration> {
-        let Options {
+        let RelayOptions {
             idle, half_close, ..
         } = *self.options;
         match &self.abort {
@@ -347,7 +347,7 @@ impl<'a> Duplex<'a> {
 
     /// Gives up after a silence. Who has not been sent everything must not take that for a clean
     /// end.
-    fn expire(&mut self) -> Error {
+    fn expire(&mut self) -> RelayError {
         if self.up.is_holding() || (self.is_strict(Side::Client) && !self.up.is_finished()) {
             ending::abort(self.upstream);
         }
@@ -358,8 +358,8 @@ impl<'a> Duplex<'a> {
             return abort.error;
         }
         match self.silent() {
-            Some(side) if self.patience() == self.options.half_close => Error::HalfClose(side),
-            _ => Error::Idle,
+            Some(side) if self.patience() == self.options.half_close => RelayError::HalfClose(side),
+            _ => RelayError::Idle,
         }
     }
 

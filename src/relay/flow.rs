@@ -12,22 +12,22 @@ use tokio::net::TcpStream;
 
 use crate::net::{SCRATCH, Stream, with_scratch};
 use crate::relay::ending;
-use crate::relay::pipe::{self, Lease};
+use crate::relay::pipe::{self, BorrowedPipe};
 use crate::wire::FirstAlert;
 
 /// The bytes on their way from one stream to the other.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    held: Held,
-    state: State,
-    pace: Pace,
+    held: Unwritten,
+    state: FlowState,
+    pace: FlowPace,
     /// The sender is known to be gone, so that whatever ends this flow now is not a clean end.
     doomed: bool,
 }
 
 /// The two streams of a flow.
 #[derive(Debug)]
-pub(super) struct Ends<'a> {
+pub(super) struct FlowStreams<'a> {
     pub(super) from: &'a mut Stream,
     pub(super) to: &'a mut Stream,
     /// Both streams are closed as soon as this flow is over, so that a FIN of its own would be a
@@ -41,7 +41,7 @@ pub(super) struct Ends<'a> {
 
 /// Which end of a flow failed, and how.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum FlowFault {
     /// Reading failed, so nothing is left to read.
     Read(io::Error),
     /// The sender is gone, as its socket says without being read.
@@ -54,7 +54,7 @@ pub(super) enum Fault {
 
 /// How the sender ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum SenderEnd {
     /// With a FIN, after a `close_notify` where the stream is TLS.
     Clean,
     /// With a FIN, but without the `close_notify` that TLS asks for (RFC 8446, section 6.1).
@@ -64,20 +64,20 @@ pub(super) enum End {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum State {
+enum FlowState {
     #[default]
     Open,
-    Ended(End),
-    Done(End),
+    Ended(SenderEnd),
+    Done(SenderEnd),
 }
 
 /// What was read and is not yet written.
 #[derive(Debug, Default)]
-enum Held {
+enum Unwritten {
     #[default]
     Nothing,
     Bytes(Vec<u8>, usize),
-    Pipe(Lease),
+    Pipe(BorrowedPipe),
 }
 
 impl Flow {
@@ -86,26 +86,26 @@ impl Flow {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        ends: &mut Ends<'_>,
+        ends: &mut FlowStreams<'_>,
         moved: &mut u64,
-    ) -> Poll<Result<(), Fault>> {
+    ) -> Poll<Result<(), FlowFault>> {
         let mut budget = BUDGET;
         loop {
-            ready!(self.poll_drain(cx, ends.to, moved)).map_err(Fault::Write)?;
+            ready!(self.poll_drain(cx, ends.to, moved)).map_err(FlowFault::Write)?;
             match self.state {
-                State::Done(_) => return Poll::Ready(Ok(())),
-                State::Ended(End::Truncated) if ends.strict => {
-                    return Poll::Ready(Err(Fault::Truncated));
+                FlowState::Done(_) => return Poll::Ready(Ok(())),
+                FlowState::Ended(SenderEnd::Truncated) if ends.strict => {
+                    return Poll::Ready(Err(FlowFault::Truncated));
                 }
-                State::Ended(end) => {
-                    ready!(poll_finish(cx, ends, end)).map_err(Fault::Write)?;
-                    self.state = State::Done(end);
+                FlowState::Ended(end) => {
+                    ready!(poll_finish(cx, ends, end)).map_err(FlowFault::Write)?;
+                    self.state = FlowState::Done(end);
                 }
-                State::Open if budget == 0 => {
+                FlowState::Open if budget == 0 => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                State::Open => {
+                FlowState::Open => {
                     budget = budget.saturating_sub(ready!(self.poll_fill(cx, ends, moved))?)
                 }
             }
@@ -114,7 +114,7 @@ impl Flow {
 
     /// Notes that the sender is gone and that nothing of it can be read any more.
     pub(super) fn cut(&mut self) {
-        self.state = State::Ended(End::Cut);
+        self.state = FlowState::Ended(SenderEnd::Cut);
     }
 
     /// Notes that the sender is gone, though something of it may be left to read.
@@ -125,42 +125,45 @@ impl Flow {
     /// Gives up on this flow, because its receiver is gone.
     pub(super) fn abandon(&mut self) {
         *self = Self {
-            state: State::Done(End::Cut),
+            state: FlowState::Done(SenderEnd::Cut),
             ..Self::default()
         };
     }
 
     /// How the sender ended, if it has.
-    pub(super) fn end(&self) -> Option<End> {
+    pub(super) fn end(&self) -> Option<SenderEnd> {
         match self.state {
-            State::Open => None,
-            State::Ended(end) | State::Done(end) => Some(end),
+            FlowState::Open => None,
+            FlowState::Ended(end) | FlowState::Done(end) => Some(end),
         }
     }
 
     /// Whether the receiver was told of an end of the sender's own making.
     pub(super) fn is_finished(&self) -> bool {
-        matches!(self.state, State::Done(End::Clean | End::Truncated))
+        matches!(
+            self.state,
+            FlowState::Done(SenderEnd::Clean | SenderEnd::Truncated)
+        )
     }
 
     /// Whether something was read that the receiver has not taken.
     pub(super) fn is_holding(&self) -> bool {
-        !matches!(self.held, Held::Nothing)
+        !matches!(self.held, Unwritten::Nothing)
     }
 
     /// Reads once, by the way that suits the pace: the number of bytes, 0 at the end of the stream.
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        ends: &mut Ends<'_>,
+        ends: &mut FlowStreams<'_>,
         moved: &mut u64,
-    ) -> Poll<Result<usize, Fault>> {
+    ) -> Poll<Result<usize, FlowFault>> {
         if self.pace.is_bulk()
             && let (Stream::Tcp(from), Stream::Tcp(_)) = (&*ends.from, &*ends.to)
         {
-            ready!(from.poll_read_ready(cx)).map_err(Fault::Read)?;
-            if let Some(filled) = self.poll_splice(cx, from, Lease::take()) {
-                return filled.map_err(Fault::Read);
+            ready!(from.poll_read_ready(cx)).map_err(FlowFault::Read)?;
+            if let Some(filled) = self.poll_splice(cx, from, BorrowedPipe::take()) {
+                return filled.map_err(FlowFault::Read);
             }
         }
         self.poll_copy(cx, ends, moved)
@@ -172,7 +175,7 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         from: &TcpStream,
-        pipe: Option<Lease>,
+        pipe: Option<BorrowedPipe>,
     ) -> Option<Poll<io::Result<usize>>> {
         let Some(mut pipe) = pipe else {
             self.pace.refused();
@@ -186,7 +189,7 @@ impl Flow {
             Poll::Ready(Ok(0)) => return None,
             Poll::Ready(Ok(filled)) => {
                 self.pace.spliced(filled);
-                self.held = Held::Pipe(pipe);
+                self.held = Unwritten::Pipe(pipe);
                 Poll::Ready(Ok(filled))
             }
             failed_or_pending => failed_or_pending,
@@ -197,33 +200,33 @@ impl Flow {
     fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
-        ends: &mut Ends<'_>,
+        ends: &mut FlowStreams<'_>,
         moved: &mut u64,
-    ) -> Poll<Result<usize, Fault>> {
+    ) -> Poll<Result<usize, FlowFault>> {
         with_scratch(|scratch| {
             let most = if ends.from.is_tls() { SCRATCH } else { READ };
             let mut buffer = ReadBuf::new(&mut scratch[..most]);
             match Pin::new(&mut *ends.from).poll_read(cx, &mut buffer) {
                 Poll::Pending => return poll_settle(cx, ends.to),
                 Poll::Ready(Err(error)) if is_truncation(ends.from, &error) => {
-                    self.ended(End::Truncated);
+                    self.ended(SenderEnd::Truncated);
                     return Poll::Ready(Ok(0));
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Fault::Read(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(FlowFault::Read(error))),
                 Poll::Ready(Ok(())) => {}
             }
             let read = buffer.filled();
             if read.is_empty() {
-                self.ended(End::Clean);
+                self.ended(SenderEnd::Clean);
                 return Poll::Ready(Ok(0));
             }
             self.pace.copied(read.len());
             if let Some(first) = &mut ends.first {
                 first.see(read);
             }
-            let written = write(cx, ends.to, read, moved).map_err(Fault::Write)?;
+            let written = write(cx, ends.to, read, moved).map_err(FlowFault::Write)?;
             if written < read.len() {
-                self.held = Held::Bytes(read[written..].to_vec(), 0);
+                self.held = Unwritten::Bytes(read[written..].to_vec(), 0);
             }
             Poll::Ready(Ok(read.len()))
         })
@@ -238,16 +241,16 @@ impl Flow {
     ) -> Poll<io::Result<()>> {
         loop {
             match &mut self.held {
-                Held::Nothing => return Poll::Ready(Ok(())),
-                Held::Bytes(bytes, start) => {
+                Unwritten::Nothing => return Poll::Ready(Ok(())),
+                Unwritten::Bytes(bytes, start) => {
                     *start += write(cx, to, &bytes[*start..], moved)?;
                     if *start < bytes.len() {
                         return Poll::Pending;
                     }
-                    self.held = Held::Nothing;
+                    self.held = Unwritten::Nothing;
                 }
-                Held::Pipe(pipe) if pipe.held() == 0 => self.held = Held::Nothing,
-                Held::Pipe(pipe) => {
+                Unwritten::Pipe(pipe) if pipe.held() == 0 => self.held = Unwritten::Nothing,
+                Unwritten::Pipe(pipe) => {
                     let Stream::Tcp(to) = &*to else {
                         unreachable!("only TCP sockets are spliced into")
                     };
@@ -255,7 +258,7 @@ impl Flow {
                         Ok(drained) => *moved += drained as u64,
                         Err(error) if pipe::is_unsupported(&error) => {
                             self.pace.refused();
-                            self.held = Held::Bytes(pipe.take_back()?, 0);
+                            self.held = Unwritten::Bytes(pipe.take_back()?, 0);
                         }
                         Err(error) => return Poll::Ready(Err(error)),
                     }
@@ -264,36 +267,40 @@ impl Flow {
         }
     }
 
-    fn ended(&mut self, end: End) {
-        self.state = State::Ended(if self.doomed { End::Cut } else { end });
+    fn ended(&mut self, end: SenderEnd) {
+        self.state = FlowState::Ended(if self.doomed { SenderEnd::Cut } else { end });
     }
 }
 
 /// Tells the receiver that the sender has ended, and how.
-fn poll_finish(cx: &mut Context<'_>, ends: &mut Ends<'_>, end: End) -> Poll<io::Result<()>> {
+fn poll_finish(
+    cx: &mut Context<'_>,
+    ends: &mut FlowStreams<'_>,
+    end: SenderEnd,
+) -> Poll<io::Result<()>> {
     let to = &mut *ends.to;
     match end {
-        End::Clean if ends.last && !to.is_tls() => Poll::Ready(Ok(())),
-        End::Clean => match ready!(Pin::new(to).poll_shutdown(cx)) {
+        SenderEnd::Clean if ends.last && !to.is_tls() => Poll::Ready(Ok(())),
+        SenderEnd::Clean => match ready!(Pin::new(to).poll_shutdown(cx)) {
             // The receiver was aborted: reading from it says so.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             finished => Poll::Ready(finished),
         },
-        End::Truncated => {
+        SenderEnd::Truncated => {
             ready!(Pin::new(&mut *to).poll_flush(cx))?;
             ending::finish(to);
             Poll::Ready(Ok(()))
         }
-        End::Cut => Pin::new(to).poll_flush(cx),
+        SenderEnd::Cut => Pin::new(to).poll_flush(cx),
     }
 }
 
 /// Before waiting for more: a TLS session may still keep records that the socket did not take.
-fn poll_settle<T>(cx: &mut Context<'_>, to: &mut Stream) -> Poll<Result<T, Fault>> {
+fn poll_settle<T>(cx: &mut Context<'_>, to: &mut Stream) -> Poll<Result<T, FlowFault>> {
     if to.is_tls()
         && let Poll::Ready(Err(error)) = Pin::new(to).poll_flush(cx)
     {
-        return Poll::Ready(Err(Fault::Write(error)));
+        return Poll::Ready(Err(FlowFault::Write(error)));
     }
     Poll::Pending
 }
@@ -330,7 +337,7 @@ impl Flow {
     /// A flow that splices from its first byte.
     pub(super) fn in_bulk() -> Self {
         Self {
-            pace: Pace(SPLICE_AFTER + PATIENCE),
+            pace: FlowPace(SPLICE_AFTER + PATIENCE),
             ..Self::default()
         }
     }
@@ -338,9 +345,9 @@ impl Flow {
     /// The memory that is held for bytes on their way, and how many bytes are in a pipe.
     pub(super) fn holding(&self) -> (usize, usize) {
         match &self.held {
-            Held::Nothing => (0, 0),
-            Held::Bytes(bytes, _) => (bytes.capacity(), 0),
-            Held::Pipe(pipe) => (0, pipe.held()),
+            Unwritten::Nothing => (0, 0),
+            Unwritten::Bytes(bytes, _) => (bytes.capacity(), 0),
+            Unwritten::Pipe(pipe) => (0, pipe.held()),
         }
     }
 }
@@ -349,9 +356,9 @@ impl Flow {
 /// from `SPLICE_AFTER` on how many small ones it may still have. Below zero it has been refused a
 /// pipe.
 #[derive(Clone, Copy, Debug, Default)]
-struct Pace(i16);
+struct FlowPace(i16);
 
-impl Pace {
+impl FlowPace {
     fn is_bulk(self) -> bool {
         self.0 >= SPLICE_AFTER
     }
@@ -403,11 +410,11 @@ const BUDGET: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::{BULK, PATIENCE, Pace, RETRY_AFTER, SPLICE_AFTER};
+    use super::{BULK, FlowPace, PATIENCE, RETRY_AFTER, SPLICE_AFTER};
 
     #[test]
     fn flow_turns_to_bulk_after_a_few_large_reads_and_back_after_many_small_ones() {
-        let mut pace = Pace::default();
+        let mut pace = FlowPace::default();
         for _ in 0..10 {
             (1..SPLICE_AFTER).for_each(|_| pace.copied(BULK));
             assert!(!pace.is_bulk());
@@ -426,7 +433,7 @@ mod tests {
 
     #[test]
     fn flow_that_was_refused_a_pipe_asks_again_much_later() {
-        let mut pace = Pace::default();
+        let mut pace = FlowPace::default();
         pace.refused();
         (0..RETRY_AFTER).for_each(|_| pace.copied(1));
         assert!(!pace.is_bulk());

@@ -47,8 +47,8 @@ pub async fn relay(
     client: &mut Stream,
     upstream: &mut Stream,
     meter: &mut Meter,
-    options: &Options,
-) -> Result<Side, Error> {
+    options: &RelayOptions,
+) -> Result<Side, RelayError> {
     let mut duplex = Duplex::new(client, upstream, meter, options);
     let mut timer = pin!(None);
     poll_fn(|cx| duplex.poll(cx, timer.as_mut())).await
@@ -73,7 +73,7 @@ pub struct Meter {
 
 /// How long a relay waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Options {
+pub struct RelayOptions {
     /// The longest time without a byte in either direction, or none. It may be exceeded by a
     /// quarter.
     pub idle: Option<Duration>,
@@ -97,7 +97,7 @@ pub enum OnTruncation {
     Reset,
 }
 
-impl Default for Options {
+impl Default for RelayOptions {
     fn default() -> Self {
         Self {
             idle: Some(Duration::from_secs(3600)),
@@ -137,7 +137,7 @@ impl fmt::Display for Side {
 
 /// Why a relay stopped before both sides had ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RelayError {
     /// This side aborted the connection.
     #[error("the {0} reset the connection")]
     Reset(Side),
@@ -153,7 +153,7 @@ pub enum Error {
     Io(Side, #[source] io::Error),
 }
 
-impl Error {
+impl RelayError {
     fn new(by: Side, error: io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
         match error.kind() {

@@ -165,9 +165,9 @@ impl Drop for Pipe {
 /// A pipe on loan from the thread's pool; dropped, it goes back there if it is empty and is closed
 /// if it is not.
 #[derive(Debug)]
-pub(super) struct Lease(Option<Pipe>);
+pub(super) struct BorrowedPipe(Option<Pipe>);
 
-impl Lease {
+impl BorrowedPipe {
     /// Takes a pooled pipe or a new one, if there is any to be had.
     pub(super) fn take() -> Option<Self> {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
@@ -175,7 +175,7 @@ impl Lease {
     }
 }
 
-impl Deref for Lease {
+impl Deref for BorrowedPipe {
     type Target = Pipe;
 
     fn deref(&self) -> &Pipe {
@@ -185,7 +185,7 @@ impl Deref for Lease {
     }
 }
 
-impl DerefMut for Lease {
+impl DerefMut for BorrowedPipe {
     fn deref_mut(&mut self) -> &mut Pipe {
         self.0
             .as_mut()
@@ -193,7 +193,7 @@ impl DerefMut for Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for BorrowedPipe {
     fn drop(&mut self) {
         let Some(pipe) = self.0.take().filter(|pipe| pipe.held == 0) else {
             return;
@@ -273,7 +273,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, Interest};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::{Lease, POOL, POOLED, Pipe};
+    use super::{BorrowedPipe, POOL, POOLED, Pipe};
 
     fn pooled() -> usize {
         POOL.with_borrow(Vec::len)
@@ -290,17 +290,17 @@ mod tests {
 
     #[tokio::test]
     async fn empty_pipe_is_pooled_and_taken_again() {
-        let lease = Lease::take().unwrap();
+        let lease = BorrowedPipe::take().unwrap();
         let descriptor = lease.read.as_raw_fd();
         drop(lease);
         assert_eq!(pooled(), 1);
-        assert_eq!(Lease::take().unwrap().read.as_raw_fd(), descriptor);
+        assert_eq!(BorrowedPipe::take().unwrap().read.as_raw_fd(), descriptor);
     }
 
     #[tokio::test]
     async fn pipe_with_bytes_inside_is_never_pooled() {
         let receiver = receiver_of(b"of another connection").await;
-        let mut lease = Lease::take().unwrap();
+        let mut lease = BorrowedPipe::take().unwrap();
         assert_eq!(
             poll_fn(|cx| lease.poll_fill(cx, &receiver)).await.unwrap(),
             21
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn pool_is_bounded() {
         drop(Vec::from_iter(
-            (0..POOLED + 3).map(|_| Lease::take().unwrap()),
+            (0..POOLED + 3).map(|_| BorrowedPipe::take().unwrap()),
         ));
         assert_eq!(pooled(), POOLED);
     }

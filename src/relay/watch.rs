@@ -34,7 +34,7 @@ pub(super) enum Alarm {
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Waits {
+pub(super) struct Readiness {
     /// A period without progress.
     pub(super) silence: Option<Duration>,
     /// An alarm every few seconds.
@@ -50,10 +50,10 @@ impl Watch {
         &mut self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Option<Sleep>>,
-        waits: Waits,
+        waits: Readiness,
         progress: u64,
     ) -> Poll<Alarm> {
-        let Waits {
+        let Readiness {
             silence: period,
             look,
             first,
@@ -122,7 +122,7 @@ impl Watch {
     }
 }
 
-impl Waits {
+impl Readiness {
     /// How soon the timer has to look again, after it has looked for `age`.
     fn tick(self, age: Duration) -> Option<Duration> {
         let look = self.look.then_some(LOOK_EVERY);
@@ -151,12 +151,12 @@ mod tests {
 
     use super::*;
 
-    const IDLE: Waits = Waits {
+    const IDLE: Readiness = Readiness {
         silence: Some(Duration::from_secs(3600)),
         look: false,
         first: Some(Duration::from_secs(10)),
     };
-    const HALF_CLOSED: Waits = Waits {
+    const HALF_CLOSED: Readiness = Readiness {
         silence: Some(Duration::from_secs(60)),
         look: true,
         ..IDLE
@@ -199,7 +199,7 @@ mod tests {
                 }
             }
             let begun = Instant::now();
-            waits = Waits {
+            waits = Readiness {
                 first: waits.first,
                 ..HALF_CLOSED
             };

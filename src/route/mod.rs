@@ -37,7 +37,7 @@ pub struct Rule<T> {
 
 /// What is known of a client when it is routed.
 #[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
+pub struct LookupKey<'a> {
     /// The server name it sent; none also stands for an IP literal.
     pub name: Option<&'a ServerName>,
     /// Its address, if it has one: a client over a unix socket is in no range.
@@ -82,7 +82,7 @@ impl<T> Rule<T> {
     /// # Errors
     ///
     /// The first reason for which the rule does not take the client.
-    pub fn judge(&self, key: &Key<'_>) -> Result<Specificity, Mismatch> {
+    pub fn judge(&self, key: &LookupKey<'_>) -> Result<Specificity, Mismatch> {
         let name = match key.name {
             Some(name) => self
                 .names

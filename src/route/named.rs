@@ -6,7 +6,7 @@ use crate::name::{Alpn, AlpnList};
 
 /// The protocols that the rules of a table name.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(super) struct NamedProtocols {
     /// Sorted, each once.
     protocols: Vec<Alpn>,
     /// The first bytes of each.
@@ -16,7 +16,7 @@ pub(super) struct Named {
     likes: Likes,
 }
 
-impl Named {
+impl NamedProtocols {
     pub(super) fn new(protocols: BTreeSet<Alpn>) -> Self {
         let entries: Vec<Vec<u8>> = protocols.iter().map(entry).collect();
         Self {
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_a_rule_names_stays_in_the_clients_order_and_each_once() {
-        let named = Named::new(alpn(&[
+        let named = NamedProtocols::new(alpn(&[
             "h2",
             "acme-tls/1",
             "acme-tls/2",
@@ -299,7 +299,7 @@ mod tests {
                 "{offered:?}"
             );
         }
-        assert_eq!(Named::default().among(&list(&["h2"])), []);
+        assert_eq!(NamedProtocols::default().among(&list(&["h2"])), []);
     }
 
     /// Of few letters and lengths, those that a list of lengths modulo 32 or of first bytes takes
@@ -329,7 +329,7 @@ mod tests {
                 }
             }
             let offered: Vec<u8> = offered.iter().flat_map(entry).collect();
-            prop_assert_eq!(Named::new(known).among(&AlpnList::new(&offered).unwrap()), expected);
+            prop_assert_eq!(NamedProtocols::new(known).among(&AlpnList::new(&offered).unwrap()), expected);
         }
     }
 }

@@ -7,19 +7,19 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use crate::addr::Cidr;
 use crate::name::Alpn;
 use crate::route::sources::Sources;
-use crate::route::{Key, Rule};
+use crate::route::{LookupKey, Rule};
 
 /// Rules by name.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct NameIndex {
     /// The names, one behind the other.
     text: String,
     /// The hash of the name that has a place, or [`FREE`]. A name has a place in the group that its
     /// hash stands for, or, if that is full, in the next one. What a look-up passes over is only
     /// here.
-    hashes: Vec<Group>,
+    hashes: Vec<HashGroup>,
     /// What stands in each place.
-    entries: Vec<Entry>,
+    entries: Vec<NameEntry>,
     len: usize,
     /// Of the names that have more than one rule, or one with sources or protocols.
     several: Vec<Sources>,
@@ -31,13 +31,13 @@ pub(super) struct Names {
 /// filled in order.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Group([u32; GROUP]);
+struct HashGroup([u32; GROUP]);
 
 const GROUP: usize = 16;
 
 /// A name, and what there is for it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
+struct NameEntry {
     /// Where the name begins in the text.
     at: u32,
     /// A place in `several`, or the number of the rule that takes everybody.
@@ -48,7 +48,7 @@ struct Entry {
 
 /// What there is for a name.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Found<'a> {
+pub(super) enum FoundNames<'a> {
     /// One rule, which takes everybody.
     One(u32),
     /// By source and protocol.
@@ -58,7 +58,7 @@ pub(super) enum Found<'a> {
 /// No name has this hash.
 const FREE: u32 = 0;
 
-impl Names {
+impl NameIndex {
     /// Without names, and with room for as many.
     pub(super) fn with_room(names: usize) -> Self {
         let (hashes, entries) = free(groups(names));
@@ -83,11 +83,11 @@ impl Names {
         let place = match self.find(name, hash) {
             Some(place) => place,
             None => {
-                let entry = Entry {
+                let entry = NameEntry {
                     at: index(self.text.len()),
                     number: index(number),
                     len: length(name),
-                    ..Entry::default()
+                    ..NameEntry::default()
                 };
                 self.text.push_str(name);
                 let place = self.add(hash, entry);
@@ -98,7 +98,7 @@ impl Names {
                 place
             }
         };
-        let Entry {
+        let NameEntry {
             number: first,
             is_several,
             ..
@@ -122,7 +122,7 @@ impl Names {
         self.len == 0
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<Found<'_>> {
+    pub(super) fn get(&self, name: &str) -> Option<FoundNames<'_>> {
         if self.len == 0 {
             return None;
         }
@@ -139,15 +139,15 @@ impl Names {
             .map(|(_, entry)| self.name(*entry))
     }
 
-    fn found(&self, entry: Entry) -> Found<'_> {
+    fn found(&self, entry: NameEntry) -> FoundNames<'_> {
         if entry.is_several {
-            Found::Several(&self.several[entry.number as usize])
+            FoundNames::Several(&self.several[entry.number as usize])
         } else {
-            Found::One(entry.number)
+            FoundNames::One(entry.number)
         }
     }
 
-    fn name(&self, entry: Entry) -> &str {
+    fn name(&self, entry: NameEntry) -> &str {
         &self.text[entry.at as usize..][..entry.len.into()]
     }
 
@@ -200,7 +200,7 @@ impl Names {
     }
 
     /// Adds a name that is not there, and returns its place.
-    fn add(&mut self, hash: u32, entry: Entry) -> usize {
+    fn add(&mut self, hash: u32, entry: NameEntry) -> usize {
         self.len += 1;
         if groups(self.len) > self.hashes.len() {
             self.resize(groups(self.len * 2));
@@ -208,7 +208,7 @@ impl Names {
         self.put(hash, entry)
     }
 
-    fn put(&mut self, hash: u32, entry: Entry) -> usize {
+    fn put(&mut self, hash: u32, entry: NameEntry) -> usize {
         let mut at = self.group(hash);
         loop {
             if let Some(slot) = self.hashes[at].0.iter().position(|there| *there == FREE) {
@@ -239,9 +239,9 @@ impl Names {
     }
 }
 
-impl<'a> Found<'a> {
+impl<'a> FoundNames<'a> {
     /// The rule with the longest range, and then with the protocol that the client prefers.
-    pub(super) fn most_specific(self, key: &Key<'_>) -> Option<u32> {
+    pub(super) fn most_specific(self, key: &LookupKey<'_>) -> Option<u32> {
         match self {
             Self::One(rule) => Some(rule),
             Self::Several(sources) => sources.most_specific(key),
@@ -259,7 +259,7 @@ impl<'a> Found<'a> {
     }
 }
 
-impl Group {
+impl HashGroup {
     /// Which of the hashes is this one: a bit for each.
     fn same(&self, hash: u32) -> u32 {
         self.0.iter().enumerate().fold(0, |same, (slot, there)| {
@@ -282,10 +282,10 @@ fn groups(names: usize) -> usize {
     }
 }
 
-fn free(groups: usize) -> (Vec<Group>, Vec<Entry>) {
+fn free(groups: usize) -> (Vec<HashGroup>, Vec<NameEntry>) {
     (
-        vec![Group([FREE; GROUP]); groups],
-        vec![Entry::default(); groups * GROUP],
+        vec![HashGroup([FREE; GROUP]); groups],
+        vec![NameEntry::default(); groups * GROUP],
     )
 }
 
@@ -323,7 +323,7 @@ mod tests {
             inserted in prop::collection::vec((0..400_u32, any::<bool>()), 0..600),
             room in prop_oneof![Just(0), 0..900_usize],
         ) {
-            let mut names = Names::with_room(room);
+            let mut names = NameIndex::with_room(room);
             let mut expected: BTreeMap<String, Vec<(Option<Cidr>, u32)>> = BTreeMap::new();
             for (number, (name, is_everybody)) in inserted.into_iter().enumerate() {
                 let name = format!("{}.example", "a".repeat(1 + name as usize % 60) + &name.to_string());
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_name_with_one_rule_for_everybody_takes_no_memory_of_its_own() {
-        let mut names = Names::default();
+        let mut names = NameIndex::default();
         for number in 0..1000 {
             names.insert(
                 &format!("n{number}.example"),
@@ -374,6 +374,6 @@ mod tests {
             (names.several.len(), names.entries.len()),
             (0, groups(1000) * GROUP)
         );
-        assert_eq!(size_of::<Entry>() + size_of::<u32>(), 16);
+        assert_eq!(size_of::<NameEntry>() + size_of::<u32>(), 16);
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::addr::Cidr;
 use crate::name::Alpn;
-use crate::route::{Key, Rule};
+use crate::route::{LookupKey, Rule};
 
 /// Which rule takes a client, by source and protocol.
 #[derive(Clone, Debug, Default)]
@@ -23,12 +23,12 @@ struct Protocols {
         clippy::box_collection,
         reason = "most rules name no protocol, and a table may have 100,000 of these"
     )]
-    by_alpn: Option<Box<HashMap<Alpn, Slot>>>,
-    any: Option<Slot>,
+    by_alpn: Option<Box<HashMap<Alpn, SourceSlot>>>,
+    any: Option<SourceSlot>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct SourceSlot {
     rule: u32,
     /// Another rule wanted this place. Only clients without a name ever get here; see
     /// [`Sources::only`].
@@ -38,7 +38,7 @@ struct Slot {
 impl Sources {
     /// Those of the rule with this number, which takes everybody.
     pub(super) fn everybody(rule: u32) -> Self {
-        let any = Some(Slot {
+        let any = Some(SourceSlot {
             rule,
             contested: false,
         });
@@ -106,14 +106,14 @@ impl Sources {
     }
 
     /// The rule with the longest range, and then with the protocol that the client prefers.
-    pub(super) fn most_specific(&self, key: &Key<'_>) -> Option<u32> {
+    pub(super) fn most_specific(&self, key: &LookupKey<'_>) -> Option<u32> {
         self.matching(key.client)
             .find_map(|protocols| protocols.matching(key.alpn).next())
             .map(|slot| slot.rule)
     }
 
     /// The rule that takes the client, if no other rule does.
-    pub(super) fn only(&self, key: &Key<'_>) -> Option<u32> {
+    pub(super) fn only(&self, key: &LookupKey<'_>) -> Option<u32> {
         let mut slots = self
             .matching(key.client)
             .flat_map(|protocols| protocols.matching(key.alpn));
@@ -144,7 +144,7 @@ impl Protocols {
             clippy::cast_possible_truncation,
             reason = "a configuration of four billion routes does not fit in memory"
         )]
-        let slot = Slot {
+        let slot = SourceSlot {
             rule: index as u32,
             contested: false,
         };
@@ -180,7 +180,7 @@ impl Protocols {
 
     /// The slots that such a client may have: by protocol as it prefers them, then the one for
     /// every protocol.
-    fn matching(&self, alpn: &[Alpn]) -> impl Iterator<Item = Slot> {
+    fn matching(&self, alpn: &[Alpn]) -> impl Iterator<Item = SourceSlot> {
         let by_alpn = self
             .by_alpn
             .iter()
@@ -189,7 +189,7 @@ impl Protocols {
     }
 }
 
-impl Slot {
+impl SourceSlot {
     /// A rule that lists the same name, range or protocol twice does not contest its own place.
     fn contest(&mut self, index: usize, report: impl FnOnce()) {
         if self.rule as usize != index {

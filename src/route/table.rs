@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use crate::addr::Cidr;
 use crate::name::{Alpn, AlpnList, NamePattern, ServerName};
-use crate::route::named::Named;
-use crate::route::names::{Found, Names};
+use crate::route::named::NamedProtocols;
+use crate::route::names::{FoundNames, NameIndex};
 use crate::route::sources::Sources;
-use crate::route::{Key, Rule};
+use crate::route::{LookupKey, Rule};
 
 /// An immutable index over rules.
 #[derive(Clone, Debug)]
@@ -24,9 +24,9 @@ pub struct Table<T> {
 
 #[derive(Debug, Default)]
 struct Index {
-    exact: Names,
-    wildcard: Names,
-    below: Names,
+    exact: NameIndex,
+    wildcard: NameIndex,
+    below: NameIndex,
     /// How many labels the longest suffix in `below` has: a client decides how many its name has.
     longest_below: usize,
     any: Sources,
@@ -37,7 +37,7 @@ struct Index {
     nameless: Sources,
     nameless_rivals: Option<(usize, usize)>,
     /// The protocols that any rule is for.
-    named: Named,
+    named: NamedProtocols,
 }
 
 /// Two rules that take the same clients with the same right. The numbers are their places in the
@@ -94,7 +94,7 @@ impl<T> Table<T> {
         let (most, _) = rules.size_hint();
         let mut targets = Vec::with_capacity(most);
         let mut index = Index {
-            exact: Names::with_room(most),
+            exact: NameIndex::with_room(most),
             ..Index::default()
         };
         let mut overlaps = Vec::new();
@@ -148,9 +148,9 @@ impl<T> Table<T> {
         }
         [&mut index.exact, &mut index.wildcard, &mut index.below]
             .into_iter()
-            .for_each(Names::shrink);
+            .for_each(NameIndex::shrink);
         targets.shrink_to_fit();
-        index.named = Named::new(named);
+        index.named = NamedProtocols::new(named);
         index.nameless_rivals = if index.nameless_any.takes_everybody() {
             None
         } else {
@@ -179,7 +179,7 @@ impl<T> Table<T> {
     /// A client without a name is taken by a rule that is not strict: by the most specific that
     /// names `*`, or else by the only one that takes it. Where several would, none does.
     #[must_use]
-    pub fn lookup(&self, key: &Key<'_>) -> Option<&T> {
+    pub fn lookup(&self, key: &LookupKey<'_>) -> Option<&T> {
         let rule = match key.name {
             Some(name) => self.index.by_name(name, key),
             None => self
@@ -229,13 +229,13 @@ impl<T> Table<T> {
             Listed::Exact(name) => (exact.get(name), None),
             Listed::Wildcard(suffix) => (wildcard.get(suffix), None),
             Listed::Below(suffix) => (below.get(suffix), None),
-            Listed::Any => (Some(Found::Several(any)), None),
+            Listed::Any => (Some(FoundNames::Several(any)), None),
             Listed::Nameless => (
-                Some(Found::Several(nameless_any)),
-                Some(Found::Several(nameless)),
+                Some(FoundNames::Several(nameless_any)),
+                Some(FoundNames::Several(nameless)),
             ),
         };
-        let claims = found.into_iter().chain(more).flat_map(Found::claims);
+        let claims = found.into_iter().chain(more).flat_map(FoundNames::claims);
         claims.filter_map(|(from, alpn, rule)| {
             Some(Claim {
                 from,
@@ -253,7 +253,7 @@ impl<T> Table<T> {
 }
 
 impl Index {
-    fn by_name(&self, name: &ServerName, key: &Key<'_>) -> Option<u32> {
+    fn by_name(&self, name: &ServerName, key: &LookupKey<'_>) -> Option<u32> {
         let exact = self
             .exact
             .get(name.as_str())
@@ -269,7 +269,7 @@ impl Index {
     }
 
     /// By the longest suffix under which there is a rule that takes the client.
-    fn below(&self, name: &ServerName, key: &Key<'_>) -> Option<u32> {
+    fn below(&self, name: &ServerName, key: &LookupKey<'_>) -> Option<u32> {
         if self.below.is_empty() {
             return None;
         }
@@ -343,7 +343,7 @@ mod tests {
         let name = name.map(|n| n.parse().unwrap());
         let alpn: Vec<Alpn> = alpn.iter().map(|n| n.parse().unwrap()).collect();
         table
-            .lookup(&Key {
+            .lookup(&LookupKey {
                 name: name.as_ref(),
                 client: Some(client.parse().unwrap()),
                 alpn: &alpn,
@@ -553,7 +553,7 @@ mod tests {
     }
 
     /// The meaning of the table, by reading every rule.
-    fn naive<'a, T>(rules: &'a [Rule<T>], key: &Key<'_>) -> Option<&'a T> {
+    fn naive<'a, T>(rules: &'a [Rule<T>], key: &LookupKey<'_>) -> Option<&'a T> {
         let matching = || {
             rules
                 .iter()
@@ -641,7 +641,7 @@ mod tests {
             let name = name.map(|n| n.parse().unwrap());
             let offered: Vec<u8> = alpn.iter().flat_map(|n| [&[u8::try_from(n.len()).unwrap()], n.as_bytes()].concat()).collect();
             let alpn: Vec<Alpn> = alpn.iter().map(|n| n.parse().unwrap()).collect();
-            let key = Key { name: name.as_ref(), client: Some(client.parse().unwrap()), alpn: &alpn };
+            let key = LookupKey { name: name.as_ref(), client: Some(client.parse().unwrap()), alpn: &alpn };
             let (table, overlaps) = Table::build(rules.clone());
             let mut reordered = rules.clone();
             let len = rules.len();
@@ -655,7 +655,7 @@ mod tests {
                 prop_assert_eq!(table.lookup(&key), naive(&rules, &key));
                 prop_assert_eq!(table.lookup(&key), other.lookup(&key));
                 let relevant = AlpnList::new(&offered).map_or_else(|_| Vec::new(), |offered| table.relevant(&offered));
-                prop_assert_eq!(table.lookup(&Key { alpn: &relevant, ..key }), table.lookup(&key));
+                prop_assert_eq!(table.lookup(&LookupKey { alpn: &relevant, ..key }), table.lookup(&key));
                 prop_assert_eq!(table.nameless_rivals().is_some(), other.nameless_rivals().is_some());
                 if key.name.is_none() && table.lookup(&key).is_none() {
                     let takers = rules.iter().filter(|rule| rule.judge(&key).is_ok()).count();

@@ -16,11 +16,11 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
 
-use crate::telemetry::writer::{Lines, Queue, Writer};
+use crate::telemetry::writer::{LineQueue, LineSink, Writer};
 
 /// What is logged, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct LogOptions {
     /// The least important events that are written.
     pub level: Level,
     /// The form of a line.
@@ -46,12 +46,12 @@ pub struct Log {
 }
 
 /// The lines of this process that wait.
-pub(super) static QUEUE: Queue = Queue::new();
+pub(super) static QUEUE: LineQueue = LineQueue::new();
 
 impl Log {
     /// Makes this the log of the process. A second call has no effect on where events go.
     #[must_use]
-    pub fn install(options: Options) -> Self {
+    pub fn install(options: LogOptions) -> Self {
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(options.level));
         let json = Arc::new(AtomicBool::new(options.format == Format::Json));
         let (out, writer) = Writer::start(io::stderr(), &QUEUE);
@@ -77,7 +77,7 @@ impl Log {
     }
 
     /// Changes what is logged from now on.
-    pub fn set(&self, options: Options) {
+    pub fn set(&self, options: LogOptions) {
         self.json
             .store(options.format == Format::Json, Ordering::Relaxed);
         // Fails when another subscriber was there first; see `install`.
@@ -87,7 +87,7 @@ impl Log {
 
 struct Events {
     json: Arc<AtomicBool>,
-    out: Lines,
+    out: LineSink,
 }
 
 impl<S: Subscriber> Layer<S> for Events {

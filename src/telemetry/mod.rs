@@ -9,7 +9,7 @@ mod writer;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use access::AccessLog;
-pub use log::{Format, Log, Options};
+pub use log::{Format, Log, LogOptions};
 pub use outcome::{Ending, Outcome, Party};
 pub use record::{Proxied, Record};
 

@@ -19,12 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many lines wait to be written. The second half of the room is kept for lines that nobody can
 /// have written at will.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct LineQueue {
     waiting: AtomicUsize,
     lost: AtomicUsize,
 }
 
-impl Queue {
+impl LineQueue {
     pub(super) const fn new() -> Self {
         Self {
             waiting: AtomicUsize::new(0),
@@ -58,7 +58,7 @@ impl Queue {
     }
 }
 
-enum Message {
+enum WriterMessage {
     Line(String),
     End,
 }
@@ -66,27 +66,27 @@ enum Message {
 /// The thread that writes. Dropping it waits a moment for the lines that are not yet written.
 #[derive(Debug)]
 pub(super) struct Writer {
-    messages: Sender<Message>,
+    messages: Sender<WriterMessage>,
     ended: Receiver<Infallible>,
 }
 
 /// Where lines are put. It never blocks.
-pub(super) struct Lines {
-    queue: &'static Queue,
-    messages: Sender<Message>,
+pub(super) struct LineSink {
+    queue: &'static LineQueue,
+    messages: Sender<WriterMessage>,
 }
 
 impl Writer {
     /// Starts the thread, which gives each line to `out` with one call.
     pub(super) fn start(
         mut out: impl Write + Send + 'static,
-        queue: &'static Queue,
-    ) -> (Lines, Self) {
+        queue: &'static LineQueue,
+    ) -> (LineSink, Self) {
         let (messages, waiting) = channel();
         let (running, ended) = channel();
         let write = move || {
             let _running: Sender<Infallible> = running;
-            while let Ok(Message::Line(line)) = waiting.recv() {
+            while let Ok(WriterMessage::Line(line)) = waiting.recv() {
                 // There is nobody to tell that the log cannot be written.
                 let _ = out.write_all(line.as_bytes());
                 queue.leave();
@@ -97,7 +97,7 @@ impl Writer {
             .spawn(write)
             .expect("a process that starts may have a thread");
         (
-            Lines {
+            LineSink {
                 queue,
                 messages: messages.clone(),
             },
@@ -108,16 +108,16 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let _ = self.messages.send(Message::End);
+        let _ = self.messages.send(WriterMessage::End);
         // Nothing is ever sent: it fails when the thread has ended.
         let _ = self.ended.recv_timeout(PATIENCE);
     }
 }
 
-impl Lines {
+impl LineSink {
     /// Has a line written, unless there is no room.
     pub(super) fn put(&self, line: String) {
-        if self.queue.enter() && self.messages.send(Message::Line(line)).is_err() {
+        if self.queue.enter() && self.messages.send(WriterMessage::Line(line)).is_err() {
             // The process is about to end.
             self.queue.leave();
         }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn half_of_the_room_is_kept_for_lines_that_cannot_be_left_out() {
-        let queue = Queue::new();
+        let queue = LineQueue::new();
         let left_out = std::iter::repeat_with(|| queue.has_room_to_spare() && queue.enter())
             .take(2 * MAX_WAITING);
         assert_eq!(left_out.filter(|written| *written).count(), MAX_WAITING / 2);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn lines_that_nobody_reads_are_lost_and_counted_and_the_others_are_written_in_order() {
-        static OWN: Queue = Queue::new();
+        static OWN: LineQueue = LineQueue::new();
         let (go, told) = channel();
         let written = Arc::<Mutex<String>>::default();
         let (lines, writer) = Writer::start(Slow(told, Arc::clone(&written)), &OWN);
@@ -179,7 +179,7 @@ mod tests {
         }
         assert_eq!(OWN.lost(), 3);
         drop(go);
-        writer.messages.send(Message::End).unwrap();
+        writer.messages.send(WriterMessage::End).unwrap();
         assert_eq!(
             writer.ended.recv_timeout(DEADLINE),
             Err(RecvTimeoutError::Disconnected)
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_hangs_does_not_keep_the_process() {
-        static OWN: Queue = Queue::new();
+        static OWN: LineQueue = LineQueue::new();
         let (go, told) = channel();
         let written = Arc::<Mutex<String>>::default();
         let (lines, writer) = Writer::start(Slow(told, Arc::clone(&written)), &OWN);

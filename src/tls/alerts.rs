@@ -54,11 +54,11 @@ pub(super) fn error(flaw: &Flaw) -> CertificateError {
         | Flaw::ConstraintMalformed(_)
         | Flaw::Distrusted
         | Flaw::TooMuch(_)
-        | Flaw::Other => E::Other(rustls::OtherError(Arc::new(Refused))),
+        | Flaw::Other => E::Other(rustls::OtherError(Arc::new(OtherFlaw))),
     }
 }
 
 /// What rustls is told where it has no word of its own. The words go another way.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the certificate cannot be used")]
-struct Refused;
+struct OtherFlaw;

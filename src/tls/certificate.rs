@@ -292,7 +292,7 @@ impl fmt::Debug for Certificate {
 }
 
 /// Every private key of a file, at least one.
-fn private_keys(bytes: &[u8]) -> Result<Vec<pem::Key>, CertificateError> {
+fn private_keys(bytes: &[u8]) -> Result<Vec<pem::SecretKey>, CertificateError> {
     let mut keys = Vec::new();
     let mut instead = CertificateError::NoKey;
     for section in pem::sections(bytes).map_err(CertificateError::KeyPem)? {
@@ -371,7 +371,7 @@ fn key_as_other(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> O
 
 /// What kind of key is not taken, in words, as far as its first bytes say. Nothing of the key
 /// itself is said.
-fn kind_of(key: &pem::Key) -> String {
+fn kind_of(key: &pem::SecretKey) -> String {
     /// Identifiers in DER (RFC 4055, RFC 8410, RFC 5480, RFC 5639, RFC 3279).
     const KINDS: [(&[u8], &str); 9] = [
         (

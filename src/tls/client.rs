@@ -29,7 +29,7 @@ use crate::addr::UpstreamAddr;
 use crate::authz::SpkiDigest;
 use crate::name::{Alpn, NameError, ServerName};
 use crate::tls::certificate::Certificate;
-use crate::tls::groups::{Group, limited_to};
+use crate::tls::groups::{KeyExchangeGroup, limited_to};
 use crate::tls::refused::{Met, SessionError, explain, large_hello};
 use crate::tls::server::{MinVersion, since};
 use crate::tls::trust::Trust;
@@ -107,13 +107,13 @@ pub struct ConnectorOptions {
     pub alpn: Vec<Alpn>,
     /// The groups that are offered for the key exchange, the preferred one first; those of the TLS
     /// library if there are none.
-    pub groups: Vec<Group>,
+    pub groups: Vec<KeyExchangeGroup>,
 }
 
 impl ConnectorOptions {
     /// Whether the hello has a key share that makes it longer than one segment.
     pub(super) fn has_large_hello(&self) -> bool {
-        self.groups.is_empty() || self.groups.contains(&Group::X25519MlKem768)
+        self.groups.is_empty() || self.groups.contains(&KeyExchangeGroup::X25519MlKem768)
     }
 }
 
@@ -141,7 +141,7 @@ impl Connector {
     ///
     /// When the TLS library does not take the options.
     pub fn new(options: ConnectorOptions) -> Result<Self, rustls::Error> {
-        let verifier = Verifier {
+        let verifier = ServerVerifier {
             trust: match &options.verification {
                 Verification::Insecure => None,
                 Verification::Trust(_, trust) => Some(Paths::new(
@@ -290,13 +290,13 @@ tokio::task_local! {
 
 /// Judges servers' certificates.
 #[derive(Debug)]
-struct Verifier {
+struct ServerVerifier {
     /// Nothing where any certificate will do.
     trust: Option<Paths>,
     pins: Vec<SpkiDigest>,
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

@@ -13,27 +13,27 @@ use crate::x509::identity::sha256;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// Certificates of authorities by digest.
-    authorities: BTreeMap<[u8; 32], Authority>,
-    lists: Vec<List>,
+    authorities: BTreeMap<[u8; 32], AuthorityEvidence>,
+    lists: Vec<ListEvidence>,
     pins: Pins,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Authority {
+struct AuthorityEvidence {
     subject: String,
     /// The digest of its key.
     key: [u8; 32],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct List {
+struct ListEvidence {
     crl: Crl,
     /// The digest of the key that has signed it. Nothing of the list of an intermediate, whose key
     /// comes with the client.
     signer: Option<[u8; 32]>,
 }
 
-impl List {
+impl ListEvidence {
     /// Whether both are editions of one list. Its issuer is known by its key where that is known,
     /// and otherwise by what the lists say.
     fn is_edition_of(&self, other: &Self) -> bool {
@@ -52,7 +52,7 @@ impl Evidence {
         let digest = |ca: &CaCertificate| {
             (
                 sha256(ca.der()),
-                Authority {
+                AuthorityEvidence {
                     subject: ca.subject().to_owned(),
                     key: sha256(ca.spki()),
                 },
@@ -63,7 +63,7 @@ impl Evidence {
                 .speaks_for(authorities)
                 .ok()
                 .and_then(|found| found.first().map(|ca| sha256(ca.spki())));
-            List {
+            ListEvidence {
                 crl: crl.clone(),
                 signer,
             }
@@ -97,14 +97,14 @@ impl Evidence {
     /// be that of an intermediate whose certificate comes with a client, or that of no CA at all.
     pub fn lost_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a str, bool)> {
         let now = SystemTime::now();
-        let is_lost = move |list: &&List| {
+        let is_lost = move |list: &&ListEvidence| {
             let counts = list.signer.is_none_or(|key| {
                 self.authorities
                     .values()
                     .any(|authority| authority.key == key)
             });
             // One whose time has not come says of nobody that they are good.
-            let replaces = |own: &List| {
+            let replaces = |own: &ListEvidence| {
                 own.is_edition_of(list) && (!own.crl.is_early(now) || list.crl.is_early(now))
             };
             counts && !self.lists.iter().any(replaces)
@@ -119,7 +119,7 @@ impl Evidence {
     /// The issuers whose lists of `before` would be replaced by older ones, which do not know the
     /// latest revocations.
     pub fn older_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
-        let is_older = move |list: &&List| {
+        let is_older = move |list: &&ListEvidence| {
             let mut own = self
                 .lists
                 .iter()
@@ -137,7 +137,7 @@ impl Evidence {
     /// The issuers of lists that revoke less than `before`.
     pub fn shorter_lists<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a str> {
         let now = SystemTime::now();
-        let is_over = move |list: &&List| {
+        let is_over = move |list: &&ListEvidence| {
             let begun = before
                 .lists
                 .iter()
@@ -153,7 +153,7 @@ impl Evidence {
             .filter(move |list| !is_over(list))
             .filter(|list| {
                 // What it listed may stand in several, of which one signer is not known.
-                let own: Vec<&List> = self
+                let own: Vec<&ListEvidence> = self
                     .lists
                     .iter()
                     .filter(|own| own.is_edition_of(list))

@@ -11,7 +11,7 @@ use crate::tls::provider;
 
 /// A group that a key is exchanged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Group {
+pub enum KeyExchangeGroup {
     /// ML-KEM-768 and X25519 together, which a quantum computer does not break. Its key share has
     /// 1,216 bytes, so that a ClientHello with it does not fit into one segment on an Ethernet.
     X25519MlKem768,
@@ -28,9 +28,9 @@ pub enum Group {
 #[error(
     "{0:?} is no key exchange group: write `X25519MLKEM768`, `x25519`, `secp256r1` or `secp384r1`"
 )]
-pub struct GroupError(String);
+pub struct KeyExchangeGroupError(String);
 
-impl Group {
+impl KeyExchangeGroup {
     const ALL: [Self; 4] = [
         Self::X25519MlKem768,
         Self::X25519,
@@ -67,25 +67,25 @@ impl Group {
     }
 }
 
-impl FromStr for Group {
-    type Err = GroupError;
+impl FromStr for KeyExchangeGroup {
+    type Err = KeyExchangeGroupError;
 
-    fn from_str(text: &str) -> Result<Self, GroupError> {
+    fn from_str(text: &str) -> Result<Self, KeyExchangeGroupError> {
         let found = Self::ALL
             .into_iter()
             .find(|group| group.word().eq_ignore_ascii_case(text));
-        found.ok_or_else(|| GroupError(text.to_owned()))
+        found.ok_or_else(|| KeyExchangeGroupError(text.to_owned()))
     }
 }
 
-impl fmt::Display for Group {
+impl fmt::Display for KeyExchangeGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
 }
 
 /// The provider with these groups alone, the preferred one first.
-pub(super) fn limited_to(groups: &[Group]) -> CryptoProvider {
+pub(super) fn limited_to(groups: &[KeyExchangeGroup]) -> CryptoProvider {
     let kx_groups = groups
         .iter()
         .filter_map(|group| group.implementation())
@@ -103,20 +103,20 @@ mod tests {
     #[test]
     fn every_group_that_has_a_name_is_implemented_and_every_one_that_is_offered_by_default_has_a_name()
      {
-        for group in Group::ALL {
+        for group in KeyExchangeGroup::ALL {
             assert!(group.implementation().is_some(), "{group}");
             assert_eq!(group.to_string().parse(), Ok(group));
             assert_eq!(group.to_string().to_ascii_lowercase().parse(), Ok(group));
         }
         let offered = &provider().kx_groups;
         assert!(offered.iter().all(|offered| {
-            Group::ALL
+            KeyExchangeGroup::ALL
                 .iter()
                 .any(|group| group.named() == offered.name())
         }));
         assert!(
             "P-256"
-                .parse::<Group>()
+                .parse::<KeyExchangeGroup>()
                 .unwrap_err()
                 .to_string()
                 .contains("`secp256r1`")

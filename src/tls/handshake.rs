@@ -19,9 +19,9 @@ use crate::name::{Alpn, NameError, ServerName};
 use crate::net::Transport;
 use crate::os::words;
 use crate::tls::server::Choice;
-use crate::tls::verifier::{Fault, Shown, observed};
+use crate::tls::verifier::{CertificateFault, ShownCertificate, observed};
 use crate::tls::words;
-use crate::x509::path::{Flaw, Side, Who};
+use crate::x509::path::{Flaw, PeerWords, Who};
 use crate::x509::time::span;
 
 /// A session with a client.
@@ -158,8 +158,8 @@ impl Choice {
 }
 
 impl HandshakeError {
-    fn new(refusal: Refusal, shown: Option<Box<Shown>>, stream: Transport) -> Self {
-        let Some(Shown {
+    fn new(refusal: Refusal, shown: Option<Box<ShownCertificate>>, stream: Transport) -> Self {
+        let Some(ShownCertificate {
             identity, fault, ..
         }) = shown.map(|shown| *shown)
         else {
@@ -179,22 +179,28 @@ impl HandshakeError {
 
 impl Refusal {
     /// What rustls says of some faults is less than what is known.
-    pub(super) fn with(self, fault: Option<Fault>) -> Self {
+    pub(super) fn with(self, fault: Option<CertificateFault>) -> Self {
         match (self, fault) {
-            (Self::Untrusted(_), Some(Fault::Denied(denied))) => Self::NotAllowed(denied),
-            (Self::Untrusted(_), Some(Fault::Unreadable(reason))) => Self::Untrusted(reason),
-            (Self::Untrusted(_), Some(Fault::Unproven)) => Self::Untrusted(
+            (Self::Untrusted(_), Some(CertificateFault::Denied(denied))) => {
+                Self::NotAllowed(denied)
+            }
+            (Self::Untrusted(_), Some(CertificateFault::Unreadable(reason))) => {
+                Self::Untrusted(reason)
+            }
+            (Self::Untrusted(_), Some(CertificateFault::Unproven)) => Self::Untrusted(
                 "the client has not proved that it has the certificate's key".to_owned(),
             ),
-            (Self::Untrusted(_), Some(Fault::Flawed(flaw))) => flawed(&flaw),
-            (Self::Untrusted(_), Some(Fault::Key(key))) => Self::Untrusted(format!(
+            (Self::Untrusted(_), Some(CertificateFault::Flawed(flaw))) => flawed(&flaw),
+            (Self::Untrusted(_), Some(CertificateFault::Key(key))) => Self::Untrusted(format!(
                 "it has {key}, by which no client is known; issue it for a key of RSA (2048 to 8192 bits), P-256, P-384, \
                  P-521 or Ed25519"
             )),
-            (Self::Untrusted(_), Some(Fault::NotPinned(pin))) => Self::Untrusted(format!(
-                "neither it nor its key is among those of client_auth (the mode is `pinned`); to let it in, add its key to \
+            (Self::Untrusted(_), Some(CertificateFault::NotPinned(pin))) => {
+                Self::Untrusted(format!(
+                    "neither it nor its key is among those of client_auth (the mode is `pinned`); to let it in, add its key to \
                  `client_auth.spki_sha256`: {pin}"
-            )),
+                ))
+            }
             (refusal, _) => refusal,
         }
     }
@@ -275,7 +281,7 @@ pub(super) fn refusal(error: rustls::Error) -> Refusal {
 }
 
 /// How clients' certificates are spoken of.
-const CLIENTS: Side<'static> = Side {
+const CLIENTS: PeerWords<'static> = PeerWords {
     peer: "client",
     trust: "client_auth.ca_files",
     usage: "clientAuth",

@@ -33,12 +33,14 @@ pub use certificate::{Certificate, CertificateError};
 pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_certificate};
 pub use evidence::Evidence;
 pub use facts::SessionFacts;
-pub use groups::{Group, GroupError};
+pub use groups::{KeyExchangeGroup, KeyExchangeGroupError};
 pub use handshake::{Accepted, HandshakeError, Refusal};
 pub use pinned::{Dates, Pin, Pins};
 pub use refused::SessionError;
 pub use self_signed::{SelfSigned, renew_at};
-pub use server::{Acceptor, AcceptorError, Choice, ClientAuth, MinVersion, Options, Verify};
+pub use server::{
+    Acceptor, AcceptorError, AcceptorOptions, Choice, ClientAuth, MinVersion, Verify,
+};
 pub use signatures::Signatures;
 pub use trust::Trust;
 

@@ -16,7 +16,7 @@ use webpki::RawPublicKeyEntity;
 
 use crate::authz::SpkiDigest;
 use crate::tls::algorithms;
-use crate::tls::verifier::Fault;
+use crate::tls::verifier::CertificateFault;
 use crate::x509::chain::unsupported_key;
 use crate::x509::identity::{distinguished_name, sha256};
 use crate::x509::path::{Flaw, Who};
@@ -167,12 +167,16 @@ impl Pins {
     }
 
     /// That the owner of `leaf` is known.
-    pub(super) fn verify(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Fault> {
+    pub(super) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Result<(), CertificateFault> {
         let certificate =
-            pem::parse(leaf).map_err(|_| Fault::Flawed(Flaw::Malformed(Who::Peer)))?;
+            pem::parse(leaf).map_err(|_| CertificateFault::Flawed(Flaw::Malformed(Who::Peer)))?;
         let key = sha256(certificate.public_key().raw);
         if !self.keys.contains(&key) && !self.certificates.contains(&sha256(leaf)) {
-            return Err(Fault::NotPinned(key.into()));
+            return Err(CertificateFault::NotPinned(key.into()));
         }
         if self.dates == Dates::Ignore {
             return Ok(());
@@ -184,11 +188,13 @@ impl Pins {
             system_time(validity.not_after),
         );
         if let Some(ago) = now.duration_since(end).ok().filter(|ago| !ago.is_zero()) {
-            return Err(Fault::Flawed(Flaw::Expired(Who::Peer, ago)));
+            return Err(CertificateFault::Flawed(Flaw::Expired(Who::Peer, ago)));
         }
         match begin.duration_since(now) {
             // Both bounds are part of the validity (RFC 5280 §4.1.2.5).
-            Ok(wait) if !wait.is_zero() => Err(Fault::Flawed(Flaw::Early(Who::Peer, wait))),
+            Ok(wait) if !wait.is_zero() => {
+                Err(CertificateFault::Flawed(Flaw::Early(Who::Peer, wait)))
+            }
             _ => Ok(()),
         }
     }

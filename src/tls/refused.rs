@@ -13,7 +13,7 @@ use crate::tls::client::{ConnectorOptions, NotPinned, PeerName, Verification};
 use crate::tls::words;
 use crate::x509::identity::distinguished_name;
 use crate::x509::issues::unusable;
-use crate::x509::path::{Flaw, Side};
+use crate::x509::path::{Flaw, PeerWords};
 use crate::x509::pem;
 
 /// Why there is no session with a server. The texts name the keys of the upstream's table that are
@@ -152,7 +152,7 @@ fn certificate(
         Some(flaw) => {
             let pin = format!("name its key in {} beside `insecure = true`", key("pin"));
             let trust = trusted(options);
-            flaw.words(&Side {
+            flaw.words(&PeerWords {
                 peer: "server",
                 trust: &trust,
                 usage: "serverAuth",

@@ -19,7 +19,7 @@ use crate::name::{Alpn, ServerName};
 use crate::tls::certificate::Certificate;
 use crate::tls::pinned::Pins;
 use crate::tls::signatures::Signatures;
-use crate::tls::verifier::Verifier;
+use crate::tls::verifier::ClientVerifier;
 use crate::tls::{provider, versions};
 use crate::wire::ClientHello;
 use crate::x509::ca::CaCertificate;
@@ -27,7 +27,7 @@ use crate::x509::crl::Revocation;
 
 /// The terms of a handshake.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct AcceptorOptions {
     /// The oldest version of TLS that is spoken.
     pub min_version: MinVersion,
     /// Whether no newer version than TLS 1.2 is spoken.
@@ -94,7 +94,7 @@ pub enum AcceptorError {
     NoCertificate,
     /// The TLS library does not take the options.
     #[error("these TLS options cannot be used: {0}")]
-    Options(#[from] rustls::Error),
+    AcceptorOptions(#[from] rustls::Error),
 }
 
 /// The server's side of TLS for one route: its certificates, in order, under one set of options.
@@ -125,13 +125,13 @@ impl Acceptor {
     /// verified.
     pub fn new(
         certificates: Vec<Arc<Certificate>>,
-        options: &Options,
+        options: &AcceptorOptions,
         strict: bool,
     ) -> Result<Self, AcceptorError> {
         if certificates.is_empty() {
             return Err(AcceptorError::NoCertificate);
         }
-        let terms = Terms::new(options)?;
+        let terms = SharedTerms::new(options)?;
         let choose = |certificate: Arc<Certificate>| {
             let config = Arc::new(terms.config(&certificate)?);
             Ok(Choice {
@@ -143,7 +143,7 @@ impl Acceptor {
             .into_iter()
             .map(choose)
             .collect::<Result<_, AcceptorError>>()?;
-        let Terms {
+        let SharedTerms {
             verifier, versions, ..
         } = terms;
         Ok(Self {
@@ -276,7 +276,7 @@ impl Choice {
 }
 
 /// What the configurations of one acceptor share, and no two acceptors do.
-struct Terms {
+struct SharedTerms {
     versions: &'static [&'static SupportedProtocolVersion],
     alpn: Vec<Vec<u8>>,
     /// Nothing where clients are asked for nothing.
@@ -284,9 +284,9 @@ struct Terms {
     sessions: Arc<dyn StoresServerSessions>,
 }
 
-impl Terms {
-    fn new(options: &Options) -> Result<Self, AcceptorError> {
-        let verifier = Verifier::new(&options.client_auth)
+impl SharedTerms {
+    fn new(options: &AcceptorOptions) -> Result<Self, AcceptorError> {
+        let verifier = ClientVerifier::new(&options.client_auth)
             .map(|verifier| -> Arc<dyn ClientCertVerifier> { Arc::new(verifier) });
         let sessions: Arc<dyn StoresServerSessions> = match verifier {
             Some(_) => Arc::new(NoServerSessionStorage {}),

@@ -22,7 +22,7 @@ use crate::tls::pinned::{self, Pins};
 use crate::tls::server::ClientAuth;
 use crate::tls::{alerts, algorithms};
 use crate::x509::ca::Anchors;
-use crate::x509::crl::Lists;
+use crate::x509::crl::RevocationLists;
 use crate::x509::identity::identity;
 use crate::x509::path::{self, Flaw, Paths, Purpose};
 use crate::x509::signed::unsupported_key;
@@ -35,21 +35,21 @@ const MAX_HINTS: usize = 16 * 1024;
 
 tokio::task_local! {
     /// What the client of the handshake that is being polled has shown.
-    static SHOWN: RefCell<Option<Box<Shown>>>;
+    static SHOWN: RefCell<Option<Box<ShownCertificate>>>;
 }
 
 /// A certificate that a client has shown, and what came of it.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct ShownCertificate {
     /// What it says, where it can be read.
     pub(super) identity: Option<Identity>,
     /// Whether it was verified, and the policy lets it in.
     pub(super) verified: bool,
     /// What is wrong with it, where rustls has no words for it.
-    pub(super) fault: Option<Fault>,
+    pub(super) fault: Option<CertificateFault>,
 }
 
-impl Shown {
+impl ShownCertificate {
     /// The certificate of a client whose handshake is complete.
     pub(super) fn certificate(self) -> Option<ClientCertificate> {
         let kind = if self.verified {
@@ -63,7 +63,7 @@ impl Shown {
 
 /// What is wrong with a certificate beyond what rustls reports.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum CertificateFault {
     /// It verifies, and the policy refuses its owner.
     Denied(Denied),
     /// It verifies, and what it says cannot be read.
@@ -80,7 +80,9 @@ pub(super) enum Fault {
 }
 
 /// Runs a handshake; its output, and the certificate that the client has shown in it.
-pub(super) async fn observed<F: Future>(handshake: F) -> (F::Output, Option<Box<Shown>>) {
+pub(super) async fn observed<F: Future>(
+    handshake: F,
+) -> (F::Output, Option<Box<ShownCertificate>>) {
     let observed = async {
         let output = handshake.await;
         (output, SHOWN.with(RefCell::take))
@@ -89,7 +91,7 @@ pub(super) async fn observed<F: Future>(handshake: F) -> (F::Output, Option<Box<
 }
 
 /// Runs a verification outside of a handshake; its result, and what is wrong with the certificate.
-pub(super) fn observed_now<R>(verify: impl FnOnce() -> R) -> (R, Option<Fault>) {
+pub(super) fn observed_now<R>(verify: impl FnOnce() -> R) -> (R, Option<CertificateFault>) {
     SHOWN.sync_scope(RefCell::default(), || {
         let result = verify();
         (
@@ -100,12 +102,12 @@ pub(super) fn observed_now<R>(verify: impl FnOnce() -> R) -> (R, Option<Fault>) 
 }
 
 /// Changes what is remembered of the certificate. Outside of [`observed`] nobody will ask.
-fn remember(change: impl FnOnce(&mut Option<Box<Shown>>)) {
+fn remember(change: impl FnOnce(&mut Option<Box<ShownCertificate>>)) {
     let _ = SHOWN.try_with(|shown| change(&mut shown.borrow_mut()));
 }
 
 /// The verifier of one set of terms.
-pub(super) struct Verifier {
+pub(super) struct ClientVerifier {
     /// Whether there is a session without a certificate.
     mandatory: bool,
     /// Who is believed, and who comes in of those that are. Without it every certificate is taken,
@@ -123,7 +125,7 @@ enum Belief {
     Pins(Pins),
 }
 
-impl Verifier {
+impl ClientVerifier {
     /// The verifier for clients of this kind; nothing where they are not asked for a certificate.
     pub(super) fn new(client_auth: &ClientAuth) -> Option<Self> {
         let (mandatory, verify) = match client_auth {
@@ -151,7 +153,7 @@ impl Verifier {
         };
         let anchors = Anchors::new(&verify.authorities);
         let hints = hints(&anchors);
-        let lists = Lists::new(&verify.revocation, anchors.authorities());
+        let lists = RevocationLists::new(&verify.revocation, anchors.authorities());
         let paths = Paths::new(Arc::new(anchors), Some(lists), Purpose::Client);
         Some(Self {
             mandatory,
@@ -165,11 +167,11 @@ impl Verifier {
     }
 
     /// Lets a client in who is believed, or not.
-    fn admit(policy: &Policy, identity: &Result<Identity, String>) -> Result<(), Fault> {
+    fn admit(policy: &Policy, identity: &Result<Identity, String>) -> Result<(), CertificateFault> {
         let identity = identity
             .as_ref()
-            .map_err(|reason| Fault::Unreadable(reason.clone()))?;
-        policy.check(identity).map_err(Fault::Denied)
+            .map_err(|reason| CertificateFault::Unreadable(reason.clone()))?;
+        policy.check(identity).map_err(CertificateFault::Denied)
     }
 }
 
@@ -186,7 +188,7 @@ fn hints(anchors: &Anchors) -> Vec<DistinguishedName> {
     if size > MAX_HINTS { Vec::new() } else { hints }
 }
 
-impl Fault {
+impl CertificateFault {
     /// What rustls is told, which answers with an alert. Here, because once the handshake is
     /// complete it could not.
     fn error(&self) -> CertificateError {
@@ -201,7 +203,7 @@ impl Fault {
     }
 }
 
-impl ClientCertVerifier for Verifier {
+impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
         self.mandatory
     }
@@ -222,16 +224,16 @@ impl ClientCertVerifier for Verifier {
                 Belief::Authorities(paths) => {
                     paths
                         .verify(end_entity, intermediates, None, now)
-                        .map_err(Fault::Flawed)?;
+                        .map_err(CertificateFault::Flawed)?;
                 }
                 Belief::Pins(pins) => pins.verify(end_entity, now)?,
             }
             Self::admit(policy, &identity)
         });
         let verified = self.belief.is_some() && result.is_ok();
-        let error = result.as_ref().err().map(Fault::error);
+        let error = result.as_ref().err().map(CertificateFault::error);
         remember(|shown| {
-            *shown = Some(Box::new(Shown {
+            *shown = Some(Box::new(ShownCertificate {
                 identity: identity.ok(),
                 verified,
                 fault: result.err(),
@@ -289,12 +291,12 @@ fn proven(
         .as_ref()
         .and_then(|leaf| unsupported_key(der::only(leaf.public_key().raw, der::SEQUENCE)?));
     let fault = match (key, &proof) {
-        (Some(key), _) => Fault::Key(key),
+        (Some(key), _) => CertificateFault::Key(key),
         (None, Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature))) => {
-            Fault::Unproven
+            CertificateFault::Unproven
         }
         _ => match path::unreadable(certificate) {
-            Some(flaw) => Fault::Flawed(flaw),
+            Some(flaw) => CertificateFault::Flawed(flaw),
             None => return proof,
         },
     };
@@ -307,7 +309,7 @@ fn proven(
     Err(error.into())
 }
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for ClientVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verifies = self.belief.is_some();
         f.debug_struct("Verifier")

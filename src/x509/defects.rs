@@ -10,7 +10,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::x509::{X509Name, X509Version};
 
 use crate::authz::printable;
-use crate::x509::der::{self, Reader, Value};
+use crate::x509::der::{self, DerReader, Value};
 
 /// Something in a certificate that clients refuse.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -272,14 +272,14 @@ pub(crate) fn name(oid: &str) -> String {
 /// A date of a certificate that is in no form of RFC 5280 §4.1.2.5, as it is written; also of a
 /// certificate that cannot be parsed for it.
 pub(crate) fn bad_date(certificate: &[u8]) -> Option<String> {
-    let mut reader = Reader(der::only(certificate, der::SEQUENCE)?);
-    let mut inside = Reader(reader.expect(der::SEQUENCE)?.content);
+    let mut reader = DerReader(der::only(certificate, der::SEQUENCE)?);
+    let mut inside = DerReader(reader.expect(der::SEQUENCE)?.content);
     // The version, in front of serial number, signature and issuer.
     inside.optional(0xa0);
     inside.expect(der::INTEGER)?;
     inside.expect(der::SEQUENCE)?;
     inside.expect(der::SEQUENCE)?;
-    let mut validity = Reader(inside.expect(der::SEQUENCE)?.content);
+    let mut validity = DerReader(inside.expect(der::SEQUENCE)?.content);
     let dates = [validity.next()?, validity.next()?];
     dates
         .iter()

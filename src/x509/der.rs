@@ -24,9 +24,9 @@ pub(crate) struct Value<'a> {
 
 /// The values in `0`, one after the other. Whatever is not DER is `None`, and so is the end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub(crate) struct DerReader<'a>(pub(crate) &'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     /// The next value, whatever it is.
     pub(crate) fn next(&mut self) -> Option<Value<'a>> {
         let bytes = self.0;
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
 
 /// What is in the one value of `bytes`, which has this tag.
 pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
-    let mut reader = Reader(bytes);
+    let mut reader = DerReader(bytes);
     let value = reader.expect(tag)?;
     reader.is_empty().then_some(value.content)
 }
@@ -90,7 +90,7 @@ pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
 /// An algorithm with its parameters, and the bits of a key or a signature behind it (RFC 5280
 /// §4.1.1.2, §4.1.2.7).
 pub(crate) fn algorithm_and_bits(content: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut reader = Reader(content);
+    let mut reader = DerReader(content);
     let algorithm = reader.expect(SEQUENCE)?.content;
     let bits = bits(reader.expect(BIT_STRING)?.content)?;
     reader.is_empty().then_some((algorithm, bits))
@@ -103,7 +103,7 @@ pub(crate) fn bits(content: &[u8]) -> Option<&[u8]> {
 
 /// An extension (RFC 5280 §4.1): its identifier's content, whether it is critical, and its value.
 pub(crate) fn extension(content: &[u8]) -> Option<(&[u8], bool, &[u8])> {
-    let mut reader = Reader(content);
+    let mut reader = DerReader(content);
     let oid = reader.expect(OID)?.content;
     let critical = match reader.optional(BOOLEAN) {
         None => false,
@@ -166,12 +166,15 @@ mod tests {
             (&[0x1f, 1, 1], None),
         ] {
             assert_eq!(
-                Reader(bytes).next().map(|value| value.content.len()),
+                DerReader(bytes).next().map(|value| value.content.len()),
                 expected,
                 "{bytes:?}"
             );
             for cut in 0..bytes.len() {
-                assert!(Reader(&bytes[..cut]).next().is_none(), "{cut} of {bytes:?}");
+                assert!(
+                    DerReader(&bytes[..cut]).next().is_none(),
+                    "{cut} of {bytes:?}"
+                );
             }
         }
     }

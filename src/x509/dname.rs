@@ -14,9 +14,9 @@ pub(crate) fn same_name(one: &[u8], other: &[u8]) -> bool {
 
 /// The parts of a name in order, each of them a set of attributes: identifier, type of value and
 /// value.
-type Parts = Vec<Vec<(String, u32, Vec<u8>)>>;
+type NameParts = Vec<Vec<(String, u32, Vec<u8>)>>;
 
-fn normal(name: &[u8]) -> Option<Parts> {
+fn normal(name: &[u8]) -> Option<NameParts> {
     /// No type of string has it.
     const TEXT: u32 = u32::MAX;
 

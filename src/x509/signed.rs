@@ -6,7 +6,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::x509::algorithms::ALGORITHMS;
-use crate::x509::der::{self, Reader};
+use crate::x509::der::{self, DerReader};
 
 /// Why a signature is not one of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(crate) struct Signed<'a> {
 impl<'a> Signed<'a> {
     /// A certificate or a list, which are built alike (RFC 5280 §4.1, §5.1).
     pub(crate) fn parse(der: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader(der::only(der, der::SEQUENCE)?);
+        let mut reader = DerReader(der::only(der, der::SEQUENCE)?);
         let message = reader.expect(der::SEQUENCE)?.whole;
         let (algorithm, signature) = der::algorithm_and_bits(reader.0)?;
         Some(Self {
@@ -86,7 +86,7 @@ pub(crate) fn unsupported_key(spki: &[u8]) -> Option<String> {
     if known && bits.is_none_or(|bits| RSA_BITS.contains(&bits)) {
         return None;
     }
-    let oid = Reader(algorithm)
+    let oid = DerReader(algorithm)
         .expect(der::OID)
         .map(|oid| der::dotted(oid.content))
         .unwrap_or_default();
@@ -140,7 +140,7 @@ pub(crate) fn wrap(content: &[u8]) -> Vec<u8> {
 }
 
 fn curve(algorithm: &[u8]) -> String {
-    let mut reader = Reader(algorithm);
+    let mut reader = DerReader(algorithm);
     reader.next();
     match reader
         .expect(der::OID)
@@ -159,7 +159,7 @@ fn curve(algorithm: &[u8]) -> String {
 /// A kind of signature that is not verified, in words, with what its issuer can do where that is
 /// one option.
 fn kind(algorithm: &[u8]) -> String {
-    let mut reader = Reader(algorithm);
+    let mut reader = DerReader(algorithm);
     let oid = reader
         .expect(der::OID)
         .map(|oid| der::dotted(oid.content))
@@ -187,15 +187,15 @@ fn kind(algorithm: &[u8]) -> String {
 
 /// RSASSA-PSS-params (RFC 4055 §3.1). What is left out there is SHA-1, with a salt of 20 bytes.
 fn pss(parameters: &[u8]) -> String {
-    let mut reader = Reader(parameters);
+    let mut reader = DerReader(parameters);
     let mut hash = "SHA-1";
     let mut salt = 20_usize;
     while let Some(value) = reader.next() {
         match value.tag {
             0xa0 => {
-                let oid = Reader(value.content)
+                let oid = DerReader(value.content)
                     .expect(der::SEQUENCE)
-                    .and_then(|id| Reader(id.content).expect(der::OID));
+                    .and_then(|id| DerReader(id.content).expect(der::OID));
                 hash = match oid.map(|oid| der::dotted(oid.content)).as_deref() {
                     Some("2.16.840.1.101.3.4.2.1") => "SHA-256",
                     Some("2.16.840.1.101.3.4.2.2") => "SHA-384",
@@ -206,7 +206,7 @@ fn pss(parameters: &[u8]) -> String {
                 };
             }
             0xa2 => {
-                let length = Reader(value.content).expect(der::INTEGER);
+                let length = DerReader(value.content).expect(der::INTEGER);
                 salt = length.map_or(0, |length| {
                     length
                         .content

@@ -15,7 +15,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use snigate::config::{self, Action};
 use snigate::pki::{Authority, Issued, Validity};
-use snigate::tls::{Acceptor, Certificate, Options, SelfSigned};
+use snigate::tls::{Acceptor, AcceptorOptions, Certificate, SelfSigned};
 
 use crate::support::backend::Backend;
 use crate::support::openssl::s_client;
@@ -77,7 +77,8 @@ fn nothing_that_holds_a_key_prints_it() {
     };
     let certificate = Certificate::load(issued.certificate.as_bytes(), key.as_bytes()).unwrap();
     absent(format!("{certificate:?} {certificate:#?}"), "Certificate");
-    let acceptor = Acceptor::new(vec![certificate.into()], &Options::default(), false).unwrap();
+    let acceptor =
+        Acceptor::new(vec![certificate.into()], &AcceptorOptions::default(), false).unwrap();
     absent(format!("{acceptor:?} {acceptor:#?}"), "Acceptor");
     absent(format!("{:?}", acceptor.select(None, || None)), "Choice");
 

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
-use snigate::pki::{Authority, Issued, Key, KeyKind, Purpose, Subject, Validity};
+use snigate::pki::{Authority, CertificateUse, Issued, Key, KeyKind, Subject, Validity};
 
 use crate::keys::assert_absent;
 use crate::support::backend::Backend;
@@ -61,7 +61,12 @@ fn rsa(authority: &Authority, name: &str) -> Issued {
     let subject = Subject::server(&[name]).unwrap();
     let public = snigate::pki::PublicKey::of(&key).unwrap();
     let certificate = authority
-        .issue(&subject, Purpose::Server, Validity::days(20), &public)
+        .issue(
+            &subject,
+            CertificateUse::Server,
+            Validity::days(20),
+            &public,
+        )
         .unwrap();
     Issued {
         certificate,

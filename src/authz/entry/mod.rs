@@ -22,7 +22,7 @@ pub use subject::{
 };
 
 /// What an entry has to be able to do.
-pub(super) trait Entry: fmt::Display {
+pub(super) trait PolicyEntry: fmt::Display {
     /// Whether the certificate is one that is meant.
     fn names(&self, identity: &Identity) -> bool;
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::addr::Cidr;
-use crate::authz::entry::{Entry, is_alike};
+use crate::authz::entry::{PolicyEntry, is_alike};
 use crate::authz::identity::{AltName, Identity};
 use crate::name::{NameError, NamePattern};
 
@@ -29,7 +29,7 @@ pub enum DnsError {
     Name(#[from] NameError),
 }
 
-impl Entry for DnsPattern {
+impl PolicyEntry for DnsPattern {
     fn names(&self, identity: &Identity) -> bool {
         identity
             .names
@@ -93,7 +93,7 @@ pub enum UriError {
     Authority,
 }
 
-impl Entry for UriPattern {
+impl PolicyEntry for UriPattern {
     fn names(&self, identity: &Identity) -> bool {
         identity
             .names
@@ -200,7 +200,7 @@ pub enum EmailError {
     Wildcard,
 }
 
-impl Entry for EmailAddress {
+impl PolicyEntry for EmailAddress {
     fn names(&self, identity: &Identity) -> bool {
         identity
             .names
@@ -221,7 +221,7 @@ impl Entry for EmailAddress {
     }
 }
 
-impl Entry for Cidr {
+impl PolicyEntry for Cidr {
     fn names(&self, identity: &Identity) -> bool {
         identity
             .names
@@ -235,7 +235,7 @@ impl Entry for Cidr {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrincipalName(String);
 
-impl Entry for PrincipalName {
+impl PolicyEntry for PrincipalName {
     fn names(&self, identity: &Identity) -> bool {
         identity
             .names

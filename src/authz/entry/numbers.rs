@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use thiserror::Error;
 
-use crate::authz::entry::Entry;
+use crate::authz::entry::PolicyEntry;
 use crate::authz::identity::Identity;
 
 /// The SHA-256 digest of a SubjectPublicKeyInfo (RFC 7469 §2.4): 64 hexadecimal digits, perhaps
@@ -38,7 +38,7 @@ impl From<[u8; 32]> for SpkiDigest {
     }
 }
 
-impl Entry for SpkiDigest {
+impl PolicyEntry for SpkiDigest {
     fn names(&self, identity: &Identity) -> bool {
         self.0 == identity.spki_sha256
     }
@@ -83,7 +83,7 @@ pub struct Serial(String);
 )]
 pub struct SerialError;
 
-impl Entry for Serial {
+impl PolicyEntry for Serial {
     fn names(&self, identity: &Identity) -> bool {
         self.0 == without_zeros(&identity.serial)
     }

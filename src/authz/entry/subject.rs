@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::authz::entry::{Entry, is_alike};
+use crate::authz::entry::{PolicyEntry, is_alike};
 use crate::authz::identity::Identity;
 
 /// A common name in the subject, in full.
@@ -68,7 +68,7 @@ fn whole_name(text: &str) -> Result<String, SubjectError> {
     }
 }
 
-impl Entry for Organization {
+impl PolicyEntry for Organization {
     fn names(&self, identity: &Identity) -> bool {
         identity.organizations.contains(&self.0)
     }
@@ -81,7 +81,7 @@ impl Entry for Organization {
     }
 }
 
-impl Entry for SubjectName {
+impl PolicyEntry for SubjectName {
     fn names(&self, identity: &Identity) -> bool {
         identity.subject == self.0
     }
@@ -91,7 +91,7 @@ impl Entry for SubjectName {
     }
 }
 
-impl Entry for IssuerName {
+impl PolicyEntry for IssuerName {
     fn names(&self, identity: &Identity) -> bool {
         identity.issuer == self.0
     }
@@ -143,7 +143,7 @@ impl fmt::Display for IssuerName {
     }
 }
 
-impl Entry for CommonName {
+impl PolicyEntry for CommonName {
     fn names(&self, identity: &Identity) -> bool {
         identity.common_names.contains(&self.0)
     }
@@ -170,7 +170,7 @@ impl fmt::Display for CommonName {
     }
 }
 
-impl Entry for OrganizationalUnit {
+impl PolicyEntry for OrganizationalUnit {
     fn names(&self, identity: &Identity) -> bool {
         identity.organizational_units.contains(&self.0)
     }

@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::cli::files::{self, NewFile, Readers};
-use crate::cli::pki::{Ca, read};
+use crate::cli::pki::{CaOptions, read};
 use crate::cli::print;
 use crate::pki::{
-    Authority, Kind, REASONS, RevocationList, RevocationReason, Validity, parse_serial,
+    Authority, FileKind, REASONS, RevocationList, RevocationReason, Validity, parse_serial,
 };
 
 /// The list, beside the CA.
@@ -22,7 +22,7 @@ const CRL: &str = "ca.crl";
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
     #[command(flatten)]
-    ca: Ca,
+    ca: CaOptions,
     /// Certificates, or their serial numbers in hexadecimal, of which nobody knows whether the CA
     /// has issued them: it keeps no register. Without any, the list is only made anew, for its
     /// dates.
@@ -46,7 +46,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
     let path = options.ca.dir.join(CRL);
     let mut list = match path.exists() {
-        true => RevocationList::load(&read(&path, "--dir", Kind::List)?, &authority)
+        true => RevocationList::load(&read(&path, "--dir", FileKind::List)?, &authority)
             .with_context(|| path.display().to_string())?,
         false => RevocationList::default(),
     };
@@ -99,7 +99,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn serial(which: &str, authority: &Authority) -> anyhow::Result<(Vec<u8>, bool)> {
     let path = Path::new(which);
     if path.exists() {
-        let serial = authority.serial_of(&read(path, "--revoke", Kind::Certificate)?);
+        let serial = authority.serial_of(&read(path, "--revoke", FileKind::Certificate)?);
         return serial
             .map(|serial| (serial, true))
             .with_context(|| which.to_owned());

@@ -7,10 +7,10 @@ use clap::Args;
 
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::issue::described;
-use crate::cli::pki::names::{Names, stem};
-use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, Usage, key_kind, refuse_over};
+use crate::cli::pki::names::{CertificateNames, stem};
+use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, CertificateUsage, key_kind, refuse_over};
 use crate::cli::print;
-use crate::pki::{Key, Purpose, Request};
+use crate::pki::{CertificateUse, Key, SigningRequest};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
@@ -18,9 +18,9 @@ pub(in crate::cli) struct Options {
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
     #[command(flatten)]
-    names: Names,
+    names: CertificateNames,
     #[command(flatten)]
-    usage: Usage,
+    usage: CertificateUsage,
     /// Make an RSA key (3072 bits), for peers that do not know ECDSA.
     #[arg(long)]
     rsa: bool,
@@ -34,13 +34,13 @@ pub(in crate::cli) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let purpose = options.usage.purpose();
-    let subject = options.names.subject(purpose == Purpose::Client)?;
+    let subject = options.names.subject(purpose == CertificateUse::Client)?;
     let stem = match &options.out {
         Some(out) => out.clone(),
         None => stem(&subject)?,
     };
     let key = Key::generate(key_kind(options.rsa))?;
-    let request = Request::make(&subject, purpose, &key)?;
+    let request = SigningRequest::make(&subject, purpose, &key)?;
     let (request_path, key_path) = (
         options.dir.join(format!("{stem}.csr")),
         options.dir.join(format!("{stem}-key.pem")),

@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::cli::pki::read_bytes;
 use crate::cli::print;
-use crate::pki::{Inspection, Report};
+use crate::pki::{Inspection, InspectionReport};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
@@ -37,7 +37,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn render(report: &Report) -> String {
+fn render(report: &InspectionReport) -> String {
     let mut text = String::new();
     for part in &report.parts {
         let _ = writeln!(text, "{}", part.title);

@@ -8,10 +8,14 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::cli::files::{self, NewFile, Readers};
-use crate::cli::pki::names::{Names, stem};
-use crate::cli::pki::{CA_CERTIFICATE, CA_KEY, Ca, Usage, key_kind, read, refuse_over};
+use crate::cli::pki::names::{CertificateNames, stem};
+use crate::cli::pki::{
+    CA_CERTIFICATE, CA_KEY, CaOptions, CertificateUsage, key_kind, read, refuse_over,
+};
 use crate::cli::print;
-use crate::pki::{Authority, Key, Kind, PublicKey, Purpose, Request, Subject, Validity, moment};
+use crate::pki::{
+    Authority, CertificateUse, FileKind, Key, PublicKey, SigningRequest, Subject, Validity, moment,
+};
 
 /// A year: rotated once and forgotten by nobody; `check` warns before the end. Some clients refuse
 /// more than 825 days.
@@ -20,11 +24,11 @@ const DEFAULT_DAYS: u64 = 365;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
     #[command(flatten)]
-    ca: Ca,
+    ca: CaOptions,
     #[command(flatten)]
-    names: Names,
+    names: CertificateNames,
     #[command(flatten)]
-    usage: Usage,
+    usage: CertificateUsage,
     /// For how many days it is valid, which is never longer than the CA is. Default: 365, or as
     /// many as are left.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=36500))]
@@ -52,13 +56,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.csr {
         None => with_new_key(options, &authority, purpose, validity),
         Some(csr) => {
-            let bytes = read(csr, "--csr", Kind::Request)?;
-            let request = Request::load(&bytes).with_context(|| csr.display().to_string())?;
+            let bytes = read(csr, "--csr", FileKind::SigningRequest)?;
+            let request =
+                SigningRequest::load(&bytes).with_context(|| csr.display().to_string())?;
             let subject = match options.names.is_empty() {
                 true => request
                     .subject()
                     .with_context(|| csr.display().to_string())?,
-                false => options.names.subject(purpose == Purpose::Client)?,
+                false => options.names.subject(purpose == CertificateUse::Client)?,
             };
             let certificate =
                 authority.issue(&subject, purpose, validity, &request.public_key()?)?;
@@ -70,10 +75,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn with_new_key(
     options: &Options,
     authority: &Authority,
-    purpose: Purpose,
+    purpose: CertificateUse,
     validity: Validity,
 ) -> anyhow::Result<ExitCode> {
-    let subject = options.names.subject(purpose == Purpose::Client)?;
+    let subject = options.names.subject(purpose == CertificateUse::Client)?;
     let key = Key::generate(key_kind(options.rsa))?;
     let certificate = authority.issue(&subject, purpose, validity, &PublicKey::of(&key)?)?;
     write(options, &subject, &certificate, Some(&key), validity)

@@ -22,7 +22,7 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::config::files::read_once;
-use crate::pki::{Authority, KeyKind, Kind, Purpose};
+use crate::pki::{Authority, CertificateUse, FileKind, KeyKind};
 
 /// The CA's certificate.
 const CA_CERTIFICATE: &str = "ca.crt";
@@ -30,7 +30,7 @@ const CA_CERTIFICATE: &str = "ca.crt";
 const CA_KEY: &str = "ca-key.pem";
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum PkiCommand {
     /// Make a CA: ca.crt and ca-key.pem.
     Init(init::Options),
     /// Issue a certificate: NAME.pem and NAME-key.pem.
@@ -46,20 +46,20 @@ pub(super) enum Command {
     P12(p12::Options),
 }
 
-pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: &PkiCommand) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Init(options) => init::run(options),
-        Command::Issue(options) => issue::run(options),
-        Command::Csr(options) => csr::run(options),
-        Command::Crl(options) => crl::run(options),
-        Command::Inspect(options) => inspect::run(options),
-        Command::P12(options) => p12::run(options),
+        PkiCommand::Init(options) => init::run(options),
+        PkiCommand::Issue(options) => issue::run(options),
+        PkiCommand::Csr(options) => csr::run(options),
+        PkiCommand::Crl(options) => crl::run(options),
+        PkiCommand::Inspect(options) => inspect::run(options),
+        PkiCommand::P12(options) => p12::run(options),
     }
 }
 
 /// Whom a certificate is for.
 #[derive(Debug, Args)]
-struct Usage {
+struct CertificateUsage {
     /// For a client (clientAuth).
     #[arg(long)]
     client: bool,
@@ -68,19 +68,19 @@ struct Usage {
     server: bool,
 }
 
-impl Usage {
-    fn purpose(&self) -> Purpose {
+impl CertificateUsage {
+    fn purpose(&self) -> CertificateUse {
         match (self.client, self.server) {
-            (false, _) => Purpose::Server,
-            (true, false) => Purpose::Client,
-            (true, true) => Purpose::Both,
+            (false, _) => CertificateUse::Server,
+            (true, false) => CertificateUse::Client,
+            (true, true) => CertificateUse::Both,
         }
     }
 }
 
 /// Where the CA is, and where files are written.
 #[derive(Debug, Args)]
-struct Ca {
+struct CaOptions {
     /// The directory of the CA, into which files are written, too.
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -93,7 +93,7 @@ struct Ca {
     key: Option<PathBuf>,
 }
 
-impl Ca {
+impl CaOptions {
     fn certificate(&self) -> PathBuf {
         self.certificate
             .clone()
@@ -120,8 +120,8 @@ impl Ca {
                 "there is no CA in {dir}: make one with `snigate pki init --dir {dir}`, or say where it is with --ca"
             );
         }
-        let certificates = read(&certificate, "--ca", Kind::Certificate)?;
-        let key_bytes = read(&key, "--ca-key", Kind::Key)?;
+        let certificates = read(&certificate, "--ca", FileKind::Certificate)?;
+        let key_bytes = read(&key, "--ca-key", FileKind::Key)?;
         warn_if_readable(&key);
         Authority::load(&certificates, &key_bytes)
             .with_context(|| format!("the CA {} with {}", certificate.display(), key.display()))
@@ -130,19 +130,19 @@ impl Ca {
 
 /// Reads a file that an `option` names, and that should be of this kind. The one door for them:
 /// files of a CA look alike, and what was meant is told by what is there.
-fn read(path: &Path, option: &str, kind: Kind) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+fn read(path: &Path, option: &str, kind: FileKind) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let bytes = read_bytes(path)?;
     if let Some(found) = kind.instead(&bytes) {
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         let help = match kind {
-            Kind::Certificate => {
+            FileKind::Certificate => {
                 "`snigate pki issue` writes one into NAME.pem, and `pki init` that of a CA into ca.crt"
             }
-            Kind::Key => {
+            FileKind::Key => {
                 "it stands in NAME-key.pem beside the certificate NAME.pem, that of a CA in ca-key.pem"
             }
-            Kind::Request => "`snigate pki csr` writes one into NAME.csr",
-            Kind::List => {
+            FileKind::SigningRequest => "`snigate pki csr` writes one into NAME.csr",
+            FileKind::List => {
                 "`snigate pki crl` writes one into ca.crl; move away what stands in its place"
             }
         };

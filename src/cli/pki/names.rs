@@ -9,7 +9,7 @@ use crate::name::{NameError, NamePattern, ServerName};
 use crate::pki::{Subject, fits_common_name};
 
 #[derive(Debug, Args)]
-pub(super) struct Names {
+pub(super) struct CertificateNames {
     /// Host names or wildcards such as *.example.net; the first becomes the common name, which may
     /// be any text for a client.
     #[arg(long = "name", value_name = "NAME", num_args = 1..)]
@@ -25,7 +25,7 @@ pub(super) struct Names {
     uris: Vec<String>,
 }
 
-impl Names {
+impl CertificateNames {
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()
             && self.ips.is_empty()
@@ -143,9 +143,9 @@ fn uri(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn names(names: &[&str]) -> Names {
+    fn names(names: &[&str]) -> CertificateNames {
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        Names {
+        CertificateNames {
             names,
             ips: Vec::new(),
             emails: Vec::new(),
@@ -202,12 +202,12 @@ mod tests {
         assert_eq!(of(&["a.example", "b.example"], false), "a.example");
         assert_eq!(of(&["*.a.example"], false), "wildcard.a.example");
         assert_eq!(of(&["../../etc/x y"], true), "_.._.._etc_x_y");
-        let ip = Names {
+        let ip = CertificateNames {
             ips: vec!["::1".parse().unwrap()],
             ..names(&[])
         };
         assert_eq!(stem(&ip.subject(false).unwrap()).unwrap(), "__1");
-        let uri = Names {
+        let uri = CertificateNames {
             uris: vec!["urn:x".to_owned()],
             ..names(&[])
         };

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::cli::files::{self, NewFile, Readers};
 use crate::cli::pki::{read, read_bytes, refuse_over};
 use crate::cli::print;
-use crate::pki::{Kind, Protection, pkcs12};
+use crate::pki::{FileKind, Protection, pkcs12};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
@@ -65,12 +65,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             .map(PathBuf::as_path)
             .collect::<Vec<_>>(),
     )?;
-    let certificate = read(&options.cert, "--cert", Kind::Certificate)?;
-    let key = read(&options.key, "--key", Kind::Key)?;
+    let certificate = read(&options.cert, "--cert", FileKind::Certificate)?;
+    let key = read(&options.key, "--key", FileKind::Key)?;
     let authorities = options
         .ca
         .as_deref()
-        .map(|path| read(path, "--ca", Kind::Certificate))
+        .map(|path| read(path, "--ca", FileKind::Certificate))
         .transpose()?;
     let protection = if options.legacy {
         Protection::Legacy

@@ -484,7 +484,7 @@ fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> 
     timeouts
 }
 
-fn log(section: Option<&file::Log>) -> (telemetry::Options, bool) {
+fn log(section: Option<&file::Log>) -> (telemetry::LogOptions, bool) {
     let level = match section.and_then(|log| log.level) {
         Some(file::Level::Error) => Level::ERROR,
         Some(file::Level::Warn) => Level::WARN,
@@ -497,7 +497,7 @@ fn log(section: Option<&file::Log>) -> (telemetry::Options, bool) {
         Some(file::Format::Json) => telemetry::Format::Json,
     };
     (
-        telemetry::Options { level, format },
+        telemetry::LogOptions { level, format },
         section.and_then(|log| log.access).unwrap_or(true),
     )
 }

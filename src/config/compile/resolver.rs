@@ -6,11 +6,11 @@ use crate::config::compile::Report;
 use crate::config::diagnostic::{Diagnostic, Source};
 use crate::config::file::{self, At, List, Resolver, ResolverMode, ResolverTable};
 use crate::config::read::{In, Merged};
-use crate::net::resolve::{Mode, Options};
+use crate::net::resolve::{LookupMode, ResolverOptions};
 
-pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> Options {
+pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> ResolverOptions {
     let Some(section) = &merged.resolver else {
-        return Options::default();
+        return ResolverOptions::default();
     };
     let mode = match &section.value {
         Resolver::Mode(mode) => *mode,
@@ -20,7 +20,7 @@ pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> Opt
             .map(|mode| mode.value)
             .unwrap_or_default(),
     };
-    let mut options = Options::default();
+    let mut options = ResolverOptions::default();
     if let Resolver::Table(table) = &section.value {
         let mut report = Report {
             diagnostics,
@@ -30,13 +30,17 @@ pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> Opt
         options = compile_table(table, mode, &mut report);
     }
     if mode == ResolverMode::System {
-        options.mode = Mode::System;
+        options.mode = LookupMode::System;
         refuse_services(merged, section, diagnostics);
     }
     options
 }
 
-fn compile_table(table: &ResolverTable, mode: ResolverMode, report: &mut Report<'_>) -> Options {
+fn compile_table(
+    table: &ResolverTable,
+    mode: ResolverMode,
+    report: &mut Report<'_>,
+) -> ResolverOptions {
     let ResolverTable {
         mode: _,
         servers: list,
@@ -45,7 +49,7 @@ fn compile_table(table: &ResolverTable, mode: ResolverMode, report: &mut Report<
         stale,
         timeout,
     } = table;
-    let mut options = Options::default();
+    let mut options = ResolverOptions::default();
     if let Some(stale) = stale
         .as_ref()
         .and_then(|text| report.duration_or_off("stale", text))
@@ -77,7 +81,7 @@ fn compile_table(table: &ResolverTable, mode: ResolverMode, report: &mut Report<
         }
         return options;
     }
-    let Mode::Dns {
+    let LookupMode::Dns {
         servers,
         min_ttl,
         max_ttl,
@@ -155,7 +159,7 @@ fn refuse_services(merged: &Merged, section: &In<Resolver>, diagnostics: &mut Ve
 
 /// As it is written in a file.
 pub(in crate::config) fn shown(
-    options: &Options,
+    options: &ResolverOptions,
     duration: impl Fn(std::time::Duration) -> String,
 ) -> file::Resolver {
     let text = |value| Some(At::from(duration(value)));
@@ -170,8 +174,8 @@ pub(in crate::config) fn shown(
         ..ResolverTable::default()
     };
     match &options.mode {
-        Mode::System => table.mode = Some(At::from(ResolverMode::System)),
-        Mode::Dns {
+        LookupMode::System => table.mode = Some(At::from(ResolverMode::System)),
+        LookupMode::Dns {
             servers,
             min_ttl,
             max_ttl,

@@ -20,7 +20,7 @@ use crate::name::{NamePattern, ServerName, SniPattern};
 use crate::proxy::OnRemove;
 use crate::relay::OnTruncation;
 use crate::route::Rule;
-use crate::tls::{Acceptor, Certificate, Options};
+use crate::tls::{Acceptor, AcceptorOptions, Certificate};
 use crate::upstream;
 
 type Certificates = Vec<Arc<Certificate>>;
@@ -434,7 +434,7 @@ impl Compiler<'_> {
         Some(Arc::clone(&upstream.options))
     }
 
-    fn tls(&mut self) -> Option<(Arc<str>, Options)> {
+    fn tls(&mut self) -> Option<(Arc<str>, AcceptorOptions)> {
         let name = self.table.value.tls.as_ref();
         let table = name.map_or(DEFAULT_TLS, |name| name.as_str());
         if let Some(policy) = self.materials.policies.get(table) {
@@ -450,7 +450,7 @@ impl Compiler<'_> {
                     .missing(format!("tls.{table}"), &name.span, message, help);
                 None
             }
-            None => Some((table.into(), Options::default())),
+            None => Some((table.into(), AcceptorOptions::default())),
         }
     }
 
@@ -594,7 +594,7 @@ impl Compiler<'_> {
     }
 
     /// Warns of a route that asks for a protocol which its TLS table will not agree on.
-    fn judge_protocols(&mut self, rule: &Rule<usize>, options: &Options) {
+    fn judge_protocols(&mut self, rule: &Rule<usize>, options: &AcceptorOptions) {
         let agreed = |protocol| options.alpn.is_empty() || options.alpn.contains(protocol);
         if !rule.alpn.is_empty() && !rule.alpn.iter().any(agreed) {
             let message =

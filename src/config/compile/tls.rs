@@ -21,7 +21,7 @@ use crate::config::read::{In, Merged, beside};
 use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
 use crate::storage::Storage;
-use crate::tls::{Certificate, CertificateError, MinVersion, Options};
+use crate::tls::{AcceptorOptions, Certificate, CertificateError, MinVersion};
 use crate::x509::{CaCertificate, date};
 
 /// A certificate that ends within this share of its life is worth a warning, and at the earliest
@@ -41,7 +41,7 @@ pub(super) struct Materials {
 /// A `[tls]` table: to read, and to use.
 pub(super) struct Policy {
     pub(super) shown: Tls,
-    pub(super) options: Options,
+    pub(super) options: AcceptorOptions,
     pub(super) notices: Vec<Notice>,
 }
 
@@ -502,7 +502,7 @@ fn policy(
     };
     Some(Policy {
         shown,
-        options: Options {
+        options: AcceptorOptions {
             min_version,
             only_tls12: max_version == TlsVersion::Tls12,
             alpn,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::addr::{Cidr, ListenAddr, Sender};
 use crate::config::Bind;
 use crate::name::{Alpn, ServerName};
-use crate::route::{Claim, Key, Listed, Table};
+use crate::route::{Claim, Listed, LookupKey, Table};
 
 use limits::{gone_limits, wider_limits};
 pub use standing::Standing;
@@ -380,7 +380,7 @@ impl<'a> Comparison<'a> {
         before: (&Listener, &Claims<'a>),
         after: (&Listener, &Claims<'a>),
     ) {
-        let key = Key {
+        let key = LookupKey {
             name: client.name,
             client: client.ip,
             alpn: client.alpn,
@@ -519,7 +519,7 @@ impl<'a> Comparison<'a> {
             .claims(client.listed)
             .filter_map(|claim| claim.alpn);
         let could = |alpn: &Alpn| {
-            let key = Key {
+            let key = LookupKey {
                 name: client.name,
                 client: client.ip,
                 alpn: std::slice::from_ref(alpn),

@@ -693,7 +693,7 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
 }
 
 /// What a client meets, found by reading every route.
-fn naive<'a>(config: &'a Config, key: &Key<'_>) -> Option<&'a config::Route> {
+fn naive<'a>(config: &'a Config, key: &LookupKey<'_>) -> Option<&'a config::Route> {
     let judged = config
         .routes
         .iter()
@@ -757,7 +757,7 @@ fn assert_no_protection_goes(old: &Config, new: &Config, change: &Change, contex
         let parsed: Option<ServerName> = name.map(|name| name.parse().unwrap());
         for ip in IPS {
             for alpn in offers {
-                let key = Key {
+                let key = LookupKey {
                     name: parsed.as_ref(),
                     client: ip.map(|ip| ip.parse().unwrap()),
                     alpn,

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::addr::{ListenAddr, Zone};
-use crate::net::listen::tcp::Tcp;
+use crate::net::listen::tcp::TcpAcceptor;
 use crate::net::listen::{ListenSocket, Socket};
 use crate::net::sockopt;
 use crate::net::zone::locate;
@@ -26,9 +26,9 @@ const DEFER: c_int = 1;
 /// What lets another socket of this process listen where this one does. A second descriptor of it:
 /// drop it before the socket is to be closed.
 #[derive(Debug)]
-pub struct Overlap(pub(super) OwnedFd);
+pub struct SharedSocket(pub(super) OwnedFd);
 
-impl Overlap {
+impl SharedSocket {
     /// Whether [`BoundSocket`]s may overlap with it. Those of other users may not in any case, nor
     /// those that do not ask for it; of those of the same user that do, the kernel may go on to let
     /// in some.
@@ -77,7 +77,7 @@ impl BoundSocket {
         socket.listen(BACKLOG)?;
         socket.set_reuse_port(false)?;
         Ok(ListenSocket {
-            socket: Socket::Tcp(Tcp::new(socket.into())?),
+            socket: Socket::Tcp(TcpAcceptor::new(socket.into())?),
             inherited: false,
             file: None,
             zone,

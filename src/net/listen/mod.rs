@@ -18,12 +18,12 @@ use socket2::{Domain, SockRef};
 use crate::addr::{ClientAddr, ListenAddr, Zone, ZonedAddr};
 use crate::net::Transport;
 use crate::net::listen::bind::defer_accept;
-use crate::net::listen::queue::{Queue, drain};
-use crate::net::listen::tcp::Tcp;
+use crate::net::listen::queue::{AcceptQueue, drain};
+use crate::net::listen::tcp::TcpAcceptor;
 use crate::net::unix::{self, Access, SocketFile};
 
 pub(super) use bind::BACKLOG;
-pub use bind::{BoundSocket, Overlap, has_unready, listen_tcp};
+pub use bind::{BoundSocket, SharedSocket, has_unready, listen_tcp};
 pub use failure::AcceptFailure;
 
 /// When the kernel has handed on every connection that it kept when
@@ -43,7 +43,7 @@ pub struct ListenSocket {
 
 #[derive(Debug)]
 enum Socket {
-    Tcp(Tcp),
+    Tcp(TcpAcceptor),
     Unix(tokio::net::UnixListener),
 }
 
@@ -82,7 +82,7 @@ impl ListenSocket {
             Domain::UNIX => Socket::Unix(tokio::net::UnixListener::from_std(
                 OwnedFd::from(socket).into(),
             )?),
-            _ => Socket::Tcp(Tcp::new(socket.into())?),
+            _ => Socket::Tcp(TcpAcceptor::new(socket.into())?),
         };
         Ok(Self {
             socket,
@@ -165,10 +165,10 @@ impl ListenSocket {
     /// # Errors
     ///
     /// When there are no descriptors left.
-    pub fn overlap(&self) -> io::Result<Option<Overlap>> {
+    pub fn overlap(&self) -> io::Result<Option<SharedSocket>> {
         match &self.socket {
             Socket::Tcp(tcp) if !self.inherited => {
-                Ok(Some(Overlap(tcp.as_fd().try_clone_to_owned()?)))
+                Ok(Some(SharedSocket(tcp.as_fd().try_clone_to_owned()?)))
             }
             _ => Ok(None),
         }
@@ -211,8 +211,8 @@ impl ListenSocket {
         }
         // The runtime hears of a connection later than the kernel has it, so the kernel is asked.
         let queue = match self.socket {
-            Socket::Tcp(tcp) => Queue::Tcp(tcp.into_std()),
-            Socket::Unix(unix) => Queue::Unix(unix.into_std()?),
+            Socket::Tcp(tcp) => AcceptQueue::Tcp(tcp.into_std()),
+            Socket::Unix(unix) => AcceptQueue::Unix(unix.into_std()?),
         };
         drain(|| queue.next(), |(stream, addr)| serve(stream, addr)).await
     }

@@ -14,12 +14,12 @@ use crate::net::Transport;
 use crate::net::listen::AcceptFailure;
 
 /// A listening socket that is not the runtime's any more.
-pub(super) enum Queue {
+pub(super) enum AcceptQueue {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-impl Queue {
+impl AcceptQueue {
     pub(super) fn next(&self) -> io::Result<(Transport, ClientAddr)> {
         match self {
             Self::Tcp(tcp) => {

@@ -19,13 +19,13 @@ use tokio::task::coop::consume_budget;
 /// An accept that finds nobody costs as much as one that finds somebody, since the kernel makes the
 /// new socket first. The number of those who are queued costs a sixth of that.
 #[derive(Debug)]
-pub(super) struct Tcp {
+pub(super) struct TcpAcceptor {
     socket: AsyncFd<TcpListener>,
     /// How many are queued for certain, or more: who was asked for, and is not accepted yet.
     queued: AtomicU32,
 }
 
-impl Tcp {
+impl TcpAcceptor {
     /// Registers a non-blocking socket with the runtime.
     #[expect(
         unsafe_code,
@@ -99,13 +99,13 @@ impl Tcp {
     }
 }
 
-impl AsFd for Tcp {
+impl AsFd for TcpAcceptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl AsRawFd for Tcp {
+impl AsRawFd for TcpAcceptor {
     fn as_raw_fd(&self) -> c_int {
         self.socket.as_raw_fd()
     }
@@ -128,14 +128,14 @@ mod tests {
     use super::*;
     use crate::net::listen_tcp;
 
-    fn listener() -> (Tcp, SocketAddr) {
+    fn listener() -> (TcpAcceptor, SocketAddr) {
         let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), true).unwrap();
         super::super::bind::defer_accept(&listener, 0).unwrap();
         let addr = listener.local_addr().unwrap();
-        (Tcp::new(listener).unwrap(), addr)
+        (TcpAcceptor::new(listener).unwrap(), addr)
     }
 
-    async fn accept(tcp: &Tcp) -> SocketAddr {
+    async fn accept(tcp: &TcpAcceptor) -> SocketAddr {
         timeout(Duration::from_secs(10), tcp.accept())
             .await
             .expect("somebody is queued")

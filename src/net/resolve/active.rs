@@ -11,13 +11,14 @@ use tracing::warn;
 
 use crate::addr::UpstreamAddr;
 use crate::net::resolve::addresses::addresses;
-use crate::net::resolve::cache::{Cache, Terms};
+use crate::net::resolve::cache::{Cache, Ttls};
 use crate::net::resolve::dns::Dns;
-use crate::net::resolve::files::{Files, ResolvConf, Snapshot};
-use crate::net::resolve::question::{Failure, Kind, Question, Records};
+use crate::net::resolve::files::{ResolvConf, Snapshot, SystemFiles};
+use crate::net::resolve::question::{QueryFailure, Question, RecordKind, Records};
 use crate::net::resolve::system::System;
 use crate::net::resolve::{
-    Addresses, Host, HostName, Late, Mode, Options, Reason, ResolveError, Target,
+    Addresses, Host, HostName, Late, LookupMode, ResolveError, ResolveReason, ResolverOptions,
+    ServiceTarget,
 };
 
 /// When one family has an answer the other one gets so long (RFC 8305 §3).
@@ -25,13 +26,13 @@ const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// A resolver as one configuration wants it.
 pub(super) struct Active {
-    pub(super) options: Options,
+    pub(super) options: ResolverOptions,
     backend: Backend,
 }
 
 enum Backend {
     Dns {
-        files: Arc<Files>,
+        files: Arc<SystemFiles>,
         cache: Arc<Cache<Dns>>,
         resolv: ArcSwap<ResolvConf>,
     },
@@ -41,21 +42,21 @@ enum Backend {
 }
 
 impl Active {
-    pub(super) fn new(options: Options, hosts: &Path, resolv_conf: &Path) -> Self {
-        let mut terms = Terms {
+    pub(super) fn new(options: ResolverOptions, hosts: &Path, resolv_conf: &Path) -> Self {
+        let mut terms = Ttls {
             min_ttl: Duration::ZERO,
             max_ttl: Duration::MAX,
             stale: options.stale,
             timeout: options.timeout,
         };
         let backend = match &options.mode {
-            Mode::Dns {
+            LookupMode::Dns {
                 servers,
                 min_ttl,
                 max_ttl,
             } => {
                 (terms.min_ttl, terms.max_ttl) = (*min_ttl, *max_ttl);
-                let files = Arc::new(Files::new(hosts, resolv_conf));
+                let files = Arc::new(SystemFiles::new(hosts, resolv_conf));
                 let dns = Dns::new(Arc::clone(&files), servers.clone(), options.timeout);
                 Backend::Dns {
                     files,
@@ -63,7 +64,7 @@ impl Active {
                     resolv: ArcSwap::default(),
                 }
             }
-            Mode::System => Backend::System {
+            LookupMode::System => Backend::System {
                 cache: Cache::new(System::new(), terms),
             },
         };
@@ -80,11 +81,13 @@ impl Active {
             Backend::System { cache } => {
                 let question = Question {
                     name: name.as_str().into(),
-                    kind: Kind::Both,
+                    kind: RecordKind::Both,
                 };
-                let addresses = addresses(Some(cache.get(question).await.map_err(Reason::from)?));
+                let addresses = addresses(Some(
+                    cache.get(question).await.map_err(ResolveReason::from)?,
+                ));
                 return if addresses.is_empty() {
-                    Err(Reason::NoHost.into())
+                    Err(ResolveReason::NoHost.into())
                 } else {
                     Ok(Host::new(addresses, None))
                 };
@@ -94,15 +97,15 @@ impl Active {
         if let Some(addresses) = snapshot.local(name) {
             return Ok(Host::new(addresses, None));
         }
-        let mut failed = Reason::NoHost;
+        let mut failed = ResolveReason::NoHost;
         for candidate in snapshot.candidates(name) {
             match Self::ask(cache, &candidate).await {
                 Ok(Some(host)) => return Ok(host),
                 Ok(None) => {}
                 // The server of that one domain may be broken; glibc goes on as well.
-                Err(failure @ Failure::Server(..)) => failed = failure.into(),
+                Err(failure @ QueryFailure::NameServer(..)) => failed = failure.into(),
                 // Which of the names it is cannot be told now, and another one is another server.
-                Err(failure) => return Err(Reason::from(failure).into()),
+                Err(failure) => return Err(ResolveReason::from(failure).into()),
             }
         }
         Err(failed.into())
@@ -121,7 +124,7 @@ impl Active {
                     .renew(
                         &Question {
                             name: name.as_str().into(),
-                            kind: Kind::Both,
+                            kind: RecordKind::Both,
                         },
                         failed_at,
                     )
@@ -133,7 +136,7 @@ impl Active {
             return;
         }
         for candidate in snapshot.candidates(name) {
-            let questions = [Kind::V6, Kind::V4].map(|kind| Question {
+            let questions = [RecordKind::V6, RecordKind::V4].map(|kind| Question {
                 name: candidate.as_str().into(),
                 kind,
             });
@@ -145,26 +148,26 @@ impl Active {
         }
     }
 
-    pub(super) async fn services(&self, name: &str) -> Result<Arc<[Target]>, ResolveError> {
+    pub(super) async fn services(&self, name: &str) -> Result<Arc<[ServiceTarget]>, ResolveError> {
         let Backend::Dns {
             files,
             cache,
             resolv,
         } = &self.backend
         else {
-            return Err(Reason::NoServices.into());
+            return Err(ResolveReason::NoServices.into());
         };
         look(files, cache, resolv).await;
         match cache
             .get(Question {
                 name: name.into(),
-                kind: Kind::Services,
+                kind: RecordKind::Services,
             })
             .await
-            .map_err(Reason::from)?
+            .map_err(ResolveReason::from)?
         {
             Records::Services(targets) => Ok(targets),
-            Records::Addresses(_) | Records::Missing => Err(Reason::NoService.into()),
+            Records::Addresses(_) | Records::Missing => Err(ResolveReason::NoService.into()),
         }
     }
 
@@ -175,7 +178,7 @@ impl Active {
                 .renew(
                     &Question {
                         name: name.into(),
-                        kind: Kind::Services,
+                        kind: RecordKind::Services,
                     },
                     failed_at,
                 )
@@ -192,7 +195,7 @@ impl Active {
     }
 
     /// Asks DNS for both families at once. Nothing if there is no such name.
-    async fn ask(cache: &Arc<Cache<Dns>>, name: &str) -> Result<Option<Host>, Failure> {
+    async fn ask(cache: &Arc<Cache<Dns>>, name: &str) -> Result<Option<Host>, QueryFailure> {
         let name: Arc<str> = name.into();
         let ask = |kind| {
             let (cache, question) = (
@@ -204,7 +207,7 @@ impl Active {
             );
             Box::pin(async move { cache.get(question).await })
         };
-        let (mut v6, mut v4) = (ask(Kind::V6), ask(Kind::V4));
+        let (mut v6, mut v4) = (ask(RecordKind::V6), ask(RecordKind::V4));
         let (first, mut other) = tokio::select! {
             biased;
             first = &mut v6 => (first, v4),
@@ -248,7 +251,11 @@ impl Active {
 
 /// What is in the files of this machine. Where they name other DNS servers than before, what was
 /// known is asked again.
-async fn look(files: &Files, cache: &Cache<Dns>, resolv: &ArcSwap<ResolvConf>) -> Arc<Snapshot> {
+async fn look(
+    files: &SystemFiles,
+    cache: &Cache<Dns>,
+    resolv: &ArcSwap<ResolvConf>,
+) -> Arc<Snapshot> {
     let snapshot = files.read().await;
     if !Arc::ptr_eq(&resolv.load(), &snapshot.resolv) {
         resolv.store(Arc::clone(&snapshot.resolv));
@@ -308,11 +315,11 @@ mod tests {
         )
         .unwrap();
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut options = Options {
+        let mut options = ResolverOptions {
             timeout,
-            ..Options::default()
+            ..ResolverOptions::default()
         };
-        if let Mode::Dns { servers, .. } = &mut options.mode {
+        if let LookupMode::Dns { servers, .. } = &mut options.mode {
             servers.push(silent.local_addr().unwrap().into());
         }
         let active = Active::new(
@@ -352,7 +359,7 @@ mod tests {
             .await
             .err()
             .unwrap();
-        assert_eq!(error, Reason::Failed(Failure::Late).into());
+        assert_eq!(error, ResolveReason::Failed(QueryFailure::Late).into());
         let mut types = [0; 2].map(|_| {
             let mut question = [0; 512];
             let length = silent.recv(&mut question).unwrap();

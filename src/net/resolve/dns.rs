@@ -18,9 +18,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::addr::DnsServer;
-use crate::net::resolve::Target;
-use crate::net::resolve::files::{Files, ResolvConf};
-use crate::net::resolve::question::{Answer, Failure, Kind, Question, Records, Source};
+use crate::net::resolve::ServiceTarget;
+use crate::net::resolve::files::{ResolvConf, SystemFiles};
+use crate::net::resolve::question::{
+    Answer, AnswerSource, QueryFailure, Question, RecordKind, Records,
+};
 use crate::net::resolve::runtime::Runtime;
 use crate::os;
 
@@ -37,7 +39,7 @@ const PROBE: Duration = Duration::from_millis(200);
 
 /// The DNS servers of the configuration, or those of resolv.conf(5).
 pub(super) struct Dns {
-    files: Arc<Files>,
+    files: Arc<SystemFiles>,
     /// Instead of those of the file, if there are any.
     own_servers: Vec<DnsServer>,
     timeout: Duration,
@@ -48,10 +50,10 @@ pub(super) struct Dns {
 /// What was made of the file as it was.
 struct Clients {
     of: Arc<ResolvConf>,
-    servers: Arc<[Server]>,
+    servers: Arc<[NameServer]>,
 }
 
-struct Server {
+struct NameServer {
     addr: SocketAddr,
     client: Resolver<Runtime>,
     /// When it last did not answer, if that was the last that happened.
@@ -59,7 +61,11 @@ struct Server {
 }
 
 impl Dns {
-    pub(super) fn new(files: Arc<Files>, own_servers: Vec<DnsServer>, timeout: Duration) -> Self {
+    pub(super) fn new(
+        files: Arc<SystemFiles>,
+        own_servers: Vec<DnsServer>,
+        timeout: Duration,
+    ) -> Self {
         Self {
             files,
             own_servers,
@@ -70,7 +76,7 @@ impl Dns {
     }
 
     /// The servers to ask, in this order.
-    async fn servers(&self) -> Result<Arc<[Server]>, Failure> {
+    async fn servers(&self) -> Result<Arc<[NameServer]>, QueryFailure> {
         let files = self.files.read().await;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(clients) = clients
@@ -87,7 +93,7 @@ impl Dns {
         Ok(servers)
     }
 
-    fn connect(&self, resolv: &ResolvConf) -> Result<Arc<[Server]>, Failure> {
+    fn connect(&self, resolv: &ResolvConf) -> Result<Arc<[NameServer]>, QueryFailure> {
         let addresses = if self.own_servers.is_empty() {
             &resolv.servers
         } else {
@@ -111,7 +117,7 @@ impl Dns {
             let mut builder = Resolver::builder_with_config(config, Runtime::new(zone.clone()));
             *builder.options_mut() = options(share, resolv.edns0);
             let client = builder.build().map_err(|error| failure(*addr, &error))?;
-            Ok(Server {
+            Ok(NameServer {
                 addr: *addr,
                 client,
                 silent: Mutex::default(),
@@ -134,9 +140,13 @@ fn options(timeout: Duration, edns0: bool) -> ResolverOpts {
     options
 }
 
-impl Source for Dns {
-    async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
-        let _permit = self.permits.acquire().await.map_err(|_| Failure::Aborted)?;
+impl AnswerSource for Dns {
+    async fn ask(&self, question: &Question) -> Result<Answer, QueryFailure> {
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| QueryFailure::Aborted)?;
         let name = Name::from_ascii(format!("{}.", question.name));
         // One that is too long when it has been completed is nobody's.
         let Ok(name) = name else {
@@ -145,14 +155,14 @@ impl Source for Dns {
                 ttl: None,
             });
         };
-        let mut last = Failure::Late;
+        let mut last = QueryFailure::Late;
         let servers = self.servers().await?;
         let has_choice = servers.iter().any(|server| !server.is_distrusted());
         for server in &*servers {
             let answer = if has_choice && server.is_distrusted() {
                 timeout(PROBE, server.ask(&name, question.kind))
                     .await
-                    .unwrap_or(Err(Failure::Late))
+                    .unwrap_or(Err(QueryFailure::Late))
             } else {
                 server.ask(&name, question.kind).await
             };
@@ -165,12 +175,12 @@ impl Source for Dns {
     }
 }
 
-impl Server {
-    async fn ask(&self, name: &Name, kind: Kind) -> Result<Answer, Failure> {
+impl NameServer {
+    async fn ask(&self, name: &Name, kind: RecordKind) -> Result<Answer, QueryFailure> {
         let record_type = match kind {
-            Kind::V4 | Kind::Both => RecordType::A,
-            Kind::V6 => RecordType::AAAA,
-            Kind::Services => RecordType::SRV,
+            RecordKind::V4 | RecordKind::Both => RecordType::A,
+            RecordKind::V6 => RecordType::AAAA,
+            RecordKind::Services => RecordType::SRV,
         };
         let found = self.client.lookup(name.clone(), record_type).await;
         // One that says that it cannot answer is there.
@@ -204,11 +214,13 @@ impl Server {
     }
 }
 
-fn failure(addr: SocketAddr, error: &NetError) -> Failure {
+fn failure(addr: SocketAddr, error: &NetError) -> QueryFailure {
     match error {
-        NetError::Timeout => Failure::Late,
-        NetError::Dns(DnsError::ResponseCode(code)) => Failure::Server(addr, code.to_str().into()),
-        error => Failure::Server(addr, words(error).into()),
+        NetError::Timeout => QueryFailure::Late,
+        NetError::Dns(DnsError::ResponseCode(code)) => {
+            QueryFailure::NameServer(addr, code.to_str().into())
+        }
+        error => QueryFailure::NameServer(addr, words(error).into()),
     }
 }
 
@@ -224,14 +236,14 @@ fn words(error: &NetError) -> String {
 }
 
 /// What the records say, of the aliases (CNAME) on the way only how long they hold.
-fn answer(records: &[Record], kind: Kind) -> Answer {
+fn answer(records: &[Record], kind: RecordKind) -> Answer {
     let ttl = records
         .iter()
         .map(|record| Duration::from_secs(record.ttl.into()))
         .min();
     let records = match kind {
-        Kind::Services => Records::Services(records.iter().filter_map(target).collect()),
-        Kind::V4 | Kind::V6 | Kind::Both => {
+        RecordKind::Services => Records::Services(records.iter().filter_map(target).collect()),
+        RecordKind::V4 | RecordKind::V6 | RecordKind::Both => {
             Records::Addresses(records.iter().filter_map(address).collect())
         }
     };
@@ -254,7 +266,7 @@ fn address(record: &Record) -> Option<IpAddr> {
     }
 }
 
-fn target(record: &Record) -> Option<Target> {
+fn target(record: &Record) -> Option<ServiceTarget> {
     let RData::SRV(srv) = &record.data else {
         return None;
     };
@@ -268,7 +280,7 @@ fn target(record: &Record) -> Option<Target> {
         .trim_end_matches('.')
         .to_ascii_lowercase()
         .into();
-    Some(Target {
+    Some(ServiceTarget {
         host,
         port: srv.port,
         priority: srv.priority,

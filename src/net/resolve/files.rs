@@ -37,18 +37,18 @@ const RECENT: u64 = 2;
 const PORT: u16 = 53;
 
 /// The two files.
-pub(super) struct Files {
+pub(super) struct SystemFiles {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     hosts: PathBuf,
     resolv_conf: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<FilesState>,
 }
 
 #[derive(Default)]
-struct State {
+struct FilesState {
     known: Option<(Arc<Snapshot>, [Stamp; 2])>,
     looked: Option<Instant>,
     /// Somebody is looking. The other end is dropped when that is over.
@@ -79,7 +79,7 @@ pub(super) struct ResolvConf {
 /// What the file system says of a file that has not been touched; nothing of one that is not there.
 type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 
-impl Files {
+impl SystemFiles {
     pub(super) fn new(hosts: &Path, resolv_conf: &Path) -> Self {
         let shared = Shared {
             hosts: hosts.into(),
@@ -144,7 +144,7 @@ impl Files {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FilesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -327,11 +327,11 @@ mod tests {
 
     use super::*;
 
-    fn directory(hosts: &str, resolv_conf: &str) -> (TempDir, Files) {
+    fn directory(hosts: &str, resolv_conf: &str) -> (TempDir, SystemFiles) {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("hosts"), hosts).unwrap();
         fs::write(dir.path().join("resolv.conf"), resolv_conf).unwrap();
-        let files = Files::new(&dir.path().join("hosts"), &dir.path().join("resolv.conf"));
+        let files = SystemFiles::new(&dir.path().join("hosts"), &dir.path().join("resolv.conf"));
         (dir, files)
     }
 

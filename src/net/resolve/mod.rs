@@ -26,11 +26,11 @@ use tokio::time::Instant;
 
 use crate::addr::{DnsServer, UpstreamAddr};
 use crate::net::resolve::active::Active;
-use crate::net::resolve::question::Failure;
+use crate::net::resolve::question::QueryFailure;
 use crate::net::resolve::service::random;
 
 pub(super) use addresses::Addresses;
-pub use service::{Target, in_order};
+pub use service::{ServiceTarget, in_order};
 
 const HOSTS: &str = "/etc/hosts";
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -40,9 +40,9 @@ const WARMERS: usize = 16;
 
 /// How names are resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ResolverOptions {
     /// Who is asked.
-    pub mode: Mode,
+    pub mode: LookupMode,
     /// For how long an answer is used after its time, when there is no new one. Zero for not at
     /// all.
     pub stale: Duration,
@@ -52,7 +52,7 @@ pub struct Options {
 
 /// Who is asked for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum LookupMode {
     /// hosts(5), and then DNS.
     Dns {
         /// DNS servers, in the order in which they are tried. Those of resolv.conf(5) if there are
@@ -68,11 +68,11 @@ pub enum Mode {
     System,
 }
 
-impl Default for Options {
+impl Default for ResolverOptions {
     fn default() -> Self {
         let (min_ttl, max_ttl) = (Duration::from_secs(1), Duration::from_secs(3600));
         Self {
-            mode: Mode::Dns {
+            mode: LookupMode::Dns {
                 servers: Vec::new(),
                 min_ttl,
                 max_ttl,
@@ -94,10 +94,10 @@ pub struct Resolver {
 /// Why a name has no address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(transparent)]
-pub struct ResolveError(Reason);
+pub struct ResolveError(ResolveReason);
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-enum Reason {
+enum ResolveReason {
     #[error("there is no such host, or it has no address")]
     NoHost,
     #[error("there is no such service")]
@@ -105,11 +105,11 @@ enum Reason {
     #[error("getaddrinfo(3) knows no services")]
     NoServices,
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(#[from] QueryFailure),
 }
 
-impl From<Reason> for ResolveError {
-    fn from(reason: Reason) -> Self {
+impl From<ResolveReason> for ResolveError {
+    fn from(reason: ResolveReason) -> Self {
         Self(reason)
     }
 }
@@ -136,7 +136,7 @@ pub(super) type Late = Pin<Box<dyn Future<Output = Addresses> + Send>>;
 
 impl Default for Resolver {
     fn default() -> Self {
-        Self::new(Options::default())
+        Self::new(ResolverOptions::default())
     }
 }
 
@@ -151,7 +151,7 @@ impl std::fmt::Debug for Resolver {
 impl Resolver {
     /// One that knows nothing yet.
     #[must_use]
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: ResolverOptions) -> Self {
         let active = Active::new(options, Path::new(HOSTS), Path::new(RESOLV_CONF));
         Self {
             active: ArcSwap::from_pointee(active),
@@ -161,7 +161,7 @@ impl Resolver {
 
     /// Resolves by these options from now on. What it knows stays known if they are those of
     /// before.
-    pub fn configure(&self, options: &Options) {
+    pub fn configure(&self, options: &ResolverOptions) {
         if self.active.load().options != *options {
             self.active.store(Arc::new(Active::new(
                 options.clone(),
@@ -226,7 +226,7 @@ impl Resolver {
     /// # Errors
     ///
     /// When there are none, and when nobody answers.
-    pub async fn services(&self, name: &str) -> Result<Arc<[Target]>, ResolveError> {
+    pub async fn services(&self, name: &str) -> Result<Arc<[ServiceTarget]>, ResolveError> {
         self.active.load_full().services(name).await
     }
 
@@ -235,7 +235,7 @@ impl Resolver {
         &self,
         name: &str,
         failed_at: Instant,
-    ) -> Result<Arc<[Target]>, ResolveError> {
+    ) -> Result<Arc<[ServiceTarget]>, ResolveError> {
         let active = self.active.load_full();
         active.renew_services(name, failed_at).await;
         active.services(name).await

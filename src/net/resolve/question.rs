@@ -7,22 +7,23 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::net::resolve::Target;
+use crate::net::resolve::ServiceTarget;
 
 /// Where answers come from.
-pub(super) trait Source: Send + Sync + 'static {
-    fn ask(&self, question: &Question) -> impl Future<Output = Result<Answer, Failure>> + Send;
+pub(super) trait AnswerSource: Send + Sync + 'static {
+    fn ask(&self, question: &Question)
+    -> impl Future<Output = Result<Answer, QueryFailure>> + Send;
 }
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Question {
     pub(super) name: Arc<str>,
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum RecordKind {
     /// Addresses of IPv4.
     V4,
     /// Addresses of IPv6.
@@ -33,7 +34,7 @@ pub(super) enum Kind {
     Services,
 }
 
-impl Kind {
+impl RecordKind {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::V4 => "A",
@@ -55,18 +56,18 @@ pub(super) struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Records {
     Addresses(Arc<[IpAddr]>),
-    Services(Arc<[Target]>),
+    Services(Arc<[ServiceTarget]>),
     /// There is nothing of this kind.
     Missing,
 }
 
 /// Why there is no answer: nothing is known then, not even that there is no such name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum Failure {
+pub(super) enum QueryFailure {
     #[error("no DNS server answered in time")]
     Late,
     #[error("the DNS server {0} cannot answer: {1}")]
-    Server(std::net::SocketAddr, Arc<str>),
+    NameServer(std::net::SocketAddr, Arc<str>),
     #[error("{0}")]
     System(Arc<str>),
     #[error("looking it up came to no end")]

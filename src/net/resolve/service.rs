@@ -9,7 +9,7 @@ const MAX_TARGETS: usize = 64;
 
 /// A server that provides a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ServiceTarget {
     /// Its full name.
     pub host: Arc<str>,
     /// Its port.
@@ -23,7 +23,7 @@ pub struct Target {
 /// The targets as one client should try them: by priority, and those of the same priority by
 /// chance, in proportion to their weight. Of a great many some are left out.
 #[must_use]
-pub fn in_order(targets: &[Target]) -> Vec<Target> {
+pub fn in_order(targets: &[ServiceTarget]) -> Vec<ServiceTarget> {
     order(targets, |sum| random() % (sum + 1))
 }
 
@@ -34,7 +34,7 @@ pub(super) fn random() -> u64 {
 }
 
 /// `choose` gives a number from 0 to its argument.
-fn order(targets: &[Target], choose: impl Fn(u64) -> u64) -> Vec<Target> {
+fn order(targets: &[ServiceTarget], choose: impl Fn(u64) -> u64) -> Vec<ServiceTarget> {
     let mut left = targets.to_vec();
     // Those without a weight stand first, so that they have a small chance: it is theirs if 0 is
     // chosen.
@@ -61,8 +61,8 @@ fn order(targets: &[Target], choose: impl Fn(u64) -> u64) -> Vec<Target> {
 mod tests {
     use super::*;
 
-    fn target(host: &str, priority: u16, weight: u16) -> Target {
-        Target {
+    fn target(host: &str, priority: u16, weight: u16) -> ServiceTarget {
+        ServiceTarget {
             host: host.into(),
             port: 443,
             priority,
@@ -70,7 +70,7 @@ mod tests {
         }
     }
 
-    fn hosts(ordered: &[Target]) -> Vec<&str> {
+    fn hosts(ordered: &[ServiceTarget]) -> Vec<&str> {
         ordered.iter().map(|target| &*target.host).collect()
     }
 
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn of_a_great_many_some_are_left_out_and_not_always_the_same() {
-        let targets: Vec<Target> = (0..2000)
+        let targets: Vec<ServiceTarget> = (0..2000)
             .map(|at| target(&format!("{at}"), 10, at % 3))
             .collect();
         let (one, other) = (in_order(&targets), in_order(&targets));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::net::resolve::question::{Answer, Failure, Question, Records, Source};
+use crate::net::resolve::question::{Answer, AnswerSource, QueryFailure, Question, Records};
 use crate::os::words;
 
 /// Look-ups at a time. Each occupies a thread while the resolver is silent, and the runtime has 512
@@ -36,12 +36,12 @@ impl System {
     }
 }
 
-impl Source for System {
-    async fn ask(&self, question: &Question) -> Result<Answer, Failure> {
+impl AnswerSource for System {
+    async fn ask(&self, question: &Question) -> Result<Answer, QueryFailure> {
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
-            .map_err(|_| Failure::Aborted)?;
+            .map_err(|_| QueryFailure::Aborted)?;
         let name = Arc::clone(&question.name);
         // The thread has the permit: it goes on after everybody has stopped waiting for it.
         let look_up = spawn_blocking(move || {
@@ -50,10 +50,10 @@ impl Source for System {
                 .to_socket_addrs()
                 .map(|addresses| addresses.map(|addr| addr.ip()).collect())
         });
-        let records = match look_up.await.map_err(|_| Failure::Aborted)? {
+        let records = match look_up.await.map_err(|_| QueryFailure::Aborted)? {
             Ok(addresses) => Records::Addresses(addresses),
             Err(error) if is_missing(&error) => Records::Missing,
-            Err(error) => return Err(Failure::System(words(&error).to_string().into())),
+            Err(error) => return Err(QueryFailure::System(words(&error).to_string().into())),
         };
         Ok(Answer { records, ttl: None })
     }
@@ -68,12 +68,12 @@ fn is_missing(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::resolve::question::Kind;
+    use crate::net::resolve::question::RecordKind;
 
-    async fn ask(name: &str) -> Result<Records, Failure> {
+    async fn ask(name: &str) -> Result<Records, QueryFailure> {
         let question = Question {
             name: name.into(),
-            kind: Kind::Both,
+            kind: RecordKind::Both,
         };
         System::new()
             .ask(&question)

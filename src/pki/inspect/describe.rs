@@ -14,7 +14,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::authz::printable;
 use crate::pki::Subject;
-use crate::pki::inspect::Writer;
+use crate::pki::inspect::ReportWriter;
 use crate::pki::request::add;
 use crate::pki::revocation::REASONS;
 use crate::x509::Crl;
@@ -23,7 +23,7 @@ use crate::x509::identity::{alt_names, distinguished_name, fingerprint, hex};
 use crate::x509::pem;
 use crate::x509::time::system_time;
 
-impl Writer<'_> {
+impl ReportWriter<'_> {
     /// A public key.
     pub(super) fn spki(&mut self, der: &[u8]) {
         match SubjectPublicKeyInfo::from_der(der) {
@@ -34,7 +34,7 @@ impl Writer<'_> {
     }
 }
 
-pub(super) fn certificate(out: &mut Writer<'_>, der: &[u8], now: SystemTime) {
+pub(super) fn certificate(out: &mut ReportWriter<'_>, der: &[u8], now: SystemTime) {
     let certificate = pem::parse(der).expect("it was parsed when the file was read");
     out.line("subject", distinguished_name(certificate.subject()));
     out.line("issuer", distinguished_name(certificate.issuer()));
@@ -145,7 +145,7 @@ fn key_type(spki: &SubjectPublicKeyInfo<'_>) -> String {
     }
 }
 
-pub(super) fn request(out: &mut Writer<'_>, der: &[u8]) {
+pub(super) fn request(out: &mut ReportWriter<'_>, der: &[u8]) {
     let (_, request) =
         X509CertificationRequest::from_der(der).expect("it was parsed when the file was read");
     let info = &request.certification_request_info;
@@ -190,7 +190,7 @@ fn requested_name(name: &GeneralName<'_>) -> String {
     dns.chain(ips).chain(emails).chain(uris).collect()
 }
 
-pub(super) fn revocation_list(out: &mut Writer<'_>, der: &[u8], now: SystemTime) {
+pub(super) fn revocation_list(out: &mut ReportWriter<'_>, der: &[u8], now: SystemTime) {
     let (_, list) =
         CertificateRevocationList::from_der(der).expect("it was parsed when the file was read");
     out.line("issuer", distinguished_name(list.issuer()));

@@ -5,14 +5,14 @@ use std::time::SystemTime;
 use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 
-use crate::pki::inspect::Writer;
+use crate::pki::inspect::ReportWriter;
 use crate::x509::CaCertificate;
 use crate::x509::chain::{Given, says_ca};
 use crate::x509::issues::issues;
 use crate::x509::pem;
 
 /// A chain is judged as a server would send it, CAs by themselves.
-pub(super) fn file(out: &mut Writer<'_>, ders: &[CertificateDer<'static>], now: SystemTime) {
+pub(super) fn file(out: &mut ReportWriter<'_>, ders: &[CertificateDer<'static>], now: SystemTime) {
     let parsed: Vec<X509Certificate<'_>> = ders
         .iter()
         .map(|der| pem::parse(der).expect("it was parsed when the file was read"))
@@ -40,7 +40,7 @@ pub(super) fn file(out: &mut Writer<'_>, ders: &[CertificateDer<'static>], now: 
     }
 }
 
-fn authorities(out: &mut Writer<'_>, ders: &[CertificateDer<'static>], now: SystemTime) {
+fn authorities(out: &mut ReportWriter<'_>, ders: &[CertificateDer<'static>], now: SystemTime) {
     for der in ders {
         let Ok(found) = CaCertificate::parse_bundle(der) else {
             continue;

@@ -13,23 +13,23 @@ use rustls_pki_types::CertificateDer;
 
 use crate::authz::printable;
 use crate::pki::inspect::describe::{certificate, request, revocation_list};
-use crate::pki::inspect::together::{Given, Placed, belongs, chains, listed};
+use crate::pki::inspect::together::{FileCertificate, InspectedFile, belongs, chains, listed};
 use crate::pki::object::{self, Der, Object};
 use crate::pki::{Key, PkiError};
 
 /// Files, as far as they have been read.
 #[derive(Default)]
 pub struct Inspection {
-    certificates: Vec<Placed>,
+    certificates: Vec<FileCertificate>,
     keys: Vec<(String, Key)>,
     requests: Vec<(String, Der)>,
     lists: Vec<(String, Der)>,
-    report: Report,
+    report: InspectionReport,
 }
 
 /// What there is to say.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct InspectionReport {
     /// Each object, and then how they belong together.
     pub parts: Vec<Part>,
     /// How many things do not match, have expired, or cannot be read.
@@ -69,7 +69,7 @@ impl Inspection {
             match object {
                 Object::Certificate(der) => {
                     certificate(&mut self.describe(&place, "certificate"), &der.der, now);
-                    self.certificates.push(Placed {
+                    self.certificates.push(FileCertificate {
                         file: file.to_owned(),
                         place,
                         der,
@@ -79,7 +79,7 @@ impl Inspection {
                     self.describe(&place, "private key").spki(&key.public_key());
                     self.keys.push((place, key));
                 }
-                Object::Request(der) => {
+                Object::SigningRequest(der) => {
                     request(&mut self.describe(&place, "certificate request"), &der.der);
                     self.requests.push((place, der));
                 }
@@ -100,7 +100,7 @@ impl Inspection {
 
     /// How everything that was read belongs together.
     #[must_use]
-    pub fn finish(mut self, now: SystemTime) -> Report {
+    pub fn finish(mut self, now: SystemTime) -> InspectionReport {
         let certificates = std::mem::take(&mut self.certificates);
         for placed in certificates.chunk_by(|one, other| one.file == other.file) {
             let ders: Vec<CertificateDer<'static>> = placed
@@ -114,7 +114,7 @@ impl Inspection {
             );
         }
         self.report.parts.retain(|part| !part.lines.is_empty());
-        let parsed: Vec<Given<'_>> = certificates.iter().map(Given::of).collect();
+        let parsed: Vec<InspectedFile<'_>> = certificates.iter().map(InspectedFile::of).collect();
         if self.keys.len() + self.lists.len() > 0 || parsed.len() > 1 {
             let (keys, requests, lists) = (
                 std::mem::take(&mut self.keys),
@@ -135,7 +135,7 @@ impl Inspection {
         self.report
     }
 
-    fn describe(&mut self, place: &str, kind: &str) -> Writer<'_> {
+    fn describe(&mut self, place: &str, kind: &str) -> ReportWriter<'_> {
         let title = if kind.is_empty() {
             place.to_owned()
         } else {
@@ -146,19 +146,19 @@ impl Inspection {
             lines: Vec::new(),
         });
         let part = self.report.parts.last_mut().expect("it was just pushed");
-        Writer {
+        ReportWriter {
             part,
             problems: &mut self.report.problems,
         }
     }
 }
 
-struct Writer<'a> {
+struct ReportWriter<'a> {
     part: &'a mut Part,
     problems: &'a mut usize,
 }
 
-impl Writer<'_> {
+impl ReportWriter<'_> {
     fn line(&mut self, label: &'static str, value: impl Display) {
         self.part.lines.push((label, value.to_string()));
     }

@@ -10,33 +10,33 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use crate::pki::inspect::Writer;
+use crate::pki::inspect::ReportWriter;
 use crate::pki::object::Der;
 use crate::pki::{Key, is_issued_by, may_issue};
 use crate::x509::ca::Anchors;
 use crate::x509::der::significant;
 use crate::x509::identity::distinguished_name;
-use crate::x509::path::{Paths, Purpose, Side};
+use crate::x509::path::{Paths, PeerWords, Purpose};
 use crate::x509::time::system_time;
 use crate::x509::{CaCertificate, Crl, NotSpoken, pem};
 
 /// A certificate, the file that it is in, and its place there.
-pub(super) struct Placed {
+pub(super) struct FileCertificate {
     pub(super) file: String,
     pub(super) place: String,
     pub(super) der: Der,
 }
 
 /// A certificate, and where it stands.
-pub(super) struct Given<'a> {
+pub(super) struct InspectedFile<'a> {
     file: &'a str,
     place: &'a str,
     der: &'a [u8],
     certificate: X509Certificate<'a>,
 }
 
-impl<'a> Given<'a> {
-    pub(super) fn of(Placed { file, place, der }: &'a Placed) -> Self {
+impl<'a> InspectedFile<'a> {
+    pub(super) fn of(FileCertificate { file, place, der }: &'a FileCertificate) -> Self {
         let certificate = pem::parse(&der.der).expect("it was parsed when the file was read");
         Self {
             file,
@@ -61,10 +61,10 @@ impl<'a> Given<'a> {
 
 /// Which certificates and requests have the public half of a key.
 pub(super) fn belongs(
-    out: &mut Writer<'_>,
+    out: &mut ReportWriter<'_>,
     place: &str,
     key: &Key,
-    given: &[Given<'_>],
+    given: &[InspectedFile<'_>],
     requests: &[(String, Der)],
 ) {
     let public_key = key.public_key();
@@ -77,7 +77,7 @@ pub(super) fn belongs(
         request.certification_request_info.subject_pki.raw == public_key
     });
     let owners: Vec<String> = certificates
-        .map(Given::name)
+        .map(InspectedFile::name)
         .chain(requests_of_key.map(|(place, _)| format!("the request {place}")))
         .collect();
     if !owners.is_empty() {
@@ -90,7 +90,7 @@ pub(super) fn belongs(
 }
 
 /// The chain of each certificate that has issued no other one, and whether it verifies.
-pub(super) fn chains(out: &mut Writer<'_>, given: &[Given<'_>], now: SystemTime) {
+pub(super) fn chains(out: &mut ReportWriter<'_>, given: &[InspectedFile<'_>], now: SystemTime) {
     if given.len() < 2 {
         return;
     }
@@ -106,7 +106,7 @@ pub(super) fn chains(out: &mut Writer<'_>, given: &[Given<'_>], now: SystemTime)
     }
     let a_ca_is_given = given.iter().any(|given| given.certificate.is_ca());
     for chain in chains.iter().filter(|chain| !is_issuer[chain[0]]) {
-        let members: Vec<&Given<'_>> = chain.iter().map(|&at| &given[at]).collect();
+        let members: Vec<&InspectedFile<'_>> = chain.iter().map(|&at| &given[at]).collect();
         let text = members
             .iter()
             .map(|given| given.name())
@@ -139,7 +139,7 @@ pub(super) fn chains(out: &mut Writer<'_>, given: &[Given<'_>], now: SystemTime)
 }
 
 /// The next link. A name alone is not enough: two authorities may have the same one.
-fn issuer_of(chain: &[usize], given: &[Given<'_>]) -> Option<usize> {
+fn issuer_of(chain: &[usize], given: &[InspectedFile<'_>]) -> Option<usize> {
     let last = &given[*chain.last()?];
     if last.is_self_issued() {
         return None;
@@ -150,7 +150,7 @@ fn issuer_of(chain: &[usize], given: &[Given<'_>]) -> Option<usize> {
 
 /// RFC 5280 §6, as a client that trusts the last of `chain` does it. Of a chain without a leaf, the
 /// signatures were enough.
-fn verify(chain: &[&Given<'_>], now: SystemTime) -> Result<(), String> {
+fn verify(chain: &[&InspectedFile<'_>], now: SystemTime) -> Result<(), String> {
     let [leaf, issuers @ .., root] = chain else {
         return Ok(());
     };
@@ -178,13 +178,13 @@ fn verify(chain: &[&Given<'_>], now: SystemTime) -> Result<(), String> {
 }
 
 /// How the chains of files are spoken of.
-const CLIENT: Side<'static> = Side {
+const CLIENT: PeerWords<'static> = PeerWords {
     peer: "client",
     trust: "the CAs that are trusted",
     usage: "clientAuth",
     pin: "list its key in `client_auth.spki_sha256` with `client_auth.mode = \"pinned\"`",
 };
-const SERVER: Side<'static> = Side {
+const SERVER: PeerWords<'static> = PeerWords {
     peer: "server",
     usage: "serverAuth",
     pin: "name its key in `tls.pin` of an upstream",
@@ -192,7 +192,7 @@ const SERVER: Side<'static> = Side {
 };
 
 /// What others look at in a trust anchor.
-fn anchor_allows(root: &Given<'_>, issuers: usize, now: SystemTime) -> Result<(), String> {
+fn anchor_allows(root: &InspectedFile<'_>, issuers: usize, now: SystemTime) -> Result<(), String> {
     if system_time(root.certificate.validity().not_after) < now {
         return Err(format!("{} has expired", root.name()));
     }
@@ -215,7 +215,12 @@ fn anchor_allows(root: &Given<'_>, issuers: usize, now: SystemTime) -> Result<()
 }
 
 /// Whose list it is, and which of the given certificates are on it.
-pub(super) fn listed(out: &mut Writer<'_>, place: &str, der: &[u8], given: &[Given<'_>]) {
+pub(super) fn listed(
+    out: &mut ReportWriter<'_>,
+    place: &str,
+    der: &[u8],
+    given: &[InspectedFile<'_>],
+) {
     let (_, list) =
         CertificateRevocationList::from_der(der).expect("it was parsed when the file was read");
     whose(out, place, der, given);
@@ -231,7 +236,7 @@ pub(super) fn listed(out: &mut Writer<'_>, place: &str, der: &[u8], given: &[Giv
 }
 
 /// Which of the given CAs a list speaks for, as `check` finds that out.
-fn whose(out: &mut Writer<'_>, place: &str, der: &[u8], given: &[Given<'_>]) {
+fn whose(out: &mut ReportWriter<'_>, place: &str, der: &[u8], given: &[InspectedFile<'_>]) {
     // What is wrong with the list itself stands beside it.
     let Ok(list) = Crl::read(der.to_vec().into()) else {
         return;
@@ -239,7 +244,7 @@ fn whose(out: &mut Writer<'_>, place: &str, der: &[u8], given: &[Given<'_>]) {
     let of_cas = given
         .iter()
         .filter(|given| given.certificate.is_ca() || given.certificate.version().0 != 2);
-    let cas: Vec<(&Given<'_>, Vec<CaCertificate>)> = of_cas
+    let cas: Vec<(&InspectedFile<'_>, Vec<CaCertificate>)> = of_cas
         .filter_map(|given| Some((given, CaCertificate::parse_bundle(given.der).ok()?)))
         .collect();
     let found = cas.iter().find(|(_, ca)| list.speaks_for(ca).is_ok());

@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::proxy::Source;
-use crate::proxy::handshakes::turns::{Turn, Turns};
+use crate::proxy::SourceNetwork;
+use crate::proxy::handshakes::turns::{HandshakeTurn, Turns};
 
 /// The handshakes of one listener.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Handshakes {
     pub(super) async fn begin(
         &self,
         id: u64,
-        source: Option<Source>,
+        source: Option<SourceNetwork>,
         deadline: Instant,
         end: impl Fn(u64),
     ) -> Option<Handshake<'_>> {
@@ -64,9 +64,9 @@ impl Handshakes {
             };
             woken.iter().for_each(|waiter| waiter.notify_one());
             let until = match turn {
-                Turn::Begun => return Some(()),
-                Turn::Withdrawn => return None,
-                Turn::Waits(until) => until.map_or(deadline, |until| until.min(deadline)),
+                HandshakeTurn::Begun => return Some(()),
+                HandshakeTurn::Withdrawn => return None,
+                HandshakeTurn::Waits(until) => until.map_or(deadline, |until| until.min(deadline)),
             };
             if timeout_at(until, waiter.notified()).await.is_err() && deadline <= Instant::now() {
                 return None;
@@ -155,8 +155,8 @@ mod tests {
         panic!("{id} had to go");
     }
 
-    fn source(number: u32) -> Option<Source> {
-        Source::of(ClientAddr::Socket((Ipv4Addr::from_bits(number), 1).into()))
+    fn source(number: u32) -> Option<SourceNetwork> {
+        SourceNetwork::of(ClientAddr::Socket((Ipv4Addr::from_bits(number), 1).into()))
     }
 
     /// Connections that begin handshakes at a listener, each in a task of its own.
@@ -170,7 +170,7 @@ mod tests {
     impl Crowd {
         /// A connection that waits for its turn and then takes `time`. Its result is how long it
         /// waited, if it is served.
-        fn connect(&mut self, source: Option<Source>, time: Duration) -> u64 {
+        fn connect(&mut self, source: Option<SourceNetwork>, time: Duration) -> u64 {
             let (all, open, start) = (
                 Arc::clone(&self.all),
                 Arc::clone(&self.open),

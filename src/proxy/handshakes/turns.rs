@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::proxy::limits::{KEPT, Source};
+use crate::proxy::limits::{KEPT, SourceNetwork};
 
 /// After so long a handshake gives way to anybody. A client far away has three round trips in it,
 /// whatever its version of TLS.
@@ -39,7 +39,7 @@ const LEAST_QUEUED: usize = 1024;
 pub(super) struct Turns {
     /// How many may be under way.
     most: usize,
-    places: HashMap<u64, Place>,
+    places: HashMap<u64, HandshakePlace>,
     shares: HashMap<Holder, Share>,
     ranks: Ranks,
     running: BTreeSet<Since>,
@@ -55,7 +55,7 @@ pub(super) struct Turns {
 /// Whose slots are counted together: a source's, or one connection's that has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Holder {
-    Source(Source),
+    SourceNetwork(SourceNetwork),
     Connection(u64),
 }
 
@@ -63,7 +63,7 @@ enum Holder {
 type Since = (Instant, u64);
 
 #[derive(Debug)]
-struct Place {
+struct HandshakePlace {
     holder: Holder,
     since: Instant,
     /// Tells a connection that waits that something has changed for it.
@@ -91,7 +91,7 @@ struct Ranks {
 
 /// What has become of a connection that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum HandshakeTurn {
     /// Its handshake may begin.
     Begun,
     /// It looks again when it is told to, or at this time.
@@ -117,14 +117,14 @@ impl Turns {
     pub(super) fn enter(
         &mut self,
         id: u64,
-        source: Option<Source>,
+        source: Option<SourceNetwork>,
         now: Instant,
     ) -> Option<Arc<Notify>> {
-        let holder = source.map_or(Holder::Connection(id), Holder::Source);
+        let holder = source.map_or(Holder::Connection(id), Holder::SourceNetwork);
         if self.running.len() < self.most {
             self.places.insert(
                 id,
-                Place {
+                HandshakePlace {
                     holder,
                     since: now,
                     waiter: None,
@@ -137,7 +137,7 @@ impl Turns {
         let waiter = Arc::<Notify>::default();
         self.places.insert(
             id,
-            Place {
+            HandshakePlace {
                 holder,
                 since: now,
                 waiter: Some(Arc::clone(&waiter)),
@@ -151,7 +151,7 @@ impl Turns {
 
     /// Where the connection `id` stands, and who has to go. The latter is asked of the one
     /// connection alone that has the timer.
-    pub(super) fn look(&mut self, id: u64, now: Instant) -> (Turn, Vec<u64>) {
+    pub(super) fn look(&mut self, id: u64, now: Instant) -> (HandshakeTurn, Vec<u64>) {
         let mut gone = Vec::new();
         if let Some((_, at)) = self.timer.filter(|timer| timer.0 == id) {
             if at <= now {
@@ -167,9 +167,11 @@ impl Turns {
             self.set_timer(now);
         }
         let turn = match self.places.get(&id) {
-            None => Turn::Withdrawn,
-            Some(Place { waiter: None, .. }) => Turn::Begun,
-            Some(_) => Turn::Waits(self.timer.filter(|timer| timer.0 == id).map(|(_, at)| at)),
+            None => HandshakeTurn::Withdrawn,
+            Some(HandshakePlace { waiter: None, .. }) => HandshakeTurn::Begun,
+            Some(_) => {
+                HandshakeTurn::Waits(self.timer.filter(|timer| timer.0 == id).map(|(_, at)| at))
+            }
         };
         (turn, gone)
     }
@@ -228,7 +230,7 @@ impl Turns {
     }
 
     fn remove(&mut self, id: u64) {
-        let Some(Place {
+        let Some(HandshakePlace {
             holder,
             since,
             waiter,

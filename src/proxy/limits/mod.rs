@@ -5,9 +5,9 @@
 //! connections wait.
 
 mod open;
+mod pending;
 mod rates;
 mod source;
-mod waiting;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub(super) use open::Open;
+pub(super) use pending::{Evicted, PendingQueue};
 pub(super) use rates::Rates;
-pub use source::Source;
-pub(super) use waiting::{Evicted, Waiting};
+pub use source::SourceNetwork;
 
 use crate::rate::Pace;
 
@@ -109,13 +109,13 @@ pub enum Limit {
     MaxPending(u32),
     /// See [`Limits::pending_per_source`].
     #[error("pending_per_source = {0}: the oldest of {1} gave way")]
-    PendingPerSource(u32, Source),
+    PendingPerSource(u32, SourceNetwork),
     /// See [`Limits::rate_per_source`].
     #[error("rate_per_source: {0} connects too often")]
-    RatePerSource(Source),
+    RatePerSource(SourceNetwork),
     /// See [`Limits::connections_per_source`].
     #[error("connections_per_source = {0}: {1} has as many")]
-    ConnectionsPerSource(u32, Source),
+    ConnectionsPerSource(u32, SourceNetwork),
     /// See [`Limits::max_pending_bytes`].
     #[error("max_pending_bytes = {0}: the oldest of those that hold any gave way")]
     MaxPendingBytes(u32),
@@ -132,10 +132,10 @@ pub enum Limit {
 pub(super) const KEPT: usize = 1024;
 
 #[cfg(test)]
-fn source(ip: &str) -> Source {
+fn source(ip: &str) -> SourceNetwork {
     use crate::addr::ClientAddr;
 
-    Source::of(ClientAddr::Socket(
+    SourceNetwork::of(ClientAddr::Socket(
         (ip.parse::<std::net::IpAddr>().unwrap(), 1).into(),
     ))
     .unwrap()

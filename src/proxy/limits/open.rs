@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::proxy::limits::{KEPT, Limit, Source};
+use crate::proxy::limits::{KEPT, Limit, SourceNetwork};
 
 /// How many connections sources have open, of those that have any.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct Open(HashMap<Source, u32>);
+pub(in crate::proxy) struct Open(HashMap<SourceNetwork, u32>);
 
 impl Open {
     /// Counts one more, unless there are `most` already.
-    pub(in crate::proxy) fn enter(&mut self, source: Source, most: u32) -> Result<(), Limit> {
+    pub(in crate::proxy) fn enter(
+        &mut self,
+        source: SourceNetwork,
+        most: u32,
+    ) -> Result<(), Limit> {
         let count = self.0.entry(source).or_default();
         if *count >= most {
             return Err(Limit::ConnectionsPerSource(most, source));
@@ -21,7 +25,7 @@ impl Open {
     }
 
     /// One that was counted has ended.
-    pub(in crate::proxy) fn leave(&mut self, source: Source) {
+    pub(in crate::proxy) fn leave(&mut self, source: SourceNetwork) {
         if let Entry::Occupied(mut count) = self.0.entry(source) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::proxy::limits::{Rate, Source};
+use crate::proxy::limits::{Rate, SourceNetwork};
 use crate::rate::{Pace, Used};
 
 /// How often sources have connected, of as many of them as there is room for.
@@ -13,7 +13,7 @@ use crate::rate::{Pace, Used};
 /// them and stricter for nobody.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Rates {
-    sets: Vec<[Usage; WAYS]>,
+    sets: Vec<[RateUsage; WAYS]>,
     /// What they are counted at.
     pace: Option<Pace>,
     hasher: RandomState,
@@ -21,7 +21,7 @@ pub(in crate::proxy) struct Rates {
 
 /// What a source has used of its rate.
 #[derive(Clone, Copy, Debug, Default)]
-struct Usage {
+struct RateUsage {
     source: u64,
     used: Used,
 }
@@ -34,9 +34,14 @@ const SETS: usize = 4096;
 
 impl Rates {
     /// Whether a source may connect at the time `now`; then it has.
-    pub(in crate::proxy) fn take(&mut self, source: Source, rate: &Rate, now: Duration) -> bool {
+    pub(in crate::proxy) fn take(
+        &mut self,
+        source: SourceNetwork,
+        rate: &Rate,
+        now: Duration,
+    ) -> bool {
         if self.sets.is_empty() {
-            self.sets = vec![[Usage::default(); WAYS]; SETS];
+            self.sets = vec![[RateUsage::default(); WAYS]; SETS];
         }
         let pace = rate.pace();
         if let Some(before) = self.pace.replace(pace).filter(|before| *before != pace) {
@@ -51,7 +56,7 @@ impl Rates {
         let at = set.iter().position(|usage| usage.source == source.0);
         let at = at.unwrap_or_else(|| {
             let at = (0..WAYS).min_by_key(|&at| set[at].used).unwrap_or(0);
-            set[at] = Usage {
+            set[at] = RateUsage {
                 source: source.0,
                 used: Used::default(),
             };
@@ -138,7 +143,7 @@ mod tests {
         let mut rates = Rates::default();
         for number in 0..50_000_u32 {
             let ip = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + number));
-            let source = Source::of(ClientAddr::Socket((ip, 1).into())).unwrap();
+            let source = SourceNetwork::of(ClientAddr::Socket((ip, 1).into())).unwrap();
             assert!(rates.take(source, &rate, Duration::from_secs(1)), "{ip}");
         }
     }
@@ -157,7 +162,7 @@ mod tests {
         for number in 0..200_000_u32 {
             let ip = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + number));
             assert!(rates.take(
-                Source::of(ClientAddr::Socket((ip, 1).into())).unwrap(),
+                SourceNetwork::of(ClientAddr::Socket((ip, 1).into())).unwrap(),
                 &rate,
                 now
             ));

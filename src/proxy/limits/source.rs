@@ -9,13 +9,13 @@ use crate::addr::ClientAddr;
 /// of an IPv6 address, which are those of one network (RFC 4291 §2.5.4), in which everybody may
 /// have as many addresses as they like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source(pub(super) u64);
+pub struct SourceNetwork(pub(super) u64);
 
 /// Above every IPv4 address that is kept in the same number. As the start of an IPv6 address it is
 /// multicast, which no connection comes from.
 const V4: u64 = 0xffff_ffff << 32;
 
-impl Source {
+impl SourceNetwork {
     /// That of a client; a unix socket has none.
     #[must_use]
     pub fn of(client: ClientAddr) -> Option<Self> {
@@ -26,7 +26,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SourceNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 & V4 == V4 {
             return Ipv4Addr::from_bits(self.0 as u32).fmt(f);
@@ -48,8 +48,8 @@ mod tests {
         assert_ne!(source("2001:db8:0:1::7"), source("2001:db8:0:2::7"));
         assert_eq!(source("2001:db8:0:1::7").to_string(), "2001:db8:0:1::/64");
         assert_ne!(source("::"), source("0.0.0.0"));
-        assert_eq!(Source::of(ClientAddr::Unix), None);
+        assert_eq!(SourceNetwork::of(ClientAddr::Unix), None);
         let mapped: std::net::SocketAddr = "[::ffff:192.0.2.1]:5".parse().unwrap();
-        assert_eq!(Source::of(mapped.into()), Some(source("192.0.2.1")));
+        assert_eq!(SourceNetwork::of(mapped.into()), Some(source("192.0.2.1")));
     }
 }

@@ -13,8 +13,8 @@ use tokio::net::{TcpStream, UnixStream};
 use super::support::{acknowledged, between, noise, pair, run, within};
 use crate::net::Stream;
 use crate::relay::duplex::Duplex;
-use crate::relay::flow::{Ends, Flow};
-use crate::relay::{Meter, Options};
+use crate::relay::flow::{Flow, FlowStreams};
+use crate::relay::{Meter, RelayOptions};
 
 /// Sends this many bytes and a clean end; the digest of all.
 async fn send(mut to: impl AsyncWrite + Unpin, len: usize, seed: u64) -> Digest {
@@ -49,7 +49,7 @@ async fn receive(mut from: impl AsyncRead + Unpin) -> (usize, Digest) {
 async fn spliced_bytes_are_exact_both_ways_at_once() {
     const LEN: usize = 64 << 20;
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
-    let (result, meter, ()) = between((inner, outer), Options::default(), async {
+    let (result, meter, ()) = between((inner, outer), RelayOptions::default(), async {
         let ((client_in, client_out), (server_in, server_out)) = (client.split(), server.split());
         let (up, down, at_server, at_client) = tokio::join!(
             send(client_out, LEN, 1),
@@ -81,7 +81,7 @@ async fn copied_bytes_are_exact_both_ways_at_once() {
         Stream::Tcp(inner),
         Stream::Unix(outer),
         &mut meter,
-        Options::default(),
+        RelayOptions::default(),
     );
     let peers = async {
         let ((client_in, client_out), (server_in, server_out)) = (client.split(), server.split());
@@ -127,7 +127,7 @@ async fn exchange(
 #[tokio::test]
 async fn bytes_stay_exact_when_a_flow_turns_to_bulk_and_back() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
-    let (result, _, ()) = between((inner, outer), Options::default(), async {
+    let (result, _, ()) = between((inner, outer), RelayOptions::default(), async {
         exchange(&mut client, &mut server, (0..60).map(|n| n * 31)).await;
         exchange(
             &mut client,
@@ -158,7 +158,7 @@ async fn pipe_that_runs_out_of_slots_loses_nothing() {
     }
     acknowledged(&client).await;
     let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
-    let (mut meter, options) = (Meter::default(), Options::default());
+    let (mut meter, options) = (Meter::default(), RelayOptions::default());
     let mut duplex = Duplex::new(&mut inner, &mut outer, &mut meter, &options);
     duplex.up = Flow::in_bulk();
     let mut received = vec![0; bytes.len()];
@@ -190,8 +190,11 @@ async fn stuff(server: &mut (impl AsyncWrite + Unpin)) -> usize {
 async fn slow_reader_holds_back_the_sender() {
     for spliced in [false, true] {
         let (client, inner) = pair().await;
-        let (mut inner, mut meter, options) =
-            (Stream::Tcp(inner), Meter::default(), Options::default());
+        let (mut inner, mut meter, options) = (
+            Stream::Tcp(inner),
+            Meter::default(),
+            RelayOptions::default(),
+        );
         let (outer, mut server): (_, Box<dyn AsyncWrite + Unpin>) = if spliced {
             let (outer, server) = pair().await;
             (Stream::Tcp(outer), Box::new(server))
@@ -233,7 +236,7 @@ async fn flow_without_a_pipe_is_copied() {
     let (outer, mut server) = pair().await;
     let (mut from, mut to, mut moved) = (Stream::Tcp(inner), Stream::Tcp(outer), 0);
     poll_fn(|cx| {
-        let mut ends = Ends {
+        let mut ends = FlowStreams {
             from: &mut from,
             to: &mut to,
             last: false,

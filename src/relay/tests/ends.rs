@@ -10,12 +10,12 @@ use super::support::{
     within,
 };
 use crate::net::Stream;
-use crate::relay::{Error, Meter, Options, Side};
+use crate::relay::{Meter, RelayError, RelayOptions, Side};
 
 #[tokio::test]
 async fn half_closed_client_still_receives_the_answer() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
-    let (result, meter, ()) = between((inner, outer), Options::default(), async {
+    let (result, meter, ()) = between((inner, outer), RelayOptions::default(), async {
         client.write_all(b"question").await.unwrap();
         client.shutdown().await.unwrap();
         assert_eq!(read_all(&mut server).await, b"question");
@@ -38,7 +38,7 @@ async fn half_closed_client_still_receives_the_answer() {
 #[tokio::test]
 async fn half_closed_server_still_receives_the_rest() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
-    let (result, meter, ()) = between((inner, outer), Options::default(), async {
+    let (result, meter, ()) = between((inner, outer), RelayOptions::default(), async {
         server.write_all(b"go away").await.unwrap();
         server.shutdown().await.unwrap();
         assert_eq!(read_all(&mut client).await, b"go away");
@@ -66,7 +66,7 @@ async fn half_close_works_over_a_unix_socket() {
         Stream::Tcp(inner),
         Stream::Unix(outer),
         &mut meter,
-        Options::default(),
+        RelayOptions::default(),
     );
     let peers = async {
         client.write_all(b"question").await.unwrap();
@@ -94,7 +94,7 @@ async fn half_close_works_over_a_unix_socket() {
 async fn reset_of_one_side_resets_the_other() {
     for side in [Side::Client, Side::Server] {
         let ((client, inner), (outer, server)) = (pair().await, pair().await);
-        let (result, _, ()) = between((inner, outer), Options::default(), async {
+        let (result, _, ()) = between((inner, outer), RelayOptions::default(), async {
             let (gone, mut other) = if side == Side::Client {
                 (client, server)
             } else {
@@ -109,7 +109,7 @@ async fn reset_of_one_side_resets_the_other() {
         })
         .await;
         assert!(
-            matches!(result, Err(Error::Reset(by)) if by == side),
+            matches!(result, Err(RelayError::Reset(by)) if by == side),
             "{side}: {result:?}"
         );
     }
@@ -121,7 +121,7 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
     for spliced in [0, 1 << 20] {
         let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);
         let (first, rest) = (noise(spliced, 1), noise(96 * 1024, 2));
-        let (result, meter, ()) = between((inner, outer), Options::default(), async {
+        let (result, meter, ()) = between((inner, outer), RelayOptions::default(), async {
             let mut received = vec![0; spliced];
             let (sent, read) =
                 tokio::join!(server.write_all(&first), client.read_exact(&mut received));
@@ -138,7 +138,7 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
         })
         .await;
         assert!(
-            matches!(result, Err(Error::Reset(Side::Server))),
+            matches!(result, Err(RelayError::Reset(Side::Server))),
             "{result:?}"
         );
         assert_eq!(meter.sent, (spliced + rest.len()) as u64);
@@ -151,7 +151,7 @@ async fn queued_bytes_are_delivered_before_a_reset_ends_the_stream() {
 async fn answer_of_a_server_that_stops_reading_survives_the_upload() {
     let ((mut client, inner), (outer, mut server)) = (narrow_pair().await, pair().await);
     let (upload, answer) = (noise(8 << 20, 3), noise(96 * 1024, 4));
-    let (result, _, ()) = between((inner, outer), Options::default(), async {
+    let (result, _, ()) = between((inner, outer), RelayOptions::default(), async {
         let client = async {
             client.write_all(&upload).await.unwrap();
             client.shutdown().await.unwrap();
@@ -167,7 +167,7 @@ async fn answer_of_a_server_that_stops_reading_survives_the_upload() {
     })
     .await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Server))),
+        matches!(result, Err(RelayError::Reset(Side::Server))),
         "{result:?}"
     );
 }
@@ -180,7 +180,7 @@ async fn reset_that_a_write_meets_first_is_still_a_reset() {
     reset(server);
     inner.readable().await.unwrap();
     outer.readable().await.unwrap();
-    let (result, _, ()) = between((inner, outer), Options::default(), async {
+    let (result, _, ()) = between((inner, outer), RelayOptions::default(), async {
         acknowledged(&client).await;
         let error = client
             .read(&mut [0; 8])
@@ -190,7 +190,7 @@ async fn reset_that_a_write_meets_first_is_still_a_reset() {
     })
     .await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Server))),
+        matches!(result, Err(RelayError::Reset(Side::Server))),
         "{result:?}"
     );
 }
@@ -198,7 +198,7 @@ async fn reset_that_a_write_meets_first_is_still_a_reset() {
 #[tokio::test]
 async fn reset_after_a_clean_end_stays_a_clean_end_for_the_other_side() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
-    let (result, _, server) = between((inner, outer), Options::default(), async {
+    let (result, _, server) = between((inner, outer), RelayOptions::default(), async {
         client.write_all(b"question").await.unwrap();
         client.shutdown().await.unwrap();
         assert_eq!(read_all(&mut server).await, b"question");
@@ -208,7 +208,7 @@ async fn reset_after_a_clean_end_stays_a_clean_end_for_the_other_side() {
     })
     .await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Client))),
+        matches!(result, Err(RelayError::Reset(Side::Client))),
         "{result:?}"
     );
     assert!(server.take_error().unwrap().is_none());
@@ -222,7 +222,7 @@ async fn unix_server_that_vanishes_resets_the_client() {
         Stream::Tcp(inner),
         Stream::Unix(outer),
         &mut meter,
-        Options::default(),
+        RelayOptions::default(),
     );
     let peers = async {
         client.write_all(b"question").await.unwrap();
@@ -237,7 +237,7 @@ async fn unix_server_that_vanishes_resets_the_client() {
     };
     let (result, ()) = within(async { tokio::join!(relay, peers) }).await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Server))),
+        matches!(result, Err(RelayError::Reset(Side::Server))),
         "{result:?}"
     );
 }
@@ -255,12 +255,12 @@ async fn unix_server_whose_end_a_write_meets_first_resets_the_client() {
         Stream::Tcp(inner),
         Stream::Unix(outer),
         &mut meter,
-        Options::default(),
+        RelayOptions::default(),
     );
     let mut answer = [0; 8];
     let (result, read) = within(async { tokio::join!(relay, client.read(&mut answer)) }).await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Server))),
+        matches!(result, Err(RelayError::Reset(Side::Server))),
         "{result:?}"
     );
     assert_eq!(

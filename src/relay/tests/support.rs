@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::net::Stream;
-use crate::relay::{Error, Meter, Options, Side, ending, relay};
+use crate::relay::{Meter, RelayError, RelayOptions, Side, ending, relay};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,8 +19,8 @@ pub(super) async fn run(
     mut client: Stream,
     mut upstream: Stream,
     meter: &mut Meter,
-    options: Options,
-) -> Result<Side, Error> {
+    options: RelayOptions,
+) -> Result<Side, RelayError> {
     relay(&mut client, &mut upstream, meter, &options).await
 }
 
@@ -28,9 +28,9 @@ pub(super) async fn run(
 /// forever.
 pub(super) async fn between<T>(
     (client, upstream): (TcpStream, TcpStream),
-    options: Options,
+    options: RelayOptions,
     peers: impl Future<Output = T>,
-) -> (Result<Side, Error>, Meter, T) {
+) -> (Result<Side, RelayError>, Meter, T) {
     let mut meter = Meter::default();
     let relay = run(
         Stream::Tcp(client),

@@ -18,7 +18,7 @@ use super::support::{
     acknowledged, both_ways, narrow_pair, noise, pair, read_all, reset, run, within,
 };
 use crate::net::{Stream, Transport};
-use crate::relay::{Error, Meter, OnTruncation, Options, Side};
+use crate::relay::{Meter, OnTruncation, RelayError, RelayOptions, Side};
 
 /// A TLS client, and the stream that the relay has of it.
 pub(super) async fn handshake(pair: (TcpStream, TcpStream)) -> (TlsStream<TcpStream>, Stream) {
@@ -63,7 +63,12 @@ async fn tls_client_with_and_without_close_notify_still_receives_the_answer() {
         let ((mut client, inner), (outer, mut server)) =
             (handshake(pair().await).await, pair().await);
         let mut meter = Meter::default();
-        let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+        let relay = run(
+            inner,
+            Stream::Tcp(outer),
+            &mut meter,
+            RelayOptions::default(),
+        );
         let peers = async {
             client.write_all(b"question").await.unwrap();
             if truncated {
@@ -101,9 +106,9 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
         let ((mut client, inner), (outer, mut server)) =
             (handshake(pair().await).await, pair().await);
         let mut meter = Meter::default();
-        let options = Options {
+        let options = RelayOptions {
             on_truncation: OnTruncation::Reset,
-            ..Options::default()
+            ..RelayOptions::default()
         };
         let relay = run(inner, Stream::Tcp(outer), &mut meter, options);
         let peers = async {
@@ -124,7 +129,7 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
         assert_eq!(meter.client_truncated, truncated);
         if truncated {
             assert!(
-                matches!(result, Err(Error::Reset(Side::Client))),
+                matches!(result, Err(RelayError::Reset(Side::Client))),
                 "{result:?}"
             );
             assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -139,31 +144,42 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
 /// is only silent.
 #[tokio::test]
 async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_notify() {
-    for ends in [Ends::Reset, Ends::FinAndReset, Ends::Silent] {
+    for ends in [
+        FlowStreams::Reset,
+        FlowStreams::FinAndReset,
+        FlowStreams::Silent,
+    ] {
         let ((mut client, inner), (mut server, outer)) =
             (handshake(pair().await).await, narrow_pair().await);
         let mut meter = Meter::default();
-        let idle = (ends == Ends::Silent).then_some(Duration::from_millis(200));
-        let options = Options {
+        let idle = (ends == FlowStreams::Silent).then_some(Duration::from_millis(200));
+        let options = RelayOptions {
             on_truncation: OnTruncation::Reset,
             idle,
-            ..Options::default()
+            ..RelayOptions::default()
         };
         let relay = run(inner, Stream::Tcp(outer), &mut meter, options);
         let peers = async {
-            let question = noise(if ends == Ends::Silent { 8 } else { 96 * 1024 }, 5);
+            let question = noise(
+                if ends == FlowStreams::Silent {
+                    8
+                } else {
+                    96 * 1024
+                },
+                5,
+            );
             client.write_all(&question).await.unwrap();
             client.flush().await.unwrap();
             acknowledged(client.get_ref().0).await;
             let mut silent = None;
             match ends {
-                Ends::Reset => {
+                FlowStreams::Reset => {
                     SockRef::from(client.get_ref().0)
                         .set_linger(Some(Duration::ZERO))
                         .unwrap();
                     drop(client);
                 }
-                Ends::FinAndReset => {
+                FlowStreams::FinAndReset => {
                     drop(client);
                     // Whoever is gone answers this with a reset.
                     for _ in 0..2 {
@@ -171,7 +187,7 @@ async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_n
                         acknowledged(&server).await;
                     }
                 }
-                Ends::Silent => silent = Some(client),
+                FlowStreams::Silent => silent = Some(client),
             }
             let ended = server.read_to_end(&mut Vec::new()).await;
             drop((server, silent));
@@ -189,7 +205,7 @@ async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_n
 
 /// How a client ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ends {
+enum FlowStreams {
     Reset,
     FinAndReset,
     Silent,
@@ -199,7 +215,12 @@ enum Ends {
 async fn tls_bytes_are_exact_both_ways_and_the_last_of_them_are_flushed() {
     let ((client, inner), (outer, server)) = (handshake(narrow_pair().await).await, pair().await);
     let mut meter = Meter::default();
-    let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+    let relay = run(
+        inner,
+        Stream::Tcp(outer),
+        &mut meter,
+        RelayOptions::default(),
+    );
     within(async { tokio::join!(relay, both_ways(client, server)) })
         .await
         .0
@@ -211,7 +232,12 @@ async fn tls_bytes_are_exact_both_ways_and_the_last_of_them_are_flushed() {
 async fn tls_client_sees_the_reset_of_the_server() {
     let ((mut client, inner), (outer, server)) = (handshake(pair().await).await, pair().await);
     let mut meter = Meter::default();
-    let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+    let relay = run(
+        inner,
+        Stream::Tcp(outer),
+        &mut meter,
+        RelayOptions::default(),
+    );
     let peers = async {
         client.write_all(b"question").await.unwrap();
         server.readable().await.unwrap();
@@ -224,7 +250,7 @@ async fn tls_client_sees_the_reset_of_the_server() {
     };
     let (result, error) = within(async { tokio::join!(relay, peers) }).await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Server))),
+        matches!(result, Err(RelayError::Reset(Side::Server))),
         "{result:?}"
     );
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -236,7 +262,12 @@ async fn tls_client_receives_what_was_queued_but_no_close_notify_after_a_reset()
         (handshake(narrow_pair().await).await, pair().await);
     let answer = noise(96 * 1024, 3);
     let mut meter = Meter::default();
-    let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+    let relay = run(
+        inner,
+        Stream::Tcp(outer),
+        &mut meter,
+        RelayOptions::default(),
+    );
     let peers = async {
         server.write_all(&answer).await.unwrap();
         acknowledged(&server).await;
@@ -252,7 +283,7 @@ async fn tls_client_receives_what_was_queued_but_no_close_notify_after_a_reset()
     };
     let (result, error) = within(async { tokio::join!(relay, peers) }).await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Server))),
+        matches!(result, Err(RelayError::Reset(Side::Server))),
         "{result:?}"
     );
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
@@ -269,7 +300,12 @@ async fn tls_client_receives_a_close_notify_when_a_clean_end_came_before_the_res
     acknowledged(&server).await;
     drop(server);
     let mut meter = Meter::default();
-    let relay = run(inner, Stream::Tcp(outer), &mut meter, Options::default());
+    let relay = run(
+        inner,
+        Stream::Tcp(outer),
+        &mut meter,
+        RelayOptions::default(),
+    );
     let peers = async {
         for _ in 0..8 {
             client.write_all(b"more").await.unwrap();
@@ -280,7 +316,7 @@ async fn tls_client_receives_a_close_notify_when_a_clean_end_came_before_the_res
     };
     let (result, ()) = within(async { tokio::join!(relay, peers) }).await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Server))),
+        matches!(result, Err(RelayError::Reset(Side::Server))),
         "{result:?}"
     );
 }

@@ -13,7 +13,7 @@ use super::support::{
 };
 use super::tls::{handshake, sessions};
 use crate::net::Stream;
-use crate::relay::{Error, Meter, Options, Side};
+use crate::relay::{Meter, RelayError, RelayOptions, Side};
 
 /// The stream that the relay has of a TLS server, and the server.
 async fn server(pair: (TcpStream, TcpStream)) -> (Stream, TlsStream<TcpStream>) {
@@ -25,7 +25,12 @@ async fn server(pair: (TcpStream, TcpStream)) -> (Stream, TlsStream<TcpStream>) 
 async fn half_closed_client_still_receives_the_answer_of_a_tls_server() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, server(pair().await).await);
     let mut meter = Meter::default();
-    let relay = run(Stream::Tcp(inner), outer, &mut meter, Options::default());
+    let relay = run(
+        Stream::Tcp(inner),
+        outer,
+        &mut meter,
+        RelayOptions::default(),
+    );
     let peers = async {
         client.write_all(b"question").await.unwrap();
         client.shutdown().await.unwrap();
@@ -54,7 +59,7 @@ async fn half_closed_tls_server_still_receives_the_rest_of_a_tls_client() {
     let ((mut client, inner), (outer, mut server)) =
         (handshake(pair().await).await, server(pair().await).await);
     let mut meter = Meter::default();
-    let relay = run(inner, outer, &mut meter, Options::default());
+    let relay = run(inner, outer, &mut meter, RelayOptions::default());
     let peers = async {
         server.write_all(b"go away").await.unwrap();
         server.shutdown().await.unwrap();
@@ -83,7 +88,7 @@ async fn tls_server_that_ends_without_close_notify_is_no_clean_end_for_a_tls_cli
     let ((mut client, inner), (outer, mut server)) =
         (handshake(pair().await).await, server(pair().await).await);
     let mut meter = Meter::default();
-    let relay = run(inner, outer, &mut meter, Options::default());
+    let relay = run(inner, outer, &mut meter, RelayOptions::default());
     let peers = async {
         server.write_all(b"half of the ans").await.unwrap();
         SockRef::from(server.get_ref().0)
@@ -125,7 +130,7 @@ async fn bytes_are_exact_both_ways_between_two_sessions_and_the_last_of_them_are
         server(narrow_pair().await).await,
     );
     let mut meter = Meter::default();
-    let relay = run(inner, outer, &mut meter, Options::default());
+    let relay = run(inner, outer, &mut meter, RelayOptions::default());
     within(async { tokio::join!(relay, both_ways(client, server)) })
         .await
         .0
@@ -139,7 +144,7 @@ async fn reset_of_one_session_resets_the_other() {
         let ((client, inner), (outer, server)) =
             (handshake(pair().await).await, server(pair().await).await);
         let mut meter = Meter::default();
-        let relay = run(inner, outer, &mut meter, Options::default());
+        let relay = run(inner, outer, &mut meter, RelayOptions::default());
         let peers = async {
             let error = if side == Side::Client {
                 reset(client.into_inner().0);
@@ -156,7 +161,7 @@ async fn reset_of_one_session_resets_the_other() {
         };
         let (result, kind) = within(Box::pin(async { tokio::join!(relay, peers) })).await;
         assert!(
-            matches!(result, Err(Error::Reset(by)) if by == side),
+            matches!(result, Err(RelayError::Reset(by)) if by == side),
             "{side}: {result:?}"
         );
         // Where the last of the handshake is not acknowledged yet, it is delivered first.
@@ -175,7 +180,7 @@ async fn client_receives_what_a_tls_server_had_sent_but_no_close_notify_after_it
     );
     let answer = noise(96 * 1024, 3);
     let mut meter = Meter::default();
-    let relay = run(inner, outer, &mut meter, Options::default());
+    let relay = run(inner, outer, &mut meter, RelayOptions::default());
     let peers = async {
         server.write_all(&answer).await.unwrap();
         server.flush().await.unwrap();
@@ -192,7 +197,7 @@ async fn client_receives_what_a_tls_server_had_sent_but_no_close_notify_after_it
     };
     let (result, error) = within(async { tokio::join!(relay, peers) }).await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Server))),
+        matches!(result, Err(RelayError::Reset(Side::Server))),
         "{result:?}"
     );
     assert!(

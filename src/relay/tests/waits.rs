@@ -12,11 +12,11 @@ use super::support::{acknowledged, between, narrow_pair, noise, pair, read_all, 
 use crate::net::Liveness;
 use crate::net::Stream;
 use crate::relay::duplex::RECEIPT;
-use crate::relay::watch::{LOOK_EVERY, Waits, Watch};
-use crate::relay::{Error, Meter, OnTruncation, Options, Side, relay};
+use crate::relay::watch::{LOOK_EVERY, Readiness, Watch};
+use crate::relay::{Meter, OnTruncation, RelayError, RelayOptions, Side, relay};
 
 const SHORT: Duration = Duration::from_millis(40);
-const NEVER: Options = Options {
+const NEVER: RelayOptions = RelayOptions {
     idle: None,
     half_close: None,
     liveness: Liveness {
@@ -25,11 +25,11 @@ const NEVER: Options = Options {
     },
     on_truncation: OnTruncation::Close,
 };
-const SHORT_IDLE: Options = Options {
+const SHORT_IDLE: RelayOptions = RelayOptions {
     idle: Some(SHORT),
     ..NEVER
 };
-const SHORT_HALF_CLOSE: Options = Options {
+const SHORT_HALF_CLOSE: RelayOptions = RelayOptions {
     half_close: Some(SHORT),
     ..NEVER
 };
@@ -43,7 +43,7 @@ async fn silence_of_both_sides_ends_the_relay() {
         assert_eq!(read_all(&mut client).await, b"");
     })
     .await;
-    assert!(matches!(result, Err(Error::Idle)), "{result:?}");
+    assert!(matches!(result, Err(RelayError::Idle)), "{result:?}");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn client_that_is_cut_off_by_the_idle_timeout_does_not_see_a_clean_end() {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     })
     .await;
-    assert!(matches!(result, Err(Error::Idle)), "{result:?}");
+    assert!(matches!(result, Err(RelayError::Idle)), "{result:?}");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn silent_side_is_named_when_the_other_has_ended() {
         })
         .await;
         assert!(
-            matches!(result, Err(Error::HalfClose(side)) if side == silent),
+            matches!(result, Err(RelayError::HalfClose(side)) if side == silent),
             "{silent}: {result:?}"
         );
     }
@@ -99,7 +99,7 @@ async fn side_that_does_not_read_is_the_silent_one() {
     })
     .await;
     assert!(
-        matches!(result, Err(Error::HalfClose(Side::Client))),
+        matches!(result, Err(RelayError::HalfClose(Side::Client))),
         "{result:?}"
     );
 }
@@ -114,7 +114,7 @@ async fn progress_starts_the_wait_anew() {
         watch.poll(
             cx,
             timer.as_mut(),
-            Waits {
+            Readiness {
                 silence: Some(SHORT),
                 look: false,
                 first: None,
@@ -141,7 +141,7 @@ async fn reset_of_a_sender_is_noticed_while_its_receiver_takes_nothing() {
     })
     .await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Client))),
+        matches!(result, Err(RelayError::Reset(Side::Client))),
         "{result:?}"
     );
 }
@@ -172,7 +172,7 @@ async fn what_a_sender_that_resets_had_sent_is_delivered_though_the_reset_was_no
         })
         .await;
         assert!(
-            matches!(result, Err(Error::Reset(by)) if by == sender),
+            matches!(result, Err(RelayError::Reset(by)) if by == sender),
             "{sender}: {result:?}"
         );
         assert!(
@@ -206,7 +206,7 @@ async fn receiver_that_still_sends_has_as_long_as_it_takes_something_of_the_rest
     })
     .await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Client))),
+        matches!(result, Err(RelayError::Reset(Side::Client))),
         "{result:?}"
     );
     assert!(received == sent);
@@ -224,7 +224,7 @@ async fn reset_after_a_clean_end_is_noticed_while_the_other_side_is_silent() {
     })
     .await;
     assert!(
-        matches!(result, Err(Error::Reset(Side::Client))),
+        matches!(result, Err(RelayError::Reset(Side::Client))),
         "{result:?}"
     );
 }
@@ -233,7 +233,7 @@ async fn reset_after_a_clean_end_is_noticed_while_the_other_side_is_silent() {
 async fn meter_is_right_when_the_relay_is_dropped_midway() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
     let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
-    let (mut meter, options) = (Meter::default(), Options::default());
+    let (mut meter, options) = (Meter::default(), RelayOptions::default());
     tokio::select! {
         biased;
         _ = relay(&mut inner, &mut outer, &mut meter, &options) => unreachable!("neither side has ended"),
@@ -255,7 +255,7 @@ async fn meter_is_right_when_the_relay_is_dropped_midway() {
 #[tokio::test]
 async fn future_is_small() {
     let ((_client, inner), (outer, _server)) = (pair().await, pair().await);
-    let (mut meter, options) = (Meter::default(), Options::default());
+    let (mut meter, options) = (Meter::default(), RelayOptions::default());
     let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
     let size = size_of_val(&relay(&mut inner, &mut outer, &mut meter, &options));
     assert!(size <= 384, "{size} bytes");

@@ -522,8 +522,9 @@ fn a_client_gets_a_certificate_for_its_name_and_only_lenient_acceptors_have_a_de
     .map(|names| own.server(names, Validity::days(1)).unwrap())
     .map(|issued| Arc::new(load(&issued.certificate, &issued.key).unwrap()))
     .to_vec();
-    let [strict, lenient] = [true, false]
-        .map(|strict| Acceptor::new(certificates.clone(), &Options::default(), strict).unwrap());
+    let [strict, lenient] = [true, false].map(|strict| {
+        Acceptor::new(certificates.clone(), &AcceptorOptions::default(), strict).unwrap()
+    });
     for (name, ip, if_strict, if_lenient) in [
         (Some("a.example"), None, Some(0), 0),
         (Some("b.example"), Some("192.0.2.1"), Some(2), 2),

@@ -187,7 +187,7 @@ fn what_a_file_holds_for_later_is_chosen_by_the_clock_and_not_only_by_a_reload()
             .into_iter()
             .map(Arc::new)
             .collect();
-        let acceptor = Acceptor::new(all, &Options::default(), true).unwrap();
+        let acceptor = Acceptor::new(all, &AcceptorOptions::default(), true).unwrap();
         let name = NAME.parse().unwrap();
         let shown = |at| {
             let choice = acceptor

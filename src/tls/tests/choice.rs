@@ -28,7 +28,7 @@ fn issued(names: &[&str], validity: Validity) -> Arc<Certificate> {
 fn in_order(certificates: &[&Arc<Certificate>], strict: bool) -> Acceptor {
     Acceptor::new(
         certificates.iter().map(|one| Arc::clone(one)).collect(),
-        &Options::default(),
+        &AcceptorOptions::default(),
         strict,
     )
     .unwrap()

@@ -3,7 +3,7 @@
 use rustls::server::danger::ClientCertVerifier;
 
 use super::*;
-use crate::tls::verifier::Verifier;
+use crate::tls::verifier::ClientVerifier;
 
 /// What the operator's log says, in short.
 fn verdict(result: &Result<Accepted, Refusal>) -> &'static str {
@@ -273,7 +273,7 @@ async fn what_an_expired_authority_issued_is_still_believed() {
 #[test]
 fn clients_are_told_which_authorities_count() {
     let [one, two] = ["one", "two"].map(authority);
-    let verifier = Verifier::new(&require(&[&one, &two])).unwrap();
+    let verifier = ClientVerifier::new(&require(&[&one, &two])).unwrap();
     let hints = verifier.root_hint_subjects();
     for (hint, name) in hints.iter().zip([&b"one"[..], b"two"]) {
         assert!(hint.as_ref().ends_with(name), "{hint:?}");
@@ -296,7 +296,7 @@ async fn without_an_authority_nobody_comes_in_and_without_a_certificate_there_is
         }
     }
     assert!(matches!(
-        Acceptor::new(Vec::new(), &Options::default(), true),
+        Acceptor::new(Vec::new(), &AcceptorOptions::default(), true),
         Err(AcceptorError::NoCertificate)
     ));
 }

@@ -559,7 +559,7 @@ fn connectors_are_equal_when_their_contents_are() {
             ..with(&one)
         },
         ConnectorOptions {
-            groups: vec![Group::X25519],
+            groups: vec![KeyExchangeGroup::X25519],
             ..with(&one)
         },
         ConnectorOptions {

@@ -101,13 +101,13 @@ async fn bytes_that_came_after_the_hello_belong_to_the_handshake() {
 #[tokio::test]
 async fn a_hello_that_fits_nothing_is_answered_at_once_with_its_alert() {
     let own = authority("own");
-    let modern = Options {
+    let modern = AcceptorOptions {
         min_version: MinVersion::Tls13,
-        ..Options::default()
+        ..AcceptorOptions::default()
     };
-    let http2 = Options {
+    let http2 = AcceptorOptions {
         alpn: vec!["h2".parse().unwrap()],
-        ..Options::default()
+        ..AcceptorOptions::default()
     };
     let mut http1 = (*client(&own, &rustls::version::TLS13, None)).clone();
     http1.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -132,9 +132,9 @@ async fn both_sides_agree_on_the_protocol_that_the_server_prefers() {
         .to_vec();
     let acceptor = Acceptor::new(
         vec![server_certificate(&own)],
-        &Options {
+        &AcceptorOptions {
             alpn,
-            ..Options::default()
+            ..AcceptorOptions::default()
         },
         true,
     )
@@ -203,7 +203,12 @@ async fn a_client_that_asks_for_an_address_asked_for_no_name() {
     let issued = own.server(&["127.0.0.1"], Validity::days(1)).unwrap();
     let certificate =
         Certificate::load(issued.certificate.as_bytes(), issued.key.as_bytes()).unwrap();
-    let open = Acceptor::new(vec![Arc::new(certificate)], &Options::default(), false).unwrap();
+    let open = Acceptor::new(
+        vec![Arc::new(certificate)],
+        &AcceptorOptions::default(),
+        false,
+    )
+    .unwrap();
     let (mut near, far) = pair().await;
     let config = client(&own, &rustls::version::TLS13, None);
     let session = ClientConnection::new(config, "127.0.0.1".try_into().unwrap()).unwrap();

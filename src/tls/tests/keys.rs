@@ -17,10 +17,10 @@ fn verify(authorities: &[&Authority], lists: &[&str], depth: Depth) -> ClientAut
 
 /// Whether a client with `certificate` would be let in by `terms`.
 fn judge(own: &Authority, terms: &ClientAuth, certificate: &Issued) -> Result<(), Refusal> {
-    let options = Options {
+    let options = AcceptorOptions {
         client_auth: terms.clone(),
         recallable: true,
-        ..Options::default()
+        ..AcceptorOptions::default()
     };
     let acceptor = Acceptor::new(vec![server_certificate(own)], &options, true).unwrap();
     let chain = CertificateDer::pem_slice_iter(certificate.certificate.as_bytes())

@@ -56,9 +56,9 @@ fn server_certificate(authority: &Authority) -> Arc<Certificate> {
 }
 
 fn acceptor(certificate: &Arc<Certificate>, client_auth: ClientAuth) -> Acceptor {
-    let options = Options {
+    let options = AcceptorOptions {
         client_auth,
-        ..Options::default()
+        ..AcceptorOptions::default()
     };
     Acceptor::new(vec![Arc::clone(certificate)], &options, true).unwrap()
 }

@@ -76,7 +76,7 @@ async fn a_session_from_an_open_acceptor_opens_no_other_one() {
 async fn a_session_ends_with_the_acceptor_whatever_the_next_one_has_changed() {
     let own = authority("own");
     let certificate = server_certificate(&own);
-    let options = Options::default;
+    let options = AcceptorOptions::default;
     let alpn = vec!["h2".parse().unwrap()];
     for version in VERSIONS {
         for (what, certificate, options) in [
@@ -85,7 +85,7 @@ async fn a_session_ends_with_the_acceptor_whatever_the_next_one_has_changed() {
             (
                 "the protocols",
                 &certificate,
-                Options {
+                AcceptorOptions {
                     alpn: alpn.clone(),
                     ..options()
                 },
@@ -93,7 +93,7 @@ async fn a_session_ends_with_the_acceptor_whatever_the_next_one_has_changed() {
             (
                 "client certificates",
                 &certificate,
-                Options {
+                AcceptorOptions {
                     client_auth: require(&[&own]),
                     ..options()
                 },
@@ -125,9 +125,9 @@ async fn a_session_of_tls_1_2_opens_nothing_where_only_tls_1_3_is_spoken() {
     let own = authority("own");
     let certificate = server_certificate(&own);
     let before = acceptor(&certificate, ClientAuth::None);
-    let strict = Options {
+    let strict = AcceptorOptions {
         min_version: MinVersion::Tls13,
-        ..Options::default()
+        ..AcceptorOptions::default()
     };
     let after = Acceptor::new(vec![certificate], &strict, true).unwrap();
     let config = client(&own, &rustls::version::TLS12, None);
@@ -141,7 +141,7 @@ async fn a_session_of_tls_1_2_opens_nothing_where_only_tls_1_3_is_spoken() {
 async fn a_session_is_good_for_every_certificate_of_its_own_acceptor() {
     let own = authority("own");
     let certificates = vec![server_certificate(&own), server_certificate(&own)];
-    let pair = Acceptor::new(certificates, &Options::default(), true).unwrap();
+    let pair = Acceptor::new(certificates, &AcceptorOptions::default(), true).unwrap();
     let config = client(&own, &rustls::version::TLS13, None);
     assert_eq!(meet(&pair, &config).await.1, FULL);
     assert_eq!(meet(&pair, &config).await.1, RESUMED);

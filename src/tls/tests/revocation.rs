@@ -349,10 +349,10 @@ async fn what_a_client_came_in_by_is_judged_again_by_other_terms_and_not_by_the_
     let (own, other) = (authority("own"), authority("other"));
     let certificate = server_certificate(&own);
     let recallable = |client_auth| {
-        let options = Options {
+        let options = AcceptorOptions {
             client_auth,
             recallable: true,
-            ..Options::default()
+            ..AcceptorOptions::default()
         };
         Acceptor::new(vec![Arc::clone(&certificate)], &options, true).unwrap()
     };

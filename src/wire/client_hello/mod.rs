@@ -35,12 +35,12 @@ pub struct HelloParser {
     /// With fewer bytes than this in `received` there is nothing new to judge: the rest of a
     /// record's content comes.
     until: usize,
-    message: Message,
-    state: State,
+    message: HandshakeMessage,
+    state: ParserState,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum ParserState {
     #[default]
     Reading,
     Complete,
@@ -66,7 +66,7 @@ impl HelloParser {
     /// As soon as the bytes so far cannot become an acceptable hello; [`HelloError::NotTls`] at the
     /// first or second one. Every later call returns the same error and keeps nothing.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<ClientHello>, HelloError> {
-        if let State::Refused(error) = self.state {
+        if let ParserState::Refused(error) = self.state {
             return Err(error);
         }
         // By a quarter, where a vector would take twice as much.
@@ -75,14 +75,14 @@ impl HelloParser {
                 .reserve_exact(bytes.len().max(self.received.len() / 4));
         }
         self.received.extend_from_slice(bytes);
-        if matches!(self.state, State::Complete) || self.received.len() < self.until {
+        if matches!(self.state, ParserState::Complete) || self.received.len() < self.until {
             return Ok(None);
         }
         let verdict = self.read();
         match verdict {
-            Ok(Some(_)) => self.state = State::Complete,
+            Ok(Some(_)) => self.state = ParserState::Complete,
             Ok(None) => self.pack(),
-            Err(error) => self.state = State::Refused(error),
+            Err(error) => self.state = ParserState::Refused(error),
         }
         verdict
     }
@@ -162,7 +162,8 @@ impl HelloParser {
     /// Goes on through the records: the length of the message, once it is whole.
     fn scan(&mut self) -> Result<Option<usize>, HelloError> {
         self.pass();
-        while let Some(record) = Record::read(self.received.get(self.record..).unwrap_or_default())?
+        while let Some(record) =
+            TlsRecord::read(self.received.get(self.record..).unwrap_or_default())?
         {
             let length = self.message.see(record.content)?;
             let taken = self.message.taken + record.length;
@@ -171,7 +172,7 @@ impl HelloParser {
             if length.is_some_and(|length| taken > length) {
                 return Err(Malformed::Followed.into());
             }
-            let end = self.record + Record::HEADER + record.length;
+            let end = self.record + TlsRecord::HEADER + record.length;
             if record.content.len() < record.length {
                 self.until = if length.is_some() { end } else { 0 };
                 return Ok(None);
@@ -195,7 +196,7 @@ impl HelloParser {
         };
         let mut rest = self.received.get(self.record..).unwrap_or_default();
         let mut missing = length - self.message.taken;
-        while let Some((content, behind)) = Record::whole(rest)
+        while let Some((content, behind)) = TlsRecord::whole(rest)
             && content.len() < missing
         {
             missing -= content.len();
@@ -203,7 +204,7 @@ impl HelloParser {
         }
         let passed = self.received.len() - rest.len() - self.record;
         let content = length - missing - self.message.taken;
-        self.records += (passed - content) / Record::HEADER;
+        self.records += (passed - content) / TlsRecord::HEADER;
         self.record += passed;
         self.message.taken += content;
     }
@@ -219,7 +220,7 @@ pub fn reframe(bytes: Vec<u8>) -> Vec<u8> {
     let Some((Cow::Owned(message), rest)) = hello(&bytes) else {
         return bytes;
     };
-    let mut reframed = Vec::with_capacity(message.len() + rest.len() + 5 * Record::HEADER);
+    let mut reframed = Vec::with_capacity(message.len() + rest.len() + 5 * TlsRecord::HEADER);
     for content in message.chunks(usize::from(MAX_RECORD)) {
         #[expect(
             clippy::cast_possible_truncation,
@@ -234,12 +235,12 @@ pub fn reframe(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// A handshake record (RFC 8446 §5.1): its header, and what there is of its content.
-struct Record<'a> {
+struct TlsRecord<'a> {
     length: usize,
     content: &'a [u8],
 }
 
-impl<'a> Record<'a> {
+impl<'a> TlsRecord<'a> {
     const HEADER: usize = 5;
 
     /// The content of the record at the start of `bytes` and what follows it, if the record is
@@ -294,12 +295,12 @@ impl<'a> Record<'a> {
 
 /// How much of the handshake message has come in whole records; its bytes stay there.
 #[derive(Debug, Default)]
-struct Message {
+struct HandshakeMessage {
     header: [u8; Self::HEADER],
     taken: usize,
 }
 
-impl Message {
+impl HandshakeMessage {
     const HEADER: usize = 4;
 
     /// Looks at what there is of the next record's content: the whole length of the message, once
@@ -330,22 +331,22 @@ impl Message {
 }
 
 /// The length that the header of a handshake message says (RFC 8446 §4), with its own.
-fn message_length([_, high, middle, low]: [u8; Message::HEADER]) -> usize {
-    Message::HEADER + u32::from_be_bytes([0, high, middle, low]) as usize
+fn message_length([_, high, middle, low]: [u8; HandshakeMessage::HEADER]) -> usize {
+    HandshakeMessage::HEADER + u32::from_be_bytes([0, high, middle, low]) as usize
 }
 
 fn parse(message: &[u8]) -> Result<Option<ClientHello>, HelloError> {
     Ok(Some(ClientHello::parse(
-        message.get(Message::HEADER..).unwrap_or_default(),
+        message.get(HandshakeMessage::HEADER..).unwrap_or_default(),
     )?))
 }
 
 /// The message of the ClientHello in the records at the start of `bytes`, and what follows them, if
 /// all are whole and right.
 fn hello(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
-    let (mut message, mut rest) = (Message::default(), bytes);
+    let (mut message, mut rest) = (HandshakeMessage::default(), bytes);
     loop {
-        let (content, behind) = Record::whole(rest)?;
+        let (content, behind) = TlsRecord::whole(rest)?;
         if let Some(length) = message.see(content).ok()? {
             return if bytes.len() > length {
                 join(bytes, length)
@@ -361,7 +362,7 @@ fn hello(bytes: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
 /// The message of this length that the records at the start of `bytes` carry, copied only if there
 /// are several, and what follows them; `None` if it does not end where a record does.
 fn join(bytes: &[u8], length: usize) -> Option<(Cow<'_, [u8]>, &[u8])> {
-    let (first, mut rest) = Record::whole(bytes)?;
+    let (first, mut rest) = TlsRecord::whole(bytes)?;
     if first.len() == length {
         return Some((Cow::Borrowed(first), rest));
     }
@@ -370,7 +371,7 @@ fn join(bytes: &[u8], length: usize) -> Option<(Cow<'_, [u8]>, &[u8])> {
     while message.len() < length {
         rest = join_tiny(rest, length, &mut message);
         if message.len() < length {
-            let (content, behind) = Record::whole(rest)?;
+            let (content, behind) = TlsRecord::whole(rest)?;
             message.extend_from_slice(content);
             rest = behind;
         }
@@ -386,14 +387,14 @@ fn join_tiny<'a>(bytes: &'a [u8], length: usize, message: &mut Vec<u8>) -> &'a [
     while end < length
         && let Some((header, content)) = rest.split_first_chunk()
         && let Some(content) = content.first_chunk::<TINY>()
-        && let Some(tiny) = Record::length(*header).filter(|tiny| *tiny <= TINY)
+        && let Some(tiny) = TlsRecord::length(*header).filter(|tiny| *tiny <= TINY)
     {
         // As many bytes each time, whatever follows the content: a copy of just the content is a
         // call for each byte.
         message.truncate(end);
         message.extend_from_slice(content);
         end += tiny;
-        rest = &rest[Record::HEADER + tiny..];
+        rest = &rest[TlsRecord::HEADER + tiny..];
     }
     message.truncate(end);
     rest

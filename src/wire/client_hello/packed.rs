@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{HANDSHAKE, Record};
+use super::{HANDSHAKE, TlsRecord};
 
 /// Whole handshake records. A record of one byte takes three at most, of which it has six on the
 /// wire.
@@ -52,7 +52,7 @@ impl Packed {
         // Not twice as much as there is, as a vector would take. Short records have headers of two
         // bytes at most.
         self.content
-            .reserve_exact(bytes.len().saturating_sub(Record::HEADER * records));
+            .reserve_exact(bytes.len().saturating_sub(TlsRecord::HEADER * records));
         self.headers.reserve_exact(2 * records);
         let mut rest = bytes;
         while let Some((&[_, _, version, high, low], behind)) = rest.split_first_chunk() {
@@ -123,7 +123,7 @@ fn append(to: &mut Vec<u8>, content: &[u8]) {
 /// Whether it is worth it to pack so many records, which have this length together: where most of
 /// it are their headers.
 pub(super) fn is_worth_it(length: usize, records: usize) -> bool {
-    length >= WORTH && 2 * Record::HEADER * records > length
+    length >= WORTH && 2 * TlsRecord::HEADER * records > length
 }
 
 /// Records that take less than this together are kept as they came.

@@ -495,7 +495,7 @@ fn memory_is_taken_for_what_came_only() {
     assert_eq!(parser.received.capacity(), hello.len());
     let one = rustls_hello("a.example", None);
     assert!(matches!(
-        join(&one, one.len() - Record::HEADER),
+        join(&one, one.len() - TlsRecord::HEADER),
         Some((Cow::Borrowed(_), []))
     ));
 }

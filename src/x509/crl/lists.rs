@@ -11,16 +11,16 @@ use crate::x509::crl::{Crl, Depth, Expired, Revocation, Unknown};
 
 /// What is asked whether a certificate has been revoked.
 #[derive(Debug)]
-pub(crate) struct Lists {
+pub(crate) struct RevocationLists {
     /// The newest first.
-    held: Vec<Held>,
+    held: Vec<IndexedList>,
     depth: Depth,
     unknown: Unknown,
     expired: Expired,
 }
 
 #[derive(Debug)]
-struct Held {
+struct IndexedList {
     crl: Crl,
     /// The key that has made the signature, as soon as it is known: a SubjectPublicKeyInfo without
     /// its SEQUENCE. A list of none of the trusted authorities may be one of an intermediate, whose
@@ -39,7 +39,7 @@ pub(crate) struct IssuerKey<'a> {
 
 /// What the lists say of a certificate.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ListAnswer {
     /// It is on none.
     Good,
     /// It is on one.
@@ -56,7 +56,7 @@ pub(crate) enum Answer {
     Expired(SystemTime),
 }
 
-impl Lists {
+impl RevocationLists {
     /// The lists of `revocation`, of which those of `authorities` are known by their keys from now
     /// on.
     pub(crate) fn new(revocation: &Revocation, authorities: &[CaCertificate]) -> Self {
@@ -72,7 +72,7 @@ impl Lists {
             {
                 signer.get_or_init(|| authority.spki().into());
             }
-            Held {
+            IndexedList {
                 crl: crl.clone(),
                 signer,
             }
@@ -108,7 +108,7 @@ impl Lists {
         is_authority: bool,
         issuer: IssuerKey<'_>,
         now: SystemTime,
-    ) -> Answer {
+    ) -> ListAnswer {
         let mut own = self
             .held
             .iter()
@@ -117,14 +117,14 @@ impl Lists {
         if own.peek().is_none() {
             let named = self.held.iter().any(|held| held.crl.is_named(issuer.name));
             return if named {
-                Answer::OtherKey
+                ListAnswer::OtherKey
             } else {
-                Answer::NoList
+                ListAnswer::NoList
             };
         }
         let (mut seen, mut fresh, mut due, mut begin) =
             (Vec::<&Scope>::new(), false, None, None::<SystemTime>);
-        for Held { crl, .. } in own {
+        for IndexedList { crl, .. } in own {
             let scope = &crl.signed.contents.scope;
             // Of several for the same certificates the newest one counts.
             if seen.contains(&scope) {
@@ -133,7 +133,7 @@ impl Lists {
             // Its issuer has used the number once, so it is this certificate, whatever the list is
             // about.
             if crl.revokes(certificate.raw_serial()) {
-                return Answer::Revoked;
+                return ListAnswer::Revoked;
             }
             // One from the future does not replace one of today: the two of them count.
             if crl.this_update() <= now {
@@ -151,14 +151,14 @@ impl Lists {
             due = due.max(Some(crl.next_update()));
         }
         match due {
-            None => begin.map_or(Answer::OutOfScope, Answer::Early),
-            Some(due) if !fresh => Answer::Expired(due),
-            Some(_) => Answer::Good,
+            None => begin.map_or(ListAnswer::OutOfScope, ListAnswer::Early),
+            Some(due) if !fresh => ListAnswer::Expired(due),
+            Some(_) => ListAnswer::Good,
         }
     }
 }
 
-impl Held {
+impl IndexedList {
     /// Whether it is a list of `issuer`, by name and key.
     fn is_of(&self, issuer: IssuerKey<'_>) -> bool {
         if let Some(signer) = self.signer.get() {

@@ -24,7 +24,7 @@ use crate::x509::pem::{self, CrlFileError};
 use crate::x509::signed::{SignatureFault, Signed};
 use crate::x509::time::CLOCK_SKEW;
 
-pub(crate) use lists::{Answer, IssuerKey, Lists};
+pub(crate) use lists::{IssuerKey, ListAnswer, RevocationLists};
 
 /// How certificates are checked against revocation lists.
 #[derive(Clone, Debug, Default)]
@@ -117,13 +117,13 @@ pub enum Expired {
 /// A certificate revocation list. Clones share it.
 #[derive(Clone)]
 pub struct Crl {
-    signed: Arc<List>,
+    signed: Arc<ListContent>,
     /// The serial numbers that are not on it and were on those before it: sorted, without leading
     /// zeros. Nobody has taken them off for long enough.
     before: Arc<[Box<[u8]>]>,
 }
 
-struct List {
+struct ListContent {
     der: CertificateRevocationListDer<'static>,
     this_update: SystemTime,
     next_update: SystemTime,
@@ -316,7 +316,7 @@ impl Crl {
     /// Whether it revokes the certificate with this serial number.
     #[must_use]
     pub fn revokes(&self, serial: &[u8]) -> bool {
-        let (List { der, contents, .. }, serial) = (&*self.signed, significant(serial));
+        let (ListContent { der, contents, .. }, serial) = (&*self.signed, significant(serial));
         contents
             .serials
             .binary_search_by(|place| read::at(der, place).cmp(serial))
@@ -341,7 +341,7 @@ impl Crl {
     pub(crate) fn read(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
         let contents = read::read(&der)?;
         let (this_update, next_update) = contents.dates;
-        let signed = Arc::new(List {
+        let signed = Arc::new(ListContent {
             der,
             this_update,
             next_update,

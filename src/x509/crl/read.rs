@@ -12,7 +12,7 @@ use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Name;
 
 use crate::x509::crl::scope::Scope;
-use crate::x509::der::{self, Reader, significant};
+use crate::x509::der::{self, DerReader, significant};
 use crate::x509::identity::distinguished_name;
 use crate::x509::time::system_time;
 
@@ -43,13 +43,13 @@ const DAMAGED: &str = "it is damaged, or no revocation list";
 /// Reads the list `der`.
 pub(super) fn read(der: &[u8]) -> Result<Contents, String> {
     let damaged = || DAMAGED.to_owned();
-    let mut outer = Reader(der);
+    let mut outer = DerReader(der);
     let list = outer.expect(der::SEQUENCE).ok_or_else(damaged)?;
     if !outer.is_empty() {
         return Err(format!("{} bytes follow it", outer.0.len()));
     }
-    let mut outer = Reader(list.content);
-    let mut tbs = Reader(outer.expect(der::SEQUENCE).ok_or_else(damaged)?.content);
+    let mut outer = DerReader(list.content);
+    let mut tbs = DerReader(outer.expect(der::SEQUENCE).ok_or_else(damaged)?.content);
     let (algorithm, _) = der::algorithm_and_bits(outer.0).ok_or_else(damaged)?;
     let version = tbs.optional(der::INTEGER).map(|version| version.content);
     let inner = tbs.expect(der::SEQUENCE).ok_or_else(damaged)?.content;
@@ -97,7 +97,7 @@ pub(super) fn read(der: &[u8]) -> Result<Contents, String> {
 impl Contents {
     fn extensions(&mut self, content: &[u8]) -> Result<(), String> {
         let damaged = |what: &str| format!("its {what} cannot be read");
-        let mut reader = Reader(content);
+        let mut reader = DerReader(content);
         let mut seen: Vec<&[u8]> = Vec::new();
         while !reader.is_empty() {
             let extension = reader
@@ -127,7 +127,9 @@ impl Contents {
                     let fields = der::only(value, der::SEQUENCE)
                         .ok_or_else(|| damaged("authorityKeyIdentifier"))?;
                     // `[0] IMPLICIT`, before the issuer's name and serial number.
-                    self.key_id = Reader(fields).optional(0x80).map(|id| id.content.to_vec());
+                    self.key_id = DerReader(fields)
+                        .optional(0x80)
+                        .map(|id| id.content.to_vec());
                 }
                 _ if critical => {
                     return Err(format!(
@@ -142,7 +144,7 @@ impl Contents {
 }
 
 /// The next value, if it is a time: nothing in it if it cannot be read.
-fn time(reader: &mut Reader<'_>) -> Option<Option<SystemTime>> {
+fn time(reader: &mut DerReader<'_>) -> Option<Option<SystemTime>> {
     let value = reader
         .optional(UTC_TIME)
         .or_else(|| reader.optional(GENERALIZED_TIME))?;
@@ -156,11 +158,11 @@ fn time(reader: &mut Reader<'_>) -> Option<Option<SystemTime>> {
 /// The places of the serial numbers in `entries`, which are a part of `der`.
 fn serials(der: &[u8], entries: &[u8]) -> Result<Vec<Range<u32>>, String> {
     let mut serials = Vec::new();
-    let mut reader = Reader(entries);
+    let mut reader = DerReader(entries);
     while !reader.is_empty() {
         let damaged = || format!("its entry {} cannot be read", serials.len() + 1);
         let entry = reader.expect(der::SEQUENCE).ok_or_else(damaged)?;
-        let mut fields = Reader(entry.content);
+        let mut fields = DerReader(entry.content);
         let serial = fields
             .expect(der::INTEGER)
             .filter(|serial| !serial.content.is_empty())
@@ -185,7 +187,7 @@ fn serials(der: &[u8], entries: &[u8]) -> Result<Vec<Range<u32>>, String> {
 }
 
 fn entry_extensions(content: &[u8], entry: usize) -> Result<(), String> {
-    let mut reader = Reader(content);
+    let mut reader = DerReader(content);
     while !reader.is_empty() {
         let extension = reader
             .expect(der::SEQUENCE)

@@ -2,7 +2,7 @@
 
 use x509_parser::certificate::X509Certificate;
 
-use crate::x509::der::{self, Reader};
+use crate::x509::der::{self, DerReader};
 
 /// What a list is about: everything, unless it says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Scope {
     pub(super) fn parse(value: &[u8]) -> Result<Self, String> {
         let damaged = || "its issuingDistributionPoint cannot be read".to_owned();
         let mut scope = Self::default();
-        let mut reader = Reader(der::only(value, der::SEQUENCE).ok_or_else(damaged)?);
+        let mut reader = DerReader(der::only(value, der::SEQUENCE).ok_or_else(damaged)?);
         while !reader.is_empty() {
             let field = reader.next().ok_or_else(damaged)?;
             if field.tag == POINT {
@@ -100,9 +100,9 @@ fn points_of<'a>(certificate: &X509Certificate<'a>) -> Vec<&'a [u8]> {
         return Vec::new();
     };
     let mut names = Vec::new();
-    let mut points = Reader(points);
+    let mut points = DerReader(points);
     while let Some(point) = points.expect(der::SEQUENCE) {
-        let mut fields = Reader(point.content);
+        let mut fields = DerReader(point.content);
         let name = fields
             .optional(POINT)
             .and_then(|name| full_name(name.content));
@@ -116,7 +116,7 @@ fn points_of<'a>(certificate: &X509Certificate<'a>) -> Vec<&'a [u8]> {
 
 /// The GeneralNames of a DistributionPointName, if it is a full name.
 fn full_name(content: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut reader = Reader(der::only(content, POINT)?);
+    let mut reader = DerReader(der::only(content, POINT)?);
     let mut names = Vec::new();
     while !reader.is_empty() {
         names.push(reader.next()?.whole);

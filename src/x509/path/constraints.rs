@@ -6,7 +6,7 @@ use x509_parser::extensions::{GeneralName, NameConstraints};
 use x509_parser::prelude::FromDer;
 
 use crate::x509::ca::CaCertificate;
-use crate::x509::der::{self, Reader};
+use crate::x509::der::{self, DerReader};
 use crate::x509::identity::text;
 use crate::x509::path::{Flaw, Who};
 
@@ -205,7 +205,7 @@ fn kinds(certificate: &X509Certificate<'_>) -> Vec<u8> {
     let Some(names) = extension.and_then(|found| der::only(found.value, der::SEQUENCE)) else {
         return Vec::new();
     };
-    let mut reader = Reader(names);
+    let mut reader = DerReader(names);
     std::iter::from_fn(|| reader.next())
         .map(|name| name.tag)
         .collect()

@@ -13,13 +13,13 @@ use crate::x509::ca::Anchors;
 use crate::x509::defects::{Defect, defects};
 use crate::x509::dname::same_name;
 use crate::x509::identity::{alt_names, distinguished_name};
-use crate::x509::path::{Flaw, Limit, Purpose, Who, constraints};
+use crate::x509::path::{Flaw, PathLimit, Purpose, Who, constraints};
 use crate::x509::signed::{SignatureFault, Signed};
 use crate::x509::time::system_time;
 use crate::x509::{der, pem};
 
 /// What a peer has shown, and who is trusted.
-pub(super) struct Given<'a> {
+pub(super) struct Presented<'a> {
     pub(super) leaf: &'a CertificateDer<'a>,
     pub(super) intermediates: &'a [CertificateDer<'a>],
     pub(super) anchors: &'a Anchors,
@@ -36,13 +36,13 @@ pub(super) fn name(leaf: &CertificateDer<'_>) -> Flaw {
 }
 
 /// A certificate of the chain, its place in it, and its DER.
-struct Shown<'a> {
+struct ChainCertificate<'a> {
     who: Who,
     certificate: X509Certificate<'a>,
     der: &'a [u8],
 }
 
-impl Given<'_> {
+impl Presented<'_> {
     /// What `error` means, and of which certificate.
     pub(super) fn diagnose(&self, error: &Error) -> Flaw {
         let ders = || std::iter::once(self.leaf).chain(self.intermediates);
@@ -58,10 +58,10 @@ impl Given<'_> {
                 Some((who(at, der), error))
             })
         };
-        let shown: Vec<Shown<'_>> = ders()
+        let shown: Vec<ChainCertificate<'_>> = ders()
             .enumerate()
             .filter_map(|(at, der)| {
-                Some(Shown {
+                Some(ChainCertificate {
                     who: who(at, der),
                     certificate: pem::parse(der).ok()?,
                     der,
@@ -108,10 +108,10 @@ impl Given<'_> {
             }
             Error::MalformedDnsIdentifier => self.not_comparable(&shown),
             Error::CertDistrusted => Flaw::Distrusted,
-            Error::MaximumPathDepthExceeded => Flaw::TooMuch(Limit::Depth),
+            Error::MaximumPathDepthExceeded => Flaw::TooMuch(PathLimit::Depth),
             Error::MaximumNameConstraintComparisonsExceeded
             | Error::MaximumPathBuildCallsExceeded
-            | Error::MaximumSignatureChecksExceeded => Flaw::TooMuch(Limit::Work),
+            | Error::MaximumSignatureChecksExceeded => Flaw::TooMuch(PathLimit::Work),
             Error::BadDer
             | Error::BadDerTime
             | Error::TrailingData(_)
@@ -128,7 +128,7 @@ impl Given<'_> {
     }
 
     /// Which one is for something else.
-    fn purpose(&self, shown: &[Shown<'_>]) -> Who {
+    fn purpose(&self, shown: &[ChainCertificate<'_>]) -> Who {
         first(shown, |shown| {
             match shown.certificate.extended_key_usage() {
                 Ok(Some(usage)) => match self.purpose {
@@ -141,7 +141,7 @@ impl Given<'_> {
     }
 
     /// At which certificate the way ends.
-    fn unknown_issuer(&self, shown: &[Shown<'_>]) -> Flaw {
+    fn unknown_issuer(&self, shown: &[ChainCertificate<'_>]) -> Flaw {
         let mut way = vec![0];
         let issued = |at: usize| shown[at].certificate.issuer().as_raw();
         while let Some(next) = (1..shown.len()).find(|next| {
@@ -151,7 +151,7 @@ impl Given<'_> {
             way.push(next);
         }
         let last = way[way.len() - 1];
-        let Shown {
+        let ChainCertificate {
             who, certificate, ..
         } = &shown[last];
         let issuer = distinguished_name(certificate.issuer());
@@ -183,8 +183,8 @@ impl Given<'_> {
     }
 
     /// Which signature does not verify with any key of its issuer's name.
-    fn signature(&self, shown: &[Shown<'_>]) -> Flaw {
-        for Shown {
+    fn signature(&self, shown: &[ChainCertificate<'_>]) -> Flaw {
+        for ChainCertificate {
             who,
             certificate,
             der,
@@ -237,7 +237,7 @@ impl Given<'_> {
     }
 
     /// The trusted authority above `shown` that is bound to names.
-    fn bound_root(&self, shown: &[Shown<'_>]) -> Option<Who> {
+    fn bound_root(&self, shown: &[ChainCertificate<'_>]) -> Option<Who> {
         let is_above = |name: &[u8]| {
             shown
                 .iter()
@@ -252,7 +252,7 @@ impl Given<'_> {
     }
 
     /// Which DNS name is none, where an authority is bound to such names.
-    fn not_comparable(&self, shown: &[Shown<'_>]) -> Flaw {
+    fn not_comparable(&self, shown: &[ChainCertificate<'_>]) -> Flaw {
         let sent = shown[1..]
             .iter()
             .find(|shown| constraints::constraints(&shown.certificate).is_some());
@@ -271,7 +271,7 @@ impl Given<'_> {
     }
 
     /// Which authority is bound to which names, and which name is not among them.
-    fn constraint(&self, shown: &[Shown<'_>]) -> Flaw {
+    fn constraint(&self, shown: &[ChainCertificate<'_>]) -> Flaw {
         let (leaf, issuers) = (&shown[0].certificate, &shown[1..]);
         let sent: Vec<X509Certificate<'_>> = issuers
             .iter()
@@ -335,7 +335,7 @@ impl Given<'_> {
 }
 
 /// The first of which `wanted` is true, or else the peer's.
-fn first(shown: &[Shown<'_>], wanted: impl Fn(&Shown<'_>) -> bool) -> Who {
+fn first(shown: &[ChainCertificate<'_>], wanted: impl Fn(&ChainCertificate<'_>) -> bool) -> Who {
     shown
         .iter()
         .find(|shown| wanted(shown))
@@ -344,7 +344,7 @@ fn first(shown: &[Shown<'_>], wanted: impl Fn(&Shown<'_>) -> bool) -> Who {
 
 /// What cannot be read, and in which certificate: in one that the library cannot read at all
 /// (`unread`), or in another.
-fn malformed(shown: &[Shown<'_>], unread: Option<Who>) -> Flaw {
+fn malformed(shown: &[ChainCertificate<'_>], unread: Option<Who>) -> Flaw {
     let suspects = || {
         shown
             .iter()
@@ -387,7 +387,7 @@ fn is_basic(value: &[u8]) -> bool {
     let Some(content) = der::only(value, der::SEQUENCE) else {
         return false;
     };
-    let mut reader = der::Reader(content);
+    let mut reader = der::DerReader(content);
     let ca = reader
         .optional(der::BOOLEAN)
         .is_none_or(|ca| matches!(ca.content, [0 | 0xff]));
@@ -402,9 +402,9 @@ fn is_ca(certificate: &X509Certificate<'_>) -> bool {
 }
 
 /// Which one has ended, or not begun.
-fn dated(shown: &[Shown<'_>], time: UnixTime, limit: UnixTime, ended: bool) -> Flaw {
+fn dated(shown: &[ChainCertificate<'_>], time: UnixTime, limit: UnixTime, ended: bool) -> Flaw {
     let limit = crate::x509::time::of_unix_time(limit);
-    let at = |shown: &Shown<'_>| -> SystemTime {
+    let at = |shown: &ChainCertificate<'_>| -> SystemTime {
         let validity = shown.certificate.validity();
         system_time(if ended {
             validity.not_after
@@ -425,7 +425,7 @@ fn dated(shown: &[Shown<'_>], time: UnixTime, limit: UnixTime, ended: bool) -> F
 }
 
 /// Which one has an extension that the library does not know, and is critical.
-fn critical(shown: &[Shown<'_>]) -> Flaw {
+fn critical(shown: &[ChainCertificate<'_>]) -> Flaw {
     /// keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints,
     /// extKeyUsage.
     const KNOWN: [&str; 6] = [
@@ -437,7 +437,7 @@ fn critical(shown: &[Shown<'_>]) -> Flaw {
         "2.5.29.37",
     ];
 
-    let unknown = |shown: &Shown<'_>| {
+    let unknown = |shown: &ChainCertificate<'_>| {
         let critical = shown
             .certificate
             .extensions()
@@ -452,8 +452,8 @@ fn critical(shown: &[Shown<'_>]) -> Flaw {
 }
 
 /// Which authority has more below it than it allows.
-fn path_length(shown: &[Shown<'_>]) -> Flaw {
-    let limited = |shown: &Shown<'_>| match shown.certificate.basic_constraints() {
+fn path_length(shown: &[ChainCertificate<'_>]) -> Flaw {
+    let limited = |shown: &ChainCertificate<'_>| match shown.certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.path_len_constraint,
         _ => None,
     };

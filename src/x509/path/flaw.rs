@@ -46,7 +46,7 @@ impl Who {
 
 /// What there is too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
+pub(crate) enum PathLimit {
     /// Certificates beside the peer's own.
     Certificates,
     /// Certificates of one subject.
@@ -126,7 +126,7 @@ pub(crate) enum Flaw {
     /// Its key is on a list of keys that nobody should believe.
     Distrusted,
     /// There is too much to verify.
-    TooMuch(Limit),
+    TooMuch(PathLimit),
     /// A server's certificate is for other names: these.
     Name(Vec<crate::authz::AltName>),
     /// It has been revoked.
@@ -174,7 +174,7 @@ pub(crate) enum Flaw {
 
 /// Whose certificates are judged, for words.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Side<'a> {
+pub(crate) struct PeerWords<'a> {
     /// `client` or `server`.
     pub(crate) peer: &'a str,
     /// Where the authorities are named that are believed.
@@ -187,8 +187,8 @@ pub(crate) struct Side<'a> {
 
 impl Flaw {
     /// In words, for whoever runs this side of the connection.
-    pub(crate) fn words(&self, side: &Side<'_>) -> String {
-        let Side {
+    pub(crate) fn words(&self, side: &PeerWords<'_>) -> String {
+        let PeerWords {
             peer,
             trust,
             usage,
@@ -325,7 +325,7 @@ fn signature(
     issuer: &str,
     fault: &SignatureFault,
     by_root: bool,
-    side: &Side<'_>,
+    side: &PeerWords<'_>,
 ) -> String {
     let the_ca = if by_root {
         "the trusted CA"
@@ -359,20 +359,20 @@ fn signature(
     }
 }
 
-fn too_much(limit: Limit, peer: &str) -> String {
+fn too_much(limit: PathLimit, peer: &str) -> String {
     match limit {
-        Limit::Certificates => format!(
+        PathLimit::Certificates => format!(
             "the {peer} has sent more than {MAX_INTERMEDIATES} certificates beside its own; it needs those between its own \
              and the trusted CA only"
         ),
-        Limit::Namesakes => format!(
+        PathLimit::Namesakes => format!(
             "the {peer} has sent more than {MAX_NAMESAKES} certificates of one subject; it needs one of each CA only"
         ),
-        Limit::Depth => {
+        PathLimit::Depth => {
             "there are more than 6 certificates between it and a trusted CA; trust one further down"
                 .to_owned()
         }
-        Limit::Work => format!(
+        PathLimit::Work => format!(
             "there are too many ways from it to a trusted CA to try them all; let the {peer} send the certificates in \
              between only, and name constraints only as many as needed"
         ),

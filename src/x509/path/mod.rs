@@ -23,13 +23,13 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::certificate::X509Certificate;
 
 use crate::x509::ca::{Anchors, CaCertificate};
-use crate::x509::crl::{Answer, IssuerKey, Lists};
+use crate::x509::crl::{IssuerKey, ListAnswer, RevocationLists};
 use crate::x509::identity::distinguished_name;
 use crate::x509::path::signature_cache::SignatureCache;
 use crate::x509::time::of_unix_time;
 use crate::x509::{der, pem};
 
-pub(crate) use flaw::{Flaw, Limit, Side, Who};
+pub(crate) use flaw::{Flaw, PathLimit, PeerWords, Who};
 pub(crate) use sound::unknown_critical;
 
 /// How many certificates a peer may send beside its own. Every one of them may have to be tried as
@@ -57,14 +57,18 @@ pub enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Paths {
     anchors: Arc<Anchors>,
-    lists: Option<Lists>,
+    lists: Option<RevocationLists>,
     purpose: Purpose,
     /// Of these authorities: it goes with them.
     signatures: SignatureCache,
 }
 
 impl Paths {
-    pub(crate) fn new(anchors: Arc<Anchors>, lists: Option<Lists>, purpose: Purpose) -> Self {
+    pub(crate) fn new(
+        anchors: Arc<Anchors>,
+        lists: Option<RevocationLists>,
+        purpose: Purpose,
+    ) -> Self {
         Self {
             anchors,
             lists,
@@ -83,7 +87,7 @@ impl Paths {
         now: UnixTime,
     ) -> Result<(), Flaw> {
         if intermediates.len() > MAX_INTERMEDIATES {
-            return Err(Flaw::TooMuch(Limit::Certificates));
+            return Err(Flaw::TooMuch(PathLimit::Certificates));
         }
         let found = RefCell::new(None);
         let judge = |path: &VerifiedPath<'_>| {
@@ -98,7 +102,7 @@ impl Paths {
             })
         };
         let verified = namesakes(intermediates).and_then(|()| {
-            let certificate = EndEntityCert::try_from(leaf).map_err(Failure::Pki)?;
+            let certificate = EndEntityCert::try_from(leaf).map_err(PathFailure::Pki)?;
             let usage = match self.purpose {
                 Purpose::Client => KeyUsage::client_auth(),
                 Purpose::Server => KeyUsage::server_auth(),
@@ -109,18 +113,18 @@ impl Paths {
                 cached.iter().map(|one| one as _).collect();
             certificate
                 .verify_for_usage(&all, roots, intermediates, now, usage, None, Some(&judge))
-                .map_err(Failure::Pki)?;
+                .map_err(PathFailure::Pki)?;
             name.map_or(Ok(()), |name| {
                 certificate.verify_is_valid_for_subject_name(name)
             })
-            .map_err(|_| Failure::Name)
+            .map_err(|_| PathFailure::Name)
         });
         match verified {
             Ok(()) => Ok(()),
-            Err(Failure::Limit(limit)) => Err(Flaw::TooMuch(limit)),
-            Err(Failure::Name) => Err(diagnosis::name(leaf)),
-            Err(Failure::Pki(error)) => {
-                let given = diagnosis::Given {
+            Err(PathFailure::PathLimit(limit)) => Err(Flaw::TooMuch(limit)),
+            Err(PathFailure::Name) => Err(diagnosis::name(leaf)),
+            Err(PathFailure::Pki(error)) => {
+                let given = diagnosis::Presented {
                     leaf,
                     intermediates,
                     anchors: &self.anchors,
@@ -212,7 +216,7 @@ pub(crate) fn unreadable(leaf: &CertificateDer<'_>) -> Option<Flaw> {
     let error = EndEntityCert::try_from(leaf).err()?;
     let anchors = Anchors::new([]);
     Some(
-        diagnosis::Given {
+        diagnosis::Presented {
             leaf,
             intermediates: &[],
             anchors: &anchors,
@@ -223,14 +227,14 @@ pub(crate) fn unreadable(leaf: &CertificateDer<'_>) -> Option<Flaw> {
 }
 
 /// Why the library has not verified a certificate, and we not even asked it.
-enum Failure {
+enum PathFailure {
     Pki(webpki::Error),
     Name,
-    Limit(Limit),
+    PathLimit(PathLimit),
 }
 
 /// That not too many certificates have one subject.
-fn namesakes(intermediates: &[CertificateDer<'_>]) -> Result<(), Failure> {
+fn namesakes(intermediates: &[CertificateDer<'_>]) -> Result<(), PathFailure> {
     // The subject is read only where there can be too many.
     if intermediates.len() <= MAX_NAMESAKES {
         return Ok(());
@@ -245,7 +249,7 @@ fn namesakes(intermediates: &[CertificateDer<'_>]) -> Result<(), Failure> {
         .map(|subject| subjects.iter().filter(|other| *other == subject).count())
         .max();
     if most > Some(MAX_NAMESAKES) {
-        Err(Failure::Limit(Limit::Namesakes))
+        Err(PathFailure::PathLimit(PathLimit::Namesakes))
     } else {
         Ok(())
     }
@@ -265,7 +269,7 @@ fn may_sign(issuer: &X509Certificate<'_>) -> Result<(), Flaw> {
 
 /// That no list has a certificate of `chain`, which `root` has issued the last one of.
 fn unrevoked(
-    lists: &Lists,
+    lists: &RevocationLists,
     chain: &[X509Certificate<'_>],
     root: &CaCertificate,
     now: UnixTime,
@@ -302,28 +306,28 @@ fn unrevoked(
             }
         };
         match answer {
-            Answer::Good => {}
-            Answer::Revoked => return Err(Flaw::Revoked(who)),
-            Answer::NoList => unknown(Flaw::NoList {
+            ListAnswer::Good => {}
+            ListAnswer::Revoked => return Err(Flaw::Revoked(who)),
+            ListAnswer::NoList => unknown(Flaw::NoList {
                 who,
                 issuer: name(),
             })?,
-            Answer::OtherKey => unknown(Flaw::ListOfOtherKey {
+            ListAnswer::OtherKey => unknown(Flaw::ListOfOtherKey {
                 who,
                 issuer: name(),
             })?,
-            Answer::OutOfScope => unknown(Flaw::OutOfScope {
+            ListAnswer::OutOfScope => unknown(Flaw::OutOfScope {
                 who,
                 issuer: name(),
             })?,
-            Answer::Early(begin) => {
+            ListAnswer::Early(begin) => {
                 let wait = begin.duration_since(of_unix_time(now)).unwrap_or_default();
                 unknown(Flaw::ListEarly {
                     issuer: name(),
                     wait,
                 })?;
             }
-            Answer::Expired(due) => {
+            ListAnswer::Expired(due) => {
                 let ago = of_unix_time(now).duration_since(due).unwrap_or_default();
                 return Err(Flaw::ListExpired {
                     issuer: name(),
@@ -332,7 +336,7 @@ fn unrevoked(
             }
         }
         // RFC 5280 §4.2.1.3, of those that answer for others.
-        if let Some(issuer) = issuer.filter(|_| matches!(answer, Answer::Good)) {
+        if let Some(issuer) = issuer.filter(|_| matches!(answer, ListAnswer::Good)) {
             let usage = issuer
                 .key_usage()
                 .map_err(|_| Flaw::Malformed(Who::of(issuer)))?;

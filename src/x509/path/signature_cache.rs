@@ -29,12 +29,12 @@ pub(super) struct SignatureCache {
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashSet<Key>,
-    old: HashSet<Key>,
+    young: HashSet<SignatureDigest>,
+    old: HashSet<SignatureDigest>,
 }
 
 /// The digest of a key, an algorithm, a message and a signature.
-type Key = [u8; 32];
+type SignatureDigest = [u8; 32];
 
 /// The signatures of a generation. A full cache has two of them: some 8,000 peers, in 400 KiB.
 const GENERATION: usize = 4096;
@@ -48,7 +48,7 @@ impl SignatureCache {
         })
     }
 
-    fn knows(&self, key: &Key) -> bool {
+    fn knows(&self, key: &SignatureDigest) -> bool {
         let mut generations = self
             .generations
             .lock()
@@ -63,7 +63,7 @@ impl SignatureCache {
         known
     }
 
-    fn add(&self, key: Key) {
+    fn add(&self, key: SignatureDigest) {
         self.generations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -72,7 +72,7 @@ impl SignatureCache {
 }
 
 impl Generations {
-    fn add(&mut self, key: Key) {
+    fn add(&mut self, key: SignatureDigest) {
         if self.young.len() >= GENERATION {
             self.old = mem::take(&mut self.young);
         }
@@ -118,7 +118,7 @@ impl SignatureVerificationAlgorithm for Cached<'_> {
 
 impl Cached<'_> {
     /// Each part with its length before it, so that no two questions have one key.
-    fn key(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Key {
+    fn key(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> SignatureDigest {
         let mut context = digest::Context::new(&digest::SHA256);
         let (of_key, of_signature) = (
             self.algorithm.public_key_alg_id(),

@@ -13,7 +13,7 @@ use super::*;
 use crate::os::tests::assert_readable;
 use crate::x509::crl::{Crl, Revocation};
 
-const SIDE: Side<'static> = Side {
+const SIDE: PeerWords<'static> = PeerWords {
     peer: "client",
     trust: "client_auth.ca_files",
     usage: "clientAuth",
@@ -396,7 +396,7 @@ fn an_intermediate_answers_by_a_list_only_if_it_may_sign_lists() {
             .pem()
             .unwrap();
         let lists = Crl::parse_bundle(list.as_bytes()).unwrap();
-        let lists = Lists::new(
+        let lists = RevocationLists::new(
             &Revocation {
                 lists,
                 ..Revocation::default()
@@ -473,9 +473,13 @@ fn a_peer_cannot_make_us_try_more_than_is_bounded() {
     let same: fn(usize) -> String = |_| "issuing".to_owned();
     for (number, name, expected) in [
         (MAX_INTERMEDIATES, different, None),
-        (MAX_INTERMEDIATES + 1, different, Some(Limit::Certificates)),
+        (
+            MAX_INTERMEDIATES + 1,
+            different,
+            Some(PathLimit::Certificates),
+        ),
         (MAX_NAMESAKES, same, None),
-        (MAX_NAMESAKES + 1, same, Some(Limit::Namesakes)),
+        (MAX_NAMESAKES + 1, same, Some(PathLimit::Namesakes)),
     ] {
         let flaw = paths
             .verify(leaf.der(), &sent(number, name), None, UnixTime::now())
@@ -548,7 +552,7 @@ fn every_error_of_the_library_becomes_a_sentence() {
         E::UnsupportedSignatureAlgorithm,
         E::UnsupportedSignatureAlgorithmForPublicKey,
     ] {
-        let given = diagnosis::Given {
+        let given = diagnosis::Presented {
             leaf: leaf.der(),
             intermediates: &[],
             anchors: &anchors,

@@ -26,7 +26,7 @@ const MAX_LABEL: usize = 64;
 /// Every block of `text`, in order.
 pub(crate) fn blocks(text: &str) -> Result<Vec<Block<'_>>, PemError> {
     let mut blocks = Vec::new();
-    let mut lines = Lines {
+    let mut lines = LineNumbers {
         text,
         counted: 0,
         line: 1,
@@ -72,13 +72,13 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block<'_>>, PemError> {
 }
 
 /// The line of a byte; asked in the order of the text, which is read once.
-struct Lines<'a> {
+struct LineNumbers<'a> {
     text: &'a str,
     counted: usize,
     line: usize,
 }
 
-impl Lines<'_> {
+impl LineNumbers<'_> {
     fn of(&mut self, byte: usize) -> usize {
         self.line += line_ends(&self.text[self.counted..byte]);
         self.counted = byte;

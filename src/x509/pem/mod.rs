@@ -26,13 +26,13 @@ pub(crate) use blocks::{Block, blocks};
 pub use form::Form;
 
 /// A private key that is overwritten when it is dropped.
-pub(crate) type Key = Zeroizing<PrivateKeyDer<'static>>;
+pub(crate) type SecretKey = Zeroizing<PrivateKeyDer<'static>>;
 
 /// What stands in one block of a file.
 pub(crate) enum Section {
     Certificate(CertificateDer<'static>),
     RevocationList(CertificateRevocationListDer<'static>),
-    Key(Key),
+    Key(SecretKey),
     EncryptedKey,
     Foreign(Foreign),
     /// Something that may stand beside a key or a certificate and says nothing to a server.

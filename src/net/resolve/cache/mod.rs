@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::net::resolve::cache::slots::{Failed, Flight, Known, Slots};
-use crate::net::resolve::question::{Answer, Failure, Question, Records, Source};
+use crate::net::resolve::cache::slots::{CachedName, Failed, Flight, Slots};
+use crate::net::resolve::question::{Answer, AnswerSource, QueryFailure, Question, Records};
 
 /// No longer than this is a name believed not to exist: a server that was just added must be found.
 const MAX_NEGATIVE: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ const RENEWAL_WAIT: Duration = Duration::from_secs(1);
 
 /// For how long answers hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Terms {
+pub(super) struct Ttls {
     pub(super) min_ttl: Duration,
     pub(super) max_ttl: Duration,
     /// After that, while nobody answers.
@@ -57,27 +57,27 @@ pub(super) struct Terms {
 
 /// The answers of one source.
 pub(super) struct Cache<S> {
-    shared: Arc<Shared<S>>,
+    shared: Arc<CacheInner<S>>,
     /// The questions on their way. They end with the cache.
     tasks: Mutex<JoinSet<()>>,
 }
 
-struct Shared<S> {
+struct CacheInner<S> {
     source: S,
-    terms: Terms,
+    terms: Ttls,
     slots: Mutex<Slots>,
 }
 
 /// What a question finds.
-enum Found {
-    Answer(Result<Records, Failure>),
+enum Lookup {
+    Answer(Result<Records, QueryFailure>),
     /// It is on its way; what to be content with, and when.
     Flight(watch::Receiver<()>, Option<(Records, Instant)>),
 }
 
-impl<S: Source> Cache<S> {
-    pub(super) fn new(source: S, terms: Terms) -> Self {
-        let shared = Arc::new(Shared {
+impl<S: AnswerSource> Cache<S> {
+    pub(super) fn new(source: S, terms: Ttls) -> Self {
+        let shared = Arc::new(CacheInner {
             source,
             terms,
             slots: Mutex::default(),
@@ -89,11 +89,11 @@ impl<S: Source> Cache<S> {
     }
 
     /// The answer, which may be an old one. Whoever stops waiting does not stop the question.
-    pub(super) async fn get(&self, question: Question) -> Result<Records, Failure> {
+    pub(super) async fn get(&self, question: Question) -> Result<Records, QueryFailure> {
         loop {
             let (mut over, stale) = match self.find(&question) {
-                Found::Answer(answer) => return answer,
-                Found::Flight(over, stale) => (over, stale),
+                Lookup::Answer(answer) => return answer,
+                Lookup::Flight(over, stale) => (over, stale),
             };
             // Nothing is ever sent: it fails when the question is over.
             let over = over.changed();
@@ -163,12 +163,12 @@ impl<S: Source> Cache<S> {
         }
     }
 
-    fn find(&self, question: &Question) -> Found {
+    fn find(&self, question: &Question) -> Lookup {
         let now = Instant::now();
         let mut slots = self.shared.lock();
         let slot = slots.slot(question, now);
         if let Some(known) = slot.known.as_ref().filter(|known| now < known.fresh_until) {
-            return Found::Answer(Ok(known.records.clone()));
+            return Lookup::Answer(Ok(known.records.clone()));
         }
         let stale = slot
             .known
@@ -179,7 +179,7 @@ impl<S: Source> Cache<S> {
             return flight.or(stale, now);
         }
         if let Some(failed) = slot.failed.as_ref().filter(|failed| now < failed.retry_at) {
-            return Found::Answer(stale.ok_or_else(|| failed.failure.clone()));
+            return Lookup::Answer(stale.ok_or_else(|| failed.failure.clone()));
         }
         let (flight, sender) = slot.depart(now);
         let found = flight.or(stale, now);
@@ -192,10 +192,10 @@ impl<S: Source> Cache<S> {
     /// that down.
     fn ask(&self, question: &Question, over: watch::Sender<()>) {
         let (shared, question) = (Arc::clone(&self.shared), question.clone());
-        let mut running = Running {
+        let mut running = PendingQuery {
             shared,
             question,
-            answer: Err(Failure::Aborted),
+            answer: Err(QueryFailure::Aborted),
             _over: over,
         };
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,7 +203,7 @@ impl<S: Source> Cache<S> {
         tasks.spawn(async move {
             let shared = Arc::clone(&running.shared);
             let answer = timeout(shared.terms.timeout, shared.source.ask(&running.question)).await;
-            running.answer = answer.unwrap_or(Err(Failure::Late));
+            running.answer = answer.unwrap_or(Err(QueryFailure::Late));
             drop(running);
         });
     }
@@ -215,10 +215,10 @@ impl<S: Source> Cache<S> {
 }
 
 impl Flight {
-    fn or(&self, stale: Option<Records>, now: Instant) -> Found {
+    fn or(&self, stale: Option<Records>, now: Instant) -> Lookup {
         match stale {
-            Some(records) if now >= self.since + STALE_AFTER => Found::Answer(Ok(records)),
-            stale => Found::Flight(
+            Some(records) if now >= self.since + STALE_AFTER => Lookup::Answer(Ok(records)),
+            stale => Lookup::Flight(
                 self.over.clone(),
                 stale.map(|records| (records, self.since + STALE_AFTER)),
             ),
@@ -226,7 +226,7 @@ impl Flight {
     }
 }
 
-impl<S> Shared<S> {
+impl<S> CacheInner<S> {
     fn lock(&self) -> MutexGuard<'_, Slots> {
         // Whatever happened meanwhile, a slot is never left half written.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
@@ -234,17 +234,17 @@ impl<S> Shared<S> {
 }
 
 /// A question on its way. Dropping it says what has become of it, also where that is nothing.
-struct Running<S> {
-    shared: Arc<Shared<S>>,
+struct PendingQuery<S> {
+    shared: Arc<CacheInner<S>>,
     question: Question,
-    answer: Result<Answer, Failure>,
+    answer: Result<Answer, QueryFailure>,
     /// Dropped after the rest has been written down.
     _over: watch::Sender<()>,
 }
 
-impl<S> Drop for Running<S> {
+impl<S> Drop for PendingQuery<S> {
     fn drop(&mut self) {
-        let answer = std::mem::replace(&mut self.answer, Err(Failure::Aborted));
+        let answer = std::mem::replace(&mut self.answer, Err(QueryFailure::Aborted));
         let now = Instant::now();
         let mut slots = self.shared.lock();
         let slot = slots.slot(&self.question, now);
@@ -253,7 +253,7 @@ impl<S> Drop for Running<S> {
         match answer {
             Ok(answer) => {
                 let had_records =
-                    |known: &Known| known.is_lost || known.records != Records::Missing;
+                    |known: &CachedName| known.is_lost || known.records != Records::Missing;
                 let is_lost = answer.records == Records::Missing
                     && slot.known.as_ref().is_some_and(had_records);
                 let holds = self.shared.terms.bounded(&answer);
@@ -264,7 +264,7 @@ impl<S> Drop for Running<S> {
                         holds
                     };
                 let stale_until = fresh_until + self.shared.terms.stale;
-                slot.known = Some(Known {
+                slot.known = Some(CachedName {
                     records: answer.records,
                     is_lost,
                     fresh_until,
@@ -279,7 +279,7 @@ impl<S> Drop for Running<S> {
                     .known
                     .as_ref()
                     .is_some_and(|known| now < known.stale_until);
-                if before.is_none() && failure != Failure::Aborted {
+                if before.is_none() && failure != QueryFailure::Aborted {
                     let (name, record) = (&self.question.name, self.question.kind.word());
                     warn!(%name, record, error = %failure, last_known_answer = is_stale, "a name is not resolved");
                 }
@@ -290,7 +290,7 @@ impl<S> Drop for Running<S> {
     }
 }
 
-impl Terms {
+impl Ttls {
     fn bounded(&self, answer: &Answer) -> Duration {
         let ttl = answer
             .ttl

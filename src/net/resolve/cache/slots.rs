@@ -5,21 +5,21 @@ use std::collections::HashMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::net::resolve::question::{Failure, Question, Records};
+use crate::net::resolve::question::{QueryFailure, Question, Records};
 
 /// With fewer questions than this nothing is forgotten, however old.
 pub(super) const MIN_SWEEP: usize = 1024;
 
 #[derive(Default)]
 pub(super) struct Slots {
-    pub(super) by_question: HashMap<Question, Slot>,
+    pub(super) by_question: HashMap<Question, CacheSlot>,
     /// At this size the next sweep takes place.
     sweep_at: usize,
 }
 
 #[derive(Default)]
-pub(super) struct Slot {
-    pub(super) known: Option<Known>,
+pub(super) struct CacheSlot {
+    pub(super) known: Option<CachedName>,
     pub(super) flight: Option<Flight>,
     pub(super) failed: Option<Failed>,
     /// When it was last asked.
@@ -28,7 +28,7 @@ pub(super) struct Slot {
     pub(super) renewed: Option<Instant>,
 }
 
-pub(super) struct Known {
+pub(super) struct CachedName {
     pub(super) records: Records,
     /// The name had records before it was denied.
     pub(super) is_lost: bool,
@@ -43,16 +43,17 @@ pub(super) struct Flight {
 }
 
 pub(super) struct Failed {
-    pub(super) failure: Failure,
+    pub(super) failure: QueryFailure,
     pub(super) retry_at: Instant,
 }
 
 impl Slots {
     /// That of a question, which has most likely been asked before.
-    pub(super) fn slot(&mut self, question: &Question, now: Instant) -> &mut Slot {
+    pub(super) fn slot(&mut self, question: &Question, now: Instant) -> &mut CacheSlot {
         if !self.by_question.contains_key(question) {
             self.make_room(now);
-            self.by_question.insert(question.clone(), Slot::default());
+            self.by_question
+                .insert(question.clone(), CacheSlot::default());
         }
         self.by_question
             .get_mut(question)
@@ -80,7 +81,7 @@ impl Slots {
     }
 }
 
-impl Slot {
+impl CacheSlot {
     /// The question is on its way, for as long as the sender is there.
     pub(super) fn depart(&mut self, now: Instant) -> (&Flight, watch::Sender<()>) {
         let (sender, over) = watch::channel(());

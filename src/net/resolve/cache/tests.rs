@@ -6,17 +6,17 @@ use tokio::time::{advance, pause, sleep};
 
 use super::*;
 use crate::net::resolve::cache::slots::MIN_SWEEP;
-use crate::net::resolve::question::Kind;
+use crate::net::resolve::question::RecordKind;
 
 /// Gives these answers in turn, each after its time, and counts the questions.
 #[derive(Default)]
 struct Script {
-    answers: Mutex<VecDeque<(Duration, Result<Answer, Failure>)>>,
+    answers: Mutex<VecDeque<(Duration, Result<Answer, QueryFailure>)>>,
     asked: AtomicUsize,
 }
 
-impl Source for Script {
-    async fn ask(&self, _: &Question) -> Result<Answer, Failure> {
+impl AnswerSource for Script {
+    async fn ask(&self, _: &Question) -> Result<Answer, QueryFailure> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let (after, answer) = self
             .answers
@@ -29,14 +29,14 @@ impl Source for Script {
     }
 }
 
-const TERMS: Terms = Terms {
+const TERMS: Ttls = Ttls {
     min_ttl: Duration::from_secs(1),
     max_ttl: Duration::from_secs(3600),
     stale: Duration::from_secs(24 * 3600),
     timeout: Duration::from_secs(3),
 };
 
-fn cache(answers: impl IntoIterator<Item = (u64, Result<Answer, Failure>)>) -> Cache<Script> {
+fn cache(answers: impl IntoIterator<Item = (u64, Result<Answer, QueryFailure>)>) -> Cache<Script> {
     let answers = answers
         .into_iter()
         .map(|(ms, answer)| (Duration::from_millis(ms), answer))
@@ -54,7 +54,7 @@ fn address(last: u8) -> Records {
     Records::Addresses(Arc::from([IpAddr::from([192, 0, 2, last])]))
 }
 
-fn answer(last: u8, ttl: u64) -> Result<Answer, Failure> {
+fn answer(last: u8, ttl: u64) -> Result<Answer, QueryFailure> {
     Ok(Answer {
         records: address(last),
         ttl: Some(Duration::from_secs(ttl)),
@@ -64,7 +64,7 @@ fn answer(last: u8, ttl: u64) -> Result<Answer, Failure> {
 fn question() -> Question {
     Question {
         name: "app.example".into(),
-        kind: Kind::V4,
+        kind: RecordKind::V4,
     }
 }
 
@@ -185,10 +185,10 @@ async fn an_old_answer_is_given_when_nobody_answers_and_after_a_short_wait() {
 #[tokio::test]
 async fn an_answer_can_be_too_old() {
     pause();
-    let cache = cache([(5, answer(1, 30)), (5, Err(Failure::Late))]);
+    let cache = cache([(5, answer(1, 30)), (5, Err(QueryFailure::Late))]);
     let _ = cache.get(question()).await;
     advance(Duration::from_secs(30) + TERMS.stale).await;
-    assert_eq!(cache.get(question()).await, Err(Failure::Late));
+    assert_eq!(cache.get(question()).await, Err(QueryFailure::Late));
 }
 
 #[tokio::test]
@@ -210,9 +210,9 @@ async fn a_failure_is_everybodys_and_is_not_repeated_at_once() {
     let cache = cache([(NEVER, answer(9, 30)), (5, answer(1, 30))]);
     let start = Instant::now();
     let (a, b) = tokio::join!(cache.get(question()), cache.get(question()));
-    assert_eq!((a, b), (Err(Failure::Late), Err(Failure::Late)));
+    assert_eq!((a, b), (Err(QueryFailure::Late), Err(QueryFailure::Late)));
     assert!(is_about(start.elapsed(), TERMS.timeout));
-    assert_eq!(cache.get(question()).await, Err(Failure::Late));
+    assert_eq!(cache.get(question()).await, Err(QueryFailure::Late));
     assert!(is_about(start.elapsed(), TERMS.timeout) && asked(&cache) == 1);
     advance(RETRY).await;
     assert_eq!(cache.get(question()).await, Ok(address(1)));
@@ -221,16 +221,16 @@ async fn a_failure_is_everybodys_and_is_not_repeated_at_once() {
 #[tokio::test]
 async fn a_question_that_panics_is_over() {
     let cache = cache([]);
-    assert_eq!(cache.get(question()).await, Err(Failure::Aborted));
+    assert_eq!(cache.get(question()).await, Err(QueryFailure::Aborted));
 }
 
 /// Has it renewed as whoever has just found that it leads nowhere, and then asks.
-async fn renewed(cache: &Cache<Script>) -> Result<Records, Failure> {
+async fn renewed(cache: &Cache<Script>) -> Result<Records, QueryFailure> {
     cache.renew(&question(), Instant::now()).await;
     cache.get(question()).await
 }
 
-fn missing() -> Result<Answer, Failure> {
+fn missing() -> Result<Answer, QueryFailure> {
     Ok(Answer {
         records: Records::Missing,
         ttl: None,
@@ -294,7 +294,7 @@ async fn an_old_answer_that_leads_nowhere_is_renewed_although_dns_has_just_faile
     pause();
     let cache = cache([
         (5, answer(1, 30)),
-        (5, Err(Failure::Late)),
+        (5, Err(QueryFailure::Late)),
         (5, answer(2, 30)),
     ]);
     let _ = cache.get(question()).await;
@@ -347,7 +347,7 @@ async fn a_name_that_is_lost_is_asked_for_each_second_until_it_is_back() {
 #[tokio::test]
 async fn what_is_expired_is_asked_again_and_still_of_use() {
     pause();
-    let cache = cache([(5, answer(1, 30)), (5, Err(Failure::Late))]);
+    let cache = cache([(5, answer(1, 30)), (5, Err(QueryFailure::Late))]);
     let _ = cache.get(question()).await;
     cache.expire();
     assert_eq!(cache.get(question()).await, Ok(address(1)));
@@ -363,7 +363,7 @@ async fn what_nobody_can_use_any_more_is_forgotten() {
         let _ = cache
             .get(Question {
                 name: at.to_string().into(),
-                kind: Kind::V4,
+                kind: RecordKind::V4,
             })
             .await;
         if at == MIN_SWEEP {

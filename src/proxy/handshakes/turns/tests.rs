@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::addr::ClientAddr;
 
-fn source(number: u32) -> Option<Source> {
-    Source::of(ClientAddr::Socket((Ipv4Addr::from_bits(number), 1).into()))
+fn source(number: u32) -> Option<SourceNetwork> {
+    SourceNetwork::of(ClientAddr::Socket((Ipv4Addr::from_bits(number), 1).into()))
 }
 
 fn at_most(most: usize, now: Instant) -> Turns {
@@ -23,12 +23,12 @@ fn next_timer(turns: &mut Turns, late: Duration) -> (Vec<u64>, Instant) {
     (turns.look(id, now).1, now)
 }
 
-fn turn(turns: &mut Turns, id: u64, now: Instant) -> Turn {
+fn turn(turns: &mut Turns, id: u64, now: Instant) -> HandshakeTurn {
     let is_timer = turns.timer.is_some_and(|timer| timer.0 == id);
     match turns.look(id, now).0 {
-        Turn::Waits(at) => {
+        HandshakeTurn::Waits(at) => {
             assert_eq!(at.is_some(), is_timer, "who has the timer knows the time");
-            Turn::Waits(None)
+            HandshakeTurn::Waits(None)
         }
         other => other,
     }
@@ -36,7 +36,7 @@ fn turn(turns: &mut Turns, id: u64, now: Instant) -> Turn {
 
 /// That every part of the state says the same.
 fn check(turns: &Turns, now: Instant) -> Result<(), TestCaseError> {
-    let waits = |place: &&Place| place.waiter.is_some();
+    let waits = |place: &&HandshakePlace| place.waiter.is_some();
     prop_assert_eq!(turns.waiting, turns.places.values().filter(waits).count());
     prop_assert_eq!(turns.running.len() + turns.waiting, turns.places.len());
     prop_assert!(
@@ -139,13 +139,13 @@ fn a_slot_goes_to_the_source_that_holds_fewest_and_of_equals_to_who_came_first()
     // Sources without a slot come first, also before others that have waited for longer.
     for (ends, begins) in [(1, 6), (2, 4), (3, 5), (4, 7), (5, 8)] {
         assert!(
-            matches!(turn(&mut turns, begins, now), Turn::Waits(_)),
+            matches!(turn(&mut turns, begins, now), HandshakeTurn::Waits(_)),
             "{begins}"
         );
         turns.leave(ends, now);
         assert_eq!(
             turn(&mut turns, begins, now),
-            Turn::Begun,
+            HandshakeTurn::Begun,
             "{begins} after {ends}"
         );
     }
@@ -165,10 +165,10 @@ fn a_source_that_holds_most_waits_for_its_own_and_others_have_their_second() {
         ((1000..1007).collect(), later + HASTE),
         "its own alone"
     );
-    assert_eq!(turn(&mut turns, 100, now), Turn::Begun);
+    assert_eq!(turn(&mut turns, 100, now), HandshakeTurn::Begun);
     // It is the oldest of all by then.
     let mut at = now;
-    while turn(&mut turns, 100, at) == Turn::Begun {
+    while turn(&mut turns, 100, at) == HandshakeTurn::Begun {
         let (gone, now) = next_timer(&mut turns, Duration::ZERO);
         assert_eq!(gone.contains(&100), now >= start + PATIENCE, "{gone:?}");
         at = now;
@@ -228,15 +228,22 @@ fn beyond_the_room_the_oldest_of_those_goes_who_wait_most() {
     // One is less than there is room for, so that all that follow are too many.
     let id = 1000;
     (0..LEAST_QUEUED as u64 - 1).for_each(|n| _ = turns.enter(id + n, source(1), now));
-    assert!(matches!(turn(&mut turns, id, now), Turn::Waits(_)));
+    assert!(matches!(turn(&mut turns, id, now), HandshakeTurn::Waits(_)));
     for (n, of) in [(0, 3), (1, 4), (2, 1)] {
-        assert!(matches!(turn(&mut turns, id + n, now), Turn::Waits(_)));
+        assert!(matches!(
+            turn(&mut turns, id + n, now),
+            HandshakeTurn::Waits(_)
+        ));
         turns.enter(9000 + n, source(of), now);
-        assert_eq!(turn(&mut turns, id + n, now), Turn::Withdrawn, "{n}");
+        assert_eq!(
+            turn(&mut turns, id + n, now),
+            HandshakeTurn::Withdrawn,
+            "{n}"
+        );
         assert_eq!(turns.waiting, LEAST_QUEUED);
     }
     turns.leave(1, now);
-    assert_eq!(turn(&mut turns, 2, now), Turn::Begun);
+    assert_eq!(turn(&mut turns, 2, now), HandshakeTurn::Begun);
     // The room grows with the slots.
     turns.limit(LEAST_QUEUED, now);
     (0..5 * LEAST_QUEUED as u64).for_each(|n| _ = turns.enter(10_000 + n, source(1), now));

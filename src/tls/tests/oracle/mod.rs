@@ -18,10 +18,10 @@ use rustls::server::danger::ClientCertVerifier;
 use super::*;
 use crate::os::tests::assert_readable;
 use crate::tls::handshake::Refusal;
-use crate::tls::verifier::{Verifier, observed_now};
+use crate::tls::verifier::{ClientVerifier, observed_now};
 use crate::x509::ca::Anchors;
 use crate::x509::crl::Crl;
-use crate::x509::path::{Paths, Side};
+use crate::x509::path::{Paths, PeerWords};
 use draft::{Draft, ListDraft, Signer};
 
 /// What is made, before it is signed.
@@ -150,7 +150,7 @@ fn ours(dir: &Path, issuing: Vec<u8>, client: Vec<u8>) -> Result<(), String> {
         revocation,
         ..Verify::default()
     });
-    let verifier = Verifier::new(&terms).unwrap();
+    let verifier = ClientVerifier::new(&terms).unwrap();
     let (leaf, between) = (
         CertificateDer::from(client),
         [CertificateDer::from(issuing)],
@@ -174,7 +174,7 @@ fn ours_of_server(dir: &Path, issuing: Vec<u8>, server: Vec<u8>) -> Result<(), S
         CertificateDer::from(server),
         [CertificateDer::from(issuing)],
     );
-    let side = Side {
+    let side = PeerWords {
         peer: "server",
         trust: "trust.own",
         usage: "serverAuth",

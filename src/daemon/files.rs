@@ -29,7 +29,7 @@ const QUIET: Duration = Duration::from_millis(50);
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// When it is time to look.
-pub(super) struct Watch {
+pub(super) struct FileWatch {
     /// A directory was not watched when its files were read: what happened there in between made no
     /// event.
     unseen: bool,
@@ -41,7 +41,7 @@ pub(super) struct Watch {
 
 /// Why it is time to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum LookReason {
     /// The kernel says that something happened.
     Event,
     /// Something may have happened before a directory was watched.
@@ -50,7 +50,7 @@ pub(super) enum Seen {
     Poll,
 }
 
-/// The directories of some files, whose events a [`Watch`] waits for. All that asks the file system
+/// The directories of some files, whose events a [`FileWatch`] waits for. All that asks the file system
 /// is here: it may hang, and only the thread that reads files may wait for it.
 #[derive(Default)]
 pub(super) struct Directories {
@@ -86,7 +86,7 @@ impl Directories {
     }
 }
 
-impl Watch {
+impl FileWatch {
     /// A watch, and what it watches: nothing yet.
     pub(super) fn new() -> (Self, Directories) {
         // One slot: two events that nobody has looked at are as good as one.
@@ -127,21 +127,21 @@ impl Watch {
 
     /// Returns when it is time to look, and why. Cancel safe: an event that was heard of is not
     /// forgotten.
-    pub(super) async fn wait(&mut self) -> Seen {
+    pub(super) async fn wait(&mut self) -> LookReason {
         if std::mem::take(&mut self.unseen) {
-            return Seen::Unwatched;
+            return LookReason::Unwatched;
         }
         loop {
             match self.settling {
                 None => tokio::select! {
-                    _ = self.poll.tick() => return Seen::Poll,
+                    _ = self.poll.tick() => return LookReason::Poll,
                     Some(()) = self.events.recv() => self.settling = Some(Instant::now() + MAX_WAIT),
                 },
                 // Another event starts the quiet time anew, up to a limit.
                 Some(latest) => tokio::select! {
                     () = sleep_until(latest.min(Instant::now() + QUIET)) => {
                         self.settling = None;
-                        return Seen::Event;
+                        return LookReason::Event;
                     }
                     Some(()) = self.events.recv() => {}
                 },
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     /// Waits for this, whatever else there is to look for.
-    async fn wait_for(watch: &mut Watch, wanted: Seen) {
+    async fn wait_for(watch: &mut FileWatch, wanted: LookReason) {
         let seen = async { while watch.wait().await != wanted {} };
         timeout(Duration::from_secs(60), seen)
             .await
@@ -189,16 +189,16 @@ mod tests {
     {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (dir.path().join("one/a.toml"), dir.path().join("two/b.toml"));
-        let (mut watch, mut directories) = Watch::new();
+        let (mut watch, mut directories) = FileWatch::new();
         for files in [&[&one][..], &[&one, &two]] {
             let new = files.last().unwrap();
             fs::create_dir(new.parent().unwrap()).unwrap();
             directories.follow(files.iter().map(|file| file.as_path()));
             watch.see(&directories);
-            wait_for(&mut watch, Seen::Unwatched).await;
+            wait_for(&mut watch, LookReason::Unwatched).await;
             for file in files {
                 fs::write(file, "").unwrap();
-                wait_for(&mut watch, Seen::Event).await;
+                wait_for(&mut watch, LookReason::Event).await;
             }
         }
         directories.follow([&*one].into_iter());

@@ -57,7 +57,7 @@ async fn a_directory_or_file_that_is_something_else_now_goes_on_as_it_runs_and_a
         fate(&dir.join(name));
         fs::write(dir.join("clients.crl"), list(&clients, 2022, &[1], None)).unwrap();
         let look = order.look(&mut eyes).files;
-        let Some(Verdict::Serve(candidate, pending)) = look else {
+        let Some(ReloadVerdict::Serve(candidate, pending)) = look else {
             panic!("{what}: a revocation is new")
         };
         assert_eq!(lists(&candidate), [1, 1, 1], "{what}");
@@ -141,7 +141,7 @@ async fn a_directory_that_is_lost_is_one_mistake_however_many_files_it_had() {
         let (order, mut eyes) = of_seven(dir);
         fate(&dir.join(name));
         let look = order.look(&mut eyes);
-        let refusal = look.files.as_ref().and_then(Verdict::refusal);
+        let refusal = look.files.as_ref().and_then(ReloadVerdict::refusal);
         let said: Vec<&str> = refusal
             .iter()
             .flat_map(|all| &all.diagnostics)
@@ -182,7 +182,7 @@ async fn a_directory_in_whose_place_there_is_a_sound_file_waits_and_is_no_mistak
         let pending = look
             .files
             .as_ref()
-            .and_then(Verdict::pending)
+            .and_then(ReloadVerdict::pending)
             .expect("something is new");
         let said = pending
             .refusal
@@ -192,7 +192,7 @@ async fn a_directory_in_whose_place_there_is_a_sound_file_waits_and_is_no_mistak
         assert!(
             pending
                 .waits
-                .contains_key(&Waiting::Item(Item::File(path.clone()))),
+                .contains_key(&WaitingItem::Item(Item::File(path.clone()))),
             "{name}: {:?}",
             pending.loosens
         );
@@ -222,7 +222,7 @@ async fn a_new_file_of_a_directory_that_is_broken_is_left_by_itself_until_it_is_
     fs::write(dir.join("cas/third.pem"), "half").unwrap();
     fs::write(dir.join("lists/third.crl"), "half").unwrap();
     fs::write(dir.join("clients.crl"), list(&clients, 2022, &[1], None)).unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("a revocation is new")
     };
     assert_eq!(lists(&candidate), [1, 0]);
@@ -240,7 +240,7 @@ async fn a_new_file_of_a_directory_that_is_broken_is_left_by_itself_until_it_is_
         list(&second, 2022, &[1, 2], None),
     )
     .unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("a revocation is new")
     };
     assert_eq!(lists(&candidate), [1, 2]);
@@ -261,7 +261,7 @@ async fn a_new_file_of_a_directory_that_is_broken_is_left_by_itself_until_it_is_
         list(&third, 2022, &[7, 8, 9], None),
     )
     .unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("both are mended")
     };
     assert_eq!(lists(&candidate), [1, 2, 3]);
@@ -279,7 +279,7 @@ async fn a_new_file_of_a_directory_that_is_broken_is_left_by_itself_until_it_is_
         requested: false,
         ..order
     };
-    let Some(Verdict::Stays(pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Stays(pending)) = order.look(&mut eyes).files else {
         panic!("its text names what is broken")
     };
     assert!(pending.refusal.is_some_and(|refusal| !refusal.is_partial));
@@ -323,7 +323,7 @@ async fn while_a_list_is_broken_its_table_takes_no_new_ca_and_another_table_does
         requested: true,
         ..order
     };
-    let authorities = |candidate: &Candidate| -> Vec<usize> {
+    let authorities = |candidate: &Proposed| -> Vec<usize> {
         candidate
             .served
             .materials
@@ -348,7 +348,7 @@ async fn while_a_list_is_broken_its_table_takes_no_new_ca_and_another_table_does
         fs::write(dir.join(broken), "half").unwrap();
         fs::write(dir.join(cas), both(&third)).unwrap();
         fs::write(dir.join("b.pem"), both(&second)).unwrap();
-        let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+        let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
             panic!("{what}: b has a new CA")
         };
         assert_eq!(authorities(&candidate), [2, 1], "{what}");
@@ -365,7 +365,7 @@ async fn while_a_list_is_broken_its_table_takes_no_new_ca_and_another_table_does
             "clients.crl" => fs::write(dir.join(broken), list(&clients, 2021, &[], None)).unwrap(),
             _ => fs::write(dir.join(broken), list(&third, 2021, &[], None)).unwrap(),
         }
-        let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+        let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
             panic!("{what}: it is mended")
         };
         assert_eq!(

@@ -1,25 +1,25 @@
-//! What counts the connections of listeners, found again over a reload.
+//! Connection counts of listeners, carried over reloads.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::addr::ListenAddr;
 use crate::config::{Bind, Config};
-use crate::proxy::Gate;
+use crate::proxy::ConnectionCounts;
 
-/// The gates of the listeners, by name, and the names by address.
+/// The counts of the listeners, by name, and the names by address.
 #[derive(Debug, Default)]
-pub(super) struct Gates {
-    named: HashMap<Arc<str>, Arc<Gate>>,
+pub(super) struct CountsByListener {
+    named: HashMap<Arc<str>, Arc<ConnectionCounts>>,
     at: HashMap<ListenAddr, Arc<str>>,
 }
 
-impl Gates {
-    /// Those of the listeners of `config`. A listener keeps the gate of its name; one that is
-    /// renamed keeps that of its first address whose listener is gone. So a limit goes on counting
+impl CountsByListener {
+    /// Those of the listeners of `config`. A listener keeps the counts of its name; one that is
+    /// renamed keeps those of its first address whose listener is gone. So a limit goes on counting
     /// the connections that are open.
     pub(super) fn of(config: &Config, before: &Self) -> Self {
-        let (mut gates, mut renamed) = (Self::default(), HashSet::new());
+        let (mut all, mut renamed) = (Self::default(), HashSet::new());
         for (name, listener) in &config.listeners {
             let gone = |bind: &Bind| {
                 before
@@ -27,8 +27,8 @@ impl Gates {
                     .get(&bind.addr)
                     .filter(|old| !config.listeners.contains_key(*old))
             };
-            let gate = before.named.get(name).or_else(|| {
-                // Of several that share what one has left, the first has its gate.
+            let counts = before.named.get(name).or_else(|| {
+                // Of several that share what one has left, the first has its counts.
                 let old = listener
                     .bind
                     .iter()
@@ -37,29 +37,27 @@ impl Gates {
                 renamed.insert(Arc::clone(old));
                 before.named.get(old)
             });
-            gates
-                .named
-                .insert(Arc::clone(name), gate.cloned().unwrap_or_default());
+            all.named
+                .insert(Arc::clone(name), counts.cloned().unwrap_or_default());
             // Where the kernel chooses the port, an address tells nothing.
             let fixed = listener
                 .bind
                 .iter()
                 .filter(|bind| bind.addr.port() != Some(0));
-            gates
-                .at
+            all.at
                 .extend(fixed.map(|bind| (bind.addr.clone(), Arc::clone(name))));
         }
-        gates
+        all
     }
 
     /// That of the listener of this name.
-    pub(super) fn get(&self, name: &str) -> Arc<Gate> {
+    pub(super) fn get(&self, name: &str) -> Arc<ConnectionCounts> {
         self.named.get(name).cloned().unwrap_or_default()
     }
 
     /// Connections that have not been routed.
     pub(super) fn pending(&self) -> usize {
-        self.named.values().map(|gate| gate.pending()).sum()
+        self.named.values().map(|counts| counts.pending()).sum()
     }
 }
 
@@ -70,13 +68,13 @@ mod tests {
     use super::*;
     use crate::config;
 
-    fn gates(listeners: &[(&str, &str)], before: &Gates) -> Gates {
+    fn counts(listeners: &[(&str, &str)], before: &CountsByListener) -> CountsByListener {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("snigate.toml");
         let table = |(name, bind): &(&str, &str)| format!("[listeners.{name}]\nbind = [{bind}]\n");
         fs::write(&path, listeners.iter().map(table).collect::<String>()).unwrap();
         let loaded = config::load(&path);
-        Gates::of(
+        CountsByListener::of(
             loaded
                 .config
                 .as_ref()
@@ -87,12 +85,12 @@ mod tests {
 
     #[test]
     fn a_gate_goes_on_under_its_name_or_at_its_address_and_never_for_two() {
-        let before = gates(
+        let before = counts(
             &[
                 ("a", "\"127.0.0.1:1001\", \"127.0.0.1:1002\""),
                 ("any", "\"127.0.0.1:0\""),
             ],
-            &Gates::default(),
+            &CountsByListener::default(),
         );
         let old = before.get("a");
         for (what, listeners, heir) in [
@@ -118,7 +116,7 @@ mod tests {
                 None,
             ),
         ] {
-            let after = gates(listeners, &before);
+            let after = counts(listeners, &before);
             for (name, _) in listeners {
                 assert_eq!(
                     Arc::ptr_eq(&after.get(name), &old),

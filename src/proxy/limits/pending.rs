@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::proxy::limits::{KEPT, Limit, Limits, Source};
+use crate::proxy::limits::{KEPT, Limit, Limits, SourceNetwork};
 
 /// A connection that has to go, and why.
 pub(in crate::proxy) type Evicted = (u64, Limit);
@@ -13,22 +13,22 @@ pub(in crate::proxy) type Evicted = (u64, Limit);
 /// Each has a slot, which stays its own until it is given back, also when the connection has been
 /// told to go.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct Waiting {
-    slots: Vec<Slot>,
+pub(in crate::proxy) struct PendingQueue {
+    slots: Vec<PendingSlot>,
     free: Vec<u32>,
-    all: List,
+    all: SlotList,
     /// Those that hold bytes which count, the one that began to first.
-    holding: List,
+    holding: SlotList,
     /// How many these are.
     bytes: u64,
     /// Those whose source is counted.
-    sources: HashMap<Source, List>,
+    sources: HashMap<SourceNetwork, SlotList>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct PendingSlot {
     id: u64,
-    source: Option<Source>,
+    source: Option<SourceNetwork>,
     /// In the list of all, in that of the source, and in that of those that hold bytes.
     links: [Link; 3],
     /// The bytes it holds, as far as they count.
@@ -42,7 +42,7 @@ const HOLDING: usize = 2;
 
 /// Slots, the oldest first.
 #[derive(Clone, Copy, Debug)]
-struct List {
+struct SlotList {
     head: u32,
     tail: u32,
     len: u32,
@@ -57,7 +57,7 @@ struct Link {
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-impl Default for List {
+impl Default for SlotList {
     fn default() -> Self {
         Self {
             head: NONE,
@@ -67,7 +67,7 @@ impl Default for List {
     }
 }
 
-impl Waiting {
+impl PendingQueue {
     /// How many wait.
     pub(in crate::proxy) fn len(&self) -> usize {
         self.all.len as usize
@@ -77,14 +77,14 @@ impl Waiting {
     pub(in crate::proxy) fn push(
         &mut self,
         id: u64,
-        source: Option<Source>,
+        source: Option<SourceNetwork>,
         limits: &Limits,
     ) -> (u32, Option<Evicted>) {
         let mut evicted = source.and_then(|source| self.make_room(source, limits));
         if evicted.is_none() && self.all.len >= limits.max_pending {
             evicted = self.evict(self.all.head, Limit::MaxPending(limits.max_pending));
         }
-        let new = Slot {
+        let new = PendingSlot {
             id,
             source: None,
             links: [Link {
@@ -119,10 +119,10 @@ impl Waiting {
     pub(in crate::proxy) fn attach(
         &mut self,
         at: u32,
-        source: Source,
+        source: SourceNetwork,
         limits: &Limits,
     ) -> Option<Evicted> {
-        let Slot {
+        let PendingSlot {
             source: None,
             lost: None,
             ..
@@ -138,7 +138,7 @@ impl Waiting {
 
     /// A connection holds so many bytes, which count: who has to go for them.
     pub(in crate::proxy) fn hold(&mut self, at: u32, bytes: u32, limits: &Limits) -> Vec<Evicted> {
-        let Slot {
+        let PendingSlot {
             bytes: before,
             lost: None,
             ..
@@ -167,7 +167,7 @@ impl Waiting {
     /// who comes one more, so that there are fewer of them also while somebody comes all the time.
     pub(in crate::proxy) fn excess(
         &mut self,
-        source: Option<Source>,
+        source: Option<SourceNetwork>,
         limits: &Limits,
     ) -> Option<Evicted> {
         let of_source = source
@@ -195,7 +195,7 @@ impl Waiting {
         lost
     }
 
-    fn make_room(&mut self, source: Source, limits: &Limits) -> Option<Evicted> {
+    fn make_room(&mut self, source: SourceNetwork, limits: &Limits) -> Option<Evicted> {
         let most = limits.pending_per_source?;
         let list = self.sources.get(&source).filter(|list| list.len >= most)?;
         self.evict(list.head, Limit::PendingPerSource(most, source))
@@ -208,7 +208,7 @@ impl Waiting {
         Some((id, limit))
     }
 
-    fn count(&mut self, at: u32, source: Source) {
+    fn count(&mut self, at: u32, source: SourceNetwork) {
         self.slots[at as usize].source = Some(source);
         let mut list = self.sources.get(&source).copied().unwrap_or_default();
         self.append(SOURCE, &mut list, at);
@@ -240,7 +240,7 @@ impl Waiting {
         }
     }
 
-    fn append(&mut self, which: usize, list: &mut List, at: u32) {
+    fn append(&mut self, which: usize, list: &mut SlotList, at: u32) {
         self.slots[at as usize].links[which] = Link {
             before: list.tail,
             after: NONE,
@@ -253,7 +253,7 @@ impl Waiting {
         list.len += 1;
     }
 
-    fn take_out(&mut self, which: usize, list: &mut List, at: u32) {
+    fn take_out(&mut self, which: usize, list: &mut SlotList, at: u32) {
         let Link { before, after } = self.slots[at as usize].links[which];
         match self.slots.get_mut(before as usize) {
             Some(slot) => slot.links[which].after = after,
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_oldest_gives_way_and_who_has_been_routed_does_not() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingQueue::default();
         let limits = limits(3, None);
         let slots: Vec<u32> = (1..=3)
             .map(|id| waiting.push(id, None, &limits).0)
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_source_makes_room_for_itself_alone() {
         let (a, b) = (source("192.0.2.1"), source("192.0.2.2"));
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingQueue::default();
         let limits = limits(100, Some(2));
         for (id, from) in [(1, b), (2, a), (3, a), (4, b)] {
             assert_eq!(waiting.push(id, Some(from), &limits).1, None);
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn a_source_that_is_known_later_counts_from_then_on() {
         let a = source("192.0.2.1");
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingQueue::default();
         let limits = limits(100, Some(1));
         let slots: Vec<u32> = (1..=3)
             .map(|id| waiting.push(id, None, &limits).0)
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_oldest_that_hold_bytes_give_way_to_bytes_and_nobody_else_does() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingQueue::default();
         let limits = Limits {
             max_pending_bytes: 100,
             ..limits(9, None)
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn who_is_routed_holds_nothing_any_more() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingQueue::default();
         let limits = Limits {
             max_pending_bytes: 100,
             ..limits(9, None)
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn a_limit_that_was_lowered_is_reached_although_somebody_comes_all_the_time() {
         let (a, b) = (source("192.0.2.1"), source("192.0.2.2"));
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingQueue::default();
         let before = limits(6, Some(4));
         for (id, from) in [(1, a), (2, a), (3, a), (4, a), (5, b), (6, b)] {
             assert_eq!(waiting.push(id, Some(from), &before).1, None);
@@ -440,7 +440,7 @@ mod tests {
             steps in prop::collection::vec((0_u8..4, 0_u8..4, any::<prop::sample::Index>()), 0..300)
         ) {
             let limits = limits(12, Some(5));
-            let (mut waiting, mut model, mut slots) = (Waiting::default(), Vec::<(u64, u8)>::new(), Vec::new());
+            let (mut waiting, mut model, mut slots) = (PendingQueue::default(), Vec::<(u64, u8)>::new(), Vec::new());
             for (id, (kind, from, which)) in steps.into_iter().enumerate() {
                 if kind == 0 && !slots.is_empty() {
                     let (id, slot): (u64, u32) = slots.swap_remove(which.index(slots.len()));
@@ -473,7 +473,7 @@ mod tests {
 
     #[test]
     fn the_room_of_a_flood_is_given_back() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingQueue::default();
         let limits = limits(5000, Some(5000));
         let slots: Vec<u32> = (0..5000)
             .map(|id| waiting.push(id, Some(source("192.0.2.1")), &limits).0)

@@ -1,5 +1,4 @@
-//! Where connections enter a listener and leave it: counted against its limits, which a reload may
-//! change meanwhile.
+//! Connection counts of a listener, against limits that a reload may change meanwhile.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use crate::proxy::handshakes::Handshakes;
-use crate::proxy::limits::{Evicted, Limit, Limits, Open, Rates, Source, Waiting};
+use crate::proxy::limits::{Evicted, Limit, Limits, Open, PendingQueue, Rates, SourceNetwork};
 
-/// What is counted of one listener. It outlives reloads.
+/// The counts of one listener. They outlive reloads.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ConnectionCounts {
     open: AtomicU32,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<PendingQueue>,
     rates: Mutex<Rates>,
     sources: Mutex<Open>,
     /// TLS handshakes that are under way.
@@ -22,7 +21,7 @@ pub struct Gate {
     start: Instant,
 }
 
-impl Default for Gate {
+impl Default for ConnectionCounts {
     fn default() -> Self {
         Self {
             open: AtomicU32::new(0),
@@ -35,14 +34,14 @@ impl Default for Gate {
     }
 }
 
-impl Gate {
+impl ConnectionCounts {
     /// Connections that have not been routed.
     #[must_use]
     pub fn pending(&self) -> usize {
         lock(&self.waiting).len()
     }
 
-    fn judge_rate(&self, limits: &Limits, source: Option<Source>) -> Result<(), Limit> {
+    fn judge_rate(&self, limits: &Limits, source: Option<SourceNetwork>) -> Result<(), Limit> {
         let (Some(rate), Some(source)) = (&limits.rate_per_source, source) else {
             return Ok(());
         };
@@ -55,45 +54,45 @@ impl Gate {
     }
 }
 
-/// The place of one connection at its listener, given back when dropped.
+/// A connection that its listener has admitted: counted until this is dropped.
 #[derive(Debug)]
-pub(super) struct Ticket {
-    gate: Arc<Gate>,
+pub(super) struct Admitted {
+    counts: Arc<ConnectionCounts>,
     /// Its slot among those that have not been routed.
     slot: Option<u32>,
     /// Whose connections it is counted among, where those are limited. Boxed, like all that few
     /// listeners have.
-    source: Option<Box<Source>>,
+    source: Option<Box<SourceNetwork>>,
 }
 
-impl Ticket {
+impl Admitted {
     /// Lets a new connection in, unless there are too many. `source` is nothing where it is not
     /// known yet.
     pub(super) fn new(
-        gate: &Arc<Gate>,
+        counts: &Arc<ConnectionCounts>,
         limits: &Limits,
-        source: Option<Source>,
+        source: Option<SourceNetwork>,
     ) -> Result<Self, Limit> {
-        gate.judge_rate(limits, source)?;
-        let open = gate.open.fetch_add(1, Ordering::Relaxed);
-        let mut ticket = Self {
-            gate: Arc::clone(gate),
+        counts.judge_rate(limits, source)?;
+        let open = counts.open.fetch_add(1, Ordering::Relaxed);
+        let mut admitted = Self {
+            counts: Arc::clone(counts),
             slot: None,
             source: None,
         };
         match limits.max_connections {
             Some(most) if open >= most => return Err(Limit::MaxConnections(most)),
-            _ => ticket.count(limits, source)?,
+            _ => admitted.count(limits, source)?,
         }
-        Ok(ticket)
+        Ok(admitted)
     }
 
     /// Counts the connection among those of its source, if they are limited.
-    fn count(&mut self, limits: &Limits, source: Option<Source>) -> Result<(), Limit> {
+    fn count(&mut self, limits: &Limits, source: Option<SourceNetwork>) -> Result<(), Limit> {
         let (Some(most), Some(source)) = (limits.connections_per_source, source) else {
             return Ok(());
         };
-        lock(&self.gate.sources).enter(source, most)?;
+        lock(&self.counts.sources).enter(source, most)?;
         self.source = Some(Box::new(source));
         Ok(())
     }
@@ -101,13 +100,13 @@ impl Ticket {
     /// The connection holds so many bytes of a hello that is not whole: who has to go for them.
     pub(super) fn hold(&self, bytes: u32, limits: &Limits) -> Vec<Evicted> {
         self.slot.map_or_else(Vec::new, |slot| {
-            lock(&self.gate.waiting).hold(slot, bytes, limits)
+            lock(&self.counts.waiting).hold(slot, bytes, limits)
         })
     }
 
     /// What counts the handshakes of the listener.
-    pub(super) fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+    pub(super) fn counts(&self) -> &Arc<ConnectionCounts> {
+        &self.counts
     }
 
     /// From now on the connection waits to be routed: who has to go for it.
@@ -115,16 +114,16 @@ impl Ticket {
         &mut self,
         id: u64,
         limits: &Limits,
-        source: Option<Source>,
+        source: Option<SourceNetwork>,
     ) -> Option<Evicted> {
-        let (slot, evicted) = lock(&self.gate.waiting).push(id, source, limits);
+        let (slot, evicted) = lock(&self.counts.waiting).push(id, source, limits);
         self.slot = Some(slot);
         evicted
     }
 
     /// Who has to go as well for a connection that somebody has had to go for.
-    pub(super) fn excess(&self, limits: &Limits, source: Option<Source>) -> Option<Evicted> {
-        lock(&self.gate.waiting).excess(source, limits)
+    pub(super) fn excess(&self, limits: &Limits, source: Option<SourceNetwork>) -> Option<Evicted> {
+        lock(&self.counts.waiting).excess(source, limits)
     }
 
     /// Says where the connection comes from, if that was not known when it came: who has to go for
@@ -136,15 +135,15 @@ impl Ticket {
     pub(super) fn source(
         &mut self,
         limits: &Limits,
-        source: Source,
+        source: SourceNetwork,
     ) -> Result<Option<Evicted>, Limit> {
-        self.gate.judge_rate(limits, Some(source))?;
+        self.counts.judge_rate(limits, Some(source))?;
         if self.source.is_none() {
             self.count(limits, Some(source))?;
         }
         Ok(self
             .slot
-            .and_then(|slot| lock(&self.gate.waiting).attach(slot, source, limits)))
+            .and_then(|slot| lock(&self.counts.waiting).attach(slot, source, limits)))
     }
 
     /// The connection has been routed, and makes room for others no more.
@@ -156,19 +155,19 @@ impl Ticket {
         let lost = self
             .slot
             .take()
-            .and_then(|slot| lock(&self.gate.waiting).remove(slot));
+            .and_then(|slot| lock(&self.counts.waiting).remove(slot));
         lost.map_or(Ok(()), Err)
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Admitted {
     fn drop(&mut self) {
         // It has no say any more.
         let _ = self.routed();
         if let Some(source) = self.source.take() {
-            lock(&self.gate.sources).leave(*source);
+            lock(&self.counts.sources).leave(*source);
         }
-        self.gate.open.fetch_sub(1, Ordering::Relaxed);
+        self.counts.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -185,18 +184,18 @@ mod tests {
     use crate::addr::ClientAddr;
     use crate::proxy::limits::Rate;
 
-    fn client() -> Option<Source> {
-        Source::of(ClientAddr::Socket(([192, 0, 2, 1], 1).into()))
+    fn client() -> Option<SourceNetwork> {
+        SourceNetwork::of(ClientAddr::Socket(([192, 0, 2, 1], 1).into()))
     }
 
     #[test]
     fn at_the_limit_a_new_one_is_refused_until_another_has_left() {
-        let gate = Arc::new(Gate::default());
+        let counts = Arc::new(ConnectionCounts::default());
         let limits = Limits {
             max_connections: Some(2),
             ..Limits::default()
         };
-        let enter = || Ticket::new(&gate, &limits, None);
+        let enter = || Admitted::new(&counts, &limits, None);
         let (first, _second) = (enter().unwrap(), enter().unwrap());
         for _ in 0..3 {
             assert_eq!(enter().unwrap_err(), Limit::MaxConnections(2));
@@ -208,36 +207,42 @@ mod tests {
 
     #[test]
     fn whatever_becomes_of_a_connection_its_place_is_given_back_once() {
-        let gate = Arc::new(Gate::default());
+        let counts = Arc::new(ConnectionCounts::default());
         let limits = Limits {
             max_pending: 2,
             pending_per_source: Some(1),
             ..Limits::default()
         };
-        let mut tickets: Vec<Ticket> = (0..4)
-            .map(|_| Ticket::new(&gate, &limits, None).unwrap())
+        let mut admitted: Vec<Admitted> = (0..4)
+            .map(|_| Admitted::new(&counts, &limits, None).unwrap())
             .collect();
-        assert_eq!(tickets[0].wait(0, &limits, client()), None);
-        assert_eq!(tickets[1].wait(1, &limits, None), None);
+        assert_eq!(admitted[0].wait(0, &limits, client()), None);
+        assert_eq!(admitted[1].wait(1, &limits, None), None);
         assert_eq!(
-            tickets[1]
+            admitted[1]
                 .source(&limits, client().unwrap())
                 .unwrap()
                 .map(|(id, _)| id),
             Some(0)
         );
-        assert_eq!(tickets[2].wait(2, &limits, None), None);
-        assert_eq!(tickets[3].wait(3, &limits, None).map(|(id, _)| id), Some(1));
-        assert!(tickets[0].routed().is_err(), "it was told to go before");
-        assert_eq!(tickets[2].routed(), Ok(()));
-        assert_eq!(gate.pending(), 1);
-        drop(tickets);
-        assert_eq!((gate.pending(), gate.open.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!(admitted[2].wait(2, &limits, None), None);
+        assert_eq!(
+            admitted[3].wait(3, &limits, None).map(|(id, _)| id),
+            Some(1)
+        );
+        assert!(admitted[0].routed().is_err(), "it was told to go before");
+        assert_eq!(admitted[2].routed(), Ok(()));
+        assert_eq!(counts.pending(), 1);
+        drop(admitted);
+        assert_eq!(
+            (counts.pending(), counts.open.load(Ordering::Relaxed)),
+            (0, 0)
+        );
     }
 
     #[test]
     fn a_source_that_is_known_late_is_judged_then() {
-        let gate = Arc::new(Gate::default());
+        let counts = Arc::new(ConnectionCounts::default());
         let rate = Rate {
             connections: 1,
             per: Duration::from_secs(3600),
@@ -247,7 +252,7 @@ mod tests {
             rate_per_source: Some(rate),
             ..Limits::default()
         };
-        let mut late = Ticket::new(&gate, &limits, None).unwrap();
+        let mut late = Admitted::new(&counts, &limits, None).unwrap();
         late.wait(1, &limits, None);
         let source = client().unwrap();
         assert_eq!(late.source(&limits, source), Ok(None));
@@ -256,9 +261,9 @@ mod tests {
             Err(Limit::RatePerSource(source))
         );
         assert_eq!(
-            Ticket::new(&gate, &limits, client()).unwrap_err(),
+            Admitted::new(&counts, &limits, client()).unwrap_err(),
             Limit::RatePerSource(source)
         );
-        assert!(Ticket::new(&gate, &limits, None).is_ok());
+        assert!(Admitted::new(&counts, &limits, None).is_ok());
     }
 }

@@ -11,9 +11,9 @@ use tracing::{error, info, warn};
 use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::config::diff::Findings;
 use crate::config::files::Behind;
-use crate::server::BindError;
-use crate::server::reload::calm::{QUIET, UNREST};
-use crate::server::reload::look::{Kind, Pending, Refusal, Restless};
+use crate::daemon::BindError;
+use crate::daemon::reload::calm::{QUIET, UNREST};
+use crate::daemon::reload::look::{Pending, RefusedReload, ReloadKind, Restless};
 
 /// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
@@ -26,16 +26,16 @@ const MOST_NAMES: usize = 20;
 
 /// What was said of the last attempt: what is refused of it, and what is held.
 pub(super) struct Said {
-    kind: Kind,
-    refused: Refused,
-    held: Option<Held>,
+    kind: ReloadKind,
+    refused: RefusedBy,
+    held: Option<HeldChange>,
     /// What is stricter in what waits or is held, if anything is.
-    without: Option<Line>,
+    without: Option<LoggedLine>,
     /// What is written so often that it has not waited for as long as it should.
-    restless: Option<(Restless, Line)>,
+    restless: Option<(Restless, LoggedLine)>,
 }
 
-enum Refused {
+enum RefusedBy {
     /// It is served, or waited for.
     Nothing,
     /// It is refused until something changes, for the reason that was logged; of files with this
@@ -43,23 +43,23 @@ enum Refused {
     Now {
         of: [u8; 32],
         is_partial: bool,
-        said: Line,
+        said: LoggedLine,
     },
     /// It is refused, and may be served though no file changes.
     Retried {
         since: Instant,
         /// The error that was logged.
-        reported: Option<Line>,
+        reported: Option<LoggedLine>,
     },
 }
 
 /// What was logged, and when to log it again.
-struct Line {
+struct LoggedLine {
     text: String,
     remind_at: Instant,
 }
 
-impl Line {
+impl LoggedLine {
     fn new(text: String) -> Self {
         Self {
             text,
@@ -79,8 +79,8 @@ impl Line {
 }
 
 /// A protection would be gone.
-struct Held {
-    findings: Line,
+struct HeldChange {
+    findings: LoggedLine,
     /// What does not act meanwhile.
     behind: Behind,
 }
@@ -96,10 +96,10 @@ pub(super) fn remind(said: &mut [Said]) {
 }
 
 impl Said {
-    pub(super) fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: ReloadKind) -> Self {
         Self {
             kind,
-            refused: Refused::Nothing,
+            refused: RefusedBy::Nothing,
             held: None,
             without: None,
             restless: None,
@@ -115,7 +115,7 @@ impl Said {
     pub(super) fn pends(&mut self, pending: Pending) {
         match pending.refusal {
             Some(refusal) => self.refused(&refusal),
-            None => self.refused = Refused::Nothing,
+            None => self.refused = RefusedBy::Nothing,
         }
         match pending.held {
             Some((findings, behind)) => self.held(&findings, behind),
@@ -132,7 +132,7 @@ impl Said {
         };
         if self.restless.as_ref().is_none_or(|(said, _)| *said != now) {
             now.say();
-            self.restless = Some((now, Line::new(String::new())));
+            self.restless = Some((now, LoggedLine::new(String::new())));
         }
     }
 
@@ -147,18 +147,18 @@ impl Said {
             .is_none_or(|said| said.text != without)
         {
             tighten(&without);
-            self.without = Some(Line::new(without));
+            self.without = Some(LoggedLine::new(without));
         }
     }
 
     /// What to add to the state of the process, for people.
     pub(super) fn status(&self) -> Option<&'static str> {
         match (&self.refused, &self.held) {
-            (Refused::Nothing, None) => None,
-            (Refused::Nothing, Some(_)) => {
+            (RefusedBy::Nothing, None) => None,
+            (RefusedBy::Nothing, Some(_)) => {
                 Some("; a reload is held because a protection would go, the log says which")
             }
-            (Refused::Now { .. } | Refused::Retried { .. }, _) => {
+            (RefusedBy::Now { .. } | RefusedBy::Retried { .. }, _) => {
                 Some("; the last reload was refused, the log says why")
             }
         }
@@ -166,10 +166,10 @@ impl Said {
 
     /// Whether the attempt is worth another one though nothing has changed.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self.refused, Refused::Retried { .. })
+        matches!(self.refused, RefusedBy::Retried { .. })
     }
 
-    fn refused(&mut self, refusal: &Refusal) {
+    fn refused(&mut self, refusal: &RefusedReload) {
         let refusing: Vec<Diagnostic> = refusal
             .diagnostics
             .iter()
@@ -189,17 +189,17 @@ impl Said {
         let of = refusal.digest;
         let is_partial = refusal.is_partial;
         match &mut self.refused {
-            Refused::Now {
+            RefusedBy::Now {
                 said,
                 of: before,
                 is_partial: was,
             } if said.text == text && *before == of => *was = is_partial,
             refused => {
                 refuse(&text, is_partial);
-                *refused = Refused::Now {
+                *refused = RefusedBy::Now {
                     of,
                     is_partial,
-                    said: Line::new(text),
+                    said: LoggedLine::new(text),
                 };
             }
         }
@@ -220,13 +220,13 @@ impl Said {
                 .join("; ")
         };
         let text = in_short(&errors);
-        if matches!(&self.refused, Refused::Retried { reported: Some(said), .. } if said.text == text)
+        if matches!(&self.refused, RefusedBy::Retried { reported: Some(said), .. } if said.text == text)
         {
             return;
         }
-        self.refused = Refused::Retried {
+        self.refused = RefusedBy::Retried {
             since: Instant::now(),
-            reported: Some(Line::new(text)),
+            reported: Some(LoggedLine::new(text)),
         };
         drop(spawn_blocking(move || {
             let errors: Vec<BindError> = errors.into_iter().map(BindError::explained).collect();
@@ -242,17 +242,17 @@ impl Said {
                     "not reloaded yet, the configuration that runs goes on"
                 );
             }
-            self.refused = Refused::Retried {
+            self.refused = RefusedBy::Retried {
                 since: Instant::now(),
                 reported: None,
             };
         }
-        let Refused::Retried { since, reported } = &mut self.refused else {
+        let RefusedBy::Retried { since, reported } = &mut self.refused else {
             return;
         };
         let is_news = reported.as_ref().is_none_or(|said| said.text != text);
         if is_news && (at_once || since.elapsed() >= GRACE) {
-            *reported = Some(Line::new(text.to_owned()));
+            *reported = Some(LoggedLine::new(text.to_owned()));
             refuse(text, false);
         }
     }
@@ -278,8 +278,8 @@ impl Said {
             before => {
                 let known = before.take().map(|held| held.behind).unwrap_or_default();
                 let files = names(behind.since(&known));
-                *before = Some(Held {
-                    findings: Line::new(findings),
+                *before = Some(HeldChange {
+                    findings: LoggedLine::new(findings),
                     behind,
                 });
                 self.hold(files);
@@ -290,12 +290,12 @@ impl Said {
     /// When anything is to be said again.
     fn remind_at(&self) -> Option<Instant> {
         let refused = match &self.refused {
-            Refused::Now { said, .. }
-            | Refused::Retried {
+            RefusedBy::Now { said, .. }
+            | RefusedBy::Retried {
                 reported: Some(said),
                 ..
             } => Some(said),
-            Refused::Nothing | Refused::Retried { reported: None, .. } => None,
+            RefusedBy::Nothing | RefusedBy::Retried { reported: None, .. } => None,
         };
         let held = self.held.as_ref().map(|held| &held.findings);
         let restless = self.restless.as_ref().map(|(_, line)| line);
@@ -309,14 +309,14 @@ impl Said {
     /// Says again what is due, each in its own line.
     fn remind(&mut self) {
         let refused = match &mut self.refused {
-            Refused::Now {
+            RefusedBy::Now {
                 said, is_partial, ..
             } => Some((said, *is_partial)),
-            Refused::Retried {
+            RefusedBy::Retried {
                 reported: Some(said),
                 ..
             } => Some((said, false)),
-            Refused::Nothing | Refused::Retried { reported: None, .. } => None,
+            RefusedBy::Nothing | RefusedBy::Retried { reported: None, .. } => None,
         };
         if let Some((said, is_partial)) = refused
             && said.is_due()
@@ -342,7 +342,7 @@ impl Said {
     }
 
     fn hold(&self, files: Option<String>) {
-        let Some(Held { findings, .. }) = &self.held else {
+        let Some(HeldChange { findings, .. }) = &self.held else {
             return;
         };
         let (diagnostics, help) = (&findings.text, self.way_out());
@@ -354,8 +354,8 @@ impl Said {
 
     fn way_out(&self) -> String {
         match self.kind {
-            Kind::Files => format!("if it is meant, {}", confirm()),
-            Kind::Materials => {
+            ReloadKind::Files => format!("if it is meant, {}", confirm()),
+            ReloadKind::Materials => {
                 "give the files back, or confirm it when the configuration is valid".to_owned()
             }
         }

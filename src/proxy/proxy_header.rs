@@ -10,14 +10,14 @@ use crate::tls::SessionFacts;
 use crate::upstream::{ConnectError, Facts, TerminatedSession, Upstream};
 
 /// Whom a server is reached for.
-pub(super) enum Client<'a> {
+pub(super) enum ClientStream<'a> {
     /// Whose bytes go on as they are.
     Passthrough(&'a Transport),
     /// Whose TLS ends here.
     Terminated(&'a Stream),
 }
 
-impl Client<'_> {
+impl ClientStream<'_> {
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Passthrough(Transport::Tcp(tcp)) => Some(tcp),
@@ -37,7 +37,7 @@ impl Client<'_> {
 /// The PROXY header that the servers are sent first; empty if they are sent none.
 pub(super) fn header(
     upstream: &Upstream,
-    client: &Client<'_>,
+    client: &ClientStream<'_>,
     session: &Session,
 ) -> Result<Vec<u8>, Error> {
     let Some(proxy_protocol) = upstream.options().proxy_protocol else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::pki::{
-    Authority, Issued, Key, KeyKind, PublicKey, Purpose, RevocationList, Subject, Validity,
+    Authority, CertificateUse, Issued, Key, KeyKind, PublicKey, RevocationList, Subject, Validity,
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -39,7 +39,7 @@ fn a_year_ago(path: &Path) -> (Order, Eyes) {
             texts: Arc::new(texts),
             materials,
         },
-        before: Inheritance::default(),
+        before: CarriedOver::default(),
         requested: false,
         must_load: false,
         only_materials: false,
@@ -58,10 +58,10 @@ fn a_year_ago(path: &Path) -> (Order, Eyes) {
 }
 
 /// What serves afterwards, or what it is refused for.
-fn look(order: Order, mut eyes: Eyes) -> Result<Box<Candidate>, String> {
+fn look(order: Order, mut eyes: Eyes) -> Result<Box<Proposed>, String> {
     match order.look(&mut eyes).files {
-        Some(Verdict::Serve(candidate, _)) => Ok(candidate),
-        Some(Verdict::Stays(Pending {
+        Some(ReloadVerdict::Serve(candidate, _)) => Ok(candidate),
+        Some(ReloadVerdict::Stays(Pending {
             refusal: Some(refusal),
             ..
         })) => Err(format!("{:?}", refusal.diagnostics)),
@@ -119,7 +119,7 @@ async fn while_the_clock_is_behind_a_revocation_acts_and_a_certificate_of_the_fu
     let subject = Subject::server(&["app.example"]).unwrap();
     let both = [validity, next].map(|when| {
         servers
-            .issue(&subject, Purpose::Server, when, &public)
+            .issue(&subject, CertificateUse::Server, when, &public)
             .unwrap()
     });
     write(
@@ -173,7 +173,7 @@ async fn somebody_who_asks_confirms_what_the_files_say_at_that_time_and_nothing_
     let without = CONFIG.replace("client_auth.crl_files = [\"clients.crl\"]\n", "");
     // Nothing of it runs that could go on, so all of it is refused.
     let more = "[certificates.more]\ncert_file = \"more.pem\"\n";
-    let is_refused = |look: &Look| matches!(&look.files, Some(Verdict::Stays(pending)) if pending.refusal.is_some());
+    let is_refused = |look: &Look| matches!(&look.files, Some(ReloadVerdict::Stays(pending)) if pending.refusal.is_some());
     for (what, then, is_held) in [
         ("the list goes later", CONFIG, true),
         ("it had gone", &*without, false),
@@ -201,7 +201,7 @@ async fn somebody_who_asks_confirms_what_the_files_say_at_that_time_and_nothing_
         fs::write(&path, &without).unwrap();
         let look = order.look(&mut eyes);
         assert!(
-            matches!(&look.files, Some(Verdict::Stays(pending)) if pending.held.is_some()),
+            matches!(&look.files, Some(ReloadVerdict::Stays(pending)) if pending.held.is_some()),
             "{what}"
         );
     }
@@ -282,7 +282,7 @@ pub(super) fn site(dir: &Path) -> (Order, Eyes, Authority) {
     )
 }
 
-pub(super) fn lists(candidate: &Candidate) -> Vec<usize> {
+pub(super) fn lists(candidate: &Proposed) -> Vec<usize> {
     candidate
         .served
         .materials
@@ -299,7 +299,7 @@ async fn a_broken_certificate_goes_on_as_it_runs_and_a_revocation_beside_it_acts
     let dir = dir.path();
     let (order, mut eyes, clients) = site(dir);
     fs::write(dir.join("site-key.pem"), "half").unwrap();
-    let Some(Verdict::Stays(pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Stays(pending)) = order.look(&mut eyes).files else {
         panic!("nothing else is new")
     };
     assert!(
@@ -319,7 +319,7 @@ async fn a_broken_certificate_goes_on_as_it_runs_and_a_revocation_beside_it_acts
         list.sign(&clients, Validity::days(20)).unwrap(),
     )
     .unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("a revocation is new")
     };
     assert_eq!(lists(&candidate), [1]);
@@ -352,7 +352,7 @@ async fn a_list_that_is_lost_or_broken_goes_on_as_it_runs_and_a_denial_beside_it
             Some(text) => fs::write(dir.join("clients.crl"), text).unwrap(),
         }
         fs::write(dir.join("snigate.toml"), &denies).unwrap();
-        let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+        let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
             panic!("{lost:?}")
         };
         assert_eq!(lists(&candidate), [0], "{lost:?}: the list that runs");
@@ -390,7 +390,7 @@ async fn an_older_list_is_held_by_itself() {
         "client_auth.deny.cn = [\"member\"]\n[routes.app]",
     );
     fs::write(dir.join("snigate.toml"), &denies).unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("a denial is new")
     };
     let running = order.served.materials.lists.values().next().unwrap();
@@ -418,11 +418,11 @@ async fn what_does_not_act_behind_a_hold_is_named_and_what_the_served_texts_take
     .unwrap();
     fs::write(&bundle, clients.certificate()).unwrap();
     let mut behind = || match order.look(&mut eyes).files {
-        Some(Verdict::Stays(Pending {
+        Some(ReloadVerdict::Stays(Pending {
             held: Some((_, behind)),
             ..
         })) => behind,
-        Some(Verdict::Stays(pending)) => {
+        Some(ReloadVerdict::Stays(pending)) => {
             panic!("{:?}", pending.refusal.map(|refusal| refusal.diagnostics))
         }
         _ => panic!("the list would go"),
@@ -498,7 +498,7 @@ async fn a_bundle_that_may_be_half_a_copy_waits_and_a_denial_beside_it_acts() {
         "client_auth.deny.cn = [\"member\"]\n[routes.app]",
     );
     fs::write(dir.join("snigate.toml"), &denies).unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("a denial is new")
     };
     assert_eq!(
@@ -523,7 +523,7 @@ async fn a_bundle_that_may_be_half_a_copy_waits_and_a_denial_beside_it_acts() {
         ..order
     };
     eyes.materials = candidate.materials;
-    let Some(Verdict::Serve(candidate, _)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, _)) = order.look(&mut eyes).files else {
         panic!("nobody writes any more")
     };
     assert_eq!(
@@ -550,7 +550,7 @@ async fn a_bundle_that_may_be_half_a_copy_waits_and_a_denial_beside_it_acts() {
     };
     fs::write(dir.join("clients.pem"), second.certificate()).unwrap();
     assert!(
-        matches!(order.look(&mut eyes).files, Some(Verdict::Serve(..))),
+        matches!(order.look(&mut eyes).files, Some(ReloadVerdict::Serve(..))),
         "a CA that is taken away"
     );
 }
@@ -622,7 +622,7 @@ async fn no_newer_list_about_other_certificates_takes_the_place_of_one_that_is_l
     .unwrap();
     let (order, mut eyes) = running(dir);
     fs::remove_file(dir.join("lists/users.crl")).unwrap();
-    let Some(Verdict::Stays(pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Stays(pending)) = order.look(&mut eyes).files else {
         panic!("nothing else is new")
     };
     assert!(
@@ -655,7 +655,7 @@ async fn a_list_that_one_table_loses_is_kept_though_another_table_has_it_and_all
     let (order, mut eyes) = running(dir);
     fs::write(dir.join("clients.crl"), list(&clients, 2020, &[], None)).unwrap();
     fs::write(dir.join("b.crl"), list(&clients, 2022, &[1, 2], None)).unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("a revocation is new")
     };
     assert_eq!(
@@ -694,7 +694,7 @@ async fn a_ca_that_another_table_knows_waits_for_its_own_file_alone() {
     )
     .unwrap();
     fs::write(dir.join("clients.crl"), list(&clients, 2022, &[1], None)).unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("a revocation is new")
     };
     assert_eq!(
@@ -702,7 +702,7 @@ async fn a_ca_that_another_table_knows_waits_for_its_own_file_alone() {
         [0, 1],
         "that of b, and the newer one of the other table"
     );
-    let item = Waiting::Item(Item::File(dir.join("clients.pem")));
+    let item = WaitingItem::Item(Item::File(dir.join("clients.pem")));
     assert_eq!(pending.waits.keys().collect::<Vec<_>>(), [&item]);
 }
 
@@ -731,7 +731,7 @@ async fn a_bundle_that_loses_a_list_is_kept_once_it_is_quiet_and_all_else_acts()
     // It revokes another one and no longer the first, so that this waits; and no time brings back
     // the list of the second.
     fs::write(dir.join("clients.crl"), list(&clients, 2022, &[2, 3], None)).unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("revocations are new")
     };
     assert_eq!(
@@ -749,7 +749,7 @@ async fn a_bundle_that_loses_a_list_is_kept_once_it_is_quiet_and_all_else_acts()
         ..order
     };
     fs::write(dir.join("third.crl"), list(&third, 2022, &[9], None)).unwrap();
-    let Some(Verdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, pending)) = order.look(&mut eyes).files else {
         panic!("revocations are new")
     };
     assert_eq!(

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::{Action, Bind, Config, Route};
+use crate::daemon::PortKey;
+use crate::daemon::counts::CountsByListener;
 use crate::net::{Resolver, Spot, resolve};
-use crate::proxy::{self, Terms};
+use crate::proxy::{self, RouteTerms};
 use crate::relay;
-use crate::server::PortKey;
-use crate::server::gates::Gates;
 use crate::upstream::{self, Check, Registry, Upstream};
 
 /// The upstreams in use. One that a reload does not change goes on with its state.
@@ -16,10 +16,10 @@ pub(super) type Upstreams = HashMap<upstream::UpstreamOptions, Arc<Upstream>>;
 
 /// What goes on over a reload.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Inheritance {
+pub(crate) struct CarriedOver {
     pub(super) upstreams: Arc<Upstreams>,
-    pub(super) gates: Arc<Gates>,
-    pub(super) terms: Arc<Terms>,
+    pub(super) counts: Arc<CountsByListener>,
+    pub(super) terms: Arc<RouteTerms>,
     /// What is known of servers, those of before included.
     pub(super) registry: Arc<Registry>,
     /// What all upstreams find their servers with.
@@ -31,22 +31,22 @@ pub(crate) struct Inheritance {
 /// A configuration built into what serves it, but not serving yet.
 pub(crate) struct Parts {
     pub(super) listeners: Vec<(Arc<proxy::Listener>, Vec<Bind>)>,
-    pub(super) inheritance: Inheritance,
+    pub(super) carried_over: CarriedOver,
     /// Those that were not in use before.
     pub(super) to_activate: Vec<Arc<Upstream>>,
     /// The unix sockets whose files have been removed or replaced, so that no client finds them.
     pub(super) displaced: HashSet<PortKey>,
     pub(super) checks: Vec<Check>,
     /// What the resolver is to do.
-    pub(super) resolving: resolve::Options,
+    pub(super) resolving: resolve::ResolverOptions,
 }
 
 impl Parts {
     /// Builds everything that can be built without touching what runs. `before` is what is in use.
-    pub(crate) fn build(config: &Config, before: &Inheritance) -> Self {
-        let Inheritance {
+    pub(crate) fn build(config: &Config, before: &CarriedOver) -> Self {
+        let CarriedOver {
             upstreams,
-            gates,
+            counts,
             terms,
             registry,
             resolver,
@@ -71,7 +71,7 @@ impl Parts {
         let mut known = HashSet::new();
         let mut build = |from: &Route| Arc::new(route(from, &mut upstream, &mut known));
         let routes: Vec<Arc<proxy::Route>> = config.routes.iter().map(&mut build).collect();
-        let gates = Gates::of(config, gates);
+        let counts = CountsByListener::of(config, counts);
         let mut tables: Vec<(_, Arc<_>)> = Vec::new();
         let mut listeners = Vec::new();
         for (name, listener) in &config.listeners {
@@ -91,12 +91,12 @@ impl Parts {
                 proxies: listener.proxies.clone().into(),
                 access_log: config.access_log,
                 limits: listener.limits.clone(),
-                gate: gates.get(name),
+                counts: counts.get(name),
                 routes: table,
             };
             listeners.push((Arc::new(serving), listener.bind.clone()));
         }
-        let terms = Terms::new(&routes, terms, config.timeouts.drain);
+        let terms = RouteTerms::new(&routes, terms, config.timeouts.drain);
         let is_new =
             |(options, _): &(&upstream::UpstreamOptions, _)| !upstreams.contains_key(*options);
         let to_activate = used
@@ -109,9 +109,9 @@ impl Parts {
             .flat_map(|upstream| upstream.checks())
             .collect();
         let (registry, resolver) = (Arc::clone(registry), Arc::clone(resolver));
-        let inheritance = Inheritance {
+        let carried_over = CarriedOver {
             upstreams: Arc::new(used),
-            gates: Arc::new(gates),
+            counts: Arc::new(counts),
             terms: Arc::new(terms),
             registry,
             resolver,
@@ -124,7 +124,7 @@ impl Parts {
             .collect();
         Self {
             listeners,
-            inheritance,
+            carried_over,
             to_activate,
             displaced,
             checks,
@@ -153,7 +153,7 @@ fn route(
         connect_timeout: route.timeouts.connect,
         max_lifetime: route.timeouts.max_lifetime,
         on_remove: route.on_remove,
-        relay: relay::Options {
+        relay: relay::RelayOptions {
             idle: route.timeouts.idle,
             half_close: route.timeouts.half_close,
             liveness: route.timeouts.liveness,

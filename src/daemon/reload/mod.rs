@@ -22,15 +22,17 @@ use crate::config::diff::Standing;
 use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::{Config, Notice, Timeouts};
+use crate::daemon::Daemon;
+use crate::daemon::files::{FileWatch, LookReason};
+use crate::daemon::loader::Loader;
+use crate::daemon::notify::Notify;
+use crate::daemon::reload::calm::{Calm, QUIET, WaitingItem, WaitingItems};
+use crate::daemon::reload::look::{
+    Eyes, Look, Order, Pending, Proposed, ReloadKind, ReloadVerdict, Served,
+};
+use crate::daemon::reload::said::Said;
+use crate::daemon::report::{log_trust, report, report_made};
 use crate::proxy::Connections;
-use crate::server::Server;
-use crate::server::files::{Seen, Watch};
-use crate::server::loader::Loader;
-use crate::server::notify::Notify;
-use crate::server::reload::calm::{Calm, QUIET, Waiting, Waits};
-use crate::server::reload::look::{Candidate, Eyes, Kind, Look, Order, Pending, Served, Verdict};
-use crate::server::reload::said::Said;
-use crate::server::report::{log_trust, report, report_made};
 use crate::telemetry::{self, Log};
 
 pub(super) use look::load;
@@ -42,9 +44,9 @@ const CLOCK_CHECK: Duration = Duration::from_secs(600);
 pub(super) struct Reloads {
     path: PathBuf,
     loader: Loader,
-    watch: Watch,
+    watch: FileWatch,
     log: Log,
-    log_options: telemetry::Options,
+    log_options: telemetry::LogOptions,
     timeouts: Timeouts,
     /// What has to be said later.
     notices: Vec<Notice>,
@@ -92,7 +94,7 @@ impl Reloads {
         mut files: Files,
     ) -> Self {
         let texts = files.take_texts();
-        let (watch, directories) = Watch::new();
+        let (watch, directories) = FileWatch::new();
         let materials = Arc::new(files.take_materials());
         let eyes = Eyes {
             directories,
@@ -114,7 +116,10 @@ impl Reloads {
                 texts: Arc::new(texts),
                 materials,
             },
-            said: [Said::new(Kind::Files), Said::new(Kind::Materials)],
+            said: [
+                Said::new(ReloadKind::Files),
+                Said::new(ReloadKind::Materials),
+            ],
             calm: Calm::default(),
             looked: Instant::now(),
             confirmed: None,
@@ -148,20 +153,20 @@ impl Reloads {
     }
 
     /// The state in one line, for people.
-    pub(super) fn status(&self, server: &Server) -> String {
+    pub(super) fn status(&self, server: &Daemon) -> String {
         let (routes, sockets, open) = (self.routes, server.sockets(), server.connections().open());
         let problem = self.said.iter().find_map(Said::status).unwrap_or_default();
         format!("{routes} routes, {sockets} listening sockets, {open} open connections{problem}")
     }
 
     /// Tells the service manager that this configuration is served.
-    pub(super) fn announce(&self, server: &Server, notify: &mut Notify) {
+    pub(super) fn announce(&self, server: &Daemon, notify: &mut Notify) {
         notify.ready(self.status(server));
     }
 
     /// Looks at the files when it is time to, and returns what came of it. Cancel safe: a look that
     /// has begun goes on.
-    pub(super) async fn next(&mut self, server: &Server) -> Looked {
+    pub(super) async fn next(&mut self, server: &Daemon) -> Looked {
         loop {
             let is_busy = self.looking.is_some() || self.following.is_some();
             if !is_busy && (self.due || self.requested) {
@@ -173,7 +178,7 @@ impl Reloads {
             tokio::select! {
                 seen = self.watch.wait(), if !self.due => {
                     self.due = true;
-                    if seen != Seen::Poll {
+                    if seen != LookReason::Poll {
                         debug!(?seen, "looking at the files");
                     }
                 }
@@ -197,7 +202,7 @@ impl Reloads {
 
     /// Begins to look, and to load everything if anything has changed or if it was `requested`.
     /// Reading and compiling take as long as they take; connections are served meanwhile.
-    fn look(&mut self, requested: bool, server: &Server) -> oneshot::Receiver<(Eyes, Look)> {
+    fn look(&mut self, requested: bool, server: &Daemon) -> oneshot::Receiver<(Eyes, Look)> {
         let (now, clock) = (Instant::now(), SystemTime::now());
         let renew = self.renew_at.take_if(|at| *at <= clock).is_some();
         let is_quiet = self
@@ -208,7 +213,7 @@ impl Reloads {
         let order = Order {
             path: self.path.clone(),
             served: self.served.clone(),
-            before: server.inheritance(),
+            before: server.carried_over(),
             requested,
             // What a look that panicked had in its hands is lost.
             must_load: requested || renew || is_quiet || is_tried_again || eyes.is_none(),
@@ -220,7 +225,7 @@ impl Reloads {
             clock,
         };
         let mut eyes = eyes.unwrap_or_else(|| {
-            let (watch, directories) = Watch::new();
+            let (watch, directories) = FileWatch::new();
             self.watch = watch;
             Eyes {
                 directories,
@@ -237,7 +242,7 @@ impl Reloads {
     pub(super) fn take(
         &mut self,
         Looked(looked): Looked,
-        server: &mut Server,
+        server: &mut Daemon,
         notify: &mut Notify,
     ) {
         let has_loaded = looked
@@ -253,19 +258,22 @@ impl Reloads {
                 }
                 self.confirmed = look.confirmed.or(self.confirmed);
                 self.wait(&look);
-                if matches!(look.files, Some(Verdict::Stays(_))) && look.materials.is_none() {
+                if matches!(look.files, Some(ReloadVerdict::Stays(_))) && look.materials.is_none() {
                     // All that there is was judged with the files.
-                    self.said[Kind::Materials as usize].nothing();
+                    self.said[ReloadKind::Materials as usize].nothing();
                 }
-                for (kind, verdict) in
-                    [(Kind::Files, look.files), (Kind::Materials, look.materials)]
-                {
+                for (kind, verdict) in [
+                    (ReloadKind::Files, look.files),
+                    (ReloadKind::Materials, look.materials),
+                ] {
                     match verdict {
-                        Some(Verdict::Serve(candidate, pending)) => {
+                        Some(ReloadVerdict::Serve(candidate, pending)) => {
                             self.serve(kind, (*candidate, pending), is_requested, (server, notify));
                         }
-                        Some(Verdict::Stays(pending)) => self.said[kind as usize].pends(pending),
-                        Some(Verdict::NotKept(error)) => {
+                        Some(ReloadVerdict::Stays(pending)) => {
+                            self.said[kind as usize].pends(pending)
+                        }
+                        Some(ReloadVerdict::NotKept(error)) => {
                             self.said[kind as usize].failed(&error.to_string())
                         }
                         None => {}
@@ -306,7 +314,7 @@ impl Reloads {
         if look.files.is_none() && look.materials.is_none() {
             return;
         }
-        let (mut waits, mut loosens) = (Waits::new(), Vec::new());
+        let (mut waits, mut loosens) = (WaitingItems::new(), Vec::new());
         for verdict in [&look.files, &look.materials].into_iter().flatten() {
             let Some(pending) = verdict.pending() else {
                 continue;
@@ -317,7 +325,7 @@ impl Reloads {
         }
         let not_looked_at = look.files.is_none();
         let is_new = self.calm.wait(waits, Instant::now(), |waiting| {
-            not_looked_at && *waiting == Waiting::Texts(Kind::Files)
+            not_looked_at && *waiting == WaitingItem::Texts(ReloadKind::Files)
         });
         if is_new {
             let loosens = loosens.join("; ");
@@ -330,12 +338,12 @@ impl Reloads {
 
     fn serve(
         &mut self,
-        kind: Kind,
-        (candidate, pending): (Candidate, Pending),
+        kind: ReloadKind,
+        (candidate, pending): (Proposed, Pending),
         requested: bool,
-        (server, notify): (&mut Server, &mut Notify),
+        (server, notify): (&mut Daemon, &mut Notify),
     ) {
-        let Candidate {
+        let Proposed {
             config,
             diagnostics,
             made,
@@ -350,13 +358,14 @@ impl Reloads {
         if let Err(errors) = server.apply(parts) {
             self.loader.free(config);
             // What was revoked beside it does not wait for a port.
-            (self.only_materials, self.due) = (kind == Kind::Files, kind == Kind::Files);
+            (self.only_materials, self.due) =
+                (kind == ReloadKind::Files, kind == ReloadKind::Files);
             return self.said[kind as usize].not_bound(errors);
         }
         close(server.connections(), Connections::close_withdrawn);
-        if kind == Kind::Files {
+        if kind == ReloadKind::Files {
             self.confirmed = None;
-            self.said[Kind::Materials as usize].nothing();
+            self.said[ReloadKind::Materials as usize].nothing();
         }
         self.said[kind as usize].pends(pending);
         self.served = served;
@@ -376,7 +385,7 @@ impl Reloads {
         self.trust = trust;
         server.report_unused();
         let (routes, listeners) = (config.routes.len(), config.listeners.len());
-        let texts = (kind == Kind::Materials).then_some("as before");
+        let texts = (kind == ReloadKind::Materials).then_some("as before");
         info!(routes, listeners, texts, requested, "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);

@@ -13,14 +13,14 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::Loaded;
 use crate::config::diagnostic::Diagnostic;
+use crate::daemon::loader::Loader;
+use crate::daemon::notify::Notify;
+use crate::daemon::reload::{Reloads, close, load};
+use crate::daemon::report::{log_trust, report, report_made};
+use crate::daemon::{BindError, Daemon};
 use crate::net::{Inherited, raise_open_files};
 use crate::os::words;
 use crate::proxy::Connections;
-use crate::server::loader::Loader;
-use crate::server::notify::Notify;
-use crate::server::reload::{Reloads, close, load};
-use crate::server::report::{log_trust, report, report_made};
-use crate::server::{BindError, Server};
 use crate::storage::StorageError;
 use crate::telemetry::{AccessLog, Counts, Log};
 
@@ -88,7 +88,7 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
         Ok(limit) => debug!(limit, "open files"),
         Err(error) => warn!(error = %words(&error), "cannot raise the limit of open files"),
     }
-    let mut server = Server::new(inherited);
+    let mut server = Daemon::new(inherited);
     let explained = |errors: Vec<BindError>| errors.into_iter().map(BindError::explained).collect();
     server
         .apply(parts)
@@ -170,7 +170,7 @@ impl Stop {
 }
 
 struct Running {
-    server: Server,
+    server: Daemon,
     reloads: Reloads,
     notify: Notify,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::material::Item;
-use crate::server::reload::look::Kind;
+use crate::daemon::reload::look::ReloadKind;
 
 /// For this long no file may change before what it allows is allowed: a copy that is still being
 /// written is longer by then.
@@ -18,20 +18,20 @@ pub(super) const UNREST: Duration = Duration::from_secs(10);
 
 /// Something that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Waiting {
+pub(super) enum WaitingItem {
     /// What the texts of the configuration allow, and the files that they name and that nothing has
     /// been made of so far.
-    Texts(Kind),
+    Texts(ReloadKind),
     /// A material that runs.
     Item(Item),
 }
 
 /// What waits, and its content in short.
-pub(super) type Waits = BTreeMap<Waiting, [u8; 32]>;
+pub(super) type WaitingItems = BTreeMap<WaitingItem, [u8; 32]>;
 
 /// Since when what waits has been as it is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Calm(BTreeMap<Waiting, Quiet>);
+pub(super) struct Calm(BTreeMap<WaitingItem, Quiet>);
 
 #[derive(Clone, Copy, Debug)]
 struct Quiet {
@@ -44,14 +44,14 @@ struct Quiet {
 
 impl Calm {
     /// Whether it has been as it is for long enough.
-    pub(super) fn is_quiet(&self, waiting: &Waiting, digest: [u8; 32], now: Instant) -> bool {
+    pub(super) fn is_quiet(&self, waiting: &WaitingItem, digest: [u8; 32], now: Instant) -> bool {
         self.0
             .get(waiting)
             .is_some_and(|quiet| quiet.digest == digest && quiet.until <= now)
     }
 
     /// Whether it has waited for too long, because it has never been as it is for long enough.
-    pub(super) fn is_restless(&self, waiting: &Waiting, now: Instant) -> bool {
+    pub(super) fn is_restless(&self, waiting: &WaitingItem, now: Instant) -> bool {
         self.0
             .get(waiting)
             .is_some_and(|quiet| quiet.since + UNREST <= now)
@@ -75,13 +75,13 @@ impl Calm {
     /// content starts anew. Whether one of them has not waited before.
     pub(super) fn wait(
         &mut self,
-        waits: Waits,
+        waits: WaitingItems,
         now: Instant,
-        kept: impl Fn(&Waiting) -> bool,
+        kept: impl Fn(&WaitingItem) -> bool,
     ) -> bool {
         let before = std::mem::take(&mut self.0);
         let is_new = waits.keys().any(|waiting| !before.contains_key(waiting));
-        let quiet = |(waiting, digest): (Waiting, [u8; 32])| {
+        let quiet = |(waiting, digest): (WaitingItem, [u8; 32])| {
             let known = before.get(&waiting).copied();
             let anew = Quiet {
                 digest,
@@ -107,23 +107,26 @@ mod tests {
 
     #[test]
     fn each_one_waits_for_itself_alone() {
-        let file = |name: &str| Waiting::Item(Item::File(name.into()));
+        let file = |name: &str| WaitingItem::Item(Item::File(name.into()));
         let (mut calm, start) = (Calm::default(), Instant::now());
         assert!(calm.wait(
-            Waits::from([(file("a"), [0; 32]), (Waiting::Texts(Kind::Files), [0; 32])]),
+            WaitingItems::from([
+                (file("a"), [0; 32]),
+                (WaitingItem::Texts(ReloadKind::Files), [0; 32])
+            ]),
             start,
             |_| false
         ));
         // Another one changes each second.
         for second in 1..=2 {
             let now = start + Duration::from_secs(second);
-            let waits = Waits::from([
+            let waits = WaitingItems::from([
                 (file("a"), [second as u8; 32]),
-                (Waiting::Texts(Kind::Files), [0; 32]),
+                (WaitingItem::Texts(ReloadKind::Files), [0; 32]),
             ]);
             assert!(!calm.wait(waits, now, |_| false));
             assert_eq!(
-                calm.is_quiet(&Waiting::Texts(Kind::Files), [0; 32], now),
+                calm.is_quiet(&WaitingItem::Texts(ReloadKind::Files), [0; 32], now),
                 second == 2
             );
             assert!(!calm.is_quiet(&file("a"), [second as u8; 32], now));

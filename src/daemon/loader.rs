@@ -18,7 +18,7 @@ use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use crate::server::memory::give_back;
+use crate::daemon::memory::give_back;
 
 /// A thread that wakes up for a connection then goes first almost always; with 10 a tenth of them
 /// waited for the next timer tick, which is 4 ms. Where others keep the processor busy a reload

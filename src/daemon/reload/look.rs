@@ -13,17 +13,17 @@ use crate::config::diff::{Change, Findings, Standing, compare, without};
 use crate::config::files::{Behind, Files, Texts};
 use crate::config::material::{Item, Keep, Materials, Reason};
 use crate::config::{self, Circumstances, Config, Loaded, Made};
-use crate::server::files::Directories;
-use crate::server::loader::apart;
-use crate::server::reload::calm::{Calm, Waiting, Waits};
-use crate::server::{Inheritance, Parts};
+use crate::daemon::files::Directories;
+use crate::daemon::loader::apart;
+use crate::daemon::reload::calm::{Calm, WaitingItem, WaitingItems};
+use crate::daemon::{CarriedOver, Parts};
 use crate::storage::StorageError;
 
 /// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
-pub(in crate::server) type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
+pub(in crate::daemon) type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
 
 /// Loads the configuration at `path` in order to serve it first: whatever is valid is served.
-pub(in crate::server) fn load(path: PathBuf) -> impl FnOnce() -> Load {
+pub(in crate::daemon) fn load(path: PathBuf) -> impl FnOnce() -> Load {
     move || {
         let mut loaded = config::load(&path);
         loaded.require_privileges();
@@ -31,7 +31,7 @@ pub(in crate::server) fn load(path: PathBuf) -> impl FnOnce() -> Load {
         let parts = loaded
             .config
             .as_ref()
-            .map(|config| Parts::build(config, &Inheritance::default()));
+            .map(|config| Parts::build(config, &CarriedOver::default()));
         (loaded, made, parts)
     }
 }
@@ -57,7 +57,7 @@ pub(super) struct Served {
 
 /// What a reload is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum ReloadKind {
     /// The files as they are.
     Files,
     /// The texts that are served, and the certificates, keys, CAs and lists as they are: a mistake
@@ -69,7 +69,7 @@ pub(super) enum Kind {
 pub(super) struct Order {
     pub(super) path: PathBuf,
     pub(super) served: Served,
-    pub(super) before: Inheritance,
+    pub(super) before: CarriedOver,
     /// Somebody has asked for whatever is valid.
     pub(super) requested: bool,
     /// Load, changed or not.
@@ -92,24 +92,24 @@ pub(super) struct Order {
 #[derive(Default)]
 pub(super) struct Look {
     /// Nothing where no file has changed.
-    pub(super) files: Option<Verdict>,
+    pub(super) files: Option<ReloadVerdict>,
     /// Nothing where the files are served as they are, or nothing but texts has changed.
-    pub(super) materials: Option<Verdict>,
+    pub(super) materials: Option<ReloadVerdict>,
     /// What somebody has asked for, served or not.
     pub(super) confirmed: Option<[u8; 32]>,
 }
 
 /// What becomes of a configuration that was loaded.
-pub(super) enum Verdict {
+pub(super) enum ReloadVerdict {
     /// It is served, but for what pends of it.
-    Serve(Box<Candidate>, Pending),
+    Serve(Box<Proposed>, Pending),
     /// Nothing changes: all that is new of it pends.
     Stays(Pending),
     /// What was made for it could not be kept.
     NotKept(StorageError),
 }
 
-impl Verdict {
+impl ReloadVerdict {
     pub(super) fn pending(&self) -> Option<&Pending> {
         match self {
             Self::Serve(_, pending) | Self::Stays(pending) => Some(pending),
@@ -117,13 +117,13 @@ impl Verdict {
         }
     }
 
-    fn refusal(&self) -> Option<&Refusal> {
+    fn refusal(&self) -> Option<&RefusedReload> {
         self.pending()?.refusal.as_ref()
     }
 
     /// Each mistake is said once: not with the files as they are what is said of the materials
     /// alone.
-    fn leave_out(&mut self, said: &Refusal) {
+    fn leave_out(&mut self, said: &RefusedReload) {
         let (Self::Serve(_, pending) | Self::Stays(pending)) = self else {
             return;
         };
@@ -150,7 +150,7 @@ impl Verdict {
 #[derive(Default)]
 pub(super) struct Pending {
     /// What is not valid, or not yet.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<RefusedReload>,
     /// The protections that would be gone, and the files that do not act before they may go.
     pub(super) held: Option<(Findings, Behind)>,
     /// What would be allowed.
@@ -158,7 +158,7 @@ pub(super) struct Pending {
     /// What clients meet meanwhile that the texts which are held or waited for would forbid.
     pub(super) without: Findings,
     /// What it waits for.
-    pub(super) waits: Waits,
+    pub(super) waits: WaitingItems,
     /// What is written so often that it has not waited for as long as it should.
     pub(super) restless: Option<Restless>,
 }
@@ -172,7 +172,7 @@ pub(super) enum Restless {
     Texts,
 }
 
-pub(super) struct Refusal {
+pub(super) struct RefusedReload {
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Something could not be read, which says nothing about what is in it.
     pub(super) is_incomplete: bool,
@@ -183,7 +183,7 @@ pub(super) struct Refusal {
 }
 
 /// A configuration that may be served.
-pub(super) struct Candidate {
+pub(super) struct Proposed {
     pub(super) config: Config,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) made: Vec<Made>,
@@ -207,17 +207,17 @@ impl Order {
         }
         debug!(changed, "loading");
         if !self.only_materials {
-            let judged = self.judge(Kind::Files, materials);
+            let judged = self.judge(ReloadKind::Files, materials);
             look.confirmed = self.requested.then_some(judged.digest);
             *last = judged.files;
-            let is_served = matches!(judged.verdict, Verdict::Serve(..));
+            let is_served = matches!(judged.verdict, ReloadVerdict::Serve(..));
             look.files = Some(judged.verdict);
             if is_served || judged.are_served {
                 return look;
             }
         }
         if materials.has_aside() || materials.changed().is_some() {
-            let again = self.judge(Kind::Materials, materials);
+            let again = self.judge(ReloadKind::Materials, materials);
             last.extend(again.files);
             if let (Some(files), Some(materials)) = (&mut look.files, again.verdict.refusal()) {
                 files.leave_out(materials);
@@ -230,7 +230,7 @@ impl Order {
     }
 
     /// Loads what is of this kind, with these of the materials as they run.
-    fn load(&self, kind: Kind, keep: Keep) -> Loaded {
+    fn load(&self, kind: ReloadKind, keep: Keep) -> Loaded {
         let circumstances = Circumstances {
             now: self.clock,
             serving: Arc::clone(self.served.standing.serving()),
@@ -238,8 +238,8 @@ impl Order {
             keep,
         };
         match kind {
-            Kind::Files => config::load_in(&self.path, &circumstances),
-            Kind::Materials => {
+            ReloadKind::Files => config::load_in(&self.path, &circumstances),
+            ReloadKind::Materials => {
                 config::load_again(&self.path, Arc::clone(&self.served.texts), &circumstances)
             }
         }
@@ -247,7 +247,7 @@ impl Order {
 
     /// The same, with whatever fits. While a list cannot be used, its table takes no new CA: the
     /// clients of that CA could be those whom the list is about.
-    fn load_sound(&self, kind: Kind, mut keep: Keep) -> Loaded {
+    fn load_sound(&self, kind: ReloadKind, mut keep: Keep) -> Loaded {
         let loaded = self.load(kind, keep.clone());
         let broken: Vec<Item> = loaded
             .unfit
@@ -285,7 +285,7 @@ impl Order {
     /// The same, with whatever takes a protection away only because some of the materials go on as
     /// they run: the list of a CA that is gone, where the CA goes on. What is `weaker` has been
     /// judged.
-    fn load_fitting(&self, kind: Kind, mut keep: Keep, weaker: &Keep) -> Loaded {
+    fn load_fitting(&self, kind: ReloadKind, mut keep: Keep, weaker: &Keep) -> Loaded {
         loop {
             let loaded = self.load_sound(kind, keep.clone());
             if loaded.config.is_none() {
@@ -305,11 +305,11 @@ impl Order {
 
     /// What becomes of what there is of this kind; `served` are the materials that are served, as
     /// they were read.
-    fn judge(&self, kind: Kind, served: &Files) -> Judged {
+    fn judge(&self, kind: ReloadKind, served: &Files) -> Judged {
         let mut loaded = self.load_sound(kind, Keep::new());
         let digest = loaded.files.digest();
         let is_confirmed =
-            kind == Kind::Files && (self.requested || self.confirmed == Some(digest));
+            kind == ReloadKind::Files && (self.requested || self.confirmed == Some(digest));
         let (mut pending, mut may_loosen) = (Pending::default(), is_confirmed);
         if is_confirmed {
             // Whoever asks for a list whose time has not come has not asked for nobody to come in
@@ -389,7 +389,7 @@ impl Order {
     /// makes right.
     fn not_quiet(&self, weaker: &Keep, files: &Files) -> Keep {
         let left = |item: &Item, reason: Reason| {
-            let waiting = Waiting::Item(item.clone());
+            let waiting = WaitingItem::Item(item.clone());
             if self.calm.is_quiet(&waiting, content(item, files), self.now) {
                 return reason.without(Reason::UNSETTLED.and(Reason::FIRST));
             }
@@ -409,18 +409,18 @@ impl Order {
 
     fn weigh(
         &self,
-        kind: Kind,
+        kind: ReloadKind,
         loaded: &mut Loaded,
         (texts, served): (Texts, &Files),
         (is_confirmed, may_loosen): (bool, bool),
         mut pending: Pending,
-    ) -> Verdict {
+    ) -> ReloadVerdict {
         let are_served = texts == *self.served.texts;
         if !loaded.unfit.is_empty() {
             let (is_incomplete, digest) =
                 (loaded.files.is_incomplete(), loaded.files.digest_aside());
             let diagnostics = std::mem::take(&mut loaded.unfit);
-            pending.refusal = Some(Refusal {
+            pending.refusal = Some(RefusedReload {
                 diagnostics,
                 is_incomplete,
                 digest,
@@ -430,7 +430,7 @@ impl Order {
         let (standing, change) = match self.compare(kind, loaded, &texts) {
             Ok(compared) => compared,
             Err(refusal) => {
-                return Verdict::Stays(Pending {
+                return ReloadVerdict::Stays(Pending {
                     refusal: Some(refusal),
                     ..Pending::default()
                 });
@@ -442,7 +442,7 @@ impl Order {
         } else {
             loaded.files.digest_beside(served)
         };
-        let waiting = Waiting::Texts(kind);
+        let waiting = WaitingItem::Texts(kind);
         let may_loosen = may_loosen || self.calm.is_quiet(&waiting, whole, self.now);
         let is_held = !is_confirmed && !change.vanished.is_empty();
         let waits = !change.only_tightens() && !may_loosen;
@@ -465,16 +465,16 @@ impl Order {
         }
         if is_held {
             pending.held = Some((change.vanished, self.behind(&texts, &loaded.files, served)));
-            return Verdict::Stays(pending);
+            return ReloadVerdict::Stays(pending);
         }
         if waits {
             pending.loosens = change.loosened;
             pending.waits.insert(waiting, whole);
-            return Verdict::Stays(pending);
+            return ReloadVerdict::Stays(pending);
         }
         if loaded.files.has_aside() && are_served && !self.renew && loaded.files.counts_same(served)
         {
-            return Verdict::Stays(pending);
+            return ReloadVerdict::Stays(pending);
         }
         if let Some(refusal) = &mut pending.refusal {
             refusal.is_partial = true;
@@ -498,14 +498,14 @@ impl Order {
         loaded: &mut Loaded,
         (standing, texts): (Standing, Texts),
         pending: Pending,
-    ) -> Verdict {
+    ) -> ReloadVerdict {
         loaded.require_privileges();
         let made = loaded.keep();
         let materials = loaded.files.beside_texts();
         let running = Arc::new(loaded.files.take_materials());
         let diagnostics = std::mem::take(&mut loaded.diagnostics);
         match (loaded.config.take(), made) {
-            (_, Err(error)) => Verdict::NotKept(error),
+            (_, Err(error)) => ReloadVerdict::NotKept(error),
             (Some(config), Ok(made)) => {
                 let parts = Parts::build(&config, &self.before);
                 let served = Served {
@@ -513,7 +513,7 @@ impl Order {
                     texts: Arc::new(texts),
                     materials: running,
                 };
-                let candidate = Candidate {
+                let candidate = Proposed {
                     config,
                     diagnostics,
                     made,
@@ -521,17 +521,17 @@ impl Order {
                     served,
                     materials,
                 };
-                Verdict::Serve(Box::new(candidate), pending)
+                ReloadVerdict::Serve(Box::new(candidate), pending)
             }
             (None, Ok(_)) => {
                 let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest());
-                let refusal = Refusal {
+                let refusal = RefusedReload {
                     diagnostics,
                     is_incomplete,
                     digest,
                     is_partial: false,
                 };
-                Verdict::Stays(Pending {
+                ReloadVerdict::Stays(Pending {
                     refusal: Some(refusal),
                     ..pending
                 })
@@ -542,10 +542,10 @@ impl Order {
     /// What would get weaker; an error if it cannot be served at all.
     fn compare(
         &self,
-        kind: Kind,
+        kind: ReloadKind,
         loaded: &Loaded,
         texts: &Texts,
-    ) -> Result<(Standing, Change), Refusal> {
+    ) -> Result<(Standing, Change), RefusedReload> {
         let is_premature = |found: &Diagnostic| found.severity == Severity::Premature;
         let sound = loaded
             .config
@@ -554,7 +554,7 @@ impl Order {
         let Some(config) = sound else {
             let diagnostics = loaded.diagnostics.clone();
             let (is_incomplete, digest) = (loaded.files.is_incomplete(), loaded.files.digest());
-            return Err(Refusal {
+            return Err(RefusedReload {
                 diagnostics,
                 is_incomplete,
                 digest,
@@ -563,7 +563,7 @@ impl Order {
         };
         let standing = Standing::of(config);
         let mut change = compare(&self.served.standing, &standing);
-        if kind == Kind::Files {
+        if kind == ReloadKind::Files {
             change.lose_files(texts.lost(&self.served.texts));
         }
         change.rephrase(|text| loaded.variables.hide(text));
@@ -573,7 +573,7 @@ impl Order {
 
 /// What has become of what there is, and what it was made of.
 struct Judged {
-    verdict: Verdict,
+    verdict: ReloadVerdict,
     files: Files,
     /// Of every file, whether what is in it counts or not.
     digest: [u8; 32],
@@ -605,7 +605,7 @@ impl Pending {
                 });
             }
             self.waits
-                .insert(Waiting::Item(item.clone()), content(item, files));
+                .insert(WaitingItem::Item(item.clone()), content(item, files));
         }
     }
 }

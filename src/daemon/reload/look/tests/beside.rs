@@ -35,15 +35,15 @@ fn after_a_revocation(
     (order, eyes): (&Order, &mut Eyes),
     clients: &Authority,
     what: &str,
-) -> Box<Candidate> {
+) -> Box<Proposed> {
     fs::write(
         dir.join("lists/clients.crl"),
         list(clients, 2022, &[1], None),
     )
     .unwrap();
     match order.look(eyes).files {
-        Some(Verdict::Serve(candidate, _)) => candidate,
-        Some(Verdict::Stays(Pending { refusal, held, .. })) => {
+        Some(ReloadVerdict::Serve(candidate, _)) => candidate,
+        Some(ReloadVerdict::Stays(Pending { refusal, held, .. })) => {
             panic!(
                 "{what}: {:?} {held:?}",
                 refusal.map(|refusal| refusal.diagnostics)
@@ -180,7 +180,7 @@ async fn a_list_before_its_time_takes_the_place_of_none_by_another_name() {
         .replace("[tls.default]", "[tls.other]")
         .replace("\"terminate\"\n", "\"terminate\"\ntls = \"other\"\n");
     fs::write(dir.join("snigate.toml"), text).unwrap();
-    let Some(Verdict::Serve(candidate, _)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, _)) = order.look(&mut eyes).files else {
         panic!("it is as strict as before")
     };
     assert_eq!(lists(&candidate), [1, 0]);
@@ -196,7 +196,7 @@ async fn a_list_before_its_time_takes_the_place_of_none_by_another_name() {
         CONFIG.replace("clients.crl", "next.crl"),
     )
     .unwrap();
-    let Some(Verdict::Stays(pending)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Stays(pending)) = order.look(&mut eyes).files else {
         panic!("a protection would go")
     };
     assert!(pending.held.is_some_and(|(held, _)| {
@@ -237,7 +237,7 @@ async fn a_list_in_the_file_of_its_ca_keeps_acting_whatever_is_wrong_elsewhere()
     )
     .unwrap();
     both(2022, &[1]);
-    let Some(Verdict::Serve(candidate, _)) = order.look(&mut eyes).files else {
+    let Some(ReloadVerdict::Serve(candidate, _)) = order.look(&mut eyes).files else {
         panic!("a revocation is new")
     };
     assert_eq!(lists(&candidate), [1]);

@@ -3,8 +3,8 @@
 
 mod bind;
 mod checks;
+mod counts;
 mod files;
-mod gates;
 mod lifecycle;
 mod loader;
 mod memory;
@@ -26,14 +26,14 @@ use tracing::{debug, error, info, warn};
 
 use crate::addr::ListenAddr;
 use crate::config::Bind;
+use crate::daemon::checks::Checks;
 use crate::net::{
-    Access, BoundSocket, Inherited, ListenSocket, Overlap, SocketFile, interface, locate,
+    Access, BoundSocket, Inherited, ListenSocket, SharedSocket, SocketFile, interface, locate,
 };
 use crate::os::words;
 use crate::proxy::{self, Connections, Port, accept};
-use crate::server::checks::Checks;
 
-pub(crate) use parts::{Inheritance, Parts};
+pub(crate) use parts::{CarriedOver, Parts};
 
 pub use bind::BindError;
 pub use lifecycle::{RunError, Stopped, run};
@@ -47,7 +47,7 @@ type Retired = Arc<dyn Any + Send + Sync>;
 
 /// The running parts of one process.
 #[derive(Debug, Default)]
-pub(crate) struct Server {
+pub(crate) struct Daemon {
     /// Copies of these are listened on; they themselves are kept to the end.
     inherited: Inherited,
     ports: BTreeMap<PortKey, RunningPort>,
@@ -55,7 +55,7 @@ pub(crate) struct Server {
     /// not been routed may still look at these.
     closed: Option<Vec<Arc<Port>>>,
     accepting: JoinSet<()>,
-    inheritance: Inheritance,
+    carried_over: CarriedOver,
     checks: Checks,
     /// What new connections no longer meet. One that is just looking up its route may still hold
     /// it, and would be the one to free a table of 100,000 routes if nobody else held it as well.
@@ -70,7 +70,7 @@ struct RunningPort {
     /// is accepted.
     file: Option<SocketFile>,
     /// Of a TCP socket.
-    overlap: Option<Overlap>,
+    overlap: Option<SharedSocket>,
     /// The number of the interface, where the address is link-local.
     interface: Option<NonZeroU32>,
     access: Access,
@@ -78,7 +78,7 @@ struct RunningPort {
     _stop: oneshot::Sender<()>,
 }
 
-impl Server {
+impl Daemon {
     pub(crate) fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
@@ -88,19 +88,19 @@ impl Server {
         self.ports.len()
     }
 
-    pub(crate) fn inheritance(&self) -> Inheritance {
+    pub(crate) fn carried_over(&self) -> CarriedOver {
         let spot = |(key, running): (&PortKey, &RunningPort)| {
             Some((key.clone(), running.file.as_ref()?.spot().clone()))
         };
-        Inheritance {
+        CarriedOver {
             spots: self.ports.iter().filter_map(spot).collect(),
-            ..self.inheritance.clone()
+            ..self.carried_over.clone()
         }
     }
 
     /// Connections that have not been routed.
     pub(crate) fn pending(&self) -> usize {
-        self.inheritance.gates.pending()
+        self.carried_over.counts.pending()
     }
 
     /// With the sockets that the process was started with.
@@ -127,7 +127,7 @@ impl Server {
         self.allow(&wanted, &parts.displaced)?;
         // First: who is let in by the listeners of before looks here afterwards.
         self.connections
-            .set_terms(Arc::clone(&parts.inheritance.terms));
+            .set_terms(Arc::clone(&parts.carried_over.terms));
         let mut before = std::mem::take(&mut self.ports);
         for Wanted {
             listener,
@@ -165,11 +165,11 @@ impl Server {
             self.retire(replaced);
         }
         // Servers that cannot be found now are looked for again when somebody wants them.
-        let Inheritance {
+        let CarriedOver {
             resolver,
             upstreams,
             ..
-        } = &parts.inheritance;
+        } = &parts.carried_over;
         resolver.configure(&parts.resolving);
         resolver.warm(
             upstreams
@@ -181,7 +181,7 @@ impl Server {
         for upstream in &parts.to_activate {
             upstream.activate();
         }
-        let before = std::mem::replace(&mut self.inheritance, parts.inheritance);
+        let before = std::mem::replace(&mut self.carried_over, parts.carried_over);
         self.retire(before.upstreams);
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Server {
     /// been routed are by these routes.
     fn judge_by(&mut self, parts: Parts) {
         self.connections
-            .set_terms(Arc::clone(&parts.inheritance.terms));
+            .set_terms(Arc::clone(&parts.carried_over.terms));
         let replaced = self
             .closed
             .iter()
@@ -200,18 +200,18 @@ impl Server {
         for replaced in replaced.collect::<Vec<_>>() {
             self.retire(replaced);
         }
-        parts.inheritance.resolver.configure(&parts.resolving);
+        parts.carried_over.resolver.configure(&parts.resolving);
         for upstream in &parts.to_activate {
             upstream.activate();
         }
-        let before = std::mem::replace(&mut self.inheritance, parts.inheritance);
+        let before = std::mem::replace(&mut self.carried_over, parts.carried_over);
         self.retire(before.upstreams);
     }
 
     /// From now on the names of servers are asked for again before they are used: whoever asks for
     /// a reload may know that they have moved.
     pub(crate) fn forget_names(&self) {
-        self.inheritance.resolver.forget();
+        self.carried_over.resolver.forget();
     }
 
     /// Keeps it once, though every address of a listener hands in the same one: otherwise the
@@ -360,7 +360,7 @@ impl Server {
         &self,
         addr: &ListenAddr,
         keys: &HashSet<&PortKey>,
-    ) -> impl Iterator<Item = &Overlap> {
+    ) -> impl Iterator<Item = &SharedSocket> {
         let port = addr.port();
         let is_on = move |running: &RunningPort| port.is_some() && running.port.addr.port() == port;
         let leaving = self.ports.iter().filter(move |(_, running)| is_on(running));
@@ -551,11 +551,11 @@ mod tests {
     fn nothing() -> Parts {
         Parts {
             listeners: Vec::new(),
-            inheritance: Inheritance::default(),
+            carried_over: CarriedOver::default(),
             to_activate: Vec::new(),
             displaced: HashSet::new(),
             checks: Vec::new(),
-            resolving: resolve::Options::default(),
+            resolving: resolve::ResolverOptions::default(),
         }
     }
 
@@ -566,7 +566,7 @@ mod tests {
             proxies: Box::default(),
             access_log: false,
             limits: proxy::Limits::default(),
-            gate: Arc::default(),
+            counts: Arc::default(),
             routes: Arc::new(Table::build([]).0),
         };
         let bind = ["127.0.0.1:0", "127.0.0.2:0"].map(|addr| Bind {
@@ -581,7 +581,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_reload_replaced_is_given_away_when_no_connection_holds_it_any_more() {
-        let mut server = Server::default();
+        let mut server = Daemon::default();
         server.apply(parts()).unwrap();
         server.take_unused();
         let held = server

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::tests::{CONFIG, DAY, list, lists, running, site, write};
 use super::*;
+use crate::daemon::reload::calm::{QUIET, UNREST};
 use crate::pki::{Authority, RevocationList, Validity};
-use crate::server::reload::calm::{QUIET, UNREST};
 
 /// A process without its sockets: what it serves, and how long its files have been quiet.
 struct Watcher {
@@ -23,21 +23,21 @@ impl Watcher {
 
     /// Looks at the files when so much time has passed, and serves what may be served: what was,
     /// and what pends.
-    fn look_after(&mut self, time: Duration) -> (Option<Box<Candidate>>, Pending) {
+    fn look_after(&mut self, time: Duration) -> (Option<Box<Proposed>>, Pending) {
         self.order.now += time;
         self.order.must_load = true;
         let look = self.order.look(&mut self.eyes);
-        let (mut waits, mut served, mut pends) = (Waits::new(), None, Pending::default());
+        let (mut waits, mut served, mut pends) = (WaitingItems::new(), None, Pending::default());
         for verdict in [look.files, look.materials].into_iter().flatten() {
             let pending = match verdict {
-                Verdict::Serve(candidate, pending) => {
+                ReloadVerdict::Serve(candidate, pending) => {
                     self.order.served = candidate.served.clone();
                     self.eyes.materials = candidate.materials.clone();
                     served = Some(candidate);
                     pending
                 }
-                Verdict::Stays(pending) => pending,
-                Verdict::NotKept(error) => panic!("{error}"),
+                ReloadVerdict::Stays(pending) => pending,
+                ReloadVerdict::NotKept(error) => panic!("{error}"),
             };
             waits.extend(pending.waits.clone());
             pends = pending;

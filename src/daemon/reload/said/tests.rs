@@ -27,7 +27,7 @@ struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::default();
+        let mut line = LoggedLine::default();
         event.record(&mut line);
         let files = if line.files.is_empty() {
             String::new()
@@ -43,12 +43,12 @@ impl<S: Subscriber> Layer<S> for Lines {
 }
 
 #[derive(Default)]
-struct Line {
+struct LoggedLine {
     message: String,
     files: String,
 }
 
-impl Visit for Line {
+impl Visit for LoggedLine {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
@@ -104,7 +104,7 @@ fn held(behind: Behind) -> Pending {
 
 fn refused(message: &str, is_partial: bool) -> Pending {
     let diagnostics = vec![Diagnostic::new(Severity::Error, message)];
-    let refusal = Refusal {
+    let refusal = RefusedReload {
         diagnostics,
         is_incomplete: false,
         digest: [1; 32],
@@ -121,7 +121,7 @@ fn what_comes_behind_a_hold_is_said_once_and_loudly_with_the_files_that_changed(
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let (lines, _guard) = Lines::new();
-    let mut said = Said::new(Kind::Files);
+    let mut said = Said::new(ReloadKind::Files);
     let path = |name: &str| dir.join(name).display().to_string();
     let first = [("a.toml", "1"), ("new.pem", "1")];
     said.pends(held(behind(dir, &first)));
@@ -175,7 +175,7 @@ async fn whatever_keeps_what_runs_in_force_is_said_again_every_hour_in_its_own_l
     let hold = format!("ERROR {HELD} [{file}]");
     let later = || {
         let missing = Diagnostic::new(Severity::Premature, "not valid yet");
-        let refusal = Refusal {
+        let refusal = RefusedReload {
             diagnostics: vec![missing],
             is_incomplete: true,
             digest: [1; 32],
@@ -186,7 +186,7 @@ async fn whatever_keeps_what_runs_in_force_is_said_again_every_hour_in_its_own_l
             ..Pending::default()
         }
     };
-    for kind in [Kind::Files, Kind::Materials] {
+    for kind in [ReloadKind::Files, ReloadKind::Materials] {
         for (pending, expected) in [
             (held(waits()), vec![hold.clone()]),
             (
@@ -208,7 +208,7 @@ async fn whatever_keeps_what_runs_in_force_is_said_again_every_hour_in_its_own_l
                 ],
             ),
         ] {
-            let mut said = [Kind::Files, Kind::Materials].map(Said::new);
+            let mut said = [ReloadKind::Files, ReloadKind::Materials].map(Said::new);
             said[kind as usize].pends(pending);
             assert_eq!(lines.take(), expected, "{kind:?}");
             for hour in 1..3 {
@@ -230,7 +230,7 @@ async fn whatever_keeps_what_runs_in_force_is_said_again_every_hour_in_its_own_l
 #[tokio::test(start_paused = true)]
 async fn news_of_one_thing_puts_off_no_reminder_of_another() {
     let (lines, _guard) = Lines::new();
-    let mut said = Said::new(Kind::Files);
+    let mut said = Said::new(ReloadKind::Files);
     said.pends(held(Behind::default()));
     advance(REMIND_EVERY / 2).await;
     said.pends(Pending {
