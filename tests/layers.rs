@@ -183,3 +183,16 @@ fn what_is_pure_asks_neither_a_clock_nor_the_system() {
     }
     assert_none(&found, "these are not pure");
 }
+
+#[test]
+fn rustls_is_known_to_tls_alone() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| source.module() != "tls") {
+        for (at, line) in source.lines() {
+            if line.contains("rustls::") {
+                found.push(format!("{at}: {line}"));
+            }
+        }
+    }
+    assert_none(&found, "these know rustls");
+}

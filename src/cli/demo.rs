@@ -191,7 +191,7 @@ async fn play_ca(listener: TcpListener, issued: Issued) -> anyhow::Result<()> {
             let choice = acceptor.select(name.as_ref(), || None)?;
             let accepted = choice.accept(stream.into(), &[], name.as_ref()).await;
             answer(
-                accepted.ok()?.stream,
+                accepted.ok()?.into_stream(),
                 "This is the CA. The proxy passed your TLS through and cannot read this.\n",
             )
             .await

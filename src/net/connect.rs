@@ -18,7 +18,7 @@ use crate::net::eyeballs::{ASK_AGAIN_AFTER, Contest, Dial, race};
 use crate::net::resolve::{
     Addresses, Host, HostName, ResolveError, Resolver, ServiceTarget, in_order,
 };
-use crate::net::{Stream, locate, transparent};
+use crate::net::{Stream, cold, locate, transparent};
 use crate::os::words;
 
 /// How a server is found, and from where it is connected to.
@@ -113,17 +113,13 @@ pub async fn connect<'a>(
         UpstreamAddr::Socket(addr) => tcp(*addr, via.source, first, deadline).await,
         UpstreamAddr::Zoned(addr) => {
             let connect = async { tcp(locate(addr)?, via.source, first, deadline).await };
-            Box::pin(connect).await
+            cold(connect).await
         }
-        // Boxed, like the other ways that most connections do not take: their state must not be in
-        // every connection.
-        UpstreamAddr::Unix(path) if via.source.is_none() => {
-            Box::pin(unix(path, first, deadline)).await
-        }
+        UpstreamAddr::Unix(path) if via.source.is_none() => cold(unix(path, first, deadline)).await,
         // The configuration has refused it.
         UpstreamAddr::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         UpstreamAddr::Host(name, port) => {
-            Box::pin(host(
+            cold(host(
                 HostName::Short(name.as_str()),
                 *port,
                 via,
@@ -133,7 +129,7 @@ pub async fn connect<'a>(
             .await
         }
         UpstreamAddr::FullHost(name, port) => {
-            Box::pin(host(
+            cold(host(
                 HostName::Full(name.as_str()),
                 *port,
                 via,
@@ -142,7 +138,7 @@ pub async fn connect<'a>(
             ))
             .await
         }
-        UpstreamAddr::Srv(name) => Box::pin(service(name.as_str(), via, first, deadline)).await,
+        UpstreamAddr::Srv(name) => cold(service(name.as_str(), via, first, deadline)).await,
     }
 }
 
@@ -361,9 +357,8 @@ async fn tcp(
     if let Some(rest) = rest {
         return Ok(Connected::tcp(stream, rest));
     }
-    // Boxed, so that the timer of this short wait is not part of a connection for the rest of its
-    // life.
-    let settle = Box::pin(timeout_at(deadline, settle(&mut stream)));
+    // The timer of this short wait must not be part of a connection for the rest of its life.
+    let settle = cold(timeout_at(deadline, settle(&mut stream)));
     settle.await.unwrap_or_else(|_| Err(too_late()))?;
     Ok(Connected::tcp(stream, Ok(first)))
 }

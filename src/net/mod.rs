@@ -2,6 +2,7 @@
 //! of DNS before that.
 
 mod close;
+mod cold;
 mod connect;
 mod eyeballs;
 mod inherited;
@@ -18,6 +19,7 @@ mod unix;
 mod zone;
 
 pub use close::{LINGER, close_in_order};
+pub use cold::cold;
 pub use connect::{Via, connect};
 pub use inherited::{Inherited, InheritedError};
 pub use listen::{
@@ -27,7 +29,7 @@ pub use listen::{
 pub use liveness::Liveness;
 pub use resolve::Resolver;
 pub use scratch::{SCRATCH, with_scratch};
-pub use stream::Stream;
+pub use stream::{Stream, TlsSession};
 pub use taken::listens_on;
 pub use transparent::probe_transparent;
 pub use transport::Transport;

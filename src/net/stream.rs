@@ -1,14 +1,14 @@
-//! One type for every byte stream, so that no signature is generic over its transport.
+//! Byte streams to clients and servers: one type, so that no signature is generic over a transport.
 //!
 //! The relay looks inside: two TCP sockets can be spliced, a TLS session cannot.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::{client, server};
 
 use crate::net::Transport;
 
@@ -19,11 +19,24 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A unix stream socket.
     Unix(UnixStream),
-    /// TLS that snigate terminates. Boxed: a session is a kilobyte that passthrough connections
-    /// must not carry.
-    Tls(Box<server::TlsStream<Transport>>),
-    /// TLS to a server, in which snigate is the client. Boxed for the same reason.
-    TlsUpstream(Box<client::TlsStream<TcpStream>>),
+    /// A TLS session, with a client or with a server. Boxed: it is a kilobyte that connections in
+    /// passthrough must not carry.
+    Tls(Box<dyn TlsSession>),
+}
+
+/// An established TLS session over a socket, as far as others than `tls` have to do with it.
+///
+/// Its end of sending is a `close_notify` and a FIN.
+pub trait TlsSession: AsyncRead + AsyncWrite + fmt::Debug + Send + Sync + Unpin {
+    /// The socket below it.
+    fn transport(&self) -> &Transport;
+
+    /// Whether it has records that the socket has yet to take.
+    fn has_unsent_records(&self) -> bool;
+
+    /// Gives up the session: the socket below it. Nothing more is written, and what the session
+    /// has yet to send is lost.
+    fn into_transport(self: Box<Self>) -> Transport;
 }
 
 impl Stream {
@@ -31,7 +44,7 @@ impl Stream {
     /// its own.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::TlsUpstream(_))
+        matches!(self, Self::Tls(_))
     }
 
     /// The TCP connection, below TLS if there is any; nothing where that is a unix socket.
@@ -39,11 +52,10 @@ impl Stream {
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(tcp) => Some(tcp),
-            Self::Tls(tls) => match tls.get_ref().0 {
+            Self::Tls(tls) => match tls.transport() {
                 Transport::Tcp(tcp) => Some(tcp),
                 Transport::Unix(_) => None,
             },
-            Self::TlsUpstream(tls) => Some(tls.get_ref().0),
             Self::Unix(_) => None,
         }
     }
@@ -52,8 +64,7 @@ impl Stream {
     #[must_use]
     pub fn into_transport_below_tls(self) -> Option<Transport> {
         match self {
-            Self::Tls(tls) => Some(tls.into_inner().0),
-            Self::TlsUpstream(tls) => Some(Transport::Tcp(tls.into_inner().0)),
+            Self::Tls(tls) => Some(tls.into_transport()),
             Self::Tcp(_) | Self::Unix(_) => None,
         }
     }
@@ -69,7 +80,6 @@ impl AsyncRead for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::TlsUpstream(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -84,7 +94,6 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::TlsUpstream(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -93,7 +102,6 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Self::TlsUpstream(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -103,7 +111,6 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::TlsUpstream(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

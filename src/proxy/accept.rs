@@ -11,10 +11,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
-use crate::addr::ListenAddr;
-use crate::net::{AcceptFailure, DEFERRED, ListenSocket, has_unready};
+use crate::addr::{ClientAddr, ListenAddr};
+use crate::net::{AcceptFailure, DEFERRED, ListenSocket, Transport, has_unready};
 use crate::os::words;
-use crate::proxy::{Connections, Listener, serve};
+use crate::proxy::counts::Admitted;
+use crate::proxy::session::Session;
+use crate::proxy::story::story;
+use crate::proxy::{Connections, Error, Limit, Listener, SourceNetwork, header};
+use crate::telemetry::Record;
 
 /// Long enough for a connection to end and give its descriptor back, short enough that nobody
 /// waiting notices.
@@ -55,7 +59,7 @@ pub async fn accept(
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, client)) => serve::start(&connections, &port, stream, client),
+            Ok((stream, client)) => start(&connections, &port, stream, client),
             Err(error) => match AcceptFailure::from(&error) {
                 AcceptFailure::Connection => debug!(%error, "accept failed"),
                 AcceptFailure::Resource => {
@@ -67,7 +71,7 @@ pub async fn accept(
     }
     // Clients in the backlog believe that they are connected, and so do those that the kernel keeps
     // to itself because they have sent nothing yet. Closing the socket now would reset them.
-    let start = |stream, client| serve::start(&connections, &port, stream, client);
+    let serve = |stream, client| start(&connections, &port, stream, client);
     let end = Instant::now() + DEFERRED;
     let deferring = socket.deferring_port();
     if deferring.is_some()
@@ -82,12 +86,46 @@ pub async fn accept(
         let look = Instant::now() + LOOK_EVERY;
         while let Ok(accepted) = timeout_at(look, socket.accept()).await {
             match accepted {
-                Ok((stream, client)) => start(stream, client),
+                Ok((stream, client)) => serve(stream, client),
                 Err(_) => sleep_until(look).await,
             }
         }
     }
-    socket.close(start).await
+    socket.close(serve).await
+}
+
+/// Serves a connection in a task of its own, or refuses it where it is one too many.
+fn start(connections: &Arc<Connections>, port: &Arc<Port>, client: Transport, addr: ClientAddr) {
+    let listener = port.listener.load();
+    let is_proxy = header::is_due(&listener.proxies, addr);
+    // Another proxy speaks for many clients: which one it is is not known yet.
+    let source = if is_proxy {
+        None
+    } else {
+        SourceNetwork::of(addr)
+    };
+    let admitted = match Admitted::new(&listener.counts, &listener.limits, source) {
+        Ok(admitted) => admitted,
+        Err(limit) => return turn_away(connections, &listener, addr, limit),
+    };
+    // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is
+    // used.
+    let mut session = Box::new(Session::begin(connections, &listener, addr, admitted));
+    session.is_proxy = is_proxy;
+    session.wait(&listener.limits, source);
+    connections.spawn(session.id(), story(Arc::clone(port), client, session));
+}
+
+/// Records a connection that is one too many, and is closed at once. It gets no alert: to send one,
+/// and to see to it that it arrives, would cost as much as serving a connection, just when there
+/// are too many.
+fn turn_away(connections: &Connections, listener: &Listener, addr: ClientAddr, limit: Limit) {
+    let ending = Error::Limit(limit).ending();
+    let record = Record::new(connections.number(), Arc::clone(&listener.name), addr);
+    connections.counters.refused(ending.outcome);
+    if listener.access_log {
+        connections.access_log.write(&record, &ending);
+    }
 }
 
 /// Whether somebody is connected, or about to be, who cannot be accepted yet.

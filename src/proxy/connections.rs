@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::proxy::terms::{RouteTerms, TermsVerdict, Tie};
-use crate::proxy::{Route, error};
+use crate::proxy::{Error, Route};
 use crate::telemetry::{AccessLog, Counters, Ending};
 use crate::tls::{Accepted, Acceptor};
 
@@ -318,7 +318,7 @@ impl Registration {
         fence(Ordering::SeqCst);
         let terms = self.connections().terms.load();
         if let Some(refusal) = terms.refuse(&route.name, acceptor, accepted) {
-            self.live.end(error::withdrawn(&refusal));
+            self.live.end(Error::Withdrawn(Box::new(refusal)).ending());
         }
         self.live.cut().is_none()
     }

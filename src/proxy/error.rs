@@ -1,4 +1,4 @@
-//! Why a connection was not relayed to its end: what the client is told, and what the log says.
+//! Errors of connections: what the client is told, and what the access log says.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::os::words;
 use crate::proxy::Limit;
 use crate::relay::{self, Side};
 use crate::telemetry::{Ending, Outcome, Party};
-use crate::tls::{HandshakeError, Refusal, refused_certificate};
+use crate::tls::{Refusal, refused_certificate};
 use crate::upstream::{ConnectError, Unsent};
 use crate::wire::proxy_header::HeaderError;
 use crate::wire::{Alert, HelloError, Preamble};
@@ -79,6 +79,15 @@ pub enum Error {
     /// No server could be reached. Boxed: the room for it would be in the task of every connection.
     #[error(transparent)]
     Connect(Box<ConnectError>),
+    /// The handshake led to nothing. Boxed for the same reason.
+    #[error(transparent)]
+    Handshake(Box<Refusal>),
+    /// The client would not be let in any more.
+    #[error("no longer let in: {0}")]
+    Withdrawn(Box<Refusal>),
+    /// The connection was as old as the route allows.
+    #[error("the connection was as old as it may become")]
+    MaxLifetime,
     /// The relay ended before both sides had.
     #[error(transparent)]
     Relay(relay::RelayError),
@@ -100,7 +109,7 @@ impl Error {
         }
     }
 
-    /// What the access line says.
+    /// What the access log says: the one way from an error to an ending.
     #[must_use]
     pub fn ending(&self) -> Ending {
         use {Outcome as O, Party as P};
@@ -124,7 +133,7 @@ impl Error {
             Self::Hello(error @ HelloError::Malformed(_)) => {
                 Ending::because(O::MalformedHello, P::Client, error)
             }
-            Self::Limit(limit) => limited(limit),
+            Self::Limit(_) => Ending::because(O::Limit, P::Proxy, self),
             Self::NoRoute => Ending::new(O::NoRoute, P::Proxy),
             Self::NoValidationRoute(_) => Ending::because(O::NoRoute, P::Proxy, self),
             Self::Rejected => Ending::new(O::Rejected, P::Proxy),
@@ -132,6 +141,9 @@ impl Error {
             Self::Version(_) => Ending::because(O::HandshakeFailed, P::Client, self),
             Self::HandshakeTimeout => Ending::new(O::HandshakeTimeout, P::Client),
             Self::Connect(error) => unreached(error),
+            Self::Handshake(refusal) => handshake(refusal),
+            Self::Withdrawn(refusal) => Ending::because(withdrawn(refusal), P::Proxy, self),
+            Self::MaxLifetime => Ending::new(O::MaxLifetime, P::Proxy),
             Self::Relay(error) => relayed(error),
         }
     }
@@ -157,15 +169,19 @@ fn unreached(error: &ConnectError) -> Ending {
     Ending::because(outcome, by, error)
 }
 
-fn relayed(error: &relay::RelayError) -> Ending {
-    let party = |side: &Side| match side {
+/// Who has caused the end that came from this side.
+pub(super) fn party(side: Side) -> Party {
+    match side {
         Side::Client => Party::Client,
         Side::Server => Party::Server,
-    };
+    }
+}
+
+fn relayed(error: &relay::RelayError) -> Ending {
     match error {
-        relay::RelayError::Reset(side) => Ending::new(Outcome::Reset, party(side)),
+        relay::RelayError::Reset(side) => Ending::new(Outcome::Reset, party(*side)),
         relay::RelayError::Idle => Ending::new(Outcome::IdleTimeout, Party::Proxy),
-        relay::RelayError::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(side)),
+        relay::RelayError::HalfClose(side) => Ending::new(Outcome::HalfCloseTimeout, party(*side)),
         relay::RelayError::Io(side, source) => {
             match refused_certificate(source).filter(|_| *side == Side::Server) {
                 Some(why) => Ending::because(
@@ -173,38 +189,27 @@ fn relayed(error: &relay::RelayError) -> Ending {
                     Party::Server,
                     format_args!("the server: {why}"),
                 ),
-                None => Ending::because(Outcome::Broken, party(side), words(source)),
+                None => Ending::because(Outcome::Broken, party(*side), words(source)),
             }
         }
     }
 }
 
-/// A connection that is one too many.
-pub(super) fn limited(limit: &Limit) -> Ending {
-    Ending::because(Outcome::Limit, Party::Proxy, limit)
-}
-
-/// A connection whose client would not be let in any more.
-pub(super) fn withdrawn(refusal: &Refusal) -> Ending {
-    let outcome = match refusal {
+/// The outcome of a connection whose client would not be let in any more.
+fn withdrawn(refusal: &Refusal) -> Outcome {
+    match refusal {
         Refusal::NotAllowed(_) => Outcome::NotAllowed,
         Refusal::NoCertificate => Outcome::NoCertificate,
         Refusal::Version(_) => Outcome::HandshakeFailed,
         // Whether the certificate is on a list or its CA is on none any more: what was given is
         // taken back.
         _ => Outcome::RevokedCertificate,
-    };
-    Ending::because(
-        outcome,
-        Party::Proxy,
-        format_args!("no longer let in: {refusal}"),
-    )
+    }
 }
 
-/// A handshake that led to nothing.
-pub(super) fn handshake(error: &HandshakeError) -> Ending {
-    let client = |outcome| Ending::because(outcome, Party::Client, error);
-    match &error.refusal {
+fn handshake(refusal: &Refusal) -> Ending {
+    let client = |outcome| Ending::because(outcome, Party::Client, refusal);
+    match refusal {
         Refusal::NoCertificate => Ending::new(Outcome::NoCertificate, Party::Client),
         Refusal::Untrusted(_) | Refusal::Expired(_) => client(Outcome::UntrustedCertificate),
         Refusal::Revoked(_) => client(Outcome::RevokedCertificate),

@@ -1,16 +1,41 @@
-//! Reading a PROXY header before the hello, and before the hello's deadline.
+//! The PROXY header of a connection, read before the hello and before the hello's deadline.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::addr::{ClientAddr, Sender};
-use crate::net::{Transport, with_scratch};
+use crate::net::Transport;
 use crate::proxy::Error;
+use crate::proxy::read::{self, Parser};
 use crate::wire::proxy_header::{Parsed, ProxyHeader, parse};
+
+/// What has come of a header, and in the end what came behind it.
+#[derive(Default)]
+struct HeaderParser(Vec<u8>);
+
+impl Parser for HeaderParser {
+    type Output = ProxyHeader;
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<Option<ProxyHeader>, Error> {
+        self.0.extend_from_slice(bytes);
+        match parse(&self.0) {
+            Parsed::Incomplete => Ok(None),
+            Parsed::Complete { header, consumed } => {
+                self.0.drain(..consumed);
+                Ok(Some(header))
+            }
+            Parsed::NotProxy => Err(Error::NoProxyHeader),
+            Parsed::Malformed(error) => Err(Error::ProxyHeader(error)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn incomplete(&self) -> Error {
+        Error::IncompleteProxyHeader
+    }
+}
 
 /// Whether a connection from this address must begin with a header.
 pub(super) fn is_due(proxies: &[Sender], peer: ClientAddr) -> bool {
@@ -22,47 +47,7 @@ pub(super) async fn read(
     stream: &mut Transport,
     deadline: Instant,
 ) -> Result<(ProxyHeader, Vec<u8>), Error> {
-    let mut received = Vec::new();
-    match timeout_at(
-        deadline,
-        poll_fn(|cx| poll_header(stream, &mut received, cx)),
-    )
-    .await
-    {
-        Ok(header) => Ok((header?, received)),
-        Err(_) if received.is_empty() => Err(Error::Silent),
-        Err(_) => Err(Error::HelloTimeout),
-    }
-}
-
-/// Leaves in `received` what came behind the header.
-fn poll_header(
-    stream: &mut Transport,
-    received: &mut Vec<u8>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<ProxyHeader, Error>> {
-    loop {
-        let silent = received.is_empty();
-        let read = ready!(with_scratch(|scratch| {
-            let mut scratch = ReadBuf::new(scratch);
-            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut scratch));
-            received.extend_from_slice(scratch.filled());
-            Poll::Ready(read.map(|()| scratch.filled().is_empty()))
-        }));
-        match read {
-            Err(_) | Ok(true) if silent => return Poll::Ready(Err(Error::Silent)),
-            Err(error) => return Poll::Ready(Err(Error::HelloRead(error))),
-            Ok(true) => return Poll::Ready(Err(Error::IncompleteProxyHeader)),
-            Ok(false) => {}
-        }
-        match parse(received) {
-            Parsed::Incomplete => {}
-            Parsed::Complete { header, consumed } => {
-                received.drain(..consumed);
-                return Poll::Ready(Ok(header));
-            }
-            Parsed::NotProxy => return Poll::Ready(Err(Error::NoProxyHeader)),
-            Parsed::Malformed(error) => return Poll::Ready(Err(Error::ProxyHeader(error))),
-        }
-    }
+    let mut parser = HeaderParser::default();
+    let header = read::read(&mut parser, stream, deadline, |_| {}).await?;
+    Ok((header, parser.0))
 }

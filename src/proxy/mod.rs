@@ -2,6 +2,8 @@
 //! configuration.
 
 mod accept;
+mod admit;
+mod connect;
 mod connections;
 mod counts;
 mod error;
@@ -9,10 +11,13 @@ mod handshakes;
 mod header;
 mod hello;
 mod limits;
-mod proxy_header;
-mod serve;
+mod read;
+mod refuse;
 mod session;
+mod story;
+mod terminate;
 mod terms;
+mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;

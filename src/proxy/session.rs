@@ -1,4 +1,4 @@
-//! One connection's record, written exactly once however the connection ends.
+//! Session: a connection's record, written exactly once however the connection ends.
 
 use std::sync::Arc;
 
@@ -8,7 +8,9 @@ use crate::addr::ClientAddr;
 use crate::proxy::connections::Registration;
 use crate::proxy::counts::Admitted;
 use crate::proxy::limits::Evicted;
-use crate::proxy::{ConnectionCounts, Connections, Limit, Limits, Listener, Route, SourceNetwork};
+use crate::proxy::{
+    ConnectionCounts, Connections, Error, Limit, Limits, Listener, Route, SourceNetwork,
+};
 use crate::relay::Meter;
 use crate::telemetry::{Ending, Outcome, Party, Record};
 use crate::tls::Signatures;
@@ -74,7 +76,7 @@ impl Session {
         {
             self.place
                 .connections()
-                .cut(id, crate::proxy::error::limited(&limit));
+                .cut(id, Error::Limit(limit).ending());
         }
     }
 
@@ -87,7 +89,7 @@ impl Session {
         {
             self.place
                 .connections()
-                .cut(id, crate::proxy::error::limited(&limit));
+                .cut(id, Error::Limit(limit).ending());
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::proxy::{Action, OnRemove, Route, error};
+use crate::proxy::{Action, Error, OnRemove, Route};
 use crate::telemetry::{Ending, Outcome, Party};
 use crate::tls::{Accepted, Acceptor, Admission, Refusal};
 
@@ -144,7 +144,7 @@ impl Tie {
             return TermsVerdict::Stays;
         };
         acceptor.admits(admission).map_or_else(
-            |refusal| TermsVerdict::Ends(error::withdrawn(&refusal)),
+            |refusal| TermsVerdict::Ends(Error::Withdrawn(Box::new(refusal)).ending()),
             |()| TermsVerdict::Stays,
         )
     }

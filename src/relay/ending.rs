@@ -1,4 +1,4 @@
-//! What is asked of a socket at the end of its life.
+//! Socket state at the end of a connection: queues, errors, aborts.
 
 use std::ffi::c_int;
 use std::io;
@@ -28,8 +28,7 @@ pub(super) fn finish(stream: &Stream) {
     let _ = match stream {
         Stream::Tcp(tcp) => SockRef::from(tcp).shutdown(Shutdown::Write),
         Stream::Unix(unix) => SockRef::from(unix).shutdown(Shutdown::Write),
-        Stream::Tls(tls) => SockRef::from(tls.get_ref().0).shutdown(Shutdown::Write),
-        Stream::TlsUpstream(tls) => SockRef::from(tls.get_ref().0).shutdown(Shutdown::Write),
+        Stream::Tls(tls) => SockRef::from(tls.transport()).shutdown(Shutdown::Write),
     };
 }
 
@@ -39,8 +38,7 @@ pub(super) fn failure(stream: &Stream) -> Option<io::Error> {
     let pending = match stream {
         Stream::Tcp(tcp) => tcp.take_error(),
         Stream::Unix(unix) => unix.take_error(),
-        Stream::Tls(tls) => tls.get_ref().0.take_error(),
-        Stream::TlsUpstream(tls) => tls.get_ref().0.take_error(),
+        Stream::Tls(tls) => tls.transport().take_error(),
     };
     pending.ok().flatten()
 }
@@ -50,8 +48,7 @@ pub(super) fn failure(stream: &Stream) -> Option<io::Error> {
 pub(super) fn is_queued(stream: &Stream) -> bool {
     let keeps_records = match stream {
         Stream::Tcp(_) | Stream::Unix(_) => false,
-        Stream::Tls(tls) => tls.get_ref().1.wants_write(),
-        Stream::TlsUpstream(tls) => tls.get_ref().1.wants_write(),
+        Stream::Tls(tls) => tls.has_unsent_records(),
     };
     keeps_records || queued(stream) > 0
 }
@@ -61,8 +58,7 @@ pub(super) fn queued(stream: &Stream) -> u64 {
     let queued = match stream {
         Stream::Tcp(tcp) => unacknowledged(tcp),
         Stream::Unix(unix) => unacknowledged(unix),
-        Stream::Tls(tls) => unacknowledged(tls.get_ref().0),
-        Stream::TlsUpstream(tls) => unacknowledged(tls.get_ref().0),
+        Stream::Tls(tls) => unacknowledged(tls.transport()),
     };
     u64::try_from(queued).unwrap_or_default()
 }

@@ -20,7 +20,6 @@ use rustls::pki_types::{CertificateDer, ServerName as PkiName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::extensions::ExtendedKeyUsage;
@@ -28,6 +27,7 @@ use x509_parser::extensions::ExtendedKeyUsage;
 use crate::addr::UpstreamAddr;
 use crate::authz::SpkiDigest;
 use crate::name::{Alpn, NameError, ServerName};
+use crate::net::Transport;
 use crate::tls::certificate::Certificate;
 use crate::tls::groups::{KeyExchangeGroup, limited_to};
 use crate::tls::refused::{Met, SessionError, explain, large_hello};
@@ -206,10 +206,10 @@ impl Connector {
     /// the connection is closed.
     pub async fn connect(
         &self,
-        stream: TcpStream,
+        stream: Transport,
         addr: &UpstreamAddr,
         agreed: Option<&Alpn>,
-    ) -> Result<Box<TlsStream<TcpStream>>, SessionError> {
+    ) -> Result<Box<TlsStream<Transport>>, SessionError> {
         let name = self.name_of(addr).ok_or(SessionError::NoName)?;
         let offered = if self.options.alpn.is_empty() {
             agreed.map_or(&[][..], std::slice::from_ref)

@@ -1,31 +1,25 @@
-//! What a session with a client says of itself, for servers that want to know.
+//! Facts of a session with a client, for servers that are told of their clients.
 
 use rustls::{CipherSuite, ServerConnection};
-use tokio_rustls::server::TlsStream;
-
-use crate::net::Transport;
-
 /// What is not kept of a session, because few ask for it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SessionFacts<'a> {
+#[derive(Clone, Debug, Default)]
+pub struct SessionFacts {
     /// OpenSSL's name for the cipher suite, which is the one that servers know.
     pub cipher: Option<&'static str>,
     /// The certificate that the client has shown, verified or not, as DER.
-    pub certificate: Option<&'a [u8]>,
+    pub certificate: Option<Vec<u8>>,
 }
 
-impl<'a> SessionFacts<'a> {
+impl SessionFacts {
     /// Those of an established session.
-    #[must_use]
-    pub fn of(stream: &'a TlsStream<Transport>) -> Self {
-        let session: &ServerConnection = stream.get_ref().1;
+    pub(super) fn of(session: &ServerConnection) -> Self {
         let cipher = session
             .negotiated_cipher_suite()
             .and_then(|suite| openssl_name(suite.suite()));
         let certificate = session
             .peer_certificates()
             .and_then(<[_]>::first)
-            .map(AsRef::as_ref);
+            .map(|certificate| certificate.to_vec());
         Self {
             cipher,
             certificate,

@@ -16,8 +16,9 @@ use tokio_rustls::server::TlsStream;
 
 use crate::authz::{ClientCertificate, Denied};
 use crate::name::{Alpn, NameError, ServerName};
-use crate::net::Transport;
+use crate::net::{Stream, Transport};
 use crate::os::words;
+use crate::tls::facts::SessionFacts;
 use crate::tls::server::Choice;
 use crate::tls::verifier::{CertificateFault, ShownCertificate, observed};
 use crate::tls::words;
@@ -27,8 +28,7 @@ use crate::x509::time::span;
 /// A session with a client.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The plaintext side.
-    pub stream: Box<TlsStream<Transport>>,
+    pub(super) stream: Box<TlsStream<Transport>>,
     /// The client's certificate, where it has shown one: verified if the acceptor verifies
     /// certificates.
     pub certificate: Option<ClientCertificate>,
@@ -91,6 +91,20 @@ pub enum Refusal {
     /// The two sides have nothing in common, or one of them broke the protocol.
     #[error("the handshake failed: {0}")]
     Protocol(String),
+}
+
+impl Accepted {
+    /// What a server may be told of the session.
+    #[must_use]
+    pub fn facts(&self) -> SessionFacts {
+        SessionFacts::of(self.stream.get_ref().1)
+    }
+
+    /// The plaintext side.
+    #[must_use]
+    pub fn into_stream(self) -> Stream {
+        Stream::Tls(self.stream)
+    }
 }
 
 impl Choice {

@@ -16,6 +16,7 @@ mod pinned;
 mod refused;
 mod self_signed;
 mod server;
+mod session;
 mod signatures;
 #[cfg(test)]
 mod tests;

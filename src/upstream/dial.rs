@@ -5,13 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::client::TlsStream;
 
 use crate::addr::UpstreamAddr;
 use crate::name::Alpn;
-use crate::net::{Resolver, Stream, Via, connect};
+use crate::net::{Resolver, Stream, TlsSession, Transport, Via, cold, connect};
 use crate::tls::Connector;
 use crate::upstream::error::{ConnectFailure, Unsent};
 use crate::upstream::{ClientInfo, ConnectRequest};
@@ -65,12 +63,10 @@ pub(super) async fn dial<'a>(
                 deadline,
             })
         }
-        // Boxed, because a connection that is not told of must not carry what telling takes.
-        None => Box::pin(dial_introduced(server, resolver, request, deadline))
+        None => cold(dial_introduced(server, resolver, request, deadline))
             .await
             .map_err(ConnectFailure::Connect),
-        // Boxed, because a connection in passthrough must not carry the state of a handshake.
-        Some(tls) => Box::pin(dial_tls(tls, server, resolver, request, deadline)).await,
+        Some(tls) => cold(dial_tls(tls, server, resolver, request, deadline)).await,
     }
 }
 
@@ -128,7 +124,7 @@ async fn dial_tls<'a>(
     )
     .await?;
     Ok(Reached {
-        stream: Stream::TlsUpstream(session),
+        stream: Stream::Tls(session),
         rest: Ok(Cow::Borrowed(request.first)),
         deadline,
     })
@@ -145,7 +141,7 @@ pub(super) async fn session(
     header: &[u8],
     agreed: Option<&Alpn>,
     deadline: Instant,
-) -> Result<Box<TlsStream<TcpStream>>, ConnectFailure> {
+) -> Result<Box<dyn TlsSession>, ConnectFailure> {
     let (addr, failure) = match session_at(tls, server, via, header, agreed, deadline).await {
         Err((Some(addr), failure)) if server.is_name() && failure.is_somebody_else() => {
             (addr, failure)
@@ -171,7 +167,7 @@ async fn session_at(
     header: &[u8],
     agreed: Option<&Alpn>,
     deadline: Instant,
-) -> Result<Box<TlsStream<TcpStream>>, (Option<SocketAddr>, ConnectFailure)> {
+) -> Result<Box<dyn TlsSession>, (Option<SocketAddr>, ConnectFailure)> {
     let connected = connect(server, via, header, deadline)
         .await
         .map_err(|error| (None, ConnectFailure::Connect(error)))?;
@@ -188,9 +184,10 @@ async fn session_at(
     };
     let addr = tcp.peer_addr().ok();
     let session = async {
-        tls.connect(tcp, server, agreed)
-            .await
-            .map_err(|error| ConnectFailure::Tls(Box::new(error)))
+        match tls.connect(Transport::Tcp(tcp), server, agreed).await {
+            Ok(session) => Ok(session as Box<dyn TlsSession>),
+            Err(error) => Err(ConnectFailure::Tls(Box::new(error))),
+        }
     };
     let late = |_| Err(ConnectFailure::LateHandshake(tls.advice_on_silence()));
     timeout_at(deadline, session)

@@ -95,7 +95,7 @@ pub struct TerminatedSession<'a> {
     /// What the client has shown.
     pub certificate: Option<&'a ClientCertificate>,
     /// What the session itself knows.
-    pub facts: SessionFacts<'a>,
+    pub facts: &'a SessionFacts,
 }
 
 impl ProxyProtocol {
@@ -176,6 +176,7 @@ impl<'a> TerminatedSession<'a> {
             certificate: self
                 .facts
                 .certificate
+                .as_deref()
                 .filter(|_| with_certificate && verified.is_some()),
         }
     }
@@ -202,13 +203,13 @@ mod tests {
     fn ssl(certificate: &ClientCertificate, der: &[u8]) -> Result<Vec<u8>, HeaderTooLong> {
         let facts = SessionFacts {
             cipher: Some("TLS_AES_128_GCM_SHA256"),
-            certificate: Some(der),
+            certificate: Some(der.to_vec()),
         };
         let session = TerminatedSession {
             version: "1.3",
             alpn: None,
             certificate: Some(certificate),
-            facts,
+            facts: &facts,
         };
         let client = ClientAddr::Unix;
         ProxyProtocol::V2(ALL).header(&Facts {

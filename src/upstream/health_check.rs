@@ -146,7 +146,7 @@ impl Check {
             let mut session = session.map_err(|failure| failure.to_string())?;
             // It ends with a close_notify.
             let _ = timeout_at(deadline, session.shutdown()).await;
-            return Ok(Some(Transport::Tcp(session.into_inner().0)));
+            return Ok(Some(session.into_transport()));
         }
         let connected = connect(addr, &via, &header, deadline)
             .await
@@ -158,7 +158,7 @@ impl Check {
         {
             Stream::Tcp(tcp) => Ok(Some(Transport::Tcp(tcp))),
             Stream::Unix(unix) => Ok(Some(Transport::Unix(unix))),
-            Stream::Tls(_) | Stream::TlsUpstream(_) => Ok(None),
+            Stream::Tls(_) => Ok(None),
         }
     }
 }

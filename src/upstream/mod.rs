@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::name::Alpn;
-use crate::net::{Resolver, Stream};
+use crate::net::{Resolver, Stream, cold};
 use crate::upstream::balance::Candidate;
 use crate::upstream::capacity::{Capacity, Eligible, Enqueued, WaitQueue};
 use crate::upstream::dial::{Reached, dial};
@@ -247,10 +247,8 @@ impl Upstream {
         let (attempt, deadline) = match self.choose(request, &[]) {
             Ok(attempt) => (attempt, begun + request.timeout),
             Err(NoServer::AllTried) => return Err(ConnectError::Empty),
-            // Boxed, like everything that most connections do not do: its state must not be in
-            // every one.
             Err(NoServer::AllFull(rank)) => {
-                let attempt = Box::pin(self.wait(request, rank, &[], begun)).await?;
+                let attempt = cold(self.wait(request, rank, &[], begun)).await?;
                 (attempt, Instant::now() + request.timeout)
             }
         };
@@ -265,11 +263,11 @@ impl Upstream {
         .await;
         let (reached, lease) = match self.conclude(attempt, request, dialled) {
             Ok(reached) => reached,
-            Err(first) => Box::pin(self.go_on(request, first, is_hopeful, begun, failed)).await?,
+            Err(first) => cold(self.go_on(request, first, is_hopeful, begun, failed)).await?,
         };
         match reached.ready() {
             Ok(stream) => Ok((stream, lease)),
-            Err(reached) => match Box::pin(reached.send()).await {
+            Err(reached) => match cold(reached.send()).await {
                 Ok(stream) => Ok((stream, lease)),
                 Err(error) => Err(ConnectError::Unsent {
                     server: lease.addr().clone(),

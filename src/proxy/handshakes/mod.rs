@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::net::cold;
 use crate::proxy::SourceNetwork;
 use crate::proxy::handshakes::turns::{HandshakeTurn, Turns};
 
@@ -39,8 +40,7 @@ impl Handshakes {
         let waiter = self.change(|turns| turns.enter(id, source, Instant::now()));
         let handshake = Handshake { all: self, id };
         if let Some(waiter) = waiter {
-            // Boxed: hardly anybody waits.
-            Box::pin(self.wait(id, &waiter, deadline, end)).await?;
+            cold(self.wait(id, &waiter, deadline, end)).await?;
         }
         Some(handshake)
     }

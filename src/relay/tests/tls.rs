@@ -27,9 +27,11 @@ pub(super) async fn handshake(pair: (TcpStream, TcpStream)) -> (TlsStream<TcpStr
 }
 
 /// The client's and the server's end of a TLS session.
-pub(super) async fn sessions<S: AsyncRead + AsyncWrite + Unpin>(
-    (near, far): (TcpStream, S),
-) -> (TlsStream<TcpStream>, server::TlsStream<S>) {
+pub(super) async fn sessions<N, S>((near, far): (N, S)) -> (TlsStream<N>, server::TlsStream<S>)
+where
+    N: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());

@@ -12,13 +12,13 @@ use super::support::{
     acknowledged, both_ways, narrow_pair, noise, pair, read_all, reset, run, within,
 };
 use super::tls::{handshake, sessions};
-use crate::net::Stream;
+use crate::net::{Stream, Transport};
 use crate::relay::{Meter, RelayError, RelayOptions, Side};
 
 /// The stream that the relay has of a TLS server, and the server.
 async fn server(pair: (TcpStream, TcpStream)) -> (Stream, TlsStream<TcpStream>) {
-    let (near, far) = sessions(pair).await;
-    (Stream::TlsUpstream(Box::new(near)), far)
+    let (near, far) = sessions((Transport::from(pair.0), pair.1)).await;
+    (Stream::Tls(Box::new(near)), far)
 }
 
 #[tokio::test]

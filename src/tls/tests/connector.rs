@@ -108,7 +108,7 @@ async fn meet_server(
     let connect = async {
         let stream = TcpStream::connect(address).await.unwrap();
         let mut session = connector
-            .connect(stream, &UpstreamAddr::Socket(address), agreed)
+            .connect(stream.into(), &UpstreamAddr::Socket(address), agreed)
             .await?;
         let mut greeting = Vec::new();
         session.read_to_end(&mut greeting).await.unwrap();
@@ -509,7 +509,7 @@ async fn a_server_that_speaks_no_tls_or_hangs_up_is_told_apart() {
         let connect = async {
             let stream = TcpStream::connect(address).await.unwrap();
             connector
-                .connect(stream, &UpstreamAddr::Socket(address), None)
+                .connect(stream.into(), &UpstreamAddr::Socket(address), None)
                 .await
                 .unwrap_err()
                 .to_string()

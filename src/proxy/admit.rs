@@ -1,0 +1,132 @@
+//! Admission of a connection to a route: the PROXY header, the hello, the table.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::addr::ClientAddr;
+use crate::net::{Transport, cold};
+use crate::proxy::session::Session;
+use crate::proxy::{Action, Error, Port, Route, header, hello};
+use crate::route::LookupKey;
+use crate::telemetry::Proxied;
+use crate::tls::Signatures;
+use crate::wire::proxy_header::ProxyHeader;
+use crate::wire::{ClientHello, RequestedName};
+
+/// A client may offer thousands of protocols; what the log shows of them is kept for as long as the
+/// connection.
+const MAX_LOGGED_ALPN: usize = 16;
+
+/// The only protocol that a validation by `tls-alpn-01` offers (RFC 8737 §3).
+const ACME_TLS: &[u8] = b"acme-tls/1";
+
+/// Reads the hello and looks up the route in the table of that moment: a reload counts for
+/// everybody whose hello it comes before, however long ago they connected.
+///
+/// No connection holds a listener while it waits, and so none keeps a whole table in memory.
+pub(super) async fn admit(
+    port: Arc<Port>,
+    client: &mut Transport,
+    session: &mut Session,
+) -> Result<(Arc<Route>, Vec<u8>), Error> {
+    let deadline = session.record.accepted + port.listener.load().hello_timeout;
+    let peer = session.record.client;
+    let (hello, preface) = if session.is_proxy {
+        cold(read_proxied(&port, client, deadline, session)).await?
+    } else {
+        let mut received = 0;
+        let hold = |bytes| session.hold(bytes, &port.listener.load().limits);
+        let read = hello::read(&[], client, deadline, &mut received, hold).await;
+        session.record.received = received;
+        read?
+    };
+    let listener = port.listener.load();
+    if header::is_due(&listener.proxies, peer) != session.is_proxy {
+        // A reload has changed whom headers are believed of since this one was, or was not, asked
+        // for one.
+        return Err(if session.is_proxy {
+            Error::UnexpectedProxyHeader
+        } else {
+            Error::NoProxyHeader
+        });
+    }
+    session.record.hello = Some(session.record.accepted.elapsed());
+    debug!(id = format_args!("{:016x}", session.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
+    let alpn = listener.routes.relevant(&hello.alpn);
+    let key = LookupKey {
+        name: hello.server_name.name(),
+        client: session.record.client.ip(),
+        alpn: &alpn,
+    };
+    // A name that is none (with a port in it, say) must not pass for no name: nobody configured a
+    // route for it.
+    let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
+    let route = if routable {
+        listener.routes.lookup(&key).cloned()
+    } else {
+        None
+    };
+    let mut unspoken = None;
+    if let Some(Action::Terminate(acceptor, _)) = route.as_ref().map(|route| &route.action) {
+        session.signatures = Signatures::of(&hello);
+        unspoken = acceptor.judge_versions(&hello);
+    }
+    let is_validation = hello.alpn.is_only(ACME_TLS);
+    remember(hello, session);
+    let Some(route) = route else {
+        let name = || session.record.server_name.name().cloned();
+        return Err(if is_validation {
+            Error::NoValidationRoute(name())
+        } else {
+            Error::NoRoute
+        });
+    };
+    session.matched(&route).map_err(Error::Limit)?;
+    if let Some(why) = unspoken {
+        return Err(Error::Version(why));
+    }
+    if let Action::Terminate(..) = route.action {
+        session
+            .counts()
+            .handshakes
+            .limit(listener.limits.max_handshakes);
+    }
+    Ok((route, preface))
+}
+
+/// Reads a PROXY header, from which on the connection is that of the client it names, and then the
+/// hello.
+async fn read_proxied(
+    port: &Port,
+    client: &mut Transport,
+    deadline: Instant,
+    session: &mut Session,
+) -> Result<(ClientHello, Vec<u8>), Error> {
+    let (header, behind) = header::read(client, deadline).await?;
+    match header {
+        ProxyHeader::Local => {}
+        ProxyHeader::Client(ends) => {
+            let destination = ends.map(|ends| ends.destination());
+            session.record.proxied = Some(Box::new(Proxied {
+                peer: session.record.client,
+                destination,
+            }));
+            session.record.client = ends.map_or(ClientAddr::Unknown, |ends| ends.source().into());
+            session
+                .speaks_for(&port.listener.load().limits)
+                .map_err(Error::Limit)?;
+        }
+    }
+    let mut received = 0;
+    let hold = |bytes| session.hold(bytes, &port.listener.load().limits);
+    let read = hello::read(&behind, client, deadline, &mut received, hold).await;
+    session.record.received = received;
+    read
+}
+
+fn remember(hello: ClientHello, session: &mut Session) {
+    session.record.server_name = hello.server_name;
+    session.record.alpn = hello.alpn.first(MAX_LOGGED_ALPN);
+}

@@ -1,0 +1,149 @@
+//! Termination of a client's TLS session.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::name::ServerName;
+use crate::net::{LINGER, Stream, Transport, close_in_order, cold};
+use crate::proxy::connect::{Client, connect};
+use crate::proxy::refuse::{refuse, turn_out};
+use crate::proxy::session::Session;
+use crate::proxy::transfer::transfer;
+use crate::proxy::{Error, Limit, Route, SourceNetwork};
+use crate::relay;
+use crate::tls::{Accepted, Acceptor, Choice, SessionFacts};
+use crate::upstream::Upstream;
+
+/// A client that came in.
+struct Terminated {
+    stream: Stream,
+    /// Where the servers are told of it.
+    facts: Option<SessionFacts>,
+}
+
+/// Serves a client whose TLS session ends here, from the handshake on.
+pub(super) async fn terminate(
+    route: &Arc<Route>,
+    acceptor: &Arc<Acceptor>,
+    upstream: &Upstream,
+    client: Transport,
+    preface: Vec<u8>,
+    mut session: Box<Session>,
+) {
+    let tells = upstream.options().proxy_protocol.is_some();
+    // The connection may last for days, and the state of the handshake must not.
+    let handshake = cold(handshake(
+        route,
+        acceptor,
+        client,
+        &preface,
+        tells,
+        &mut session,
+    ));
+    let Some(Terminated { stream, facts }) = handshake.await else {
+        return;
+    };
+    drop(preface);
+    // From here on the counts are those of the plaintext.
+    session.record.received = 0;
+    let client = Client::Terminated(&stream, facts.as_ref());
+    match cold(connect(route, upstream, client, &[], &mut session)).await {
+        Ok((server, _lease)) => transfer(route, stream, server, &mut session).await,
+        Err(error) => {
+            session.end(error.ending());
+            cold(turn_out(stream)).await;
+        }
+    }
+}
+
+/// A session with a client that may come in; otherwise the client has been told why not, and is
+/// gone.
+async fn handshake(
+    route: &Arc<Route>,
+    acceptor: &Arc<Acceptor>,
+    client: Transport,
+    preface: &[u8],
+    tells: bool,
+    session: &mut Session,
+) -> Option<Terminated> {
+    let name = session.record.server_name.name().cloned();
+    let Some(choice) = choose(acceptor, name.as_ref(), &client, session) else {
+        // Strict routes take no client without a name, so there is one.
+        let error = name.map_or(Error::NoRoute, Error::NameNotCovered);
+        refuse(client, &error, session).await;
+        return None;
+    };
+    let start = Instant::now();
+    let deadline = start + route.settings.handshake_timeout;
+    let handshakes = &session.counts().handshakes;
+    let limit = |limit: fn(u32) -> Limit| {
+        Error::Limit(limit(u32::try_from(handshakes.most()).unwrap_or(u32::MAX))).ending()
+    };
+    let slow = |id| {
+        session
+            .place
+            .connections()
+            .cut(id, limit(Limit::SlowHandshake))
+    };
+    let source = SourceNetwork::of(session.record.client);
+    let Some(underway) = handshakes.begin(session.id(), source, deadline, slow).await else {
+        let ending = limit(Limit::MaxHandshakes);
+        session.end(ending);
+        return None;
+    };
+    let accepted = timeout_at(deadline, choice.accept(client, preface, name.as_ref())).await;
+    drop(underway);
+    session.record.handshake = Some(start.elapsed());
+    match accepted {
+        Ok(Ok(accepted)) => come_in(route, acceptor, accepted, tells, session),
+        Ok(Err(mut error)) => {
+            session.record.certificate = error.shown.take();
+            session.end(Error::Handshake(Box::new(error.refusal)).ending());
+            close_in_order(&mut error.stream, Instant::now() + LINGER).await;
+            None
+        }
+        Err(_) => {
+            session.end(Error::HandshakeTimeout.ending());
+            None
+        }
+    }
+}
+
+/// The certificate, and with it the configuration, that the client gets.
+fn choose<'a>(
+    acceptor: &'a Acceptor,
+    name: Option<&ServerName>,
+    client: &Transport,
+    session: &Session,
+) -> Option<&'a Choice> {
+    let proxied = session.record.proxied.as_deref();
+    let local_ip = || match proxied.and_then(|proxied| proxied.destination) {
+        Some(destination) => Some(destination.ip().to_canonical()),
+        None => client.local_ip(),
+    };
+    acceptor.select_for(session.signatures, name, local_ip)
+}
+
+/// Records a client whose handshake is complete. Nothing where a reload took the permission back
+/// while the handshake was on its way.
+fn come_in(
+    route: &Arc<Route>,
+    acceptor: &Arc<Acceptor>,
+    mut accepted: Accepted,
+    tells: bool,
+    session: &mut Session,
+) -> Option<Terminated> {
+    let stays = session.place.admit(route, acceptor, &accepted);
+    session.record.tls_version = Some(accepted.version);
+    session.record.alpn = accepted.alpn.take().into_iter().collect();
+    session.record.certificate = accepted.certificate.take().map(Box::new);
+    let facts = tells.then(|| accepted.facts());
+    let stream = accepted.into_stream();
+    if !stays {
+        // An alert would come too late: the handshake is over.
+        relay::abort(&stream);
+        return None;
+    }
+    Some(Terminated { stream, facts })
+}
