@@ -18,7 +18,7 @@ use crate::proxy::counts::Admitted;
 use crate::proxy::session::Session;
 use crate::proxy::story::story;
 use crate::proxy::{Connections, Error, Limit, Listener, SourceNetwork, header};
-use crate::telemetry::Record;
+use crate::telemetry::{Record, Totals};
 
 /// Long enough for a connection to end and give its descriptor back, short enough that nobody
 /// waiting notices.
@@ -122,10 +122,7 @@ fn start(connections: &Arc<Connections>, port: &Arc<Port>, client: Transport, ad
 fn turn_away(connections: &Connections, listener: &Listener, addr: ClientAddr, limit: Limit) {
     let ending = Error::Limit(limit).ending();
     let record = Record::new(connections.number(), Arc::clone(&listener.name), addr);
-    connections.counters.refused(ending.outcome);
-    if listener.access_log {
-        connections.access_log.write(&record, &ending);
-    }
+    connections.record(&record, &Totals::default(), &ending, listener.access_log);
 }
 
 /// Whether somebody is connected, or about to be, who cannot be accepted yet.

@@ -10,7 +10,7 @@ use crate::net::{Transport, cold};
 use crate::proxy::session::Session;
 use crate::proxy::{Action, Error, Port, Route, header, hello};
 use crate::route::LookupKey;
-use crate::telemetry::Proxied;
+use crate::telemetry::{Hello, Proxied};
 use crate::tls::Signatures;
 use crate::wire::proxy_header::ProxyHeader;
 use crate::wire::{ClientHello, RequestedName};
@@ -31,15 +31,15 @@ pub(super) async fn admit(
     client: &mut Transport,
     session: &mut Session,
 ) -> Result<(Arc<Route>, Vec<u8>), Error> {
-    let deadline = session.record.accepted + port.listener.load().hello_timeout;
-    let peer = session.record.client;
+    let deadline = session.record().accepted + port.listener.load().hello_timeout;
+    let peer = session.record().peer;
     let (hello, preface) = if session.is_proxy {
         cold(read_proxied(&port, client, deadline, session)).await?
     } else {
         let mut received = 0;
         let hold = |bytes| session.hold(bytes, &port.listener.load().limits);
         let read = hello::read(&[], client, deadline, &mut received, hold).await;
-        session.record.received = received;
+        session.place.live.aside.received.set(received);
         read?
     };
     let listener = port.listener.load();
@@ -52,12 +52,13 @@ pub(super) async fn admit(
             Error::NoProxyHeader
         });
     }
-    session.record.hello = Some(session.record.accepted.elapsed());
+    let record = session.record();
+    record.hello_time.set(record.accepted.elapsed());
     debug!(id = format_args!("{:016x}", session.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let alpn = listener.routes.relevant(&hello.alpn);
     let key = LookupKey {
         name: hello.server_name.name(),
-        client: session.record.client.ip(),
+        client: record.client().ip(),
         alpn: &alpn,
     };
     // A name that is none (with a port in it, say) must not pass for no name: nobody configured a
@@ -76,7 +77,7 @@ pub(super) async fn admit(
     let is_validation = hello.alpn.is_only(ACME_TLS);
     remember(hello, session);
     let Some(route) = route else {
-        let name = || session.record.server_name.name().cloned();
+        let name = || session.record().server_name().cloned();
         return Err(if is_validation {
             Error::NoValidationRoute(name())
         } else {
@@ -109,11 +110,12 @@ async fn read_proxied(
         ProxyHeader::Local => {}
         ProxyHeader::Client(ends) => {
             let destination = ends.map(|ends| ends.destination());
-            session.record.proxied = Some(Box::new(Proxied {
-                peer: session.record.client,
+            let client = ends.map_or(ClientAddr::Unknown, |ends| ends.source().into());
+            let proxied = Proxied {
+                client,
                 destination,
-            }));
-            session.record.client = ends.map_or(ClientAddr::Unknown, |ends| ends.source().into());
+            };
+            let _ = session.record().proxied.set(Box::new(proxied));
             session
                 .speaks_for(&port.listener.load().limits)
                 .map_err(Error::Limit)?;
@@ -122,11 +124,14 @@ async fn read_proxied(
     let mut received = 0;
     let hold = |bytes| session.hold(bytes, &port.listener.load().limits);
     let read = hello::read(&behind, client, deadline, &mut received, hold).await;
-    session.record.received = received;
+    session.place.live.aside.received.set(received);
     read
 }
 
 fn remember(hello: ClientHello, session: &mut Session) {
-    session.record.server_name = hello.server_name;
-    session.record.alpn = hello.alpn.first(MAX_LOGGED_ALPN);
+    let hello = Hello {
+        server_name: hello.server_name,
+        alpn: hello.alpn.first(MAX_LOGGED_ALPN).into(),
+    };
+    let _ = session.record().hello.set(hello);
 }

@@ -56,12 +56,19 @@ pub(super) fn connect<'a>(
 ) -> impl Future<Output = Result<(Stream, Lease<'a>), Error>> + Send {
     async move {
         let header = header(upstream, &client, session)?;
-        session.record.upstream = Some((Arc::clone(&upstream.options().name), None));
+        let _ = session
+            .record()
+            .upstream
+            .set(Arc::clone(&upstream.options().name));
         // What a client offers counts for nothing before there is a session with it.
-        let agreed = session.record.tls_version.and(session.record.alpn.first());
+        let agreed = session
+            .record()
+            .session
+            .get()
+            .and_then(|session| session.alpn.as_ref());
         let start = Instant::now();
         let origin = ClientInfo {
-            client: session.record.client,
+            client: session.record().client(),
             header: &header,
             transparent: upstream.options().transparent,
         };
@@ -71,18 +78,19 @@ pub(super) fn connect<'a>(
             origin,
             timeout: route.settings.connect_timeout,
         };
-        let connected = upstream.connect(&request, &mut session.record.failed).await;
-        session.record.connect = Some(start.elapsed());
+        let mut failed = None;
+        let connected = upstream.connect(&request, &mut failed).await;
+        let record = session.record();
+        record.connect_time.set(start.elapsed());
+        if let Some(failed) = failed {
+            let _ = record.failed.set(failed);
+        }
         let (server, lease) = connected.map_err(|error| Error::Connect(Box::new(error)))?;
-        session.record.upstream = Some((
-            Arc::clone(&upstream.options().name),
-            Some(lease.addr().clone()),
-        ));
-        if lease.addr().is_name() {
-            session.record.reached = server
-                .tcp()
-                .and_then(|tcp| tcp.peer_addr().ok())
-                .map(Box::new);
+        let _ = record.server.set(lease.addr().clone());
+        if lease.addr().is_name()
+            && let Some(reached) = server.tcp().and_then(|tcp| tcp.peer_addr().ok())
+        {
+            let _ = record.reached.set(Box::new(reached));
         }
         Ok((server, lease))
     }
@@ -93,23 +101,20 @@ fn header(upstream: &Upstream, client: &Client<'_>, session: &Session) -> Result
     let Some(proxy_protocol) = upstream.options().proxy_protocol else {
         return Ok(Vec::new());
     };
-    let record = &session.record;
-    let proxied = record
-        .proxied
-        .as_deref()
-        .and_then(|proxied| proxied.destination);
+    let record = session.record();
+    let proxied = record.proxied_destination();
     let facts = Facts {
-        client: record.client,
+        client: record.client(),
         destination: proxied.or_else(|| client.tcp()?.local_addr().ok()),
         id: record.id,
-        server_name: record.server_name.name(),
+        server_name: record.server_name(),
         session: client
             .facts()
-            .zip(record.tls_version)
-            .map(|(facts, version)| TerminatedSession {
-                version,
-                alpn: record.alpn.first(),
-                certificate: record.certificate.as_deref(),
+            .zip(record.session.get())
+            .map(|(facts, session)| TerminatedSession {
+                version: session.version,
+                alpn: session.alpn.as_ref(),
+                certificate: record.certificate.get().map(AsRef::as_ref),
                 facts,
             }),
     };

@@ -12,9 +12,11 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::addr::ClientAddr;
 use crate::proxy::terms::{RouteTerms, TermsVerdict, Tie};
 use crate::proxy::{Error, Route};
-use crate::telemetry::{AccessLog, Counters, Ending};
+use crate::relay::{Count, Meter};
+use crate::telemetry::{AccessLog, Counters, Ending, Record, Totals};
 use crate::tls::{Accepted, Acceptor};
 
 /// Two threads that open and close connections rarely want the same shard at the same time.
@@ -41,9 +43,16 @@ pub struct Connections {
     pub access_log: AccessLog,
 }
 
-/// What can be done to an open connection from outside its task.
-pub(super) struct Live {
-    id: u64,
+/// An open connection, as others than its own task have it: its record, what it has moved, and its
+/// end.
+pub struct Live {
+    /// What is known of it.
+    pub record: Record,
+    /// What its relay has moved.
+    pub meter: Meter,
+    /// Bytes to and from the client that the relay has not moved: an alert, and a hello where that
+    /// goes to no server.
+    pub(super) aside: Aside,
     /// Where it is kept while it has a place.
     connections: Arc<Connections>,
     abort: OnceLock<AbortHandle>,
@@ -51,6 +60,13 @@ pub(super) struct Live {
     tie: OnceLock<Box<Tie>>,
     /// Boxed: hardly any connection ends so, and each has the room for it.
     cut: OnceLock<Box<Ending>>,
+}
+
+/// Bytes beside those of the relay.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    pub(super) sent: Count,
+    pub(super) received: Count,
 }
 
 /// A place among the open connections, given back when dropped.
@@ -172,17 +188,62 @@ impl Connections {
 
     /// Those that a reload can end.
     fn tied(&self) -> Vec<Arc<Live>> {
-        let is_tied = |live: &&Arc<Live>| live.tie.get().is_some();
+        self.find(|live| live.tie.get().is_some())
+    }
+
+    fn find(&self, is_wanted: impl Fn(&Live) -> bool) -> Vec<Arc<Live>> {
+        let is_wanted = |live: &&Arc<Live>| is_wanted(live);
         self.shards
             .iter()
-            .flat_map(|shard| Vec::from_iter(lock(shard).values().filter(is_tied).cloned()))
+            .flat_map(|shard| Vec::from_iter(lock(shard).values().filter(is_wanted).cloned()))
             .collect()
+    }
+
+    /// Every connection that is open, in no order. What is returned keeps the record of each, not
+    /// the connection.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Live>> {
+        self.find(|_| true)
+    }
+
+    /// The connection of this number, if it is open.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<Arc<Live>> {
+        lock(self.shard(id)).get(&id).cloned()
+    }
+
+    /// Closes every connection that an operator has chosen: the number of those that nothing else
+    /// was closing.
+    pub fn close(&self, is_chosen: impl Fn(&Live) -> bool) -> usize {
+        let ended = |live: &&Arc<Live>| live.end(Error::Killed.ending());
+        // A shard is not held while its connections are looked at, so that none waits to be
+        // accepted.
+        self.list()
+            .iter()
+            .filter(|live| is_chosen(live))
+            .filter(ended)
+            .count()
+    }
+
+    /// The one door for a connection that has ended: counts it, and writes its access line.
+    pub(super) fn record(
+        &self,
+        record: &Record,
+        totals: &Totals,
+        ending: &Ending,
+        access_log: bool,
+    ) {
+        if record.route.get().is_none() {
+            self.counters.refused(ending.outcome);
+        }
+        if access_log {
+            self.access_log.write(record, totals, ending);
+        }
     }
 
     /// Closes the connection of this number, if it is still open.
     pub(super) fn cut(&self, id: u64, ending: Ending) {
-        let live = lock(self.shard(id)).get(&id).cloned();
-        if let Some(live) = live {
+        if let Some(live) = self.get(id) {
             live.end(ending);
         }
     }
@@ -193,11 +254,13 @@ impl Connections {
     }
 
     /// Takes a place for a connection that was just accepted.
-    pub(super) fn enter(self: &Arc<Self>) -> Registration {
+    pub(super) fn enter(self: &Arc<Self>, listener: &Arc<str>, peer: ClientAddr) -> Registration {
         let id = self.number();
         self.open.fetch_add(1, Ordering::AcqRel);
         let live = Arc::new(Live {
-            id,
+            record: Record::new(id, Arc::clone(listener), peer),
+            meter: Meter::default(),
+            aside: Aside::default(),
             connections: Arc::clone(self),
             abort: OnceLock::new(),
             tie: OnceLock::new(),
@@ -215,8 +278,7 @@ impl Connections {
         )]
         let task = tokio::spawn(serve);
         // It may have ended, and left, already.
-        let live = lock(self.shard(id)).get(&id).cloned();
-        if let Some(live) = live {
+        if let Some(live) = self.get(id) {
             let _ = live.abort.set(task.abort_handle());
             // Whoever ends it sets his mark first and then looks for this handle: one of both sees
             // the other's.
@@ -236,12 +298,24 @@ impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not what it is kept in, which shows it in turn.
         f.debug_struct("Live")
-            .field("id", &self.id)
+            .field("id", &self.record.id)
             .finish_non_exhaustive()
     }
 }
 
 impl Live {
+    /// Bytes to the client so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.aside.sent.get() + self.meter.read().sent
+    }
+
+    /// Bytes from the client so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.aside.received.get() + self.meter.read().received
+    }
+
     /// Why the connection is being closed before its end, if it is.
     pub(super) fn cut(&self) -> Option<&Ending> {
         self.cut.get().map(AsRef::as_ref)
@@ -276,7 +350,7 @@ impl Live {
 
 impl Registration {
     pub(super) fn id(&self) -> u64 {
-        self.live.id
+        self.live.record.id
     }
 
     pub(super) fn connections(&self) -> &Connections {
@@ -350,7 +424,7 @@ mod tests {
         let connections = Arc::<Connections>::default();
         connections.wait_until_empty().await;
         for fails in [false, true] {
-            let place = connections.enter();
+            let place = connections.enter(&"edge".into(), ClientAddr::Unix);
             assert_eq!(connections.open(), 1);
             connections.spawn(place.id(), async move {
                 let _place = place;
@@ -358,7 +432,7 @@ mod tests {
             });
             connections.wait_until_empty().await;
         }
-        let place = connections.enter();
+        let place = connections.enter(&"edge".into(), ClientAddr::Unix);
         connections.spawn(place.id(), async move {
             let _place = place;
             std::future::pending().await
@@ -371,7 +445,10 @@ mod tests {
     #[test]
     fn a_connection_that_something_else_ends_is_not_counted_as_closed_at_the_stop() {
         let connections = Arc::<Connections>::default();
-        let [removed, _kept] = [connections.enter(), connections.enter()];
+        let [removed, _kept] = [
+            connections.enter(&"edge".into(), ClientAddr::Unix),
+            connections.enter(&"edge".into(), ClientAddr::Unix),
+        ];
         connections.cut(
             removed.id(),
             Ending::new(Outcome::RouteRemoved, Party::Proxy),

@@ -85,6 +85,9 @@ pub enum Error {
     /// The client would not be let in any more.
     #[error("no longer let in: {0}")]
     Withdrawn(Box<Refusal>),
+    /// An operator has closed the connection.
+    #[error("an operator has closed the connection")]
+    Killed,
     /// The connection was as old as the route allows.
     #[error("the connection was as old as it may become")]
     MaxLifetime,
@@ -143,6 +146,7 @@ impl Error {
             Self::Connect(error) => unreached(error),
             Self::Handshake(refusal) => handshake(refusal),
             Self::Withdrawn(refusal) => Ending::because(withdrawn(refusal), P::Proxy, self),
+            Self::Killed => Ending::new(O::Killed, P::Proxy),
             Self::MaxLifetime => Ending::new(O::MaxLifetime, P::Proxy),
             Self::Relay(error) => relayed(error),
         }

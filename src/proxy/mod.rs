@@ -29,7 +29,7 @@ use crate::tls::Acceptor;
 use crate::upstream::Upstream;
 
 pub use accept::{Port, accept};
-pub use connections::Connections;
+pub use connections::{Connections, Live};
 pub use counts::ConnectionCounts;
 pub use error::Error;
 pub use limits::{Limit, Limits, Rate, SourceNetwork};

@@ -14,7 +14,8 @@ pub(super) async fn refuse(mut client: Transport, error: &Error, session: &mut S
     session.end(error.ending());
     if let Some(alert) = error.alert() {
         // Seven bytes always fit into the buffer of a socket that has sent nothing else.
-        session.record.sent += client.write_now(&alert.record()).unwrap_or(0) as u64;
+        let sent = client.write_now(&alert.record()).unwrap_or(0);
+        session.place.live.aside.sent.add(sent as u64);
         close_in_order(&mut client, Instant::now() + LINGER).await;
     }
 }

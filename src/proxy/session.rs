@@ -1,6 +1,7 @@
 //! Session: a connection's record, written exactly once however the connection ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -11,19 +12,17 @@ use crate::proxy::limits::Evicted;
 use crate::proxy::{
     ConnectionCounts, Connections, Error, Limit, Limits, Listener, Route, SourceNetwork,
 };
-use crate::relay::Meter;
-use crate::telemetry::{Ending, Outcome, Party, Record};
+use crate::telemetry::{Ending, Matched, Outcome, Party, Record, Totals};
 use crate::tls::Signatures;
 
 /// A connection from accept to its access line, which is written when this is dropped.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) record: Record,
-    /// What the relay moves.
-    pub(super) meter: Meter,
     /// Nothing until it has ended. A session that is dropped before that was closed from outside,
     /// or panicked.
     ending: Option<Ending>,
+    /// From accept to the end.
+    duration: Option<Duration>,
     /// What the client can verify: it decides between certificates. Empty where TLS does not end
     /// here.
     pub(super) signatures: Signatures,
@@ -40,13 +39,12 @@ impl Session {
     pub(super) fn begin(
         connections: &Arc<Connections>,
         listener: &Listener,
-        client: ClientAddr,
+        peer: ClientAddr,
         admitted: Admitted,
     ) -> Self {
-        let place = connections.enter();
+        let place = connections.enter(&listener.name, peer);
         Self {
-            record: Record::new(place.id(), Arc::clone(&listener.name), client),
-            meter: Meter::default(),
+            duration: None,
             ending: None,
             signatures: Signatures::default(),
             access_log: listener.access_log,
@@ -55,6 +53,11 @@ impl Session {
             admitted,
             place,
         }
+    }
+
+    /// What is known of the connection so far.
+    pub(super) fn record(&self) -> &Record {
+        &self.place.live.record
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -105,7 +108,7 @@ impl Session {
     ///
     /// When that client connects too often, or has too many connections.
     pub(super) fn speaks_for(&mut self, limits: &Limits) -> Result<(), Limit> {
-        let Some(source) = SourceNetwork::of(self.record.client) else {
+        let Some(source) = SourceNetwork::of(self.record().client()) else {
             return Ok(());
         };
         let evicted = self.admitted.source(limits, source)?;
@@ -121,14 +124,15 @@ impl Session {
     pub(super) fn matched(&mut self, route: &Arc<Route>) -> Result<(), Limit> {
         self.admitted.routed()?;
         self.place.connections().counters.routed();
-        self.record.route = Some((Arc::clone(&route.name), route.action.word()));
+        let (route, action) = (Arc::clone(&route.name), route.action.word());
+        let _ = self.record().route.set(Matched { route, action });
         Ok(())
     }
 
     /// How the connection ended. What happens afterwards (an alert is delivered) does not change
     /// it.
     pub(super) fn end(&mut self, ending: Ending) {
-        self.record.duration = Some(self.record.accepted.elapsed());
+        self.duration = Some(self.record().accepted.elapsed());
         self.ending = Some(ending);
     }
 
@@ -157,23 +161,23 @@ impl Drop for Session {
                 .unwrap_or(Ending::new(Outcome::Drained, Party::Proxy))
         };
         let mut ending = ending.unwrap_or_else(unfinished);
-        if let (None, Some(alert)) = (&ending.detail, self.meter.alert) {
+        let moved = self.place.live.meter.read();
+        if let (None, Some(alert)) = (&ending.detail, moved.alert) {
             ending.detail = Some(format!("the server answered alert {alert}").into());
         }
-        self.record.sent += self.meter.sent;
-        self.record.received += self.meter.received;
-        self.record.truncated = self.meter.client_truncated || self.meter.server_truncated;
+        let record = self.record();
         if ending.outcome == Outcome::InternalError {
             warn!(
-                id = format_args!("{:016x}", self.record.id),
+                id = format_args!("{:016x}", record.id),
                 "a connection met a fault in snigate; please report it"
             );
         }
-        if self.record.route.is_none() {
-            connections.counters.refused(ending.outcome);
-        }
-        if self.access_log {
-            connections.access_log.write(&self.record, &ending);
-        }
+        let totals = Totals {
+            sent: self.place.live.sent(),
+            received: self.place.live.received(),
+            truncated: moved.client_truncated || moved.server_truncated,
+            duration: self.duration.unwrap_or_else(|| record.accepted.elapsed()),
+        };
+        connections.record(record, &totals, &ending, self.access_log);
     }
 }

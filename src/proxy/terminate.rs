@@ -12,6 +12,7 @@ use crate::proxy::session::Session;
 use crate::proxy::transfer::transfer;
 use crate::proxy::{Error, Limit, Route, SourceNetwork};
 use crate::relay;
+use crate::telemetry::Established;
 use crate::tls::{Accepted, Acceptor, Choice, SessionFacts};
 use crate::upstream::Upstream;
 
@@ -46,7 +47,7 @@ pub(super) async fn terminate(
     };
     drop(preface);
     // From here on the counts are those of the plaintext.
-    session.record.received = 0;
+    session.place.live.aside.received.set(0);
     let client = Client::Terminated(&stream, facts.as_ref());
     match cold(connect(route, upstream, client, &[], &mut session)).await {
         Ok((server, _lease)) => transfer(route, stream, server, &mut session).await,
@@ -67,7 +68,7 @@ async fn handshake(
     tells: bool,
     session: &mut Session,
 ) -> Option<Terminated> {
-    let name = session.record.server_name.name().cloned();
+    let name = session.record().server_name().cloned();
     let Some(choice) = choose(acceptor, name.as_ref(), &client, session) else {
         // Strict routes take no client without a name, so there is one.
         let error = name.map_or(Error::NoRoute, Error::NameNotCovered);
@@ -86,7 +87,7 @@ async fn handshake(
             .connections()
             .cut(id, limit(Limit::SlowHandshake))
     };
-    let source = SourceNetwork::of(session.record.client);
+    let source = SourceNetwork::of(session.record().client());
     let Some(underway) = handshakes.begin(session.id(), source, deadline, slow).await else {
         let ending = limit(Limit::MaxHandshakes);
         session.end(ending);
@@ -94,11 +95,13 @@ async fn handshake(
     };
     let accepted = timeout_at(deadline, choice.accept(client, preface, name.as_ref())).await;
     drop(underway);
-    session.record.handshake = Some(start.elapsed());
+    session.record().handshake_time.set(start.elapsed());
     match accepted {
         Ok(Ok(accepted)) => come_in(route, acceptor, accepted, tells, session),
         Ok(Err(mut error)) => {
-            session.record.certificate = error.shown.take();
+            if let Some(shown) = error.shown.take() {
+                let _ = session.record().certificate.set(shown);
+            }
             session.end(Error::Handshake(Box::new(error.refusal)).ending());
             close_in_order(&mut error.stream, Instant::now() + LINGER).await;
             None
@@ -117,8 +120,7 @@ fn choose<'a>(
     client: &Transport,
     session: &Session,
 ) -> Option<&'a Choice> {
-    let proxied = session.record.proxied.as_deref();
-    let local_ip = || match proxied.and_then(|proxied| proxied.destination) {
+    let local_ip = || match session.record().proxied_destination() {
         Some(destination) => Some(destination.ip().to_canonical()),
         None => client.local_ip(),
     };
@@ -132,12 +134,18 @@ fn come_in(
     acceptor: &Arc<Acceptor>,
     mut accepted: Accepted,
     tells: bool,
-    session: &mut Session,
+    session: &Session,
 ) -> Option<Terminated> {
     let stays = session.place.admit(route, acceptor, &accepted);
-    session.record.tls_version = Some(accepted.version);
-    session.record.alpn = accepted.alpn.take().into_iter().collect();
-    session.record.certificate = accepted.certificate.take().map(Box::new);
+    let record = session.record();
+    let established = Established {
+        version: accepted.version,
+        alpn: accepted.alpn.take(),
+    };
+    let _ = record.session.set(Box::new(established));
+    if let Some(certificate) = accepted.certificate.take() {
+        let _ = record.certificate.set(Box::new(certificate));
+    }
     let facts = tells.then(|| accepted.facts());
     let stream = accepted.into_stream();
     if !stays {

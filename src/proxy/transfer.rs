@@ -35,10 +35,15 @@ pub(super) async fn transfer(route: &Route, client: Stream, server: Stream, sess
     let Some((client, server)) = &mut ends.streams else {
         unreachable!("the streams are taken at the end")
     };
-    let relaying = relay(client, server, &mut session.meter, &route.settings.relay);
+    let relaying = relay(
+        client,
+        server,
+        &session.place.live.meter,
+        &route.settings.relay,
+    );
     let relayed = match route.settings.max_lifetime {
         None => Some(relaying.await),
-        Some(lifetime) => cold(timeout_at(session.record.accepted + lifetime, relaying))
+        Some(lifetime) => cold(timeout_at(session.record().accepted + lifetime, relaying))
             .await
             .ok(),
     };

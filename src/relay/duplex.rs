@@ -17,7 +17,7 @@ use crate::wire::FirstAlert;
 pub(super) struct Duplex<'a> {
     client: &'a mut Stream,
     upstream: &'a mut Stream,
-    meter: &'a mut Meter,
+    meter: &'a Meter,
     options: &'a RelayOptions,
     /// From the client to the server.
     pub(super) up: Flow,
@@ -55,7 +55,7 @@ impl<'a> Duplex<'a> {
     pub(super) fn new(
         client: &'a mut Stream,
         upstream: &'a mut Stream,
-        meter: &'a mut Meter,
+        meter: &'a Meter,
         options: &'a RelayOptions,
     ) -> Self {
         let (up, down, watch) = (Flow::default(), Flow::default(), Watch::default());
@@ -88,7 +88,7 @@ impl<'a> Duplex<'a> {
                 return Poll::Ready(result);
             }
             let acknowledged = self.abort.as_ref().map_or(0, |abort| abort.acknowledged);
-            let progress = self.meter.sent + self.meter.received + acknowledged;
+            let progress = self.meter.sent.get() + self.meter.received.get() + acknowledged;
             let first = if self.lasts {
                 None
             } else {
@@ -193,23 +193,9 @@ impl<'a> Duplex<'a> {
         // Where snigate ends TLS, what looks like an alert is the server's data.
         let mut first =
             (side == Side::Server && !answer.is_decided() && !client.is_tls()).then_some(answer);
-        let (flow, back, from, to, moved, truncated) = match side {
-            Side::Client => (
-                up,
-                down,
-                client,
-                upstream,
-                &mut meter.received,
-                &mut meter.client_truncated,
-            ),
-            Side::Server => (
-                down,
-                up,
-                upstream,
-                client,
-                &mut meter.sent,
-                &mut meter.server_truncated,
-            ),
+        let (flow, back, from, to, moved) = match side {
+            Side::Client => (up, down, client, upstream, &meter.received),
+            Side::Server => (down, up, upstream, client, &meter.sent),
         };
         let last = back.is_finished();
         let polled = flow.poll(
@@ -223,10 +209,14 @@ impl<'a> Duplex<'a> {
             },
             moved,
         );
-        if let Some(answer) = first {
-            meter.alert = answer.alert();
+        if let Some(alert) = first.and_then(|answer| answer.alert()) {
+            meter.server_alerts(alert);
         }
-        *truncated |= flow.end() == Some(SenderEnd::Truncated);
+        match (flow.end(), side) {
+            (Some(SenderEnd::Truncated), Side::Client) => meter.client_is_truncated(),
+            (Some(SenderEnd::Truncated), Side::Server) => meter.server_is_truncated(),
+            _ => {}
+        }
         if flow.end().is_some() {
             first_end.get_or_insert(side);
         }
@@ -392,8 +382,8 @@ impl<'a> Duplex<'a> {
     /// What came from this side and was taken by the other.
     fn moved(&self, from: Side) -> u64 {
         match from {
-            Side::Client => self.meter.received,
-            Side::Server => self.meter.sent,
+            Side::Client => self.meter.received.get(),
+            Side::Server => self.meter.sent.get(),
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::net::{SCRATCH, Stream, with_scratch};
-use crate::relay::ending;
 use crate::relay::pipe::{self, BorrowedPipe};
+use crate::relay::{Count, ending};
 use crate::wire::FirstAlert;
 
 /// The bytes on their way from one stream to the other.
@@ -87,7 +87,7 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         ends: &mut FlowStreams<'_>,
-        moved: &mut u64,
+        moved: &Count,
     ) -> Poll<Result<(), FlowFault>> {
         let mut budget = BUDGET;
         loop {
@@ -156,7 +156,7 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         ends: &mut FlowStreams<'_>,
-        moved: &mut u64,
+        moved: &Count,
     ) -> Poll<Result<usize, FlowFault>> {
         if self.pace.is_bulk()
             && let (Stream::Tcp(from), Stream::Tcp(_)) = (&*ends.from, &*ends.to)
@@ -201,7 +201,7 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         ends: &mut FlowStreams<'_>,
-        moved: &mut u64,
+        moved: &Count,
     ) -> Poll<Result<usize, FlowFault>> {
         with_scratch(|scratch| {
             let most = if ends.from.is_tls() { SCRATCH } else { READ };
@@ -237,7 +237,7 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         to: &mut Stream,
-        moved: &mut u64,
+        moved: &Count,
     ) -> Poll<io::Result<()>> {
         loop {
             match &mut self.held {
@@ -255,7 +255,7 @@ impl Flow {
                         unreachable!("only TCP sockets are spliced into")
                     };
                     match ready!(pipe.poll_drain(cx, to)) {
-                        Ok(drained) => *moved += drained as u64,
+                        Ok(drained) => moved.add(drained as u64),
                         Err(error) if pipe::is_unsupported(&error) => {
                             self.pace.refused();
                             self.held = Unwritten::Bytes(pipe.take_back()?, 0);
@@ -307,19 +307,14 @@ fn poll_settle<T>(cx: &mut Context<'_>, to: &mut Stream) -> Poll<Result<T, FlowF
 
 /// Writes until `to` takes no more: the number of bytes it took. Fewer than all means that the task
 /// is woken for the rest.
-fn write(
-    cx: &mut Context<'_>,
-    to: &mut Stream,
-    bytes: &[u8],
-    moved: &mut u64,
-) -> io::Result<usize> {
+fn write(cx: &mut Context<'_>, to: &mut Stream, bytes: &[u8], moved: &Count) -> io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {
         match Pin::new(&mut *to).poll_write(cx, &bytes[written..])? {
             Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(taken) => {
                 written += taken;
-                *moved += taken as u64;
+                moved.add(taken as u64);
             }
             Poll::Pending => break,
         }

@@ -7,6 +7,7 @@
 mod duplex;
 mod ending;
 mod flow;
+mod meter;
 mod pipe;
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,9 @@ use std::time::Duration;
 
 use crate::net::{Liveness, Stream};
 use crate::relay::duplex::Duplex;
-use crate::wire::AlertDescription;
 
 pub use ending::abort;
+pub use meter::{Count, Meter, Moved};
 
 /// Moves bytes between client and upstream until both directions have ended: the side that ended
 /// first.
@@ -46,29 +47,12 @@ pub use ending::abort;
 pub async fn relay(
     client: &mut Stream,
     upstream: &mut Stream,
-    meter: &mut Meter,
+    meter: &Meter,
     options: &RelayOptions,
 ) -> Result<Side, RelayError> {
     let mut duplex = Duplex::new(client, upstream, meter, options);
     let mut timer = pin!(None);
     poll_fn(|cx| duplex.poll(cx, timer.as_mut())).await
-}
-
-/// What has been moved so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Meter {
-    /// Bytes that were handed to the client's socket.
-    pub sent: u64,
-    /// Bytes that came from the client and were handed to the server's socket.
-    pub received: u64,
-    /// The client ended its TLS stream without a `close_notify`, so that its end may be an
-    /// attacker's.
-    pub client_truncated: bool,
-    /// The server ended its TLS stream without a `close_notify`.
-    pub server_truncated: bool,
-    /// The alert that the server's answer began with, where the relay carries TLS that is not
-    /// snigate's.
-    pub alert: Option<AlertDescription>,
 }
 
 /// How long a relay waits.

@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::rate::{Pace, Used};
 use crate::telemetry::log::QUEUE;
-use crate::telemetry::{Ending, Outcome, Record};
+use crate::telemetry::{Ending, Outcome, Record, Totals};
 
 /// In the long run each outcome may have a line as often as this: a hundred per second tell all
 /// there is to know. Five thousand lines at once, such as those of clients that all come back after
@@ -53,7 +53,7 @@ struct Quota {
 impl Phase {
     /// That of a connection which may be left out; nothing for one whose line is always written.
     fn of(record: &Record, ending: &Ending) -> Option<Self> {
-        match &record.route {
+        match record.route.get() {
             None => Some(Self::NotRouted),
             Some(_) if ending.is_refusal() => Some(Self::Refused),
             Some(_) => None,
@@ -77,7 +77,7 @@ impl AccessLog {
 
     /// Writes the line of a connection that has ended, or counts it where no route took the client,
     /// or one refused it: see [`Ending::is_refusal`].
-    pub fn write(&self, record: &Record, ending: &Ending) {
+    pub fn write(&self, record: &Record, totals: &Totals, ending: &Ending) {
         let is_written = Phase::of(record, ending).is_none_or(|phase| {
             self.admit(
                 phase,
@@ -87,7 +87,7 @@ impl AccessLog {
             )
         });
         if is_written {
-            record.log(ending);
+            record.log(totals, ending);
         }
     }
 
@@ -128,7 +128,7 @@ impl AccessLog {
 mod tests {
     use super::*;
     use crate::addr::ClientAddr;
-    use crate::telemetry::Party;
+    use crate::telemetry::{Matched, Party};
 
     #[test]
     fn every_outcome_has_a_quota_of_its_own() {
@@ -169,8 +169,15 @@ mod tests {
     }
 
     fn record(route: Option<&str>) -> Record {
-        let mut record = Record::new(1, "edge".into(), ClientAddr::Unix);
-        record.route = route.map(|route| (route.into(), "passthrough"));
+        let record = Record::new(1, "edge".into(), ClientAddr::Unix);
+        if let Some(route) = route {
+            let action = "passthrough";
+            let matched = Matched {
+                route: route.into(),
+                action,
+            };
+            record.route.set(matched).unwrap();
+        }
         record
     }
 

@@ -37,6 +37,8 @@ outcomes! {
     HalfCloseTimeout = "half_close_timeout",
     /// The connection lasted for as long as connections may.
     MaxLifetime = "max_lifetime",
+    /// An operator closed the connection.
+    Killed = "killed",
     /// A reload removed the route.
     RouteRemoved = "route_removed",
     /// The ClientHello was not complete in time.
@@ -112,6 +114,7 @@ impl Outcome {
             | Self::IdleTimeout
             | Self::HalfCloseTimeout
             | Self::MaxLifetime
+            | Self::Killed
             | Self::RouteRemoved
             | Self::ConnectFailed
             | Self::UpstreamTlsFailed

@@ -1,7 +1,8 @@
-//! What is remembered of one connection for its access line.
+//! The record of a connection: what its access line says, and what can be asked while it is open.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,133 +11,216 @@ use tracing::info;
 
 use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::authz::ClientCertificate;
-use crate::name::Alpn;
+use crate::name::{Alpn, ServerName};
 use crate::telemetry::Ending;
 use crate::wire::RequestedName;
 
-/// One connection, as far as it has come.
+/// A connection as far as it has come.
+///
+/// Each fact is written once, by the connection's own task; any thread may read meanwhile, without
+/// a lock.
 #[derive(Debug)]
 pub struct Record {
     /// Unique among the connections of this process and, most likely, of those before it.
     pub id: u64,
     /// The listener that accepted it.
     pub listener: Arc<str>,
-    /// The client's address; that which a PROXY header names, where one does.
-    pub client: ClientAddr,
-    /// What a PROXY header has changed. Boxed, since there is hardly ever one.
-    pub proxied: Option<Box<Proxied>>,
+    /// The address that connected.
+    pub peer: ClientAddr,
     /// When it was accepted.
     pub accepted: Instant,
-    /// The server name that the client sent.
-    pub server_name: RequestedName,
-    /// What the client offers; after a handshake, what was agreed on.
-    pub alpn: Vec<Alpn>,
-    /// The route that took it, and what the route does.
-    pub route: Option<(Arc<str>, &'static str)>,
-    /// The version of TLS that was agreed on.
-    pub tls_version: Option<&'static str>,
-    /// What the client has shown of itself.
-    pub certificate: Option<Box<ClientCertificate>>,
-    /// The upstream, and the server that was reached.
-    pub upstream: Option<(Arc<str>, Option<UpstreamAddr>)>,
+    /// What a PROXY header has said. Boxed, since there is hardly ever one.
+    pub proxied: OnceLock<Box<Proxied>>,
+    /// What the client has asked for.
+    pub hello: OnceLock<Hello>,
+    /// The route that took it.
+    pub route: OnceLock<Matched>,
+    /// The TLS session with the client, where snigate terminates it. Boxed, like all that
+    /// connections in passthrough do not have.
+    pub session: OnceLock<Box<Established>>,
+    /// The certificate that the client has shown.
+    pub certificate: OnceLock<Box<ClientCertificate>>,
+    /// The upstream, from the moment that a server of it is looked for.
+    pub upstream: OnceLock<Arc<str>>,
+    /// The server that was reached.
+    pub server: OnceLock<UpstreamAddr>,
     /// The address of that server, where its name does not say it. Boxed, like `failed`: few have
     /// it.
-    pub reached: Option<Box<SocketAddr>>,
+    pub reached: OnceLock<Box<SocketAddr>>,
     /// The servers that were tried before, and why they were not reached.
-    pub failed: Option<Box<str>>,
+    pub failed: OnceLock<Box<str>>,
+    /// From accept to the whole ClientHello.
+    pub hello_time: Elapsed,
+    /// For the handshake.
+    pub handshake_time: Elapsed,
+    /// For reaching a server.
+    pub connect_time: Elapsed,
+}
+
+/// A connection that another proxy has made for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proxied {
+    /// The client's address there.
+    pub client: ClientAddr,
+    /// What the client connected to there, where the proxy says it.
+    pub destination: Option<SocketAddr>,
+}
+
+/// What a client asks for in its ClientHello, as far as it is kept.
+#[derive(Debug)]
+pub struct Hello {
+    /// The server name.
+    pub server_name: RequestedName,
+    /// The protocols that it offers, the first of them.
+    pub alpn: Box<[Alpn]>,
+}
+
+/// A route that took a connection.
+#[derive(Debug)]
+pub struct Matched {
+    /// Its name.
+    pub route: Arc<str>,
+    /// What it does, in the word of the configuration.
+    pub action: &'static str,
+}
+
+/// An established session with a client.
+#[derive(Debug)]
+pub struct Established {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The protocol that was agreed on.
+    pub alpn: Option<Alpn>,
+}
+
+/// A time that something took, to the microsecond; nothing before it is over.
+#[derive(Debug, Default)]
+pub struct Elapsed(AtomicU64);
+
+/// What a connection has come to at its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
     /// Bytes to the client.
     pub sent: u64,
     /// Bytes from the client.
     pub received: u64,
     /// A TLS side ended without `close_notify`.
     pub truncated: bool,
-    /// From accept to the whole ClientHello.
-    pub hello: Option<Duration>,
-    /// For the handshake.
-    pub handshake: Option<Duration>,
-    /// For reaching a server.
-    pub connect: Option<Duration>,
     /// From accept to the end; what is done afterwards to deliver an alert does not count.
-    pub duration: Option<Duration>,
+    pub duration: Duration,
 }
 
-/// A connection that another proxy has made for a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Proxied {
-    /// The other proxy.
-    pub peer: ClientAddr,
-    /// What the client connected to there, where the proxy says it.
-    pub destination: Option<SocketAddr>,
+impl Elapsed {
+    /// It took this long.
+    pub fn set(&self, time: Duration) {
+        // One more, for zero says that there is none.
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.0.store(micros.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// How long it took.
+    #[must_use]
+    pub fn get(&self) -> Option<Duration> {
+        let micros = self.0.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_micros(micros))
+    }
 }
 
 impl Record {
     /// A connection of which nothing is known yet.
     #[must_use]
-    pub fn new(id: u64, listener: Arc<str>, client: ClientAddr) -> Self {
+    pub fn new(id: u64, listener: Arc<str>, peer: ClientAddr) -> Self {
         Self {
             id,
             listener,
-            client,
-            proxied: None,
+            peer,
             accepted: Instant::now(),
-            server_name: RequestedName::Absent,
-            alpn: Vec::new(),
-            route: None,
-            tls_version: None,
-            certificate: None,
-            upstream: None,
-            reached: None,
-            failed: None,
-            sent: 0,
-            received: 0,
-            truncated: false,
-            hello: None,
-            handshake: None,
-            connect: None,
-            duration: None,
+            proxied: OnceLock::new(),
+            hello: OnceLock::new(),
+            route: OnceLock::new(),
+            session: OnceLock::new(),
+            certificate: OnceLock::new(),
+            upstream: OnceLock::new(),
+            server: OnceLock::new(),
+            reached: OnceLock::new(),
+            failed: OnceLock::new(),
+            hello_time: Elapsed::default(),
+            handshake_time: Elapsed::default(),
+            connect_time: Elapsed::default(),
+        }
+    }
+
+    /// The client's address: that which a PROXY header names, where one does.
+    #[must_use]
+    pub fn client(&self) -> ClientAddr {
+        self.proxied
+            .get()
+            .map_or(self.peer, |proxied| proxied.client)
+    }
+
+    /// The address that the client connected to at another proxy, where that says it.
+    #[must_use]
+    pub fn proxied_destination(&self) -> Option<SocketAddr> {
+        self.proxied.get()?.destination
+    }
+
+    /// The server name that the client sent, if it is one.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&ServerName> {
+        self.hello.get()?.server_name.name()
+    }
+
+    /// What the client offers; after a handshake, what was agreed on.
+    #[must_use]
+    pub fn alpn(&self) -> &[Alpn] {
+        match (self.session.get(), self.hello.get()) {
+            (Some(session), _) => session.alpn.as_slice(),
+            (None, Some(hello)) => &hello.alpn,
+            (None, None) => &[],
         }
     }
 
     /// Writes the access line.
-    pub fn log(&self, ending: &Ending) {
-        let sni = (!matches!(self.server_name, RequestedName::Absent))
-            .then(|| display(&self.server_name));
-        let alpn = (!self.alpn.is_empty()).then(|| join(&self.alpn));
-        let (upstream, server) = match &self.upstream {
-            Some((upstream, server)) => (Some(upstream.as_ref()), server.as_ref().map(display)),
-            None => (None, None),
-        };
-        let identity = self.certificate.as_deref().map(ClientCertificate::claim);
+    pub fn log(&self, totals: &Totals, ending: &Ending) {
+        let hello = self.hello.get();
+        let sni = hello
+            .map(|hello| &hello.server_name)
+            .filter(|name| !matches!(name, RequestedName::Absent))
+            .map(display);
+        let alpn = Some(self.alpn()).filter(|alpn| !alpn.is_empty()).map(join);
+        let route = self.route.get();
+        let certificate = self.certificate.get();
+        let identity = certificate.map(|certificate| certificate.claim());
         info!(
             name: "access",
             id = format_args!("{:016x}", self.id),
             listener = &*self.listener,
-            client = %self.client,
-            peer = self.proxied.as_ref().map(|proxied| display(proxied.peer)),
+            client = %self.client(),
+            peer = self.proxied.get().map(|_| display(self.peer)),
             sni,
             alpn,
-            tls_version = self.tls_version,
-            route = self.route.as_ref().map(|(route, _)| route.as_ref()),
-            action = self.route.as_ref().map(|(_, action)| *action),
-            upstream,
-            server,
-            server_addr = self.reached.as_ref().map(display),
-            failed = self.failed.as_deref(),
+            tls_version = self.session.get().map(|session| session.version),
+            route = route.map(|matched| &*matched.route),
+            action = route.map(|matched| matched.action),
+            upstream = self.upstream.get().map(AsRef::as_ref),
+            server = self.server.get().map(display),
+            server_addr = self.reached.get().map(display),
+            failed = self.failed.get().map(AsRef::as_ref),
             client_cert = identity.map(|identity| identity.subject.as_str()),
             client_cert_san = identity.filter(|identity| !identity.names.is_empty()).map(|identity| join(&identity.names)),
             client_cert_issuer = identity.map(|identity| identity.issuer.as_str()),
             client_cert_serial = identity.map(|identity| identity.serial.as_str()),
             client_cert_sha256 = identity.map(|identity| identity.fingerprint.as_str()),
-            client_cert_verified = self.certificate.as_deref().map(|shown| shown.verified().is_some()),
-            sent = self.sent,
-            received = self.received,
-            hello_ms = self.hello.map(milliseconds),
-            handshake_ms = self.handshake.map(milliseconds),
-            connect_ms = self.connect.map(milliseconds),
-            duration_ms = milliseconds(self.duration.unwrap_or_else(|| self.accepted.elapsed())),
+            client_cert_verified = certificate.map(|shown| shown.verified().is_some()),
+            sent = totals.sent,
+            received = totals.received,
+            hello_ms = self.hello_time.get().map(milliseconds),
+            handshake_ms = self.handshake_time.get().map(milliseconds),
+            connect_ms = self.connect_time.get().map(milliseconds),
+            duration_ms = milliseconds(totals.duration),
             outcome = ending.outcome.word(),
             by = ending.by.word(),
-            truncated = self.truncated.then_some(true),
+            truncated = totals.truncated.then_some(true),
             detail = ending.detail.as_deref(),
             "connection"
         );

@@ -14,7 +14,7 @@ use super::support::{acknowledged, between, noise, pair, run, within};
 use crate::net::Stream;
 use crate::relay::duplex::Duplex;
 use crate::relay::flow::{Flow, FlowStreams};
-use crate::relay::{Meter, RelayOptions};
+use crate::relay::{Count, Meter, Moved, RelayOptions};
 
 /// Sends this many bytes and a clean end; the digest of all.
 async fn send(mut to: impl AsyncWrite + Unpin, len: usize, seed: u64) -> Digest {
@@ -64,10 +64,10 @@ async fn spliced_bytes_are_exact_both_ways_at_once() {
     result.unwrap();
     assert_eq!(
         meter,
-        Meter {
+        Moved {
             sent: LEN as u64,
             received: LEN as u64,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -76,11 +76,11 @@ async fn spliced_bytes_are_exact_both_ways_at_once() {
 async fn copied_bytes_are_exact_both_ways_at_once() {
     const LEN: usize = 16 << 20;
     let ((mut client, inner), (outer, mut server)) = (pair().await, UnixStream::pair().unwrap());
-    let mut meter = Meter::default();
+    let meter = Meter::default();
     let relay = run(
         Stream::Tcp(inner),
         Stream::Unix(outer),
-        &mut meter,
+        &meter,
         RelayOptions::default(),
     );
     let peers = async {
@@ -99,11 +99,11 @@ async fn copied_bytes_are_exact_both_ways_at_once() {
         .0
         .unwrap();
     assert_eq!(
-        meter,
-        Meter {
+        meter.read(),
+        Moved {
             sent: LEN as u64,
             received: LEN as u64,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -158,8 +158,8 @@ async fn pipe_that_runs_out_of_slots_loses_nothing() {
     }
     acknowledged(&client).await;
     let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
-    let (mut meter, options) = (Meter::default(), RelayOptions::default());
-    let mut duplex = Duplex::new(&mut inner, &mut outer, &mut meter, &options);
+    let (meter, options) = (Meter::default(), RelayOptions::default());
+    let mut duplex = Duplex::new(&mut inner, &mut outer, &meter, &options);
     duplex.up = Flow::in_bulk();
     let mut received = vec![0; bytes.len()];
     tokio::select! {
@@ -190,7 +190,7 @@ async fn stuff(server: &mut (impl AsyncWrite + Unpin)) -> usize {
 async fn slow_reader_holds_back_the_sender() {
     for spliced in [false, true] {
         let (client, inner) = pair().await;
-        let (mut inner, mut meter, options) = (
+        let (mut inner, meter, options) = (
             Stream::Tcp(inner),
             Meter::default(),
             RelayOptions::default(),
@@ -203,7 +203,7 @@ async fn slow_reader_holds_back_the_sender() {
             (Stream::Unix(outer), Box::new(server))
         };
         let mut outer = outer;
-        let mut duplex = Duplex::new(&mut inner, &mut outer, &mut meter, &options);
+        let mut duplex = Duplex::new(&mut inner, &mut outer, &meter, &options);
         tokio::select! {
             () = drive(&mut duplex) => unreachable!("neither side has ended"),
             taken = stuff(&mut server) => assert!(taken > 0),
@@ -234,7 +234,7 @@ async fn flow_without_a_pipe_is_copied() {
     assert!(!spliced);
 
     let (outer, mut server) = pair().await;
-    let (mut from, mut to, mut moved) = (Stream::Tcp(inner), Stream::Tcp(outer), 0);
+    let (mut from, mut to, moved) = (Stream::Tcp(inner), Stream::Tcp(outer), Count::default());
     poll_fn(|cx| {
         let mut ends = FlowStreams {
             from: &mut from,
@@ -243,8 +243,8 @@ async fn flow_without_a_pipe_is_copied() {
             strict: false,
             first: None,
         };
-        assert!(flow.poll(cx, &mut ends, &mut moved).is_pending());
-        if moved == 8 {
+        assert!(flow.poll(cx, &mut ends, &moved).is_pending());
+        if moved.get() == 8 {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -10,7 +10,7 @@ use super::support::{
     within,
 };
 use crate::net::Stream;
-use crate::relay::{Meter, RelayError, RelayOptions, Side};
+use crate::relay::{Meter, Moved, RelayError, RelayOptions, Side};
 
 #[tokio::test]
 async fn half_closed_client_still_receives_the_answer() {
@@ -27,10 +27,10 @@ async fn half_closed_client_still_receives_the_answer() {
     result.unwrap();
     assert_eq!(
         meter,
-        Meter {
+        Moved {
             sent: 10,
             received: 8,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -50,10 +50,10 @@ async fn half_closed_server_still_receives_the_rest() {
     result.unwrap();
     assert_eq!(
         meter,
-        Meter {
+        Moved {
             sent: 7,
             received: 8,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -61,11 +61,11 @@ async fn half_closed_server_still_receives_the_rest() {
 #[tokio::test]
 async fn half_close_works_over_a_unix_socket() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, UnixStream::pair().unwrap());
-    let mut meter = Meter::default();
+    let meter = Meter::default();
     let relay = run(
         Stream::Tcp(inner),
         Stream::Unix(outer),
-        &mut meter,
+        &meter,
         RelayOptions::default(),
     );
     let peers = async {
@@ -81,11 +81,11 @@ async fn half_close_works_over_a_unix_socket() {
         .0
         .unwrap();
     assert_eq!(
-        meter,
-        Meter {
+        meter.read(),
+        Moved {
             sent: 10,
             received: 8,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -217,11 +217,11 @@ async fn reset_after_a_clean_end_stays_a_clean_end_for_the_other_side() {
 #[tokio::test]
 async fn unix_server_that_vanishes_resets_the_client() {
     let ((mut client, inner), (outer, server)) = (pair().await, UnixStream::pair().unwrap());
-    let mut meter = Meter::default();
+    let meter = Meter::default();
     let relay = run(
         Stream::Tcp(inner),
         Stream::Unix(outer),
-        &mut meter,
+        &meter,
         RelayOptions::default(),
     );
     let peers = async {
@@ -250,11 +250,11 @@ async fn unix_server_whose_end_a_write_meets_first_resets_the_client() {
     outer.write_all(b"never read").await.unwrap();
     drop(server);
     inner.readable().await.unwrap();
-    let mut meter = Meter::default();
+    let meter = Meter::default();
     let relay = run(
         Stream::Tcp(inner),
         Stream::Unix(outer),
-        &mut meter,
+        &meter,
         RelayOptions::default(),
     );
     let mut answer = [0; 8];

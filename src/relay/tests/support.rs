@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::net::Stream;
-use crate::relay::{Meter, RelayError, RelayOptions, Side, ending, relay};
+use crate::relay::{Meter, Moved, RelayError, RelayOptions, Side, ending, relay};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) async fn run(
     mut client: Stream,
     mut upstream: Stream,
-    meter: &mut Meter,
+    meter: &Meter,
     options: RelayOptions,
 ) -> Result<Side, RelayError> {
     relay(&mut client, &mut upstream, meter, &options).await
@@ -30,16 +30,11 @@ pub(super) async fn between<T>(
     (client, upstream): (TcpStream, TcpStream),
     options: RelayOptions,
     peers: impl Future<Output = T>,
-) -> (Result<Side, RelayError>, Meter, T) {
-    let mut meter = Meter::default();
-    let relay = run(
-        Stream::Tcp(client),
-        Stream::Tcp(upstream),
-        &mut meter,
-        options,
-    );
+) -> (Result<Side, RelayError>, Moved, T) {
+    let meter = Meter::default();
+    let relay = run(Stream::Tcp(client), Stream::Tcp(upstream), &meter, options);
     let (result, peers) = within(async { tokio::join!(relay, peers) }).await;
-    (result, meter, peers)
+    (result, meter.read(), peers)
 }
 
 /// Bounds a test that would otherwise hang.

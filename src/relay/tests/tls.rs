@@ -18,7 +18,7 @@ use super::support::{
     acknowledged, both_ways, narrow_pair, noise, pair, read_all, reset, run, within,
 };
 use crate::net::{Stream, Transport};
-use crate::relay::{Meter, OnTruncation, RelayError, RelayOptions, Side};
+use crate::relay::{Meter, Moved, OnTruncation, RelayError, RelayOptions, Side};
 
 /// A TLS client, and the stream that the relay has of it.
 pub(super) async fn handshake(pair: (TcpStream, TcpStream)) -> (TlsStream<TcpStream>, Stream) {
@@ -64,13 +64,8 @@ async fn tls_client_with_and_without_close_notify_still_receives_the_answer() {
     for truncated in [false, true] {
         let ((mut client, inner), (outer, mut server)) =
             (handshake(pair().await).await, pair().await);
-        let mut meter = Meter::default();
-        let relay = run(
-            inner,
-            Stream::Tcp(outer),
-            &mut meter,
-            RelayOptions::default(),
-        );
+        let meter = Meter::default();
+        let relay = run(inner, Stream::Tcp(outer), &meter, RelayOptions::default());
         let peers = async {
             client.write_all(b"question").await.unwrap();
             if truncated {
@@ -91,12 +86,12 @@ async fn tls_client_with_and_without_close_notify_still_receives_the_answer() {
             .0
             .unwrap();
         assert_eq!(
-            meter,
-            Meter {
+            meter.read(),
+            Moved {
                 sent: 10,
                 received: 8,
                 client_truncated: truncated,
-                ..Meter::default()
+                ..Moved::default()
             }
         );
     }
@@ -107,12 +102,12 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
     for truncated in [true, false] {
         let ((mut client, inner), (outer, mut server)) =
             (handshake(pair().await).await, pair().await);
-        let mut meter = Meter::default();
+        let meter = Meter::default();
         let options = RelayOptions {
             on_truncation: OnTruncation::Reset,
             ..RelayOptions::default()
         };
-        let relay = run(inner, Stream::Tcp(outer), &mut meter, options);
+        let relay = run(inner, Stream::Tcp(outer), &meter, options);
         let peers = async {
             client.write_all(b"question").await.unwrap();
             if truncated {
@@ -128,7 +123,7 @@ async fn a_server_without_tls_sees_a_reset_where_a_truncated_end_is_to_be_one() 
             ended.map(|_| received)
         };
         let (result, ended) = within(async { tokio::join!(relay, peers) }).await;
-        assert_eq!(meter.client_truncated, truncated);
+        assert_eq!(meter.read().client_truncated, truncated);
         if truncated {
             assert!(
                 matches!(result, Err(RelayError::Reset(Side::Client))),
@@ -153,14 +148,14 @@ async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_n
     ] {
         let ((mut client, inner), (mut server, outer)) =
             (handshake(pair().await).await, narrow_pair().await);
-        let mut meter = Meter::default();
+        let meter = Meter::default();
         let idle = (ends == FlowStreams::Silent).then_some(Duration::from_millis(200));
         let options = RelayOptions {
             on_truncation: OnTruncation::Reset,
             idle,
             ..RelayOptions::default()
         };
-        let relay = run(inner, Stream::Tcp(outer), &mut meter, options);
+        let relay = run(inner, Stream::Tcp(outer), &meter, options);
         let peers = async {
             let question = noise(
                 if ends == FlowStreams::Silent {
@@ -216,30 +211,23 @@ enum FlowStreams {
 #[tokio::test]
 async fn tls_bytes_are_exact_both_ways_and_the_last_of_them_are_flushed() {
     let ((client, inner), (outer, server)) = (handshake(narrow_pair().await).await, pair().await);
-    let mut meter = Meter::default();
-    let relay = run(
-        inner,
-        Stream::Tcp(outer),
-        &mut meter,
-        RelayOptions::default(),
-    );
+    let meter = Meter::default();
+    let relay = run(inner, Stream::Tcp(outer), &meter, RelayOptions::default());
     within(async { tokio::join!(relay, both_ways(client, server)) })
         .await
         .0
         .unwrap();
-    assert_eq!((meter.sent, meter.received), (2_000_003, 2_000_003));
+    assert_eq!(
+        (meter.read().sent, meter.read().received),
+        (2_000_003, 2_000_003)
+    );
 }
 
 #[tokio::test]
 async fn tls_client_sees_the_reset_of_the_server() {
     let ((mut client, inner), (outer, server)) = (handshake(pair().await).await, pair().await);
-    let mut meter = Meter::default();
-    let relay = run(
-        inner,
-        Stream::Tcp(outer),
-        &mut meter,
-        RelayOptions::default(),
-    );
+    let meter = Meter::default();
+    let relay = run(inner, Stream::Tcp(outer), &meter, RelayOptions::default());
     let peers = async {
         client.write_all(b"question").await.unwrap();
         server.readable().await.unwrap();
@@ -263,13 +251,8 @@ async fn tls_client_receives_what_was_queued_but_no_close_notify_after_a_reset()
     let ((mut client, inner), (outer, mut server)) =
         (handshake(narrow_pair().await).await, pair().await);
     let answer = noise(96 * 1024, 3);
-    let mut meter = Meter::default();
-    let relay = run(
-        inner,
-        Stream::Tcp(outer),
-        &mut meter,
-        RelayOptions::default(),
-    );
+    let meter = Meter::default();
+    let relay = run(inner, Stream::Tcp(outer), &meter, RelayOptions::default());
     let peers = async {
         server.write_all(&answer).await.unwrap();
         acknowledged(&server).await;
@@ -301,13 +284,8 @@ async fn tls_client_receives_a_close_notify_when_a_clean_end_came_before_the_res
     server.write_all(&answer).await.unwrap();
     acknowledged(&server).await;
     drop(server);
-    let mut meter = Meter::default();
-    let relay = run(
-        inner,
-        Stream::Tcp(outer),
-        &mut meter,
-        RelayOptions::default(),
-    );
+    let meter = Meter::default();
+    let relay = run(inner, Stream::Tcp(outer), &meter, RelayOptions::default());
     let peers = async {
         for _ in 0..8 {
             client.write_all(b"more").await.unwrap();

@@ -13,7 +13,7 @@ use super::support::{
 };
 use super::tls::{handshake, sessions};
 use crate::net::{Stream, Transport};
-use crate::relay::{Meter, RelayError, RelayOptions, Side};
+use crate::relay::{Meter, Moved, RelayError, RelayOptions, Side};
 
 /// The stream that the relay has of a TLS server, and the server.
 async fn server(pair: (TcpStream, TcpStream)) -> (Stream, TlsStream<TcpStream>) {
@@ -24,13 +24,8 @@ async fn server(pair: (TcpStream, TcpStream)) -> (Stream, TlsStream<TcpStream>) 
 #[tokio::test]
 async fn half_closed_client_still_receives_the_answer_of_a_tls_server() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, server(pair().await).await);
-    let mut meter = Meter::default();
-    let relay = run(
-        Stream::Tcp(inner),
-        outer,
-        &mut meter,
-        RelayOptions::default(),
-    );
+    let meter = Meter::default();
+    let relay = run(Stream::Tcp(inner), outer, &meter, RelayOptions::default());
     let peers = async {
         client.write_all(b"question").await.unwrap();
         client.shutdown().await.unwrap();
@@ -45,11 +40,11 @@ async fn half_closed_client_still_receives_the_answer_of_a_tls_server() {
         .0
         .unwrap();
     assert_eq!(
-        meter,
-        Meter {
+        meter.read(),
+        Moved {
             sent: 10,
             received: 8,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -58,8 +53,8 @@ async fn half_closed_client_still_receives_the_answer_of_a_tls_server() {
 async fn half_closed_tls_server_still_receives_the_rest_of_a_tls_client() {
     let ((mut client, inner), (outer, mut server)) =
         (handshake(pair().await).await, server(pair().await).await);
-    let mut meter = Meter::default();
-    let relay = run(inner, outer, &mut meter, RelayOptions::default());
+    let meter = Meter::default();
+    let relay = run(inner, outer, &meter, RelayOptions::default());
     let peers = async {
         server.write_all(b"go away").await.unwrap();
         server.shutdown().await.unwrap();
@@ -73,11 +68,11 @@ async fn half_closed_tls_server_still_receives_the_rest_of_a_tls_client() {
         .0
         .unwrap();
     assert_eq!(
-        meter,
-        Meter {
+        meter.read(),
+        Moved {
             sent: 7,
             received: 8,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -87,8 +82,8 @@ async fn half_closed_tls_server_still_receives_the_rest_of_a_tls_client() {
 async fn tls_server_that_ends_without_close_notify_is_no_clean_end_for_a_tls_client() {
     let ((mut client, inner), (outer, mut server)) =
         (handshake(pair().await).await, server(pair().await).await);
-    let mut meter = Meter::default();
-    let relay = run(inner, outer, &mut meter, RelayOptions::default());
+    let meter = Meter::default();
+    let relay = run(inner, outer, &meter, RelayOptions::default());
     let peers = async {
         server.write_all(b"half of the ans").await.unwrap();
         SockRef::from(server.get_ref().0)
@@ -113,12 +108,12 @@ async fn tls_server_that_ends_without_close_notify_is_no_clean_end_for_a_tls_cli
         .0
         .unwrap();
     assert_eq!(
-        meter,
-        Meter {
+        meter.read(),
+        Moved {
             sent: 15,
             received: 8,
             server_truncated: true,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -129,13 +124,16 @@ async fn bytes_are_exact_both_ways_between_two_sessions_and_the_last_of_them_are
         handshake(narrow_pair().await).await,
         server(narrow_pair().await).await,
     );
-    let mut meter = Meter::default();
-    let relay = run(inner, outer, &mut meter, RelayOptions::default());
+    let meter = Meter::default();
+    let relay = run(inner, outer, &meter, RelayOptions::default());
     within(async { tokio::join!(relay, both_ways(client, server)) })
         .await
         .0
         .unwrap();
-    assert_eq!((meter.sent, meter.received), (2_000_003, 2_000_003));
+    assert_eq!(
+        (meter.read().sent, meter.read().received),
+        (2_000_003, 2_000_003)
+    );
 }
 
 #[tokio::test]
@@ -143,8 +141,8 @@ async fn reset_of_one_session_resets_the_other() {
     for side in [Side::Client, Side::Server] {
         let ((client, inner), (outer, server)) =
             (handshake(pair().await).await, server(pair().await).await);
-        let mut meter = Meter::default();
-        let relay = run(inner, outer, &mut meter, RelayOptions::default());
+        let meter = Meter::default();
+        let relay = run(inner, outer, &meter, RelayOptions::default());
         let peers = async {
             let error = if side == Side::Client {
                 reset(client.into_inner().0);
@@ -179,8 +177,8 @@ async fn client_receives_what_a_tls_server_had_sent_but_no_close_notify_after_it
         server(pair().await).await,
     );
     let answer = noise(96 * 1024, 3);
-    let mut meter = Meter::default();
-    let relay = run(inner, outer, &mut meter, RelayOptions::default());
+    let meter = Meter::default();
+    let relay = run(inner, outer, &meter, RelayOptions::default());
     let peers = async {
         server.write_all(&answer).await.unwrap();
         server.flush().await.unwrap();

@@ -13,7 +13,7 @@ use crate::net::Liveness;
 use crate::net::Stream;
 use crate::relay::duplex::RECEIPT;
 use crate::relay::watch::{LOOK_EVERY, Readiness, Watch};
-use crate::relay::{Meter, OnTruncation, RelayError, RelayOptions, Side, relay};
+use crate::relay::{Meter, Moved, OnTruncation, RelayError, RelayOptions, Side, relay};
 
 const SHORT: Duration = Duration::from_millis(40);
 const NEVER: RelayOptions = RelayOptions {
@@ -233,20 +233,20 @@ async fn reset_after_a_clean_end_is_noticed_while_the_other_side_is_silent() {
 async fn meter_is_right_when_the_relay_is_dropped_midway() {
     let ((mut client, inner), (outer, mut server)) = (pair().await, pair().await);
     let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
-    let (mut meter, options) = (Meter::default(), RelayOptions::default());
+    let (meter, options) = (Meter::default(), RelayOptions::default());
     tokio::select! {
         biased;
-        _ = relay(&mut inner, &mut outer, &mut meter, &options) => unreachable!("neither side has ended"),
+        _ = relay(&mut inner, &mut outer, &meter, &options) => unreachable!("neither side has ended"),
         () = async {
             client.write_all(b"question").await.unwrap();
             server.read_exact(&mut [0; 8]).await.unwrap();
         } => {}
     }
     assert_eq!(
-        meter,
-        Meter {
+        meter.read(),
+        Moved {
             received: 8,
-            ..Meter::default()
+            ..Moved::default()
         }
     );
 }
@@ -255,8 +255,8 @@ async fn meter_is_right_when_the_relay_is_dropped_midway() {
 #[tokio::test]
 async fn future_is_small() {
     let ((_client, inner), (outer, _server)) = (pair().await, pair().await);
-    let (mut meter, options) = (Meter::default(), RelayOptions::default());
+    let (meter, options) = (Meter::default(), RelayOptions::default());
     let (mut inner, mut outer) = (Stream::Tcp(inner), Stream::Tcp(outer));
-    let size = size_of_val(&relay(&mut inner, &mut outer, &mut meter, &options));
+    let size = size_of_val(&relay(&mut inner, &mut outer, &meter, &options));
     assert!(size <= 384, "{size} bytes");
 }
