@@ -8,13 +8,14 @@
 //! on any other path.
 //!
 //! ```text
-//! name < os < addr < wire < route < authz < rate < x509 < pki < telemetry < storage < net < relay < tls < upstream < proxy < config < daemon < cli
+//! name < os < addr < wire < route < authz < rate < x509 < pki < telemetry < storage < net < relay < tls < upstream < proxy < config < control < daemon < cli
 //! ```
 
 pub mod addr;
 pub mod authz;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod name;
 pub mod net;

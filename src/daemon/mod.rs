@@ -1,6 +1,7 @@
 //! From a configuration to running things, and from one configuration to the next without losing a
 //! connection.
 
+mod adopt;
 mod bind;
 mod checks;
 mod counts;
@@ -26,6 +27,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::addr::ListenAddr;
 use crate::config::Bind;
+use crate::control::{ListenerStatus, UpstreamStatus};
 use crate::daemon::checks::Checks;
 use crate::net::{
     Access, BoundSocket, Inherited, ListenSocket, SharedSocket, SocketFile, interface, locate,
@@ -101,6 +103,25 @@ impl Daemon {
     /// Connections that have not been routed.
     pub(crate) fn pending(&self) -> usize {
         self.carried_over.counts.pending()
+    }
+
+    /// The sockets that are listened on.
+    pub(crate) fn listeners(&self) -> Vec<ListenerStatus> {
+        let status = |running: &RunningPort| ListenerStatus {
+            name: running.port.listener.load().name.to_string(),
+            addr: running.port.addr.to_string(),
+        };
+        self.ports.values().map(status).collect()
+    }
+
+    /// The upstreams of routes, by name.
+    pub(crate) fn upstreams(&self) -> Vec<UpstreamStatus> {
+        let upstreams = self.carried_over.upstreams.values();
+        let mut upstreams: Vec<_> = upstreams
+            .map(|upstream| UpstreamStatus::of(upstream))
+            .collect();
+        upstreams.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        upstreams
     }
 
     /// With the sockets that the process was started with.

@@ -209,8 +209,8 @@ impl<'a> Duplex<'a> {
             },
             moved,
         );
-        if let Some(alert) = first.and_then(|answer| answer.alert()) {
-            meter.server_alerts(alert);
+        if let Some(answer) = first {
+            meter.set_alert(answer.alert());
         }
         match (flow.end(), side) {
             (Some(SenderEnd::Truncated), Side::Client) => meter.client_is_truncated(),

@@ -79,7 +79,9 @@ impl Meter {
         self.server_truncated.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn server_alerts(&self, alert: AlertDescription) {
-        self.alert.store(u16::from(alert.0) + 1, Ordering::Relaxed);
+    /// What the server's answer is by now: more bytes may show that it is no alert.
+    pub(super) fn set_alert(&self, alert: Option<AlertDescription>) {
+        let alert = alert.map_or(0, |alert| u16::from(alert.0) + 1);
+        self.alert.store(alert, Ordering::Relaxed);
     }
 }

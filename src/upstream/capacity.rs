@@ -132,6 +132,11 @@ impl WaitQueue {
         self.waiting.load(Ordering::SeqCst) == 0
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Asks for a place at one of these servers.
     pub(super) fn enter(self: &Arc<Self>, eligible: Vec<Eligible>) -> Enqueued {
         let mut queue = self.queue();

@@ -22,7 +22,7 @@ const DOWN: u8 = 4;
 
 /// Whether a server is to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum HealthState {
+pub enum HealthState {
     /// Like any other.
     Healthy,
     /// By one connection, which tries it out.
@@ -77,6 +77,12 @@ impl ServerHealth {
         } else {
             HealthState::Ejected
         }
+    }
+
+    /// How long it is still ejected, where it is.
+    pub(super) fn ejected_for(&self, now: Instant) -> Option<Duration> {
+        let due = self.history().due?;
+        Some(due.saturating_duration_since(now))
     }
 
     /// Whether the last that is known of it is bad.

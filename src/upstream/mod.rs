@@ -13,6 +13,7 @@ mod options;
 mod outage;
 mod random;
 mod registry;
+mod snapshot;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,19 +28,21 @@ use crate::upstream::balance::Candidate;
 use crate::upstream::capacity::{Capacity, Eligible, Enqueued, WaitQueue};
 use crate::upstream::dial::{Reached, dial};
 use crate::upstream::error::ConnectFailure;
-use crate::upstream::health::{HealthState, ServerHealth};
+use crate::upstream::health::ServerHealth;
 use crate::upstream::lease::Attempt;
 use crate::upstream::outage::{Outage, ServerGroup};
 use crate::upstream::registry::Identity;
 
 pub use error::{ConnectError, Unsent};
 pub use header::{Facts, ProxyProtocol, TerminatedSession, Tlvs};
+pub use health::HealthState;
 pub use health_check::{Check, CheckKey};
 pub use lease::Lease;
 pub use options::{
     Balance, Ejection, HealthCheck, HealthCheckKind, ServerOptions, UpstreamOptions,
 };
 pub use registry::Registry;
+pub use snapshot::ServerSnapshot;
 
 /// A connection tries each server once, and all of them for so many times the time limit of one:
 /// whoever waits longer has gone away, and three that do not answer are no accident.

@@ -23,6 +23,7 @@ use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::{Config, Notice, Timeouts};
 use crate::daemon::Daemon;
+use crate::daemon::adopt::{Found, adopt};
 use crate::daemon::files::{FileWatch, LookReason};
 use crate::daemon::loader::Loader;
 use crate::daemon::notify::Notify;
@@ -31,7 +32,6 @@ use crate::daemon::reload::look::{
     Eyes, Look, Order, Pending, Proposed, ReloadKind, ReloadVerdict, Served,
 };
 use crate::daemon::reload::said::Said;
-use crate::daemon::report::{log_trust, report, report_made};
 use crate::proxy::Connections;
 use crate::telemetry::{self, Log};
 
@@ -64,6 +64,8 @@ pub(super) struct Reloads {
     calm: Calm,
     /// When the files were looked at.
     looked: Instant,
+    /// When what is served was loaded.
+    loaded: Instant,
     /// The content of every file that somebody has asked for and that is not served yet.
     confirmed: Option<[u8; 32]>,
     /// The files as they are were to be served, and could not.
@@ -122,6 +124,7 @@ impl Reloads {
             ],
             calm: Calm::default(),
             looked: Instant::now(),
+            loaded: Instant::now(),
             confirmed: None,
             only_materials: false,
             due: false,
@@ -152,10 +155,29 @@ impl Reloads {
         self.requested = true;
     }
 
+    /// How many routes are served.
+    pub(super) fn routes(&self) -> usize {
+        self.routes
+    }
+
+    /// How long ago what is served was loaded.
+    pub(super) fn since_loaded(&self) -> Duration {
+        self.loaded.elapsed()
+    }
+
+    /// Why not everything that the files say is served, in words.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.said
+            .iter()
+            .find_map(Said::status)
+            .map(ToOwned::to_owned)
+    }
+
     /// The state in one line, for people.
     pub(super) fn status(&self, server: &Daemon) -> String {
         let (routes, sockets, open) = (self.routes, server.sockets(), server.connections().open());
-        let problem = self.said.iter().find_map(Said::status).unwrap_or_default();
+        let problem = self.problem().map(|problem| format!("; {problem}"));
+        let problem = problem.unwrap_or_default();
         format!("{routes} routes, {sockets} listening sockets, {open} open connections{problem}")
     }
 
@@ -351,18 +373,21 @@ impl Reloads {
             served,
             materials,
         } = candidate;
-        report_made(&made);
         if !notify.is_reloading() {
             notify.reloading();
         }
-        if let Err(errors) = server.apply(parts) {
+        let found = Found {
+            diagnostics: &diagnostics,
+            made: &made,
+        };
+        if let Err(errors) = adopt(server, parts, &config, &found, &self.trust) {
             self.loader.free(config);
             // What was revoked beside it does not wait for a port.
             (self.only_materials, self.due) =
                 (kind == ReloadKind::Files, kind == ReloadKind::Files);
             return self.said[kind as usize].not_bound(errors);
         }
-        close(server.connections(), Connections::close_withdrawn);
+        self.loaded = Instant::now();
         if kind == ReloadKind::Files {
             self.confirmed = None;
             self.said[ReloadKind::Materials as usize].nothing();
@@ -379,11 +404,7 @@ impl Reloads {
             self.log.set(config.log);
             self.log_options = config.log;
         }
-        report(&diagnostics);
-        let trust = config.trusts.summaries();
-        log_trust(&self.trust, &trust);
-        self.trust = trust;
-        server.report_unused();
+        self.trust = config.trusts.summaries();
         let (routes, listeners) = (config.routes.len(), config.listeners.len());
         let texts = (kind == ReloadKind::Materials).then_some("as before");
         info!(routes, listeners, texts, requested, "reloaded");

@@ -156,10 +156,10 @@ impl Said {
         match (&self.refused, &self.held) {
             (RefusedBy::Nothing, None) => None,
             (RefusedBy::Nothing, Some(_)) => {
-                Some("; a reload is held because a protection would go, the log says which")
+                Some("a reload is held because a protection would go, the log says which")
             }
             (RefusedBy::Now { .. } | RefusedBy::Retried { .. }, _) => {
-                Some("; the last reload was refused, the log says why")
+                Some("the last reload was refused, the log says why")
             }
         }
     }
