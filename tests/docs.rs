@@ -455,6 +455,28 @@ fn every_command_line_in_the_text_is_understood() {
 }
 
 #[test]
+fn what_the_text_installs_is_built_with_the_profile_of_what_is_shipped() {
+    let manifest: toml::Table = page("Cargo.toml").text.parse().unwrap();
+    assert!(manifest["profile"].get("dist").is_some());
+    let mut found = 0;
+    for page in pages() {
+        let scripts = page.bodies("sh");
+        let lines = scripts.iter().flat_map(|script| script.lines());
+        for line in lines.filter(|line| {
+            line.starts_with("cargo install ") || line.starts_with("install -m 755 ")
+        }) {
+            found += 1;
+            assert!(
+                line.contains(" --profile dist ") || line.contains(" target/dist/snigate "),
+                "{}: {line}",
+                page.path.display()
+            );
+        }
+    }
+    assert!(found >= 3, "{found} lines");
+}
+
+#[test]
 fn a_command_line_that_is_none_is_found_out() {
     let commands = Commands::new();
     for (line, fault) in [

@@ -1,4 +1,5 @@
-//! The list of programs in `tests/run` is that of the programs which tests call.
+//! What runs the tests: the list of programs in `tests/run` is that of the programs which tests
+//! call, and the workflow runs `tests/run`.
 
 #![allow(
     clippy::unwrap_used,
@@ -107,5 +108,23 @@ fn every_program_that_a_test_calls_is_in_the_list_and_no_other() {
             });
         // Cargo calls the compiler.
         assert!(is_called || tool == "cc", "no test calls {tool}");
+    }
+}
+
+#[test]
+fn the_workflow_runs_the_one_command_and_names_no_other_rust_than_the_manifest() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workflow = fs::read_to_string(root.join(".github/workflows/ci.yml")).unwrap();
+    let own = fs::read_to_string(root.join(".ci/run")).unwrap();
+    assert!(
+        workflow
+            .lines()
+            .any(|line| line.trim() == "- run: tests/run")
+            && own.trim_end().ends_with("/tests/run\""),
+        "tests/run is not called"
+    );
+    let words = workflow.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+    for version in words.filter(|word| word.starts_with("1.")) {
+        assert_eq!(version, env!("CARGO_PKG_RUST_VERSION"), "see Cargo.toml");
     }
 }

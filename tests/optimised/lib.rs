@@ -4,7 +4,12 @@
 //! These are the program's own files. `Cargo.toml` of the program says how this package is
 //! compiled.
 
-#![allow(dead_code, unused_imports, unreachable_pub, reason = "not all of what a file has is used here")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "not all of what a file has is used here"
+)]
 
 extern crate self as snigate;
 

@@ -1,8 +1,8 @@
 //! What snigate bears: a hundred thousand routes and a million, a reload at any moment, and every
 //! connection that the limit of open files allows; each with a target.
 //!
-//! `benches/scale` starts this. Backend and clients run on one core; snigate, the release build,
-//! runs on the other, or on all where that says more.
+//! `benches/scale` starts this. Backend and clients run on one core; snigate, as it is shipped, runs
+//! on the other, or on all where that says more.
 
 mod flood;
 mod held;
@@ -15,13 +15,13 @@ mod routes;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 
 use crate::backend::Backend;
-use crate::spawn;
+use crate::{paths, spawn};
 
 /// Measures what snigate bears, and says which targets it misses.
 #[derive(Debug, Parser)]
@@ -31,17 +31,14 @@ pub(crate) struct Cli {
     #[arg(value_name = "PART")]
     parts: Vec<Part>,
     /// The program, in place of the one that was built with this.
-    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_snigate"))]
-    snigate: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    snigate: Option<PathBuf>,
     /// The core of snigate where it has one only.
     #[arg(long, default_value_t = 0)]
     proxy_core: usize,
     /// The core of the clients and the backend.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
-    /// What cargo says to every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -170,13 +167,13 @@ struct Stage {
 
 impl Stage {
     fn new(cli: &Cli) -> anyhow::Result<Self> {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scale");
+        let dir = paths::scratch("scale")?;
         fs::create_dir_all(&dir)?;
         spawn::pin(cli.load_core)?;
         let backend = Backend::start(cli.load_core, Part::value_variants().len(), &dir)?;
         let (proxy_core, load_core) = (cli.proxy_core, cli.load_core);
         Ok(Self {
-            snigate: cli.snigate.clone(),
+            snigate: cli.snigate.clone().map_or_else(paths::snigate, Ok)?,
             dir,
             proxy_core,
             load_core,

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use crate::measure::{started, tree};
+use crate::paths;
 use crate::settings::Settings;
 use crate::setup::{Form, Setup};
 use crate::spawn::pinned;
@@ -109,7 +110,7 @@ impl Proxy {
         let name = match self {
             Self::Direct => return None,
             Self::Floor => return std::env::current_exe().ok(),
-            Self::Snigate => return Some(env!("CARGO_BIN_EXE_snigate").into()),
+            Self::Snigate => return paths::snigate().ok(),
             Self::Before => return std::env::var_os("SNIGATE_BEFORE").map(PathBuf::from),
             Self::NginxCurrent => return std::env::var_os("NGINX").map(PathBuf::from),
             Self::HaproxyCurrent => return std::env::var_os("HAPROXY").map(PathBuf::from),

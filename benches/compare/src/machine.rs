@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
+use crate::paths;
 use crate::peers::Proxy;
 
 /// The machine, and the versions of what ran on it.
@@ -76,7 +77,7 @@ fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
             .arg("-C")
-            .arg(env!("CARGO_MANIFEST_DIR"))
+            .arg(paths::root())
             .args(arguments)
             .output()
             .ok()?;

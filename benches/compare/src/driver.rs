@@ -20,7 +20,7 @@ use crate::measure::{Cpu, memory_kib};
 use crate::peers::{Instance, Proxy, Surroundings};
 use crate::results::{CaseResult, Row, Sample};
 use crate::setup::{Form, Setup};
-use crate::{pki, report, spawn};
+use crate::{paths, pki, report, spawn};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         && options.proxies.is_empty()
         && scale.rounds >= 5;
     let machine = Machine::describe(&proxies);
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compare");
+    let dir = paths::scratch("compare")?;
     let mut bench = Bench::new(options, scale, dir.clone())?;
     let results = cases
         .iter()
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     drop(bench);
     let output = if complete {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare")
+        paths::here().to_owned()
     } else {
         dir
     };

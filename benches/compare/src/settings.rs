@@ -8,6 +8,7 @@ use anyhow::Context;
 
 use crate::cases::MANY_ROUTES;
 use crate::client::{NAME, numbered};
+use crate::paths;
 use crate::peers::{Proxy, Surroundings};
 use crate::pki::{CERTIFICATES, CLIENT};
 use crate::setup::{Form, Setup};
@@ -53,9 +54,7 @@ impl Settings<'_> {
     }
 
     fn fill(self, name: &str, template: &str) -> anyhow::Result<PathBuf> {
-        let template = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("benches/compare/peers")
-            .join(template);
+        let template = paths::here().join("peers").join(template);
         let text = fs::read_to_string(&template).with_context(|| template.display().to_string())?;
         let pki = self.around.pki.display().to_string();
         // What a proxy says for itself may name the directories, too.

@@ -14,6 +14,7 @@ mod floor;
 mod load;
 mod machine;
 mod measure;
+mod paths;
 mod peers;
 mod pki;
 mod protocol;
@@ -23,8 +24,6 @@ mod scale;
 mod settings;
 mod setup;
 mod spawn;
-
-use std::io::{self, Write};
 
 use anyhow::Context;
 use clap::Parser;
@@ -39,7 +38,7 @@ use crate::peers::Proxy;
 struct Cli {
     /// Under five minutes: three short rounds. The result is printed and left in the target
     /// directory.
-    #[arg(long)]
+    #[arg(long, required_unless_present = "full")]
     quick: bool,
     /// Every case, five rounds or more, about an hour. Without --case and --proxy it writes
     /// RESULTS.md.
@@ -60,9 +59,6 @@ struct Cli {
     /// The core of the load generator and the backend.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
-    /// What cargo says to every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -76,26 +72,19 @@ fn main() -> anyhow::Result<()> {
         ),
         Some("exec") => spawn::become_pinned(arguments),
         Some("scale") => scale::run(&scale::Cli::parse_from(std::env::args().skip(1))),
-        _ => compare(Cli::parse()),
+        _ => driver::run(&Cli::parse().into()),
     }
 }
 
-fn compare(cli: Cli) -> anyhow::Result<()> {
-    if !cli.quick && !cli.full {
-        // Such as a plain `cargo bench`, which is not to take an hour with half of the
-        // peers missing.
-        writeln!(
-            io::stdout(),
-            "compare: run benches/compare/run, or give --quick or --full"
-        )?;
-        return Ok(());
+impl From<Cli> for Options {
+    fn from(cli: Cli) -> Self {
+        Self {
+            quick: cli.quick,
+            cases: cli.cases,
+            proxies: cli.proxies,
+            rounds: cli.rounds,
+            proxy_core: cli.proxy_core,
+            load_core: cli.load_core,
+        }
     }
-    driver::run(&Options {
-        quick: cli.quick,
-        cases: cli.cases,
-        proxies: cli.proxies,
-        rounds: cli.rounds,
-        proxy_core: cli.proxy_core,
-        load_core: cli.load_core,
-    })
 }
