@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -23,6 +23,7 @@ use crate::config::files::disk::{list_directory, read_file};
 use crate::config::material::{Keep, Materials};
 use crate::config::unreadable::in_words;
 use crate::x509::Form;
+use crate::x509::identity::sha256;
 
 pub use behind::Behind;
 pub use disk::read_once;
@@ -525,12 +526,6 @@ fn names_hash(names: &[PathBuf]) -> [u8; 32] {
         .map(|name| name.as_os_str().as_encoded_bytes())
         .collect();
     sha256(&joined.join(&0))
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ mod eyeballs;
 mod inherited;
 mod listen;
 mod liveness;
+mod proc_tcp;
+pub(crate) mod random;
 pub mod resolve;
 mod scratch;
 pub(crate) mod sockopt;

@@ -1,9 +1,10 @@
-//! Who listens where somebody else wants to, as far as the kernel tells.
+//! Processes that listen where somebody else wants to, as far as the kernel tells.
 
 use std::fs;
 use std::path::Path;
 
 use crate::addr::ListenAddr;
+use crate::net::proc_tcp;
 
 /// The process that listens on this port or path, as `NAME (pid N)`. Only the processes of the same
 /// user can be looked at, or all of them by root.
@@ -11,7 +12,7 @@ use crate::addr::ListenAddr;
 pub fn listens_on(addr: &ListenAddr) -> Option<String> {
     let inodes = match addr {
         ListenAddr::Unix(path) => unix_inodes(path),
-        other => tcp_inodes(other.port()?),
+        other => proc_tcp::inodes(other.port()?, proc_tcp::LISTEN),
     };
     let links: Vec<String> = inodes
         .iter()
@@ -52,24 +53,6 @@ fn has_open(process: &Path, links: &[String]) -> bool {
                 .is_some_and(|target| links.iter().any(|link| link == target))
         })
 }
-
-/// Of the sockets that listen on this port, on whatever address.
-fn tcp_inodes(port: u16) -> Vec<String> {
-    let mut inodes = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let table = fs::read_to_string(table).unwrap_or_default();
-        inodes.extend(table.lines().skip(1).filter_map(|line| {
-            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let (_, hex) = fields.get(1)?.rsplit_once(':')?;
-            let is_it = u16::from_str_radix(hex, 16) == Ok(port) && fields.get(3) == Some(&LISTEN);
-            is_it.then(|| fields.get(9).map(|inode| (*inode).to_owned()))?
-        }));
-    }
-    inodes
-}
-
-/// In the table of the kernel (`include/net/tcp_states.h`).
-const LISTEN: &str = "0A";
 
 /// Of the sockets that were bound to this path. One that was moved or removed since has it still.
 fn unix_inodes(path: &Path) -> Vec<String> {

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use crate::addr::UpstreamAddr;
-use crate::upstream::random::{fraction, mix};
+use crate::net::random::{fraction, mix};
 
 /// A server that may be chosen.
 #[derive(Clone, Copy, Debug)]

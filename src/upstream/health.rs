@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::net::random;
 use crate::upstream::options::{Ejection, HealthCheck};
-use crate::upstream::random;
 
 /// Attempts have failed since the last success.
 const FAILING: u8 = 1;

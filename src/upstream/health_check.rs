@@ -7,16 +7,17 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use crate::addr::UpstreamAddr;
+use crate::net::random;
 use crate::net::{LINGER, Resolver, Stream, Transport, close_in_order, connect};
 use crate::os::words;
 use crate::tls::Connector;
+use crate::upstream::Upstream;
 use crate::upstream::capacity::{Capacity, WaitQueue};
 use crate::upstream::dial::session;
 use crate::upstream::header::ProxyProtocol;
 use crate::upstream::health::ServerHealth;
 use crate::upstream::options::{HealthCheck, HealthCheckKind};
 use crate::upstream::outage::ServerGroup;
-use crate::upstream::{Upstream, random};
 
 /// What makes a check the same one: a reload that does not change it lets it go on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -11,7 +11,6 @@ mod health_check;
 mod lease;
 mod options;
 mod outage;
-mod random;
 mod registry;
 mod snapshot;
 
@@ -23,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::name::Alpn;
+use crate::net::random;
 use crate::net::{Resolver, Stream, cold};
 use crate::upstream::balance::Candidate;
 use crate::upstream::capacity::{Capacity, Eligible, Enqueued, WaitQueue};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::config::files::{Content, Files, Seen, Texts, sha256};
+use crate::config::files::{Content, Files, Seen, Texts};
+use crate::x509::identity::sha256;
 
 /// Each file with the hash of its content, or nothing where it is missing or unreadable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

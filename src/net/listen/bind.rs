@@ -2,7 +2,6 @@
 //! overlap.
 
 use std::ffi::c_int;
-use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,6 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Type};
 use crate::addr::{ListenAddr, Zone};
 use crate::net::listen::tcp::TcpAcceptor;
 use crate::net::listen::{ListenSocket, Socket};
+use crate::net::proc_tcp;
 use crate::net::sockopt;
 use crate::net::zone::locate;
 
@@ -132,21 +132,8 @@ pub(super) fn defer_accept(socket: &impl AsRawFd, seconds: c_int) -> io::Result<
 /// not to be had there are none.
 #[must_use]
 pub fn has_unready(port: u16) -> bool {
-    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|path| {
-        let Ok(table) = fs::read_to_string(path) else {
-            return false;
-        };
-        table.lines().skip(1).any(|line| {
-            let mut fields = line.split_ascii_whitespace().skip(1);
-            let local = fields.next().and_then(|local| local.rsplit_once(':'));
-            let is_ours = local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port));
-            is_ours && fields.nth(1) == Some(SYN_RECV)
-        })
-    })
+    !proc_tcp::inodes(port, proc_tcp::SYN_RECV).is_empty()
 }
-
-/// In the table of the kernel (`include/net/tcp_states.h`).
-const SYN_RECV: &str = "03";
 
 #[cfg(test)]
 mod tests {

@@ -25,9 +25,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::addr::{DnsServer, UpstreamAddr};
+use crate::net::random;
 use crate::net::resolve::active::Active;
 use crate::net::resolve::question::QueryFailure;
-use crate::net::resolve::service::random;
 
 pub(super) use addresses::Addresses;
 pub use service::{ServiceTarget, in_order};
@@ -247,7 +247,7 @@ impl Host {
         Self {
             addresses,
             late,
-            turn: usize::try_from(random() >> 32).unwrap_or_default(),
+            turn: usize::try_from(random::number() >> 32).unwrap_or_default(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Which server of a service comes first (RFC 2782).
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use crate::net::random;
 
 /// More servers than this are not tried for one client: the time would not be enough for any of
 /// them. Which of many these are is chance, as it is who comes first.
@@ -24,13 +25,7 @@ pub struct ServiceTarget {
 /// chance, in proportion to their weight. Of a great many some are left out.
 #[must_use]
 pub fn in_order(targets: &[ServiceTarget]) -> Vec<ServiceTarget> {
-    order(targets, |sum| random() % (sum + 1))
-}
-
-/// A number that nobody knows beforehand. It is for spreading load, and not for secrets.
-pub(super) fn random() -> u64 {
-    // Seeded by the kernel, and different each time.
-    RandomState::new().hash_one(())
+    order(targets, |sum| random::number() % (sum + 1))
 }
 
 /// `choose` gives a number from 0 to its argument.
