@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -438,117 +439,93 @@ fn terms(text: &mut String, config: &Config, name: &str) {
 
 /// What clients have to show, and what those see who do not.
 fn client_auth(text: &mut String, tls: &Tls) {
-    let word = tls.client_auth.word();
-    let files: Vec<String> = tls
-        .ca_files
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    match tls.client_auth {
-        ClientAuthMode::None => line(text, "client_auth", word),
-        ClientAuthMode::Request | ClientAuthMode::RequireAny => {
-            line(
-                text,
-                "client_auth",
-                format_args!("{word}: certificates are not verified, anybody comes in with one"),
-            );
-        }
-        ClientAuthMode::VerifyIfGiven | ClientAuthMode::RequireAndVerify => {
-            line(
-                text,
-                "client_auth",
-                format_args!("{word} against {}", files.join(", ")),
-            );
-        }
-        ClientAuthMode::Pinned => {
-            let keys = tls.spki_sha256.iter().map(ToString::to_string);
-            let files = tls.cert_files.iter().map(|path| path.display().to_string());
-            line(
-                text,
-                "client_auth",
-                format_args!(
-                    "{word}: {}",
-                    keys.chain(files).collect::<Vec<_>>().join(", ")
-                ),
-            );
-        }
-    }
-    if tls.client_auth == ClientAuthMode::RequireAny || tls.requires_identity() {
-        line(
-            text,
-            "",
-            "without a certificate: alert certificate_required (116), no_certificate",
-        );
-    }
-    if tls.client_auth == ClientAuthMode::Pinned {
-        line(
-            text,
-            "",
-            "with one that is not pinned: alert unknown_ca (48), untrusted_certificate",
-        );
-    } else if tls.client_auth.verifies() {
-        line(
-            text,
-            "",
-            "with one of another CA: alert unknown_ca (48), untrusted_certificate",
-        );
+    line(text, "client_auth", mode(tls));
+    for refusal in refusals(tls) {
+        line(text, "", refusal);
     }
     if !tls.crl_files.is_empty() {
-        line(
-            text,
-            "",
-            "with one that is revoked: alert certificate_revoked (44), revoked_certificate",
-        );
-    }
-    if tls.policy != Policy::default() {
-        line(
-            text,
-            "",
-            "with one that is not allowed: alert access_denied (49), not_allowed",
-        );
-    }
-    if !tls.crl_files.is_empty() {
-        let files: Vec<String> = tls
-            .crl_files
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        line(text, "crl_files", files.join(", "));
-        let depth = match tls.crl_depth {
-            Depth::Leaf => "the client's own certificate",
-            Depth::Chain => "every certificate of the chain",
-        };
-        let (unknown, expired) = (
-            tls.crl_unknown == Unknown::Deny,
-            tls.crl_expired == Expired::Deny,
-        );
-        let word = |denied: bool| if denied { "is refused" } else { "comes in" };
-        line(
-            text,
-            "",
-            format_args!(
-                "looked up: {depth}; without a list it {}, with one that is too old it {}",
-                word(unknown),
-                word(expired)
-            ),
-        );
+        lists(text, tls);
     }
     if let Some(allow) = &tls.policy.allow {
         list(text, "allow", allow);
     }
     list(text, "deny", &tls.policy.deny);
+    let on_revoke = match tls.on_revoke {
+        OnRevoke::Keep => "keep: open connections go on",
+        OnRevoke::Close => {
+            "close: a reload ends the connections of clients that would not come in any more"
+        }
+    };
     if tls.client_auth != ClientAuthMode::None {
-        line(
-            text,
-            "on_revoke",
-            match tls.on_revoke {
-                OnRevoke::Keep => "keep: open connections go on",
-                OnRevoke::Close => {
-                    "close: a reload ends the connections of clients that would not come in any more"
-                }
-            },
-        );
+        line(text, "on_revoke", on_revoke);
     }
+}
+
+/// The mode, and what certificates are verified against.
+fn mode(tls: &Tls) -> String {
+    let word = tls.client_auth.word();
+    match tls.client_auth {
+        ClientAuthMode::None => word.to_owned(),
+        ClientAuthMode::Request | ClientAuthMode::RequireAny => {
+            format!("{word}: certificates are not verified, anybody comes in with one")
+        }
+        ClientAuthMode::VerifyIfGiven | ClientAuthMode::RequireAndVerify => {
+            format!("{word} against {}", paths(&tls.ca_files))
+        }
+        ClientAuthMode::Pinned => {
+            let keys = tls.spki_sha256.iter().map(ToString::to_string);
+            let files = tls.cert_files.iter().map(|path| path.display().to_string());
+            format!(
+                "{word}: {}",
+                keys.chain(files).collect::<Vec<_>>().join(", ")
+            )
+        }
+    }
+}
+
+/// What clients see that do not come in, and the outcome.
+fn refusals(tls: &Tls) -> Vec<&'static str> {
+    let mut refusals = Vec::new();
+    if tls.client_auth == ClientAuthMode::RequireAny || tls.requires_identity() {
+        refusals.push("without a certificate: alert certificate_required (116), no_certificate");
+    }
+    if tls.client_auth == ClientAuthMode::Pinned {
+        refusals.push("with one that is not pinned: alert unknown_ca (48), untrusted_certificate");
+    } else if tls.client_auth.verifies() {
+        refusals.push("with one of another CA: alert unknown_ca (48), untrusted_certificate");
+    }
+    if !tls.crl_files.is_empty() {
+        refusals
+            .push("with one that is revoked: alert certificate_revoked (44), revoked_certificate");
+    }
+    if tls.policy != Policy::default() {
+        refusals.push("with one that is not allowed: alert access_denied (49), not_allowed");
+    }
+    refusals
+}
+
+/// The revocation lists, and what becomes of clients that they do not speak of.
+fn lists(text: &mut String, tls: &Tls) {
+    line(text, "crl_files", paths(&tls.crl_files));
+    let depth = match tls.crl_depth {
+        Depth::Leaf => "the client's own certificate",
+        Depth::Chain => "every certificate of the chain",
+    };
+    let word = |denied: bool| if denied { "is refused" } else { "comes in" };
+    let unknown = word(tls.crl_unknown == Unknown::Deny);
+    let expired = word(tls.crl_expired == Expired::Deny);
+    let looked_up = format!(
+        "looked up: {depth}; without a list it {unknown}, with one that is too old it {expired}"
+    );
+    line(text, "", looked_up);
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    paths.join(", ")
 }
 
 fn list(text: &mut String, label: &str, rules: &Rules) {

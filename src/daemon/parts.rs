@@ -72,30 +72,7 @@ impl Parts {
         let mut build = |from: &Route| Arc::new(route(from, &mut upstream, &mut known));
         let routes: Vec<Arc<proxy::Route>> = config.routes.iter().map(&mut build).collect();
         let counts = CountsByListener::of(config, counts);
-        let mut tables: Vec<(_, Arc<_>)> = Vec::new();
-        let mut listeners = Vec::new();
-        for (name, listener) in &config.listeners {
-            // Listeners that share a table in the configuration share it here.
-            let shared = tables
-                .iter()
-                .find(|(table, _)| Arc::ptr_eq(table, &listener.table))
-                .map(|(_, built)| built);
-            let table = shared.map_or_else(
-                || Arc::new(listener.table.map(|at| Arc::clone(&routes[*at]))),
-                Arc::clone,
-            );
-            tables.push((Arc::clone(&listener.table), Arc::clone(&table)));
-            let serving = proxy::Listener {
-                name: Arc::clone(name),
-                hello_timeout: listener.hello_timeout,
-                proxies: listener.proxies.clone().into(),
-                access_log: config.access_log,
-                limits: listener.limits.clone(),
-                counts: counts.get(name),
-                routes: table,
-            };
-            listeners.push((Arc::new(serving), listener.bind.clone()));
-        }
+        let listeners = listeners(config, &routes, &counts);
         let terms = RouteTerms::new(&routes, terms, config.timeouts.drain);
         let is_new =
             |(options, _): &(&upstream::UpstreamOptions, _)| !upstreams.contains_key(*options);
@@ -131,6 +108,39 @@ impl Parts {
             resolving: config.resolver.clone(),
         }
     }
+}
+
+/// The listeners of `config`, whose tables lead to `routes`.
+fn listeners(
+    config: &Config,
+    routes: &[Arc<proxy::Route>],
+    counts: &CountsByListener,
+) -> Vec<(Arc<proxy::Listener>, Vec<Bind>)> {
+    let mut tables: Vec<(_, Arc<_>)> = Vec::new();
+    let mut listeners = Vec::new();
+    for (name, listener) in &config.listeners {
+        // Listeners that share a table in the configuration share it here.
+        let shared = tables
+            .iter()
+            .find(|(table, _)| Arc::ptr_eq(table, &listener.table))
+            .map(|(_, built)| built);
+        let table = shared.map_or_else(
+            || Arc::new(listener.table.map(|at| Arc::clone(&routes[*at]))),
+            Arc::clone,
+        );
+        tables.push((Arc::clone(&listener.table), Arc::clone(&table)));
+        let serving = proxy::Listener {
+            name: Arc::clone(name),
+            hello_timeout: listener.hello_timeout,
+            proxies: listener.proxies.clone().into(),
+            access_log: config.access_log,
+            limits: listener.limits.clone(),
+            counts: counts.get(name),
+            routes: table,
+        };
+        listeners.push((Arc::new(serving), listener.bind.clone()));
+    }
+    listeners
 }
 
 /// `known` are the settings of the routes before.

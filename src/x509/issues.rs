@@ -18,6 +18,9 @@ use crate::x509::defects::{Defect, defects};
 use crate::x509::identity::{alt_names, distinguished_name};
 use crate::x509::{time::date, time::system_time};
 
+/// The most intermediates that clients which verify with webpki follow, as rustls does.
+const LONGEST_CHAIN: usize = 6;
+
 /// Something about a certificate that its owner should know, although it is used as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CertificateIssue {
@@ -328,106 +331,107 @@ fn of_chain(
     now: SystemTime,
     issues: &mut Vec<CertificateIssue>,
 ) {
-    let name = |at: usize| distinguished_name(given.at(at).subject());
     for (below, &at) in chain.iter().enumerate().skip(1) {
-        let (certificate, subject) = (given.at(at), name(at));
-        let is_root = is_self_issued(certificate);
-        // Nobody looks at the dates of a root that clients have.
-        if !is_root {
-            let (begin, end) = (
-                system_time(certificate.validity().not_before),
-                system_time(certificate.validity().not_after),
-            );
-            if end < now {
-                let when = format!("has expired on {}", date(end));
-                issues.push(CertificateIssue::IntermediateDates {
-                    subject: subject.clone(),
-                    when,
-                });
-            } else if !chain::is_valid(certificate, now) {
-                let when = format!("is not valid before {}", date(begin));
-                issues.push(CertificateIssue::IntermediateDates {
-                    subject: subject.clone(),
-                    when,
-                });
-            }
-            if let Some(kind) = weak_signature(certificate) {
-                issues.push(CertificateIssue::WeakSignature(subject.clone(), kind));
-            }
-        }
-        // An old root cannot say that it is one.
-        let is_old_root = is_root && certificate.version() != X509Version::V3;
-        if !is_old_root && !says_ca(certificate) {
-            issues.push(CertificateIssue::NotAnIssuer {
-                subject: subject.clone(),
-                reason: "does not say CA:TRUE",
-            });
-        } else if lacks_cert_sign(certificate) {
-            let reason = "has a key usage without keyCertSign";
-            issues.push(CertificateIssue::NotAnIssuer {
-                subject: subject.clone(),
-                reason,
-            });
-        }
-        let limit = certificate
-            .basic_constraints()
-            .ok()
-            .flatten()
-            .and_then(|limits| limits.value.path_len_constraint);
-        if let Some(limit) = limit.filter(|limit| below - 1 > *limit as usize) {
-            issues.push(CertificateIssue::PathLength {
-                subject: subject.clone(),
-                limit,
-            });
-        }
-        if let Some(kind) = unsupported_key(certificate) {
-            issues.push(CertificateIssue::WeakKey(subject.clone(), kind));
-        }
+        of_issuer(given.at(at), below - 1, now, issues);
     }
-    /// Those of webpki, by which rustls verifies.
-    const LONGEST: usize = 6;
     let between = chain
         .iter()
         .skip(1)
         .filter(|at| !is_self_issued(given.at(**at)))
         .count();
-    if between > LONGEST {
+    if between > LONGEST_CHAIN {
         issues.push(CertificateIssue::Long(between));
     }
     if !given.names_are_allowed(chain, now) {
         issues.push(CertificateIssue::NameConstraints);
     }
-    let last = chain[chain.len() - 1];
-    if is_self_issued(given.at(last)) {
-        if chain.len() > 1 {
-            issues.push(CertificateIssue::Root(name(last)));
+    issues.extend(of_end(chain, given));
+}
+
+/// Whether clients take `certificate` as an issuer that has `below` other CAs below it in the chain.
+fn of_issuer(
+    certificate: &X509Certificate<'_>,
+    below: usize,
+    now: SystemTime,
+    issues: &mut Vec<CertificateIssue>,
+) {
+    let subject = || distinguished_name(certificate.subject());
+    let is_root = is_self_issued(certificate);
+    // Nobody looks at the dates of a root that clients have.
+    if !is_root {
+        if let Some(when) = out_of_date(certificate, now) {
+            let subject = subject();
+            issues.push(CertificateIssue::IntermediateDates { subject, when });
         }
-    } else if let Some(other) = given.impostor(chain) {
-        let root = is_self_issued(given.at(other));
-        issues.push(CertificateIssue::OtherSigner {
-            subject: name(other),
-            root,
-        });
-    } else {
-        // Only of a leaf alone: intermediates name an address too, and what it leads to is the
-        // root. Or where what stands above the gap is there: any CA, or a root behind the rest.
-        let alone = chain.len() == 1;
-        let above = (0..given.parsed.len()).any(|at| {
-            let other = given.at(at);
-            let is_sent = chain
-                .iter()
-                .any(|sent| same_authority(given.at(*sent), other));
-            !is_sent
-                && says_ca(other)
-                && (alone || (is_self_issued(other) && chain.iter().all(|sent| *sent < at)))
-        });
-        let gap = above || (alone && names_its_issuers_address(given.at(last)));
-        if gap {
-            issues.push(CertificateIssue::Incomplete(distinguished_name(
-                given.at(last).issuer(),
-            )));
+        if let Some(kind) = weak_signature(certificate) {
+            issues.push(CertificateIssue::WeakSignature(subject(), kind));
         }
     }
+    // An old root cannot say that it is one.
+    let is_old_root = is_root && certificate.version() != X509Version::V3;
+    let reason = if !is_old_root && !says_ca(certificate) {
+        Some("does not say CA:TRUE")
+    } else {
+        lacks_cert_sign(certificate).then_some("has a key usage without keyCertSign")
+    };
+    if let Some(reason) = reason {
+        let subject = subject();
+        issues.push(CertificateIssue::NotAnIssuer { subject, reason });
+    }
+    let limit = certificate
+        .basic_constraints()
+        .ok()
+        .flatten()
+        .and_then(|limits| limits.value.path_len_constraint);
+    if let Some(limit) = limit.filter(|limit| below > *limit as usize) {
+        let subject = subject();
+        issues.push(CertificateIssue::PathLength { subject, limit });
+    }
+    if let Some(kind) = unsupported_key(certificate) {
+        issues.push(CertificateIssue::WeakKey(subject(), kind));
+    }
+}
+
+/// Why an intermediate is not valid at `now`, if it is not.
+fn out_of_date(certificate: &X509Certificate<'_>, now: SystemTime) -> Option<String> {
+    let (begin, end) = (
+        system_time(certificate.validity().not_before),
+        system_time(certificate.validity().not_after),
+    );
+    if end < now {
+        Some(format!("has expired on {}", date(end)))
+    } else {
+        (!chain::is_valid(certificate, now)).then(|| format!("is not valid before {}", date(begin)))
+    }
+}
+
+/// Whether the chain ends where clients go on from.
+fn of_end(chain: &[usize], given: Given<'_>) -> Option<CertificateIssue> {
+    let name = |at: usize| distinguished_name(given.at(at).subject());
+    let last = chain[chain.len() - 1];
+    if is_self_issued(given.at(last)) {
+        return (chain.len() > 1).then(|| CertificateIssue::Root(name(last)));
+    }
+    if let Some(other) = given.impostor(chain) {
+        return Some(CertificateIssue::OtherSigner {
+            subject: name(other),
+            root: is_self_issued(given.at(other)),
+        });
+    }
+    // Only of a leaf alone: intermediates name an address too, and what it leads to is the root. Or
+    // where what stands above the gap is there: any CA, or a root behind the rest.
+    let alone = chain.len() == 1;
+    let above = (0..given.parsed.len()).any(|at| {
+        let other = given.at(at);
+        let is_sent = chain
+            .iter()
+            .any(|sent| same_authority(given.at(*sent), other));
+        !is_sent
+            && says_ca(other)
+            && (alone || (is_self_issued(other) && chain.iter().all(|sent| *sent < at)))
+    });
+    let gap = above || (alone && names_its_issuers_address(given.at(last)));
+    gap.then(|| CertificateIssue::Incomplete(distinguished_name(given.at(last).issuer())))
 }
 
 /// Whether clients can take the certificate itself.
