@@ -1,9 +1,13 @@
 //! Adoption of a configuration: the one way to serve one, at the start and at each reload.
 
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use tracing::info;
+
 use crate::config::diagnostic::Diagnostic;
 use crate::config::trust::Summary;
 use crate::config::{Config, Made};
-use crate::daemon::reload::close;
 use crate::daemon::report::{log_trust, report, report_made};
 use crate::daemon::{BindError, Daemon, Parts};
 use crate::proxy::Connections;
@@ -36,4 +40,22 @@ pub(super) fn adopt(
     log_trust(trust, &config.trusts.summaries());
     server.report_unused();
     Ok(())
+}
+
+/// Closes connections that the configuration no longer lets go on. Not by the thread that loads:
+/// its turn may be late where the processor is busy, and this is not to wait.
+pub(super) fn close(
+    connections: &Arc<Connections>,
+    close: impl FnOnce(&Connections) -> usize + Send + 'static,
+) {
+    let connections = Arc::clone(connections);
+    drop(spawn_blocking(move || {
+        let closed = close(&connections);
+        if closed > 0 {
+            info!(
+                closed,
+                "closed connections that the configuration no longer lets go on"
+            );
+        }
+    }));
 }

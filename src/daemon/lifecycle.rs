@@ -18,10 +18,10 @@ use crate::config::{Loaded, Made};
 use crate::control::{
     self, Answer, Command, ConnectionCountsStatus, Handle, Order, Orders, State, Status,
 };
-use crate::daemon::adopt::{Found, adopt};
+use crate::daemon::adopt::{Found, adopt, close};
 use crate::daemon::loader::Loader;
 use crate::daemon::notify::Notify;
-use crate::daemon::reload::{Reloads, close, load};
+use crate::daemon::reload::{Reloads, load};
 use crate::daemon::{BindError, Daemon, Parts};
 use crate::net::{Inherited, raise_open_files};
 use crate::os::words;

@@ -70,6 +70,15 @@ impl Stream {
     }
 }
 
+impl From<Transport> for Stream {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp(tcp) => Self::Tcp(tcp),
+            Transport::Unix(unix) => Self::Unix(unix),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -11,8 +11,6 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::net::Stream;
-
 /// A connected socket of either kind.
 #[derive(Debug)]
 pub enum Transport {
@@ -88,15 +86,6 @@ impl Transport {
         match self {
             Self::Tcp(tcp) => tcp.take_error(),
             Self::Unix(unix) => unix.take_error(),
-        }
-    }
-}
-
-impl From<Transport> for Stream {
-    fn from(transport: Transport) -> Self {
-        match transport {
-            Transport::Tcp(tcp) => Self::Tcp(tcp),
-            Transport::Unix(unix) => Self::Unix(unix),
         }
     }
 }

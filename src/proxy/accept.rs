@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -17,7 +16,7 @@ use crate::os::words;
 use crate::proxy::counts::Admitted;
 use crate::proxy::session::Session;
 use crate::proxy::story::story;
-use crate::proxy::{Connections, Error, Limit, Listener, SourceNetwork, header};
+use crate::proxy::{Connections, Error, Limit, Listener, Port, SourceNetwork, header};
 use crate::telemetry::{Record, Totals};
 
 /// Long enough for a connection to end and give its descriptor back, short enough that nobody
@@ -29,15 +28,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// While the process stays out of descriptors, this often is often enough to say so.
 const WARN_EVERY: Duration = Duration::from_secs(10);
-
-/// A listening socket, and the listener that it serves at the moment.
-#[derive(Debug)]
-pub struct Port {
-    /// The address, with the port that the kernel chose where the configuration says 0.
-    pub addr: ListenAddr,
-    /// What the next hello meets, whenever its connection was accepted.
-    pub listener: ArcSwap<Listener>,
-}
 
 /// Accepts until `stop` is dropped or sent to; then serves what is still queued, and closes the
 /// socket.

@@ -11,117 +11,21 @@ mod handshakes;
 mod header;
 mod hello;
 mod limits;
+mod listener;
 mod read;
 mod refuse;
+mod route;
 mod session;
 mod story;
 mod terminate;
 mod terms;
 mod transfer;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use crate::addr::Sender;
-use crate::relay;
-use crate::route::Table;
-use crate::tls::Acceptor;
-use crate::upstream::Upstream;
-
-pub use accept::{Port, accept};
+pub use accept::accept;
 pub use connections::{Connections, Live};
 pub use counts::ConnectionCounts;
 pub use error::Error;
 pub use limits::{Limit, Limits, Rate, SourceNetwork};
+pub use listener::{Listener, Port};
+pub use route::{Action, OnRemove, Route, Settings};
 pub use terms::RouteTerms;
-
-/// What the connections of one listener meet. Immutable: a reload makes a new one.
-#[derive(Debug)]
-pub struct Listener {
-    /// Its name in the configuration.
-    pub name: Arc<str>,
-    /// From accept to the whole ClientHello.
-    pub hello_timeout: Duration,
-    /// From these addresses a connection must begin with a PROXY header, and from no others.
-    pub proxies: Box<[Sender]>,
-    /// Whether each connection is logged when it ends.
-    pub access_log: bool,
-    /// How many connections it takes.
-    pub limits: Limits,
-    /// What is counted for that.
-    pub counts: Arc<ConnectionCounts>,
-    /// Which route takes which client.
-    pub routes: Arc<Table<Arc<Route>>>,
-}
-
-/// What happens to a client that was routed.
-#[derive(Debug)]
-pub struct Route {
-    /// Its name in the configuration.
-    pub name: Arc<str>,
-    /// What it does.
-    pub action: Action,
-    /// The rest.
-    pub settings: Arc<Settings>,
-}
-
-/// What routes wait for and for how long, and when they end. Most routes have the same settings,
-/// and share them: a configuration may have a million.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Settings {
-    /// For the TLS handshake.
-    pub handshake_timeout: Duration,
-    /// For each server that is tried.
-    pub connect_timeout: Duration,
-    /// From accept to the end of the connection, or none.
-    pub max_lifetime: Option<Duration>,
-    /// What becomes of its connections when a reload removes it.
-    pub on_remove: OnRemove,
-    /// How long the relay waits.
-    pub relay: relay::RelayOptions,
-}
-
-/// What becomes of the open connections of a route that a reload removes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OnRemove {
-    /// They go on.
-    Keep,
-    /// They have some time to end by themselves, and are closed then.
-    Drain,
-    /// They are closed.
-    Close,
-}
-
-/// What a route does with its clients.
-#[derive(Debug)]
-pub enum Action {
-    /// Their bytes go to the upstream as they are.
-    Passthrough(Arc<Upstream>),
-    /// TLS ends here, and the plaintext goes to the upstream.
-    Terminate(Arc<Acceptor>, Arc<Upstream>),
-    /// They are refused.
-    Reject,
-}
-
-impl Action {
-    /// The word in the configuration and in the log.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Passthrough(_) => "passthrough",
-            Self::Terminate(..) => "terminate",
-            Self::Reject => "reject",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_takes_as_much_as_a_line_of_the_processors_cache() {
-        let counts = 2 * size_of::<usize>();
-        assert_eq!(counts + size_of::<Route>(), 64);
-    }
-}

@@ -48,7 +48,7 @@ fn openssl_name(suite: CipherSuite) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::provider;
+    use crate::tls::provider::provider;
 
     #[test]
     fn every_suite_has_its_name() {

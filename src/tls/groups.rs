@@ -7,7 +7,7 @@ use rustls::NamedGroup;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use thiserror::Error;
 
-use crate::tls::provider;
+use crate::tls::provider::provider;
 
 /// A group that a key is exchanged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

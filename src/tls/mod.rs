@@ -8,11 +8,15 @@ mod admission;
 mod alerts;
 mod certificate;
 mod client;
+mod client_auth;
 mod evidence;
 mod facts;
+mod fault;
 mod groups;
 mod handshake;
+mod options;
 mod pinned;
+mod provider;
 mod refused;
 mod self_signed;
 mod server;
@@ -25,35 +29,18 @@ mod verifier;
 mod versions;
 mod words;
 
-use std::sync::{Arc, LazyLock};
-
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
-
 pub use admission::Admission;
 pub use certificate::{Certificate, CertificateError};
-pub use client::{Connector, ConnectorOptions, PeerName, Verification, refused_certificate};
+pub use client::{Connector, refused_certificate};
+pub use client_auth::{ClientAuth, Verify};
 pub use evidence::Evidence;
 pub use facts::SessionFacts;
 pub use groups::{KeyExchangeGroup, KeyExchangeGroupError};
 pub use handshake::{Accepted, HandshakeError, Refusal};
+pub use options::{ConnectorOptions, PeerName, Verification};
 pub use pinned::{Dates, Pin, Pins};
 pub use refused::SessionError;
 pub use self_signed::{SelfSigned, renew_at};
-pub use server::{
-    Acceptor, AcceptorError, AcceptorOptions, Choice, ClientAuth, MinVersion, Verify,
-};
+pub use server::{Acceptor, AcceptorError, AcceptorOptions, Choice, MinVersion};
 pub use signatures::Signatures;
 pub use trust::Trust;
-
-/// The one provider of every session: AWS-LC, whose first key exchange is the hybrid
-/// X25519MLKEM768.
-fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-        LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
-    &PROVIDER
-}
-
-/// Those by which every signature of a peer is verified.
-fn algorithms() -> &'static WebPkiSupportedAlgorithms {
-    &provider().signature_verification_algorithms
-}

@@ -15,8 +15,8 @@ use rustls::{CertificateError, DigitallySignedStruct};
 use webpki::RawPublicKeyEntity;
 
 use crate::authz::SpkiDigest;
-use crate::tls::algorithms;
-use crate::tls::verifier::CertificateFault;
+use crate::tls::fault::CertificateFault;
+use crate::tls::provider::algorithms;
 use crate::x509::chain::unsupported_key;
 use crate::x509::identity::{distinguished_name, sha256};
 use crate::x509::path::{Flaw, Who};

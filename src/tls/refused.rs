@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::authz::{AltName, printable};
 use crate::os::words;
-use crate::tls::client::{ConnectorOptions, NotPinned, PeerName, Verification};
+use crate::tls::options::{ConnectorOptions, NotPinned, PeerName, Verification};
 use crate::tls::words;
 use crate::x509::identity::distinguished_name;
 use crate::x509::issues::unusable;

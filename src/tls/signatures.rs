@@ -7,7 +7,7 @@
 use rustls::sign::SigningKey;
 use rustls::{SignatureScheme, SupportedCipherSuite};
 
-use crate::tls::provider;
+use crate::tls::provider::provider;
 use crate::wire::ClientHello;
 
 /// A set of signature schemes (RFC 8446 §4.2.3), of those that a server's key can sign a handshake

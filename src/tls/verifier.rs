@@ -17,14 +17,15 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
-use crate::authz::{ClientCertificate, Denied, Identity, Policy, SpkiDigest};
+use crate::authz::{ClientCertificate, Identity, Policy};
+use crate::tls::client_auth::ClientAuth;
+use crate::tls::fault::CertificateFault;
 use crate::tls::pinned::{self, Pins};
-use crate::tls::server::ClientAuth;
-use crate::tls::{alerts, algorithms};
+use crate::tls::provider::algorithms;
 use crate::x509::ca::Anchors;
 use crate::x509::crl::RevocationLists;
 use crate::x509::identity::identity;
-use crate::x509::path::{self, Flaw, Paths, Purpose};
+use crate::x509::path::{self, Paths, Purpose};
 use crate::x509::signed::unsupported_key;
 use crate::x509::{der, pem};
 
@@ -59,24 +60,6 @@ impl ShownCertificate {
         };
         self.identity.map(kind)
     }
-}
-
-/// What is wrong with a certificate beyond what rustls reports.
-#[derive(Debug)]
-pub(super) enum CertificateFault {
-    /// It verifies, and the policy refuses its owner.
-    Denied(Denied),
-    /// It verifies, and what it says cannot be read.
-    Unreadable(String),
-    /// The client did not prove that it has the key (RFC 8446 §4.4.3, RFC 5246 §7.4.8): it may be
-    /// somebody else's.
-    Unproven,
-    /// Its key is of a kind or size by which nobody is known: which.
-    Key(String),
-    /// It does not verify.
-    Flawed(Flaw),
-    /// It is none of those that are pinned. The pin of its key.
-    NotPinned(SpkiDigest),
 }
 
 /// Runs a handshake; its output, and the certificate that the client has shown in it.
@@ -186,21 +169,6 @@ fn hints(anchors: &Anchors) -> Vec<DistinguishedName> {
     }
     let size: usize = hints.iter().map(|name| name.as_ref().len() + 2).sum();
     if size > MAX_HINTS { Vec::new() } else { hints }
-}
-
-impl CertificateFault {
-    /// What rustls is told, which answers with an alert. Here, because once the handshake is
-    /// complete it could not.
-    fn error(&self) -> CertificateError {
-        match self {
-            Self::Denied(_) => CertificateError::ApplicationVerificationFailure,
-            Self::Unreadable(_) => CertificateError::BadEncoding,
-            Self::Unproven => CertificateError::BadSignature,
-            Self::Key(_) => CertificateError::InvalidPurpose,
-            Self::NotPinned(_) => CertificateError::UnknownIssuer,
-            Self::Flawed(flaw) => alerts::error(flaw),
-        }
-    }
 }
 
 impl ClientCertVerifier for ClientVerifier {

@@ -62,7 +62,8 @@ mod tests {
     use rustls::{AlertDescription, ServerConfig, ServerConnection};
 
     use super::*;
-    use crate::tls::{SelfSigned, provider};
+    use crate::tls::SelfSigned;
+    use crate::tls::provider::provider;
     use crate::wire::HelloParser;
 
     /// A hello with this legacy version and, if there are any, `supported_versions`.

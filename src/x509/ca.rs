@@ -11,8 +11,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::X509Version;
 
 use crate::x509::dname::same_name;
+use crate::x509::extensions::unknown_critical;
 use crate::x509::identity::distinguished_name;
-use crate::x509::path::unknown_critical;
 use crate::x509::pem::{self, BundleError};
 use crate::x509::signed::{Signed, unsupported_key};
 use crate::x509::{key_identifier::subject_key_identifier, time::system_time};

@@ -11,6 +11,7 @@ pub(crate) mod crl;
 pub(crate) mod defects;
 pub(crate) mod der;
 mod dname;
+pub(crate) mod extensions;
 mod faults;
 pub(crate) mod identity;
 pub(crate) mod issues;

@@ -27,17 +27,10 @@ mod worst;
 
 #[path = "../../src/tls"]
 mod tls {
-    use std::sync::LazyLock;
-
-    use rustls::crypto::{CryptoProvider, aws_lc_rs};
     pub use signatures::Signatures;
 
+    mod provider;
     mod signatures;
-
-    fn provider() -> &'static CryptoProvider {
-        static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_provider);
-        &PROVIDER
-    }
 }
 
 /// What a hello can be full of. The first is nothing that means anything.

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot::{self, error::RecvError};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -32,7 +31,6 @@ use crate::daemon::reload::look::{
     Eyes, Look, Order, Pending, Proposed, ReloadKind, ReloadVerdict, Served,
 };
 use crate::daemon::reload::said::Said;
-use crate::proxy::Connections;
 use crate::telemetry::{self, Log};
 
 pub(super) use look::load;
@@ -411,24 +409,6 @@ impl Reloads {
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
     }
-}
-
-/// Closes connections that the configuration no longer lets go on. Not by the thread that loads:
-/// its turn may be late where the processor is busy, and this is not to wait.
-pub(super) fn close(
-    connections: &Arc<Connections>,
-    close: impl FnOnce(&Connections) -> usize + Send + 'static,
-) {
-    let connections = Arc::clone(connections);
-    drop(spawn_blocking(move || {
-        let closed = close(&connections);
-        if closed > 0 {
-            info!(
-                closed,
-                "closed connections that the configuration no longer lets go on"
-            );
-        }
-    }));
 }
 
 /// Waits for that moment, and for ever if there is none.

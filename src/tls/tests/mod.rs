@@ -30,6 +30,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::net::close_in_order;
 use crate::pki::{self, Authority, Issued, Validity};
+use crate::tls::provider::{algorithms, provider};
 use crate::x509::{
     CaCertificate, CaIssue, Crl, Depth, Expired, Purpose, Revocation, Unknown, identity, pem,
 };

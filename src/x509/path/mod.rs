@@ -30,7 +30,6 @@ use crate::x509::time::of_unix_time;
 use crate::x509::{der, pem};
 
 pub(crate) use flaw::{Flaw, PathLimit, PeerWords, Who};
-pub(crate) use sound::unknown_critical;
 
 /// How many certificates a peer may send beside its own. Every one of them may have to be tried as
 /// the issuer of every other, and it is the peer who chooses them.
