@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::{ConfigPath, colors, print, print_diagnostics};
 use crate::config::diagnostic::{Diagnostic, Place, Severity};
-use crate::config::diff::{Change, Standing, compare};
+use crate::config::weakening::{Standing, Weakening, compare};
 use crate::config::{self, Loaded};
 
 /// It would start, and `--strict` was asked to say that there is something to look at.
@@ -72,16 +72,16 @@ fn weaker(old: &Path, path: &Path, loaded: &Loaded) -> anyhow::Result<Vec<Diagno
             old.display()
         );
     };
-    let mut change = compare(&Standing::of(&before), &Standing::of(config));
+    let mut weakening = compare(&Standing::of(&before), &Standing::of(config));
     // The texts that run are in the place of these, wherever a copy of them is kept.
     let directory = |path: &Path| path.parent().unwrap_or(Path::new("")).to_owned();
     let texts = running
         .files
         .take_texts()
         .moved(&directory(old), &directory(path));
-    change.lose_files(loaded.files.texts().lost(&texts));
-    change.rephrase(|text| loaded.variables.hide(text));
-    let Change { vanished, loosened } = change;
+    weakening.lose_files(loaded.files.texts().lost(&texts));
+    weakening.rephrase(|text| loaded.variables.hide(text));
+    let Weakening { vanished, loosened } = weakening;
     let routes = vanished
         .iter()
         .chain(loosened.iter())

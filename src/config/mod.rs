@@ -5,7 +5,6 @@
 
 mod compile;
 pub mod diagnostic;
-pub mod diff;
 pub mod file;
 pub mod files;
 pub mod material;
@@ -15,6 +14,7 @@ mod self_signed;
 mod show;
 pub mod trust;
 mod unreadable;
+pub mod weakening;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

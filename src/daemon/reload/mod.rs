@@ -2,8 +2,8 @@
 //!
 //! What tightens acts at once; what loosens waits until nobody writes any more; and no protection
 //! goes without somebody's word. What a configuration would let clients do is compared with what
-//! they may do now (`config::diff`), however it came to be: files that are truncated, half copied
-//! or renamed away are as valid as any other.
+//! they may do now (`config::weakening`), however it came to be: files that are truncated, half
+//! copied or renamed away are as valid as any other.
 
 mod calm;
 mod look;
@@ -18,9 +18,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::config::diff::Standing;
 use crate::config::files::Files;
 use crate::config::trust::Summary;
+use crate::config::weakening::Standing;
 use crate::config::{Config, Notice, Timeouts};
 use crate::daemon::Daemon;
 use crate::daemon::adopt::{Found, adopt};

@@ -78,7 +78,7 @@ fn valid(dir: &Path, text: &str) -> Config {
     config.unwrap_or_else(|| panic!("{diagnostics:?}\n{text}"))
 }
 
-fn change(dir: &Path, old: &str, new: &str) -> Change {
+fn change(dir: &Path, old: &str, new: &str) -> Weakening {
     let [old, new] = [old, new].map(|text| Standing::of(&valid(dir, text)));
     compare(&old, &new)
 }
@@ -108,7 +108,7 @@ enum Fate {
     Held,
 }
 
-fn fate(change: &Change) -> Fate {
+fn fate(change: &Weakening) -> Fate {
     match (change.vanished.is_empty(), change.loosened.is_empty()) {
         (false, _) => Fate::Held,
         (true, false) => Fate::Waits,
@@ -750,7 +750,7 @@ const IPS: [Option<&str>; 5] = [
 
 /// Asserts of every client of a small world that it loses no protection by a change that is not
 /// held, and gains nothing by one that is served at once.
-fn assert_no_protection_goes(old: &Config, new: &Config, change: &Change, context: &str) {
+fn assert_no_protection_goes(old: &Config, new: &Config, change: &Weakening, context: &str) {
     let offers: [&[Alpn]; 2] = [&[], &["h2".parse().unwrap()]];
     let held = !change.vanished.is_empty();
     for name in NAMES {

@@ -1,5 +1,5 @@
-//! What a client would meet by another configuration, compared with what it meets now: whether
-//! anything would get weaker.
+//! Weakening: what a client would meet by another configuration, compared with what it meets now,
+//! where that would get weaker.
 //!
 //! Tables and routes may be renamed, moved and merged. What counts is what a client meets: for
 //! every name, source and protocol that either configuration tells apart, a representative client
@@ -26,14 +26,14 @@ use standing::{Listener, Meets, Route};
 
 /// What would get weaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct Weakening {
     /// Protections that would be gone as a whole.
     pub vanished: Findings,
     /// Everything else that would be allowed and is not allowed now.
     pub loosened: Findings,
 }
 
-impl Change {
+impl Weakening {
     /// Says all of it in other words: without the values of variables, say.
     pub fn rephrase(&mut self, words: impl Fn(&str) -> String) {
         self.vanished.rephrase(&words);
@@ -128,7 +128,7 @@ impl Findings {
 /// without it.
 #[must_use]
 pub fn without(old: &Standing, new: &Standing) -> Findings {
-    let Change {
+    let Weakening {
         vanished: mut all,
         loosened,
     } = compare(new, old);
@@ -175,11 +175,11 @@ fn meanwhile(text: &str) -> String {
 
 /// What would get weaker for clients if `new` were served in place of `old`.
 #[must_use]
-pub fn compare(old: &Standing, new: &Standing) -> Change {
+pub fn compare(old: &Standing, new: &Standing) -> Weakening {
     let mut comparison = Comparison {
         old,
         new,
-        change: Change::default(),
+        weakening: Weakening::default(),
         same: HashMap::new(),
         guards: HashMap::new(),
         met: HashSet::new(),
@@ -196,12 +196,12 @@ pub fn compare(old: &Standing, new: &Standing) -> Change {
         let wider: Vec<&Bind> = listener.bind.iter().filter(is_wider).collect();
         if befores.is_empty() {
             comparison
-                .change
+                .weakening
                 .loosened
                 .add(None, format!("listeners.{name} is new"));
         } else {
             for bind in &wider {
-                comparison.change.loosened.add(
+                comparison.weakening.loosened.add(
                     None,
                     format!("listeners.{name} would listen on {}", bind.addr),
                 );
@@ -222,13 +222,13 @@ pub fn compare(old: &Standing, new: &Standing) -> Change {
             }
         }
     }
-    comparison.change
+    comparison.weakening
 }
 
 struct Comparison<'a> {
     old: &'a Standing,
     new: &'a Standing,
-    change: Change,
+    weakening: Weakening,
     /// Whether a route of before and one of now ask the same of clients.
     same: HashMap<(usize, usize), bool>,
     /// The same of two `[tls]` tables.
@@ -260,7 +260,7 @@ type Claims<'a> = Vec<Claim<'a, usize>>;
 
 impl<'a> Comparison<'a> {
     fn listener(&mut self, name: &str, old: &Listener, new: &Listener) {
-        let Change { vanished, loosened } = &mut self.change;
+        let Weakening { vanished, loosened } = &mut self.weakening;
         let added: Vec<&Sender> = new
             .proxies
             .iter()
@@ -402,7 +402,7 @@ impl<'a> Comparison<'a> {
     fn route(&mut self, old: usize, new: usize) {
         if self.met.insert((old, new)) && !self.is_same(old, new) {
             let (old, new) = (&self.old.routes[old], &self.new.routes[new]);
-            new.compare(old, &mut self.change);
+            new.compare(old, &mut self.weakening);
         }
     }
 
@@ -430,7 +430,7 @@ impl<'a> Comparison<'a> {
                     Listed::Any | Listed::Nameless => "clients for any name".to_owned(),
                 }
             });
-        let Change { vanished, loosened } = &mut self.change;
+        let Weakening { vanished, loosened } = &mut self.weakening;
         match gone {
             None => loosened.add(
                 Some(route),
