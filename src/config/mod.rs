@@ -5,6 +5,7 @@
 
 mod compile;
 pub mod diagnostic;
+pub mod diff;
 pub mod file;
 pub mod files;
 pub mod material;
