@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::diff::{Outline, diff};
 use crate::config::files::{Behind, Files, Texts};
 use crate::config::material::{Item, Keep, Materials, Reason};
 use crate::config::weakening::{Findings, Standing, Weakening, compare, without};
@@ -19,8 +20,13 @@ use crate::daemon::reload::calm::{Calm, WaitingItem, WaitingItems};
 use crate::daemon::{CarriedOver, Parts};
 use crate::storage::StorageError;
 
-/// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
-pub(in crate::daemon) type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
+/// What was loaded, and what was made for it and put into the storage; its parts if it is sound,
+/// with what is remembered of it.
+pub(in crate::daemon) type Load = (
+    Loaded,
+    Result<Vec<Made>, StorageError>,
+    Option<(Parts, Outline)>,
+);
 
 /// Loads the configuration at `path` in order to serve it first: whatever is valid is served.
 pub(in crate::daemon) fn load(path: PathBuf) -> impl FnOnce() -> Load {
@@ -32,6 +38,8 @@ pub(in crate::daemon) fn load(path: PathBuf) -> impl FnOnce() -> Load {
             .config
             .as_ref()
             .map(|config| Parts::build(config, &CarriedOver::default()));
+        let outline = loaded.outline(&path, None);
+        let parts = parts.zip(outline);
         (loaded, made, parts)
     }
 }
@@ -51,6 +59,7 @@ pub(super) struct Eyes {
 #[derive(Clone, Debug)]
 pub(super) struct Served {
     pub(super) standing: Arc<Standing>,
+    pub(super) outline: Arc<Outline>,
     pub(super) texts: Arc<Texts>,
     pub(super) materials: Arc<Materials>,
 }
@@ -190,6 +199,8 @@ pub(super) struct Proposed {
     pub(super) parts: Parts,
     pub(super) served: Served,
     pub(super) materials: Files,
+    /// What it changes of what is served, in short.
+    pub(super) changed: String,
 }
 
 impl Order {
@@ -504,15 +515,18 @@ impl Order {
     ) -> ReloadVerdict {
         loaded.require_privileges();
         let made = loaded.keep();
+        let outline = loaded.outline(&self.path, Some(&self.served.outline));
         let materials = loaded.files.beside_texts();
         let running = Arc::new(loaded.files.take_materials());
         let diagnostics = std::mem::take(&mut loaded.diagnostics);
-        match (loaded.config.take(), made) {
+        match (loaded.config.take().zip(outline), made) {
             (_, Err(error)) => ReloadVerdict::NotKept(error),
-            (Some(config), Ok(made)) => {
+            (Some((config, outline)), Ok(made)) => {
+                let changed = diff(&self.served.outline, &outline).in_short();
                 let parts = Parts::build(&config, &self.before);
                 let served = Served {
                     standing: Arc::new(standing),
+                    outline: Arc::new(outline),
                     texts: Arc::new(texts),
                     materials: running,
                 };
@@ -523,6 +537,7 @@ impl Order {
                     parts,
                     served,
                     materials,
+                    changed,
                 };
                 ReloadVerdict::Serve(Box::new(candidate), pending)
             }

@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
+use crate::config::diff::Outline;
 use crate::config::files::Files;
 use crate::config::trust::Summary;
 use crate::config::weakening::Standing;
@@ -35,7 +36,7 @@ use crate::daemon::reload::said::Said;
 use crate::proxy::Connections;
 use crate::telemetry::{self, Log};
 
-pub(super) use look::load;
+pub(super) use look::{Load, load};
 
 /// How long the clock of the machine is believed to go on as it goes.
 const CLOCK_CHECK: Duration = Duration::from_secs(600);
@@ -92,7 +93,7 @@ impl Reloads {
         path: PathBuf,
         loader: Loader,
         log: Log,
-        config: Config,
+        (config, outline): (Config, Outline),
         mut files: Files,
     ) -> Self {
         let texts = files.take_texts();
@@ -115,6 +116,7 @@ impl Reloads {
             routes: config.routes.len(),
             served: Served {
                 standing: Arc::new(Standing::of(&config)),
+                outline: Arc::new(outline),
                 texts: Arc::new(texts),
                 materials,
             },
@@ -372,6 +374,7 @@ impl Reloads {
             parts,
             served,
             materials,
+            changed,
         } = candidate;
         if !notify.is_reloading() {
             notify.reloading();
@@ -393,7 +396,8 @@ impl Reloads {
             self.said[ReloadKind::Materials as usize].nothing();
         }
         self.said[kind as usize].pends(pending);
-        self.served = served;
+        self.loader
+            .free(std::mem::replace(&mut self.served, served));
         if let Some(eyes) = &mut self.eyes {
             eyes.materials = materials;
         }
@@ -407,7 +411,7 @@ impl Reloads {
         self.trust = config.trusts.summaries();
         let (routes, listeners) = (config.routes.len(), config.listeners.len());
         let texts = (kind == ReloadKind::Materials).then_some("as before");
-        info!(routes, listeners, texts, requested, "reloaded");
+        info!(routes, listeners, texts, requested, changed, "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
     }
