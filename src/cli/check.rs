@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::cli::{ConfigPath, colors, print, print_diagnostics};
 use crate::config::diagnostic::{Diagnostic, Place, Severity};
-use crate::config::diff::{Change, Standing, compare};
+use crate::config::diff::{Diff, diff};
+use crate::config::weakening::{Standing, Weakening, compare};
 use crate::config::{self, Loaded};
 
 /// It would start, and `--strict` was asked to say that there is something to look at.
@@ -24,11 +25,12 @@ pub(super) struct Options {
     /// Exit 4 if snigate would start, but there is a warning, or a certificate that clients refuse.
     #[arg(long)]
     strict: bool,
-    /// Also say what a reload from this configuration would hold, because a protection would go,
-    /// and what would wait.
+    /// Also say what differs from this configuration, what a reload from it would hold, because a
+    /// protection would go, and what would wait.
     #[arg(long, value_name = "OLD")]
     against: Option<PathBuf>,
-    /// Print one JSON object per finding, each on a line of its own, and nothing else.
+    /// Print one JSON object per finding, and with `--against` per change, each on a line of its
+    /// own, and nothing else.
     #[arg(long)]
     json: bool,
 }
@@ -37,9 +39,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let path = options.config.find()?;
     let mut loaded = config::load(&path);
     loaded.mention_privileges();
+    let mut difference = None;
     if let Some(old) = &options.against {
-        let weaker = weaker(old, &path, &loaded)?;
+        let (weaker, diff) = compared(old, &path, &loaded)?;
         loaded.diagnostics.extend(weaker);
+        difference = diff;
     }
     let found = Count::of(&loaded.diagnostics);
     if options.json {
@@ -48,40 +52,67 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 .context("cannot write a finding")?;
             print(&format!("{line}\n"))?;
         }
+        for change in difference.iter().flat_map(Diff::changes) {
+            let line = serde_json::to_string(change).context("cannot write a change")?;
+            print(&format!("{line}\n"))?;
+        }
     } else {
         print_diagnostics(
             &mut io::stdout(),
             colors(&io::stdout()),
             &loaded.diagnostics,
         );
+        if let (Some(old), Some(diff)) = (&options.against, &difference) {
+            print(&match diff.is_empty() {
+                true => format!("nothing differs from {}\n", old.display()),
+                false => format!("{diff}\n"),
+            })?;
+        }
         print(&format!("{}: {}\n", path.display(), found.verdict()))?;
     }
     Ok(found.exit_code(options.strict))
 }
 
-/// What a reload from the configuration at `old` to this one would hold, or wait with.
-fn weaker(old: &Path, path: &Path, loaded: &Loaded) -> anyhow::Result<Vec<Diagnostic>> {
+/// What a reload from the configuration at `old` to this one would hold, or wait with, and what
+/// differs; nothing where this one is not valid.
+fn compared(
+    old: &Path,
+    path: &Path,
+    loaded: &Loaded,
+) -> anyhow::Result<(Vec<Diagnostic>, Option<Diff>)> {
     // What is not valid is not served; why has been said.
-    let Some(config) = &loaded.config else {
-        return Ok(Vec::new());
+    let (Some(config), Some(outline)) = (&loaded.config, loaded.outline(path, None)) else {
+        return Ok((Vec::new(), None));
     };
     let mut running = config::load(old);
-    let Some(before) = running.config.take() else {
+    let outlined = running.outline(old, None);
+    let (Some(before), Some(outlined)) = (running.config.take(), outlined) else {
         bail!(
             "{} is not valid, so nothing can be compared with it; `snigate check` says why",
             old.display()
         );
     };
-    let mut change = compare(&Standing::of(&before), &Standing::of(config));
+    let standing = [&before, config].map(Standing::of);
+    let weaker = weaker((old, running), (path, loaded), &standing);
+    Ok((weaker, Some(diff(&outlined, &outline))))
+}
+
+/// What a reload would hold, or wait with, as far as clients stand as these do.
+fn weaker(
+    (old, mut running): (&Path, Loaded),
+    (path, loaded): (&Path, &Loaded),
+    [before, now]: &[Standing; 2],
+) -> Vec<Diagnostic> {
+    let mut weakening = compare(before, now);
     // The texts that run are in the place of these, wherever a copy of them is kept.
     let directory = |path: &Path| path.parent().unwrap_or(Path::new("")).to_owned();
     let texts = running
         .files
         .take_texts()
         .moved(&directory(old), &directory(path));
-    change.lose_files(loaded.files.texts().lost(&texts));
-    change.rephrase(|text| loaded.variables.hide(text));
-    let Change { vanished, loosened } = change;
+    weakening.lose_files(loaded.files.texts().lost(&texts));
+    weakening.rephrase(|text| loaded.variables.hide(text));
+    let Weakening { vanished, loosened } = weakening;
     let routes = vanished
         .iter()
         .chain(loosened.iter())
@@ -116,7 +147,7 @@ fn weaker(old: &Path, path: &Path, loaded: &Loaded) -> anyhow::Result<Vec<Diagno
     let more = more.map(|(more, what)| {
         Diagnostic::new(Severity::Warning, format!("{more} more of the kind {what}"))
     });
-    Ok(diagnostics.chain(more).collect())
+    diagnostics.chain(more).collect()
 }
 
 /// How many findings there are of each weight.

@@ -221,6 +221,15 @@ impl Files {
         self.used.contains(path) || !self.aside.contains(path)
     }
 
+    /// The SHA-256 of what was read of the file at `path`, if it could be read and counts.
+    #[must_use]
+    pub fn counting(&self, path: &Path) -> Option<[u8; 32]> {
+        match self.seen.get(path)?.content {
+            Content::File(hash) => Some(hash).filter(|_| self.counts(path)),
+            Content::Directory(_) | Content::Unreadable(_) | Content::Unknown => None,
+        }
+    }
+
     /// Whether there is a file whose content does not count.
     #[must_use]
     pub fn has_aside(&self) -> bool {

@@ -15,6 +15,7 @@ mod self_signed;
 mod show;
 pub mod trust;
 mod unreadable;
+pub mod weakening;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

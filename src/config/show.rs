@@ -57,9 +57,7 @@ impl Config {
                 .iter()
                 .map(|(name, certificate)| (name.to_string().into(), certificate.into()))
                 .collect(),
-            storage: Some(At::from(file::Storage {
-                dir: Some(At::from(absolute(self.storage.dir()))),
-            })),
+            storage: Some(At::from(self.storage_section())),
             trust: self
                 .trusts
                 .named
@@ -128,7 +126,13 @@ impl Config {
         shown
     }
 
-    fn log_section(&self) -> file::Log {
+    pub(super) fn storage_section(&self) -> file::Storage {
+        file::Storage {
+            dir: Some(At::from(absolute(self.storage.dir()))),
+        }
+    }
+
+    pub(super) fn log_section(&self) -> file::Log {
         let level = match self.log.level {
             tracing::Level::ERROR => file::Level::Error,
             tracing::Level::WARN => file::Level::Warn,
@@ -215,7 +219,7 @@ impl From<&Listener> for file::Listener {
     }
 }
 
-fn upstream(options: &upstream::UpstreamOptions) -> file::Upstream {
+pub(super) fn upstream(options: &upstream::UpstreamOptions) -> file::Upstream {
     let balance = match options.balance {
         upstream::Balance::RoundRobin => file::Balance::RoundRobin,
         upstream::Balance::LeastConnections => file::Balance::LeastConnections,
@@ -270,7 +274,7 @@ fn addresses(servers: &[ServerOptions]) -> List {
     )
 }
 
-fn server(server: &ServerOptions, balance: upstream::Balance) -> file::Server {
+pub(super) fn server(server: &ServerOptions, balance: upstream::Balance) -> file::Server {
     let ServerOptions {
         addr,
         weight,
@@ -471,7 +475,7 @@ fn absolute(path: &Path) -> String {
         .to_string()
 }
 
-fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
+pub(super) fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
     file::Timeouts {
         hello: duration(timeouts.hello),
         handshake: duration(timeouts.handshake),
@@ -485,7 +489,7 @@ fn timeouts(timeouts: &Timeouts) -> file::Timeouts {
     }
 }
 
-fn text(duration: Duration) -> String {
+pub(super) fn text(duration: Duration) -> String {
     jiff::SignedDuration::try_from(duration)
         .map(|duration| format!("{duration:#}"))
         .unwrap_or_default()

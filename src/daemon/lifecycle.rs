@@ -13,16 +13,16 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, interval, timeout, timeout_at};
 use tracing::{debug, error, info, warn};
 
+use crate::config::Loaded;
 use crate::config::diagnostic::Diagnostic;
-use crate::config::{Loaded, Made};
 use crate::control::{
     self, Answer, Command, ConnectionCountsStatus, Handle, Order, Orders, State, Status,
 };
 use crate::daemon::adopt::{Found, adopt, close};
 use crate::daemon::loader::Loader;
 use crate::daemon::notify::Notify;
-use crate::daemon::reload::{Reloads, load};
-use crate::daemon::{BindError, Daemon, Parts};
+use crate::daemon::reload::{Load, Reloads, load};
+use crate::daemon::{BindError, Daemon};
 use crate::net::{Inherited, raise_open_files};
 use crate::os::words;
 use crate::proxy::Connections;
@@ -151,16 +151,13 @@ struct Running {
     started: Instant,
 }
 
-/// What the loader made of the configuration at the start.
-type First = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
-
 impl Running {
     /// Serves what was loaded first. The handle is for whoever may ask for something.
     fn start(
         path: PathBuf,
         inherited: Inherited,
         loader: Loader,
-        (loaded, made, parts): First,
+        (loaded, made, parts): Load,
     ) -> Result<(Self, Handle), RunError> {
         let Loaded {
             config,
@@ -169,7 +166,7 @@ impl Running {
             variables: _,
             unfit: _,
         } = loaded;
-        let (Some(config), Some(parts)) = (config, parts) else {
+        let (Some(config), Some((parts, outline))) = (config, parts) else {
             return Err(RunError::Invalid(diagnostics));
         };
         let made = made?;
@@ -197,7 +194,7 @@ impl Running {
         info!(config = %path.display(), routes, listeners, "ready");
         let (handle, orders) = control::channel(server.connections());
         let mut running = Self {
-            reloads: Reloads::new(path.clone(), loader, log, config, files),
+            reloads: Reloads::new(path.clone(), loader, log, (config, outline), files),
             notify: Notify::from_environment(),
             server,
             orders,

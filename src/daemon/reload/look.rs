@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::diff::{Change, Findings, Standing, compare, without};
+use crate::config::diff::{Outline, diff};
 use crate::config::files::{Behind, Files, Texts};
 use crate::config::material::{Item, Keep, Materials, Reason};
+use crate::config::weakening::{Findings, Standing, Weakening, compare, without};
 use crate::config::{self, Circumstances, Config, Loaded, Made};
 use crate::daemon::files::Directories;
 use crate::daemon::loader::apart;
@@ -19,8 +20,13 @@ use crate::daemon::reload::calm::{Calm, WaitingItem, WaitingItems};
 use crate::daemon::{CarriedOver, Parts};
 use crate::storage::StorageError;
 
-/// What was loaded, what was made for it and put into the storage, and its parts if it is sound.
-pub(in crate::daemon) type Load = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
+/// What was loaded, and what was made for it and put into the storage; its parts if it is sound,
+/// with what is remembered of it.
+pub(in crate::daemon) type Load = (
+    Loaded,
+    Result<Vec<Made>, StorageError>,
+    Option<(Parts, Outline)>,
+);
 
 /// Loads the configuration at `path` in order to serve it first: whatever is valid is served.
 pub(in crate::daemon) fn load(path: PathBuf) -> impl FnOnce() -> Load {
@@ -32,6 +38,8 @@ pub(in crate::daemon) fn load(path: PathBuf) -> impl FnOnce() -> Load {
             .config
             .as_ref()
             .map(|config| Parts::build(config, &CarriedOver::default()));
+        let outline = loaded.outline(&path, None);
+        let parts = parts.zip(outline);
         (loaded, made, parts)
     }
 }
@@ -51,6 +59,7 @@ pub(super) struct Eyes {
 #[derive(Clone, Debug)]
 pub(super) struct Served {
     pub(super) standing: Arc<Standing>,
+    pub(super) outline: Arc<Outline>,
     pub(super) texts: Arc<Texts>,
     pub(super) materials: Arc<Materials>,
 }
@@ -190,6 +199,8 @@ pub(super) struct Proposed {
     pub(super) parts: Parts,
     pub(super) served: Served,
     pub(super) materials: Files,
+    /// What it changes of what is served, in short.
+    pub(super) changed: String,
 }
 
 impl Order {
@@ -326,11 +337,11 @@ impl Order {
                 (!early.is_empty() && loaded.config.is_some()).then(|| self.load(kind, early));
             loaded = both.filter(|both| both.config.is_some()).unwrap_or(loaded);
         } else if let Some(config) = &loaded.config {
-            let mut change = compare(&self.served.standing, &Standing::of(config));
-            change.rephrase(|text| loaded.variables.hide(text));
-            let weaker = self.weaker(&loaded.files, &change);
+            let mut weakening = compare(&self.served.standing, &Standing::of(config));
+            weakening.rephrase(|text| loaded.variables.hide(text));
+            let weaker = self.weaker(&loaded.files, &weakening);
             if !weaker.is_empty() {
-                pending.leave(&weaker, change, &loaded.files);
+                pending.leave(&weaker, weakening, &loaded.files);
                 // Where they do not fit the rest, all of it is judged as a whole.
                 let without = self.load_fitting(kind, weaker.clone(), &weaker);
                 if let Some(config) = &without.config {
@@ -369,9 +380,9 @@ impl Order {
     }
 
     /// The materials of which what is there takes a protection away, or has to wait.
-    fn weaker(&self, files: &Files, change: &Change) -> Keep {
+    fn weaker(&self, files: &Files, weakening: &Weakening) -> Keep {
         let weaker = files.materials.weaker(&self.served.materials, self.clock);
-        let is_lost = !change.vanished.is_empty();
+        let is_lost = !weakening.vanished.is_empty();
         let left = |reason: Reason| {
             if is_lost {
                 Some(reason)
@@ -427,7 +438,7 @@ impl Order {
                 is_partial: false,
             });
         }
-        let (standing, change) = match self.compare(kind, loaded, &texts) {
+        let (standing, weakening) = match self.compare(kind, loaded, &texts) {
             Ok(compared) => compared,
             Err(refusal) => {
                 return ReloadVerdict::Stays(Pending {
@@ -444,8 +455,8 @@ impl Order {
         };
         let waiting = WaitingItem::Texts(kind);
         let may_loosen = may_loosen || self.calm.is_quiet(&waiting, whole, self.now);
-        let is_held = !is_confirmed && !change.vanished.is_empty();
-        let waits = !change.only_tightens() && !may_loosen;
+        let is_held = !is_confirmed && !weakening.vanished.is_empty();
+        let waits = !weakening.only_tightens() && !may_loosen;
         let mut tightens = Findings::default();
         if is_held || waits {
             tightens = without(&self.served.standing, &standing);
@@ -464,11 +475,14 @@ impl Order {
             pending.without = tightens;
         }
         if is_held {
-            pending.held = Some((change.vanished, self.behind(&texts, &loaded.files, served)));
+            pending.held = Some((
+                weakening.vanished,
+                self.behind(&texts, &loaded.files, served),
+            ));
             return ReloadVerdict::Stays(pending);
         }
         if waits {
-            pending.loosens = change.loosened;
+            pending.loosens = weakening.loosened;
             pending.waits.insert(waiting, whole);
             return ReloadVerdict::Stays(pending);
         }
@@ -501,15 +515,18 @@ impl Order {
     ) -> ReloadVerdict {
         loaded.require_privileges();
         let made = loaded.keep();
+        let outline = loaded.outline(&self.path, Some(&self.served.outline));
         let materials = loaded.files.beside_texts();
         let running = Arc::new(loaded.files.take_materials());
         let diagnostics = std::mem::take(&mut loaded.diagnostics);
-        match (loaded.config.take(), made) {
+        match (loaded.config.take().zip(outline), made) {
             (_, Err(error)) => ReloadVerdict::NotKept(error),
-            (Some(config), Ok(made)) => {
+            (Some((config, outline)), Ok(made)) => {
+                let changed = diff(&self.served.outline, &outline).in_short();
                 let parts = Parts::build(&config, &self.before);
                 let served = Served {
                     standing: Arc::new(standing),
+                    outline: Arc::new(outline),
                     texts: Arc::new(texts),
                     materials: running,
                 };
@@ -520,6 +537,7 @@ impl Order {
                     parts,
                     served,
                     materials,
+                    changed,
                 };
                 ReloadVerdict::Serve(Box::new(candidate), pending)
             }
@@ -545,7 +563,7 @@ impl Order {
         kind: ReloadKind,
         loaded: &Loaded,
         texts: &Texts,
-    ) -> Result<(Standing, Change), RefusedReload> {
+    ) -> Result<(Standing, Weakening), RefusedReload> {
         let is_premature = |found: &Diagnostic| found.severity == Severity::Premature;
         let sound = loaded
             .config
@@ -562,12 +580,12 @@ impl Order {
             });
         };
         let standing = Standing::of(config);
-        let mut change = compare(&self.served.standing, &standing);
+        let mut weakening = compare(&self.served.standing, &standing);
         if kind == ReloadKind::Files {
-            change.lose_files(texts.lost(&self.served.texts));
+            weakening.lose_files(texts.lost(&self.served.texts));
         }
-        change.rephrase(|text| loaded.variables.hide(text));
-        Ok((standing, change))
+        weakening.rephrase(|text| loaded.variables.hide(text));
+        Ok((standing, weakening))
     }
 }
 
@@ -582,11 +600,11 @@ struct Judged {
 }
 
 impl Pending {
-    /// These go on as they run, because all of `files` would make this `change`.
-    fn leave(&mut self, keep: &Keep, change: Change, files: &Files) {
+    /// These go on as they run, because all of `files` would make this `weakening`.
+    fn leave(&mut self, keep: &Keep, weakening: Weakening, files: &Files) {
         if keep.values().any(|reason| reason.has(Reason::WITHDRAWN)) {
             // What is there counts beside what runs, once it has settled: nothing of it is behind.
-            self.held = Some((change.vanished, Behind::default()));
+            self.held = Some((weakening.vanished, Behind::default()));
         }
         let waiting: Vec<&Item> = keep
             .iter()
@@ -594,7 +612,7 @@ impl Pending {
             .map(|(item, _)| item)
             .collect();
         if !waiting.is_empty() {
-            self.loosens = change.loosened;
+            self.loosens = weakening.loosened;
         }
         for item in waiting {
             if let (Item::File(path), true) = (item, self.loosens.is_empty()) {

@@ -2,8 +2,8 @@
 //!
 //! What tightens acts at once; what loosens waits until nobody writes any more; and no protection
 //! goes without somebody's word. What a configuration would let clients do is compared with what
-//! they may do now (`config::diff`), however it came to be: files that are truncated, half copied
-//! or renamed away are as valid as any other.
+//! they may do now (`config::weakening`), however it came to be: files that are truncated, half
+//! copied or renamed away are as valid as any other.
 
 mod calm;
 mod look;
@@ -17,9 +17,10 @@ use tokio::sync::oneshot::{self, error::RecvError};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::config::diff::Standing;
+use crate::config::diff::Outline;
 use crate::config::files::Files;
 use crate::config::trust::Summary;
+use crate::config::weakening::Standing;
 use crate::config::{Config, Notice, Timeouts};
 use crate::daemon::Daemon;
 use crate::daemon::adopt::{Found, adopt};
@@ -33,7 +34,7 @@ use crate::daemon::reload::look::{
 use crate::daemon::reload::said::Said;
 use crate::telemetry::{self, Log};
 
-pub(super) use look::load;
+pub(super) use look::{Load, load};
 
 /// How long the clock of the machine is believed to go on as it goes.
 const CLOCK_CHECK: Duration = Duration::from_secs(600);
@@ -90,7 +91,7 @@ impl Reloads {
         path: PathBuf,
         loader: Loader,
         log: Log,
-        config: Config,
+        (config, outline): (Config, Outline),
         mut files: Files,
     ) -> Self {
         let texts = files.take_texts();
@@ -113,6 +114,7 @@ impl Reloads {
             routes: config.routes.len(),
             served: Served {
                 standing: Arc::new(Standing::of(&config)),
+                outline: Arc::new(outline),
                 texts: Arc::new(texts),
                 materials,
             },
@@ -370,6 +372,7 @@ impl Reloads {
             parts,
             served,
             materials,
+            changed,
         } = candidate;
         if !notify.is_reloading() {
             notify.reloading();
@@ -391,7 +394,8 @@ impl Reloads {
             self.said[ReloadKind::Materials as usize].nothing();
         }
         self.said[kind as usize].pends(pending);
-        self.served = served;
+        self.loader
+            .free(std::mem::replace(&mut self.served, served));
         if let Some(eyes) = &mut self.eyes {
             eyes.materials = materials;
         }
@@ -405,7 +409,7 @@ impl Reloads {
         self.trust = config.trusts.summaries();
         let (routes, listeners) = (config.routes.len(), config.listeners.len());
         let texts = (kind == ReloadKind::Materials).then_some("as before");
-        info!(routes, listeners, texts, requested, "reloaded");
+        info!(routes, listeners, texts, requested, changed, "reloaded");
         self.notices.clone_from(&config.notices);
         self.loader.free(config);
     }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
-use crate::config::diff::Findings;
 use crate::config::files::Behind;
+use crate::config::weakening::Findings;
 use crate::daemon::BindError;
 use crate::daemon::reload::calm::{QUIET, UNREST};
 use crate::daemon::reload::look::{Pending, RefusedReload, ReloadKind, Restless};

@@ -1,5 +1,9 @@
 //! `check --against`: what a process that runs another configuration would do with this one.
 
+use std::process::Command;
+
+use serde_json::{Value, json};
+
 use super::*;
 
 const MAIN: &str = "include = [\"conf.d/*.toml\"]\n[listeners.edge]\nbind = \"127.0.0.1:0\"\n[routes.a]\nsni = \"a.example\"\n\
@@ -57,4 +61,103 @@ fn a_file_that_is_emptied_or_gone_is_as_much_as_it_is_for_the_process_that_runs(
             check()
         );
     }
+}
+
+/// The configuration [`MAIN`] as `new.toml` and, with `from` in place of what it has, as `old.toml`.
+fn two(changes: &[(&str, &str)]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "[upstreams.app]\nservers = [\"${SERVER}:1\", \"${SERVER}:2\"]\n[routes.b]\nsni = \"b.example\"\n\
+                action = \"passthrough\"\nupstream = \"app\"\n";
+    let new = format!("{MAIN}{more}").replace("include = [\"conf.d/*.toml\"]\n", "");
+    let old = changes
+        .iter()
+        .fold(new.clone(), |old, (now, before)| old.replace(now, before));
+    fs::write(dir.path().join("new.toml"), new).unwrap();
+    fs::write(dir.path().join("old.toml"), old).unwrap();
+    dir
+}
+
+fn check(dir: &TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_snigate"))
+        .args([&["check", "new.toml", "--against", "old.toml"], arguments].concat())
+        .env("SERVER", "backend-of-secret.internal")
+        .current_dir(dir.path())
+        .output()
+        .expect("it runs");
+    (output.status.code(), text(&output))
+}
+
+const CHANGES: &[(&str, &str)] = &[
+    ("[routes.b]", "[routes.c]"),
+    ("b.example", "c.example"),
+    ("${SERVER}:2", "${SERVER}:3"),
+    ("127.0.0.1:1\"", "127.0.0.1:2\"\ntimeouts.idle = \"1m\""),
+];
+
+#[test]
+fn what_differs_is_printed_by_name_and_key_and_without_values() {
+    let dir = two(CHANGES);
+    let (code, said) = check(&dir, &[]);
+    let lines = "~ route a: timeouts.idle, upstream\n+ route b\n- route c\n+ server ${SERVER}:2 of upstream app\n\
+                 - server ${SERVER}:3 of upstream app\nnew.toml: valid: ";
+    assert!(said.contains(lines), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_configuration_that_says_the_same_in_other_words_does_not_differ() {
+    let dir = two(&[
+        ("sni = \"a.example\"", "sni = [\"A.example\"]"),
+        ("[routes.b]", "[timeouts]\nidle = \"60m\"\n[routes.b]"),
+    ]);
+    let (_, said) = check(&dir, &[]);
+    assert!(said.contains("nothing differs from old.toml\n"), "{said}");
+    let (_, json) = check(&dir, &["--json"]);
+    assert!(!json.contains("change"), "{json}");
+}
+
+#[test]
+fn each_change_is_one_json_object_beside_the_findings() {
+    let (code, said) = check(&two(CHANGES), &["--json", "--strict"]);
+    let objects: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (changes, findings): (Vec<Value>, Vec<Value>) = objects
+        .into_iter()
+        .partition(|object| object["severity"].is_null());
+    assert!(
+        findings.iter().all(|finding| finding["change"].is_null()),
+        "{said}"
+    );
+    // As for a check of the new one alone: what would wait is a warning.
+    assert_eq!((findings.is_empty(), code), (false, Some(4)), "{said}");
+    let expected = [
+        json!({ "change": "changed", "kind": "route", "name": "a", "upstream": null, "keys": ["timeouts.idle", "upstream"] }),
+        json!({ "change": "added", "kind": "route", "name": "b", "upstream": null, "keys": [] }),
+        json!({ "change": "removed", "kind": "route", "name": "c", "upstream": null, "keys": [] }),
+        json!({ "change": "added", "kind": "server", "name": "${SERVER}:2", "upstream": "app", "keys": [] }),
+        json!({ "change": "removed", "kind": "server", "name": "${SERVER}:3", "upstream": "app", "keys": [] }),
+    ];
+    assert_eq!(changes, expected);
+}
+
+#[test]
+fn what_differs_from_a_configuration_that_is_not_valid_is_an_error_and_of_one_that_is_not_nothing()
+{
+    let dir = two(CHANGES);
+    fs::write(dir.path().join("old.toml"), "[").unwrap();
+    let (code, said) = check(&dir, &[]);
+    assert!(
+        code == Some(1) && said.contains("old.toml is not valid"),
+        "{said}"
+    );
+    let dir = two(CHANGES);
+    fs::write(dir.path().join("new.toml"), "[").unwrap();
+    let (code, said) = check(&dir, &[]);
+    assert!(
+        code == Some(1) && !said.contains("~ route") && said.contains("not valid"),
+        "{said}"
+    );
 }

@@ -239,3 +239,34 @@ fn sighup_reloads_although_nothing_has_changed() {
         ErrorKind::WouldBlock
     );
 }
+
+#[test]
+fn a_reload_says_what_it_changes_and_one_without_a_change_says_nothing() {
+    let backend = Backend::echo();
+    let of = |names: &[String]| -> String {
+        let routes = names
+            .iter()
+            .map(|name| route(name, &format!("{name}.example"), backend.addr));
+        format!("{FRAME}{}", routes.collect::<String>())
+    };
+    let [one, two] = ["one", "two"].map(str::to_owned);
+    let proxy = Proxy::start(&of(&[one.clone(), two.clone()]));
+    let changed = |config: &str| {
+        let before = proxy.count("reloaded");
+        proxy.reload(config);
+        let event = proxy.wait_nth("reloaded", before, |_| true);
+        event["changed"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(changed(&of(&[two, one.clone()])), "nothing");
+    assert_eq!(changed(&of(std::slice::from_ref(&one))), "- route two");
+    let idle = format!("{}timeouts.idle = \"1m\"\n", of(&[one]));
+    assert_eq!(changed(&idle), "~ route one: timeouts.idle");
+    // What was served last is what counts, and a line has an end.
+    let many: Vec<String> = (10..30).map(|number| format!("r{number}")).collect();
+    let said = changed(&of(&many));
+    assert!(
+        said.starts_with("- route one; + route r10; + route r11; ")
+            && said.ends_with("+ route r16; and 13 more"),
+        "{said}"
+    );
+}

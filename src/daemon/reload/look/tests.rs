@@ -24,6 +24,7 @@ pub(super) fn write(dir: &Path, name: &str, issued: &Issued) {
 /// What runs, and the next look at its files, a year before the time.
 fn a_year_ago(path: &Path) -> (Order, Eyes) {
     let mut loaded = config::load(path);
+    let outline = loaded.outline(path, None).unwrap_or_default();
     let texts = loaded.files.take_texts();
     let materials = Arc::new(loaded.files.take_materials());
     let standing = Standing::of(
@@ -36,6 +37,7 @@ fn a_year_ago(path: &Path) -> (Order, Eyes) {
         path: path.to_owned(),
         served: Served {
             standing: Arc::new(standing),
+            outline: Arc::new(outline),
             texts: Arc::new(texts),
             materials,
         },

@@ -1,7 +1,7 @@
 //! How much snigate asks of the servers that it sends plaintext to.
 
 use crate::addr::UpstreamAddr;
-use crate::config::diff::guard::Loss;
+use crate::config::weakening::guard::Loss;
 use crate::tls::{ConnectorOptions, MinVersion, Verification};
 use crate::upstream;
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::addr::Sender;
 use crate::config::compile::listeners::conflict;
-use crate::config::diff::Change;
-use crate::config::diff::guard::Guard;
-use crate::config::diff::upstreams;
 use crate::config::file::ClientAuthMode;
+use crate::config::weakening::Weakening;
+use crate::config::weakening::guard::Guard;
+use crate::config::weakening::upstreams;
 use crate::config::{self, Action, Bind, Config, Serving};
 use crate::proxy::Limits;
 use crate::route::Table;
@@ -192,7 +192,7 @@ impl Route {
     }
 
     /// Finds what whoever met `old` would no longer meet by this route.
-    pub(super) fn compare(&self, old: &Self, change: &mut Change) {
+    pub(super) fn compare(&self, old: &Self, weakening: &mut Weakening) {
         let mut losses = Vec::new();
         let behind = if old.name == self.name {
             String::new()
@@ -210,7 +210,7 @@ impl Route {
                     });
                 }
                 if old.is_strict && !self.is_strict {
-                    change.vanished.add(
+                    weakening.vanished.add(
                         Some(&self.name),
                         format!("routes.{}{behind}: strict_sni would go", self.name),
                     );
@@ -221,7 +221,7 @@ impl Route {
                 let text = format!(
                     "routes.{name}{behind}: client authentication ({mode}) would go: clients pass through"
                 );
-                change.vanished.add(Some(name), text);
+                weakening.vanished.add(Some(name), text);
             }
             (Meets::Session(_) | Meets::Nothing, _) | (_, Meets::Nothing) => {}
             (Meets::Server, Meets::Server) => {}
@@ -230,14 +230,14 @@ impl Route {
                     "routes.{}: clients would no longer pass through to a server",
                     self.name
                 );
-                change.loosened.add(Some(&self.name), text);
+                weakening.loosened.add(Some(&self.name), text);
             }
         }
         for loss in losses {
             let into = if loss.is_gone {
-                &mut change.vanished
+                &mut weakening.vanished
             } else {
-                &mut change.loosened
+                &mut weakening.loosened
             };
             into.add(
                 Some(&self.name),
