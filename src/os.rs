@@ -1,5 +1,5 @@
-//! What the operating system refuses, in words for operators: the one door by which its errors come
-//! into messages.
+//! Errors of the operating system, in words for operators: the one door by which they come into
+//! messages.
 //!
 //! The number of an error is of no use to them, and the words of a C library depend on the library.
 

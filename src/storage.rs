@@ -1,5 +1,5 @@
-//! What is kept across restarts: files in one directory, each written whole or not at all, for
-//! nobody else to read.
+//! Storage across restarts: files in one directory, each written whole or not at all, for nobody
+//! else to read.
 
 mod draft;
 

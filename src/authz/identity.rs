@@ -1,4 +1,4 @@
-//! Who a client is, as its certificate says.
+//! Identity of a client, as its certificate states it.
 //!
 //! A certificate's texts were chosen by whoever asked a CA for it. Policies compare the real ones;
 //! a log gets them with unprintable characters escaped, and two texts that differ still differ

@@ -1,5 +1,5 @@
-//! Which of the clients whose certificate verifies come in: nobody who is denied, and, where there
-//! is an allow list, only those who stand on it.
+//! Policy: of the clients whose certificate verifies, none that is denied comes in, and, where
+//! there is an allow list, only those that stand on it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what to write instead.
+//! Diagnostics: what is wrong with a configuration, where, and what to write instead.
 
 use std::fmt;
 use std::ops::Range;

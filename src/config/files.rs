@@ -1,4 +1,4 @@
-//! Reading files, and telling later whether any of them has changed.
+//! Files of the configuration: reading them, and telling later whether any of them has changed.
 //!
 //! What a configuration is made of is what was read to make it, missing files included: nothing
 //! else is watched, and nothing that was used is forgotten. Contents are compared, not events.

@@ -1,4 +1,4 @@
-//! From files to one merged [`File`], with every mistake in their form.
+//! Files merged into one [`File`], with every mistake in their form.
 
 mod form;
 mod known;

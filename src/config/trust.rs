@@ -1,4 +1,4 @@
-//! Whom snigate believes when it is the client, and where that was read.
+//! Trust in servers, and where it was read.
 
 use std::collections::BTreeMap;
 use std::fmt;

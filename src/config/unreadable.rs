@@ -1,4 +1,4 @@
-//! Why a file cannot be read, in words: what is there in its place, and what to write.
+//! Files that cannot be read: what is there in their place, and what to write.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};

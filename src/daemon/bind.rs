@@ -1,4 +1,4 @@
-//! Why a listening socket could not be opened, and what to do about it.
+//! Failures to open a listening socket, and what to do about each.
 
 use std::io;
 use std::sync::Arc;

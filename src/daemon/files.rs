@@ -1,5 +1,5 @@
-//! When to look whether the configuration has changed: when the kernel says that something happened
-//! beside one of its files, and every few seconds anyway.
+//! Watch over the files of the configuration: a look when the kernel reports that something
+//! happened beside one of them, and every few seconds anyway.
 //!
 //! Directories are watched, not files: a file that is replaced by renaming is another file, and so
 //! is the target of a link that is swapped. Network file systems and bind mounts send no events,

@@ -1,5 +1,5 @@
-//! From a configuration to running things, and from one configuration to the next without losing a
-//! connection.
+//! Daemon: from a configuration to running things, and from one configuration to the next without
+//! losing a connection.
 
 mod adopt;
 mod bind;

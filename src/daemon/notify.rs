@@ -1,4 +1,4 @@
-//! What systemd is told of the state of the process (sd_notify(3)).
+//! State of the process, as told to systemd (sd_notify(3)).
 //!
 //! A datagram to the socket that the environment names, which costs a system call; without such a
 //! name nothing is done. It is never waited for: a message that there is no room for is lost, and

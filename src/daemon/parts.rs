@@ -1,4 +1,4 @@
-//! From a configuration to what serves it, beside what runs.
+//! Parts that serve a configuration, built beside what runs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

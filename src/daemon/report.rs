@@ -1,4 +1,4 @@
-//! What the log says of a configuration that is served.
+//! Log of a configuration that is served.
 
 use tracing::{error, info, warn};
 

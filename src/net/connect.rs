@@ -1,4 +1,4 @@
-//! Connecting to a server.
+//! Connections to a server, with a deadline.
 
 use std::collections::VecDeque;
 use std::future::{Future, ready};

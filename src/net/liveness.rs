@@ -1,4 +1,4 @@
-//! How the kernel finds out that a peer is gone which does not say so.
+//! Keep-alive: how the kernel finds out that a peer is gone which does not say so.
 
 use std::time::Duration;
 

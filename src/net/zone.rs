@@ -1,5 +1,5 @@
-//! From an interface's name to its number, which another one of that name has when it is made
-//! again: so the number is asked for each time that it is used.
+//! Interface numbers, by name. An interface that is made again has another number under its name,
+//! so the number is asked for each time that it is used.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};

@@ -1,4 +1,4 @@
-//! What can go wrong with an authority and what it issues.
+//! Errors of an authority and of what it issues.
 
 use thiserror::Error;
 

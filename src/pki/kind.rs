@@ -1,4 +1,4 @@
-//! What kind of thing a file holds, for whoever wants one kind of it.
+//! Kinds of files, for commands that want one kind.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Whom a certificate is about, and what of it can stand in one.
+//! Subjects of certificates, and what can stand in one.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Reading from the first bytes of a connection, before a deadline.
+//! Reads of the first bytes of a connection, before a deadline.
 //!
 //! The bytes are taken off the socket and kept, not peeked at: what is incomplete then cannot wake
 //! the task again, and every byte that came with it is there to be sent on.

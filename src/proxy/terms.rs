@@ -1,5 +1,5 @@
-//! What a reload does to connections that are open: those whose client would not be let in any
-//! more, and those whose route is gone.
+//! Terms of open connections under a reload: which of them end, because their client would not be
+//! admitted any more or because their route is gone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -1,5 +1,5 @@
-//! Moves bytes between a client and a server until both have ended, and carries each ending over to
-//! the other side.
+//! Relay of bytes between a client and a server until both have ended. It carries each ending over
+//! to the other side.
 //!
 //! An end is not a single event: either side may finish and still wait for the answer, and an abort
 //! must reach the other side as an abort, but never overtake bytes that are still on their way.

@@ -1,4 +1,4 @@
-//! Which route takes a client: rules, and the table that looks them up.
+//! Routes: rules, and the table that looks clients up in them.
 //!
 //! Of all rules that match a client the most specific one takes it. The order in which they were
 //! written never matters, and two rules that no client could tell apart are an [`Overlap`], not a

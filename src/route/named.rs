@@ -1,4 +1,4 @@
-//! Which of the protocols that a client offers any rule is for.
+//! Protocols that rules name, among those that a client offers.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Which of the rules under one name takes a client: by where it comes from, then by the protocols
-//! it offers.
+//! The rules under one name, told apart by where a client comes from, then by the protocols it
+//! offers.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,4 +1,4 @@
-//! Access lines, of which nobody can make too many.
+//! Access log: one line per connection, as long as they are few.
 //!
 //! Whoever is refused costs little and may come back a hundred thousand times a second. Lines of
 //! connections that no route has taken, however they ended, and of refusals are written as long as

@@ -1,4 +1,4 @@
-//! Events, one per line, to standard error: as text with `key=value` pairs, or as JSON.
+//! Log of events, one per line, to standard error: as text with `key=value` pairs, or as JSON.
 //!
 //! A line never carries a control character that a peer sent. Lines are written by a thread of
 //! their own: when nobody reads standard error, lines are lost and counted, and connections are

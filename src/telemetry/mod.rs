@@ -1,4 +1,4 @@
-//! What is told of the work: one access line per connection, events, and a few counters.
+//! Telemetry: one access line per connection, events, and a few counters.
 
 mod access;
 mod log;

@@ -1,4 +1,4 @@
-//! How a connection ended, in one word, and whose doing it was.
+//! Outcome of a connection, in one word, and which side caused it.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What a client came in by, for as long as somebody may want to take it back.
+//! Admission of a client: what it came in by, for as long as it may have to be taken back.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 

@@ -1,5 +1,5 @@
-//! What clients are verified against, so that two configurations can be compared by it. The lists
-//! are shared with the verifier that asks them.
+//! Evidence that clients are verified against, so that two configurations can be compared by it.
+//! The lists are shared with the verifier that asks them.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

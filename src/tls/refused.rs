@@ -1,4 +1,4 @@
-//! Why there is no session with a server, in words that say what to change.
+//! Failures of sessions with servers, in words that say what to change.
 
 use std::io;
 use std::net::IpAddr;

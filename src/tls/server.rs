@@ -1,4 +1,4 @@
-//! Which certificate a client is shown, and on what terms.
+//! The server's side of TLS: which certificate a client is shown, and on what terms.
 //!
 //! rustls resumes a session for any client that asks for the same name, and checks neither the
 //! certificate it once saw nor whom it would believe today. So sessions are kept per [`Acceptor`],

@@ -1,4 +1,4 @@
-//! What is asked of clients' certificates, and what became of the one that a client has shown.
+//! Verification of clients' certificates, and what became of the one that a client has shown.
 //!
 //! rustls has one verifier for all connections of a configuration, gives it no way to tell them
 //! apart, and throws the certificate away when the verifier refuses it. But an operator wants to

@@ -1,4 +1,4 @@
-//! What rustls says, for people: each fault of a handshake as a sentence, each alert by its name in
+//! Errors of rustls in words: each fault of a handshake as a sentence, each alert by its name in
 //! RFC 8446.
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};

@@ -1,4 +1,4 @@
-//! One attempt to reach one server.
+//! Dial: one attempt to reach one server.
 
 use std::borrow::Cow;
 use std::io;

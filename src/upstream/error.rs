@@ -1,4 +1,4 @@
-//! Why no server was reached.
+//! Errors of an upstream: why no server was reached.
 
 use std::error::Error as _;
 use std::io;

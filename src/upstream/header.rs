@@ -1,4 +1,4 @@
-//! What servers are told of a client before its first byte: the PROXY header.
+//! The PROXY header to servers, before a client's first byte.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Asking servers again and again whether they are there, beside the connections of clients.
+//! Active health checks: periodic TCP or TLS probes of a server, independent of client traffic.
 
 use std::sync::Arc;
 

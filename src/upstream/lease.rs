@@ -1,4 +1,4 @@
-//! A connection's place at a server.
+//! Lease: a connection's place at a server.
 
 use crate::addr::UpstreamAddr;
 use crate::upstream::Server;

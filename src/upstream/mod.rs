@@ -1,5 +1,5 @@
-//! Servers behind a route: which one a connection goes to, and the next one when that cannot be
-//! reached.
+//! Upstream: the servers behind a route. Which one a connection goes to, and failover to the next
+//! one when that cannot be reached.
 
 mod balance;
 mod capacity;

@@ -1,4 +1,4 @@
-//! What an upstream is made of.
+//! Options of an upstream.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Whether an upstream has any server that can be reached: told when the last one has gone, and
-//! when one is back.
+//! Outages of an upstream: reported when its last server cannot be reached any more, and when one
+//! is back.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,5 @@
-//! What is known of servers, found again by whatever upstream a reload makes of them.
+//! Registry of servers: their health and counts, found again by whatever upstream a reload makes of
+//! them.
 
 use std::collections::HashMap;
 use std::hash::Hash;

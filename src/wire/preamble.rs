@@ -1,4 +1,4 @@
-//! What speaks on a connection on which no ClientHello comes, by its first bytes.
+//! Protocols other than TLS, told by a connection's first bytes.
 //!
 //! For the log alone: whatever it is, it is not TLS and is closed. The words say what an operator
 //! may look for.

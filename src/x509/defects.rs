@@ -1,5 +1,5 @@
-//! What clients refuse in a certificate by itself, whoever has issued it: its encoding, its dates
-//! as they are written, its serial number and its extensions (RFC 5280 §4).
+//! Defects of a certificate, whoever has issued it: its encoding, its dates as they are written,
+//! its serial number and its extensions, which clients refuse (RFC 5280 §4).
 //!
 //! Parsers differ in what they take, and the one that reads the file takes most. A certificate that
 //! it reads may be one that OpenSSL or rustls cannot even read.

@@ -1,4 +1,4 @@
-//! What cannot work with the certificate of a CA that is trusted, and whose CA it is.
+//! Faults of trusted CA certificates, and whose CA it is.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! From a certificate's DER to the texts that people and policies read.
+//! Identity in a certificate: from its DER to the texts that people and policies read.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! What is wrong with a server's certificate or its chain, although it is used as it is.
+//! Issues of a server's certificate or its chain, although it is used as it is.
 
 use std::net::IpAddr;
 use std::time::SystemTime;

@@ -1,5 +1,4 @@
-//! What an entry of a policy can be: each type says what of a certificate it is compared with, and
-//! how.
+//! Entries of a policy: each type says which part of a certificate it is compared with, and how.
 //!
 //! What is compared is the certificate's real text: nothing is decoded or normalised beyond what is
 //! said here. An entry that could match more than whoever wrote it meant is refused when it is

@@ -1,4 +1,4 @@
-//! Who else on this machine can read a private key, or change what is believed.
+//! Access by other users of this machine to private keys, and to the files that trust comes from.
 
 use std::fs;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What a `[tls]` table says, and what it inherits: of each key the nearest table's counts.
+//! Inheritance of `[tls]` tables: of each key the nearest table's value counts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How many connections a listener takes.
+//! Limits of a listener: the connections that it takes.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! From what was written to what it means. Every rule that a configuration must keep is checked
-//! here, and every breach of one is reported, not only the first.
+//! Compilation of a configuration: from what was written to what it means. Every rule that a
+//! configuration must keep is checked here, and every breach of one is reported, not only the
+//! first.
 
 pub(super) mod access;
 mod authorities;

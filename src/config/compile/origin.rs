@@ -1,4 +1,4 @@
-//! What servers learn of clients: the PROXY header, and the address that a connection comes from.
+//! Client addresses for servers: the PROXY header, and the address that a connection comes from.
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;

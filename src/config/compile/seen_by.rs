@@ -1,4 +1,4 @@
-//! Who is shown a certificate: what is wrong with it matters to nobody else.
+//! Audience of a certificate: what is wrong with it matters only to clients that are shown it.
 
 use crate::config::compile::upstream_tls::is_shown_to_servers;
 use crate::config::diagnostic::Severity;

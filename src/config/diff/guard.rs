@@ -1,5 +1,5 @@
-//! What a session with a client stands on: the version, who the client must be, and whether it can
-//! be taken back.
+//! Guards of a client's session: the version of TLS, the client's authentication, and revocation of
+//! open sessions.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
-//! What a client would meet by another configuration, compared with what it meets now: whether
-//! anything would get weaker.
+//! Comparison of two configurations by what a client meets: whether anything would get weaker.
 //!
 //! Tables and routes may be renamed, moved and merged. What counts is what a client meets: for
 //! every name, source and protocol that either configuration tells apart, a representative client

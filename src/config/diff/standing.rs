@@ -1,5 +1,5 @@
-//! What of a configuration is remembered to compare the next one with: tables, which are shared
-//! with what serves, and of each route what it asks of clients.
+//! Memory of a configuration, to compare the next one with: tables, which are shared with what
+//! serves, and of each route what it asks of clients.
 
 use std::collections::BTreeMap;
 use std::ptr;

@@ -1,3 +1,5 @@
+//! Pairs of configurations, and what is lost between them.
+
 mod pinned;
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! How much snigate asks of the servers that it sends plaintext to.
+//! Verification of servers that are sent plaintext, compared.
 
 use crate::addr::UpstreamAddr;
 use crate::config::diff::guard::Loss;

@@ -1,4 +1,4 @@
-//! Reading from the disk: whole files, and the names in a directory.
+//! Reads from the disk: whole files, and the names in a directory.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

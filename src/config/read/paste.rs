@@ -1,5 +1,5 @@
-//! What people bring along: the languages, keys and words of other proxies, and what each of them
-//! is here.
+//! Configuration of other proxies, as people paste it: languages, keys and words, and what each of
+//! them is here.
 //!
 //! It makes messages better and accepts nothing.
 

@@ -1,5 +1,5 @@
-//! What waits until nobody writes any more: each file by itself, so that none waits for another one
-//! that changes all the time.
+//! Calm of files: what waits until nobody writes any more, each file by itself, so that none waits
+//! for another one that changes all the time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

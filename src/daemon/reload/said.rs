@@ -1,5 +1,5 @@
-//! What the log says of a reload that is not served: once, and not at each look; and again every
-//! hour, as long as what runs goes on in its place.
+//! Log of reloads that are not served: once, and not at each look; and again every hour, as long as
+//! what runs goes on in its place.
 
 use std::path::Path;
 use std::time::Duration;

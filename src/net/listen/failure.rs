@@ -1,4 +1,4 @@
-//! What a failed accept means.
+//! Failures of accept(2), and what each means.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Listening sockets, and what a failed accept means.
+//! Listening sockets, and failures of accept(2).
 
 mod bind;
 mod failure;

@@ -1,4 +1,4 @@
-//! What this machine says of names: hosts(5) and resolv.conf(5), as they are now.
+//! The names of this machine: hosts(5) and resolv.conf(5), as they are now.
 //!
 //! They are looked at when a name is looked up, once a second at most, in a thread of their own:
 //! nobody waits for a file system for longer than a moment, unless nothing is known yet.

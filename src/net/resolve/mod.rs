@@ -1,4 +1,5 @@
-//! From a host name to addresses, and from a service to the hosts that provide it.
+//! Resolution of names: from a host name to addresses, and from a service to the hosts that provide
+//! it.
 //!
 //! Nobody waits for a look-up that somebody else has made or is making, nor longer than a moment
 //! where an old answer is at hand, and a name that cannot be looked up delays no other.

@@ -1,4 +1,4 @@
-//! What is asked of a source of names, and what it says.
+//! Questions to a source of names, and its answers.
 
 use std::future::Future;
 use std::net::IpAddr;

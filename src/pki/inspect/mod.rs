@@ -1,4 +1,4 @@
-//! What files of certificates, keys, requests and revocation lists say, and whether they belong
+//! Inspection of certificates, keys, requests and revocation lists, and whether they belong
 //! together.
 
 mod describe;

@@ -1,5 +1,4 @@
-//! How objects belong together: keys to certificates, certificates to those who issued them, lists
-//! to both.
+//! Relations of objects: keys to certificates, certificates to their issuers, lists to both.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

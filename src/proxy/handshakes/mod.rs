@@ -1,4 +1,4 @@
-//! How many TLS handshakes are under way at a listener, and who waits to begin one.
+//! TLS handshakes under way at a listener, and the connections that wait to begin one.
 //!
 //! A free slot goes to the source that holds fewest, and of equals to who came first. While others
 //! wait, handshakes that take long give way, those of the source that holds most before others:

@@ -1,5 +1,4 @@
-//! How many connections a listener takes, at a time and from one source, and which of them has to
-//! go.
+//! Limits of a listener: connections at a time and from one source, and which of them has to go.
 //!
 //! Here is the logic alone: no clock, no lock, no task. All of it takes the same time however many
 //! connections wait.

@@ -1,4 +1,4 @@
-//! How often a source connects.
+//! Rate limits by source.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

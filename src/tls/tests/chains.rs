@@ -1,4 +1,4 @@
-//! What a server sends of a file, and what is said of it before a client finds out.
+//! Chains that a server sends of a file, and what is said of them before a client finds out.
 
 use std::fs;
 

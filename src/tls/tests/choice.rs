@@ -1,4 +1,4 @@
-//! Which of several certificates that are good for a name is shown.
+//! Choice between several certificates that are good for a name.
 
 use rustls::SignatureScheme;
 

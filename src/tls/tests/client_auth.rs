@@ -1,4 +1,4 @@
-//! Who comes in, and what the others are told.
+//! Client authentication: who comes in, and what the others are told.
 
 use rustls::server::danger::ClientCertVerifier;
 

@@ -1,4 +1,4 @@
-//! Which servers are believed, and what is said of the others.
+//! Servers that are trusted, and what is said of the others.
 
 use rustls::ServerConfig;
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};

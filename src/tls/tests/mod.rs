@@ -1,4 +1,4 @@
-//! What the tests of this module share: an authority, an acceptor, and clients over real sockets.
+//! Fixtures of these tests: an authority, an acceptor, and clients over real sockets.
 
 mod certificate;
 mod chains;

@@ -1,4 +1,4 @@
-//! Which failures eject a server, and that no client decides about it.
+//! Ejection: which failures eject a server, and that no client decides about it.
 
 use super::*;
 

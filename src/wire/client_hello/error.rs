@@ -1,4 +1,4 @@
-//! Why the bytes of a client are not a ClientHello that can be routed.
+//! Errors of a hello: why a client's bytes are not a ClientHello that can be routed.
 
 use thiserror::Error;
 

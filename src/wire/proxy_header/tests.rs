@@ -1,3 +1,5 @@
+//! Headers of other proxies, and every breach of the format.
+
 use proptest::prelude::*;
 
 use super::*;

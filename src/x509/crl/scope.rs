@@ -1,4 +1,4 @@
-//! Which of an issuer's certificates a list is about (RFC 5280 §5.2.5).
+//! Scope of a revocation list: the certificates of its issuer that it is about (RFC 5280 §5.2.5).
 
 use x509_parser::certificate::X509Certificate;
 

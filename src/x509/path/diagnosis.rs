@@ -1,5 +1,5 @@
-//! Why the library does not verify a certificate. It says what kind of error there was, and not
-//! with which certificate; this looks for that, once it is known that the peer is refused.
+//! Diagnosis of a certificate that the library does not verify. The library names the kind of
+//! error, and not the certificate; this finds the certificate, once the peer is refused.
 
 use std::time::{Duration, SystemTime};
 

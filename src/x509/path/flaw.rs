@@ -1,5 +1,5 @@
-//! What is wrong with a peer's certificate, in words for its operator: which certificate, what, and
-//! what to do.
+//! Flaws of a peer's certificate, in words for its operator: which certificate, what, and what to
+//! do.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What a certificate says of itself that the library does not look at, and OpenSSL does: what
-//! cannot be read in it, what stands in it twice, and what a CA of `ca_files` may vouch for.
+//! Soundness of a certificate, where OpenSSL looks and the library does not: what cannot be read in
+//! it, what stands in it twice, and what a CA of `ca_files` may vouch for.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{NSCertType, ParsedExtension};

@@ -1,3 +1,5 @@
+//! Files as operators and other programs write them, cut off and damaged.
+
 use rustls_pki_types::pem::PemObject;
 
 use super::*;

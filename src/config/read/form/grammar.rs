@@ -1,4 +1,4 @@
-//! What breaks the grammar of TOML, in words of the project. Nothing that the parser says is passed
+//! Violations of TOML's grammar, in words of the project. Nothing that the parser says is passed
 //! on: its messages are only told apart here.
 
 use crate::config::read::paste::Below;

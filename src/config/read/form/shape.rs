@@ -1,4 +1,4 @@
-//! Whether tables are where tables must be.
+//! Tables, and values where a table must be.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is logged of attempts, with the time standing still.
+//! Log lines of attempts, with the time standing still.
 
 use std::fmt::Debug;
 use std::fs;
