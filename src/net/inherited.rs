@@ -17,7 +17,8 @@ use crate::os::words;
 /// The descriptor that the first of them has (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
 
-/// What systemd says in this environment. Whoever else reads it must not take it for its own.
+/// The variables by which systemd passes sockets. Another process that reads them must not take
+/// them for its own. Whoever else reads it must not take it for its own.
 const VARIABLES: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// Taken once: each descriptor has one owner.

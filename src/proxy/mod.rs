@@ -35,7 +35,7 @@ pub use error::Error;
 pub use limits::{Limit, Limits, Rate, SourceNetwork};
 pub use terms::RouteTerms;
 
-/// What the connections of one listener meet. Immutable: a reload makes a new one.
+/// The settings of one listener, for its connections. Immutable: a reload makes a new one.
 #[derive(Debug)]
 pub struct Listener {
     /// Its name in the configuration.
@@ -48,25 +48,25 @@ pub struct Listener {
     pub access_log: bool,
     /// How many connections it takes.
     pub limits: Limits,
-    /// What is counted for that.
+    /// The counts that the limits are held against.
     pub counts: Arc<ConnectionCounts>,
-    /// Which route takes which client.
+    /// The routing table.
     pub routes: Arc<Table<Arc<Route>>>,
 }
 
-/// What happens to a client that was routed.
+/// A route, as a client meets it.
 #[derive(Debug)]
 pub struct Route {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// What it does.
+    /// What the route does.
     pub action: Action,
     /// The rest.
     pub settings: Arc<Settings>,
 }
 
-/// What routes wait for and for how long, and when they end. Most routes have the same settings,
-/// and share them: a configuration may have a million.
+/// Timeouts of a route, and the end of its connections. Most routes have the same settings, and
+/// share them: a configuration may have a million.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// For the TLS handshake.
@@ -75,13 +75,13 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// From accept to the end of the connection, or none.
     pub max_lifetime: Option<Duration>,
-    /// What becomes of its connections when a reload removes it.
+    /// The fate of its connections when a reload removes it.
     pub on_remove: OnRemove,
     /// How long the relay waits.
     pub relay: relay::RelayOptions,
 }
 
-/// What becomes of the open connections of a route that a reload removes.
+/// The fate of the open connections of a route that a reload removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnRemove {
     /// They go on.
@@ -92,7 +92,7 @@ pub enum OnRemove {
     Close,
 }
 
-/// What a route does with its clients.
+/// The action of a route.
 #[derive(Debug)]
 pub enum Action {
     /// Their bytes go to the upstream as they are.

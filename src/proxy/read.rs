@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::net::{Transport, with_scratch};
 use crate::proxy::Error;
 
-/// What makes something of a connection's first bytes.
+/// A parser of a connection's first bytes.
 pub(super) trait Parser {
-    /// What it makes of them.
+    /// The result of parsing.
     type Output;
 
     /// Takes more bytes: the output, once they are enough.

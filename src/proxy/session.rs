@@ -31,7 +31,7 @@ pub(super) struct Session {
     /// Whether the connection has to begin with a PROXY header.
     pub(super) is_proxy: bool,
     admitted: Admitted,
-    /// Last: whoever waits for the last connection finds nothing left of it.
+    /// Last: a task that waits for the last connection finds nothing left of it.
     pub(super) place: Registration,
 }
 
@@ -96,7 +96,7 @@ impl Session {
         }
     }
 
-    /// What counts the handshakes of the listener.
+    /// The counts of the listener, for the handshakes.
     pub(super) fn counts(&self) -> &Arc<ConnectionCounts> {
         self.admitted.counts()
     }

@@ -66,11 +66,11 @@ pub struct RelayOptions {
     pub half_close: Option<Duration>,
     /// How the kernel finds out that a side is gone, of a relay that lasts.
     pub liveness: Liveness,
-    /// What a server without TLS learns of a client whose TLS ended without `close_notify`.
+    /// The end that a server without TLS gets when its client's TLS ended without `close_notify`.
     pub on_truncation: OnTruncation,
 }
 
-/// What a server without TLS learns of a client whose TLS ended with a FIN and without
+/// The end that a server without TLS gets when its client's TLS ended with a FIN and without
 /// `close_notify`. Anybody on the way can send a FIN, and many clients end so themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnTruncation {
@@ -95,9 +95,9 @@ impl Default for RelayOptions {
 /// One of the two peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who connected to snigate.
+    /// The side that connected to snigate.
     Client,
-    /// Whom snigate connected to.
+    /// The side that snigate connected to.
     Server,
 }
 

@@ -127,7 +127,7 @@ fn in_numbers(limit: Option<NonZeroU32>) -> usize {
 }
 
 impl WaitQueue {
-    /// Whether anybody waits. Then nobody who comes takes a place without asking here.
+    /// Whether a connection waits. Then no connection takes capacity without asking here.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) == 0
     }

@@ -27,16 +27,16 @@ pub enum HealthState {
     Healthy,
     /// By one connection, which tries it out.
     Probing,
-    /// Only if nobody else is left: it is ejected.
+    /// Only if no other server is left: it is ejected.
     Ejected,
-    /// Only if nobody else is left, not even one that is ejected.
+    /// Only if no other server is left, not even one that is ejected.
     Down,
 }
 
 /// The health of a server, by what has become of connections and of checks.
 #[derive(Debug, Default)]
 pub(super) struct ServerHealth {
-    /// What the history comes to, so that nobody who finds a server well has to wait for anybody.
+    /// A summary of the history, so that finding a healthy server takes no lock.
     flags: AtomicU8,
     history: Mutex<History>,
 }
@@ -49,9 +49,9 @@ struct History {
     ejections: u32,
     /// When it is to be tried again, while it is ejected.
     due: Option<Instant>,
-    /// Somebody is trying.
+    /// A connection is trying it.
     on_trial: bool,
-    /// What checks have come to, if there were any.
+    /// The verdict of the checks, if there were any.
     verdict: Option<bool>,
     /// Checks in a row that contradict the verdict.
     contradictions: u32,
@@ -207,7 +207,7 @@ impl ServerHealth {
         Some(is_well)
     }
 
-    /// What checks say counts from now on.
+    /// From now on the verdict of checks counts.
     pub(super) fn expect_checks(&self) {
         self.history().ignores_checks = false;
     }

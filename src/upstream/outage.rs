@@ -62,8 +62,7 @@ fn second() -> u32 {
         + 1
 }
 
-/// What the servers of an upstream that has a name have together, for longer than the upstream is
-/// there.
+/// The state that the servers of a named upstream share, for longer than the upstream is there.
 #[derive(Debug, Default)]
 pub(super) struct ServerGroup {
     pub(super) outage: Outage,

@@ -33,8 +33,8 @@ const MAX_QUESTIONS: usize = 256;
 /// A server that did not answer is waited for no longer than [`PROBE`] for so long.
 const DISTRUST: Duration = Duration::from_secs(30);
 
-/// What a server that did not answer has before the next one is asked. It keeps its turn: that it
-/// was silent may be one name's doing, and it may know names that the others deny.
+/// The time that a silent server has before the next one is asked. It keeps its turn: that it was
+/// silent may be one name's doing, and it may know names that the others deny.
 const PROBE: Duration = Duration::from_millis(200);
 
 /// The DNS servers of the configuration, or those of resolv.conf(5).
@@ -47,7 +47,7 @@ pub(super) struct Dns {
     permits: Semaphore,
 }
 
-/// What was made of the file as it was.
+/// The clients that were made of the file as it was.
 struct Clients {
     of: Arc<ResolvConf>,
     servers: Arc<[NameServer]>,
@@ -148,7 +148,7 @@ impl AnswerSource for Dns {
             .await
             .map_err(|_| QueryFailure::Aborted)?;
         let name = Name::from_ascii(format!("{}.", question.name));
-        // One that is too long when it has been completed is nobody's.
+        // One that is too long when it has been completed is no host's.
         let Ok(name) = name else {
             return Ok(Answer {
                 records: Records::Missing,
@@ -235,7 +235,7 @@ fn words(error: &NetError) -> String {
     }
 }
 
-/// What the records say, of the aliases (CNAME) on the way only how long they hold.
+/// The answer in the records; aliases (CNAME) on the way only limit how long it holds.
 fn answer(records: &[Record], kind: RecordKind) -> Answer {
     let ttl = records
         .iter()

@@ -2,7 +2,7 @@
 //!
 //! A free slot goes to the source that holds fewest, and of equals to who came first. While others
 //! wait, handshakes that take long give way, those of the source that holds most before others:
-//! clients that only begin handshakes hold up nobody else for long.
+//! clients that only begin handshakes hold up no other for long.
 
 mod turns;
 

@@ -20,7 +20,7 @@ pub use source::SourceNetwork;
 
 use crate::rate::Pace;
 
-/// What a listener takes.
+/// Limits of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections. At this many a new one is refused.
@@ -127,7 +127,7 @@ pub enum Limit {
     SlowHandshake(u32),
 }
 
-/// Room for so many is kept when nobody waits.
+/// Room for so many is kept when none waits.
 pub(super) const KEPT: usize = 1024;
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ fn connector(alpn: &[Alpn]) -> Arc<Connector> {
     Arc::new(Connector::new(options).unwrap())
 }
 
-/// What becomes of the first of two servers, which says this to four hellos and hangs up on them.
+/// The fate of the first of two servers, which says this to four hellos and hangs up on them.
 async fn refused_by(
     answer: &[u8],
     request: ConnectRequest<'_>,
