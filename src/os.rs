@@ -33,7 +33,7 @@ impl fmt::Display for Words<'_> {
     }
 }
 
-/// What the system would have said that has been told no more than a kind.
+/// The error of the system that has been told no more than a kind.
 fn of_kind(kind: ErrorKind) -> Option<Errno> {
     Some(match kind {
         ErrorKind::NotFound => Errno::NOENT,

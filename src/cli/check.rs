@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(found.exit_code(options.strict))
 }
 
-/// What a reload from the configuration at `old` to this one would hold, or wait with.
+/// The findings that a reload from the configuration at `old` to this one would hold, or wait with.
 fn weaker(old: &Path, path: &Path, loaded: &Loaded) -> anyhow::Result<Vec<Diagnostic>> {
     // What is not valid is not served; why has been said.
     let Some(config) = &loaded.config else {
@@ -212,7 +212,8 @@ struct Related<'a> {
 }
 
 impl<'a> JsonFinding<'a> {
-    /// What is at no place of its own is a matter of the configuration at `path` as a whole.
+    /// A diagnostic without a place of its own is a matter of the configuration at `path` as a
+    /// whole.
     fn of(diagnostic: &'a Diagnostic, path: &'a Path) -> Self {
         let whole = || Span {
             file: path.to_string_lossy(),

@@ -89,7 +89,7 @@ impl Directories {
 impl FileWatch {
     /// A watch, and what it watches: nothing yet.
     pub(super) fn new() -> (Self, Directories) {
-        // One slot: two events that nobody has looked at are as good as one.
+        // One slot: two events that were not looked at are as good as one.
         let (sender, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.as_ref().map_or(true, |event| is_change(event.kind)) {

@@ -123,7 +123,7 @@ pub(super) fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, S
     socket.bind(&SockAddr::unix(path)?)?;
     let (file, found) = open(path)?;
     if found.st_uid != geteuid().as_raw() {
-        // Somebody who may write to the directory has put another one there.
+        // A user that may write to the directory has put another one there.
         return Err(io::Error::other(REPLACED));
     }
     // From here on it goes again if anything fails.

@@ -137,7 +137,8 @@ impl Connections {
     /// [`close_withdrawn`](Self::close_withdrawn) afterwards.
     pub fn set_terms(&self, terms: Arc<RouteTerms>) {
         self.terms.store(terms);
-        // Whoever is tied meanwhile looks at these, or is seen by who looks at the connections.
+        // A connection that is tied meanwhile looks at these, or is seen by the look at the
+        // connections.
         fence(Ordering::SeqCst);
     }
 
@@ -280,8 +281,8 @@ impl Connections {
         // It may have ended, and left, already.
         if let Some(live) = self.get(id) {
             let _ = live.abort.set(task.abort_handle());
-            // Whoever ends it sets his mark first and then looks for this handle: one of both sees
-            // the other's.
+            // The side that ends it sets its mark first and then looks for this handle: one of both
+            // sees the other's.
             fence(Ordering::SeqCst);
             if self.closing.load(Ordering::SeqCst) || live.cut().is_some() {
                 task.abort();
@@ -377,8 +378,8 @@ impl Registration {
         acceptor: &Arc<Acceptor>,
         accepted: &Accepted,
     ) -> bool {
-        // Whoever has taken its place judges the client below, and may ask for what it came in by
-        // later.
+        // The acceptor that has taken its place judges the client below, and may ask for what it
+        // came in by later.
         let terms = self.connections().terms.load();
         let current = terms.acceptor(&route.name).unwrap_or(acceptor);
         if let Some(admission) = current.remembers(accepted) {

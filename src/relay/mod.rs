@@ -71,7 +71,7 @@ pub struct RelayOptions {
 }
 
 /// The end that a server without TLS gets when its client's TLS ended with a FIN and without
-/// `close_notify`. Anybody on the way can send a FIN, and many clients end so themselves.
+/// `close_notify`. Any host on the way can send a FIN, and many clients end so themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnTruncation {
     /// A FIN, as if the client had ended in order. The answer still goes to the client.

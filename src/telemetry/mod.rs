@@ -23,7 +23,7 @@ pub struct Counters {
     limited: AtomicU64,
 }
 
-/// What [`Counters`] have counted. When no connection is open, `accepted` is the sum of `silent`,
+/// The counts of [`Counters`]. When no connection is open, `accepted` is the sum of `silent`,
 /// `routed` and `refused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {

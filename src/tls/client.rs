@@ -38,15 +38,15 @@ use crate::x509::identity::sha256;
 use crate::x509::path::{Paths, Purpose};
 use crate::x509::pem;
 
-/// What a server must prove to be: a host name, or an IP address. Only a name is sent to it (RFC
-/// 6066 §3).
+/// The name that a server must prove to have: a host name, or an IP address. Only a name is sent to
+/// it (RFC 6066 §3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerName(PkiName<'static>);
 
 impl PeerName {
     /// The name that a server is known by at this address: its host name or IP address. A unix
-    /// socket has none, and nor has a service: whoever can forge the answers of DNS would choose it
-    /// (RFC 6125 §6.2.1).
+    /// socket has none, and nor has a service: an attacker who can forge the answers of DNS would
+    /// choose it (RFC 6125 §6.2.1).
     #[must_use]
     pub fn of(addr: &UpstreamAddr) -> Option<Self> {
         match addr {
@@ -86,19 +86,18 @@ impl fmt::Display for PeerName {
     }
 }
 
-/// What a session with a server is made of.
+/// Options of sessions with a server.
 #[derive(Clone, Debug)]
 pub struct ConnectorOptions {
     /// The upstream, for messages that name a key of its table.
     pub upstream: Arc<str>,
-    /// What every server must prove to be. Default: what it is known by at its address.
+    /// The name that every server must prove to have. Default: the one in its address.
     pub server_name: Option<PeerName>,
-    /// Whose word counts.
+    /// How a server's certificate is verified.
     pub verification: Verification,
-    /// If there are any, the server's key must be one of them, whoever vouches for it.
+    /// If there are any, the server's key must be one of them, whichever CA vouches for it.
     pub pins: Vec<SpkiDigest>,
-    /// What is shown to a server that asks for a certificate: its name in the configuration, and
-    /// the certificate.
+    /// The certificate for a server that asks for one, with its name in the configuration.
     pub certificate: Option<(Arc<str>, Arc<Certificate>)>,
     /// The oldest version of TLS that is spoken.
     pub min_version: MinVersion,
@@ -117,13 +116,13 @@ impl ConnectorOptions {
     }
 }
 
-/// Whose word counts for a server's certificate.
+/// How a server's certificate is verified.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verification {
     /// That of these authorities. The name is that of a table, or nothing for the system's own
     /// store.
     Trust(Option<Arc<str>>, Trust),
-    /// Nobody's: any certificate will do, of any name and any age. The pins still count.
+    /// Not at all: any certificate will do, of any name and any age. The pins still count.
     Insecure,
 }
 
@@ -172,20 +171,21 @@ impl Connector {
         })
     }
 
-    /// What it was made of.
+    /// The options that it was made of.
     #[must_use]
     pub fn options(&self) -> &ConnectorOptions {
         &self.options
     }
 
-    /// What to try where a server does not answer a hello, or ends the connection: nothing where it
-    /// is a small one.
+    /// The remedy to try where a server does not answer a hello, or ends the connection; `None`
+    /// where the hello is a small one.
     #[must_use]
     pub fn advice_on_silence(&self) -> Option<String> {
         large_hello(&self.options)
     }
 
-    /// What the server at `addr` must prove to be. Nothing where that can only be told.
+    /// The name that the server at `addr` must prove to have; `None` where that has to be
+    /// configured.
     #[must_use]
     pub fn name_of(&self, addr: &UpstreamAddr) -> Option<PeerName> {
         self.options
@@ -283,8 +283,7 @@ impl fmt::Debug for Connector {
 }
 
 tokio::task_local! {
-    /// What the handshake that is being made in this task has met. rustls says what kind of error
-    /// there was, and not with which certificate.
+    /// The findings of the handshake that is being made in this task.
     static MET: RefCell<Met>;
 }
 
@@ -305,7 +304,7 @@ impl ServerCertVerifier for ServerVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        // There is none where nobody waits for an explanation.
+        // There is none where no handshake waits for an explanation.
         let _ = MET.try_with(|met| met.borrow_mut().shown(leaf, intermediates));
         if let Some(trust) = &self.trust {
             trust
@@ -355,8 +354,8 @@ impl ServerCertVerifier for ServerVerifier {
 pub(super) struct NotPinned(pub(super) SpkiDigest);
 
 /// Shows the one certificate that was named for it, or none. No other certificate is ever shown to
-/// a server: one of a public CA is not for clients any more, and what it says of its owner is
-/// nobody's business.
+/// a server: one of a public CA is not for clients any more, and what it says of its owner is no
+/// server's business.
 #[derive(Debug)]
 struct OwnCertificate(Option<Arc<CertifiedKey>>);
 

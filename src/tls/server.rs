@@ -36,7 +36,7 @@ pub struct AcceptorOptions {
     /// offers others only is refused (RFC 7301 §3.2); if there are none, the extension is not
     /// answered.
     pub alpn: Vec<Alpn>,
-    /// What is asked of clients.
+    /// The authentication of clients.
     pub client_auth: ClientAuth,
     /// Whether it is remembered by what a client came in, so that [`Acceptor::admits`] can be asked
     /// later.
@@ -70,26 +70,26 @@ pub enum ClientAuth {
     VerifyIfGiven(Verify),
     /// They must show one, and it must verify.
     RequireAndVerify(Verify),
-    /// They must show one that is known, whoever has issued it. The policy refuses some of them
-    /// nevertheless.
+    /// They must show one that is known, whichever CA has issued it. The policy refuses some of
+    /// them nevertheless.
     Pinned(Pins, Policy),
 }
 
-/// What a certificate is verified against.
+/// The terms that a certificate is verified by.
 #[derive(Clone, Debug, Default)]
 pub struct Verify {
-    /// The authorities that are believed. Without any nobody comes in with a certificate.
+    /// The trusted authorities. Without any no client comes in with a certificate.
     pub authorities: Vec<CaCertificate>,
     /// How it is looked up whether a certificate has been revoked.
     pub revocation: Revocation,
-    /// Who comes in of those whose certificate verifies.
+    /// The policy for clients whose certificate verifies.
     pub policy: Policy,
 }
 
 /// Why there is no acceptor.
 #[derive(Debug, Error)]
 pub enum AcceptorError {
-    /// A server without a certificate cannot answer anybody.
+    /// A server without a certificate cannot answer a client.
     #[error("no certificate")]
     NoCertificate,
     /// The TLS library does not take the options.
@@ -121,8 +121,8 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// When there is no certificate, or nobody to verify clients against although they are to be
-    /// verified.
+    /// When there is no certificate, or no authority to verify clients against although they are to
+    /// be verified.
     pub fn new(
         certificates: Vec<Arc<Certificate>>,
         options: &AcceptorOptions,
@@ -244,9 +244,8 @@ impl Acceptor {
         self.recallable
     }
 
-    /// What is wrong with the versions that a client offers, for whoever reads the log; nothing if
-    /// one of them is spoken. Otherwise the alert is `protocol_version` (RFC 8446 §4.2.1, RFC 5246
-    /// §E.1).
+    /// The fault in the versions that a client offers, for the log; `None` if one of them is
+    /// spoken. Otherwise the alert is `protocol_version` (RFC 8446 §4.2.1, RFC 5246 §E.1).
     #[must_use]
     pub fn judge_versions(&self, hello: &ClientHello) -> Option<Box<str>> {
         versions::judge(hello, self.versions)
@@ -261,7 +260,7 @@ impl Acceptor {
                 .any(|spoken| spoken.version == ProtocolVersion::TLSv1_2)
     }
 
-    /// Who verifies clients, if anybody does.
+    /// The verifier of clients, if there is one.
     pub(super) fn verifier(&self) -> Option<&Arc<dyn ClientCertVerifier>> {
         self.verifier.as_ref()
     }
@@ -275,7 +274,7 @@ impl Choice {
     }
 }
 
-/// What the configurations of one acceptor share, and no two acceptors do.
+/// Terms that the configurations of one acceptor share, and no two acceptors do.
 struct SharedTerms {
     versions: &'static [&'static SupportedProtocolVersion],
     alpn: Vec<Vec<u8>>,

@@ -34,18 +34,18 @@ use crate::x509::{der, pem};
 const MAX_HINTS: usize = 16 * 1024;
 
 tokio::task_local! {
-    /// What the client of the handshake that is being polled has shown.
+    /// The certificate that the client of the handshake that is being polled has shown.
     static SHOWN: RefCell<Option<Box<ShownCertificate>>>;
 }
 
 /// A certificate that a client has shown, and what came of it.
 #[derive(Debug)]
 pub(super) struct ShownCertificate {
-    /// What it says, where it can be read.
+    /// Its identity, where it can be read.
     pub(super) identity: Option<Identity>,
     /// Whether it was verified, and the policy lets it in.
     pub(super) verified: bool,
-    /// What is wrong with it, where rustls has no words for it.
+    /// The fault in it, where rustls has no words for it.
     pub(super) fault: Option<CertificateFault>,
 }
 
@@ -61,7 +61,7 @@ impl ShownCertificate {
     }
 }
 
-/// What is wrong with a certificate beyond what rustls reports.
+/// A fault of a certificate beyond what rustls reports.
 #[derive(Debug)]
 pub(super) enum CertificateFault {
     /// It verifies, and the policy refuses its owner.
@@ -69,9 +69,9 @@ pub(super) enum CertificateFault {
     /// It verifies, and what it says cannot be read.
     Unreadable(String),
     /// The client did not prove that it has the key (RFC 8446 §4.4.3, RFC 5246 §7.4.8): it may be
-    /// somebody else's.
+    /// another client's.
     Unproven,
-    /// Its key is of a kind or size by which nobody is known: which.
+    /// Its key is of a kind or size by which no client is known: which.
     Key(String),
     /// It does not verify.
     Flawed(Flaw),
@@ -110,14 +110,14 @@ fn remember(change: impl FnOnce(&mut Option<Box<ShownCertificate>>)) {
 pub(super) struct ClientVerifier {
     /// Whether there is a session without a certificate.
     mandatory: bool,
-    /// Who is believed, and who comes in of those that are. Without it every certificate is taken,
-    /// and none is believed.
+    /// The trusted authorities or keys, and the policy for clients that verify. Without it every
+    /// certificate is taken, and none is believed.
     belief: Option<(Belief, Policy)>,
-    /// What clients are told about that, so that they can choose a certificate.
+    /// The names of those authorities, for clients, so that they can choose a certificate.
     hints: Vec<DistinguishedName>,
 }
 
-/// Whose certificates are believed.
+/// The certificates that are trusted.
 enum Belief {
     /// Those that an authority vouches for.
     Authorities(Paths),
@@ -189,7 +189,7 @@ fn hints(anchors: &Anchors) -> Vec<DistinguishedName> {
 }
 
 impl CertificateFault {
-    /// What rustls is told, which answers with an alert. Here, because once the handshake is
+    /// The error for rustls, which answers with an alert. Here, because once the handshake is
     /// complete it could not.
     fn error(&self) -> CertificateError {
         match self {

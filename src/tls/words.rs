@@ -62,7 +62,7 @@ pub(super) fn protocol(error: &Error, peer: &str) -> String {
     }
 }
 
-/// What is wrong with a certificate where nobody has looked at it but rustls, in a few words.
+/// The fault of a certificate that only rustls has looked at, in a few words.
 pub(super) fn certificate(error: &CertificateError) -> &'static str {
     use CertificateError as E;
     #[allow(deprecated)]

@@ -257,7 +257,8 @@ impl Eligible {
 }
 
 impl Reservation {
-    /// The number of the server. Whoever asks has it from now on, and gives it back to the line.
+    /// The number of the server. The caller has its capacity from now on, and gives it back to the
+    /// queue.
     pub(super) fn keep(mut self) -> usize {
         self.held = None;
         self.at

@@ -153,7 +153,7 @@ impl ServerHealth {
     ) -> Option<Duration> {
         let mut history = self.history();
         let is_out = history.due.is_some();
-        // Who comes as a last resort, or began before the ejection, says nothing new.
+        // A connection that comes as a last resort, or began before the ejection, says nothing new.
         if is_out && !was_trial {
             return None;
         }
@@ -196,7 +196,8 @@ impl ServerHealth {
         }
         history.verdict = Some(is_well);
         history.contradictions = 0;
-        // With the history still held, so that whoever forgets what checks have said forgets both.
+        // With the history still held, so that a call that forgets what checks have said forgets
+        // both.
         if is_well {
             self.flags.fetch_and(!DOWN, Ordering::AcqRel);
             drop(history);

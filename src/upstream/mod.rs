@@ -434,7 +434,7 @@ impl Upstream {
             }
             let mut attempt = Attempt::at(&self.servers[at]);
             if health.state() == HealthState::Probing {
-                // Somebody else may have been faster; then it is no candidate any more.
+                // Another connection may have been faster; then it is no candidate any more.
                 if !health.begin_trial() {
                     continue;
                 }

@@ -59,7 +59,8 @@ impl TcpAcceptor {
                 let mut ready = self.socket.readable().await?;
                 self.queued
                     .store(self.look().unwrap_or(UNKNOWN), Ordering::Relaxed);
-                // Whoever came after the look is another event, which this does not clear.
+                // A connection that came after the look is another event, which this does not
+                // clear.
                 ready.clear_ready();
                 continue;
             }

@@ -230,7 +230,7 @@ fn words(error: &NetError) -> String {
         NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code.to_str().to_owned(),
         NetError::Io(error) => os::words(error).to_string(),
         NetError::Busy | NetError::NoConnections => "there is no connection to it".to_owned(),
-        // What came, and why it is none: nobody but the library can tell.
+        // What came, and why it is none: only the library can tell.
         _ => "what it sends is no answer to the question".to_owned(),
     }
 }
@@ -270,7 +270,8 @@ fn target(record: &Record) -> Option<ServiceTarget> {
     let RData::SRV(srv) = &record.data else {
         return None;
     };
-    // RFC 2782: the root as a target says that there is no such service. Nobody listens on port 0.
+    // RFC 2782: the root as a target says that there is no such service. No server listens on port
+    // 0.
     if srv.target.is_root() || srv.port == 0 {
         return None;
     }

@@ -58,7 +58,7 @@ impl Handshakes {
                 let (turn, gone) = turns.look(id, Instant::now());
                 let woken = turns.woken();
                 drop(turns);
-                // Whoever goes does so before others begin.
+                // A handshake that goes does so before others begin.
                 gone.into_iter().for_each(&end);
                 (turn, woken)
             };

@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(taken(a, 10, 5099), 0);
         assert_eq!(taken(a, 10, 5100), 1);
         assert_eq!(taken(a, 10, 5350), 2);
-        // Time that nobody used is not saved up beyond the burst.
+        // Unused time is not saved up beyond the burst.
         assert_eq!(taken(a, 10, 900_000), 3);
         // Another thread may have read its clock earlier.
         assert_eq!(taken(a, 1, 899_000), 0);

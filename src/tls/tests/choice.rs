@@ -34,7 +34,7 @@ fn in_order(certificates: &[&Arc<Certificate>], strict: bool) -> Acceptor {
     .unwrap()
 }
 
-/// Which of `certificates` the choice is.
+/// The position of the choice in `certificates`.
 fn position(certificates: &[&Arc<Certificate>], choice: Option<&Choice>) -> Option<usize> {
     certificates
         .iter()

@@ -5,7 +5,7 @@ use rustls::server::danger::ClientCertVerifier;
 use super::*;
 use crate::tls::verifier::ClientVerifier;
 
-/// What the operator's log says, in short.
+/// The verdict in the operator's log, in short.
 fn verdict(result: &Result<Accepted, Refusal>) -> &'static str {
     match result {
         Ok(_) => "accepted",

@@ -4,7 +4,7 @@ use x509_parser::certificate::X509Certificate;
 
 use crate::x509::der::{self, DerReader};
 
-/// What a list is about: everything, unless it says otherwise.
+/// The scope of a list: everything, unless it says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scope {
     /// Only certificates of authorities, or only others.
@@ -75,8 +75,8 @@ impl Scope {
         let Some(points) = &self.points else {
             return true;
         };
-        // A certificate that names no point may be on any part of a divided list: which, nobody can
-        // tell.
+        // A certificate that names no point may be on any part of a divided list: which, is not
+        // known.
         points_of(certificate)
             .iter()
             .any(|name| points.iter().any(|point| point == name))

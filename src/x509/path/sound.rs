@@ -88,8 +88,8 @@ pub(super) fn netscape_type(leaf: &X509Certificate<'_>, purpose: Purpose) -> Res
 }
 
 impl CaCertificate {
-    /// That it may vouch for peers of this kind: RFC 5280 leaves that to whoever trusts it, OpenSSL
-    /// and Go ask it.
+    /// That it may vouch for peers of this kind: RFC 5280 leaves that to the peer that trusts it,
+    /// OpenSSL and Go ask it.
     pub(crate) fn vouches(&self, purpose: Purpose) -> Result<(), Flaw> {
         let who = || Who::Root(self.subject().to_owned());
         if let Some(oid) = self.critical() {

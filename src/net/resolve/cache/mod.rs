@@ -89,7 +89,7 @@ impl<S: AnswerSource> Cache<S> {
         }
     }
 
-    /// The answer, which may be an old one. Whoever stops waiting does not stop the question.
+    /// The answer, which may be an old one. Dropping the future does not stop the question.
     pub(super) async fn get(&self, question: Question) -> Result<Records, QueryFailure> {
         loop {
             let (mut over, stale) = match self.find(&question) {
