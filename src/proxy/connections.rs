@@ -46,9 +46,9 @@ pub struct Connections {
 /// An open connection, as others than its own task have it: its record, what it has moved, and its
 /// end.
 pub struct Live {
-    /// What is known of it.
+    /// The record of the connection.
     pub record: Record,
-    /// What its relay has moved.
+    /// The counts of its relay.
     pub meter: Meter,
     /// Bytes to and from the client that the relay has not moved: an alert, and a hello where that
     /// goes to no server.

@@ -23,8 +23,8 @@ pub(super) struct Session {
     ending: Option<Ending>,
     /// From accept to the end.
     duration: Option<Duration>,
-    /// What the client can verify: it decides between certificates. Empty where TLS does not end
-    /// here.
+    /// The signatures that the client can verify: they decide between certificates. Empty where TLS
+    /// does not end here.
     pub(super) signatures: Signatures,
     access_log: bool,
     silent: bool,
@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// What is known of the connection so far.
+    /// The record of the connection so far.
     pub(super) fn record(&self) -> &Record {
         &self.place.live.record
     }

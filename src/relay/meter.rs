@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::wire::AlertDescription;
 
-/// What a relay has moved so far. The relay's own task writes it, without a lock and without
-/// waiting for anybody; who reads it meanwhile sees each of its values as it was a moment ago.
+/// The counts of a relay so far. The relay's own task writes them, without a lock and without a
+/// wait; a reader meanwhile sees each of the values as it was a moment ago.
 #[derive(Debug, Default)]
 pub struct Meter {
     pub(super) sent: Count,

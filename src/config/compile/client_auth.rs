@@ -107,7 +107,7 @@ pub(super) fn compile(
     };
     let pins = pinned::compile(chain, &mode, files, &mut reporter);
     if mode.effective == ClientAuthMode::Pinned {
-        // What was meant for another mode and is inherited by this one has no meaning in it.
+        // What was meant for another mode and is inherited by this one has no effect in it.
         pinned::judge_beside(&ca_files, "ca_files", &mode, &mut reporter);
         pinned::judge_beside(
             &chain.nearest_of_clients(|auth| auth.crl_files.as_ref()),
@@ -259,7 +259,7 @@ pub(super) struct Reporter<'a> {
     pub(super) table: String,
     /// Its name, and those of the tables that it inherits from.
     tables: Vec<String>,
-    /// What has no meaning in the mode: the key, and what there is to say if it is the only one.
+    /// Keys without effect in the mode: the key, and what there is to say if it is the only one.
     beside: Vec<(&'static str, Diagnostic)>,
 }
 
@@ -283,7 +283,7 @@ impl Reporter<'_> {
         self.diagnostics.push(diagnostic);
     }
 
-    /// The key `key` has no meaning in the mode, unless one of `lacking` was left out for another
+    /// The key `key` has no effect in the mode, unless one of `lacking` was left out for another
     /// mistake.
     pub(super) fn beside(&mut self, key: &'static str, lacking: &[&str], diagnostic: Diagnostic) {
         let diagnostic = self.lacks(lacking, diagnostic);
@@ -301,7 +301,7 @@ impl Reporter<'_> {
         let keys: Vec<&str> = beside.iter().map(|(key, _)| *key).collect();
         let word = mode.effective.word();
         let message = format!(
-            "client_auth.mode is {word}, in which {} have no meaning",
+            "client_auth.mode is {word}, in which {} have no effect",
             keys.join(", ")
         );
         let help = match mode.effective {

@@ -71,7 +71,7 @@ fn tlvs(table: &file::Upstream, report: &mut Report<'_>) -> Tlvs {
             );
         }
         None => {
-            let message = "proxy_protocol_tlvs has no meaning without proxy_protocol";
+            let message = "proxy_protocol_tlvs has no effect without proxy_protocol";
             report.error(
                 &list.span,
                 message,

@@ -190,7 +190,7 @@ impl Lists {
             );
             if reason == NotSpoken::Stranger && *is_kept {
                 let help = format!(
-                    "of the clients of ca_files it says nothing; remove it, unless {issuer} is an intermediate whose certificate \
+                    "it has no effect on the clients of ca_files; remove it, unless {issuer} is an intermediate whose certificate \
                      comes with a client"
                 );
                 report.warning(span, message, help);

@@ -339,7 +339,7 @@ impl Compiler<'_> {
             };
             self.report.error(
                 &span,
-                format_args!("{key} has no meaning with action = {action:?}"),
+                format_args!("{key} has no effect with action = {action:?}"),
                 help,
             );
         }

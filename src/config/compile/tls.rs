@@ -109,7 +109,7 @@ fn certificate(
     } = &table.value;
     if let Some(name) = names.as_ref().and_then(|names| names.0.first()) {
         let help = "remove it, or write `self_signed = true`: the certificate in the file has its own names";
-        report.error(&name.span, "names has no meaning here", help.to_owned());
+        report.error(&name.span, "names has no effect here", help.to_owned());
     }
     let base = &table.source.path;
     let mut key_span = None;
