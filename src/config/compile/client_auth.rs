@@ -1,5 +1,5 @@
-//! Client authentication of a `[tls]` table: whoever reads the file must not believe that clients
-//! are verified where they are not.
+//! Client authentication of a `[tls]` table: a reader of the file must not believe that clients are
+//! verified where they are not.
 
 use std::fmt::Display;
 use std::ops::Range;
@@ -29,7 +29,7 @@ const CLIENT_CAS: Usage = Usage {
     purpose: Purpose::Client,
 };
 
-/// What was written, after inheritance, and what is made of it.
+/// The values after inheritance, and what is made of them.
 pub(super) struct Compiled {
     pub(super) mode: ClientAuthMode,
     pub(super) ca_files: Vec<PathBuf>,
@@ -127,7 +127,7 @@ pub(super) fn compile(
             .as_ref()
             .filter(|files| files.at.value.0.is_empty() && mode.effective.verifies())
         {
-            // Whoever takes the last CA away means that nobody comes in by it any more.
+            // An operator who takes the last CA away means that no client comes in by it any more.
             Some(Found { at, source, .. }) => {
                 let message =
                     "client_auth.ca_files names no file: nobody comes in with a certificate";
@@ -389,7 +389,7 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
     }
 }
 
-/// What is particular to an allow list.
+/// The diagnostics particular to an allow list.
 fn judge_allow(
     allow: &Found<'_, At<file::ClientRules>>,
     mode: &Mode<'_>,
@@ -401,7 +401,7 @@ fn judge_allow(
                 .to_owned();
         let message = "client_auth.allow is empty: nobody could come in";
         let key = format!("tls.{}.client_auth.allow", allow.table);
-        // Whoever takes the last entry away means that nobody comes in by it any more.
+        // An operator who takes the last entry away means that no client comes in by it any more.
         let diagnostic = Diagnostic::new(Severity::Stale, format!("{}: {message}", reporter.table));
         reporter.diagnostics.push(
             diagnostic
@@ -461,7 +461,7 @@ fn rules(
     }
 }
 
-/// What is said of verified clients has no meaning where nobody is verified.
+/// Reports keys that need verified clients where none are verified.
 pub(super) fn needs_verification<T>(
     key: &'static str,
     found: &Found<'_, At<T>>,

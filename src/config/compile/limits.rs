@@ -83,7 +83,7 @@ pub(super) fn compile(listener: &file::Listener, report: &mut Report<'_>) -> Lim
     limits
 }
 
-/// What holds where a limit is not written.
+/// The rule where a limit is not written.
 const NO_LIMIT: &str = "without the key there is no limit";
 const DEFAULT: &str = "without the key its default counts";
 

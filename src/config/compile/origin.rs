@@ -6,7 +6,7 @@ use crate::config::diagnostic::did_you_mean;
 use crate::config::file::{self, At};
 use crate::upstream::{self, ProxyProtocol, Tlvs};
 
-/// What servers learn.
+/// The facts that servers learn.
 pub(super) struct Origin {
     pub(super) proxy_protocol: Option<ProxyProtocol>,
     pub(super) transparent: bool,

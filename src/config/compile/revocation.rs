@@ -22,7 +22,7 @@ use crate::x509::{CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unk
 const SHARE: u32 = 4;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a `[tls]` table says about revocation, and the files that it names.
+/// The revocation keys of a `[tls]` table, and the files that they name.
 #[derive(Default)]
 pub(super) struct Lists {
     pub(super) revocation: Revocation,

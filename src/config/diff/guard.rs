@@ -52,7 +52,7 @@ impl Guard {
             .map_or(ClientAuthMode::None, |tls| tls.client_auth)
     }
 
-    /// What of `old` this one no longer asks.
+    /// The losses: what `old` asks and this one does not.
     pub(super) fn losses(&self, old: &Self) -> Vec<Loss> {
         let mut losses = Vec::new();
         let mut lost = |is_gone, text: String| losses.push(Loss { is_gone, text });
