@@ -15,7 +15,7 @@ use crate::authz::identity::{Identity, printable};
 /// The policy that admits or refuses clients with a verified identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Where there is such a list, only clients that one of its entries names.
+    /// The allow list: where there is one, only clients that one of its entries names.
     pub allow: Option<Rules>,
     /// No client that one of these names, allowed or not.
     pub deny: Rules,

@@ -24,7 +24,7 @@ pub(crate) struct CarriedOver {
     pub(super) registry: Arc<Registry>,
     /// The resolver of all upstreams.
     pub(super) resolver: Arc<Resolver>,
-    /// Where the files of the unix sockets are that are listened on.
+    /// The places of the files of the unix sockets that are listened on.
     pub(super) spots: Vec<(PortKey, Spot)>,
 }
 

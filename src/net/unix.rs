@@ -75,7 +75,7 @@ impl Spot {
 }
 
 impl SocketFile {
-    /// Where it is to be found.
+    /// The place of its file.
     #[must_use]
     pub fn spot(&self) -> &Spot {
         &self.spot

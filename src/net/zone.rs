@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::addr::{Zone, ZonedAddr};
 
-/// Where the address is at this moment.
+/// The socket address at this moment, with the number of the interface.
 ///
 /// # Errors
 ///

@@ -39,7 +39,7 @@ pub struct Connections {
     epoch: u64,
     /// Counts since the start.
     pub counters: Counters,
-    /// Where their access lines go.
+    /// The log of their access lines.
     pub access_log: AccessLog,
 }
 
@@ -53,7 +53,7 @@ pub struct Live {
     /// Bytes to and from the client that the relay has not moved: an alert, and a hello where that
     /// goes to no server.
     pub(super) aside: Aside,
-    /// Where it is kept while it has a place.
+    /// The registry that it is kept in.
     connections: Arc<Connections>,
     abort: OnceLock<AbortHandle>,
     /// Where a reload can end it.

@@ -38,7 +38,7 @@ const GROUP: usize = 16;
 /// A name, and what there is for it.
 #[derive(Clone, Copy, Debug, Default)]
 struct NameEntry {
-    /// Where the name begins in the text.
+    /// The position at which the name begins in the text.
     at: u32,
     /// A place in `several`, or the number of the rule that takes everybody.
     number: u32,

@@ -70,7 +70,7 @@ pub(super) struct Writer {
     ended: Receiver<Infallible>,
 }
 
-/// Where lines are put. It never blocks.
+/// The sender of lines. It never blocks.
 pub(super) struct LineSink {
     queue: &'static LineQueue,
     messages: Sender<WriterMessage>,

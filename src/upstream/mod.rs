@@ -100,7 +100,7 @@ pub struct ConnectRequest<'a> {
     pub agreed: Option<&'a Alpn>,
     /// For whom the server is reached.
     pub origin: ClientInfo<'a>,
-    /// For each server that is tried. Waiting for a place takes no longer either, and everything
+    /// For each server that is tried. Waiting for capacity takes no longer either, and everything
     /// together no longer than three times this.
     pub timeout: Duration,
 }
@@ -484,7 +484,7 @@ impl Upstream {
         }
     }
 
-    /// Waits for a place at a server of this rank, or of another one once those of this one are
+    /// Waits for capacity of a server of this rank, or of another one once those of this one are
     /// gone.
     async fn wait(
         &self,

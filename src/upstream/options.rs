@@ -70,7 +70,7 @@ impl UpstreamOptions {
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerOptions {
-    /// Where it listens.
+    /// The address on which it listens.
     pub addr: UpstreamAddr,
     /// Its share of the connections, beside those of the others. With 0 it takes no new ones.
     pub weight: u32,

@@ -50,7 +50,8 @@ pub struct BoundSocket {
 }
 
 impl BoundSocket {
-    /// Binds a socket. With `overlaps` it may overlap with those that [allow](Overlap::allow) it.
+    /// Binds a socket. With `overlaps` it may overlap with those that [allow](SharedSocket::allow)
+    /// it.
     ///
     /// # Errors
     ///

@@ -92,7 +92,7 @@ impl ListenSocket {
         })
     }
 
-    /// Where it listens, with the port that the kernel chose where 0 was asked for.
+    /// The address on which it listens, with the port that the kernel chose where 0 was asked for.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::net::resolve::ServiceTarget;
 
-/// Where answers come from.
+/// The source of answers.
 pub(super) trait AnswerSource: Send + Sync + 'static {
     fn ask(&self, question: &Question)
     -> impl Future<Output = Result<Answer, QueryFailure>> + Send;

@@ -177,7 +177,7 @@ pub(crate) enum Flaw {
 pub(crate) struct PeerWords<'a> {
     /// `client` or `server`.
     pub(crate) peer: &'a str,
-    /// Where the authorities are named that are believed.
+    /// The place in the configuration where the trusted authorities are named.
     pub(crate) trust: &'a str,
     /// The usage that the extended key usage must have.
     pub(crate) usage: &'a str,
