@@ -137,7 +137,7 @@ impl WaitQueue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks for a place at one of these servers.
+    /// Asks for capacity of one of these servers.
     pub(super) fn enter(self: &Arc<Self>, eligible: Vec<Eligible>) -> Enqueued {
         let mut queue = self.queue();
         if queue.clients.len() >= MAX_WAITING {

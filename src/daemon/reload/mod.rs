@@ -66,7 +66,7 @@ pub(super) struct Reloads {
     looked: Instant,
     /// When what is served was loaded.
     loaded: Instant,
-    /// The content of every file that somebody has asked for and that is not served yet.
+    /// The content of every file that an operator has asked for and that is not served yet.
     confirmed: Option<[u8; 32]>,
     /// The files as they are were to be served, and could not.
     only_materials: bool,
