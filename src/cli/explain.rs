@@ -483,7 +483,7 @@ fn mode(tls: &Tls) -> String {
     }
 }
 
-/// What clients see that do not come in, and the outcome.
+/// The refusals that clients see, and their outcomes.
 fn refusals(tls: &Tls) -> Vec<&'static str> {
     let mut refusals = Vec::new();
     if tls.client_auth == ClientAuthMode::RequireAny || tls.requires_identity() {

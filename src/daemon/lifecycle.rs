@@ -123,7 +123,7 @@ impl Signals {
         })
     }
 
-    /// What the next signal says.
+    /// The command of the next signal.
     async fn next(&mut self) -> Command {
         tokio::select! {
             () = self.stop.recv() => Command::Drain,
@@ -151,7 +151,7 @@ struct Running {
     started: Instant,
 }
 
-/// What the loader made of the configuration at the start.
+/// The result of loading the configuration at the start.
 type First = (Loaded, Result<Vec<Made>, StorageError>, Option<Parts>);
 
 impl Running {

@@ -59,7 +59,7 @@ pub struct Listener {
 pub struct Route {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// What the route does.
+    /// The action.
     pub action: Action,
     /// The rest.
     pub settings: Arc<Settings>,

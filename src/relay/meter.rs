@@ -79,7 +79,7 @@ impl Meter {
         self.server_truncated.store(true, Ordering::Relaxed);
     }
 
-    /// What the server's answer is by now: more bytes may show that it is no alert.
+    /// Sets the alert that the server's answer is by now: more bytes may show that it is none.
     pub(super) fn set_alert(&self, alert: Option<AlertDescription>) {
         let alert = alert.map_or(0, |alert| u16::from(alert.0) + 1);
         self.alert.store(alert, Ordering::Relaxed);

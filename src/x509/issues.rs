@@ -357,7 +357,7 @@ fn of_issuer(
 ) {
     let subject = || distinguished_name(certificate.subject());
     let is_root = is_self_issued(certificate);
-    // Nobody looks at the dates of a root that clients have.
+    // No client looks at the dates of a root that it has.
     if !is_root {
         if let Some(when) = out_of_date(certificate, now) {
             let subject = subject();
