@@ -67,7 +67,7 @@ pub enum AddrError {
     /// A URL, and what to write in its place.
     #[error("write `{0}`, not a URL")]
     Url(String),
-    /// What follows the last colon is not a port.
+    /// The text behind the last colon is not a port.
     #[error("{0:?} is not a port (1 to 65535)")]
     Port(String),
     /// An IPv6 address without brackets.
@@ -83,7 +83,7 @@ pub enum AddrError {
         "{0} is no link-local address (fe80::/10), and only such a one has an interface: write it without `%`"
     )]
     NoLink(IpAddr),
-    /// What follows the `%` is no interface.
+    /// The text behind the `%` is no interface.
     #[error("{0:?} is no network interface: write its name or number, as in `[fe80::1%eth0]:443`")]
     Interface(String),
     /// An address to listen on must be an IP address.

@@ -55,7 +55,8 @@ impl ServerName {
         &self.0
     }
 
-    /// What follows the first label: `example.net` for `www.example.net`, nothing for `localhost`.
+    /// The name without its first label: `example.net` for `www.example.net`, `None` for
+    /// `localhost`.
     #[must_use]
     pub fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, parent)| parent)
@@ -121,7 +122,7 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// Which server names are meant: by a certificate, or by a route, which alone can have
+/// The server names that are meant: by a certificate, or by a route, which alone can have
 /// [`Self::Below`] (see [`SniPattern`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NamePattern {
@@ -215,7 +216,7 @@ pub enum SniError {
         "a wildcard is `*` alone, or stands before a suffix: `*.example.net` for one label, `**.example.net` for any number"
     )]
     Wildcard,
-    /// What is left is not a server name.
+    /// The rest is not a server name.
     #[error(transparent)]
     Name(#[from] NameError),
 }
@@ -340,7 +341,7 @@ impl AlpnList {
         &self.list
     }
 
-    /// What [`length_bit`](Self::length_bit) tells of each protocol, together.
+    /// The bits that [`length_bit`](Self::length_bit) has for each protocol, together.
     pub(crate) fn lengths(&self) -> u32 {
         self.lengths
     }

@@ -1,5 +1,5 @@
-//! What the operating system refuses, in words for operators: the one door by which its errors come
-//! into messages.
+//! Errors of the operating system, in words for operators: the one door by which they come into
+//! messages.
 //!
 //! The number of an error is of no use to them, and the words of a C library depend on the library.
 
@@ -33,7 +33,7 @@ impl fmt::Display for Words<'_> {
     }
 }
 
-/// What the system would have said that has been told no more than a kind.
+/// The error of the system that has been told no more than a kind.
 fn of_kind(kind: ErrorKind) -> Option<Errno> {
     Some(match kind {
         ErrorKind::NotFound => Errno::NOENT,

@@ -30,8 +30,8 @@ impl Used {
     }
 
     /// The same number of times, counted at another pace, and never more than a whole burst of it:
-    /// a pace that is loosened frees at once who was held back by the one before, and one that is
-    /// tightened forgets nobody.
+    /// a pace that is loosened frees at once those that were held back by the one before, and one
+    /// that is tightened forgets none.
     pub fn change(&mut self, from: &Pace, to: &Pace, now: Duration) {
         let times = self.0.saturating_sub(now).div_duration_f64(from.interval);
         self.0 = now + to.interval.mul_f64(times.min(f64::from(to.burst)));

@@ -1,5 +1,5 @@
-//! What is kept across restarts: files in one directory, each written whole or not at all, for
-//! nobody else to read.
+//! Storage across restarts: files in one directory, each written whole or not at all, readable by
+//! the process's user alone.
 
 mod draft;
 
@@ -26,7 +26,7 @@ pub struct Storage {
 pub struct StorageError {
     /// `read`, `write`, `list` or `tidy up`.
     pub action: &'static str,
-    /// What.
+    /// The file.
     pub path: PathBuf,
     /// Why.
     #[source]
@@ -52,7 +52,8 @@ impl Storage {
         self.dir.join(key)
     }
 
-    /// What was put under `key`, if anything. The bytes are overwritten when they are dropped.
+    /// The bytes that were put under `key`, if any. The bytes are overwritten when they are
+    /// dropped.
     ///
     /// # Errors
     ///
@@ -83,7 +84,7 @@ impl Storage {
     }
 
     /// Removes what a crash has left half-written in `prefix`, a directory, and returns how many
-    /// files that were. What somebody is writing at this moment stays.
+    /// files that were. A file that is being written at this moment stays.
     ///
     /// # Errors
     ///

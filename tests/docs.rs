@@ -494,6 +494,23 @@ fn a_command_line_that_is_none_is_found_out() {
     }
 }
 
+/// The words of a lexicon, each between these two.
+fn terms(text: &str, begin: &str, end: &str) -> Vec<String> {
+    let lines = text.lines();
+    lines
+        .filter_map(|line| Some(line.strip_prefix(begin)?.split_once(end)?.0.to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_lexicon_of_the_crate_has_the_words_of_the_book() {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let crates = terms(&lib, "//! * ", ": ");
+    let books = terms(&page("docs/develop/lexicon.md").text, "| ", " | ");
+    assert!(crates.len() > 20, "only {} words", crates.len());
+    assert_eq!(crates, books[1..][1..]);
+}
+
 /// The page, and perhaps the anchor, that a link from `page` leads to.
 fn target(page: &Page, link: &str) -> (std::path::PathBuf, Option<String>) {
     let (path, anchor) = match link.split_once('#') {

@@ -1,4 +1,4 @@
-//! The order of modules, and what each of them may know.
+//! The order of modules, what each of them may know, and how its documentation begins.
 //!
 //! Tests within the modules are left out: they may make a certificate wherever they need one.
 
@@ -26,6 +26,11 @@ const IMPURE: [&str; 10] = [
     "UnixTime::now",
     "Timestamp::now",
     "tokio",
+];
+
+/// Words that a noun phrase does not begin with.
+const NO_NOUNS: [&str; 11] = [
+    "What", "Who", "Whom", "Whose", "How", "Where", "When", "Why", "Which", "Whether", "From",
 ];
 
 /// A source file without its tests.
@@ -195,4 +200,34 @@ fn rustls_is_known_to_tls_alone() {
         }
     }
     assert_none(&found, "these know rustls");
+}
+
+#[test]
+fn the_documentation_of_a_module_begins_with_a_noun() {
+    let mut found = Vec::new();
+    for path in source_files(&root()) {
+        let text = fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap_or_default();
+        let word = first
+            .strip_prefix("//! ")
+            .and_then(|words| words.split(' ').next());
+        if word.is_none_or(|word| NO_NOUNS.contains(&word)) {
+            found.push(format!("{}: {first}", path.display()));
+        }
+    }
+    assert_none(&found, "these do not begin with a noun");
+}
+
+/// Every source file, tests included.
+fn source_files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(source_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
 }

@@ -125,7 +125,7 @@ impl Sender {
     }
 }
 
-/// The text says of nobody where they come from.
+/// Why a text names no senders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SenderError {
     /// It is none of what can be written.

@@ -1,13 +1,13 @@
-//! Who a client is, as its certificate says.
+//! Identity of a client, as its certificate states it.
 //!
-//! A certificate's texts were chosen by whoever asked a CA for it. Policies compare the real ones;
-//! a log gets them with unprintable characters escaped, and two texts that differ still differ
-//! there.
+//! A certificate's texts were chosen by the client that asked a CA for it. Policies compare the
+//! real ones; a log gets them with unprintable characters escaped, and two texts that differ still
+//! differ there.
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-/// What a client certificate says of its owner.
+/// The identity of a client, as its certificate states it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The subject on one line in the manner of RFC 4514, the most specific part first:
@@ -38,16 +38,16 @@ pub struct Identity {
 /// A certificate that a client has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientCertificate {
-    /// It was verified, its owner has its key, and the policy lets him in: this is who the client
-    /// is.
+    /// The certificate was verified, the client has proved possession of the key, and the policy
+    /// admits it: this is who the client is.
     Verified(Identity),
-    /// Nobody has verified it, or it was refused. It may say anything, and may be a copy of
-    /// somebody else's.
+    /// It was not verified, or it was refused. It may state anything, and may be a copy of another
+    /// client's.
     Unverified(Identity),
 }
 
 impl ClientCertificate {
-    /// Who the client is.
+    /// The identity, if it is verified.
     #[must_use]
     pub fn verified(&self) -> Option<&Identity> {
         match self {
@@ -56,7 +56,8 @@ impl ClientCertificate {
         }
     }
 
-    /// What the certificate says, true or not: for a log that says which, and for nothing else.
+    /// The identity that the certificate states, true or not: for a log that says which, and for
+    /// nothing else.
     #[must_use]
     pub fn claim(&self) -> &Identity {
         match self {

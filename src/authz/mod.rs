@@ -1,5 +1,5 @@
-//! Who a client is, as its certificate says, and whether such a client comes in. Nothing here
-//! verifies anything: what a certificate says is to be believed only after `tls` has verified it.
+//! Identities of clients, and the policy that admits or refuses them. Nothing here verifies
+//! anything: what a certificate states is to be believed only after `tls` has verified it.
 
 mod entry;
 mod identity;

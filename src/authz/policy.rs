@@ -1,5 +1,5 @@
-//! Which of the clients whose certificate verifies come in: nobody who is denied, and, where there
-//! is an allow list, only those who stand on it.
+//! Policy: of the clients whose certificate verifies, none that is denied comes in, and, where
+//! there is an allow list, only those that stand on it.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use crate::authz::entry::{
 };
 use crate::authz::identity::{Identity, printable};
 
-/// Who comes in of those who are who they say they are.
+/// The policy that admits or refuses clients with a verified identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Where there is such a list, only clients that one of its entries names.
+    /// The allow list: where there is one, only clients that one of its entries names.
     pub allow: Option<Rules>,
     /// No client that one of these names, allowed or not.
     pub deny: Rules,
@@ -132,7 +132,7 @@ impl Rules {
             .collect()
     }
 
-    /// Whether there is no entry, so that nobody is named.
+    /// Whether there is no entry, so that no client is named.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries().is_empty()
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
     use crate::authz::identity::AltName;
 
-    /// Somebody who can be named in every way.
+    /// A client that can be named in every way.
     fn web() -> Identity {
         Identity {
             common_names: vec!["web".to_owned()],
@@ -480,7 +480,7 @@ mod tests {
             };
             assert_eq!(allow.check(&web), Err(Denied::NotAllowed), "{key}");
         }
-        // The path of a URI is somebody else's in another case.
+        // The path of a URI is another one in another case.
         let path = Rules {
             uri: vec!["spiffe://example.net/WEB".parse().unwrap()],
             ..none()

@@ -243,7 +243,8 @@ struct Related<'a> {
 }
 
 impl<'a> JsonFinding<'a> {
-    /// What is at no place of its own is a matter of the configuration at `path` as a whole.
+    /// A diagnostic without a place of its own is a matter of the configuration at `path` as a
+    /// whole.
     fn of(diagnostic: &'a Diagnostic, path: &'a Path) -> Self {
         let whole = || Span {
             file: path.to_string_lossy(),

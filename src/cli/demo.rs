@@ -66,7 +66,7 @@ struct Directory(PathBuf);
 impl Directory {
     fn new() -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("snigate-demo-{}", std::process::id()));
-        // For nobody else, and never one that somebody has put there before.
+        // For this user alone, and never a directory that was there before.
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)

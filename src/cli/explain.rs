@@ -158,7 +158,7 @@ fn client(key: &LookupKey<'_>) -> String {
     format!("{client} {name}{alpn}")
 }
 
-/// What made this route the most specific one.
+/// The reason why this route is the most specific one.
 fn reason(route: &Route, key: &LookupKey<'_>) -> String {
     let rule = &route.rule;
     let mut reasons = Vec::new();
@@ -264,7 +264,7 @@ fn describe(text: &mut String, config: &Config, route: &Route, key: &LookupKey<'
     );
 }
 
-/// What the servers learn of the client.
+/// The facts of the client that the servers learn.
 fn told(text: &mut String, upstream: &upstream::UpstreamOptions) {
     match upstream.proxy_protocol {
         None => {}
@@ -437,7 +437,7 @@ fn terms(text: &mut String, config: &Config, name: &str) {
     client_auth(text, tls);
 }
 
-/// What clients have to show, and what those see who do not.
+/// The certificate that clients have to show, and what clients see that do not.
 fn client_auth(text: &mut String, tls: &Tls) {
     line(text, "client_auth", mode(tls));
     for refusal in refusals(tls) {
@@ -483,7 +483,7 @@ fn mode(tls: &Tls) -> String {
     }
 }
 
-/// What clients see that do not come in, and the outcome.
+/// The refusals that clients see, and their outcomes.
 fn refusals(tls: &Tls) -> Vec<&'static str> {
     let mut refusals = Vec::new();
     if tls.client_auth == ClientAuthMode::RequireAny || tls.requires_identity() {

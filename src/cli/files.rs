@@ -1,4 +1,4 @@
-//! New files, of which some are secret. Nobody else can read those for a moment, nothing is
+//! New files, of which some are secret. No other user can read those for a moment, nothing is
 //! replaced unless that was asked for, and nothing is ever half-written under its own name.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -10,12 +10,12 @@ use anyhow::{Context, bail};
 
 use crate::storage::{Draft, make_directory};
 
-/// Who may read a new file.
+/// The users that may read a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readers {
     /// Its owner alone: mode 0600.
     Owner,
-    /// Whoever the umask lets: mode 0644.
+    /// Every user that the umask lets: mode 0644.
     Everybody,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn make_dir(path: &Path) -> anyhow::Result<()> {
     make_directory(path).with_context(|| format!("cannot make the directory {}", path.display()))
 }
 
-/// What is removed when not everything could be done.
+/// The files to remove when not everything could be done.
 struct Undo(Vec<PathBuf>);
 
 impl Drop for Undo {

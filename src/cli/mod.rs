@@ -27,7 +27,7 @@ use crate::config::diagnostic::{Diagnostic, Excerpt};
 use crate::config::{Config, Variables};
 use crate::os::words;
 
-/// What stands at the end of `--help`: what scripts and units depend on.
+/// The end of `--help`: what scripts and units depend on.
 const EXIT_CODES: &str = "Exit codes:
   0  it is done; `check`: snigate would start
   1  it cannot be done; `check`: snigate would not start
@@ -109,7 +109,7 @@ impl ConfigPath {
     }
 }
 
-/// Who beside root can change what is at this path.
+/// The users beside root that can change the file at this path.
 fn who_else_writes(path: &Path) -> Option<String> {
     let found = fs::metadata(path).ok()?;
     let path = if path == Path::new(".") {
@@ -136,7 +136,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing is left to tell anybody where this fails.
+            // There is nowhere left to report to where this fails.
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(2)
@@ -162,8 +162,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-/// What went wrong, from the command down to what the system said, each once: some errors have
-/// their cause in their words.
+/// The causes of an error, from the command down to what the system said, each once: some errors
+/// have their cause in their words.
 fn chain(error: &anyhow::Error) -> String {
     let said = |cause: &(dyn std::error::Error + 'static)| {
         cause

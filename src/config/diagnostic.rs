@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what to write instead.
+//! Diagnostics: what is wrong with a configuration, where, and what to write instead.
 
 use std::fmt;
 use std::ops::Range;
@@ -38,7 +38,7 @@ impl Severity {
         self >= Self::Unsettled
     }
 
-    /// What it is called in messages: an `error` keeps the configuration from running, an `urgent`
+    /// The word for it in messages: an `error` keeps the configuration from running, an `urgent`
     /// one keeps clients from being served.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -117,17 +117,17 @@ pub struct Place {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// What is wrong, beginning with the key: `routes.api: upstream "app" is not defined`.
+    /// The fault, beginning with the key: `routes.api: upstream "app" is not defined`.
     pub message: String,
     /// Where, if it is at one place.
     pub place: Option<Place>,
     /// Another place that is part of it, and its role.
     pub other: Option<(Place, String)>,
-    /// What to write instead.
+    /// The remedy.
     pub help: Option<String>,
     /// The keys one of which is missing, as `routes.api.action`, if that is what is wrong.
     pub lacks: Vec<String>,
-    /// What it is a fault of, if a reload can leave that as it runs.
+    /// The item at fault, if a reload can leave that as it runs.
     pub fault_of: Option<Item>,
 }
 
@@ -263,11 +263,12 @@ pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
     });
 }
 
-/// How many errors, and how many warnings, are shown. Whoever has more of them mends these first.
+/// How many errors, and how many warnings, are shown. An operator who has more of them mends these
+/// first.
 pub const SHOWN: usize = 20;
 
-/// Diagnostics as somebody sees them: the first [`SHOWN`] errors and the first [`SHOWN`] warnings,
-/// and how many there are.
+/// Diagnostics as an operator sees them: the first [`SHOWN`] errors and the first [`SHOWN`]
+/// warnings, and how many there are.
 #[derive(Debug)]
 pub struct Excerpt<'a> {
     /// Those that are shown, in their order.
@@ -348,7 +349,7 @@ pub fn did_you_mean<'a>(
     let distance = |candidate: &str| {
         strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase())
     };
-    // Whoever has thousands of names does not need a guess, and guessing reads them all.
+    // An operator who has thousands of names does not need a guess, and guessing reads them all.
     let (best, closest) = candidates
         .into_iter()
         .take(MAX_CANDIDATES)
@@ -361,8 +362,8 @@ pub fn did_you_mean<'a>(
 /// How many names are listed.
 const MAX_LISTED: usize = 8;
 
-/// What to write in place of `word`, which no table of `section` has for its name: the nearest one,
-/// and all of them.
+/// The name to write in place of `word`, which no table of `section` has: the nearest one, and all
+/// of them.
 #[must_use]
 pub fn instead_of<'a>(
     word: &str,

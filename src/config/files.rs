@@ -1,4 +1,4 @@
-//! Reading files, and telling later whether any of them has changed.
+//! Files of the configuration: reading them, and telling later whether any of them has changed.
 //!
 //! What a configuration is made of is what was read to make it, missing files included: nothing
 //! else is watched, and nothing that was used is forgotten. Contents are compared, not events.
@@ -41,13 +41,13 @@ pub struct Files {
     kept: Option<Arc<Texts>>,
     /// The materials that run, of which those in `keep` go on.
     pub running: Arc<Materials>,
-    /// What goes on as it runs.
+    /// The materials that go on as they run.
     pub keep: Keep,
     /// The materials that were made of what was read.
     pub materials: Materials,
-    /// What was used of what was read beside the texts.
+    /// The files that were used, of those read beside the texts.
     used: BTreeSet<PathBuf>,
-    /// What was not, because what runs goes on.
+    /// The files that were not, because what runs goes on.
     aside: BTreeSet<PathBuf>,
 }
 
@@ -68,7 +68,7 @@ struct Seen {
     is_text: bool,
 }
 
-/// What was found: by hash, because a key must not stay in memory for the sake of a comparison.
+/// The content found: by hash, because a key must not stay in memory for the sake of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
     File([u8; 32]),
@@ -79,7 +79,7 @@ enum Content {
     Unknown,
 }
 
-/// What the file system says about a file that has not been touched.
+/// The stamp that the file system has for a file that has not been touched.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
     device: u64,
@@ -260,7 +260,7 @@ impl Files {
             .is_none()
     }
 
-    /// What was read of files whose content does not count, in short.
+    /// A digest of the files whose content does not count.
     #[must_use]
     pub fn digest_aside(&self) -> [u8; 32] {
         digest_of(self.seen.iter().filter(|(path, _)| !self.counts(path)))
@@ -273,13 +273,13 @@ impl Files {
         std::mem::take(&mut self.materials)
     }
 
-    /// What was read of the file at `path`, in short.
+    /// A digest of the file at `path`.
     #[must_use]
     pub fn digest_of(&self, path: &Path) -> [u8; 32] {
         digest_of(self.seen.get_key_value(path).into_iter())
     }
 
-    /// What was read of the texts and of files that `other` has not read, in short.
+    /// A digest of the texts and of files that `other` has not read.
     #[must_use]
     pub fn digest_beside(&self, other: &Self) -> [u8; 32] {
         digest_of(
@@ -289,7 +289,7 @@ impl Files {
         )
     }
 
-    /// What was read beside the texts of the configuration.
+    /// The files beside the texts of the configuration.
     #[must_use]
     pub fn beside_texts(&self) -> Self {
         let beside = self.seen.iter().filter(|(_, seen)| !seen.is_text);
@@ -312,7 +312,7 @@ impl Files {
             .any(|seen| seen.content == Content::Unknown)
     }
 
-    /// What was read, in short: equal where every file had the same content.
+    /// A digest of everything: equal where every file had the same content.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         digest_of(self.seen.iter())
@@ -406,7 +406,7 @@ impl Texts {
         }
     }
 
-    /// What of `before` is not there any more as a whole, whatever stands in the rest.
+    /// The parts of `before` that are gone as a whole, whatever stands in the rest.
     pub fn lost<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = String> {
         let is_blank = |text: &str| text.trim().is_empty();
         let emptied = before.files.iter().filter(move |(path, text)| {

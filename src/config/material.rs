@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use crate::tls::{Certificate, Pin};
 use crate::x509::{CaCertificate, Crl};
 
-/// What a reload takes, or leaves, by itself.
+/// An item that a reload takes, or leaves, by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     /// A certificate with its key, by its table.
@@ -31,12 +31,12 @@ pub struct Reason(u8);
 /// The items that go on as they run.
 pub type Keep = BTreeMap<Item, Reason>;
 
-/// What an item is made of: what is there, or what runs.
+/// The value of an item: what is there, or what runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken<T> {
-    /// What is there.
+    /// The value that is there.
     Fresh(T),
-    /// What runs.
+    /// The value that runs.
     Kept(T, Reason),
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Pair {
     pub(crate) key_file: PathBuf,
 }
 
-/// What a file of revocation lists holds.
+/// The contents of a file of revocation lists.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListFile {
     pub(crate) lists: Vec<Crl>,
@@ -84,7 +84,7 @@ impl fmt::Display for Item {
 }
 
 impl<T> Taken<T> {
-    /// What counts, wherever it is from.
+    /// The value that counts, wherever it is from.
     pub fn get(&self) -> &T {
         match self {
             Self::Fresh(taken) | Self::Kept(taken, _) => taken,
@@ -170,7 +170,7 @@ impl Materials {
             .collect()
     }
 
-    /// What the table asks for.
+    /// The files that the table asks for.
     fn of(&self, table: &str) -> Asked<'_> {
         Asked {
             materials: self,
@@ -178,7 +178,8 @@ impl Materials {
         }
     }
 
-    /// What the table asks for, or, if it has another name here, one that asks for some of `paths`.
+    /// The files that the table asks for, or, if it has another name here, those of one that asks
+    /// for some of `paths`.
     fn like<'a>(&'a self, table: &str, paths: &BTreeSet<PathBuf>) -> Asked<'a> {
         let of_paths = || self.asked.values().find(|known| !known.is_disjoint(paths));
         Asked {
@@ -188,8 +189,8 @@ impl Materials {
     }
 
     /// The files whose content would let somebody in who is kept out by `running`, or could be half
-    /// of a copy. Each table is judged by itself: what another one knows, or still has, says
-    /// nothing of its clients.
+    /// of a copy. Each table is judged by itself: what another one knows, or still has, has no
+    /// effect on its clients.
     #[must_use]
     pub fn weaker(&self, running: &Self, now: SystemTime) -> Keep {
         let mut keep = Keep::new();
@@ -291,14 +292,14 @@ impl Item {
 }
 
 impl Reason {
-    /// What is there cannot be used: what runs counts in its place.
+    /// The value that is there cannot be used: the one that runs counts in its place.
     pub const BROKEN: Self = Self(1);
     /// A revocation list is lost, or replaced by an older one: what runs counts beside what is
     /// there.
     pub const WITHDRAWN: Self = Self(1 << 1);
-    /// What is there allows more, or ends where a copy of it may still be going on. Until the file
-    /// has been unchanged for a while what runs counts in its place; of lists what both of them
-    /// revoke is revoked.
+    /// The value that is there allows more, or ends where a copy of it may still be going on. Until
+    /// the file has been unchanged for a while what runs counts in its place; of lists what both of
+    /// them revoke is revoked.
     pub const UNSETTLED: Self = Self(1 << 2);
     /// A revocation list has taken the place of another one before its time: until then both of
     /// them count.
@@ -316,13 +317,13 @@ impl Reason {
         self.0 & other.0 == other.0
     }
 
-    /// What is left without `other`, if anything is.
+    /// The reasons without `other`, if any are left.
     #[must_use]
     pub fn without(self, other: Self) -> Option<Self> {
         Some(Self(self.0 & !other.0)).filter(|left| left.0 != 0)
     }
 
-    /// What holds where both do.
+    /// The reasons where both hold.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -411,8 +412,8 @@ impl<'a> Asked<'a> {
         self.files(now).filter(is_weaker).map(|(path, _)| path)
     }
 
-    /// What `own`, the lists of this table, lack of the list `known`, which runs, and whose fault
-    /// it is.
+    /// The lists that `own`, those of this table, lack of the list `known`, which runs, and whose
+    /// fault it is.
     fn lack<'b>(
         self,
         (path, list): (&'b PathBuf, &Crl),
@@ -438,7 +439,7 @@ impl<'a> Asked<'a> {
                     .authorities()
                     .any(|ca| list.speaks_for(slice::from_ref(ca)).is_ok())
             };
-            // The list of a CA that nobody believes any more says nothing.
+            // The list of a CA that is not trusted any more does not count.
             let says_nothing = !signed_by(&self) && signed_by(running);
             let is_early = early.iter().any(|(_, own)| list.is_older_than(own));
             let reason = if is_early {

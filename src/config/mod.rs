@@ -1,7 +1,7 @@
 //! The configuration: from text to values that are right, or to every reason why they are not.
 //!
 //! A [`Config`] exists only if every file that it names could be read, parsed, and fits the others.
-//! Nobody who has one checks again.
+//! Code that has one checks nothing again.
 
 mod compile;
 pub mod diagnostic;
@@ -58,13 +58,13 @@ pub struct Config {
     pub certificates: BTreeMap<Arc<str>, NamedCertificate>,
     /// Where things are kept that must outlive a restart.
     pub storage: Storage,
-    /// Whom snigate believes when it is the client.
+    /// The trust stores for servers.
     pub trusts: Trusts,
     /// The global time limits.
     pub timeouts: Timeouts,
-    /// What has to be said later.
+    /// Notices that have to be logged later.
     pub notices: Vec<Notice>,
-    /// What is logged.
+    /// Options of the log.
     pub log: telemetry::LogOptions,
     /// Whether each connection is logged when it ends.
     pub access_log: bool,
@@ -75,7 +75,7 @@ pub struct Config {
 pub struct Bind {
     /// The address.
     pub addr: ListenAddr,
-    /// Who may connect, if it is a unix socket.
+    /// The users that may connect, if it is a unix socket.
     pub access: Access,
 }
 
@@ -99,21 +99,21 @@ pub struct Listener {
 pub struct Route {
     /// Its name.
     pub name: Arc<str>,
-    /// Which clients it takes.
+    /// The clients that it takes.
     pub rule: Rule<usize>,
     /// The listeners that it is on; every one if nothing.
     pub listeners: Option<Vec<Arc<str>>>,
-    /// What it does.
+    /// The action.
     pub action: Action,
     /// Its time limits.
     pub timeouts: Timeouts,
-    /// What becomes of its connections when a reload removes it.
+    /// The fate of its connections when a reload removes it.
     pub on_remove: OnRemove,
-    /// What a server without TLS learns of a client whose TLS ends without `close_notify`.
+    /// The end that a server without TLS gets of a client whose TLS ends without `close_notify`.
     pub on_truncation: OnTruncation,
 }
 
-/// What a route does.
+/// The action of a route.
 #[derive(Debug)]
 pub enum Action {
     /// Bytes go to the upstream as they are.
@@ -171,19 +171,19 @@ pub struct Tls {
     pub spki_sha256: Vec<SpkiDigest>,
     /// The files of certificates that are pinned.
     pub cert_files: Vec<PathBuf>,
-    /// What the dates of a certificate that is pinned say.
+    /// How the dates of a pinned certificate count.
     pub dates: Dates,
     /// The lists that revoked certificates are on.
     pub crl_files: Vec<PathBuf>,
-    /// Which certificates of a chain are looked up in them.
+    /// The certificates of a chain that are looked up in them.
     pub crl_depth: Depth,
-    /// What becomes of one of whose issuer there is no list.
+    /// The verdict on one of whose issuer there is no list.
     pub crl_unknown: Unknown,
-    /// What becomes of one whose issuer's list is too old.
+    /// The verdict on one whose issuer's list is too old.
     pub crl_expired: Expired,
-    /// What happens to connections whose client would not be let in any more.
+    /// The fate of connections whose client would not be admitted any more.
     pub on_revoke: OnRevoke,
-    /// Who comes in of those whose certificate verifies.
+    /// The policy for clients whose certificate verifies.
     pub policy: Policy,
     /// The CAs and the lists themselves.
     pub evidence: Arc<Evidence>,
@@ -206,7 +206,7 @@ impl Tls {
 pub struct Notice {
     /// When.
     pub at: SystemTime,
-    /// What.
+    /// The message.
     pub message: String,
 }
 
@@ -215,8 +215,8 @@ pub struct Notice {
 pub struct NamedCertificate {
     /// The certificate with its key.
     pub certificate: Arc<Certificate>,
-    /// What takes its place when its time is over: other certificates of its key and its issuers in
-    /// the same file.
+    /// The certificates that take its place when its time is over: others of its key and its
+    /// issuers in the same file.
     pub later: Vec<Arc<Certificate>>,
     /// The file of the certificate.
     pub cert_file: PathBuf,
@@ -232,16 +232,16 @@ pub struct NamedCertificate {
 /// its place when its time is over. What stands back is not among them.
 pub type Serving = BTreeMap<Arc<str>, Vec<Box<str>>>;
 
-/// What a configuration is judged by, its files aside.
+/// The circumstances that a configuration is judged by, its files aside.
 #[derive(Clone, Debug)]
 pub struct Circumstances {
     /// Decides what becomes of self-signed certificates and of those that have not begun.
     pub now: SystemTime,
-    /// What serves so far, which a clock that is wrong gives no reason to refuse.
+    /// The certificates that serve so far, which a clock that is wrong gives no reason to refuse.
     pub serving: Arc<Serving>,
     /// The materials that run, for what does not fit.
     pub running: Arc<Materials>,
-    /// What of them goes on, whatever is there.
+    /// The items that go on, whatever is there.
     pub keep: Keep,
 }
 
@@ -295,7 +295,7 @@ impl Default for Timeouts {
     }
 }
 
-/// What came of reading a configuration.
+/// The result of reading a configuration.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration, unless anything refuses it.
@@ -306,7 +306,7 @@ pub struct Loaded {
     pub files: Files,
     /// The variables of the environment that it uses.
     pub variables: Variables,
-    /// What there is to say about materials in whose place those that run go on.
+    /// Diagnostics about materials in whose place those that run go on.
     pub unfit: Vec<Diagnostic>,
 }
 
@@ -349,9 +349,9 @@ pub fn places(path: &Path, routes: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, Pl
     routes.iter().filter_map(place).collect()
 }
 
-/// What cannot be used of the materials goes on as it runs, if it does; everything else counts.
-/// Where it is not known which one is to blame, all of them go on but the revocation lists. Without
-/// that one it is refused, for all that is wrong.
+/// A material that cannot be used goes on as it runs, if it does; everything else counts. Where it
+/// is not known which one is to blame, all of them go on but the revocation lists. Without that one
+/// it is refused, for all that is wrong.
 fn load_from(path: &Path, texts: Option<Arc<Texts>>, circumstances: &Circumstances) -> Loaded {
     let mut keep = circumstances.keep.clone();
     let (mut first, mut unfit) = (None, Vec::new());

@@ -1,4 +1,4 @@
-//! What the kernel must allow the process that serves a configuration.
+//! Privileges that the kernel must grant the process that serves a configuration.
 
 use crate::config::Loaded;
 use crate::config::diagnostic::{Diagnostic, Severity};

@@ -1,4 +1,4 @@
-//! From files to one merged [`File`], with every mistake in their form.
+//! Files merged into one [`File`], with every mistake in their form.
 
 mod form;
 mod known;
@@ -51,9 +51,9 @@ pub(super) struct Merged {
     pub(super) log: Option<In<file::Log>>,
 }
 
-/// What came of reading the files.
+/// The result of reading the files.
 pub(super) struct Read {
-    /// What they define; nothing if any of them cannot be read.
+    /// The tables that they define; `None` if any of them cannot be read.
     pub(super) merged: Option<Merged>,
     pub(super) variables: Variables,
     left_out: LeftOut,

@@ -1,8 +1,8 @@
 //! Certificates that snigate makes itself: what of them is not in the storage yet, and putting it
 //! there.
 //!
-//! Compiling a configuration writes nothing, so that `check` does not. Whoever is going to serve it
-//! keeps what was made.
+//! Compiling a configuration writes nothing, so that `check` does not. The daemon that is going to
+//! serve it keeps what was made.
 
 use std::mem;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::config::{Config, Loaded, NamedCertificate};
 use crate::storage::StorageError;
 use crate::tls::{SelfSigned, renew_at};
 
-/// What there is to know of a self-signed certificate beside itself.
+/// The facts of a self-signed certificate beside itself.
 #[derive(Debug)]
 pub struct SelfSignedCertificate {
     pub(super) names: Vec<String>,
@@ -38,8 +38,9 @@ impl SelfSignedCertificate {
 }
 
 impl NamedCertificate {
-    /// Whether it is a self-signed one that is in the storage only when whoever serves it has
-    /// [kept](Loaded::keep) it. Until then it is another one each time the configuration is loaded.
+    /// Whether it is a self-signed one that is in the storage only when the daemon that serves it
+    /// has [kept](Loaded::keep) it. Until then it is another one each time the configuration is
+    /// loaded.
     #[must_use]
     pub fn is_to_be_made(&self) -> bool {
         self.self_signed
@@ -156,8 +157,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    /// What a start at this time serves, after it has kept what it made: the fingerprint, the key,
-    /// and the warnings.
+    /// The result of a start at this time, after it has kept what it made: the fingerprint, the
+    /// key, and the warnings.
     fn start(dir: &Path, sni: &str, now: SystemTime) -> (String, Vec<u8>, String) {
         let text = format!(
             "[listeners.a]\nbind = \"127.0.0.1:0\"\n[storage]\ndir = \"state\"\n[certificates.lab]\nself_signed = true\n\
@@ -198,7 +199,7 @@ mod tests {
             let (served, same_key, said) = start(dir.path(), "\"a.example\"", clock);
             assert_eq!(same_key, key, "the key goes on: {when}");
             let is_early = clock > now + 1000 * DAY;
-            // Whoever's clock is as wrong could not use the first one.
+            // A client whose clock is as wrong could not use the first one.
             assert_eq!(served != first, is_early, "{when}: {said}");
             let quiet = ["right", "in 70 years, a second time"].contains(&when);
             assert_eq!(said.is_empty(), quiet, "{when}: {said}");

@@ -467,7 +467,7 @@ impl From<&crate::config::NamedCertificate> for file::Certificate {
     }
 }
 
-/// What is printed may be saved anywhere, so paths must not depend on where that is.
+/// The output may be saved anywhere, so paths must not depend on where that is.
 fn absolute(path: &Path) -> String {
     std::path::absolute(path)
         .unwrap_or_else(|_| path.to_owned())

@@ -1,4 +1,4 @@
-//! Whom snigate believes when it is the client, and where that was read.
+//! Trust in servers, and where it was read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,13 +22,13 @@ pub struct Trusts {
 pub struct Trust {
     /// All of them, ready.
     pub trust: tls::Trust,
-    /// What was read, in order.
+    /// The sources, in order.
     pub sources: Vec<TrustSource>,
     /// Whether the system's store is part of it.
     pub system: bool,
     /// Files and directories, as they were named.
     pub ca_files: Vec<PathBuf>,
-    /// What stands in the table itself.
+    /// The certificates in the table itself.
     pub pem: Option<String>,
 }
 
@@ -59,8 +59,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What the log says of one store: the name of the table, or nothing for the system's store, and
-/// how many CAs came from where.
+/// One store, for the log: the name of the table, or `None` for the system's store, and how many
+/// CAs came from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The table.
@@ -72,7 +72,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What the table is called in the log, and the system's store where it has none.
+    /// The name of the table in the log, and that of the system's store where it has none.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("(system)")
@@ -110,7 +110,7 @@ impl Trusts {
         named.chain(self.system.iter().map(|trust| (None, trust)))
     }
 
-    /// What there is to log.
+    /// The summaries to log.
     #[must_use]
     pub fn summaries(&self) -> Vec<Summary> {
         let summary = |(name, trust): (Option<&Arc<str>>, &Trust)| Summary {

@@ -1,4 +1,4 @@
-//! Why a file cannot be read, in words: what is there in its place, and what to write.
+//! Files that cannot be read: what is there in their place, and what to write.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 
 use crate::os;
 
-/// What a system call said of `path`, for its operator. Its kind stays.
+/// The error of a system call on `path`, in words for the operator. Its kind stays.
 pub(super) fn in_words(path: &Path, error: &io::Error) -> io::Error {
     let kind = error.kind();
     let words = match kind {
@@ -42,7 +42,7 @@ fn ancestors(path: &Path) -> impl Iterator<Item = &Path> {
     above.into_iter().rev()
 }
 
-/// What is there, if it is no file.
+/// The kind of thing that is there, if it is no file.
 fn instead(metadata: &Metadata) -> Option<String> {
     let kind = metadata.file_type();
     if kind.is_dir() {

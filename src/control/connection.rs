@@ -21,13 +21,13 @@ pub struct ConnectionStatus {
     /// The server name that the client asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
-    /// What the client offers; after a handshake, what was agreed on.
+    /// The protocols that the client offers; after a handshake, the one that was agreed on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
     /// The route that took it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// What that route does.
+    /// The action of that route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<&'static str>,
     /// The version of TLS, where snigate terminates it.
@@ -111,8 +111,8 @@ impl IdentityStatus {
     }
 }
 
-/// Which connections are meant: those that have everything that is given here. An empty filter
-/// means all of them.
+/// The filter of connections: those that have everything that is given here. An empty filter means
+/// all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The connection of this number.
@@ -172,7 +172,7 @@ fn is<'a>(wanted: &Option<String>, actual: impl FnOnce() -> Option<&'a str>) -> 
         .is_none_or(|wanted| actual() == Some(wanted))
 }
 
-/// Who the client is.
+/// The identity of the client, if it is verified.
 fn verified(live: &Live) -> Option<&Identity> {
     live.record
         .certificate

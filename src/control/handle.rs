@@ -9,10 +9,10 @@ use crate::control::connection::{ConnectionStatus, Filter};
 use crate::control::status::Status;
 use crate::proxy::Connections;
 
-/// How many orders may wait for the main loop. Who gives more of them waits for it.
+/// How many orders may wait for the main loop. Further senders wait for it.
 const WAITING_ORDERS: usize = 16;
 
-/// What a running process can be told to do.
+/// An order to a running process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Load everything, changed or not, and serve it if it is valid.
@@ -24,7 +24,7 @@ pub enum Command {
     Close(Box<Filter>),
 }
 
-/// What came of a [`Command`].
+/// The answer to a [`Command`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It has begun.
@@ -38,7 +38,7 @@ pub enum Answer {
 #[error("the process is stopping")]
 pub struct Stopped;
 
-/// What the main loop is given.
+/// An order to the main loop.
 #[derive(Debug)]
 pub enum Order {
     /// Something to do, and who waits for what comes of it.

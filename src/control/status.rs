@@ -10,7 +10,7 @@ use crate::upstream::{HealthState, ServerSnapshot, Upstream};
 pub struct Status {
     /// The version of snigate.
     pub version: &'static str,
-    /// What it is at.
+    /// Its state.
     pub state: State,
     /// Seconds since the start.
     pub uptime_s: u64,
@@ -32,7 +32,7 @@ pub struct Status {
     pub connections: ConnectionCountsStatus,
 }
 
-/// What a process is at.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {

@@ -12,7 +12,7 @@ use crate::daemon::report::{log_trust, report, report_made};
 use crate::daemon::{BindError, Daemon, Parts};
 use crate::proxy::Connections;
 
-/// What was found and made while a configuration was loaded.
+/// The findings and files of a load of the configuration.
 pub(super) struct Found<'a> {
     /// Warnings, and what clients will refuse.
     pub(super) diagnostics: &'a [Diagnostic],

@@ -1,4 +1,4 @@
-//! Why a listening socket could not be opened, and what to do about it.
+//! Failures to open a listening socket, and what to do about each.
 
 use std::io;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ pub struct BindError {
     /// Why.
     #[source]
     pub error: io::Error,
-    /// What to do about it.
+    /// A remedy.
     advice: String,
-    /// Who has the address instead is worth asking.
+    /// Whether it helps to name the process that has the address.
     is_taken: bool,
 }
 
@@ -44,8 +44,8 @@ impl BindError {
         }
     }
 
-    /// The same, with who has the address. It looks at every process of the machine, so nobody
-    /// should wait for it.
+    /// The same, with the process that has the address. It looks at every process of the machine,
+    /// so no connection should wait for it.
     pub(super) fn explained(self) -> Self {
         let advice = if self.is_taken {
             in_use(&self.addr)

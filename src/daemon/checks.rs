@@ -1,4 +1,4 @@
-//! The tasks that ask servers whether they are there.
+//! The tasks of active health checks.
 
 use std::collections::{HashMap, HashSet};
 

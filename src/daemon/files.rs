@@ -1,5 +1,5 @@
-//! When to look whether the configuration has changed: when the kernel says that something happened
-//! beside one of its files, and every few seconds anyway.
+//! Watch over the files of the configuration: a look when the kernel reports that something
+//! happened beside one of them, and every few seconds anyway.
 //!
 //! Directories are watched, not files: a file that is replaced by renaming is another file, and so
 //! is the target of a link that is swapped. Network file systems and bind mounts send no events,
@@ -89,7 +89,7 @@ impl Directories {
 impl FileWatch {
     /// A watch, and what it watches: nothing yet.
     pub(super) fn new() -> (Self, Directories) {
-        // One slot: two events that nobody has looked at are as good as one.
+        // One slot: two events that were not looked at are as good as one.
         let (sender, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.as_ref().map_or(true, |event| is_change(event.kind)) {

@@ -38,7 +38,7 @@ pub enum RunError {
     /// The configuration is not valid.
     #[error("the configuration is not valid")]
     Invalid(Vec<Diagnostic>),
-    /// What was made for the configuration cannot be kept.
+    /// The files made for the configuration cannot be kept.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// Addresses that could not be bound.
@@ -65,13 +65,13 @@ pub enum Stopped {
 ///
 /// When it could not start. Later nothing ends it but a signal.
 pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunError> {
-    // Before anything that takes time: a signal that nobody handles ends the process.
+    // Before anything that takes time: a signal that is not handled ends the process.
     let mut signals = Signals::new()?;
     let loader = Loader::start()?;
     let loading = loader.run(load(path.clone()));
     let first = tokio::select! {
         loaded = loading => loaded.map_err(io::Error::other)?,
-        // Nobody is served yet, and the files may be on a file system that hangs.
+        // No client is served yet, and the files may be on a file system that hangs.
         () = signals.stop.recv() => return Ok(Stopped::Drained),
     };
     let (running, _handle) = Running::start(path, inherited, loader, first)?;
@@ -123,7 +123,7 @@ impl Signals {
         })
     }
 
-    /// What the next signal says.
+    /// The command of the next signal.
     async fn next(&mut self) -> Command {
         tokio::select! {
             () = self.stop.recv() => Command::Drain,

@@ -69,7 +69,7 @@ impl Loader {
         let job = move || {
             // The panic has been logged, and nothing that it left halfway is used again.
             if let Ok(result) = catch_unwind(AssertUnwindSafe(job)) {
-                // Nobody may be waiting for it.
+                // The receiver may be gone.
                 let _ = sender.send(result);
             }
         };
@@ -78,7 +78,7 @@ impl Loader {
         receiver
     }
 
-    /// Frees it, where nobody waits for that.
+    /// Frees it, where no connection waits for that.
     pub(super) fn free(&self, it: impl Send + 'static) {
         drop(self.run(move || drop(it)));
     }

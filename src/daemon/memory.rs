@@ -17,7 +17,7 @@ pub(super) fn give_back() {
     unsafe extern "C" {
         fn mi_collect(force: bool);
     }
-    // SAFETY: declared as in mimalloc.h. It takes no memory from anybody: of the calling thread's
+    // SAFETY: declared as in mimalloc.h. It takes no memory that is in use: of the calling thread's
     // it frees what has no live block, and of all others' what they have given up. Any thread may
     // call it at any time.
     unsafe { mi_collect(true) }

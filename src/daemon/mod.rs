@@ -1,5 +1,5 @@
-//! From a configuration to running things, and from one configuration to the next without losing a
-//! connection.
+//! Daemon: from a configuration to running things, and from one configuration to the next without
+//! losing a connection.
 
 mod adopt;
 mod bind;
@@ -40,8 +40,8 @@ pub(crate) use parts::{CarriedOver, Parts};
 pub use bind::BindError;
 pub use lifecycle::{RunError, Stopped, run};
 
-/// What tells one listening socket from another over a reload: its address and, where the kernel
-/// chooses the port, its place in its listener, or its place among systemd's sockets of one name.
+/// The identity of a listening socket over a reload: its address and, where the kernel chooses the
+/// port, its place in its listener, or its place among systemd's sockets of one name.
 type PortKey = (ListenAddr, Option<(Arc<str>, usize)>);
 
 /// Something that a reload has replaced.
@@ -53,14 +53,15 @@ pub(crate) struct Daemon {
     /// Copies of these are listened on; they themselves are kept to the end.
     inherited: Inherited,
     ports: BTreeMap<PortKey, RunningPort>,
-    /// What is not listened on any more, from the moment at which nothing is. Connections that have
-    /// not been routed may still look at these.
+    /// The ports that are not listened on any more, from the moment at which none is. Connections
+    /// that have not been routed may still look at these.
     closed: Option<Vec<Arc<Port>>>,
     accepting: JoinSet<()>,
     carried_over: CarriedOver,
     checks: Checks,
-    /// What new connections no longer meet. One that is just looking up its route may still hold
-    /// it, and would be the one to free a table of 100,000 routes if nobody else held it as well.
+    /// Routes and upstreams that new connections no longer meet. One that is just looking up its
+    /// route may still hold it, and would be the one to free a table of 100,000 routes if nothing
+    /// else held it as well.
     retired: Vec<Retired>,
     connections: Arc<Connections>,
 }
@@ -68,8 +69,8 @@ pub(crate) struct Daemon {
 #[derive(Debug)]
 struct RunningPort {
     port: Arc<Port>,
-    /// Of a unix socket. Dropped before the loop ends, so that nobody comes after the last one who
-    /// is accepted.
+    /// Of a unix socket. Dropped before the loop ends, so that no client comes after the last one
+    /// that is accepted.
     file: Option<SocketFile>,
     /// Of a TCP socket.
     overlap: Option<SharedSocket>,
@@ -185,7 +186,7 @@ impl Daemon {
             let replaced = replace_by_name(&gone.port, &parts.listeners);
             self.retire(replaced);
         }
-        // Servers that cannot be found now are looked for again when somebody wants them.
+        // Servers that cannot be found now are looked for again when a connection needs them.
         let CarriedOver {
             resolver,
             upstreams,
@@ -229,8 +230,8 @@ impl Daemon {
         self.retire(before.upstreams);
     }
 
-    /// From now on the names of servers are asked for again before they are used: whoever asks for
-    /// a reload may know that they have moved.
+    /// From now on the names of servers are asked for again before they are used: an operator who
+    /// asks for a reload may know that they have moved.
     pub(crate) fn forget_names(&self) {
         self.carried_over.resolver.forget();
     }
@@ -243,7 +244,8 @@ impl Daemon {
         }
     }
 
-    /// What reloads have replaced and nobody uses any more, to be freed where nobody waits for it.
+    /// Parts that reloads have replaced and that are not used any more, to be freed where nothing
+    /// waits for it.
     pub(crate) fn take_unused(&mut self) -> Vec<Retired> {
         self.retired
             .extract_if(.., |retired| Arc::strong_count(retired) == 1)
@@ -485,8 +487,8 @@ impl Daemon {
         }
     }
 
-    /// Says which sockets nobody listens on, though systemd has passed them: their clients would
-    /// wait in vain.
+    /// Warns of sockets that are not listened on, though systemd has passed them: their clients
+    /// would wait in vain.
     pub(crate) fn report_unused(&self) {
         if self.closed.is_some() {
             return;

@@ -1,4 +1,4 @@
-//! What systemd is told of the state of the process (sd_notify(3)).
+//! State of the process, as told to systemd (sd_notify(3)).
 //!
 //! A datagram to the socket that the environment names, which costs a system call; without such a
 //! name nothing is done. It is never waited for: a message that there is no room for is lost, and
@@ -20,7 +20,7 @@ use crate::os::words;
 /// While connections are waited for, systemd is asked this often for more time.
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 
-/// What is asked for. A process that hangs meanwhile is ended when it is over.
+/// The time that is asked for. A process that hangs meanwhile is ended when it is over.
 const EXTEND_BY: Duration = Duration::from_secs(30);
 
 /// The service manager, if there is one.
@@ -75,7 +75,7 @@ impl Notify {
         self.status = status;
     }
 
-    /// Somebody has asked for a reload; [`ready`](Self::ready) ends it.
+    /// A reload was asked for; [`ready`](Self::ready) ends it.
     pub(super) fn reloading(&mut self) {
         if self.stopping {
             return;
@@ -95,7 +95,7 @@ impl Notify {
         self.reloading
     }
 
-    /// What there is to say meanwhile. Sent if it is news.
+    /// The status to report meanwhile. Sent if it is news.
     pub(super) fn status(&mut self, status: impl FnOnce() -> String) {
         if self.socket.is_none() {
             return;

@@ -1,4 +1,4 @@
-//! From a configuration to what serves it, beside what runs.
+//! Parts that serve a configuration, built beside what runs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use crate::upstream::{self, Check, Registry, Upstream};
 /// The upstreams in use. One that a reload does not change goes on with its state.
 pub(super) type Upstreams = HashMap<upstream::UpstreamOptions, Arc<Upstream>>;
 
-/// What goes on over a reload.
+/// The state that goes on over a reload.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CarriedOver {
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) counts: Arc<CountsByListener>,
     pub(super) terms: Arc<RouteTerms>,
-    /// What is known of servers, those of before included.
+    /// The state of servers, those of before included.
     pub(super) registry: Arc<Registry>,
-    /// What all upstreams find their servers with.
+    /// The resolver of all upstreams.
     pub(super) resolver: Arc<Resolver>,
-    /// Where the files of the unix sockets are that are listened on.
+    /// The places of the files of the unix sockets that are listened on.
     pub(super) spots: Vec<(PortKey, Spot)>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Parts {
     /// The unix sockets whose files have been removed or replaced, so that no client finds them.
     pub(super) displaced: HashSet<PortKey>,
     pub(super) checks: Vec<Check>,
-    /// What the resolver is to do.
+    /// Options of the resolver.
     pub(super) resolving: resolve::ResolverOptions,
 }
 

@@ -1,4 +1,4 @@
-//! What the log says of a configuration that is served.
+//! Log of a configuration that is served.
 
 use tracing::{error, info, warn};
 
@@ -6,7 +6,7 @@ use crate::config::Made;
 use crate::config::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::config::trust::Summary;
 
-/// Which CAs were read from where, of each store that is not as it was before.
+/// Logs the CAs of each store that is not as it was before, and where they were read.
 pub(super) fn log_trust(before: &[Summary], now: &[Summary]) {
     for store in now.iter().filter(|store| !before.contains(store)) {
         info!(
@@ -18,7 +18,7 @@ pub(super) fn log_trust(before: &[Summary], now: &[Summary]) {
     }
 }
 
-/// Which self-signed certificates were made for it.
+/// Logs the self-signed certificates that were made for it.
 pub(super) fn report_made(made: &[Made]) {
     for Made {
         name,
@@ -35,7 +35,7 @@ pub(super) fn report_made(made: &[Made]) {
     }
 }
 
-/// What a configuration that runs was found to have: warnings, and what clients will refuse.
+/// Logs what a configuration that runs was found to have: warnings, and what clients will refuse.
 pub(super) fn report(diagnostics: &[Diagnostic]) {
     let excerpt = Excerpt::of(diagnostics);
     for diagnostic in &excerpt.shown {

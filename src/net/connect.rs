@@ -1,4 +1,4 @@
-//! Connecting to a server.
+//! Connections to a server, with a deadline.
 
 use std::collections::VecDeque;
 use std::future::{Future, ready};
@@ -24,14 +24,14 @@ use crate::os::words;
 /// How a server is found, and from where it is connected to.
 #[derive(Clone, Copy, Debug)]
 pub struct Via<'a> {
-    /// What finds servers that are known by name.
+    /// The resolver of servers that are known by name.
     pub resolver: &'a Resolver,
     /// The address that the server is to see, which may be one that this machine does not have: its
     /// answers must be routed back here, and the process needs the capability `CAP_NET_RAW`.
     /// Default: the kernel chooses it, and the port.
     pub source: Option<IpAddr>,
-    /// Where somebody else than the server was met. A server that is known by name is asked for
-    /// again, and is not looked for there.
+    /// An address at which another server than the one meant was met. A server that is known by
+    /// name is asked for again, and is not looked for there.
     pub instead_of: Option<SocketAddr>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> From<&'a Resolver> for Via<'a> {
 #[derive(Debug)]
 pub struct Connected<'a> {
     stream: Stream,
-    /// What has yet to be sent, or why no more can be.
+    /// The bytes that have yet to be sent, or why no more can be.
     rest: io::Result<&'a [u8]>,
 }
 
@@ -95,9 +95,9 @@ impl<'a> Connected<'a> {
 /// anything sent. Of the targets of a service each that is tried gets an equal share of the time
 /// that is left, so that one which does not answer leaves time for the next.
 ///
-/// A host none of whose addresses answers is asked for again (no more often than once a second,
-/// whoever asks), and where it has moved meanwhile the new addresses are tried in the time that is
-/// left. So is a service.
+/// A host none of whose addresses answers is asked for again (no more often than once a second, for
+/// all connections together), and where it has moved meanwhile the new addresses are tried in the
+/// time that is left. So is a service.
 ///
 /// # Errors
 ///
@@ -179,7 +179,7 @@ async fn host<'a>(
     };
     let mut addresses: VecDeque<SocketAddr> = in_turn(addresses);
     let mut begun: Option<(SocketAddr, Dial)> = None;
-    // Most names have one address, and it need not wait for anybody else.
+    // Most names have one address, and it need not wait for any other.
     if let (None, [addr]) = (&late, addresses.as_slices().0) {
         match single(*addr, via.source, first, deadline).await {
             Ok(connected) => return Ok(connected),

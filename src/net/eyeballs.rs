@@ -1,4 +1,4 @@
-//! Which of several addresses is connected to: the first that answers (RFC 8305 §5).
+//! Connection to the first of several addresses that answers (RFC 8305 §5).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};

@@ -17,7 +17,8 @@ use crate::os::words;
 /// The descriptor that the first of them has (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
 
-/// What systemd says in this environment. Whoever else reads it must not take it for its own.
+/// The variables by which systemd passes sockets. Another process that reads them must not take
+/// them for its own.
 const VARIABLES: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// Taken once: each descriptor has one owner.
@@ -35,7 +36,7 @@ pub enum InheritedError {
     /// None has it.
     #[error("systemd has passed no socket of this name{}", passed(.0))]
     Missing(Vec<String>),
-    /// What has it cannot be listened on.
+    /// The socket that systemd has passed cannot be listened on.
     #[error(
         "what systemd has passed by this name is {0}: the socket unit needs ListenStream=, and Accept=no"
     )]
@@ -141,8 +142,8 @@ fn own(fd: RawFd) -> io::Result<OwnedFd> {
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open, was opened by whoever started this process, and is nobody else's here
-    // (sd_listen_fds(3)); `take` comes here once for each.
+    // SAFETY: it is open, was opened by the process that started this one, and has no other owner
+    // here (sd_listen_fds(3)); `take` comes here once for each.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
     fcntl_setfd(&owned, fcntl_getfd(&owned)? | FdFlags::CLOEXEC)?;
     Ok(owned)

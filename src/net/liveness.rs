@@ -1,4 +1,4 @@
-//! How the kernel finds out that a peer is gone which does not say so.
+//! Keep-alive: how the kernel finds out that a peer is gone which does not say so.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::net::Stream;
 
-/// What is asked of the kernel. It costs system calls, so it is asked for connections that last.
+/// Keep-alive and user timeout, as set in the kernel. They cost system calls, so they are set on
+/// connections that last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Liveness {
     /// After this silence the peer is asked for a sign of life, four times in the same time again:
@@ -21,7 +22,7 @@ pub struct Liveness {
 impl Default for Liveness {
     fn default() -> Self {
         // Without a limit the kernel gives up what is not acknowledged after some 15 minutes, and
-        // lets a peer that answers take its time, as whoever pauses a download does.
+        // lets a peer that answers take its time, as a client that pauses a download does.
         Self {
             keepalive: Some(Duration::from_secs(60)),
             unacknowledged: None,

@@ -1,4 +1,4 @@
-//! Random numbers that spread things. They are not for secrets.
+//! Random numbers that spread load. They are not for secrets.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Processes that listen where somebody else wants to, as far as the kernel tells.
+//! Addresses in use, and the process that listens there, as far as the kernel tells.
 
 use std::fs;
 use std::path::Path;

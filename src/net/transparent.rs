@@ -1,4 +1,4 @@
-//! Connecting to a server from an address that is not this machine's: the client's.
+//! Connections to a server from an address that is not this machine's: the client's.
 
 use std::io;
 use std::net::SocketAddr;

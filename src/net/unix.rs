@@ -1,7 +1,8 @@
 //! Unix sockets to listen on, and their files.
 //!
-//! Whoever may write to the file may connect, so nobody listens before its mode and owner are
-//! right. A file that a process left behind is replaced; one behind which somebody listens is not.
+//! Users that may write to the file may connect, so the socket listens only once the mode and the
+//! owner are right. A file that a process left behind is replaced; one on which a process listens
+//! is not.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -20,7 +21,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::net::listen::BACKLOG;
 use crate::os::words;
 
-/// Who may connect to a unix socket: those who may write to its file.
+/// Access to a unix socket: only users that may write to its file can connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The permission bits of the file.
@@ -74,7 +75,7 @@ impl Spot {
 }
 
 impl SocketFile {
-    /// Where it is to be found.
+    /// The place of its file.
     #[must_use]
     pub fn spot(&self) -> &Spot {
         &self.spot
@@ -122,7 +123,7 @@ pub(super) fn listen(path: &Path, access: Access) -> io::Result<(UnixListener, S
     socket.bind(&SockAddr::unix(path)?)?;
     let (file, found) = open(path)?;
     if found.st_uid != geteuid().as_raw() {
-        // Somebody who may write to the directory has put another one there.
+        // A user that may write to the directory has put another one there.
         return Err(io::Error::other(REPLACED));
     }
     // From here on it goes again if anything fails.

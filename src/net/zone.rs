@@ -1,5 +1,5 @@
-//! From an interface's name to its number, which another one of that name has when it is made
-//! again: so the number is asked for each time that it is used.
+//! Interface numbers, by name. An interface that is made again has another number under its name,
+//! so the number is asked for each time that it is used.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::addr::{Zone, ZonedAddr};
 
-/// Where the address is at this moment.
+/// The socket address at this moment, with the number of the interface.
 ///
 /// # Errors
 ///

@@ -179,7 +179,7 @@ impl Authority {
         })
     }
 
-    /// A certificate for whoever has the private half of `key`, as PEM, followed by those of the
+    /// A certificate for the owner of the private half of `key`, as PEM, followed by those of the
     /// intermediate authorities. Its dates are taken as they are: [`within`](Self::within) keeps
     /// them inside the authority's own.
     ///

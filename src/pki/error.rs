@@ -1,4 +1,4 @@
-//! What can go wrong with an authority and what it issues.
+//! Errors of an authority and of what it issues.
 
 use thiserror::Error;
 
@@ -14,7 +14,7 @@ pub enum PkiError {
     /// A name is no host name.
     #[error("{0:?}: {1}")]
     Name(String, NameError),
-    /// `*` alone is no name that anybody accepts.
+    /// `*` alone is no name that any client accepts.
     #[error(
         "`*` cannot stand in a certificate; a wildcard stands for one label, as in `*.example.net`"
     )]
@@ -68,7 +68,7 @@ pub enum PkiError {
     /// The authority's time is over, or has not come.
     #[error("the CA's certificate is not valid now: {0}")]
     NotValid(&'static str),
-    /// What is issued would be valid for longer than its authority.
+    /// The certificate would be valid for longer than its authority.
     #[error("the certificate would outlive the CA, which expires in {days} days")]
     Outlives {
         /// How many whole days the authority has left.

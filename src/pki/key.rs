@@ -13,7 +13,7 @@ use crate::pki::PkiError;
 use crate::x509::base64;
 use crate::x509::pem::{self, Section};
 
-/// What kind of key is made.
+/// Kinds of keys that can be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyKind {
     /// ECDSA on the curve P-256, which everything understands and which is quick.
@@ -97,7 +97,7 @@ pub(super) fn is_rsa(algorithm: &SignatureAlgorithm) -> bool {
     *algorithm == PKCS_RSA_SHA256
 }
 
-/// The public key of somebody else, as its SubjectPublicKeyInfo has it.
+/// The public key of another owner, as its SubjectPublicKeyInfo has it.
 pub(super) fn public_key(spki: &[u8]) -> Result<SubjectPublicKeyInfo, PkiError> {
     SubjectPublicKeyInfo::from_der(spki).map_err(|_| PkiError::UnsupportedKey)
 }

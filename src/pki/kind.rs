@@ -1,10 +1,10 @@
-//! What kind of thing a file holds, for whoever wants one kind of it.
+//! Kinds of files, for commands that want one kind.
 
 use std::fmt;
 
 use crate::pki::object::{self, Object};
 
-/// What a file is wanted for.
+/// The kind that a file is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
     /// A certificate (RFC 5280 §4).
@@ -18,8 +18,8 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// What `bytes` hold in place of this kind: nothing if there is such a thing among them, or if
-    /// they cannot be read, about which whoever reads them has more to say.
+    /// The kinds that `bytes` hold in place of this one: `None` if this kind is among them, or if
+    /// they cannot be read, about which the reader of that kind has more to say.
     #[must_use]
     pub fn instead(self, bytes: &[u8]) -> Option<Vec<Self>> {
         let objects = object::read(bytes).ok()?;

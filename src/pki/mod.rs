@@ -3,8 +3,8 @@
 //!
 //! Nothing here touches a file: PEM or DER comes in, PEM goes out. What is issued is verified
 //! against the authority before it leaves, because an authority that was made elsewhere may have a
-//! name or a key that cannot be written the way its own certificate has it, and nobody would accept
-//! what it issues.
+//! name or a key that cannot be written the way its own certificate has it, and no peer would
+//! accept what it issues.
 
 mod authority;
 mod error;
@@ -56,7 +56,7 @@ impl Validity {
     }
 }
 
-/// What a certificate may be used for (RFC 5280 §4.2.1.12), and its key usage with it.
+/// The use of a certificate (RFC 5280 §4.2.1.12), and its key usage with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateUse {
     /// serverAuth.

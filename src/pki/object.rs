@@ -1,4 +1,4 @@
-//! What a file holds: certificates, keys, requests and revocation lists, in the file's order, PEM
+//! Objects in a file: certificates, keys, requests and revocation lists, in the file's order, PEM
 //! or DER.
 //!
 //! A server's files are read by `x509::pem`, which refuses what does not belong there. Here

@@ -12,7 +12,7 @@ use crate::name::NamePattern;
 use crate::pki::object::{self, Object};
 use crate::pki::{CertificateUse, Key, PkiError, PublicKey, Subject, fits_common_name, key};
 
-/// What somebody asks an authority for, signed with the key that it is about.
+/// A request to an authority, signed with the key that it is about.
 #[derive(Debug)]
 pub struct SigningRequest {
     der: Vec<u8>,

@@ -46,7 +46,7 @@ pub struct RevocationList {
 }
 
 impl RevocationList {
-    /// What a list of `authority`, PEM or DER, says.
+    /// Loads a list of `authority`, PEM or DER.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Whom a certificate is about, and what of it can stand in one.
+//! Subjects of certificates, and what can stand in one.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
 use crate::name::NamePattern;
 use crate::pki::PkiError;
 
-/// Whom a certificate is about: the names that stand in its subjectAltName, and its subject.
+/// The subject of a certificate: the names in its subjectAltName, and its distinguished name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// The subject's only part. Clients of servers do not look at it; empty, it is left out.
@@ -24,7 +24,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Somebody with a common name alone.
+    /// A subject with a common name alone.
     #[must_use]
     pub fn common_name(name: &str) -> Self {
         Self {

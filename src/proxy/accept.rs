@@ -19,11 +19,11 @@ use crate::proxy::story::story;
 use crate::proxy::{Connections, Error, Limit, Listener, Port, SourceNetwork, header};
 use crate::telemetry::{Record, Totals};
 
-/// Long enough for a connection to end and give its descriptor back, short enough that nobody
-/// waiting notices.
+/// Long enough for a connection to end and give its descriptor back, short enough that no waiting
+/// client notices.
 const BACK_OFF: Duration = Duration::from_millis(20);
 
-/// How often it is looked whether anybody is left whom the kernel has not handed on.
+/// Interval of looks at whether the kernel has handed on every connection.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// While the process stays out of descriptors, this often is often enough to say so.
@@ -115,7 +115,7 @@ fn turn_away(connections: &Connections, listener: &Listener, addr: ClientAddr, l
     connections.record(&record, &Totals::default(), &ending, listener.access_log);
 }
 
-/// Whether somebody is connected, or about to be, who cannot be accepted yet.
+/// Whether a client is connected, or about to be, that cannot be accepted yet.
 async fn unready(port: u16) -> bool {
     // The table has a line for each connection of the machine.
     spawn_blocking(move || has_unready(port))

@@ -61,8 +61,8 @@ pub(super) async fn admit(
         client: record.client().ip(),
         alpn: &alpn,
     };
-    // A name that is none (with a port in it, say) must not pass for no name: nobody configured a
-    // route for it.
+    // A name that is none (with a port in it, say) must not pass for no name: no route is
+    // configured for it.
     let routable = !matches!(hello.server_name, RequestedName::Unusable(_));
     let route = if routable {
         listener.routes.lookup(&key).cloned()

@@ -39,21 +39,21 @@ pub struct Connections {
     epoch: u64,
     /// Counts since the start.
     pub counters: Counters,
-    /// Where their access lines go.
+    /// The log of their access lines.
     pub access_log: AccessLog,
 }
 
 /// An open connection, as others than its own task have it: its record, what it has moved, and its
 /// end.
 pub struct Live {
-    /// What is known of it.
+    /// The record of the connection.
     pub record: Record,
-    /// What its relay has moved.
+    /// The counts of its relay.
     pub meter: Meter,
     /// Bytes to and from the client that the relay has not moved: an alert, and a hello where that
     /// goes to no server.
     pub(super) aside: Aside,
-    /// Where it is kept while it has a place.
+    /// The registry that it is kept in.
     connections: Arc<Connections>,
     abort: OnceLock<AbortHandle>,
     /// Where a reload can end it.
@@ -137,7 +137,8 @@ impl Connections {
     /// [`close_withdrawn`](Self::close_withdrawn) afterwards.
     pub fn set_terms(&self, terms: Arc<RouteTerms>) {
         self.terms.store(terms);
-        // Whoever is tied meanwhile looks at these, or is seen by who looks at the connections.
+        // A connection that is tied meanwhile looks at these, or is seen by the look at the
+        // connections.
         fence(Ordering::SeqCst);
     }
 
@@ -280,8 +281,8 @@ impl Connections {
         // It may have ended, and left, already.
         if let Some(live) = self.get(id) {
             let _ = live.abort.set(task.abort_handle());
-            // Whoever ends it sets his mark first and then looks for this handle: one of both sees
-            // the other's.
+            // The side that ends it sets its mark first and then looks for this handle: one of both
+            // sees the other's.
             fence(Ordering::SeqCst);
             if self.closing.load(Ordering::SeqCst) || live.cut().is_some() {
                 task.abort();
@@ -377,8 +378,8 @@ impl Registration {
         acceptor: &Arc<Acceptor>,
         accepted: &Accepted,
     ) -> bool {
-        // Whoever has taken its place judges the client below, and may ask for what it came in by
-        // later.
+        // The acceptor that has taken its place judges the client below, and may ask for what it
+        // came in by later.
         let terms = self.connections().terms.load();
         let current = terms.acceptor(&route.name).unwrap_or(acceptor);
         if let Some(admission) = current.remembers(accepted) {

@@ -17,7 +17,7 @@ pub struct ConnectionCounts {
     sources: Mutex<Open>,
     /// TLS handshakes that are under way.
     pub(super) handshakes: Handshakes,
-    /// What [`Rates`] counts time from.
+    /// The origin of the time that [`Rates`] counts in.
     start: Instant,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Admitted {
     counts: Arc<ConnectionCounts>,
     /// Its slot among those that have not been routed.
     slot: Option<u32>,
-    /// Whose connections it is counted among, where those are limited. Boxed, like all that few
+    /// The source that it is counted for, where those are limited. Boxed, like all that few
     /// listeners have.
     source: Option<Box<SourceNetwork>>,
 }
@@ -104,7 +104,7 @@ impl Admitted {
         })
     }
 
-    /// What counts the handshakes of the listener.
+    /// The counts of the listener, for the handshakes.
     pub(super) fn counts(&self) -> &Arc<ConnectionCounts> {
         &self.counts
     }
@@ -121,7 +121,8 @@ impl Admitted {
         evicted
     }
 
-    /// Who has to go as well for a connection that somebody has had to go for.
+    /// A further connection to evict, if limits have been lowered, for a connection that has had to
+    /// evict one.
     pub(super) fn excess(&self, limits: &Limits, source: Option<SourceNetwork>) -> Option<Evicted> {
         lock(&self.counts.waiting).excess(source, limits)
     }

@@ -97,7 +97,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What the client is told, where snigate speaks in its own name: before TLS has begun.
+    /// The alert for the client, where snigate speaks in its own name: before TLS has begun.
     #[must_use]
     pub fn alert(&self) -> Option<Alert> {
         match self {
@@ -112,7 +112,7 @@ impl Error {
         }
     }
 
-    /// What the access log says: the one way from an error to an ending.
+    /// The ending for the access log: the one way from an error to an ending.
     #[must_use]
     pub fn ending(&self) -> Ending {
         use {Outcome as O, Party as P};
@@ -153,7 +153,7 @@ impl Error {
     }
 }
 
-/// What a route for this name has as its `sni`.
+/// The `sni` of a route for this name.
 fn validated(name: &Option<ServerName>) -> &str {
     name.as_ref().map_or("*", ServerName::as_str)
 }
@@ -173,7 +173,7 @@ fn unreached(error: &ConnectError) -> Ending {
     Ending::because(outcome, by, error)
 }
 
-/// Who has caused the end that came from this side.
+/// The party that caused the end that came from this side.
 pub(super) fn party(side: Side) -> Party {
     match side {
         Side::Client => Party::Client,

@@ -8,7 +8,7 @@ use crate::proxy::Error;
 use crate::proxy::read::{self, Parser};
 use crate::wire::proxy_header::{Parsed, ProxyHeader, parse};
 
-/// What has come of a header, and in the end what came behind it.
+/// The bytes of a header so far, and in the end those that came behind it.
 #[derive(Default)]
 struct HeaderParser(Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! Reading from the first bytes of a connection, before a deadline.
+//! Reads of the first bytes of a connection, before a deadline.
 //!
 //! The bytes are taken off the socket and kept, not peeked at: what is incomplete then cannot wake
 //! the task again, and every byte that came with it is there to be sent on.
@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::net::{Transport, with_scratch};
 use crate::proxy::Error;
 
-/// What makes something of a connection's first bytes.
+/// A parser of a connection's first bytes.
 pub(super) trait Parser {
-    /// What it makes of them.
+    /// The result of parsing.
     type Output;
 
     /// Takes more bytes: the output, once they are enough.

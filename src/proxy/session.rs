@@ -23,15 +23,15 @@ pub(super) struct Session {
     ending: Option<Ending>,
     /// From accept to the end.
     duration: Option<Duration>,
-    /// What the client can verify: it decides between certificates. Empty where TLS does not end
-    /// here.
+    /// The signatures that the client can verify: they decide between certificates. Empty where TLS
+    /// does not end here.
     pub(super) signatures: Signatures,
     access_log: bool,
     silent: bool,
     /// Whether the connection has to begin with a PROXY header.
     pub(super) is_proxy: bool,
     admitted: Admitted,
-    /// Last: whoever waits for the last connection finds nothing left of it.
+    /// Last: a task that waits for the last connection finds nothing left of it.
     pub(super) place: Registration,
 }
 
@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// What is known of the connection so far.
+    /// The record of the connection so far.
     pub(super) fn record(&self) -> &Record {
         &self.place.live.record
     }
@@ -96,7 +96,7 @@ impl Session {
         }
     }
 
-    /// What counts the handshakes of the listener.
+    /// The counts of the listener, for the handshakes.
     pub(super) fn counts(&self) -> &Arc<ConnectionCounts> {
         self.admitted.counts()
     }

@@ -1,5 +1,5 @@
-//! What a reload does to connections that are open: those whose client would not be let in any
-//! more, and those whose route is gone.
+//! Terms of open connections under a reload: which of them end, because their client would not be
+//! admitted any more or because their route is gone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,15 +22,15 @@ pub struct RouteTerms {
 #[derive(Debug)]
 struct Term {
     action: &'static str,
-    /// Who lets clients in, where TLS is terminated.
+    /// The acceptor, where TLS is terminated.
     acceptor: Option<Arc<Acceptor>>,
 }
 
 impl RouteTerms {
     /// Those of these routes. `before` are the terms that they replace: a connection may be of a
     /// route that has been there for long, and does not ask for anything any more. A route that
-    /// terminates TLS is always among them, because whoever shakes hands during a reload is judged
-    /// by it.
+    /// terminates TLS is always among them, because a client that shakes hands during a reload is
+    /// judged by it.
     #[must_use]
     pub fn new(routes: &[Arc<Route>], before: &Self, drain: Duration) -> Self {
         let terms = routes.iter().filter_map(|route| {
@@ -53,13 +53,13 @@ impl RouteTerms {
         }
     }
 
-    /// Who lets clients in by this route, if it terminates TLS.
+    /// The acceptor of this route, if it terminates TLS.
     pub(super) fn acceptor(&self, route: &str) -> Option<&Arc<Acceptor>> {
         self.routes.get(route)?.acceptor.as_ref()
     }
 
-    /// Why a client that `acceptor` has just let in would not be let in by whoever has taken its
-    /// place since the hello.
+    /// Why a client that `acceptor` has just admitted would not be admitted by the acceptor that
+    /// has taken its place since the hello.
     pub(super) fn refuse(
         &self,
         route: &str,
@@ -76,7 +76,7 @@ impl RouteTerms {
 }
 
 impl Route {
-    /// Who lets clients in, where TLS is terminated.
+    /// The acceptor, where TLS is terminated.
     fn acceptor(&self) -> Option<&Arc<Acceptor>> {
         match &self.action {
             Action::Terminate(acceptor, _) => Some(acceptor),
@@ -94,17 +94,17 @@ impl Route {
     }
 }
 
-/// What ties a connection to its route.
+/// The tie of a connection to its route.
 #[derive(Debug)]
 pub(super) struct Tie {
     route: Arc<Route>,
-    /// What its client came in by, as far as a reload may ask for it.
+    /// The admission of its client, as far as a reload may ask for it.
     pub(super) admission: OnceLock<Admission>,
     /// When it is closed, its route being gone.
     pub(super) until: Mutex<Option<Instant>>,
 }
 
-/// What becomes of a connection.
+/// The fate of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TermsVerdict {
     /// It goes on.
@@ -124,7 +124,7 @@ impl Tie {
         }
     }
 
-    /// What becomes of the connection on these terms. A route of the same name which does something
+    /// The fate of the connection on these terms. A route of the same name which does something
     /// else is another one.
     pub(super) fn judge(&self, terms: &RouteTerms) -> TermsVerdict {
         let same = |term: &&Term| term.action == self.route.action.word();

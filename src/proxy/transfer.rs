@@ -52,7 +52,7 @@ pub(super) async fn transfer(route: &Route, client: Stream, server: Stream, sess
     };
     drop(ends);
     let Some(relayed) = relayed else {
-        // Nobody must take this for the end of what the other had to say.
+        // The client must not take this for the end of what the server had to say.
         relay::abort(&client);
         relay::abort(&server);
         return session.end(Error::MaxLifetime.ending());

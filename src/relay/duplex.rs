@@ -26,7 +26,7 @@ pub(super) struct Duplex<'a> {
     /// Boxed: few relays end so, and none is to be larger for it.
     abort: Option<Box<Abort>>,
     first_end: Option<Side>,
-    /// What the server's first bytes are.
+    /// The alert that the server's first bytes may be.
     answer: FirstAlert,
     watch: Watch,
     /// The relay has lasted for a while, and the kernel has been asked to look after its sides.
@@ -37,15 +37,16 @@ pub(super) struct Duplex<'a> {
 struct Abort {
     by: Side,
     error: RelayError,
-    /// What the other side had been sent when the abort was seen.
+    /// The bytes that had been sent to the other side when the abort was seen.
     mark: u64,
     /// Something was under way to the other side by then.
     owed: bool,
     /// The other side has been sent everything, and is only given time to take it.
     delivered: bool,
-    /// What it had not acknowledged when that was last asked, in bytes.
+    /// The bytes that it had not acknowledged when the kernel was last asked.
     queued: u64,
-    /// What it has acknowledged since it was sent everything, as far as that was asked.
+    /// The bytes that it has acknowledged since it was sent everything, as far as the kernel was
+    /// asked.
     acknowledged: u64,
     /// The other side has ended.
     heard: bool,
@@ -323,7 +324,7 @@ impl<'a> Duplex<'a> {
         match &self.abort {
             Some(abort) if abort.delivered => Some(RECEIPT),
             None if self.silent().is_none() => idle,
-            // Where everything may last for ever, somebody who takes nothing after an abort still
+            // Where everything may last for ever, a side that takes nothing after an abort still
             // may not.
             Some(_) => Some(
                 idle.into_iter()
@@ -353,8 +354,8 @@ impl<'a> Duplex<'a> {
         }
     }
 
-    /// Whom a relay waits for that has been half closed: who has not ended, unless the other does
-    /// not take its bytes.
+    /// The side that a half-closed relay waits for: the one that has not ended, unless the other
+    /// does not take its bytes.
     fn silent(&self) -> Option<Side> {
         match (self.up.is_finished(), self.down.is_finished()) {
             (true, false) if self.down.is_holding() => Some(Side::Client),
@@ -379,7 +380,7 @@ impl<'a> Duplex<'a> {
         }
     }
 
-    /// What came from this side and was taken by the other.
+    /// The bytes that came from this side and were taken by the other.
     fn moved(&self, from: Side) -> u64 {
         match from {
             Side::Client => self.meter.received.get(),

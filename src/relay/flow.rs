@@ -39,7 +39,7 @@ pub(super) struct FlowStreams<'a> {
     pub(super) first: Option<&'a mut FirstAlert>,
 }
 
-/// Which end of a flow failed, and how.
+/// The end of a flow that failed, and how.
 #[derive(Debug)]
 pub(super) enum FlowFault {
     /// Reading failed, so nothing is left to read.
@@ -71,7 +71,7 @@ enum FlowState {
     Done(SenderEnd),
 }
 
-/// What was read and is not yet written.
+/// Bytes that were read and are not yet written.
 #[derive(Debug, Default)]
 enum Unwritten {
     #[default]
@@ -399,8 +399,8 @@ const PATIENCE: i16 = 16;
 /// Reads after which a flow that was refused a pipe asks again.
 const RETRY_AFTER: i16 = 4096;
 
-/// What one poll moves at most in each direction, a quarter of a millisecond's work, before other
-/// tasks have their turn.
+/// The most bytes that one poll moves in each direction, a quarter of a millisecond's work, before
+/// other tasks have their turn.
 const BUDGET: usize = 1024 * 1024;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::wire::AlertDescription;
 
-/// What a relay has moved so far. The relay's own task writes it, without a lock and without
-/// waiting for anybody; who reads it meanwhile sees each of its values as it was a moment ago.
+/// The counts of a relay so far. The relay's own task writes them, without a lock and without a
+/// wait; a reader meanwhile sees each of the values as it was a moment ago.
 #[derive(Debug, Default)]
 pub struct Meter {
     pub(super) sent: Count,
@@ -79,7 +79,7 @@ impl Meter {
         self.server_truncated.store(true, Ordering::Relaxed);
     }
 
-    /// What the server's answer is by now: more bytes may show that it is no alert.
+    /// Sets the alert that the server's answer is by now: more bytes may show that it is none.
     pub(super) fn set_alert(&self, alert: Option<AlertDescription>) {
         let alert = alert.map_or(0, |alert| u16::from(alert.0) + 1);
         self.alert.store(alert, Ordering::Relaxed);

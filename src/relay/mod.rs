@@ -1,5 +1,5 @@
-//! Moves bytes between a client and a server until both have ended, and carries each ending over to
-//! the other side.
+//! Relay of bytes between a client and a server until both have ended. It carries each ending over
+//! to the other side.
 //!
 //! An end is not a single event: either side may finish and still wait for the answer, and an abort
 //! must reach the other side as an abort, but never overtake bytes that are still on their way.
@@ -66,12 +66,12 @@ pub struct RelayOptions {
     pub half_close: Option<Duration>,
     /// How the kernel finds out that a side is gone, of a relay that lasts.
     pub liveness: Liveness,
-    /// What a server without TLS learns of a client whose TLS ended without `close_notify`.
+    /// The end that a server without TLS gets when its client's TLS ended without `close_notify`.
     pub on_truncation: OnTruncation,
 }
 
-/// What a server without TLS learns of a client whose TLS ended with a FIN and without
-/// `close_notify`. Anybody on the way can send a FIN, and many clients end so themselves.
+/// The end that a server without TLS gets when its client's TLS ended with a FIN and without
+/// `close_notify`. Any host on the way can send a FIN, and many clients end so themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnTruncation {
     /// A FIN, as if the client had ended in order. The answer still goes to the client.
@@ -95,9 +95,9 @@ impl Default for RelayOptions {
 /// One of the two peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who connected to snigate.
+    /// The side that connected to snigate.
     Client,
-    /// Whom snigate connected to.
+    /// The side that snigate connected to.
     Server,
 }
 

@@ -239,8 +239,8 @@ fn limit() -> usize {
     })
 }
 
-/// What a pipe is grown to, and what one call moves at most, so that a reader who stops leaves no
-/// more than this behind.
+/// The size that a pipe is grown to, and the most that one call moves, so that a reader that stops
+/// leaves no more than this behind.
 const CAPACITY: usize = 256 * 1024;
 
 /// A pipe below the kernel's usual size has few slots, and every segment takes one: copying is

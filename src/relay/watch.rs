@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// What the timer has seen so far.
+/// The state of the timer.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     period: Option<Duration>,
-    /// What the timer is set to, or more where it was set before this period began.
+    /// The period that the timer is set to, or more where it was set before this period began.
     tick: Option<Duration>,
     /// The progress when the timer was set, if that was in this period.
     seen: Option<u64>,
     quiet: Duration,
-    /// What the timer has measured since there was any.
+    /// The time that the timer has measured since there was any.
     age: Duration,
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Alarm {
     First,
 }
 
-/// What is waited for.
+/// The events that are waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Readiness {
     /// A period without progress.

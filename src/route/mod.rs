@@ -1,4 +1,4 @@
-//! Which route takes a client: rules, and the table that looks them up.
+//! Routes: rules, and the table that looks clients up in them.
 //!
 //! Of all rules that match a client the most specific one takes it. The order in which they were
 //! written never matters, and two rules that no client could tell apart are an [`Overlap`], not a
@@ -19,7 +19,7 @@ use crate::name::{Alpn, Closeness, NamePattern, ServerName};
 
 pub use table::{Claim, Listed, Overlap, Table};
 
-/// What a route asks of a client, and the route itself.
+/// A rule: what a route asks of a client, and the route itself.
 #[derive(Clone, Debug)]
 pub struct Rule<T> {
     /// Server names; one of them must match.
@@ -31,11 +31,11 @@ pub struct Rule<T> {
     /// Whether a client must send a server name. If not, the rule also takes clients that send
     /// none.
     pub strict_sni: bool,
-    /// What takes the client.
+    /// The route, or whatever takes the client.
     pub target: T,
 }
 
-/// What is known of a client when it is routed.
+/// The facts of a client when it is routed.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupKey<'a> {
     /// The server name it sent; none also stands for an IP literal.

@@ -1,4 +1,4 @@
-//! Which of the protocols that a client offers any rule is for.
+//! Protocols that rules name, among those that a client offers.
 
 use std::collections::BTreeSet;
 
@@ -84,8 +84,8 @@ impl NamedProtocols {
 /// one of their own.
 #[derive(Clone, Copy, Debug)]
 struct Likes {
-    /// What a word's place is found with. It shifts out the bytes that the shortest of them does
-    /// not have.
+    /// The factor by which a word's place is found. It shifts out the bytes that the shortest of
+    /// them does not have.
     factor: u32,
     places: [Like; PLACES],
     /// How many of them have this place.

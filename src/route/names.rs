@@ -18,7 +18,7 @@ pub(super) struct NameIndex {
     /// hash stands for, or, if that is full, in the next one. What a look-up passes over is only
     /// here.
     hashes: Vec<HashGroup>,
-    /// What stands in each place.
+    /// The entries, each in its place.
     entries: Vec<NameEntry>,
     len: usize,
     /// Of the names that have more than one rule, or one with sources or protocols.
@@ -38,7 +38,7 @@ const GROUP: usize = 16;
 /// A name, and what there is for it.
 #[derive(Clone, Copy, Debug, Default)]
 struct NameEntry {
-    /// Where the name begins in the text.
+    /// The position at which the name begins in the text.
     at: u32,
     /// A place in `several`, or the number of the rule that takes everybody.
     number: u32,
@@ -46,7 +46,7 @@ struct NameEntry {
     is_several: bool,
 }
 
-/// What there is for a name.
+/// The rules for a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum FoundNames<'a> {
     /// One rule, which takes everybody.
@@ -260,7 +260,7 @@ impl<'a> FoundNames<'a> {
 }
 
 impl HashGroup {
-    /// Which of the hashes is this one: a bit for each.
+    /// The hashes that are this one: a bit for each.
     fn same(&self, hash: u32) -> u32 {
         self.0.iter().enumerate().fold(0, |same, (slot, there)| {
             same | u32::from(*there == hash) << slot

@@ -1,5 +1,5 @@
-//! Which of the rules under one name takes a client: by where it comes from, then by the protocols
-//! it offers.
+//! The rules under one name, told apart by where a client comes from, then by the protocols it
+//! offers.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,7 +9,7 @@ use crate::addr::Cidr;
 use crate::name::Alpn;
 use crate::route::{LookupKey, Rule};
 
-/// Which rule takes a client, by source and protocol.
+/// The rules under one name, by source and protocol.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     /// By prefix length, the longest first.
@@ -123,7 +123,7 @@ impl Sources {
             .then_some(first.rule)
     }
 
-    /// What stands under the client's address, the longest prefix first.
+    /// The protocols under the client's address, the longest prefix first.
     fn matching(&self, client: Option<IpAddr>) -> impl Iterator<Item = &Protocols> {
         let by_prefix = self
             .by_prefix

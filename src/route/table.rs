@@ -71,7 +71,7 @@ pub enum Listed<'a> {
     Nameless,
 }
 
-/// What a client must be, beside asking for a name, so that a rule takes it.
+/// The conditions, beside its name, on which a rule takes a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim<'a, T> {
     /// It comes from here, if this is said.
@@ -212,7 +212,8 @@ impl<T> Table<T> {
             .chain((!self.index.any.is_empty()).then_some(Listed::Any))
     }
 
-    /// Who is taken by a rule that lists `name` itself, in no order; nothing if none does.
+    /// The clients that a rule takes which lists `name` itself, in no order; empty if there is no
+    /// such rule.
     pub fn claims<'a>(&'a self, name: Listed<'_>) -> impl Iterator<Item = Claim<'a, T>> {
         let Index {
             exact,

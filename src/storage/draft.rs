@@ -10,8 +10,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 /// A file that is whole and on the disk under a name of its own. [`publish`](Self::publish) gives
-/// it the name that it is for, in place of what has that name; dropped before, it is removed.
-/// Whoever reads meanwhile, or after a crash, finds the old file or the new one.
+/// it the name that it is for, in place of what has that name; dropped before, it is removed. A
+/// reader meanwhile, or after a crash, finds the old file or the new one.
 #[derive(Debug)]
 pub struct Draft<'a> {
     path: &'a Path,
@@ -38,7 +38,7 @@ impl<'a> Draft<'a> {
         let mut random = [0; 8];
         rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
         let own = parent.join(format!(".{:016x}.new", u64::from_ne_bytes(random)));
-        // With `create_new` it is neither a link nor a file that somebody else has open.
+        // With `create_new` it is neither a link nor a file that another process has open.
         let mut file = File::options()
             .write(true)
             .create_new(true)
@@ -94,7 +94,7 @@ fn make_with(path: &Path, sync: &mut impl FnMut(&Path) -> io::Result<()>) -> io:
     let parent = parent(path);
     make_with(parent, sync)?;
     match DirBuilder::new().mode(0o700).create(path) {
-        // Somebody else was faster.
+        // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made?,
     }
@@ -102,8 +102,8 @@ fn make_with(path: &Path, sync: &mut impl FnMut(&Path) -> io::Result<()>) -> io:
 }
 
 /// Keeps the drafts in a directory from being taken for left-over ones, until what is returned is
-/// dropped. Only for directories that nobody else can open: whoever can might never give the lock
-/// back.
+/// dropped. Only for directories that no other user can open: one that can might never give the
+/// lock back.
 pub(super) fn announce_writing(directory: &Path) -> io::Result<File> {
     let lock = File::open(directory)?;
     // On a file system without locks nothing that was left over is removed, either.
@@ -111,7 +111,7 @@ pub(super) fn announce_writing(directory: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Removes the drafts in a directory, unless somebody is writing there, and returns how many there
+/// Removes the drafts in a directory, unless a process is writing there, and returns how many there
 /// were.
 pub(super) fn remove_left_over(directory: &Path) -> io::Result<usize> {
     let lock = match File::open(directory) {
@@ -119,7 +119,7 @@ pub(super) fn remove_left_over(directory: &Path) -> io::Result<usize> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
-    // Somebody is writing, or the file system cannot tell.
+    // A process is writing, or the file system cannot tell.
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(0);
     }

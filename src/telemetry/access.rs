@@ -1,9 +1,9 @@
-//! Access lines, of which nobody can make too many.
+//! Access log: one line per connection, as long as they are few.
 //!
-//! Whoever is refused costs little and may come back a hundred thousand times a second. Lines of
-//! connections that no route has taken, however they ended, and of refusals are written as long as
-//! they are few, and while the log has room for others; of the rest their number is logged, so that
-//! no connection is missing from the log.
+//! A client that is refused costs little and may come back a hundred thousand times a second. Lines
+//! of connections that no route has taken, however they ended, and of refusals are written as long
+//! as they are few, and while the log has room for others; of the rest their number is logged, so
+//! that no connection is missing from the log.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +28,7 @@ const PACE: Pace = Pace {
 pub struct AccessLog {
     /// By how far the connections came, and by the place of the outcome in [`Outcome::ALL`].
     quotas: Mutex<[Vec<Quota>; 2]>,
-    /// What time is counted from.
+    /// The origin of time.
     start: Instant,
 }
 
@@ -161,7 +161,7 @@ mod tests {
             [(Outcome::NoRoute, 550), (Outcome::NotAllowed, 100)]
         );
         assert_eq!(log.take_withheld(), []);
-        // Time that nobody used is not saved up beyond the burst.
+        // Unused time is not saved up beyond the burst.
         assert_eq!(written(Outcome::NoRoute, 7000, 3600), 5000);
         // Another thread may have read its clock earlier.
         assert_eq!(written(Outcome::NoRoute, 1, 3599), 0);

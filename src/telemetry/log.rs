@@ -1,7 +1,7 @@
-//! Events, one per line, to standard error: as text with `key=value` pairs, or as JSON.
+//! Log of events, one per line, to standard error: as text with `key=value` pairs, or as JSON.
 //!
 //! A line never carries a control character that a peer sent. Lines are written by a thread of
-//! their own: when nobody reads standard error, lines are lost and counted, and connections are
+//! their own: when standard error is not read, lines are lost and counted, and connections are
 //! served.
 
 use std::fmt::{self, Write as _};
@@ -18,7 +18,7 @@ use tracing_subscriber::{Registry, reload};
 
 use crate::telemetry::writer::{LineQueue, LineSink, Writer};
 
-/// What is logged, and how.
+/// Options of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// The least important events that are written.
@@ -70,7 +70,7 @@ impl Log {
         }
     }
 
-    /// How many lines were lost because nobody read them.
+    /// How many lines were lost because standard error was not read.
     #[must_use]
     pub fn lost(&self) -> usize {
         QUEUE.lost()

@@ -1,4 +1,4 @@
-//! What is told of the work: one access line per connection, events, and a few counters.
+//! Telemetry: one access line per connection, events, and a few counters.
 
 mod access;
 mod log;
@@ -23,7 +23,7 @@ pub struct Counters {
     limited: AtomicU64,
 }
 
-/// What [`Counters`] have counted. When no connection is open, `accepted` is the sum of `silent`,
+/// The counts of [`Counters`]. When no connection is open, `accepted` is the sum of `silent`,
 /// `routed` and `refused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {

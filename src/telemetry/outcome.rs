@@ -1,4 +1,4 @@
-//! How a connection ended, in one word, and whose doing it was.
+//! Outcome of a connection, in one word, and which side caused it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -47,7 +47,7 @@ outcomes! {
     IncompleteHello = "incomplete_hello",
     /// A connection on which a PROXY header is required has none, or not a sound one.
     BadProxyHeader = "bad_proxy_header",
-    /// What came first was not TLS.
+    /// The first bytes were not TLS.
     NotTls = "not_tls",
     /// The ClientHello breaks the rules of TLS.
     MalformedHello = "malformed_hello",
@@ -125,7 +125,7 @@ impl Outcome {
     }
 }
 
-/// Who caused an ending.
+/// The side that caused an ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Party {
     /// The side that connected to snigate.
@@ -151,7 +151,7 @@ impl Party {
 /// An outcome, who caused it, and what else there is to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// What happened.
+    /// The outcome.
     pub outcome: Outcome,
     /// By whom.
     pub by: Party,

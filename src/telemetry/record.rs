@@ -29,9 +29,9 @@ pub struct Record {
     pub peer: ClientAddr,
     /// When it was accepted.
     pub accepted: Instant,
-    /// What a PROXY header has said. Boxed, since there is hardly ever one.
+    /// The addresses in a PROXY header. Boxed, since there is hardly ever one.
     pub proxied: OnceLock<Box<Proxied>>,
-    /// What the client has asked for.
+    /// The ClientHello, as far as it is kept.
     pub hello: OnceLock<Hello>,
     /// The route that took it.
     pub route: OnceLock<Matched>,
@@ -62,11 +62,11 @@ pub struct Record {
 pub struct Proxied {
     /// The client's address there.
     pub client: ClientAddr,
-    /// What the client connected to there, where the proxy says it.
+    /// The address that the client connected to there, where the proxy gives it.
     pub destination: Option<SocketAddr>,
 }
 
-/// What a client asks for in its ClientHello, as far as it is kept.
+/// The parts of a ClientHello that are kept.
 #[derive(Debug)]
 pub struct Hello {
     /// The server name.
@@ -80,7 +80,7 @@ pub struct Hello {
 pub struct Matched {
     /// Its name.
     pub route: Arc<str>,
-    /// What it does, in the word of the configuration.
+    /// The action, in the word of the configuration.
     pub action: &'static str,
 }
 
@@ -97,7 +97,7 @@ pub struct Established {
 #[derive(Debug, Default)]
 pub struct Elapsed(AtomicU64);
 
-/// What a connection has come to at its end.
+/// The totals of a connection at its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Bytes to the client.
@@ -170,7 +170,7 @@ impl Record {
         self.hello.get()?.server_name.name()
     }
 
-    /// What the client offers; after a handshake, what was agreed on.
+    /// The protocols that the client offers; after a handshake, the one that was agreed on.
     #[must_use]
     pub fn alpn(&self) -> &[Alpn] {
         match (self.session.get(), self.hello.get()) {

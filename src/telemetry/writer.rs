@@ -16,8 +16,8 @@ const MAX_WAITING: usize = 16 * 1024;
 /// The end of the process waits for the lines so far no longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many lines wait to be written. The second half of the room is kept for lines that nobody can
-/// have written at will.
+/// How many lines wait to be written. The second half of the room is kept for lines that no client
+/// can cause at will.
 #[derive(Debug)]
 pub(super) struct LineQueue {
     waiting: AtomicUsize,
@@ -70,7 +70,7 @@ pub(super) struct Writer {
     ended: Receiver<Infallible>,
 }
 
-/// Where lines are put. It never blocks.
+/// The sender of lines. It never blocks.
 pub(super) struct LineSink {
     queue: &'static LineQueue,
     messages: Sender<WriterMessage>,
@@ -87,7 +87,7 @@ impl Writer {
         let write = move || {
             let _running: Sender<Infallible> = running;
             while let Ok(WriterMessage::Line(line)) = waiting.recv() {
-                // There is nobody to tell that the log cannot be written.
+                // There is nowhere to tell that the log cannot be written.
                 let _ = out.write_all(line.as_bytes());
                 queue.leave();
             }
@@ -150,7 +150,7 @@ mod tests {
         assert!(queue.enter() && !queue.enter() && !queue.has_room_to_spare());
     }
 
-    /// Takes a line whenever it is told to, and each when nobody is left to tell it.
+    /// Takes a line whenever it is told to, and each when the other end is gone.
     struct Slow(Receiver<()>, Arc<Mutex<String>>);
 
     impl Write for Slow {

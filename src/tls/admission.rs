@@ -1,4 +1,4 @@
-//! What a client came in by, for as long as somebody may want to take it back.
+//! Admission of a client: what it came in by, for as long as it may have to be taken back.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -44,7 +44,7 @@ impl Admission {
 }
 
 impl Acceptor {
-    /// What is to be remembered of a client that this one has let in.
+    /// The admission to be remembered of a client that this acceptor has let in.
     ///
     /// Where nothing can be taken back that is nothing of a client whose certificate was verified.
     /// One that came in without can be asked for it later, on other terms: it costs no certificate
@@ -76,9 +76,9 @@ impl Acceptor {
 
     /// Whether a client that came in by `admission` would be let in now.
     ///
-    /// The time is that of its admission: a certificate that has run out since is no news, for
-    /// nobody ends a connection on its account. What may be news are the authorities, the
-    /// revocation lists and the rules.
+    /// The time is that of its admission: a certificate that has run out since is no news, for no
+    /// connection is ended on its account. What may be news are the authorities, the revocation
+    /// lists and the rules.
     ///
     /// # Errors
     ///

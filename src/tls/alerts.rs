@@ -7,8 +7,8 @@ use rustls::CertificateError;
 use crate::x509::path::Flaw;
 use crate::x509::signed::SignatureFault;
 
-/// What rustls is told of a flaw, which answers the peer with the alert that belongs to it (RFC 8446
-/// §6.2).
+/// The error that tells rustls of a flaw, which answers the peer with the alert that belongs to it
+/// (RFC 8446 §6.2).
 pub(super) fn error(flaw: &Flaw) -> CertificateError {
     use CertificateError as E;
     match flaw {
@@ -58,7 +58,7 @@ pub(super) fn error(flaw: &Flaw) -> CertificateError {
     }
 }
 
-/// What rustls is told where it has no word of its own. The words go another way.
+/// The error for flaws that rustls has no word for. The words go another way.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the certificate cannot be used")]
 struct OtherFlaw;

@@ -61,7 +61,7 @@ pub enum CertificateError {
     /// There is something else in the key file.
     #[error("the key file holds no private key but {0}")]
     InsteadOfKey(Foreign),
-    /// The key is protected by a passphrase, which nobody could type in.
+    /// The key is protected by a passphrase, which a daemon cannot type in.
     #[error("the private key is encrypted; decrypt it with `openssl pkey -in KEY -out PLAIN-KEY`")]
     EncryptedKey,
     /// The key is damaged, or of a kind that TLS servers do not use.
@@ -270,7 +270,7 @@ impl Certificate {
         &self.fingerprint
     }
 
-    /// What its owner should know.
+    /// Issues that its operator should know.
     #[must_use]
     pub fn issues(&self) -> &[CertificateIssue] {
         &self.issues
@@ -313,7 +313,7 @@ fn private_keys(bytes: &[u8]) -> Result<Vec<pem::SecretKey>, CertificateError> {
     }
 }
 
-/// Which certificates have the public half of `key`, each of them once.
+/// The certificates that have the public half of `key`, each of them once.
 fn leaves_of(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> Vec<usize> {
     let Some(public_key) = key.public_key() else {
         return Vec::new();
@@ -369,7 +369,7 @@ fn key_as_other(certificates: &[X509Certificate<'_>], key: &dyn SigningKey) -> O
     })
 }
 
-/// What kind of key is not taken, in words, as far as its first bytes say. Nothing of the key
+/// The kind of a key that is not taken, in words, as far as its first bytes say. Nothing of the key
 /// itself is said.
 fn kind_of(key: &pem::SecretKey) -> String {
     /// Identifiers in DER (RFC 4055, RFC 8410, RFC 5480, RFC 5639, RFC 3279).

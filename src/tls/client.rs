@@ -81,20 +81,21 @@ impl Connector {
         })
     }
 
-    /// What it was made of.
+    /// The options that it was made of.
     #[must_use]
     pub fn options(&self) -> &ConnectorOptions {
         &self.options
     }
 
-    /// What to try where a server does not answer a hello, or ends the connection: nothing where it
-    /// is a small one.
+    /// The remedy to try where a server does not answer a hello, or ends the connection; `None`
+    /// where the hello is a small one.
     #[must_use]
     pub fn advice_on_silence(&self) -> Option<String> {
         large_hello(&self.options)
     }
 
-    /// What the server at `addr` must prove to be. Nothing where that can only be told.
+    /// The name that the server at `addr` must prove to have; `None` where that has to be
+    /// configured.
     #[must_use]
     pub fn name_of(&self, addr: &UpstreamAddr) -> Option<PeerName> {
         self.options
@@ -192,8 +193,7 @@ impl fmt::Debug for Connector {
 }
 
 tokio::task_local! {
-    /// What the handshake that is being made in this task has met. rustls says what kind of error
-    /// there was, and not with which certificate.
+    /// The findings of the handshake that is being made in this task.
     static MET: RefCell<Met>;
 }
 
@@ -214,7 +214,7 @@ impl ServerCertVerifier for ServerVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        // There is none where nobody waits for an explanation.
+        // There is none where no handshake waits for an explanation.
         let _ = MET.try_with(|met| met.borrow_mut().shown(leaf, intermediates));
         if let Some(trust) = &self.trust {
             trust
@@ -259,8 +259,8 @@ impl ServerCertVerifier for ServerVerifier {
 }
 
 /// Shows the one certificate that was named for it, or none. No other certificate is ever shown to
-/// a server: one of a public CA is not for clients any more, and what it says of its owner is
-/// nobody's business.
+/// a server: one of a public CA is not for clients any more, and what it says of its owner is no
+/// server's business.
 #[derive(Debug)]
 struct OwnCertificate(Option<Arc<CertifiedKey>>);
 

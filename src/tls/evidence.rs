@@ -1,5 +1,5 @@
-//! What clients are verified against, so that two configurations can be compared by it. The lists
-//! are shared with the verifier that asks them.
+//! Evidence that clients are verified against, so that two configurations can be compared by it.
+//! The lists are shared with the verifier that asks them.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -103,7 +103,7 @@ impl Evidence {
                     .values()
                     .any(|authority| authority.key == key)
             });
-            // One whose time has not come says of nobody that they are good.
+            // One whose time has not come says of no certificate that it is good.
             let replaces = |own: &ListEvidence| {
                 own.is_edition_of(list) && (!own.crl.is_early(now) || list.crl.is_early(now))
             };
@@ -167,7 +167,7 @@ impl Evidence {
         shorter.map(|list| list.crl.issuer())
     }
 
-    /// Whether somebody is known who was not known `before`.
+    /// Whether a client is known that was not known `before`.
     #[must_use]
     pub fn knows_more(&self, before: &Self) -> bool {
         !self.pins.is_within(&before.pins)

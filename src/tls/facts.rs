@@ -1,7 +1,7 @@
 //! Facts of a session with a client, for servers that are told of their clients.
 
 use rustls::{CipherSuite, ServerConnection};
-/// What is not kept of a session, because few ask for it.
+/// Facts of a session that are not kept, because few ask for them.
 #[derive(Clone, Debug, Default)]
 pub struct SessionFacts {
     /// OpenSSL's name for the cipher suite, which is the one that servers know.

@@ -59,7 +59,7 @@ pub enum Refusal {
     /// The client had to show a certificate and did not (alert 116).
     #[error("the client sent no certificate")]
     NoCertificate,
-    /// The client's certificate does not verify; why, in words for its owner.
+    /// The client's certificate does not verify: the reason, in words for the client's operator.
     #[error("the client's certificate is not accepted: {0}")]
     Untrusted(String),
     /// The client's certificate is past its time (alert 45).
@@ -95,7 +95,7 @@ pub enum Refusal {
 }
 
 impl Accepted {
-    /// What a server may be told of the session.
+    /// Facts of the session, for a server.
     #[must_use]
     pub fn facts(&self) -> SessionFacts {
         SessionFacts::of(self.stream.get_ref().1)
@@ -193,7 +193,7 @@ impl HandshakeError {
 }
 
 impl Refusal {
-    /// What rustls says of some faults is less than what is known.
+    /// Adds the fault, where rustls says less than is known.
     pub(super) fn with(self, fault: Option<CertificateFault>) -> Self {
         match (self, fault) {
             (Self::Untrusted(_), Some(CertificateFault::Denied(denied))) => {
@@ -241,8 +241,8 @@ async fn send_alert(session: &mut ServerConnection, stream: &mut Transport) {
     let _ = stream.write_all(&bytes).await;
 }
 
-/// What a finished handshake says of the client, once it is certain that it is the client the route
-/// was chosen for.
+/// The facts of the client from a finished handshake, once it is certain that it is the client the
+/// route was chosen for.
 fn facts(
     session: &ServerConnection,
     routed: Option<&ServerName>,

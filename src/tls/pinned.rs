@@ -1,8 +1,8 @@
 //! Clients that are known one by one, without an authority: each by its key or by its certificate.
 //!
-//! A certificate that is pinned vouches for its owner and for nobody else. What it says of itself
-//! counts for nothing but its dates: neither who has issued it, nor whether it calls itself a CA's,
-//! nor what it is for. That its owner has the key is proved in the handshake.
+//! A certificate that is pinned vouches for its owner and for no other client. What it says of
+//! itself counts for nothing but its dates: neither who has issued it, nor whether it calls itself
+//! a CA's, nor what it is for. That its owner has the key is proved in the handshake.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ impl Pin {
         Ok(pem::certificates(bytes)?.iter().map(pin).collect())
     }
 
-    /// Whose certificate it is, fit for a log.
+    /// The subject of the certificate, fit for a log.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
@@ -120,13 +120,13 @@ fn spki(
     ))
 }
 
-/// What the dates of a certificate that is pinned say.
+/// How the dates of a pinned certificate count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dates {
-    /// Before and after them nobody comes in by it.
+    /// Before and after them it admits no client.
     #[default]
     Verify,
-    /// Nothing.
+    /// They do not count.
     Ignore,
 }
 
@@ -140,12 +140,12 @@ impl Pins {
         }
     }
 
-    /// Whoever has this key comes in, whatever certificate it is in.
+    /// Admits every client that has this key, whatever certificate it is in.
     pub fn add_key(&mut self, key: &SpkiDigest) {
         self.keys.insert(*key.as_bytes());
     }
 
-    /// Whoever has the key of one of these certificates comes in by that one.
+    /// Admits every client that has the key of one of these certificates, by that certificate.
     pub fn add_certificates(&mut self, pins: &[Pin]) {
         self.certificates.extend(pins.iter().map(|pin| pin.digest));
     }
@@ -155,12 +155,12 @@ impl Pins {
         self.keys.is_subset(&other.keys) && self.certificates.is_subset(&other.certificates)
     }
 
-    /// What dates say.
+    /// How dates count.
     pub(super) fn dates(&self) -> Dates {
         self.dates
     }
 
-    /// Whether nobody comes in.
+    /// Whether no client comes in.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.certificates.is_empty()

@@ -1,4 +1,4 @@
-//! Why there is no session with a server, in words that say what to change.
+//! Failures of sessions with servers, in words that say what to change.
 
 use std::io;
 use std::net::IpAddr;
@@ -42,10 +42,10 @@ pub enum SessionError {
         /// How it ended.
         #[source]
         error: io::Error,
-        /// What to try.
+        /// A remedy to try.
         advice: Option<String>,
     },
-    /// What the server sent is not TLS.
+    /// The server's answer is not TLS.
     #[error("the server does not speak TLS; remove `upstreams.{0}.tls`, or name another port")]
     NotTls(String),
     /// The two sides have nothing in common, or one of them broke the protocol.
@@ -56,17 +56,17 @@ pub enum SessionError {
     NoName,
 }
 
-/// What a handshake has met before it failed.
+/// Findings of a handshake before it failed.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     /// The issuer of the last certificate that the server sent, which is the one that would have to
     /// be trusted.
     issuer: Option<String>,
-    /// The server has sent one certificate, which was issued by nobody else.
+    /// The server has sent one certificate, which has issued itself.
     self_signed: bool,
     /// The server has asked for a certificate.
     pub(super) asked: bool,
-    /// What is wrong with the server's certificate.
+    /// The flaw of the server's certificate.
     pub(super) flaw: Option<Flaw>,
     /// The server has shown a certificate.
     has_shown: bool,
@@ -88,7 +88,8 @@ impl Met {
     }
 }
 
-/// What tokio-rustls says, for people. It wraps what rustls says into an I/O error.
+/// The error of tokio-rustls, for people. It wraps those of rustls into I/O errors. It wraps what
+/// rustls says into an I/O error.
 pub(super) fn explain(
     error: io::Error,
     met: &Met,
@@ -123,7 +124,7 @@ pub(super) fn explain(
     }
 }
 
-/// What may be wrong where a server does not answer a hello of two segments, and what to write.
+/// The fault to suspect where a server does not answer a hello of two segments, and what to write.
 pub(super) fn large_hello(options: &ConnectorOptions) -> Option<String> {
     options.has_large_hello().then(|| {
         format!(
@@ -174,7 +175,7 @@ fn other_names(presented: &[AltName], name: &PeerName, key: &dyn Fn(&str) -> Str
     };
     let wanted = name.to_string();
     let address: Option<IpAddr> = wanted.parse().ok();
-    // An address among the DNS names is a common slip; nobody takes such a certificate for the
+    // An address among the DNS names is a common slip; no client takes such a certificate for the
     // address.
     if address.is_some() && presented.iter().any(|name| among_names(name) == address) {
         return format!(
@@ -325,7 +326,7 @@ fn refusal(
     }
 }
 
-/// What a server means by an alert about the certificate that it was shown.
+/// The meaning of a server's alert about the certificate that it was shown.
 pub(super) fn certificate_alert(alert: AlertDescription) -> Option<String> {
     use AlertDescription as A;
     let because = match alert {

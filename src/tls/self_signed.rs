@@ -1,4 +1,4 @@
-//! Certificates that nobody has vouched for: clients know them by their fingerprint.
+//! Self-signed certificates: clients know them by their fingerprint.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -15,8 +15,7 @@ use crate::tls::certificate::Certificate;
 /// The longest life that clients of Apple accept of any server's certificate.
 const LIFE: Duration = Duration::from_secs(825 * DAY);
 
-/// Whoever has to tell clients a new fingerprint has this long to do it before the old certificate
-/// ends.
+/// An operator has this long to tell clients a new fingerprint before the old certificate ends.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * DAY);
 
 const DAY: u64 = 24 * 3600;
@@ -45,8 +44,8 @@ impl SelfSigned {
         })
     }
 
-    /// The same with the one key of a file, which goes on: whoever knows the certificate by its key
-    /// sees no change.
+    /// The same with the one key of a file, which goes on: a client that knows the certificate by
+    /// its key sees no change.
     ///
     /// # Errors
     ///

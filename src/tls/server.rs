@@ -1,4 +1,4 @@
-//! Which certificate a client is shown, and on what terms.
+//! The server's side of TLS: which certificate a client is shown, and on what terms.
 //!
 //! rustls resumes a session for any client that asks for the same name, and checks neither the
 //! certificate it once saw nor whom it would believe today. So sessions are kept per [`Acceptor`],
@@ -34,7 +34,7 @@ pub struct AcceptorOptions {
     /// offers others only is refused (RFC 7301 §3.2); if there are none, the extension is not
     /// answered.
     pub alpn: Vec<Alpn>,
-    /// What is asked of clients.
+    /// The authentication of clients.
     pub client_auth: ClientAuth,
     /// Whether it is remembered by what a client came in, so that [`Acceptor::admits`] can be asked
     /// later.
@@ -54,7 +54,7 @@ pub enum MinVersion {
 /// Why there is no acceptor.
 #[derive(Debug, Error)]
 pub enum AcceptorError {
-    /// A server without a certificate cannot answer anybody.
+    /// A server without a certificate cannot answer a client.
     #[error("no certificate")]
     NoCertificate,
     /// The TLS library does not take the options.
@@ -86,8 +86,8 @@ impl Acceptor {
     ///
     /// # Errors
     ///
-    /// When there is no certificate, or nobody to verify clients against although they are to be
-    /// verified.
+    /// When there is no certificate, or no authority to verify clients against although they are to
+    /// be verified.
     pub fn new(
         certificates: Vec<Arc<Certificate>>,
         options: &AcceptorOptions,
@@ -209,9 +209,8 @@ impl Acceptor {
         self.recallable
     }
 
-    /// What is wrong with the versions that a client offers, for whoever reads the log; nothing if
-    /// one of them is spoken. Otherwise the alert is `protocol_version` (RFC 8446 §4.2.1, RFC 5246
-    /// §E.1).
+    /// The fault in the versions that a client offers, for the log; `None` if one of them is
+    /// spoken. Otherwise the alert is `protocol_version` (RFC 8446 §4.2.1, RFC 5246 §E.1).
     #[must_use]
     pub fn judge_versions(&self, hello: &ClientHello) -> Option<Box<str>> {
         versions::judge(hello, self.versions)
@@ -226,7 +225,7 @@ impl Acceptor {
                 .any(|spoken| spoken.version == ProtocolVersion::TLSv1_2)
     }
 
-    /// Who verifies clients, if anybody does.
+    /// The verifier of clients, if there is one.
     pub(super) fn verifier(&self) -> Option<&Arc<dyn ClientCertVerifier>> {
         self.verifier.as_ref()
     }
@@ -240,7 +239,7 @@ impl Choice {
     }
 }
 
-/// What the configurations of one acceptor share, and no two acceptors do.
+/// Terms that the configurations of one acceptor share, and no two acceptors do.
 struct SharedTerms {
     versions: &'static [&'static SupportedProtocolVersion],
     alpn: Vec<Vec<u8>>,

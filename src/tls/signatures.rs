@@ -1,4 +1,4 @@
-//! Which signatures a client can verify, and a key can make.
+//! Signature schemes: those that a client can verify, and those that a key can make.
 //!
 //! Several certificates may be good for one name, and not every client takes each of them. The
 //! choice is made before rustls sees a byte, so it has to go by what rustls goes by: the schemes in

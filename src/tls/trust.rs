@@ -1,4 +1,4 @@
-//! Whom snigate believes when it is the client.
+//! Trust in servers: how a server's certificate is verified.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is asked of clients' certificates, and what became of the one that a client has shown.
+//! Verification of clients' certificates, and what became of the one that a client has shown.
 //!
 //! rustls has one verifier for all connections of a configuration, gives it no way to tell them
 //! apart, and throws the certificate away when the verifier refuses it. But an operator wants to
@@ -35,18 +35,18 @@ use crate::x509::{der, pem};
 const MAX_HINTS: usize = 16 * 1024;
 
 tokio::task_local! {
-    /// What the client of the handshake that is being polled has shown.
+    /// The certificate that the client of the handshake that is being polled has shown.
     static SHOWN: RefCell<Option<Box<ShownCertificate>>>;
 }
 
 /// A certificate that a client has shown, and what came of it.
 #[derive(Debug)]
 pub(super) struct ShownCertificate {
-    /// What it says, where it can be read.
+    /// Its identity, where it can be read.
     pub(super) identity: Option<Identity>,
     /// Whether it was verified, and the policy lets it in.
     pub(super) verified: bool,
-    /// What is wrong with it, where rustls has no words for it.
+    /// The fault in it, where rustls has no words for it.
     pub(super) fault: Option<CertificateFault>,
 }
 
@@ -93,14 +93,14 @@ fn remember(change: impl FnOnce(&mut Option<Box<ShownCertificate>>)) {
 pub(super) struct ClientVerifier {
     /// Whether there is a session without a certificate.
     mandatory: bool,
-    /// Who is believed, and who comes in of those that are. Without it every certificate is taken,
-    /// and none is believed.
+    /// The trusted authorities or keys, and the policy for clients that verify. Without it every
+    /// certificate is taken, and none is believed.
     belief: Option<(Belief, Policy)>,
-    /// What clients are told about that, so that they can choose a certificate.
+    /// The names of those authorities, for clients, so that they can choose a certificate.
     hints: Vec<DistinguishedName>,
 }
 
-/// Whose certificates are believed.
+/// The certificates that are trusted.
 enum Belief {
     /// Those that an authority vouches for.
     Authorities(Paths),

@@ -7,8 +7,7 @@ use rustls::SupportedProtocolVersion;
 
 use crate::wire::ClientHello;
 
-/// What the versions of TLS are called, by their numbers in a hello (RFC 8446 §4.2.1, RFC 5246
-/// §E.1).
+/// The names of TLS's versions, by their numbers in a hello (RFC 8446 §4.2.1, RFC 5246 §E.1).
 const NAMES: [(u16, &str); 5] = [
     (0x0304, "TLS 1.3"),
     (0x0303, "TLS 1.2"),
@@ -17,8 +16,8 @@ const NAMES: [(u16, &str); 5] = [
     (0x0300, "SSL 3.0"),
 ];
 
-/// What is wrong with the versions in `hello` where only `taken` are spoken; nothing if one of them
-/// is in both.
+/// The fault in the versions of `hello` where only `taken` are spoken; `None` if one of them is in
+/// both.
 ///
 /// The work is linear in the versions that are offered, of which there are at most 127.
 pub(super) fn judge(hello: &ClientHello, taken: &[&SupportedProtocolVersion]) -> Option<Box<str>> {

@@ -1,4 +1,4 @@
-//! What rustls says, for people: each fault of a handshake as a sentence, each alert by its name in
+//! Errors of rustls in words: each fault of a handshake as a sentence, each alert by its name in
 //! RFC 8446.
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
@@ -62,7 +62,7 @@ pub(super) fn protocol(error: &Error, peer: &str) -> String {
     }
 }
 
-/// What is wrong with a certificate where nobody has looked at it but rustls, in a few words.
+/// The fault of a certificate that only rustls has looked at, in a few words.
 pub(super) fn certificate(error: &CertificateError) -> &'static str {
     use CertificateError as E;
     #[allow(deprecated)]

@@ -1,7 +1,7 @@
-//! Which of several servers a connection goes to. Everything here is arithmetic: it is told who may
-//! be chosen.
+//! Load balancing: which of several servers a connection goes to. Everything here is arithmetic: it
+//! is told which servers may be chosen.
 //!
-//! `candidate` says of each server what counts, and nothing where it may not be chosen now.
+//! `candidate` gives what counts of each server, and `None` where it may not be chosen now.
 
 use std::net::IpAddr;
 

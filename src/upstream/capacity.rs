@@ -108,7 +108,7 @@ impl Capacity {
         self.limit.store(in_numbers(limit), Ordering::SeqCst);
     }
 
-    /// Takes a place if one is free.
+    /// Takes capacity for one connection, if any is free.
     pub(super) fn take(&self) -> bool {
         let limit = self.limit.load(Ordering::SeqCst);
         if limit == UNLIMITED {
@@ -127,7 +127,7 @@ fn in_numbers(limit: Option<NonZeroU32>) -> usize {
 }
 
 impl WaitQueue {
-    /// Whether anybody waits. Then nobody who comes takes a place without asking here.
+    /// Whether a connection waits. Then no connection takes capacity without asking here.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) == 0
     }
@@ -137,7 +137,7 @@ impl WaitQueue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks for a place at one of these servers.
+    /// Asks for capacity of one of these servers.
     pub(super) fn enter(self: &Arc<Self>, eligible: Vec<Eligible>) -> Enqueued {
         let mut queue = self.queue();
         if queue.clients.len() >= MAX_WAITING {
@@ -178,14 +178,14 @@ impl WaitQueue {
         })
     }
 
-    /// Gives a place back.
+    /// Gives back the capacity of one connection.
     pub(super) fn give_back(self: &Arc<Self>, capacity: &Arc<Capacity>) {
         capacity.taken.fetch_sub(1, Ordering::SeqCst);
         self.offer(capacity);
     }
 
-    /// Gives every free place of a server to those who wait for one. To be called whenever there
-    /// may be one.
+    /// Gives all free capacity of a server to the connections that wait for some. To be called
+    /// whenever there may be any.
     pub(super) fn offer(self: &Arc<Self>, capacity: &Arc<Capacity>) {
         if self.is_empty() {
             return;
@@ -210,8 +210,8 @@ impl WaitQueue {
             let Some(client) = queue.clients.remove(next) else {
                 break;
             };
-            // Who goes away leaves the line first. If they did not, the place would be the next
-            // one's.
+            // A connection that goes away leaves the queue first. If it did not, the capacity would
+            // be the next one's.
             place = client.call.send(offered).err();
         }
         self.waiting.store(queue.clients.len(), Ordering::SeqCst);
@@ -257,7 +257,8 @@ impl Eligible {
 }
 
 impl Reservation {
-    /// The number of the server. Whoever asks has it from now on, and gives it back to the line.
+    /// The number of the server. The caller has its capacity from now on, and gives it back to the
+    /// queue.
     pub(super) fn keep(mut self) -> usize {
         self.held = None;
         self.at
@@ -273,8 +274,8 @@ impl Drop for Reservation {
 }
 
 impl QueueEntry {
-    /// Waits for the call; nothing once none of the servers is offered any more. Who is called
-    /// after they stopped waiting has not lost the place: it goes to the next one.
+    /// Waits for the call; `None` once none of the servers is offered any more. If the future is
+    /// dropped after the call, the capacity goes to the next one.
     pub(super) async fn called(mut self) -> Option<Reservation> {
         (&mut self.call).await.ok()
     }
@@ -368,7 +369,7 @@ mod tests {
         let (a, b) = (server(1), server(1));
         assert!(a.0.take());
         let waiting = later(wait_queue.enter(vec![eligible(0, &a)]));
-        // As if the place had been given back and the line had not been told yet.
+        // As if the capacity had been given back and the queue had not been told yet.
         a.0.taken.fetch_sub(1, Ordering::SeqCst);
         let behind = later(wait_queue.enter(vec![eligible(0, &a)]));
         assert!(

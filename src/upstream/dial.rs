@@ -1,4 +1,4 @@
-//! One attempt to reach one server.
+//! Dial: one attempt to reach one server.
 
 use std::borrow::Cow;
 use std::io;
@@ -18,7 +18,7 @@ use crate::upstream::{ClientInfo, ConnectRequest};
 /// takes to be well; what becomes of the connection from here on may be its client's doing.
 pub(super) struct Reached<'a> {
     stream: Stream,
-    /// What has yet to be sent of what goes first, or why no more can be.
+    /// The rest of what goes first, or why no more of it can be sent.
     rest: io::Result<Cow<'a, [u8]>>,
     deadline: Instant,
 }
@@ -132,8 +132,8 @@ async fn dial_tls<'a>(
 
 /// Connects to a server and makes a session, before `deadline`. `header` is sent ahead of it.
 ///
-/// Where somebody else answers at the address that the server's name has had, the name is asked for
-/// again, and the server looked for at another address.
+/// Where another server answers at the address that the server's name has had, the name is asked
+/// for again, and the server looked for at another address.
 pub(super) async fn session(
     tls: &Connector,
     server: &UpstreamAddr,

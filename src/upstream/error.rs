@@ -1,4 +1,4 @@
-//! Why no server was reached.
+//! Errors of an upstream: why no server was reached.
 
 use std::error::Error as _;
 use std::io;
@@ -45,7 +45,7 @@ pub enum ConnectError {
         server: UpstreamAddr,
         /// Whether it was reached, and only the handshake took too long.
         connected: bool,
-        /// What to try.
+        /// A remedy to try.
         advice: Option<String>,
         /// How many servers were tried.
         tried: usize,
@@ -55,11 +55,11 @@ pub enum ConnectError {
     Unsent {
         /// The server.
         server: UpstreamAddr,
-        /// What became of the connection.
+        /// The reason why it was not all sent.
         #[source]
         error: Unsent,
     },
-    /// What the server was to be told of the client does not fit into a PROXY header.
+    /// The facts of the client that the server was to be told do not fit into a PROXY header.
     #[error("{0}: the client's certificate is too large to be passed on")]
     Header(#[source] HeaderTooLong),
     /// Every server that could be tried has as many connections as it may have, and none of them
@@ -124,7 +124,7 @@ fn after(advice: Option<&str>) -> String {
     advice.map_or_else(String::new, |advice| format!("; {advice}"))
 }
 
-/// What became of a connection to a server before the server had all that it was to be sent first.
+/// The failure of a connection to a server before the server had all that it was to be sent first.
 /// No other server is sent it, because this one may have read it (RFC 8446 §8), and it is nobody's
 /// failure: a client chooses what it sends.
 #[derive(Debug, Error)]
@@ -162,8 +162,8 @@ impl ConnectFailure {
         !self.may_be_the_clients(request) && !self.is_local()
     }
 
-    /// Whether whoever answered is not the server that was meant: its certificate is somebody
-    /// else's, or it speaks no TLS.
+    /// Whether the peer that answered is not the server that was meant: its certificate is for
+    /// another one, or it speaks no TLS.
     pub(super) fn is_somebody_else(&self) -> bool {
         matches!(self, Self::Tls(error) if matches!(**error, SessionError::Certificate(_) | SessionError::NotTls(_)))
     }

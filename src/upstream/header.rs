@@ -1,4 +1,4 @@
-//! What servers are told of a client before its first byte: the PROXY header.
+//! The PROXY header to servers, before a client's first byte.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub enum ProxyProtocol {
     V2(Tlvs),
 }
 
-/// What a header of version 2 says beyond the addresses.
+/// The contents of a header of version 2 beyond the addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one word of a list")]
 pub struct Tlvs {
@@ -70,12 +70,12 @@ impl Tlvs {
     }
 }
 
-/// What is known of a client when a server is to be told of it.
+/// The facts of a client, for a server that is told of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// Its address.
     pub client: ClientAddr,
-    /// What it connected to.
+    /// The address that the client connected to.
     pub destination: Option<SocketAddr>,
     /// The number of the connection.
     pub id: u64,
@@ -92,9 +92,9 @@ pub struct TerminatedSession<'a> {
     pub version: &'a str,
     /// The protocol that was agreed on.
     pub alpn: Option<&'a Alpn>,
-    /// What the client has shown.
+    /// The certificate that the client has shown.
     pub certificate: Option<&'a ClientCertificate>,
-    /// What the session itself knows.
+    /// The facts of the session itself.
     pub facts: &'a SessionFacts,
 }
 

@@ -27,16 +27,16 @@ pub enum HealthState {
     Healthy,
     /// By one connection, which tries it out.
     Probing,
-    /// Only if nobody else is left: it is ejected.
+    /// Only if no other server is left: it is ejected.
     Ejected,
-    /// Only if nobody else is left, not even one that is ejected.
+    /// Only if no other server is left, not even one that is ejected.
     Down,
 }
 
 /// The health of a server, by what has become of connections and of checks.
 #[derive(Debug, Default)]
 pub(super) struct ServerHealth {
-    /// What the history comes to, so that nobody who finds a server well has to wait for anybody.
+    /// A summary of the history, so that finding a healthy server takes no lock.
     flags: AtomicU8,
     history: Mutex<History>,
 }
@@ -49,9 +49,9 @@ struct History {
     ejections: u32,
     /// When it is to be tried again, while it is ejected.
     due: Option<Instant>,
-    /// Somebody is trying.
+    /// A connection is trying it.
     on_trial: bool,
-    /// What checks have come to, if there were any.
+    /// The verdict of the checks, if there were any.
     verdict: Option<bool>,
     /// Checks in a row that contradict the verdict.
     contradictions: u32,
@@ -153,7 +153,7 @@ impl ServerHealth {
     ) -> Option<Duration> {
         let mut history = self.history();
         let is_out = history.due.is_some();
-        // Who comes as a last resort, or began before the ejection, says nothing new.
+        // A connection that comes as a last resort, or began before the ejection, says nothing new.
         if is_out && !was_trial {
             return None;
         }
@@ -196,7 +196,8 @@ impl ServerHealth {
         }
         history.verdict = Some(is_well);
         history.contradictions = 0;
-        // With the history still held, so that whoever forgets what checks have said forgets both.
+        // With the history still held, so that a call that forgets what checks have said forgets
+        // both.
         if is_well {
             self.flags.fetch_and(!DOWN, Ordering::AcqRel);
             drop(history);
@@ -207,7 +208,7 @@ impl ServerHealth {
         Some(is_well)
     }
 
-    /// What checks say counts from now on.
+    /// From now on the verdict of checks counts.
     pub(super) fn expect_checks(&self) {
         self.history().ignores_checks = false;
     }

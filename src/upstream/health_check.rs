@@ -1,4 +1,4 @@
-//! Asking servers again and again whether they are there, beside the connections of clients.
+//! Active health checks: periodic TCP or TLS probes of a server, independent of client traffic.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::upstream::health::ServerHealth;
 use crate::upstream::options::{HealthCheck, HealthCheckKind};
 use crate::upstream::outage::ServerGroup;
 
-/// What makes a check the same one: a reload that does not change it lets it go on.
+/// Identity of a check: a reload that does not change it lets the check go on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckKey {
     upstream: Arc<str>,
@@ -75,7 +75,7 @@ impl Upstream {
 }
 
 impl Check {
-    /// What tells it from others.
+    /// The identity of this check.
     #[must_use]
     pub fn key(&self) -> &CheckKey {
         &self.key

@@ -1,17 +1,17 @@
-//! A connection's place at a server.
+//! Lease: a connection's share of a server's capacity.
 
 use crate::addr::UpstreamAddr;
 use crate::upstream::Server;
 use crate::upstream::health::HealthState;
 
-/// A connection's place at a server, from before it is tried until the connection has ended. Given
-/// back when dropped.
+/// A connection's share of a server's capacity, from before the server is tried until the
+/// connection has ended. Given back when dropped.
 ///
 /// It is part of every connection, and no larger than it must be.
 #[derive(Debug)]
 pub struct Lease<'a>(&'a Server);
 
-/// A place at a server that is being tried.
+/// A lease on a server that is being tried.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     lease: Lease<'a>,
@@ -36,7 +36,7 @@ impl Drop for Lease<'_> {
 }
 
 impl<'a> Attempt<'a> {
-    /// For a place that has been taken.
+    /// For capacity that has been taken.
     pub(super) fn at(server: &'a Server) -> Self {
         Self {
             lease: Lease(server),

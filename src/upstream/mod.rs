@@ -1,5 +1,5 @@
-//! Servers behind a route: which one a connection goes to, and the next one when that cannot be
-//! reached.
+//! Upstream: the servers behind a route. Which one a connection goes to, and failover to the next
+//! one when that cannot be reached.
 
 mod balance;
 mod capacity;
@@ -44,8 +44,8 @@ pub use options::{
 pub use registry::Registry;
 pub use snapshot::ServerSnapshot;
 
-/// A connection tries each server once, and all of them for so many times the time limit of one:
-/// whoever waits longer has gone away, and three that do not answer are no accident.
+/// A connection tries each server once, and all of them for so many times the time limit of one: a
+/// client that waits longer has gone away, and three that do not answer are no accident.
 const PATIENCE: u32 = 3;
 
 /// Of more servers that failed before one was reached the log says nothing.
@@ -55,15 +55,15 @@ const MAX_TOLD: usize = 4;
 #[derive(Debug)]
 pub struct Upstream {
     options: UpstreamOptions,
-    /// What finds the servers that are known by name.
+    /// The resolver of servers that are known by name.
     resolver: Arc<Resolver>,
     /// In the order of the options.
     servers: Box<[Server]>,
-    /// What servers have gained and not yet had; see [`balance::round_robin`].
+    /// The credit of servers, gained and not yet used; see [`balance::round_robin`].
     credit: Mutex<Box<[i64]>>,
-    /// Held while somebody is ejected, so that no two are who together are too many.
+    /// Held while a server is ejected, so that no two are ejected that together are too many.
     ejecting: Mutex<()>,
-    /// Where the upstream has no name, so that nobody finds it again after a reload.
+    /// Where the upstream has no name, so that it is not found again after a reload.
     outage: Outage,
     group: Option<Arc<ServerGroup>>,
 }
@@ -90,7 +90,7 @@ struct Known {
     number: u64,
 }
 
-/// What a server is sent first, and on whose behalf.
+/// The first bytes for a server, and the client on whose behalf they are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectRequest<'a> {
     /// Every byte that the client has sent so far, if they are for the server.
@@ -100,7 +100,7 @@ pub struct ConnectRequest<'a> {
     pub agreed: Option<&'a Alpn>,
     /// For whom the server is reached.
     pub origin: ClientInfo<'a>,
-    /// For each server that is tried. Waiting for a place takes no longer either, and everything
+    /// For each server that is tried. Waiting for capacity takes no longer either, and everything
     /// together no longer than three times this.
     pub timeout: Duration,
 }
@@ -179,7 +179,7 @@ impl Upstream {
         Self { resolver, ..self }
     }
 
-    /// What it was made of.
+    /// The options that it was made of.
     #[must_use]
     pub fn options(&self) -> &UpstreamOptions {
         &self.options
@@ -382,8 +382,8 @@ impl Upstream {
             let is_used = !tried.contains(&at) && self.options.servers[at].weight > 0;
             is_used && self.rank(&self.servers[at]) == Some(rank)
         };
-        // Who waits does so for servers that are well. One that is due would never be tried if
-        // nobody else did.
+        // A connection waits for servers that are well. One that is due would never be tried if no
+        // other connection did.
         let is_free = |Known {
                            capacity,
                            health,
@@ -419,8 +419,8 @@ impl Upstream {
                 },
             )) = chosen.and_then(|at| Some((at, known(at)?)))
             else {
-                // If somebody else was faster to try one that was due, there is nothing to wait
-                // for.
+                // If another connection was faster to try one that was due, there is nothing to
+                // wait for.
                 let is_taken = |at: usize| {
                     has_rank(at, best) && known(at).is_some_and(|known| !is_free(known))
                 };
@@ -434,7 +434,7 @@ impl Upstream {
             }
             let mut attempt = Attempt::at(&self.servers[at]);
             if health.state() == HealthState::Probing {
-                // Somebody else may have been faster; then it is no candidate any more.
+                // Another connection may have been faster; then it is no candidate any more.
                 if !health.begin_trial() {
                     continue;
                 }
@@ -484,7 +484,7 @@ impl Upstream {
         }
     }
 
-    /// Waits for a place at a server of this rank, or of another one once those of this one are
+    /// Waits for capacity of a server of this rank, or of another one once those of this one are
     /// gone.
     async fn wait(
         &self,

@@ -1,4 +1,4 @@
-//! What an upstream is made of.
+//! Options of an upstream.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use crate::addr::UpstreamAddr;
 use crate::tls::Connector;
 use crate::upstream::header::ProxyProtocol;
 
-/// What an upstream is made of. Two upstreams with equal options are the same upstream.
+/// Options of an upstream. Two upstreams with equal options are the same upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamOptions {
     /// The name that the log uses.
     pub name: Arc<str>,
     /// At least one server, and each address once.
     pub servers: Vec<ServerOptions>,
-    /// Which server a connection tries first.
+    /// The load balancing: which server a connection tries first.
     pub balance: Balance,
-    /// What makes sessions of TLS with the servers, if they speak it. Its contents count, so that
+    /// The TLS client for sessions with the servers, if they speak TLS. Its contents count, so that
     /// an upstream whose trust or certificate was replaced is another one.
     pub tls: Option<Arc<Connector>>,
     /// When a server that fails is left out for a while. Boxed, like the next one: of 100,000
@@ -70,7 +70,7 @@ impl UpstreamOptions {
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerOptions {
-    /// Where it listens.
+    /// The address on which it listens.
     pub addr: UpstreamAddr,
     /// Its share of the connections, beside those of the others. With 0 it takes no new ones.
     pub weight: u32,
@@ -91,8 +91,8 @@ impl From<UpstreamAddr> for ServerOptions {
     }
 }
 
-/// Which server a connection tries first. Each that cannot be reached is followed by the next
-/// choice among the others.
+/// Load balancing: which server a connection tries first. Each that cannot be reached is followed
+/// by the next choice among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Balance {
     /// Each in turn, as often as its weight says.
@@ -156,7 +156,7 @@ impl Ejection {
 /// How servers are asked whether they are there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HealthCheck {
-    /// What is asked.
+    /// The kind of probe.
     pub kind: HealthCheckKind,
     /// From the end of one check to the next, give or take a tenth.
     pub interval: Duration,
@@ -183,7 +183,7 @@ impl HealthCheck {
     }
 }
 
-/// What a server is asked.
+/// The kind of probe that a server gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HealthCheckKind {
     /// To accept a connection.

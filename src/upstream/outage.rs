@@ -1,5 +1,5 @@
-//! Whether an upstream has any server that can be reached: told when the last one has gone, and
-//! when one is back.
+//! Outages of an upstream: reported when its last server cannot be reached any more, and when one
+//! is back.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,8 +62,7 @@ fn second() -> u32 {
         + 1
 }
 
-/// What the servers of an upstream that has a name have together, for longer than the upstream is
-/// there.
+/// The state that the servers of a named upstream share, for longer than the upstream is there.
 #[derive(Debug, Default)]
 pub(super) struct ServerGroup {
     pub(super) outage: Outage,

@@ -1,4 +1,5 @@
-//! What is known of servers, found again by whatever upstream a reload makes of them.
+//! Registry of servers: their health and counts, found again by whatever upstream a reload makes of
+//! them.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,17 +13,17 @@ use crate::upstream::health::ServerHealth;
 use crate::upstream::options::UpstreamOptions;
 use crate::upstream::outage::ServerGroup;
 
-/// What makes a server the same one: the name of its upstream, and its address. Those of upstreams
-/// without a name are the same if their address is.
+/// Identity of a server: the name of its upstream, and its address. Those of upstreams without a
+/// name are the same if their address is.
 pub(super) type Identity = (Arc<str>, UpstreamAddr);
 
-/// The servers that anybody uses, or has a connection to.
+/// The servers that an upstream uses, or that have a connection.
 #[derive(Debug, Default)]
 pub struct Registry {
     known: Mutex<Known>,
 }
 
-/// Weak, so that what nobody uses any more goes away.
+/// Weak, so that a server that is not used any more goes away.
 #[derive(Debug, Default)]
 struct Known {
     capacity: HashMap<Identity, Weak<Capacity>>,

@@ -60,8 +60,8 @@ impl Alert {
     }
 }
 
-/// What an alert says, of whoever sent it: the name in the RFCs and the number, such as
-/// `internal_error (80)`.
+/// The description of an alert, whichever side sent it: the name in the RFCs and the number, such
+/// as `internal_error (80)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AlertDescription(pub u8);
 
@@ -134,8 +134,7 @@ pub struct FirstAlert {
     /// How many bytes were like those of an alert. [`OVER`](Self::OVER) if one was not.
     seen: u8,
     description: u8,
-    /// What came behind it makes no difference to a fatal alert; after a warning the handshake goes
-    /// on.
+    /// Bytes behind it make no difference to a fatal alert; after a warning the handshake goes on.
     fatal: bool,
 }
 

@@ -1,11 +1,11 @@
-//! What speaks on a connection on which no ClientHello comes, by its first bytes.
+//! Protocols other than TLS, told by a connection's first bytes.
 //!
 //! For the log alone: whatever it is, it is not TLS and is closed. The words say what an operator
 //! may look for.
 
 use std::fmt;
 
-/// What the first bytes of a connection look like that are no ClientHello.
+/// The protocol of a connection whose first bytes are no ClientHello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preamble {
     /// A request of HTTP/1, by its method.
@@ -17,7 +17,7 @@ pub enum Preamble {
 }
 
 impl Preamble {
-    /// What `first` look like, which are as many bytes as have come.
+    /// The protocol that `first` looks like, which is as many bytes as have come.
     #[must_use]
     pub fn of(first: &[u8]) -> Self {
         if let Some(method) = METHODS.iter().find(|method| is_request(first, method)) {

@@ -4,11 +4,10 @@ use std::mem;
 
 use zeroize::Zeroizing;
 
-/// What `text` stands for; white space does not count. Nothing if it is not base64 with its
+/// The bytes that `text` encodes; white space does not count. `None` if it is not base64 with its
 /// padding.
 ///
-/// The result is never moved while it grows, so that whoever overwrites it has overwritten all of
-/// it.
+/// The result is never moved while it grows, so that overwriting it overwrites all of it.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let digits = || text.iter().filter(|byte| !byte.is_ascii_whitespace());
     let length = digits().count();

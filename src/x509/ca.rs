@@ -73,7 +73,7 @@ impl CaCertificate {
     }
 
     /// Every certificate of a file that can be read, and for each of the others what is wrong with
-    /// it: for a store that somebody else keeps, where one bad entry must not take away all.
+    /// it: for a store that others keep, where one bad entry must not take away all.
     #[must_use]
     pub fn parse_store(bytes: &[u8]) -> (Vec<Self>, Vec<BundleError>) {
         let text = String::from_utf8_lossy(bytes);
@@ -137,14 +137,14 @@ impl CaCertificate {
         self.purposes
     }
 
-    /// A critical extension that is not understood, by its identifier: nobody comes in by such an
-    /// authority.
+    /// A critical extension that is not understood, by its identifier: no client comes in by such
+    /// an authority.
     pub(crate) fn critical(&self) -> Option<&str> {
         self.critical.as_deref()
     }
 
-    /// The kind of its key, if no signature of such a key is ever verified:
-    /// `an RSA key of 1024 bits`. Nobody comes in by such an authority.
+    /// The kind of its key, if no signature of such a key is ever verified: `an RSA key of 1024
+    /// bits`. No client comes in by such an authority.
     #[must_use]
     pub fn unsupported_key(&self) -> Option<String> {
         unsupported_key(self.spki())
@@ -156,7 +156,7 @@ impl CaCertificate {
         self.not_after
     }
 
-    /// What its owner should know, at the time `now`.
+    /// Issues that its operator should know, at the time `now`.
     #[must_use]
     pub fn issues(&self, now: SystemTime) -> Vec<CaIssue> {
         let not_ca = (!self.is_ca).then_some(CaIssue::NotCa);

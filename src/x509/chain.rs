@@ -36,7 +36,7 @@ pub(crate) struct Given<'a> {
 pub(crate) enum Signature {
     /// It has.
     Right,
-    /// Nobody here can tell: the key or the signature is of a kind that is not verified.
+    /// Not known: the key or the signature is of a kind that is not verified.
     Unknown,
     /// Another key has signed it.
     Wrong,
@@ -52,8 +52,8 @@ impl<'a> Given<'a> {
         self.ders[one] == self.ders[other]
     }
 
-    /// What is to be sent now, and what from later moments on, as positions. `leaves` are those of
-    /// the key, at least one.
+    /// The chain to be sent now, and those from later moments on, as positions. `leaves` are those
+    /// of the key, at least one.
     pub(crate) fn chains(&self, leaves: &[usize], now: SystemTime) -> Vec<Vec<usize>> {
         let begin =
             |certificate: &X509Certificate<'_>| system_time(certificate.validity().not_before);

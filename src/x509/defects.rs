@@ -1,5 +1,5 @@
-//! What clients refuse in a certificate by itself, whoever has issued it: its encoding, its dates
-//! as they are written, its serial number and its extensions (RFC 5280 §4).
+//! Defects of a certificate, whichever CA has issued it: its encoding, its dates as they are
+//! written, its serial number and its extensions, which clients refuse (RFC 5280 §4).
 //!
 //! Parsers differ in what they take, and the one that reads the file takes most. A certificate that
 //! it reads may be one that OpenSSL or rustls cannot even read.
@@ -33,7 +33,7 @@ pub enum Defect {
     /// RFC 5280 §4.2: no extension stands twice.
     #[error("{}, so that {}clients refuse it; issue it with one", self.fault(), if *.all { "" } else { "some " })]
     Twice {
-        /// Which one.
+        /// The name of the extension.
         name: String,
         /// Whether all clients do.
         all: bool,
@@ -44,14 +44,14 @@ pub enum Defect {
     /// RFC 5280 §4.2.1.3: one of the bits is set.
     #[error("{}, so that clients refuse it; issue it with digitalSignature", self.fault())]
     NoUsage,
-    /// RFC 5280 §4.2: whoever does not know a critical extension refuses the certificate.
+    /// RFC 5280 §4.2: a client that does not know a critical extension refuses the certificate.
     #[error(
         "{}, which {} do not understand and refuse; issue it without that, or not critical",
         self.fault(),
         clients(*.all)
     )]
     Critical {
-        /// Which one.
+        /// The name of the extension.
         name: String,
         /// Whether all clients do.
         all: bool,
@@ -77,7 +77,7 @@ fn clients(all: bool) -> &'static str {
 }
 
 impl Defect {
-    /// What is wrong, without what comes of it: `has the extension keyUsage twice`.
+    /// The fault, without what comes of it: `has the extension keyUsage twice`.
     pub(crate) fn fault(&self) -> String {
         match self {
             Self::Date(date) => format!(
@@ -249,7 +249,7 @@ fn extensions(certificate: &X509Certificate<'_>, defects: &mut Vec<Defect>) {
     }
 }
 
-/// What an extension is called in RFC 5280, as far as it is one of it.
+/// The name of an extension in RFC 5280, as far as it is one of it.
 pub(crate) fn name(oid: &str) -> String {
     let name = match oid {
         "2.5.29.14" => "subjectKeyIdentifier",

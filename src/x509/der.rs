@@ -80,7 +80,7 @@ impl<'a> DerReader<'a> {
     }
 }
 
-/// What is in the one value of `bytes`, which has this tag.
+/// The content of the one value of `bytes`, which has this tag.
 pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<&[u8]> {
     let mut reader = DerReader(bytes);
     let value = reader.expect(tag)?;

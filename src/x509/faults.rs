@@ -1,4 +1,4 @@
-//! What cannot work with the certificate of a CA that is trusted, and whose CA it is.
+//! Faults of trusted CA certificates, and whose CA it is.
 
 use std::time::SystemTime;
 
@@ -52,7 +52,7 @@ pub enum AuthorityFault {
 }
 
 impl AuthorityFault {
-    /// Whether nobody is believed by the CA.
+    /// Whether the CA cannot vouch for any peer.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         matches!(
@@ -63,8 +63,8 @@ impl AuthorityFault {
 }
 
 impl CaCertificate {
-    /// What its owner should know beside its [`issues`](Self::issues), at the time `now`, where it
-    /// is trusted for peers of one kind or, without a `purpose`, for whatever it says.
+    /// Faults that its operator should know beside its [`issues`](Self::issues), at the time `now`,
+    /// where it is trusted for peers of one kind or, without a `purpose`, for whatever it says.
     #[must_use]
     pub fn faults(&self, now: SystemTime, purpose: Option<Purpose>) -> Vec<AuthorityFault> {
         // It was parsed when the file was read.

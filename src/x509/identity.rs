@@ -1,4 +1,4 @@
-//! From a certificate's DER to the texts that people and policies read.
+//! Identity in a certificate: from its DER to the texts that people and policies read.
 
 use std::net::IpAddr;
 
@@ -13,8 +13,9 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 use crate::authz::{AltName, Identity, push_printable};
 use crate::x509::der;
 
-/// What the certificate `der` says. A certificate that cannot be read in whole identifies nobody:
-/// what was not understood might be the very name that a policy denies. The error is the reason.
+/// The identity that the certificate `der` states. A certificate that cannot be read in whole
+/// identifies no client: what was not understood might be the very name that a policy denies. The
+/// error is the reason.
 pub(crate) fn identity(der: &[u8]) -> Result<Identity, String> {
     let certificate = super::pem::parse(der)?;
     let unreadable = || "its subjectAltName cannot be read".to_owned();
@@ -27,8 +28,7 @@ pub(crate) fn identity(der: &[u8]) -> Result<Identity, String> {
     {
         return Err(unreadable());
     }
-    // The library stops at the end of the sequence; whatever stands behind it would be seen by
-    // nobody.
+    // The library stops at the end of the sequence; what stands behind it would not be seen.
     let san = certificate
         .extensions()
         .iter()

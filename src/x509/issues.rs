@@ -1,4 +1,4 @@
-//! What is wrong with a server's certificate or its chain, although it is used as it is.
+//! Issues of a server's certificate or its chain, although it is used as it is.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -39,7 +39,7 @@ pub enum CertificateIssue {
     /// Another certificate of the same key is sent in its place.
     #[error("certificate {number} of the file is not used: {reason}")]
     NotUsed {
-        /// Which one, counted from 1.
+        /// The certificate's place in the file, counted from 1.
         number: usize,
         /// Why another one is better.
         reason: String,
@@ -72,7 +72,7 @@ pub enum CertificateIssue {
         "the chain does not verify: the certificate of {subject} {when}; put the CA's present one into the file"
     )]
     IntermediateDates {
-        /// Whose it is.
+        /// The certificate's subject.
         subject: String,
         /// When it ended or begins.
         when: String,
@@ -80,15 +80,15 @@ pub enum CertificateIssue {
     /// An intermediate may not issue certificates (RFC 5280 §4.2.1.3, §4.2.1.9).
     #[error("the chain does not verify: {subject} {reason}, so that it may issue no certificate")]
     NotAnIssuer {
-        /// Whose certificate it is.
+        /// The certificate's subject.
         subject: String,
-        /// What it lacks.
+        /// The reason, as what it lacks.
         reason: &'static str,
     },
     /// RFC 5280 §4.2.1.9: too many intermediates below one.
     #[error("the chain does not verify: {subject} allows at most {limit} CAs below it")]
     PathLength {
-        /// Whose limit it is.
+        /// The subject of the authority that limits it.
         subject: String,
         /// How many it allows.
         limit: u32,
@@ -168,7 +168,7 @@ pub enum CertificateIssue {
     Defect {
         /// `the certificate`, or which one of the chain.
         who: String,
-        /// What it is.
+        /// The defect.
         defect: Defect,
     },
     /// More certificates in between than some clients follow.
@@ -232,7 +232,7 @@ pub(crate) fn issues(
     of_leaf(given.at(chain[0]), &mut issues);
     for (position, &at) in chain.iter().enumerate() {
         let certificate = given.at(at);
-        // Clients take a root from nobody.
+        // Clients take a root from no server.
         if position > 0 && is_self_issued(certificate) {
             continue;
         }
@@ -255,7 +255,7 @@ pub(crate) fn issues(
     issues
 }
 
-/// What of the file is sent, and what is not.
+/// The parts of the file that are sent, and those that are not.
 fn of_file(
     chain: &[usize],
     leaves: &[usize],
@@ -357,7 +357,7 @@ fn of_issuer(
 ) {
     let subject = || distinguished_name(certificate.subject());
     let is_root = is_self_issued(certificate);
-    // Nobody looks at the dates of a root that clients have.
+    // No client looks at the dates of a root that it has.
     if !is_root {
         if let Some(when) = out_of_date(certificate, now) {
             let subject = subject();
@@ -514,7 +514,7 @@ fn of_names(leaf: &X509Certificate<'_>, issues: &mut Vec<CertificateIssue>) {
     }
 }
 
-/// What to do about a DNS name that stands for no name; nothing if it stands for one.
+/// The remedy for a DNS name that stands for no name; `None` if it stands for one.
 pub(crate) fn unusable(name: &str) -> Option<&'static str> {
     if name.ends_with('.') {
         return Some("; it is written without the dot at its end");

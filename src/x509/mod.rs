@@ -1,6 +1,6 @@
 //! X.509 certificates, revocation lists and paths: from bytes to facts and verdicts.
 //!
-//! Nothing here opens a file or a socket, and nothing asks the clock: whoever asks whether a
+//! Nothing here opens a file or a socket, and nothing asks the clock: the caller who asks whether a
 //! certificate is valid says at what time.
 
 pub(crate) mod algorithms;

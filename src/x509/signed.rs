@@ -73,8 +73,8 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// What kind of key `spki`, a SubjectPublicKeyInfo without its SEQUENCE, has, if no signature of it
-/// is ever verified.
+/// The kind of key that `spki`, a SubjectPublicKeyInfo without its SEQUENCE, has, if no signature
+/// of it is ever verified.
 pub(crate) fn unsupported_key(spki: &[u8]) -> Option<String> {
     let Some((algorithm, _)) = der::algorithm_and_bits(spki) else {
         return Some("a key that cannot be read".to_owned());
@@ -104,8 +104,8 @@ pub(crate) fn unsupported_key(spki: &[u8]) -> Option<String> {
     })
 }
 
-/// What RSA keys have by whose signatures anybody is believed. The library's algorithms have the
-/// same bounds.
+/// The sizes of RSA keys whose signatures are verified. The library's algorithms have the same
+/// bounds.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 fn rsa_bits(spki: &[u8]) -> Option<usize> {

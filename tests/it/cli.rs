@@ -308,11 +308,11 @@ fn a_configuration_that_could_serve_less_safely_than_written_is_refused() {
         ),
         (
             format!("{passthrough}tls = \"m\"\n[tls.m]\nclient_auth.ca_files = [\"ca.pem\"]\n"),
-            "tls has no meaning",
+            "tls has no effect",
         ),
         (
             format!("{passthrough}certificates = [\"a\"]\n{CERTIFICATE}"),
-            "certificates has no meaning",
+            "certificates has no effect",
         ),
         (
             format!("{passthrough}[routes.b]\nsni = [\"A.Example.\"]\naction = \"reject\"\n"),

@@ -922,7 +922,7 @@ fn pastes() -> Vec<(String, &'static str, Vec<&'static str>)> {
             route("action = \"reject\""),
             "5:12",
             vec![
-                "upstream has no meaning",
+                "upstream has no effect",
                 "(remove it: with this action nobody comes in)",
             ],
         ),

@@ -143,32 +143,32 @@ fn a_mode_that_fits_nothing_beside_it_is_one_error_that_names_all_of_it() {
     for (lines, keys, instead) in [
         (
             format!("client_auth.mode = \"none\"\n{FILES}{rules}"),
-            "mode is none, in which ca_files, allow, deny, on_revoke have no meaning",
+            "mode is none, in which ca_files, allow, deny, on_revoke have no effect",
             "write `mode = \"require_and_verify\"`, or remove them",
         ),
         (
             format!("client_auth.mode = \"request\"\nclient_auth.crl.depth = \"leaf\"\n{rules}"),
-            "mode is request, in which allow, deny, crl, on_revoke have no meaning",
+            "mode is request, in which allow, deny, crl, on_revoke have no effect",
             "write `mode = \"require_and_verify\"`, or remove them",
         ),
         (
             rules.to_owned(),
-            "mode is none, in which allow, deny, on_revoke have no meaning",
+            "mode is none, in which allow, deny, on_revoke have no effect",
             "require_and_verify",
         ),
         (
             format!("{pins}{rules}"),
-            "mode is none, in which spki_sha256, dates, allow, deny, on_revoke have no meaning",
+            "mode is none, in which spki_sha256, dates, allow, deny, on_revoke have no effect",
             "write `mode = \"pinned\"`, or remove them",
         ),
         (
             format!("client_auth.mode = \"require_and_verify\"\n{FILES}{pins}"),
-            "mode is require_and_verify, in which spki_sha256, dates have no meaning",
+            "mode is require_and_verify, in which spki_sha256, dates have no effect",
             "write `mode = \"pinned\"`, or remove them",
         ),
         (
             format!("client_auth.mode = \"pinned\"\n{pins}{FILES}{lists}"),
-            "mode is pinned, in which ca_files, crl_files, crl have no meaning",
+            "mode is pinned, in which ca_files, crl_files, crl have no effect",
             "remove them, or write `mode = \"require_and_verify\"`",
         ),
         (

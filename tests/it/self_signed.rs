@@ -378,7 +378,7 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
         (
             "self_signed = true",
             "self_signed = false",
-            "names has no meaning here",
+            "names has no effect here",
         ),
         ("self_signed = true", "", "or `self_signed = true`"),
         ("names = \"a.example\"", "names = []", "names is empty"),

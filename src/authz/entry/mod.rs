@@ -1,9 +1,7 @@
-//! What an entry of a policy can be: each type says what of a certificate it is compared with, and
-//! how.
+//! Entries of a policy: each type says which part of a certificate it is compared with, and how.
 //!
 //! What is compared is the certificate's real text: nothing is decoded or normalised beyond what is
-//! said here. An entry that could match more than whoever wrote it meant is refused when it is
-//! parsed.
+//! said here. An entry that could match more than its author meant is refused when it is parsed.
 
 mod names;
 mod numbers;
@@ -21,13 +19,13 @@ pub use subject::{
     CommonName, IssuerName, Organization, OrganizationalUnit, SubjectError, SubjectName,
 };
 
-/// What an entry has to be able to do.
+/// An entry of a policy.
 pub(super) trait PolicyEntry: fmt::Display {
     /// Whether the certificate is one that is meant.
     fn names(&self, identity: &Identity) -> bool;
 
-    /// Whether the certificate may be one that is meant: what a list of who must not come in goes
-    /// by, which errs on that side.
+    /// Whether the certificate may be one that is meant: what a deny list goes by, which errs on that
+    /// side.
     fn may_name(&self, identity: &Identity) -> bool {
         self.names(identity)
     }

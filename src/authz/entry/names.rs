@@ -230,8 +230,8 @@ impl PolicyEntry for Cidr {
     }
 }
 
-/// A Microsoft principal name (UPN, an otherName). Case does not count, as it does not to whoever
-/// hands them out.
+/// A Microsoft principal name (UPN, an otherName). Case does not count, as it does not to the
+/// directory that hands them out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrincipalName(String);
 

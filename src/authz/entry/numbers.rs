@@ -1,5 +1,5 @@
-//! What names one key or one certificate: a digest, or a serial number. Each has several spellings,
-//! and one value.
+//! Digests and serial numbers, each of which names one key or one certificate. Each has several
+//! spellings, and one value.
 
 use std::fmt;
 use std::str::FromStr;

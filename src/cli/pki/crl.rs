@@ -76,8 +76,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         true,
     )?;
     if !unknown.is_empty() {
-        // Nothing is kept of what was issued, so a slip of the pen would revoke nobody, and look as
-        // if it had.
+        // Nothing is kept of what was issued, so a slip of the pen would revoke no certificate, and
+        // look as if it had.
         let _ = writeln!(
             io::stderr(),
             "warning: this CA keeps no register, so it cannot tell whether it has issued {}: compare with the serial number \

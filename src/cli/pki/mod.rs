@@ -57,7 +57,7 @@ pub(super) fn run(command: &PkiCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Whom a certificate is for.
+/// The use of a certificate.
 #[derive(Debug, Args)]
 struct CertificateUsage {
     /// For a client (clientAuth).

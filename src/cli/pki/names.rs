@@ -33,8 +33,8 @@ impl CertificateNames {
             && self.uris.is_empty()
     }
 
-    /// Whom they are about. A client's first name is a common name, and a host name only if it
-    /// could be one.
+    /// The subject that they make. A client's first name is a common name, and a host name only if
+    /// it could be one.
     pub(super) fn subject(&self, is_client: bool) -> anyhow::Result<Subject> {
         if self.is_empty() {
             bail!("say for whom: --name, --ip, --email or --uri");

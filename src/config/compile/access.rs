@@ -1,4 +1,4 @@
-//! Who else on this machine can read a private key, or change what is believed.
+//! Access by other users of this machine to private keys, and to the files that trust comes from.
 
 use std::fs;
 use std::ops::Range;
@@ -42,7 +42,7 @@ pub(super) fn judge(path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
     }
 }
 
-/// What is to be said of a file that everybody can change, and what to do.
+/// The message about a file that every user can change, and what to do.
 pub(in crate::config) fn writable(path: &Path) -> Option<(String, String)> {
     let mode = |path: &Path| {
         fs::metadata(path)

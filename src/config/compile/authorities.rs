@@ -12,14 +12,14 @@ use crate::config::files::Files;
 use crate::config::material::{Item, Reason};
 use crate::x509::{CaCertificate, CaIssue, MAX_AUTHORITIES_OF_ONE_NAME, Purpose};
 
-/// What CAs are read for.
+/// The use of CAs.
 #[derive(Clone, Copy)]
 pub(super) struct Usage {
     /// The key that names the files.
     pub(super) key: &'static str,
     /// How bad it is that a certificate does not say that it is one of a CA.
     pub(super) not_ca: Severity,
-    /// Whose certificates are verified by them.
+    /// The purpose of the certificates that they verify.
     pub(super) purpose: Purpose,
 }
 
@@ -47,12 +47,12 @@ pub(super) fn read(
     found.into_iter().collect()
 }
 
-/// What a directory means in which no file counts.
+/// The meaning of a directory in which no file counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum IfEmpty {
     /// It is a mistake, or lost.
     Refused,
-    /// Nobody is named in it any more.
+    /// No CA is named in it any more.
     Nobody,
 }
 
@@ -173,7 +173,7 @@ pub(super) fn judge(
                 CaIssue::NotCa => usage.not_ca,
                 CaIssue::Expired => Severity::Warning,
             };
-            // Others let its owner in, and nobody else, when it stands among the CAs.
+            // Others let its owner in, and no other client, when it stands among the CAs.
             let help = (severity == Severity::Error).then(|| PIN.to_owned());
             report.push(
                 severity,

@@ -61,7 +61,7 @@ impl Report<'_> {
                 let help = "leave it out; for IPv4 beside IPv6 write `{ address = \"[::]:443\", v6only = false }`";
                 self.error(
                     &only.span,
-                    format_args!("bind: v6only says nothing about {other}"),
+                    format_args!("bind: v6only has no effect on {other}"),
                     help.to_owned(),
                 );
                 other
@@ -82,7 +82,7 @@ impl Report<'_> {
                 };
                 self.error(
                     &text.span,
-                    format_args!("bind: {key} says nothing about {addr}"),
+                    format_args!("bind: {key} has no effect on {addr}"),
                     help.to_owned(),
                 );
             }

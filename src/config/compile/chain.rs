@@ -1,4 +1,4 @@
-//! What a `[tls]` table says, and what it inherits: of each key the nearest table's counts.
+//! Inheritance of `[tls]` tables: of each key the nearest table's value counts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(super) struct Chain<'a> {
     inherited: Vec<(&'a str, &'a In<file::Tls>)>,
 }
 
-/// What a key says, in the nearest table that has it.
+/// The value of a key in the nearest table that has it.
 pub(super) struct Found<'a, T> {
     pub(super) at: &'a T,
     /// The name of the table.
@@ -83,7 +83,7 @@ impl<'a> Chain<'a> {
         std::iter::once(self.own.0).chain(self.inherited.iter().map(|(name, _)| *name))
     }
 
-    /// What the nearest table says that says anything of it.
+    /// The value of the nearest table that has one.
     pub(super) fn nearest<T>(
         &self,
         key: impl Fn(&'a file::Tls) -> Option<&'a T>,

@@ -1,5 +1,5 @@
-//! Client authentication of a `[tls]` table: whoever reads the file must not believe that clients
-//! are verified where they are not.
+//! Client authentication of a `[tls]` table: a reader of the file must not believe that clients are
+//! verified where they are not.
 
 use std::fmt::Display;
 use std::ops::Range;
@@ -29,7 +29,7 @@ const CLIENT_CAS: Usage = Usage {
     purpose: Purpose::Client,
 };
 
-/// What was written, after inheritance, and what is made of it.
+/// The values after inheritance, and what is made of them.
 pub(super) struct Compiled {
     pub(super) mode: ClientAuthMode,
     pub(super) ca_files: Vec<PathBuf>,
@@ -107,7 +107,7 @@ pub(super) fn compile(
     };
     let pins = pinned::compile(chain, &mode, files, &mut reporter);
     if mode.effective == ClientAuthMode::Pinned {
-        // What was meant for another mode and is inherited by this one has no meaning in it.
+        // What was meant for another mode and is inherited by this one has no effect in it.
         pinned::judge_beside(&ca_files, "ca_files", &mode, &mut reporter);
         pinned::judge_beside(
             &chain.nearest_of_clients(|auth| auth.crl_files.as_ref()),
@@ -127,7 +127,7 @@ pub(super) fn compile(
             .as_ref()
             .filter(|files| files.at.value.0.is_empty() && mode.effective.verifies())
         {
-            // Whoever takes the last CA away means that nobody comes in by it any more.
+            // An operator who takes the last CA away means that no client comes in by it any more.
             Some(Found { at, source, .. }) => {
                 let message =
                     "client_auth.ca_files names no file: nobody comes in with a certificate";
@@ -259,7 +259,7 @@ pub(super) struct Reporter<'a> {
     pub(super) table: String,
     /// Its name, and those of the tables that it inherits from.
     tables: Vec<String>,
-    /// What has no meaning in the mode: the key, and what there is to say if it is the only one.
+    /// Keys without effect in the mode: the key, and what there is to say if it is the only one.
     beside: Vec<(&'static str, Diagnostic)>,
 }
 
@@ -283,7 +283,7 @@ impl Reporter<'_> {
         self.diagnostics.push(diagnostic);
     }
 
-    /// The key `key` has no meaning in the mode, unless one of `lacking` was left out for another
+    /// The key `key` has no effect in the mode, unless one of `lacking` was left out for another
     /// mistake.
     pub(super) fn beside(&mut self, key: &'static str, lacking: &[&str], diagnostic: Diagnostic) {
         let diagnostic = self.lacks(lacking, diagnostic);
@@ -301,7 +301,7 @@ impl Reporter<'_> {
         let keys: Vec<&str> = beside.iter().map(|(key, _)| *key).collect();
         let word = mode.effective.word();
         let message = format!(
-            "client_auth.mode is {word}, in which {} have no meaning",
+            "client_auth.mode is {word}, in which {} have no effect",
             keys.join(", ")
         );
         let help = match mode.effective {
@@ -389,7 +389,7 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
     }
 }
 
-/// What is particular to an allow list.
+/// The diagnostics particular to an allow list.
 fn judge_allow(
     allow: &Found<'_, At<file::ClientRules>>,
     mode: &Mode<'_>,
@@ -401,7 +401,7 @@ fn judge_allow(
                 .to_owned();
         let message = "client_auth.allow is empty: nobody could come in";
         let key = format!("tls.{}.client_auth.allow", allow.table);
-        // Whoever takes the last entry away means that nobody comes in by it any more.
+        // An operator who takes the last entry away means that no client comes in by it any more.
         let diagnostic = Diagnostic::new(Severity::Stale, format!("{}: {message}", reporter.table));
         reporter.diagnostics.push(
             diagnostic
@@ -461,7 +461,7 @@ fn rules(
     }
 }
 
-/// What is said of verified clients has no meaning where nobody is verified.
+/// Reports keys that need verified clients where none are verified.
 pub(super) fn needs_verification<T>(
     key: &'static str,
     found: &Found<'_, At<T>>,

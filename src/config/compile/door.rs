@@ -12,12 +12,13 @@ use crate::x509::{CaCertificate, Crl};
 
 /// Something that can go on as it runs.
 pub(super) trait Material: Clone {
-    /// What a file holds that is not there, where that is something.
+    /// The contents of a file that is not there, where that is something.
     fn none() -> Option<Self> {
         None
     }
 
-    /// What counts of what runs and of what is there, where something of what is there does.
+    /// The value that counts of what runs and of what is there, where something of what is there
+    /// does.
     fn beside(&self, _fresh: Self, _reason: Reason, _around: Around<'_>) -> Option<Self> {
         None
     }
@@ -79,7 +80,7 @@ impl Material for ListFile {
         let now = SystemTime::now();
         let known = running.lists_around(path, now);
         let waits = reason.has(Reason::UNSETTLED);
-        // Whether one key has signed both is not known, so that nobody can tell what is revoked by
+        // Whether one key has signed both is not known, so that it is not known what is revoked by
         // which.
         let is_doubtful = |new: &Crl| {
             known
@@ -128,9 +129,9 @@ impl Material for ListFile {
     }
 }
 
-/// What `item` is made of. It is read in each case, so that it is known when it changes; where it
-/// goes on as it runs, what is wrong with what is there is not said, because that is why it goes
-/// on. What is wrong otherwise is its fault, and can be left.
+/// The value of `item`. It is read in each case, so that it is known when it changes; where it goes
+/// on as it runs, what is wrong with what is there is not said, because that is why it goes on.
+/// What is wrong otherwise is its fault, and can be left.
 pub(super) fn take<M: Material>(
     item: &Item,
     paths: &[&Path],
@@ -182,8 +183,9 @@ fn directory(item: &Item, files: &Files) -> Option<Reason> {
         .copied()
 }
 
-/// What can be left where `item` cannot be used: itself, also where it is new in a directory of
-/// which something runs, or, where a file and a directory have changed places, the other.
+/// The items that can be left where `item` cannot be used: itself, also where it is new in a
+/// directory of which something runs, or, where a file and a directory have changed places, the
+/// other.
 pub(super) fn runs_in_place(item: &Item, is_running: bool, files: &Files) -> Option<Item> {
     let Item::File(path) = item else {
         return is_running.then(|| item.clone());

@@ -1,5 +1,5 @@
-//! Which files of a directory count: what editors and package managers leave beside a file has its
-//! content, and not its meaning.
+//! Files of a directory that do not count: what editors and package managers leave beside a file
+//! has its content, and not its meaning.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! How many connections a listener takes.
+//! Limits of a listener: the connections that it takes.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ pub(super) fn compile(listener: &file::Listener, report: &mut Report<'_>) -> Lim
     limits
 }
 
-/// What holds where a limit is not written.
+/// The rule where a limit is not written.
 const NO_LIMIT: &str = "without the key there is no limit";
 const DEFAULT: &str = "without the key its default counts";
 

@@ -247,7 +247,8 @@ fn report_ties(
     }
 }
 
-/// What is sent to the listener which it came from comes back, until there are no descriptors left.
+/// Reports connections that come back to the listener they came from, until there are no
+/// descriptors left.
 fn report_circles(
     listeners: &BTreeMap<Arc<str>, Listener>,
     routes: &[Route],

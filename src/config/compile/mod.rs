@@ -1,5 +1,6 @@
-//! From what was written to what it means. Every rule that a configuration must keep is checked
-//! here, and every breach of one is reported, not only the first.
+//! Compilation of a configuration: from what was written to what it means. Every rule that a
+//! configuration must keep is checked here, and every breach of one is reported, not only the
+//! first.
 
 pub(super) mod access;
 mod authorities;
@@ -148,9 +149,9 @@ impl Report<'_> {
             .ok()
     }
 
-    /// What to write in place of a text that is no value of `key`, where that can be told.
+    /// The text to write in place of one that is no value of `key`, where that can be told.
     fn instead(&self, key: &str, text: &At<String>) -> Option<String> {
-        // The parts of what comes from a variable are nobody's to read.
+        // The parts of a variable's value must not be shown.
         let is_written = self
             .source
             .text
@@ -291,7 +292,7 @@ impl Report<'_> {
         }
     }
 
-    /// What is asked of the kernel; `prefix` is the table of the keys, with a dot.
+    /// The options of keep-alive; `prefix` is the table of the keys, with a dot.
     fn liveness(
         &mut self,
         prefix: &str,

@@ -1,4 +1,4 @@
-//! What servers learn of clients: the PROXY header, and the address that a connection comes from.
+//! Client addresses for servers: the PROXY header, and the address that a connection comes from.
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
@@ -6,7 +6,7 @@ use crate::config::diagnostic::did_you_mean;
 use crate::config::file::{self, At};
 use crate::upstream::{self, ProxyProtocol, Tlvs};
 
-/// What servers learn.
+/// The facts that servers learn.
 pub(super) struct Origin {
     pub(super) proxy_protocol: Option<ProxyProtocol>,
     pub(super) transparent: bool,
@@ -71,7 +71,7 @@ fn tlvs(table: &file::Upstream, report: &mut Report<'_>) -> Tlvs {
             );
         }
         None => {
-            let message = "proxy_protocol_tlvs has no meaning without proxy_protocol";
+            let message = "proxy_protocol_tlvs has no effect without proxy_protocol";
             report.error(
                 &list.span,
                 message,

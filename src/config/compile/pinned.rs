@@ -17,10 +17,10 @@ use crate::config::material::Item;
 use crate::config::read::beside;
 use crate::tls::{Dates, Pin, Pins};
 
-/// What has a meaning in this mode only.
+/// The keys of this mode only.
 pub(super) const PINNED_KEYS: [&str; 3] = ["spki_sha256", "cert_files", "dates"];
 
-/// What a `[tls]` table says about pinned clients.
+/// The pinned clients of a `[tls]` table.
 #[derive(Default)]
 pub(super) struct Pinned {
     pub(super) pins: Pins,
@@ -29,7 +29,7 @@ pub(super) struct Pinned {
     pub(super) dates: Dates,
 }
 
-/// Reads what the nearest tables say. In another mode it has no meaning, and is an error beside
+/// Reads what the nearest tables say. In another mode it has no effect, and is an error beside
 /// that.
 pub(super) fn compile(
     chain: &Chain<'_>,
@@ -161,8 +161,8 @@ impl Pinned {
 const NAME_ONE: &str = "name a client by `client_auth.cert_files = [\"client.pem\"]`, or by `client_auth.spki_sha256` with \
     the digest of its key; or remove what names nobody";
 
-/// Where nobody is named. It refuses no configuration: whoever takes the last pin away means that
-/// nobody comes in by it any more, and what runs would let them in.
+/// Places where no client is named. They refuse no configuration: an operator who takes the last
+/// pin away means that no client comes in by it any more, and what runs would let it in.
 #[derive(Default)]
 struct Empty(Vec<(String, Range<usize>, Arc<Source>)>);
 
@@ -208,8 +208,7 @@ fn needs_pinned<T>(
     reporter.beside(key, &["mode"], diagnostic);
 }
 
-/// Reports what has no meaning in this mode, unless it is inherited from further away than the
-/// mode.
+/// Reports what has no effect in this mode, unless it is inherited from further away than the mode.
 pub(super) fn judge_beside<T>(
     found: &Option<Found<'_, At<T>>>,
     key: &'static str,

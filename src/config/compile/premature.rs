@@ -38,8 +38,8 @@ pub(super) fn judge(
             .iter()
             .find_map(|route| missed(route, name, certificate, materials, now));
         let (severity, meanwhile) = match missed {
-            // There is no older one that a reload could go on with, and nobody else makes a newer
-            // one.
+            // There is no older one that a reload could go on with, and no other program makes a
+            // newer one.
             Some(_) if named.self_signed.is_some() => {
                 (Severity::Warning, "and is served all the same".to_owned())
             }

@@ -22,7 +22,7 @@ use crate::x509::{CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unk
 const SHARE: u32 = 4;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a `[tls]` table says about revocation, and the files that it names.
+/// The revocation keys of a `[tls]` table, and the files that they name.
 #[derive(Default)]
 pub(super) struct Lists {
     pub(super) revocation: Revocation,
@@ -190,7 +190,7 @@ impl Lists {
             );
             if reason == NotSpoken::Stranger && *is_kept {
                 let help = format!(
-                    "of the clients of ca_files it says nothing; remove it, unless {issuer} is an intermediate whose certificate \
+                    "it has no effect on the clients of ca_files; remove it, unless {issuer} is an intermediate whose certificate \
                      comes with a client"
                 );
                 report.warning(span, message, help);

@@ -298,7 +298,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// What a passthrough client sends is TLS already, and its session is with the server.
+    /// A passthrough client's bytes are TLS already, and its session is with the server.
     fn refuse_tls_in_tls(&mut self, upstream: &upstream::UpstreamOptions) -> Option<()> {
         let name = first(self.table.value.upstream.as_ref()).filter(|_| upstream.tls.is_some());
         let Some(name) = name else { return Some(()) };
@@ -332,14 +332,14 @@ impl Compiler<'_> {
                 .map(|name| ("upstream", name.span.clone())),
         );
         for (key, span) in given {
-            // Nobody is let in for the sake of a key that is too many.
+            // No client is let in because of a key that is too many.
             let help = match upstream_too {
                 true => format!("remove it: {why}"),
                 false => format!("remove it, or write `action = \"terminate\"`: {why}"),
             };
             self.report.error(
                 &span,
-                format_args!("{key} has no meaning with action = {action:?}"),
+                format_args!("{key} has no effect with action = {action:?}"),
                 help,
             );
         }

@@ -1,4 +1,4 @@
-//! Who is shown a certificate: what is wrong with it matters to nobody else.
+//! Audience of a certificate: what is wrong with it matters only to clients that are shown it.
 
 use crate::config::compile::upstream_tls::is_shown_to_servers;
 use crate::config::diagnostic::Severity;
@@ -6,14 +6,14 @@ use crate::config::file::Action;
 use crate::config::read::Merged;
 use crate::tls::Certificate;
 
-/// Who is shown a certificate, of all the one that it matters most to.
+/// The audience of a certificate, of all the one that it matters most to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SeenBy {
     /// Clients of a route: one that is no good turns them away.
     Clients,
     /// Servers alone, as snigate's own. Whether they ask for it is for them to say.
     Servers,
-    /// Nobody: no route and no upstream uses it.
+    /// No route and no upstream uses it.
     Nobody,
 }
 
@@ -42,7 +42,7 @@ impl SeenBy {
         }
     }
 
-    /// How bad it is that whoever is shown the certificate refuses it.
+    /// How bad it is that a peer which is shown the certificate refuses it.
     pub(super) fn refused(self) -> Severity {
         match self {
             Self::Clients => Severity::Stale,
@@ -50,7 +50,7 @@ impl SeenBy {
         }
     }
 
-    /// What to do about one that has expired.
+    /// The remedy for one that has expired.
     pub(super) fn renewal(self) -> &'static str {
         match self {
             Self::Clients => "renew it; clients refuse it",

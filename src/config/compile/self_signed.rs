@@ -109,7 +109,7 @@ pub(super) fn compile(
     })
 }
 
-/// What is kept and counts, what becomes of it, and the file of the certificate.
+/// The certificate that is kept and counts, the verdict on it, and its file.
 fn choose(
     name: &str,
     names: &[String],
@@ -260,13 +260,13 @@ fn names_of_routes(
     Some(names.into_iter().collect())
 }
 
-/// What the storage has. The key is overwritten when it is dropped.
+/// The contents of the storage. The key is overwritten when it is dropped.
 struct Kept {
     certificate: Option<Zeroizing<Vec<u8>>>,
     key: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// What becomes of it.
+/// The verdict on a stored certificate.
 enum Judgement {
     Good(Box<Certificate>),
     /// It has not begun, which is no reason to replace it: the clock may be wrong, now or when it

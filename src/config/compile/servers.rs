@@ -121,7 +121,7 @@ fn server(
             let help = "remove it, or choose another `balance`".to_owned();
             report.error(
                 &weight.span,
-                "servers: weight has no meaning with balance = \"first\"",
+                "servers: weight has no effect with balance = \"first\"",
                 help,
             );
         }

@@ -1,4 +1,4 @@
-//! Whom a `[tls]` table lets in that nobody may have meant.
+//! Clients that a `[tls]` table admits although its author may not have meant to.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

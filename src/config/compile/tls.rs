@@ -32,7 +32,7 @@ const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The `[tls]` table of a route that names none. It need not be defined, unless it is named.
 pub(super) const DEFAULT_TLS: &str = "default";
 
-/// What routes that terminate are made of.
+/// The materials of routes that terminate.
 pub(super) struct Materials {
     pub(super) certificates: BTreeMap<Arc<str>, NamedCertificate>,
     pub(super) policies: BTreeMap<Arc<str>, Policy>,
@@ -109,7 +109,7 @@ fn certificate(
     } = &table.value;
     if let Some(name) = names.as_ref().and_then(|names| names.0.first()) {
         let help = "remove it, or write `self_signed = true`: the certificate in the file has its own names";
-        report.error(&name.span, "names has no meaning here", help.to_owned());
+        report.error(&name.span, "names has no effect here", help.to_owned());
     }
     let base = &table.source.path;
     let mut key_span = None;
@@ -370,7 +370,7 @@ fn judge_issuer(
     }
 }
 
-/// Reads a file of certificates, CAs or lists, which nobody else should be able to change.
+/// Reads a file of certificates, CAs or lists, which no other user should be able to change.
 pub(super) fn read(
     path: &Path,
     span: &Range<usize>,
@@ -396,7 +396,7 @@ fn read_key(
         .read(path)
         .map_err(|error| report.unreadable(path, &error, span))
         .ok()?;
-    // A certificate that is named as a key is nobody's secret.
+    // A certificate that is named as a key is no secret.
     if may_hold_key(&bytes) {
         access::judge_key(path, span, report);
     }

@@ -18,7 +18,7 @@ use crate::config::trust::{Origin, Trust, TrustSource, Trusts};
 use crate::tls;
 use crate::x509::{BundleError, CaCertificate, Purpose};
 
-/// The certificate of a server that nobody issued is often given in place of a CA. Its owner could
+/// The certificate of a server that no CA issued is often given in place of a CA. Its owner could
 /// pretend to be the other servers that it vouches for, which are few.
 const SERVER_CAS: Usage = Usage {
     key: "ca_files",
@@ -187,7 +187,7 @@ fn build(
     Some((sources, trust?))
 }
 
-/// What the machine believes; read once, and what is wrong with it reported once.
+/// The CAs that the machine trusts; read once, and what is wrong with them reported once.
 struct SystemStore(Option<Vec<TrustSource>>);
 
 impl SystemStore {
@@ -241,8 +241,7 @@ fn places() -> (Vec<PathBuf>, Vec<PathBuf>) {
     }
 }
 
-/// Reads a store that somebody else keeps: what is wrong with it is pointed out, and the rest
-/// counts.
+/// Reads a store that others keep: what is wrong with it is pointed out, and the rest counts.
 struct StoreReader<'a, 'b> {
     files: &'a mut Files,
     span: &'a Range<usize>,

@@ -84,8 +84,8 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     report("trust", &merged.trust, &trust, diagnostics);
 }
 
-/// Warns of each `[tls]` table that says nothing: somebody may believe that it protects the routes
-/// that name it.
+/// Warns of each `[tls]` table that requires nothing: its author may believe that it protects the
+/// routes that name it.
 fn report_empty(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     for (name, table) in &merged.tls {
         let Tls {

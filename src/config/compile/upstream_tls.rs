@@ -11,15 +11,15 @@ use crate::config::read::Merged;
 use crate::config::trust::Trusts;
 use crate::tls::{Connector, ConnectorOptions, MinVersion, PeerName, Verification};
 
-/// What upstreams that speak TLS refer to.
+/// The tables that upstreams which speak TLS refer to.
 pub(super) struct Context<'a> {
     pub(super) merged: &'a Merged,
     pub(super) materials: &'a Materials,
     pub(super) trusts: &'a Trusts,
 }
 
-/// What makes sessions with `servers`. Nothing after a mistake, which has been reported; nothing
-/// inside where the servers speak no TLS.
+/// The connector for sessions with `servers`. `None` after a mistake, which has been reported;
+/// `Some(None)` where the servers speak no TLS.
 pub(super) fn compile(
     name: &str,
     tls: Option<&At<UpstreamTls>>,

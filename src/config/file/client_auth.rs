@@ -46,13 +46,13 @@ pub struct ClientAuth {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Crl {
-    /// Which certificates of a chain are looked up. Default: `leaf`.
+    /// The certificates of a chain that are looked up. Default: `leaf`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<CrlDepth>,
-    /// What becomes of a client of whose issuer there is no list. Default: `deny`.
+    /// The verdict on a client of whose issuer there is no list. Default: `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<Verdict>,
-    /// What becomes of a client whose issuer's list has expired. Default: `deny`.
+    /// The verdict on a client whose issuer's list has expired. Default: `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<Verdict>,
 }
@@ -67,7 +67,7 @@ pub enum Dates {
     Ignore,
 }
 
-/// Which certificates of a chain are looked up.
+/// The certificates of a chain that are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CrlDepth {
@@ -107,7 +107,7 @@ pub enum ClientAuthMode {
     /// One must be shown, and must verify against the CA files.
     #[serde(alias = "RequireAndVerifyClientCert")]
     RequireAndVerify,
-    /// One must be shown whose key or certificate is listed, whoever has issued it.
+    /// One must be shown whose key or certificate is listed, whichever CA has issued it.
     Pinned,
 }
 

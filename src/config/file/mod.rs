@@ -45,8 +45,8 @@ pub struct File {
     /// Where to listen for TLS clients.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub listeners: Tables<Listener>,
-    /// Which clients go where. The order of routes never matters: the most specific one takes the
-    /// client.
+    /// Routes: which clients go where. The order of routes never matters: the most specific one
+    /// takes the client.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: Tables<Route>,
     /// Servers, by the name that routes use: load balancing, ejection, health checks, TLS to them.
@@ -70,7 +70,7 @@ pub struct File {
     /// Time limits of every listener and route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<At<Timeouts>>,
-    /// What is logged, to standard error.
+    /// The log, on standard error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<At<Log>>,
 }

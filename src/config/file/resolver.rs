@@ -19,7 +19,7 @@ pub enum Resolver {
     Table(Box<ResolverTable>),
 }
 
-/// Who is asked for a name.
+/// The source of names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResolverMode {
@@ -34,7 +34,7 @@ pub enum ResolverMode {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResolverTable {
-    /// Who is asked for a name. Default: `dns`.
+    /// The source of names. Default: `dns`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<At<ResolverMode>>,
     /// DNS servers, such as `10.0.0.53:53` or `10.0.0.53`; the next one is asked if one fails.
@@ -48,7 +48,7 @@ pub struct ResolverTable {
     /// longer than 10 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ttl: Option<At<String>>,
-    /// How long an answer is used after its time when nobody can say a new one. Default: `24h`; may
+    /// How long an answer is used after its time when no source has a new one. Default: `24h`; may
     /// be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<At<String>>,

@@ -126,7 +126,7 @@ pub enum OnTruncation {
     Reset,
 }
 
-/// What becomes of the open connections of a route that is gone.
+/// The fate of the open connections of a route that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnRemove {
@@ -138,7 +138,7 @@ pub enum OnRemove {
     Close,
 }
 
-/// What happens to the clients of a route.
+/// The action of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {

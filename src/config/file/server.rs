@@ -64,7 +64,7 @@ pub struct ServerTable {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthTable {
-    /// What a server must do. Default: `tls` where the upstream has `tls`, otherwise `tcp`.
+    /// The kind of probe. Default: `tls` where the upstream has `tls`, otherwise `tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<At<HealthKind>>,
     /// From one check to the next, give or take a tenth. Default: `5s`.
@@ -82,7 +82,7 @@ pub struct HealthTable {
     pub fall: Option<At<u64>>,
 }
 
-/// What a check asks of a server.
+/// The kind of probe that a check makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthKind {
@@ -121,7 +121,7 @@ pub enum Short<S, T> {
     Table(Box<T>),
 }
 
-/// What may stand in place of a table.
+/// A word in place of a table.
 pub trait Word: Sized {
     /// In words, with the table.
     const EXPECTED: &'static str;

@@ -43,7 +43,7 @@ pub struct Upstream {
     /// `v2`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<At<ProxyProtocol>>,
-    /// What a header of version 2 says beyond the addresses: `authority`, `alpn`, `ssl`,
+    /// The contents of a header of version 2 beyond the addresses: `authority`, `alpn`, `ssl`,
     /// `client_certificate`, `unique_id`, `crc32c`. Default: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_protocol_tlvs: Option<At<List>>,
@@ -64,7 +64,7 @@ pub enum ProxyProtocol {
     V2,
 }
 
-/// Which server a connection tries first.
+/// Load balancing: which server a connection tries first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
@@ -121,7 +121,8 @@ pub struct UpstreamTlsTable {
     /// SHA-256 of public keys, of which the server must have one: 64 hexadecimal digits, or base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin: Option<List>,
-    /// Whether any certificate will do, whoever issued it and for whatever name. Default: `false`.
+    /// Whether any certificate will do, whichever CA issued it and for whatever name. Default:
+    /// `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure: Option<At<bool>>,
 }

@@ -1,4 +1,4 @@
-//! What the values of keys are made of: texts, lists of texts, and where they stand.
+//! Values of keys: texts, lists of texts, and where they stand.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;

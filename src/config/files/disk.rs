@@ -1,4 +1,4 @@
-//! Reading from the disk: whole files, and the names in a directory.
+//! Reads from the disk: whole files, and the names in a directory.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -30,7 +30,7 @@ pub fn read_once(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// Reads a whole file of a configuration.
 pub(super) fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Opening a FIFO would otherwise wait for somebody to write.
+    // Opening a FIFO would otherwise wait for a writer.
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options()
         .read(true)

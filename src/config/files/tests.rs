@@ -1,4 +1,4 @@
-//! What is seen of files that change.
+//! Changes of files, and what is seen of them.
 
 use std::os::unix::fs::symlink;
 

@@ -27,7 +27,7 @@ use path::{in_entry, path_to, remove, value_at};
 use shape::only_tables;
 use value::type_error;
 
-/// After this many mistakes in one file nobody reads on.
+/// After this many mistakes in one file no reader reads on.
 const MAX_MISTAKES: usize = 20;
 
 /// The keys that were left out because something is wrong with them, each with the tables around
@@ -67,7 +67,7 @@ impl LeftOut {
     }
 }
 
-/// What is reported to while a file is read.
+/// The mistakes found while a file is read.
 pub(super) struct Found<'a> {
     pub(super) diagnostics: &'a mut Vec<Diagnostic>,
     pub(super) left_out: &'a mut LeftOut,

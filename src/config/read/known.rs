@@ -182,7 +182,7 @@ pub(super) fn takes_number(key: &str) -> bool {
 
 /// Where a key belongs.
 pub(super) struct Home {
-    /// What to write, or where.
+    /// The text to write, or its place.
     pub(super) help: String,
     /// The keys that are missing now because it stands elsewhere, with `*` for the name of a table.
     pub(super) missed: Vec<Vec<String>>,

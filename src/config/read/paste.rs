@@ -1,5 +1,5 @@
-//! What people bring along: the languages, keys and words of other proxies, and what each of them
-//! is here.
+//! Configuration of other proxies, as people paste it: languages, keys and words, and what each of
+//! them is here.
 //!
 //! It makes messages better and accepts nothing.
 
@@ -16,7 +16,7 @@ pub(super) use language::language;
 pub(super) use line::{Below, line};
 pub(super) use words::{key, plain, word};
 
-/// What is wrong with a piece of text, and what to write instead.
+/// The fault in a piece of text, and the remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Remedy {
     /// The bytes that are meant.
@@ -25,7 +25,7 @@ pub(super) struct Remedy {
     pub(super) help: String,
 }
 
-/// What to write in place of a text that is no value of `key`.
+/// The remedy for a text that is no value of `key`.
 pub(in crate::config) fn text(key: &str, text: &str) -> Option<String> {
     if let Some(names) = rule(text) {
         return Some(format!("write `sni = {names}`"));

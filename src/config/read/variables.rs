@@ -1,7 +1,6 @@
 //! `${NAME}` in values: what the environment of the process says in place of it.
 //!
-//! What comes from there is nobody's to read: messages and `show` have the variable's name in its
-//! place.
+//! Their values must not be shown: messages and `show` have the variable's name in its place.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -198,8 +197,8 @@ impl Variables {
         hidden
     }
 
-    /// What values look like in a text, the longest first: as they are, as a debug text has them,
-    /// and as the name or the duration that they may be.
+    /// The forms of values in a text, the longest first: as they are, as a debug text has them, and
+    /// as the name or the duration that they may be.
     fn forms(&self) -> Vec<(String, &str)> {
         let mut forms = Vec::new();
         for (name, Value(value)) in &self.0 {
@@ -224,7 +223,7 @@ impl Variables {
     }
 }
 
-/// What of a text cannot be expanded, why, and what to write.
+/// The part of a text that cannot be expanded, why, and what to write.
 struct Wrong {
     what: String,
     message: String,

@@ -1,5 +1,5 @@
-//! What a session with a client stands on: the version, who the client must be, and whether it can
-//! be taken back.
+//! Guards of a client's session: the version of TLS, the client's authentication, and revocation of
+//! open sessions.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Guard {
             .map_or(ClientAuthMode::None, |tls| tls.client_auth)
     }
 
-    /// What of `old` this one no longer asks.
+    /// The losses: what `old` asks and this one does not.
     pub(super) fn losses(&self, old: &Self) -> Vec<Loss> {
         let mut losses = Vec::new();
         let mut lost = |is_gone, text: String| losses.push(Loss { is_gone, text });

@@ -24,7 +24,7 @@ use limits::{gone_limits, wider_limits};
 pub use standing::Standing;
 use standing::{Listener, Meets, Route};
 
-/// What would get weaker.
+/// The findings of what would get weaker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weakening {
     /// Protections that would be gone as a whole.
@@ -64,7 +64,7 @@ pub struct Findings {
 pub struct Finding {
     /// The route that clients would meet, if it is one.
     pub route: Option<Arc<str>>,
-    /// What would get weaker, with the table that it is about.
+    /// The loss, with the table that it is about.
     pub text: String,
 }
 
@@ -124,8 +124,8 @@ impl Findings {
     }
 }
 
-/// What `new` forbids and `old` does not, in words for while `new` is not served: what clients meet
-/// without it.
+/// The findings of what `new` forbids and `old` does not, in words for while `new` is not served:
+/// what clients meet without it.
 #[must_use]
 pub fn without(old: &Standing, new: &Standing) -> Findings {
     let Weakening {
@@ -173,7 +173,7 @@ fn meanwhile(text: &str) -> String {
         })
 }
 
-/// What would get weaker for clients if `new` were served in place of `old`.
+/// Finds what would get weaker for clients if `new` were served in place of `old`.
 #[must_use]
 pub fn compare(old: &Standing, new: &Standing) -> Weakening {
     let mut comparison = Comparison {
@@ -233,13 +233,13 @@ struct Comparison<'a> {
     same: HashMap<(usize, usize), bool>,
     /// The same of two `[tls]` tables.
     guards: HashMap<(usize, usize), bool>,
-    /// Pairs of routes that have been compared: whoever met the one would meet the other.
+    /// Pairs of routes that have been compared: a client that met the one would meet the other.
     met: HashSet<(usize, usize)>,
-    /// Routes that would let in somebody who is refused now, and why that is not new.
+    /// Routes that would admit a client which is refused now, and why that is not new.
     let_in: HashSet<(usize, Option<Gone>)>,
 }
 
-/// What has kept a client out.
+/// The reason why a client was kept out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Gone {
     Reject,
@@ -469,7 +469,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What has kept the client out as a whole; nothing if it comes in by an entry that is new.
+    /// The reason why the client was kept out as a whole; `None` if it comes in by an entry that is
+    /// new.
     fn gone(
         &self,
         client: &Client<'_>,
@@ -512,8 +513,8 @@ impl<'a> Comparison<'a> {
         if old.is_some() {
             return Some(Gone::Reject);
         }
-        // Whoever may offer another protocol could come in before: by the name itself, since what a
-        // less specific one takes says nothing of its sources.
+        // A client that may offer another protocol could come in before: by the name itself, since
+        // what a less specific one takes says nothing of its sources.
         let mut offers = before
             .table
             .claims(client.listed)

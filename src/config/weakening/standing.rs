@@ -1,5 +1,5 @@
-//! What of a configuration is remembered to compare the next one with: tables, which are shared
-//! with what serves, and of each route what it asks of clients.
+//! Memory of a configuration, to compare the next one with: tables, which are shared with what
+//! serves, and of each route what it asks of clients.
 
 use std::collections::BTreeMap;
 use std::ptr;
@@ -16,7 +16,7 @@ use crate::proxy::Limits;
 use crate::route::Table;
 use crate::upstream;
 
-/// What clients meet by one configuration.
+/// The protections and routes of one configuration, as clients meet them.
 #[derive(Debug)]
 pub struct Standing {
     pub(super) listeners: BTreeMap<Arc<str>, Listener>,
@@ -47,10 +47,10 @@ pub(super) struct Route {
     pub(super) on_some_listeners: bool,
 }
 
-/// What a client meets.
+/// The other side that a client meets.
 #[derive(Debug)]
 pub(super) enum Meets {
-    /// Nobody.
+    /// None: it is refused.
     Nothing,
     /// A server, through which it passes.
     Server,
@@ -59,7 +59,7 @@ pub(super) enum Meets {
 }
 
 impl Standing {
-    /// What clients meet by `config`.
+    /// The standing of `config`.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let mut guards: BTreeMap<&Arc<str>, Arc<Guard>> = BTreeMap::new();
@@ -191,7 +191,7 @@ impl Route {
             && self.on_some_listeners == other.on_some_listeners
     }
 
-    /// Finds what whoever met `old` would no longer meet by this route.
+    /// Finds what a client that met `old` would no longer meet by this route.
     pub(super) fn compare(&self, old: &Self, weakening: &mut Weakening) {
         let mut losses = Vec::new();
         let behind = if old.name == self.name {

@@ -1,3 +1,5 @@
+//! Pairs of configurations, and what is lost between them.
+
 mod pinned;
 
 use std::fs;
@@ -100,7 +102,7 @@ fn terminate(tls: &str) -> String {
 
 const MTLS: &str = "client_auth.ca_files = \"one.pem\"";
 
-/// What becomes of a change that nobody has asked for.
+/// The fate of a change that no operator has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Served,
@@ -587,8 +589,8 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
             Fate::Held,
             "client authentication (require_and_verify) would go",
         ),
-        // Another name and another kind of address at once: whoever was sent to the one is sent to
-        // the other.
+        // Another name and another kind of address at once: a client that was sent to the one is
+        // sent to the other.
         (
             moved("edge", "systemd:web", mtls("")),
             moved("door", "0.0.0.0:443", terminate("min_version = \"1.2\"")),
@@ -692,7 +694,7 @@ fn each_protection_that_goes_is_held_each_entry_waits_and_what_tightens_is_serve
     }
 }
 
-/// What a client meets, found by reading every route.
+/// The route that a client meets, found by reading every one.
 fn naive<'a>(config: &'a Config, key: &LookupKey<'_>) -> Option<&'a config::Route> {
     let judged = config
         .routes

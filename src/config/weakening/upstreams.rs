@@ -1,12 +1,12 @@
-//! How much snigate asks of the servers that it sends plaintext to.
+//! Verification of servers that are sent plaintext, compared.
 
 use crate::addr::UpstreamAddr;
 use crate::config::weakening::guard::Loss;
 use crate::tls::{ConnectorOptions, MinVersion, Verification};
 use crate::upstream;
 
-/// Whether its servers are reached over unix sockets: nobody listens between two processes of one
-/// machine.
+/// Whether its servers are reached over unix sockets: no third party listens between two processes
+/// of one machine.
 pub(super) fn is_local(upstream: &upstream::UpstreamOptions) -> bool {
     upstream
         .servers
@@ -14,7 +14,7 @@ pub(super) fn is_local(upstream: &upstream::UpstreamOptions) -> bool {
         .all(|server| matches!(server.addr, UpstreamAddr::Unix(_)))
 }
 
-/// What is lost where servers were spoken to over TLS, and are no longer.
+/// The losses where servers were spoken to over TLS, and are no longer.
 pub(super) fn gone() -> Vec<Loss> {
     vec![Loss {
         is_gone: true,
@@ -22,7 +22,7 @@ pub(super) fn gone() -> Vec<Loss> {
     }]
 }
 
-/// What of `old` the upstream `new` no longer asks of its servers.
+/// The losses: what `old` asks of its servers, and `new` does not.
 pub(super) fn losses(
     old: &upstream::UpstreamOptions,
     new: &upstream::UpstreamOptions,

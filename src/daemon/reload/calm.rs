@@ -1,5 +1,5 @@
-//! What waits until nobody writes any more: each file by itself, so that none waits for another one
-//! that changes all the time.
+//! Calm of files: what changes waits until it is written no more, each file by itself, so that none
+//! waits for another one that changes all the time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,14 +19,14 @@ pub(super) const UNREST: Duration = Duration::from_secs(10);
 /// Something that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum WaitingItem {
-    /// What the texts of the configuration allow, and the files that they name and that nothing has
-    /// been made of so far.
+    /// Everything that the texts of the configuration allow, and the files that they name and that
+    /// nothing has been made of so far.
     Texts(ReloadKind),
     /// A material that runs.
     Item(Item),
 }
 
-/// What waits, and its content in short.
+/// Items that wait, and their content in short.
 pub(super) type WaitingItems = BTreeMap<WaitingItem, [u8; 32]>;
 
 /// Since when what waits has been as it is.

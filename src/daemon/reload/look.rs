@@ -44,18 +44,18 @@ pub(in crate::daemon) fn load(path: PathBuf) -> impl FnOnce() -> Load {
     }
 }
 
-/// What has been read and is watched.
+/// The files that have been read and are watched.
 #[derive(Default)]
 pub(super) struct Eyes {
     pub(super) directories: Directories,
-    /// What the last attempts to load were made of, whether they succeeded or not.
+    /// The files of the last attempts to load, whether they succeeded or not.
     pub(super) last: Files,
-    /// What the configuration that is served was made of, its own texts aside, and what was not
-    /// used of it.
+    /// The files of the configuration that is served, its own texts aside, and what was not used of
+    /// it.
     pub(super) materials: Files,
 }
 
-/// What is served, as far as a reload has to know it.
+/// The state that is served, as far as a reload has to know it.
 #[derive(Clone, Debug)]
 pub(super) struct Served {
     pub(super) standing: Arc<Standing>,
@@ -64,22 +64,22 @@ pub(super) struct Served {
     pub(super) materials: Arc<Materials>,
 }
 
-/// What a reload is made of.
+/// The material of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ReloadKind {
     /// The files as they are.
     Files,
     /// The texts that are served, and the certificates, keys, CAs and lists as they are: a mistake
-    /// in a text, or somebody who is still writing it, keeps no revocation from acting.
+    /// in a text, or a text that is still being written, keeps no revocation from acting.
     Materials,
 }
 
-/// What a look is to do.
+/// The task of a look.
 pub(super) struct Order {
     pub(super) path: PathBuf,
     pub(super) served: Served,
     pub(super) before: CarriedOver,
-    /// Somebody has asked for whatever is valid.
+    /// Whatever is valid was asked for.
     pub(super) requested: bool,
     /// Load, changed or not.
     pub(super) must_load: bool,
@@ -87,34 +87,34 @@ pub(super) struct Order {
     pub(super) renew: bool,
     /// The files as they are cannot be served at the moment.
     pub(super) only_materials: bool,
-    /// What somebody has asked for: the content of every file at that time, since what was lost
-    /// after it was not meant.
+    /// The configuration that an operator has asked for: the content of every file at that time,
+    /// since what was lost after it was not meant.
     pub(super) confirmed: Option<[u8; 32]>,
-    /// What waits.
+    /// Items that wait.
     pub(super) calm: Calm,
     pub(super) now: Instant,
     /// The time by the clock of the machine, which may be wrong.
     pub(super) clock: SystemTime,
 }
 
-/// What a look has found.
+/// The result of a look.
 #[derive(Default)]
 pub(super) struct Look {
     /// Nothing where no file has changed.
     pub(super) files: Option<ReloadVerdict>,
     /// Nothing where the files are served as they are, or nothing but texts has changed.
     pub(super) materials: Option<ReloadVerdict>,
-    /// What somebody has asked for, served or not.
+    /// The configuration that an operator has asked for, served or not.
     pub(super) confirmed: Option<[u8; 32]>,
 }
 
-/// What becomes of a configuration that was loaded.
+/// The fate of a configuration that was loaded.
 pub(super) enum ReloadVerdict {
     /// It is served, but for what pends of it.
     Serve(Box<Proposed>, Pending),
     /// Nothing changes: all that is new of it pends.
     Stays(Pending),
-    /// What was made for it could not be kept.
+    /// The files made for it could not be kept.
     NotKept(StorageError),
 }
 
@@ -155,24 +155,25 @@ impl ReloadVerdict {
     }
 }
 
-/// What is not served of a configuration that was loaded.
+/// The parts of a configuration that was loaded and that are not served.
 #[derive(Default)]
 pub(super) struct Pending {
-    /// What is not valid, or not yet.
+    /// Reasons why it is not valid, or not yet.
     pub(super) refusal: Option<RefusedReload>,
     /// The protections that would be gone, and the files that do not act before they may go.
     pub(super) held: Option<(Findings, Behind)>,
-    /// What would be allowed.
+    /// Everything that would be allowed.
     pub(super) loosens: Findings,
-    /// What clients meet meanwhile that the texts which are held or waited for would forbid.
+    /// Everything that clients meet meanwhile and the texts which are held or waited for would
+    /// forbid.
     pub(super) without: Findings,
-    /// What it waits for.
+    /// Items that it waits for.
     pub(super) waits: WaitingItems,
-    /// What is written so often that it has not waited for as long as it should.
+    /// The file that is written so often that it has not waited for as long as it should.
     pub(super) restless: Option<Restless>,
 }
 
-/// What is written again and again, so that it is never quiet.
+/// Files that are written again and again, so that they are never quiet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Restless {
     /// These materials: what they take away acts, and what they add waits.
@@ -183,9 +184,9 @@ pub(super) enum Restless {
 
 pub(super) struct RefusedReload {
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// Something could not be read, which says nothing about what is in it.
+    /// Something could not be read, which tells nothing of what is in it.
     pub(super) is_incomplete: bool,
-    /// What it was made of, in short.
+    /// Its content, in short.
     pub(super) digest: [u8; 32],
     /// The rest is served.
     pub(super) is_partial: bool,
@@ -278,8 +279,8 @@ impl Order {
                 path.display()
             )
         };
-        // Said with what is wrong with the list: whoever adds a CA has to know that its clients are
-        // refused.
+        // Said with what is wrong with the list: an operator who adds a CA has to know that its
+        // clients are refused.
         let waiting: Vec<Diagnostic> = new
             .iter()
             .map(|path| Diagnostic::new(Severity::Error, message(path)))
@@ -314,8 +315,8 @@ impl Order {
         }
     }
 
-    /// What becomes of what there is of this kind; `served` are the materials that are served, as
-    /// they were read.
+    /// The fate of what there is of this kind; `served` are the materials that are served, as they
+    /// were read.
     fn judge(&self, kind: ReloadKind, served: &Files) -> Judged {
         let mut loaded = self.load_sound(kind, Keep::new());
         let digest = loaded.files.digest();
@@ -323,8 +324,8 @@ impl Order {
             kind == ReloadKind::Files && (self.requested || self.confirmed == Some(digest));
         let (mut pending, mut may_loosen) = (Pending::default(), is_confirmed);
         if is_confirmed {
-            // Whoever asks for a list whose time has not come has not asked for nobody to come in
-            // until then.
+            // An operator who asks for a list whose time has not come has not asked that no client
+            // comes in until then.
             let weaker = loaded
                 .files
                 .materials
@@ -496,8 +497,8 @@ impl Order {
         self.build(loaded, (standing, texts), pending)
     }
 
-    /// What does not act while all of `read` is held. Materials that the served texts name act with
-    /// those texts, unless they are what is held.
+    /// The files that do not act while all of `read` is held. Materials that the served texts name
+    /// act with those texts, unless they are what is held.
     fn behind(&self, texts: &Texts, read: &Files, served: &Files) -> Behind {
         let mut behind = Behind::of_texts(texts, &self.served.texts);
         match *texts == *self.served.texts {
@@ -557,7 +558,7 @@ impl Order {
         }
     }
 
-    /// What would get weaker; an error if it cannot be served at all.
+    /// The findings of what would get weaker; an error if it cannot be served at all.
     fn compare(
         &self,
         kind: ReloadKind,
@@ -589,7 +590,7 @@ impl Order {
     }
 }
 
-/// What has become of what there is, and what it was made of.
+/// The fate of what there is, and what it was made of.
 struct Judged {
     verdict: ReloadVerdict,
     files: Files,

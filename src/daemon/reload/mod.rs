@@ -1,9 +1,9 @@
 //! Reloads: when to look at the files, what to load, and what to do with what was loaded.
 //!
-//! What tightens acts at once; what loosens waits until nobody writes any more; and no protection
-//! goes without somebody's word. What a configuration would let clients do is compared with what
-//! they may do now (`config::weakening`), however it came to be: files that are truncated, half
-//! copied or renamed away are as valid as any other.
+//! What tightens acts at once; what loosens waits until it is written no more; and no protection
+//! goes without an operator's word. What a configuration would let clients do is compared with what
+//! they may do now (`config::diff`), however it came to be: files that are truncated, half copied
+//! or renamed away are as valid as any other.
 
 mod calm;
 mod look;
@@ -47,42 +47,42 @@ pub(super) struct Reloads {
     log: Log,
     log_options: telemetry::LogOptions,
     timeouts: Timeouts,
-    /// What has to be said later.
+    /// Notices that have to be logged later.
     notices: Vec<Notice>,
     /// When to load again because a self-signed certificate nears its end. Nothing once that has
     /// been tried.
     renew_at: Option<SystemTime>,
-    /// Whom servers are verified against.
+    /// The trust stores for servers.
     trust: Vec<Summary>,
     served: Served,
     /// How many there are.
     routes: usize,
-    /// What was said of attempts that failed, of each kind.
+    /// The log of attempts that failed, of each kind.
     said: [Said; 2],
-    /// What waits.
+    /// Items that wait.
     calm: Calm,
     /// When the files were looked at.
     looked: Instant,
     /// When what is served was loaded.
     loaded: Instant,
-    /// The content of every file that somebody has asked for and that is not served yet.
+    /// The content of every file that an operator has asked for and that is not served yet.
     confirmed: Option<[u8; 32]>,
     /// The files as they are were to be served, and could not.
     only_materials: bool,
     /// It is time to look whether a file has changed.
     due: bool,
-    /// Somebody wants everything loaded, changed or not.
+    /// Everything is to be loaded, changed or not.
     requested: bool,
     /// Nothing while the loader has them.
     eyes: Option<Eyes>,
-    /// One at a time, beside the loop that waits for it: a file system that hangs keeps nobody from
-    /// stopping the process.
+    /// One at a time, beside the loop that waits for it: a file system that hangs does not keep the
+    /// process from stopping.
     looking: Option<oneshot::Receiver<(Eyes, Look)>>,
     /// After it, in the same thread: the directories of the files are watched.
     following: Option<oneshot::Receiver<Eyes>>,
 }
 
-/// What came of looking, for [`Reloads::take`]; an error if the look panicked.
+/// The result of a look, for [`Reloads::take`]; an error if the look panicked.
 pub(super) struct Looked(Result<(Eyes, Look), RecvError>);
 
 impl Reloads {
@@ -145,7 +145,7 @@ impl Reloads {
         &self.timeouts
     }
 
-    /// What is logged, and where.
+    /// The log.
     pub(super) fn log(&self) -> &Log {
         &self.log
     }
@@ -275,7 +275,7 @@ impl Reloads {
                 self.eyes = Some(eyes);
                 let is_requested = look.confirmed.is_some();
                 if is_requested {
-                    // Whoever asks is told, though it was said before.
+                    // An operator who asks is told, though it was said before.
                     self.said.iter_mut().for_each(Said::nothing);
                 }
                 self.confirmed = look.confirmed.or(self.confirmed);
@@ -423,7 +423,7 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// What the loader is at, when it is done; waits for ever if that is nothing.
+/// The result of the loader, when it is done; waits for ever if it does nothing.
 async fn done<T>(looking: &mut Option<oneshot::Receiver<T>>) -> Result<T, RecvError> {
     match looking {
         Some(look) => look.await,

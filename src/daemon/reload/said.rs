@@ -1,5 +1,5 @@
-//! What the log says of a reload that is not served: once, and not at each look; and again every
-//! hour, as long as what runs goes on in its place.
+//! Log of reloads that are not served: once, and not at each look; and again every hour, as long as
+//! what runs goes on in its place.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,23 +15,23 @@ use crate::daemon::BindError;
 use crate::daemon::reload::calm::{QUIET, UNREST};
 use crate::daemon::reload::look::{Pending, RefusedReload, ReloadKind, Restless};
 
-/// Whoever renews a certificate writes two files. For this long it is no news that they do not fit.
+/// A renewal of a certificate writes two files. For this long it is no news that they do not fit.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Somebody may have overlooked that a change is held or refused.
+/// The operator may have overlooked that a change is held or refused.
 const REMIND_EVERY: Duration = Duration::from_secs(3600);
 
 /// A reader of a log has seen enough by then.
 const MOST_NAMES: usize = 20;
 
-/// What was said of the last attempt: what is refused of it, and what is held.
+/// The log of the last attempt: what is refused of it, and what is held.
 pub(super) struct Said {
     kind: ReloadKind,
     refused: RefusedBy,
     held: Option<HeldChange>,
-    /// What is stricter in what waits or is held, if anything is.
+    /// The findings that are stricter in what waits or is held, if there are any.
     without: Option<LoggedLine>,
-    /// What is written so often that it has not waited for as long as it should.
+    /// The file that is written so often that it has not waited for as long as it should.
     restless: Option<(Restless, LoggedLine)>,
 }
 
@@ -53,7 +53,7 @@ enum RefusedBy {
     },
 }
 
-/// What was logged, and when to log it again.
+/// A line that was logged, and when to log it again.
 struct LoggedLine {
     text: String,
     remind_at: Instant,
@@ -81,7 +81,7 @@ impl LoggedLine {
 /// A protection would be gone.
 struct HeldChange {
     findings: LoggedLine,
-    /// What does not act meanwhile.
+    /// The files that do not act meanwhile.
     behind: Behind,
 }
 
@@ -125,7 +125,7 @@ impl Said {
         self.restless(pending.restless);
     }
 
-    /// What acts without having been quiet, and whoever writes it has to know.
+    /// Warns of a file that acts without having been quiet.
     fn restless(&mut self, now: Option<Restless>) {
         let Some(now) = now else {
             return self.restless = None;
@@ -136,8 +136,7 @@ impl Said {
         }
     }
 
-    /// What tightens is served with the rest of its texts or not at all, and whoever has written it
-    /// has to know.
+    /// Warns that what tightens is served with the rest of its texts or not at all.
     fn without(&mut self, without: String) {
         if without.is_empty() {
             self.without = None;
@@ -151,7 +150,7 @@ impl Said {
         }
     }
 
-    /// What to add to the state of the process, for people.
+    /// The status to add to the state of the process, for people.
     pub(super) fn status(&self) -> Option<&'static str> {
         match (&self.refused, &self.held) {
             (RefusedBy::Nothing, None) => None,
@@ -210,7 +209,8 @@ impl Said {
         self.later(text, true);
     }
 
-    /// Reported with who has the address, which is asked where nobody waits for it.
+    /// Reported with the process that has the address, which is looked for where no connection
+    /// waits.
     pub(super) fn not_bound(&mut self, errors: Vec<BindError>) {
         let in_short = |errors: &[BindError]| {
             errors
@@ -257,8 +257,7 @@ impl Said {
         }
     }
 
-    /// What has come since stands behind what was held before, and whoever has written it has to
-    /// know.
+    /// Warns that what has come since stands behind what was held before.
     fn held(&mut self, findings: &Findings, behind: Behind) {
         let findings = findings.on_one_line();
         match &mut self.held {

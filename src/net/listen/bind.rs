@@ -15,7 +15,7 @@ use crate::net::proc_tcp;
 use crate::net::sockopt;
 use crate::net::zone::locate;
 
-/// Connections that the kernel completes while nobody accepts. The kernel cuts it to
+/// Connections that the kernel completes while none is accepted. The kernel cuts it to
 /// `net.core.somaxconn`.
 pub(in crate::net) const BACKLOG: i32 = 4096;
 
@@ -23,8 +23,8 @@ pub(in crate::net) const BACKLOG: i32 = 4096;
 /// shortest time there is.
 const DEFER: c_int = 1;
 
-/// What lets another socket of this process listen where this one does. A second descriptor of it:
-/// drop it before the socket is to be closed.
+/// A grant for another socket of this process to listen where this one does. A second descriptor of
+/// it: drop it before the socket is to be closed.
 #[derive(Debug)]
 pub struct SharedSocket(pub(super) OwnedFd);
 
@@ -41,7 +41,7 @@ impl SharedSocket {
     }
 }
 
-/// A TCP socket that has its address, and on which nobody can be queued yet.
+/// A TCP socket that has its address, and has no queue yet.
 #[derive(Debug)]
 pub struct BoundSocket {
     socket: socket2::Socket,
@@ -50,7 +50,8 @@ pub struct BoundSocket {
 }
 
 impl BoundSocket {
-    /// Binds a socket. With `overlaps` it may overlap with those that [allow](Overlap::allow) it.
+    /// Binds a socket. With `overlaps` it may overlap with those that [allow](SharedSocket::allow)
+    /// it.
     ///
     /// # Errors
     ///
@@ -67,7 +68,7 @@ impl BoundSocket {
         bind_tcp(addr, only_v6, overlaps).map(|socket| Self { socket, zone })
     }
 
-    /// Listens, in a runtime. From now on it lets nobody overlap with it.
+    /// Listens, in a runtime. From now on no other socket may overlap with it.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! What a failed accept means.
+//! Failures of accept(2), and what each means.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// What a failed accept(2) is about.
+/// The failures of accept(2), by what they are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptFailure {
     /// The one connection that was to be accepted. The next may be fine at once.

@@ -1,4 +1,4 @@
-//! Listening sockets, and what a failed accept means.
+//! Listening sockets, and failures of accept(2).
 
 mod bind;
 mod failure;
@@ -34,7 +34,7 @@ pub const DEFERRED: Duration = Duration::from_millis(1200);
 #[derive(Debug)]
 pub struct ListenSocket {
     socket: Socket,
-    /// Another process may accept from it later: what nobody takes stays in it.
+    /// Another process may accept from it later: what is not taken stays in it.
     inherited: bool,
     file: Option<SocketFile>,
     /// The interface of a link-local address, as it was asked for.
@@ -76,7 +76,7 @@ impl ListenSocket {
         })
     }
 
-    /// A socket that somebody else has opened, and that outlives this one.
+    /// A socket that another process has opened, and that outlives this one.
     pub(super) fn inherited(socket: socket2::Socket) -> io::Result<Self> {
         let socket = match socket.domain()? {
             Domain::UNIX => Socket::Unix(tokio::net::UnixListener::from_std(
@@ -92,7 +92,7 @@ impl ListenSocket {
         })
     }
 
-    /// Where it listens, with the port that the kernel chose where 0 was asked for.
+    /// The address on which it listens, with the port that the kernel chose where 0 was asked for.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl ListenSocket {
         }
     }
 
-    /// What lets another socket of this process overlap with this one; nothing for sockets that
+    /// A grant for another socket of this process to overlap with this one; `None` for sockets that
     /// cannot.
     ///
     /// # Errors
@@ -197,9 +197,9 @@ impl ListenSocket {
         }
     }
 
-    /// Closes the socket when everybody who is queued has been given to `serve`. One that cannot be
-    /// accepted takes nobody with them, and while there are no descriptors left they wait, for ten
-    /// seconds at most. Nobody is taken from a socket that somebody else has opened: who is queued
+    /// Closes the socket when every queued connection has been given to `serve`. One that cannot be
+    /// accepted takes no other with it, and while there are no descriptors left they wait, for ten
+    /// seconds at most. Nothing is taken from a socket that another process has opened: its queue
     /// stays for the next process.
     ///
     /// # Errors

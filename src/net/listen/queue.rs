@@ -1,4 +1,4 @@
-//! Who is queued on a socket that closes.
+//! The accept queue of a socket that closes.
 
 use std::io;
 use std::net::TcpListener;

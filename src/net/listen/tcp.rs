@@ -1,5 +1,5 @@
-//! A listening TCP socket that is asked how many are queued, so that no accept has to find out that
-//! nobody is.
+//! Listening TCP sockets that are asked for the length of their queue, so that no accept has to
+//! find out that it is empty.
 
 use std::ffi::c_int;
 use std::io;
@@ -16,8 +16,8 @@ use tokio::task::coop::consume_budget;
 
 /// A listening socket of the runtime.
 ///
-/// An accept that finds nobody costs as much as one that finds somebody, since the kernel makes the
-/// new socket first. The number of those who are queued costs a sixth of that.
+/// An accept that finds no connection costs as much as one that finds one, since the kernel makes
+/// the new socket first. The length of the queue costs a sixth of that.
 #[derive(Debug)]
 pub(super) struct TcpAcceptor {
     socket: AsyncFd<TcpListener>,
@@ -59,7 +59,8 @@ impl TcpAcceptor {
                 let mut ready = self.socket.readable().await?;
                 self.queued
                     .store(self.look().unwrap_or(UNKNOWN), Ordering::Relaxed);
-                // Whoever came after the look is another event, which this does not clear.
+                // A connection that came after the look is another event, which this does not
+                // clear.
                 ready.clear_ready();
                 continue;
             }
@@ -71,7 +72,7 @@ impl TcpAcceptor {
                     return Ok((TcpStream::from_std(socket.into())?, addr));
                 }
                 Err(Errno::AGAIN) => self.queued.store(0, Ordering::Relaxed),
-                // They are still queued, and nobody tells of them again.
+                // They are still queued, and no event tells of them again.
                 Err(error) => return Err(error.into()),
             }
         }

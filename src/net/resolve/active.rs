@@ -249,8 +249,8 @@ impl Active {
     }
 }
 
-/// What is in the files of this machine. Where they name other DNS servers than before, what was
-/// known is asked again.
+/// The files of this machine, as they are now. Where they name other DNS servers than before, what
+/// was known is asked again.
 async fn look(
     files: &SystemFiles,
     cache: &Cache<Dns>,

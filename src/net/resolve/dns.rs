@@ -33,8 +33,8 @@ const MAX_QUESTIONS: usize = 256;
 /// A server that did not answer is waited for no longer than [`PROBE`] for so long.
 const DISTRUST: Duration = Duration::from_secs(30);
 
-/// What a server that did not answer has before the next one is asked. It keeps its turn: that it
-/// was silent may be one name's doing, and it may know names that the others deny.
+/// The time that a silent server has before the next one is asked. It keeps its turn: that it was
+/// silent may be one name's doing, and it may know names that the others deny.
 const PROBE: Duration = Duration::from_millis(200);
 
 /// The DNS servers of the configuration, or those of resolv.conf(5).
@@ -47,7 +47,7 @@ pub(super) struct Dns {
     permits: Semaphore,
 }
 
-/// What was made of the file as it was.
+/// The clients that were made of the file as it was.
 struct Clients {
     of: Arc<ResolvConf>,
     servers: Arc<[NameServer]>,
@@ -148,7 +148,7 @@ impl AnswerSource for Dns {
             .await
             .map_err(|_| QueryFailure::Aborted)?;
         let name = Name::from_ascii(format!("{}.", question.name));
-        // One that is too long when it has been completed is nobody's.
+        // One that is too long when it has been completed is no host's.
         let Ok(name) = name else {
             return Ok(Answer {
                 records: Records::Missing,
@@ -230,12 +230,12 @@ fn words(error: &NetError) -> String {
         NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code.to_str().to_owned(),
         NetError::Io(error) => os::words(error).to_string(),
         NetError::Busy | NetError::NoConnections => "there is no connection to it".to_owned(),
-        // What came, and why it is none: nobody but the library can tell.
+        // What came, and why it is none: only the library can tell.
         _ => "what it sends is no answer to the question".to_owned(),
     }
 }
 
-/// What the records say, of the aliases (CNAME) on the way only how long they hold.
+/// The answer in the records; aliases (CNAME) on the way only limit how long it holds.
 fn answer(records: &[Record], kind: RecordKind) -> Answer {
     let ttl = records
         .iter()
@@ -270,7 +270,8 @@ fn target(record: &Record) -> Option<ServiceTarget> {
     let RData::SRV(srv) = &record.data else {
         return None;
     };
-    // RFC 2782: the root as a target says that there is no such service. Nobody listens on port 0.
+    // RFC 2782: the root as a target says that there is no such service. No server listens on port
+    // 0.
     if srv.target.is_root() || srv.port == 0 {
         return None;
     }

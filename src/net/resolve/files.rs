@@ -1,7 +1,7 @@
-//! What this machine says of names: hosts(5) and resolv.conf(5), as they are now.
+//! The names of this machine: hosts(5) and resolv.conf(5), as they are now.
 //!
-//! They are looked at when a name is looked up, once a second at most, in a thread of their own:
-//! nobody waits for a file system for longer than a moment, unless nothing is known yet.
+//! They are looked at when a name is looked up, once a second at most, in a thread of their own: no
+//! connection waits for a file system for longer than a moment, unless nothing is known yet.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -51,11 +51,11 @@ struct Shared {
 struct FilesState {
     known: Option<(Arc<Snapshot>, [Stamp; 2])>,
     looked: Option<Instant>,
-    /// Somebody is looking. The other end is dropped when that is over.
+    /// A look is under way. The other end is dropped when it is over.
     looking: Option<watch::Receiver<()>>,
 }
 
-/// What was in the files.
+/// The contents of the files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub(super) hosts: Arc<Hosts>,
@@ -76,7 +76,8 @@ pub(super) struct ResolvConf {
     pub(super) edns0: bool,
 }
 
-/// What the file system says of a file that has not been touched; nothing of one that is not there.
+/// The stamp that the file system has for a file that has not been touched; `None` for one that is
+/// not there.
 type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 
 impl SystemFiles {
@@ -91,7 +92,7 @@ impl SystemFiles {
         }
     }
 
-    /// What is in the files now, or was a second ago. A file that is not there is empty.
+    /// The contents of the files now, or a second ago. A file that is not there is empty.
     pub(super) async fn read(&self) -> Arc<Snapshot> {
         loop {
             let (known, mut looking) = {

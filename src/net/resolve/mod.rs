@@ -1,7 +1,8 @@
-//! From a host name to addresses, and from a service to the hosts that provide it.
+//! Resolution of names: from a host name to addresses, and from a service to the hosts that provide
+//! it.
 //!
-//! Nobody waits for a look-up that somebody else has made or is making, nor longer than a moment
-//! where an old answer is at hand, and a name that cannot be looked up delays no other.
+//! A look-up is made once for all connections that need it; none waits longer than a moment where
+//! an old answer is at hand, and a name that cannot be looked up delays no other.
 
 mod active;
 mod addresses;
@@ -41,7 +42,7 @@ const WARMERS: usize = 16;
 /// How names are resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolverOptions {
-    /// Who is asked.
+    /// The sources that are asked.
     pub mode: LookupMode,
     /// For how long an answer is used after its time, when there is no new one. Zero for not at
     /// all.
@@ -50,7 +51,7 @@ pub struct ResolverOptions {
     pub timeout: Duration,
 }
 
-/// Who is asked for a name.
+/// The sources of names, in the order in which they are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupMode {
     /// hosts(5), and then DNS.
@@ -85,7 +86,7 @@ impl Default for ResolverOptions {
 
 /// Resolves names, and remembers the answers.
 ///
-/// It asks nobody, and reads no file, before the first name.
+/// It asks no source, and reads no file, before the first name.
 pub struct Resolver {
     active: ArcSwap<Active>,
     warmers: Mutex<JoinSet<()>>,
@@ -123,12 +124,12 @@ pub(super) enum HostName<'a> {
     Full(&'a str),
 }
 
-/// What is known of a host by now.
+/// The state of a host's addresses by now.
 pub(super) struct Host {
     pub(super) addresses: Addresses,
     /// The other family, if it takes longer.
     pub(super) late: Option<Late>,
-    /// Whose turn it is, by chance: others who ask must not always meet the same one.
+    /// Which one's turn it is, by chance: connections must not always meet the same one.
     pub(super) turn: usize,
 }
 
@@ -196,8 +197,8 @@ impl Resolver {
         *self.warmers.lock().unwrap_or_else(PoisonError::into_inner) = warmers;
     }
 
-    /// What is known is old from now on: it is asked for again before it is used, and used only if
-    /// nobody answers.
+    /// Marks every answer as old: it is asked for again before it is used, and used only if no
+    /// source answers.
     pub fn forget(&self) {
         self.active.load().expire();
     }
@@ -225,7 +226,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// When there are none, and when nobody answers.
+    /// When there are none, and when no source answers.
     pub async fn services(&self, name: &str) -> Result<Arc<[ServiceTarget]>, ResolveError> {
         self.active.load_full().services(name).await
     }

@@ -1,4 +1,4 @@
-//! What is asked of a source of names, and what it says.
+//! Questions to a source of names, and its answers.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -9,13 +9,13 @@ use thiserror::Error;
 
 use crate::net::resolve::ServiceTarget;
 
-/// Where answers come from.
+/// The source of answers.
 pub(super) trait AnswerSource: Send + Sync + 'static {
     fn ask(&self, question: &Question)
     -> impl Future<Output = Result<Answer, QueryFailure>> + Send;
 }
 
-/// What is asked.
+/// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Question {
     pub(super) name: Arc<str>,
@@ -30,7 +30,7 @@ pub(super) enum RecordKind {
     V6,
     /// Addresses of both.
     Both,
-    /// Who provides a service.
+    /// The hosts that provide a service.
     Services,
 }
 
@@ -45,14 +45,14 @@ impl RecordKind {
     }
 }
 
-/// What was answered, and for how long that holds, if anybody said so.
+/// An answer, and for how long it holds, if its source said so.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) records: Records,
     pub(super) ttl: Option<Duration>,
 }
 
-/// What a name stands for.
+/// The records of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Records {
     Addresses(Arc<[IpAddr]>),

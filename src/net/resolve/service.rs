@@ -1,4 +1,4 @@
-//! Which server of a service comes first (RFC 2782).
+//! The order of a service's servers (RFC 2782).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What one object says of itself.
+//! Description of one object in a file.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! What `check` says of a file that holds these certificates.
+//! Verdict of `snigate check` on a file of certificates.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! What files of certificates, keys, requests and revocation lists say, and whether they belong
+//! Inspection of certificates, keys, requests and revocation lists, and whether they belong
 //! together.
 
 mod describe;
@@ -27,7 +27,7 @@ pub struct Inspection {
     report: InspectionReport,
 }
 
-/// What there is to say.
+/// The findings of an inspection.
 #[derive(Debug, Default)]
 pub struct InspectionReport {
     /// Each object, and then how they belong together.
@@ -39,7 +39,7 @@ pub struct InspectionReport {
 /// Something with a title and lines, each of which has a label.
 #[derive(Debug, Default)]
 pub struct Part {
-    /// What it is, and where it stands.
+    /// Its kind, and where it stands.
     pub title: String,
     /// Labels and values. A problem has the label [`PROBLEM`].
     pub lines: Vec<(&'static str, String)>,

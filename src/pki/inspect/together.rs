@@ -1,5 +1,4 @@
-//! How objects belong together: keys to certificates, certificates to those who issued them, lists
-//! to both.
+//! Relations of objects: keys to certificates, certificates to their issuers, lists to both.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -59,7 +58,7 @@ impl<'a> InspectedFile<'a> {
     }
 }
 
-/// Which certificates and requests have the public half of a key.
+/// The certificates and requests that have the public half of a key.
 pub(super) fn belongs(
     out: &mut ReportWriter<'_>,
     place: &str,
@@ -191,7 +190,7 @@ const SERVER: PeerWords<'static> = PeerWords {
     ..CLIENT
 };
 
-/// What others look at in a trust anchor.
+/// Checks the conditions that others have for a trust anchor.
 fn anchor_allows(root: &InspectedFile<'_>, issuers: usize, now: SystemTime) -> Result<(), String> {
     if system_time(root.certificate.validity().not_after) < now {
         return Err(format!("{} has expired", root.name()));
@@ -214,7 +213,7 @@ fn anchor_allows(root: &InspectedFile<'_>, issuers: usize, now: SystemTime) -> R
     }
 }
 
-/// Whose list it is, and which of the given certificates are on it.
+/// The issuer of a list, and the given certificates that are on it.
 pub(super) fn listed(
     out: &mut ReportWriter<'_>,
     place: &str,
@@ -235,7 +234,7 @@ pub(super) fn listed(
     }
 }
 
-/// Which of the given CAs a list speaks for, as `check` finds that out.
+/// The CAs among the given ones that a list speaks for, as `check` finds that out.
 fn whose(out: &mut ReportWriter<'_>, place: &str, der: &[u8], given: &[InspectedFile<'_>]) {
     // What is wrong with the list itself stands beside it.
     let Ok(list) = Crl::read(der.to_vec().into()) else {

@@ -183,7 +183,7 @@ fn pkcs8(key: &PrivateKeyDer<'static>, certificate: &X509Certificate<'_>) -> Zer
     }))
 }
 
-/// What importers show.
+/// The name that importers show.
 fn friendly_name(certificate: &X509Certificate<'_>) -> String {
     let name = certificate
         .subject()

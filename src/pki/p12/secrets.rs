@@ -1,5 +1,5 @@
-//! How the parts of a store are kept from those without its password (RFC 7292 §5.1 and appendix B,
-//! RFC 8018).
+//! Encryption and integrity of a store's parts, by its password (RFC 7292 §5.1 and appendix B, RFC
+//! 8018).
 
 use std::num::NonZeroU32;
 

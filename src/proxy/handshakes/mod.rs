@@ -1,8 +1,8 @@
-//! How many TLS handshakes are under way at a listener, and who waits to begin one.
+//! TLS handshakes under way at a listener, and the connections that wait to begin one.
 //!
 //! A free slot goes to the source that holds fewest, and of equals to who came first. While others
 //! wait, handshakes that take long give way, those of the source that holds most before others:
-//! clients that only begin handshakes hold up nobody else for long.
+//! clients that only begin handshakes hold up no other for long.
 
 mod turns;
 
@@ -58,7 +58,7 @@ impl Handshakes {
                 let (turn, gone) = turns.look(id, Instant::now());
                 let woken = turns.woken();
                 drop(turns);
-                // Whoever goes does so before others begin.
+                // A handshake that goes does so before others begin.
                 gone.into_iter().for_each(&end);
                 (turn, woken)
             };

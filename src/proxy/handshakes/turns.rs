@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::proxy::limits::{KEPT, SourceNetwork};
 
-/// After so long a handshake gives way to anybody. A client far away has three round trips in it,
+/// After so long a handshake gives way to any other. A client far away has three round trips in it,
 /// whatever its version of TLS.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,7 @@ pub(super) const HASTE: Duration = Duration::from_millis(250);
 /// round trips.
 const RUNS: u32 = 3;
 
-/// A timer may be so late without anybody being busy.
+/// A timer may be so late without any load.
 const GRAIN: Duration = Duration::from_millis(1);
 
 /// So many may wait for each that may be under way: they hold a hello each.
@@ -52,7 +52,7 @@ pub(super) struct Turns {
     woken: Vec<Arc<Notify>>,
 }
 
-/// Whose slots are counted together: a source's, or one connection's that has none.
+/// Slots that are counted together: a source's, or one connection's that has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Holder {
     SourceNetwork(SourceNetwork),
@@ -89,7 +89,7 @@ struct Ranks {
     crowded: BTreeSet<(usize, Reverse<Since>, Holder)>,
 }
 
-/// What has become of a connection that waits.
+/// The state of a connection that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandshakeTurn {
     /// Its handshake may begin.
@@ -189,7 +189,7 @@ impl Turns {
         }
     }
 
-    /// Who is to be told to look.
+    /// The connections that are to look at their turn again.
     pub(super) fn woken(&mut self) -> Vec<Arc<Notify>> {
         take(&mut self.woken)
     }
@@ -248,7 +248,7 @@ impl Turns {
         }
     }
 
-    /// Which handshake gives way next to who waits, and when.
+    /// The handshake that gives way next to a waiting connection, and when.
     ///
     /// It is the oldest of the holder with most slots, where it has more than the one whose turn it
     /// is, which waits for its own handshakes otherwise. Whoever takes longer than [`PATIENCE`]
@@ -275,7 +275,8 @@ impl Turns {
         Some((due + late, id))
     }
 
-    /// Somebody who waits has the timer, and it is set for whoever gives way next, or for earlier.
+    /// One of the waiting connections has the timer, and it is set for the handshake that gives way
+    /// next, or for earlier.
     fn set_timer(&mut self, now: Instant) {
         let Some((due, _)) = self.next_to_go() else {
             (self.timer, self.late) = (None, Duration::ZERO);

@@ -1,5 +1,4 @@
-//! How many connections a listener takes, at a time and from one source, and which of them has to
-//! go.
+//! Limits of a listener: connections at a time and from one source, and which of them has to go.
 //!
 //! Here is the logic alone: no clock, no lock, no task. All of it takes the same time however many
 //! connections wait.
@@ -21,7 +20,7 @@ pub use source::SourceNetwork;
 
 use crate::rate::Pace;
 
-/// What a listener takes.
+/// Limits of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections. At this many a new one is refused.
@@ -128,7 +127,7 @@ pub enum Limit {
     SlowHandshake(u32),
 }
 
-/// Room for so many is kept when nobody waits.
+/// Room for so many is kept when none waits.
 pub(super) const KEPT: usize = 1024;
 
 #[cfg(test)]

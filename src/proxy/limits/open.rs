@@ -1,4 +1,4 @@
-//! How many connections of a source are open.
+//! Open connections of each source.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

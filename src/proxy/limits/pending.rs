@@ -163,8 +163,9 @@ impl PendingQueue {
         evicted
     }
 
-    /// Who has to go as well, where a reload has lowered a limit below what waits: with everybody
-    /// who comes one more, so that there are fewer of them also while somebody comes all the time.
+    /// A further connection to evict, where a reload has lowered a limit below the number that
+    /// waits: one for each connection that comes, so that there are fewer of them also while
+    /// connections come all the time.
     pub(in crate::proxy) fn excess(
         &mut self,
         source: Option<SourceNetwork>,

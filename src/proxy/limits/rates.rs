@@ -1,4 +1,4 @@
-//! How often a source connects.
+//! Rate limits by source.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::rate::{Pace, Used};
 ///
 /// A source is forgotten when another one needs its place. Of those that could give it up it is the
 /// one that is owed the most, so that a flood from many sources makes the limit milder for some of
-/// them and stricter for nobody.
+/// them and stricter for none.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Rates {
     sets: Vec<[RateUsage; WAYS]>,
-    /// What they are counted at.
+    /// The rate that they are counted against.
     pace: Option<Pace>,
     hasher: RandomState,
 }
 
-/// What a source has used of its rate.
+/// The use that a source has made of its rate.
 #[derive(Clone, Copy, Debug, Default)]
 struct RateUsage {
     source: u64,
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(taken(a, 10, 5099), 0);
         assert_eq!(taken(a, 10, 5100), 1);
         assert_eq!(taken(a, 10, 5350), 2);
-        // Time that nobody used is not saved up beyond the burst.
+        // Unused time is not saved up beyond the burst.
         assert_eq!(taken(a, 10, 900_000), 3);
         // Another thread may have read its clock earlier.
         assert_eq!(taken(a, 1, 899_000), 0);

@@ -1,13 +1,13 @@
-//! Where connections come from.
+//! Sources of connections.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::addr::ClientAddr;
 
-/// Where connections come from that count as one client's: an IPv4 address, or the 64 leading bits
-/// of an IPv6 address, which are those of one network (RFC 4291 §2.5.4), in which everybody may
-/// have as many addresses as they like.
+/// The source of connections that count as one client's: an IPv4 address, or the 64 leading bits of
+/// an IPv6 address, which are those of one network (RFC 4291 §2.5.4), in which everybody may have
+/// as many addresses as they like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceNetwork(pub(super) u64);
 

@@ -1,4 +1,4 @@
-//! How the end of one side reaches the other.
+//! Half-close and abort: how the end of one side reaches the other.
 
 use std::io::ErrorKind;
 

@@ -1,3 +1,5 @@
+//! Tests of the relay, over loopback.
+
 mod bulk;
 mod ends;
 mod support;

@@ -146,7 +146,7 @@ pub(super) async fn both_ways(
         .and(done.3.map(drop))
         .unwrap();
     assert!(at_client == down && at_server == up);
-    // Nobody has ended: whatever the relay had not flushed by now would never be.
+    // Neither side has ended: whatever the relay had not flushed by now would never be.
     client_out.shutdown().await.unwrap();
     server_out.shutdown().await.unwrap();
 }

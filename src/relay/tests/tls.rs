@@ -178,7 +178,7 @@ async fn a_server_without_tls_sees_a_reset_however_a_client_ends_without_close_n
                 }
                 FlowStreams::FinAndReset => {
                     drop(client);
-                    // Whoever is gone answers this with a reset.
+                    // A peer that is gone answers this with a reset.
                     for _ in 0..2 {
                         server.write_all(b"answer").await.unwrap();
                         acknowledged(&server).await;

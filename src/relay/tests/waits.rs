@@ -1,4 +1,4 @@
-//! What a relay waits for, and what it costs meanwhile.
+//! Waits of a relay, and what they cost.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;

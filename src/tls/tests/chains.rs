@@ -1,4 +1,4 @@
-//! What a server sends of a file, and what is said of it before a client finds out.
+//! Chains that a server sends of a file, and what is said of them before a client finds out.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::x509::CertificateIssue as Issue;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What a certificate is made of; the rest is as CAs have it.
+/// A change to the parameters of a certificate; the rest is as CAs have it.
 type Change<'a> = &'a dyn Fn(&mut CertificateParams);
 
 fn name(common_name: &str) -> DistinguishedName {

@@ -1,4 +1,4 @@
-//! Which of several certificates that are good for a name is shown.
+//! Choice between several certificates that are good for a name.
 
 use rustls::SignatureScheme;
 
@@ -34,7 +34,7 @@ fn in_order(certificates: &[&Arc<Certificate>], strict: bool) -> Acceptor {
     .unwrap()
 }
 
-/// Which of `certificates` the choice is.
+/// The position of the choice in `certificates`.
 fn position(certificates: &[&Arc<Certificate>], choice: Option<&Choice>) -> Option<usize> {
     certificates
         .iter()

@@ -1,11 +1,11 @@
-//! Who comes in, and what the others are told.
+//! Client authentication: who comes in, and what the others are told.
 
 use rustls::server::danger::ClientCertVerifier;
 
 use super::*;
 use crate::tls::verifier::ClientVerifier;
 
-/// What the operator's log says, in short.
+/// The verdict in the operator's log, in short.
 fn verdict(result: &Result<Accepted, Refusal>) -> &'static str {
     match result {
         Ok(_) => "accepted",

@@ -1,4 +1,4 @@
-//! Which servers are believed, and what is said of the others.
+//! Servers that are trusted, and what is said of the others.
 
 use rustls::ServerConfig;
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
@@ -66,7 +66,7 @@ fn options(verification: Verification) -> ConnectorOptions {
     }
 }
 
-/// What came of one connection: what the server read of it and the name it was asked for, and what
+/// The result of one connection: what the server read of it and the name it was asked for, and what
 /// the connector says.
 struct Meeting {
     asked_for: Option<String>,

@@ -80,7 +80,7 @@ async fn bytes_that_came_after_the_hello_belong_to_the_handshake() {
     let (result, _) = go_on(&open, session, &preface).await;
     assert!(result.is_ok(), "{result:?}");
 
-    // A record that cannot follow: its alert is sent behind what was already due, and nobody waits
+    // A record that cannot follow: its alert is sent behind what was already due, and no side waits
     // for more.
     let (session, mut preface) = hello(&config);
     preface.extend([22, 3, 3, 0, 0]);

@@ -296,7 +296,7 @@ async fn a_pin_is_worth_nothing_without_its_key() {
     }
 }
 
-/// What is verified of an authority is what is verified of a peer.
+/// Authorities are verified as peers are.
 #[test]
 fn authorities_are_verified_by_the_algorithms_of_handshakes() {
     let ids = |all: &[&dyn rustls::pki_types::SignatureVerificationAlgorithm]| -> Vec<_> {

@@ -1,4 +1,4 @@
-//! What the tests of this module share: an authority, an acceptor, and clients over real sockets.
+//! Fixtures of these tests: an authority, an acceptor, and clients over real sockets.
 
 mod certificate;
 mod chains;
@@ -148,7 +148,7 @@ async fn serve(acceptor: &Acceptor, listener: &TcpListener) -> Result<Accepted, 
     finish(choice.accept(stream.into(), &preface, Some(&name)).await).await
 }
 
-/// What follows a handshake.
+/// The rest of a handshake.
 async fn finish(result: Result<Accepted, HandshakeError>) -> Result<Accepted, Refusal> {
     match result {
         Ok(mut accepted) => {
@@ -163,7 +163,7 @@ async fn finish(result: Result<Accepted, HandshakeError>) -> Result<Accepted, Re
     }
 }
 
-/// What comes of both ends, which fail where one waits for ever.
+/// The results of both ends, which fail where one waits for ever.
 fn within<T>(both: impl Future<Output = T>) -> impl Future<Output = T> {
     // Boxed, because the state of two sessions is large.
     let both = timeout(Duration::from_secs(30), Box::pin(both));
@@ -188,8 +188,8 @@ async fn meet(
     within(async { tokio::join!(serve(acceptor, &listener), look) }).await
 }
 
-/// What the client `session` sees on `stream`. It sends a request as soon as it may, before it has
-/// read anything, and one so large that the server has unread input when it refuses: closing on
+/// The view of the client `session` on `stream`. It sends a request as soon as it may, before it
+/// has read anything, and one so large that the server has unread input when it refuses: closing on
 /// that would destroy the alert.
 async fn look(stream: TcpStream, session: ClientConnection) -> Seen {
     let connector = TlsConnector::from(Arc::new(
@@ -222,7 +222,7 @@ async fn look(stream: TcpStream, session: ClientConnection) -> Seen {
     }
 }
 
-/// What a client makes of an error. An alert counts only if the connection then ends in order:
+/// The meaning of an error to a client. An alert counts only if the connection then ends in order:
 /// before a reset, other kernels than this one throw the alert away.
 async fn ending(error: io::Error, socket: &mut TcpStream) -> Seen {
     match error.downcast::<rustls::Error>() {

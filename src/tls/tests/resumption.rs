@@ -1,5 +1,5 @@
-//! Who may go on where they left off. A resumed session shows no certificate and is not verified
-//! again.
+//! Session resumption: which clients may go on where they left off. A resumed session shows no
+//! certificate and is not verified again.
 
 use super::*;
 

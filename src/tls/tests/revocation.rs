@@ -18,7 +18,7 @@ fn verify(
     ClientAuth::RequireAndVerify(verify)
 }
 
-/// What becomes of a client with `certificate` in both versions of TLS: nothing, or the alert.
+/// The alert that a client with `certificate` gets in both versions of TLS; `None` if it comes in.
 async fn alert(own: &Authority, terms: ClientAuth, certificate: &Issued) -> Option<u8> {
     let acceptor = acceptor(&server_certificate(own), terms);
     let mut alerts = Vec::new();

@@ -1,4 +1,4 @@
-//! Which failures eject a server, and that no client decides about it.
+//! Ejection: which failures eject a server, and that no client decides about it.
 
 use super::*;
 
@@ -248,7 +248,7 @@ fn connector(alpn: &[Alpn]) -> Arc<Connector> {
     Arc::new(Connector::new(options).unwrap())
 }
 
-/// What becomes of the first of two servers, which says this to four hellos and hangs up on them.
+/// The fate of the first of two servers, which says this to four hellos and hangs up on them.
 async fn refused_by(
     answer: &[u8],
     request: ConnectRequest<'_>,

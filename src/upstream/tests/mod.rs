@@ -1,3 +1,5 @@
+//! Upstreams over real sockets: servers that answer, refuse and keep silent.
+
 mod capacity;
 mod ejection;
 

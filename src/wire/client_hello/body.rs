@@ -9,7 +9,8 @@ use super::kinds::Kinds;
 use super::numbers::Numbers;
 use crate::name::{AlpnList, ServerName};
 
-/// What a client asks for before anything is encrypted (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2).
+/// The ClientHello: what a client asks for before anything is encrypted (RFC 8446 §4.1.2, RFC 5246
+/// §7.4.1.2).
 ///
 /// Only what a route is chosen by or a log shows. The lists keep the client's order; that of an
 /// absent extension is empty.
@@ -31,9 +32,8 @@ pub struct ClientHello {
     pub groups: Numbers,
     /// The signature schemes accepted (RFC 8446 §4.2.3).
     pub signature_schemes: Numbers,
-    /// Whether an encrypted hello is inside (RFC 9849). Browsers pretend so always, and nobody but
-    /// the server with the key can tell; [`server_name`](Self::server_name) is that of the outer
-    /// hello.
+    /// Whether an encrypted hello is inside (RFC 9849). Browsers pretend so always, and only the
+    /// server with the key can tell; [`server_name`](Self::server_name) is that of the outer hello.
     pub ech: bool,
 }
 
@@ -165,7 +165,7 @@ impl ClientHello {
     }
 }
 
-/// What every hello begins with (RFC 8446 §4.1.2), without the random bytes and the session's
+/// The beginning of every hello (RFC 8446 §4.1.2), without the random bytes and the session's
 /// identifier.
 struct Fixed<'a> {
     version: u16,

@@ -1,6 +1,6 @@
 //! ClientHellos for the tests: right by default, and wrong wherever a test wants it.
 
-/// What a hello is made of. No length is checked, only written.
+/// The parts of a hello. No length is checked, only written.
 #[derive(Clone)]
 pub(super) struct HelloBuilder {
     pub(super) session_id: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Why the bytes of a client are not a ClientHello that can be routed.
+//! Errors of a hello: why a client's bytes are not a ClientHello that can be routed.
 
 use thiserror::Error;
 
@@ -23,7 +23,7 @@ pub enum HelloError {
     Malformed(#[from] Malformed),
 }
 
-/// What is wrong with a ClientHello, or with the records that carry it.
+/// A fault of a ClientHello, or of the records that carry it.
 ///
 /// A hello that two parsers could read differently is always refused: the server behind might find
 /// another name in it than the one it was routed by.
@@ -117,7 +117,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// What the client is told (RFC 8446 §6.2).
+    /// The alert for the client (RFC 8446 §6.2).
     ///
     /// A length that is wrong, or a list with fewer entries than it must have, is an error of
     /// decoding. What can be decoded, and must not be, is an illegal parameter.

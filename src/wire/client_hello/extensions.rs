@@ -1,4 +1,4 @@
-//! What extensions contain: a name, lists, and the vectors that they are made of.
+//! Contents of extensions: a name, lists, and the vectors that they are made of.
 
 use super::{Malformed, RequestedName};
 

@@ -20,9 +20,9 @@ use packed::Packed;
 
 /// Collects what a client sends until that holds a whole ClientHello.
 ///
-/// Every byte is kept, to be sent on as it came to whoever answers the client. A hello has at most
-/// 64 KiB, which are 384 KiB on the wire if each byte comes in a record of its own; until it is
-/// whole it takes no more memory than three times what there is of it, and some kilobytes.
+/// Every byte is kept, to be sent on as it came to the side that answers the client. A hello has at
+/// most 64 KiB, which are 384 KiB on the wire if each byte comes in a record of its own; until it
+/// is whole it takes no more memory than three times what there is of it, and some kilobytes.
 #[derive(Debug, Default)]
 pub struct HelloParser {
     /// Records that came before `received`.
@@ -417,7 +417,7 @@ const MAX_RECORD: u16 = 1 << 14;
 
 /// The longest ClientHello in bytes, its four-byte header included. That header has room for 16
 /// MiB, but rustls stops near here, no real hello comes close, and a client must not fill the
-/// memory before anybody knows it.
+/// memory before it is known.
 const MAX_HELLO: usize = 64 * 1024;
 
 #[cfg(test)]

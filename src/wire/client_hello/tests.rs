@@ -15,7 +15,7 @@ use super::*;
 
 type Verdict = Result<Option<ClientHello>, HelloError>;
 
-/// What the parser says in the end about bytes that come in these pieces.
+/// The parser's verdict in the end about bytes that come in these pieces.
 fn verdict<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Verdict {
     let mut parser = HelloParser::new();
     let verdicts = pieces.into_iter().map(|piece| parser.feed(piece));

@@ -40,12 +40,12 @@ pub struct V2Header {
     too_long: bool,
 }
 
-/// Which certificate a client has shown, as the TLV `PP2_TYPE_SSL` has it.
+/// The certificate that a client has shown, as the TLV `PP2_TYPE_SSL` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientFlags {
     /// None.
     NoCertificate,
-    /// One that nobody has verified.
+    /// One that was not verified.
     Unverified,
     /// One that was verified.
     Verified,
@@ -101,7 +101,7 @@ impl V2Header {
         }
     }
 
-    /// The whole header with the command `LOCAL`, for a connection that is made for nobody.
+    /// The whole header with the command `LOCAL`, for a connection on behalf of no client.
     #[must_use]
     pub fn local() -> Vec<u8> {
         [SIGNATURE, &[VERSION, UNSPEC, 0, 0]].concat()
@@ -119,7 +119,7 @@ impl V2Header {
         self.tlv(0x01, protocol)
     }
 
-    /// What identifies the connection, `PP2_TYPE_UNIQUE_ID`.
+    /// An identifier of the connection, `PP2_TYPE_UNIQUE_ID`.
     #[must_use]
     pub fn unique_id(self, id: &str) -> Self {
         self.tlv(0x05, id.as_bytes())

@@ -16,11 +16,11 @@ use thiserror::Error;
 pub use encode::{ClientFlags, HeaderTooLong, SslTlv, V2Header, v1_line};
 pub use v2::MAX_LENGTH;
 
-/// What a PROXY header says.
+/// A PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// The sender connects on its own behalf, as for a health check (`LOCAL`). It stands for nobody
-    /// else.
+    /// The sender connects on its own behalf, as for a health check (`LOCAL`). It speaks for no
+    /// client.
     Local,
     /// The sender stands for a client, which is not the sender, wherever it may be.
     Client(Option<Endpoints>),
@@ -34,14 +34,14 @@ pub enum Endpoints {
     V4 {
         /// The client.
         source: SocketAddrV4,
-        /// What the client connected to.
+        /// The address that the client connected to.
         destination: SocketAddrV4,
     },
     /// Over IPv6.
     V6 {
         /// The client.
         source: SocketAddrV6,
-        /// What the client connected to.
+        /// The address that the client connected to.
         destination: SocketAddrV6,
     },
 }
@@ -74,7 +74,7 @@ impl Endpoints {
         }
     }
 
-    /// What the client connected to.
+    /// The address that the client connected to.
     #[must_use]
     pub fn destination(&self) -> SocketAddr {
         match *self {
@@ -92,14 +92,14 @@ fn v6(addr: SocketAddr) -> SocketAddrV6 {
     SocketAddrV6::new(ip, addr.port(), 0, 0)
 }
 
-/// What the first bytes of a connection are.
+/// The result of parsing a connection's first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
     /// The beginning of a header, or nothing yet.
     Incomplete,
     /// A header.
     Complete {
-        /// What it says.
+        /// The header.
         header: ProxyHeader,
         /// Its length in bytes. What follows is not part of it.
         consumed: usize,
@@ -131,7 +131,7 @@ pub enum HeaderError {
     /// Version 2: a family or a transport that there is not.
     #[error("it has {0:#04x} for the family and the transport, which do not exist")]
     Family(u8),
-    /// Version 2: longer than anybody needs.
+    /// Version 2: longer than any header needs.
     #[error("it announces {0} bytes, and {limit} are read at most", limit = MAX_LENGTH)]
     TooLong(u16),
     /// Version 2: too short for the addresses of its family.

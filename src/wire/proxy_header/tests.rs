@@ -1,3 +1,5 @@
+//! Headers of other proxies, and every breach of the format.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -269,7 +271,7 @@ fn what_breaks_the_rules_of_version_2_is_refused() {
     ] {
         assert_eq!(parse(&bytes), Parsed::Malformed(error), "{bytes:02x?}");
     }
-    // A length is judged before anybody waits for as many bytes.
+    // A length is judged before the parser waits for as many bytes.
     let long = [v2::SIGNATURE, &[0x21, 0x11, 0x3f, 0xf1]].concat();
     assert_eq!(
         parse(&long),

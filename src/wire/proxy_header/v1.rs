@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::wire::proxy_header::{Endpoints, HeaderError, Progress, ProxyHeader};
 
-/// What every line begins with.
+/// The beginning of every line.
 pub(super) const START: &[u8] = b"PROXY ";
 
 /// The longest line, its end included, as the specification counts it.
@@ -30,7 +30,7 @@ pub(super) fn parse(bytes: &[u8]) -> Progress {
     Ok(Some((header(line)?, end + 2)))
 }
 
-/// What stands between `PROXY ` and the end of the line.
+/// The header between `PROXY ` and the end of the line.
 fn header(line: &[u8]) -> Result<ProxyHeader, HeaderError> {
     let (protocol, rest) = match line.iter().position(|byte| *byte == b' ') {
         Some(space) => (&line[..space], Some(&line[space + 1..])),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::wire::proxy_header::crc32c::Crc32c;
 use crate::wire::proxy_header::{Endpoints, HeaderError, Progress, ProxyHeader};
 
-/// What every header begins with.
+/// The beginning of every header.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The signature, the version with the command, the family with the transport, and the length of
@@ -53,7 +53,7 @@ pub(super) fn parse(bytes: &[u8]) -> Progress {
     let Some(block) = rest.get(..usize::from(length)) else {
         return Ok(None);
     };
-    // Whatever addresses it has are nobody's, of whatever family it says they are.
+    // Its addresses do not count, of whatever family it says they are.
     if is_local {
         return Ok(Some((ProxyHeader::Local, end)));
     }

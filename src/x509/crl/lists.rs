@@ -9,7 +9,7 @@ use crate::x509::ca::CaCertificate;
 use crate::x509::crl::scope::Scope;
 use crate::x509::crl::{Crl, Depth, Expired, Revocation, Unknown};
 
-/// What is asked whether a certificate has been revoked.
+/// The revocation lists that tell whether a certificate has been revoked.
 #[derive(Debug)]
 pub(crate) struct RevocationLists {
     /// The newest first.
@@ -28,7 +28,7 @@ struct IndexedList {
     signer: OnceLock<Box<[u8]>>,
 }
 
-/// Who has issued a certificate.
+/// The issuer of a certificate.
 #[derive(Clone, Copy)]
 pub(crate) struct IssuerKey<'a> {
     /// The subject with its SEQUENCE.
@@ -37,7 +37,7 @@ pub(crate) struct IssuerKey<'a> {
     pub(crate) spki: &'a [u8],
 }
 
-/// What the lists say of a certificate.
+/// The answer of the lists about a certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ListAnswer {
     /// It is on none.
@@ -101,7 +101,7 @@ impl RevocationLists {
         self.unknown == Unknown::Deny
     }
 
-    /// What the lists of `issuer` say of `certificate` at the time `now`.
+    /// The answer of the lists of `issuer` about `certificate` at the time `now`.
     pub(crate) fn ask(
         &self,
         certificate: &X509Certificate<'_>,

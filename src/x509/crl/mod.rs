@@ -31,11 +31,11 @@ pub(crate) use lists::{IssuerKey, ListAnswer, RevocationLists};
 pub struct Revocation {
     /// The lists. Without any nothing is checked.
     pub lists: Vec<Crl>,
-    /// Which certificates of a client's chain are checked.
+    /// The certificates of a client's chain that are checked.
     pub depth: Depth,
-    /// What a certificate is that no list speaks of.
+    /// The verdict on a certificate that no list speaks of.
     pub unknown: Unknown,
-    /// What a list is after its next update was due.
+    /// How a list counts after its next update was due.
     pub expired: Expired,
 }
 
@@ -84,7 +84,7 @@ impl Revocation {
     }
 }
 
-/// Which certificates of a chain have to be on no list.
+/// The certificates of a chain that have to be on no list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Depth {
     /// The client's own.
@@ -94,7 +94,7 @@ pub enum Depth {
     Chain,
 }
 
-/// What becomes of a certificate of whose issuer there is no list.
+/// The verdict on a certificate of whose issuer there is no list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unknown {
     /// It is refused.
@@ -104,7 +104,7 @@ pub enum Unknown {
     Allow,
 }
 
-/// What becomes of a certificate whose issuer's list should have been replaced by a newer one.
+/// The verdict on a certificate whose issuer's list should have been replaced by a newer one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expired {
     /// It is refused: it may have been revoked since.
@@ -119,7 +119,7 @@ pub enum Expired {
 pub struct Crl {
     signed: Arc<ListContent>,
     /// The serial numbers that are not on it and were on those before it: sorted, without leading
-    /// zeros. Nobody has taken them off for long enough.
+    /// zeros. They have not been off it for long enough.
     before: Arc<[Box<[u8]>]>,
 }
 
@@ -149,17 +149,19 @@ impl Crl {
         lists.into_iter().enumerate().map(read).collect()
     }
 
-    /// Whose certificates it is about, in the manner of RFC 4514, on one line and fit for a log.
+    /// The issuer whose certificates it is about, in the manner of RFC 4514, on one line and fit
+    /// for a log.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.signed.contents.issuer
     }
 
-    /// Which of `authorities` it speaks for, by name and signature, or why it speaks for none.
+    /// The CAs among `authorities` that it speaks for, by name and signature, or why it speaks for
+    /// none.
     ///
     /// # Errors
     ///
-    /// Why it speaks for none of them: in words, for whoever fetched it.
+    /// Why it speaks for none of them: in words, for the operator who fetched it.
     pub fn speaks_for<'a>(
         &self,
         authorities: &'a [CaCertificate],
@@ -289,7 +291,7 @@ impl Crl {
         self.has_same_issuer(other) && self.has_same_scope(other)
     }
 
-    /// Whether both are about the same certificates of whoever has issued them.
+    /// Whether both are about the same certificates of their issuers.
     pub(crate) fn has_same_scope(&self, other: &Self) -> bool {
         self.signed.contents.scope == other.signed.contents.scope
     }
@@ -383,7 +385,7 @@ pub enum NotSpoken {
     /// Those that have the name of its issuer have other keys.
     #[error("it is not signed by the CA of that name")]
     OtherKey,
-    /// The authority of its issuer's name has a key by whose signatures nobody is believed.
+    /// The authority of its issuer's name has a key whose signatures are not verified.
     #[error("the CA of that name has {0}, and no signature of such a key is verified")]
     Key(String),
     /// It is signed in a way that is not verified.

@@ -16,7 +16,7 @@ use crate::x509::der::{self, DerReader, significant};
 use crate::x509::identity::distinguished_name;
 use crate::x509::time::system_time;
 
-/// What a list says.
+/// The contents of a list.
 #[derive(Debug)]
 pub(super) struct Contents {
     /// The issuer's name with its SEQUENCE.

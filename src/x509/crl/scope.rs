@@ -1,10 +1,10 @@
-//! Which of an issuer's certificates a list is about (RFC 5280 §5.2.5).
+//! Scope of a revocation list: the certificates of its issuer that it is about (RFC 5280 §5.2.5).
 
 use x509_parser::certificate::X509Certificate;
 
 use crate::x509::der::{self, DerReader};
 
-/// What a list is about: everything, unless it says otherwise.
+/// The scope of a list: everything, unless it says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scope {
     /// Only certificates of authorities, or only others.
@@ -75,8 +75,8 @@ impl Scope {
         let Some(points) = &self.points else {
             return true;
         };
-        // A certificate that names no point may be on any part of a divided list: which, nobody can
-        // tell.
+        // A certificate that names no point may be on any part of a divided list: which, is not
+        // known.
         points_of(certificate)
             .iter()
             .any(|name| points.iter().any(|point| point == name))

@@ -166,8 +166,7 @@ fn is_host(name: &str) -> bool {
     name.contains('.') && name.chars().all(fits)
 }
 
-/// What the extension of a trust anchor holds, from what the library keeps of it: with its
-/// SEQUENCE.
+/// The extension of a trust anchor, from what the library keeps of it: with its SEQUENCE.
 impl CaCertificate {
     fn name_constraints(&self) -> Option<Vec<u8>> {
         let content = self.anchor.name_constraints.as_ref()?;

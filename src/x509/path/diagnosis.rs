@@ -1,5 +1,5 @@
-//! Why the library does not verify a certificate. It says what kind of error there was, and not
-//! with which certificate; this looks for that, once it is known that the peer is refused.
+//! Diagnosis of a certificate that the library does not verify. The library names the kind of
+//! error, and not the certificate; this finds the certificate, once the peer is refused.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use crate::x509::signed::{SignatureFault, Signed};
 use crate::x509::time::system_time;
 use crate::x509::{der, pem};
 
-/// What a peer has shown, and who is trusted.
+/// The chain that a peer has shown, and the authorities that are trusted.
 pub(super) struct Presented<'a> {
     pub(super) leaf: &'a CertificateDer<'a>,
     pub(super) intermediates: &'a [CertificateDer<'a>],
@@ -43,7 +43,7 @@ struct ChainCertificate<'a> {
 }
 
 impl Presented<'_> {
-    /// What `error` means, and of which certificate.
+    /// The meaning of `error`, and the certificate that it is about.
     pub(super) fn diagnose(&self, error: &Error) -> Flaw {
         let ders = || std::iter::once(self.leaf).chain(self.intermediates);
         let who = |at: usize, der: &CertificateDer<'_>| match pem::parse(der) {
@@ -127,7 +127,7 @@ impl Presented<'_> {
         }
     }
 
-    /// Which one is for something else.
+    /// The certificate that is for something else.
     fn purpose(&self, shown: &[ChainCertificate<'_>]) -> Who {
         first(shown, |shown| {
             match shown.certificate.extended_key_usage() {
@@ -182,7 +182,7 @@ impl Presented<'_> {
         }
     }
 
-    /// Which signature does not verify with any key of its issuer's name.
+    /// The signature that does not verify with any key of its issuer's name.
     fn signature(&self, shown: &[ChainCertificate<'_>]) -> Flaw {
         for ChainCertificate {
             who,
@@ -251,7 +251,7 @@ impl Presented<'_> {
             .next()
     }
 
-    /// Which DNS name is none, where an authority is bound to such names.
+    /// The DNS name that is none, where an authority is bound to such names.
     fn not_comparable(&self, shown: &[ChainCertificate<'_>]) -> Flaw {
         let sent = shown[1..]
             .iter()
@@ -270,7 +270,7 @@ impl Presented<'_> {
         }
     }
 
-    /// Which authority is bound to which names, and which name is not among them.
+    /// The authority that is bound to names, and the name that is not among them.
     fn constraint(&self, shown: &[ChainCertificate<'_>]) -> Flaw {
         let (leaf, issuers) = (&shown[0].certificate, &shown[1..]);
         let sent: Vec<X509Certificate<'_>> = issuers
@@ -342,8 +342,8 @@ fn first(shown: &[ChainCertificate<'_>], wanted: impl Fn(&ChainCertificate<'_>) 
         .map_or(Who::Peer, |shown| shown.who.clone())
 }
 
-/// What cannot be read, and in which certificate: in one that the library cannot read at all
-/// (`unread`), or in another.
+/// The part that cannot be read, and in which certificate: in one that the library cannot read at
+/// all (`unread`), or in another.
 fn malformed(shown: &[ChainCertificate<'_>], unread: Option<Who>) -> Flaw {
     let suspects = || {
         shown
@@ -401,7 +401,7 @@ fn is_ca(certificate: &X509Certificate<'_>) -> bool {
     matches!(certificate.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca)
 }
 
-/// Which one has ended, or not begun.
+/// The certificate that has ended, or not begun.
 fn dated(shown: &[ChainCertificate<'_>], time: UnixTime, limit: UnixTime, ended: bool) -> Flaw {
     let limit = crate::x509::time::of_unix_time(limit);
     let at = |shown: &ChainCertificate<'_>| -> SystemTime {
@@ -424,7 +424,7 @@ fn dated(shown: &[ChainCertificate<'_>], time: UnixTime, limit: UnixTime, ended:
     }
 }
 
-/// Which one has an extension that the library does not know, and is critical.
+/// The certificate that has a critical extension which the library does not know.
 fn critical(shown: &[ChainCertificate<'_>]) -> Flaw {
     /// keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints,
     /// extKeyUsage.
@@ -451,7 +451,7 @@ fn critical(shown: &[ChainCertificate<'_>]) -> Flaw {
     shown.iter().find_map(unknown).unwrap_or(Flaw::Other)
 }
 
-/// Which authority has more below it than it allows.
+/// The authority that has more below it than it allows.
 fn path_length(shown: &[ChainCertificate<'_>]) -> Flaw {
     let limited = |shown: &ChainCertificate<'_>| match shown.certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.path_len_constraint,

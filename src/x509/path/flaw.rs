@@ -1,5 +1,5 @@
-//! What is wrong with a peer's certificate, in words for its operator: which certificate, what, and
-//! what to do.
+//! Flaws of a peer's certificate, in words for its operator: which certificate, what, and what to
+//! do.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::x509::identity::distinguished_name;
 use crate::x509::path::{MAX_INTERMEDIATES, MAX_NAMESAKES};
 use crate::x509::signed::SignatureFault;
 
-/// Which certificate of a chain.
+/// One certificate of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     /// The peer's own.
@@ -44,7 +44,7 @@ impl Who {
     }
 }
 
-/// What there is too much of.
+/// A limit of what the library looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathLimit {
     /// Certificates beside the peer's own.
@@ -57,7 +57,7 @@ pub(crate) enum PathLimit {
     Work,
 }
 
-/// What is wrong with a certificate.
+/// A flaw of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// It is not what RFC 5280 calls a certificate.
@@ -88,7 +88,7 @@ pub(crate) enum Flaw {
     KeyUsage,
     /// It is for something else.
     Purpose(Who),
-    /// Nobody who is trusted has issued it.
+    /// No trusted authority has issued it.
     UnknownIssuer {
         /// The certificate whose issuer is unknown.
         who: Who,
@@ -110,7 +110,7 @@ pub(crate) enum Flaw {
         who: Who,
         /// The name of its issuer.
         issuer: String,
-        /// What is wrong.
+        /// The fault.
         fault: SignatureFault,
         /// Whether the issuer is trusted, and did not come with the certificate.
         by_root: bool,
@@ -123,7 +123,7 @@ pub(crate) enum Flaw {
     NotComparable(Who, String, &'static str),
     /// An authority is bound to names in a way that cannot be read.
     ConstraintMalformed(Who),
-    /// Its key is on a list of keys that nobody should believe.
+    /// Its key is on a list of distrusted keys.
     Distrusted,
     /// There is too much to verify.
     TooMuch(PathLimit),
@@ -168,25 +168,25 @@ pub(crate) enum Flaw {
     },
     /// It answers for others by a list, and its key must not sign lists.
     NoListSign(Who),
-    /// What the library says, where it has said something new.
+    /// Something that the library has come to say since.
     Other,
 }
 
-/// Whose certificates are judged, for words.
+/// The peer whose certificates are judged, in words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerWords<'a> {
     /// `client` or `server`.
     pub(crate) peer: &'a str,
-    /// Where the authorities are named that are believed.
+    /// The place in the configuration where the trusted authorities are named.
     pub(crate) trust: &'a str,
-    /// What the extended key usage must have.
+    /// The usage that the extended key usage must have.
     pub(crate) usage: &'a str,
     /// How the peer comes in without an authority.
     pub(crate) pin: &'a str,
 }
 
 impl Flaw {
-    /// In words, for whoever runs this side of the connection.
+    /// In words, for the operator of this side of the connection.
     pub(crate) fn words(&self, side: &PeerWords<'_>) -> String {
         let PeerWords {
             peer,

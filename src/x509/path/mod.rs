@@ -43,7 +43,7 @@ pub(crate) const MAX_NAMESAKES: usize = 4;
 /// handshake (100, of the verifier below) could be met by a client that has done nothing wrong.
 pub const MAX_AUTHORITIES_OF_ONE_NAME: usize = 16;
 
-/// What a certificate is shown for.
+/// The purpose that a certificate is shown for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// By a client.
@@ -134,7 +134,7 @@ impl Paths {
         }
     }
 
-    /// What the library does not look at.
+    /// Judges what the library does not look at.
     fn judge(
         &self,
         leaf: &CertificateDer<'_>,

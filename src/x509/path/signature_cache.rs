@@ -17,7 +17,7 @@ use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificat
 use crate::x509::algorithms::ALGORITHMS;
 
 /// The signatures that are remembered, of which a new generation begins when one is full. One that
-/// is asked for is kept, so that those are forgotten first that nobody has shown for the longest
+/// is asked for is kept, so that those are forgotten first that no peer has shown for the longest
 /// time.
 ///
 /// Only signatures that are right are remembered: to push others out takes as many certificates of

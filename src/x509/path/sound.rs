@@ -1,5 +1,5 @@
-//! What a certificate says of itself that the library does not look at, and OpenSSL does: what
-//! cannot be read in it, what stands in it twice, and what a CA of `ca_files` may vouch for.
+//! Soundness of a certificate, where OpenSSL looks and the library does not: what cannot be read in
+//! it, what stands in it twice, and what a CA of `ca_files` may vouch for.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{NSCertType, ParsedExtension};
@@ -70,8 +70,8 @@ pub(super) fn netscape_type(leaf: &X509Certificate<'_>, purpose: Purpose) -> Res
 }
 
 impl CaCertificate {
-    /// That it may vouch for peers of this kind: RFC 5280 leaves that to whoever trusts it, OpenSSL
-    /// and Go ask it.
+    /// That it may vouch for peers of this kind: RFC 5280 leaves that to the peer that trusts it,
+    /// OpenSSL and Go ask it.
     pub(crate) fn vouches(&self, purpose: Purpose) -> Result<(), Flaw> {
         let who = || Who::Root(self.subject().to_owned());
         if let Some(oid) = self.critical() {

@@ -35,7 +35,7 @@ fn chain() -> Chain {
     })
 }
 
-/// What we and `openssl verify` say of the chain that `change` makes.
+/// Our verdict and that of `openssl verify` on the chain that `change` makes.
 fn judge(change: impl FnOnce(&mut Chain)) -> (Result<(), Flaw>, bool) {
     let mut params = chain();
     change(&mut params);

@@ -145,7 +145,7 @@ fn between(
     }
 }
 
-/// What is left of a mark when the file was cut off in the middle of it.
+/// The rest of a mark when the file was cut off in the middle of it.
 fn is_cut_mark(line: &str) -> bool {
     !line.is_empty() && (BEGIN.starts_with(line) || "-----END ".starts_with(line))
 }

@@ -3,7 +3,8 @@
 
 use thiserror::Error;
 
-/// A form in which certificates, keys and lists are often found, and in which nobody reads them.
+/// A form in which certificates, keys and lists are often found, and in which no program here reads
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Form {
     /// Nothing, or nothing but white space.
@@ -30,7 +31,7 @@ pub enum Form {
     /// UTF-32.
     #[error("the file is UTF-32; convert it with `iconv -f UTF-32 -t UTF-8 FILE > NEW`")]
     Utf32,
-    /// What a web server answers in place of a file.
+    /// A page that a web server answers in place of a file.
     #[error(
         "the file is an HTML or XML page, as a download that failed leaves it; look into it and fetch it again"
     )]
@@ -75,7 +76,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// What a whole file is, where it is one of these.
+    /// The form of a whole file, where it is one of these.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {
         if bytes.trim_ascii().is_empty() {

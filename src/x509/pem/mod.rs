@@ -28,7 +28,7 @@ pub use form::Form;
 /// A private key that is overwritten when it is dropped.
 pub(crate) type SecretKey = Zeroizing<PrivateKeyDer<'static>>;
 
-/// What stands in one block of a file.
+/// The content of one block of a file.
 pub(crate) enum Section {
     Certificate(CertificateDer<'static>),
     RevocationList(CertificateRevocationListDer<'static>),
@@ -81,7 +81,7 @@ pub enum PemError {
     Unfinished {
         /// The line of its BEGIN mark.
         line: usize,
-        /// What it says it is.
+        /// The label of the block.
         label: String,
     },
     /// A damaged mark, or a mark without the other one.
@@ -129,11 +129,11 @@ pub enum BundleError {
     /// One of the certificates cannot be read (RFC 5280 §4.1).
     #[error("certificate {number} of {total} in the file cannot be read: {reason}")]
     Certificate {
-        /// Which one, counted from 1.
+        /// The block's place in the file, counted from 1.
         number: usize,
         /// How many certificates there are.
         total: usize,
-        /// What the parser says.
+        /// The parser's reason.
         reason: String,
     },
 }
@@ -153,11 +153,11 @@ pub enum CrlFileError {
     /// One of the lists cannot be read, or is of a kind that is not understood (RFC 5280 §5).
     #[error("revocation list {number} of {total} in the file cannot be used: {reason}")]
     List {
-        /// Which one, counted from 1.
+        /// The block's place in the file, counted from 1.
         number: usize,
         /// How many lists there are.
         total: usize,
-        /// What the parser says.
+        /// The parser's reason.
         reason: String,
     },
 }
@@ -242,7 +242,7 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
     }
 }
 
-/// What is wrong with bytes that follow a DER value.
+/// The fault in bytes that follow a DER value.
 pub(crate) fn after(rest: &[u8]) -> String {
     format!("{} bytes follow its end", rest.len())
 }
@@ -331,7 +331,7 @@ pub(crate) fn text(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     text
 }
 
-/// What [`text`] has made.
+/// The string that [`text`] has made.
 pub(crate) fn as_str(text: &[u8]) -> &str {
     str::from_utf8(text).unwrap_or_default()
 }
@@ -384,7 +384,7 @@ fn pem_section(block: &Block<'_>) -> Result<Section, PemError> {
     })
 }
 
-/// What a DER value is, by its first bytes; that it parses is for the caller to see.
+/// The kind of a DER value, by its first bytes; that it parses is for the caller to see.
 fn der_section(bytes: &[u8]) -> Section {
     /// PBES2 (RFC 8018 §A.4), with which every encrypted PKCS#8 key of our days begins.
     const PBES2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0d];
@@ -415,7 +415,7 @@ fn der_section(bytes: &[u8]) -> Section {
     }
 }
 
-/// What a DER value is that holds no certificate, key or list by itself.
+/// The kind of a DER value that holds no certificate, key or list by itself.
 pub(crate) fn foreign_der(bytes: &[u8]) -> Option<Foreign> {
     match der_section(bytes) {
         Section::Foreign(foreign) => Some(foreign),

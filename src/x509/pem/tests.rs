@@ -1,3 +1,5 @@
+//! Files as operators and other programs write them, cut off and damaged.
+
 use rustls_pki_types::pem::PemObject;
 
 use super::*;
@@ -285,7 +287,7 @@ fn base64_of(bytes: &[u8]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// What stands beside a sound block and does not count is never passed over.
+/// Text beside a sound block that may be a damaged one is never passed over.
 #[test]
 fn what_may_be_a_damaged_block_beside_a_sound_one_is_an_error_at_its_line() {
     let (one, two) = bundle();

@@ -58,7 +58,7 @@ fn what_makes_no_sense_is_refused_with_what_to_write() {
         ),
         (
             "servers = [{ address = \"10.0.0.1:1\", weight = 2 }]\nbalance = \"first\"",
-            "weight has no meaning with balance = \"first\"",
+            "weight has no effect with balance = \"first\"",
             "another `balance`",
         ),
         (

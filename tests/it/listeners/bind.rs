@@ -72,15 +72,15 @@ fn addresses_that_cannot_be_are_errors_that_say_what_to_write() {
         ("[\"systemd:a\", \"systemd:a\"]", "is on systemd:a already"),
         (
             "{ address = \"[::1]:443\", v6only = false }",
-            "v6only says nothing about [::1]:443",
+            "v6only has no effect on [::1]:443",
         ),
         (
             "{ address = \"0.0.0.0:443\", v6only = true }",
-            "v6only says nothing about 0.0.0.0:443",
+            "v6only has no effect on 0.0.0.0:443",
         ),
         (
             "{ address = \"0.0.0.0:443\", mode = \"0660\" }",
-            "mode says nothing about 0.0.0.0:443",
+            "mode has no effect on 0.0.0.0:443",
         ),
         (
             "{ address = \"systemd:edge\", mode = \"0660\" }",

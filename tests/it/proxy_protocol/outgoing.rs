@@ -387,7 +387,7 @@ fn what_an_upstream_cannot_mean_is_refused() {
         ),
         (
             "proxy_protocol_tlvs = \"ssl\"\n".to_owned(),
-            "proxy_protocol_tlvs has no meaning without proxy_protocol",
+            "proxy_protocol_tlvs has no effect without proxy_protocol",
         ),
         (
             "proxy_protocol = \"v1\"\nproxy_protocol_tlvs = \"crc32c\"\n".to_owned(),

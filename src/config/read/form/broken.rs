@@ -75,7 +75,7 @@ pub(super) fn not_toml(
                 )
             }
         };
-        // The same mistake all over the file is one: whoever sees it once knows the rest.
+        // The same mistake all over the file is one: a reader who sees it once knows the rest.
         if said.insert(diagnostic.message.clone()) {
             diagnostics.push(diagnostic);
         }

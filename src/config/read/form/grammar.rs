@@ -1,11 +1,11 @@
-//! What breaks the grammar of TOML, in words of the project. Nothing that the parser says is passed
+//! Violations of TOML's grammar, in words of the project. Nothing that the parser says is passed
 //! on: its messages are only told apart here.
 
 use crate::config::read::paste::Below;
 
-/// What is wrong in general, and what to write.
+/// A sentence on what is wrong, and what to write.
 struct Sentence {
-    /// What the parser's message begins with.
+    /// The beginnings of the parser's message.
     begins: &'static [&'static str],
     message: &'static str,
     help: &'static str,
@@ -221,7 +221,7 @@ const OTHER: Sentence = open(
     "write `key = \"value\"` below `[routes.NAME]`; config/example.toml has every key",
 );
 
-/// What to say of what the parser has found at `at` in `text`: the message, the help, and what the
+/// The sentence on what the parser has found at `at` in `text`: the message, the help, and what the
 /// lines below it are worth.
 pub(super) fn sentence(parser: &str, text: &str, at: usize) -> (&'static str, &'static str, Below) {
     let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r');

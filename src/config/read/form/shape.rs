@@ -1,4 +1,4 @@
-//! Whether tables are where tables must be.
+//! Tables, and values where a table must be.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 
 /// Whether everything that must be a table is one. A list in its place would be read as the values
-/// of its keys, in an order that nobody knows: `client_auth = []` would be a policy.
+/// of its keys, in an order that is not written anywhere: `client_auth = []` would be a policy.
 pub(super) fn only_tables(
     file: &DeTable<'_>,
     source: &Arc<Source>,

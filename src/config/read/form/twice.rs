@@ -13,8 +13,8 @@ use crate::config::read::form::path::path_to;
 #[derive(Default)]
 pub(super) struct Tables(Vec<Vec<String>>);
 
-/// What is to be said of a parser's error, if it is one of this kind; nothing more where a table
-/// around it has been reported.
+/// The diagnostic for a parser's error, if it is one of this kind; `Some(None)` where a
+/// table around it has been reported.
 pub(super) fn judge(
     source: &Arc<Source>,
     error: &toml::de::Error,

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source, did_you_mean};
 use crate::config::read::{known, paste};
 
-/// What is wrong at `path`, and the keys that are missing now because they were meant there.
+/// The fault at `path`, and the keys that are missing now because they were meant there.
 pub(super) fn type_error(
     error: &toml::de::Error,
     path: &[String],
@@ -68,8 +68,8 @@ fn nearest(word: &str, known: &[&str]) -> Option<String> {
     did_you_mean(word, known.iter().copied()).filter(|_| is_one)
 }
 
-/// What to write in place of a key that its table does not have, and the keys that are missing now.
-/// A key of another table is no misspelt one of this table.
+/// The remedy for a key that its table does not have, and the keys that are missing now. A key of
+/// another table is no misspelt one of this table.
 fn unknown_key(
     path: &[String],
     word: &str,
@@ -96,7 +96,7 @@ fn unknown_key(
     let foreign = foreign.filter(|help| !is_here || help.contains(&several));
     let near = did_you_mean(word, known.iter().copied());
     let here = |key: &str| [table, &[key.to_owned()]].concat();
-    // Whatever was meant by a word that nobody knows may be what is missing.
+    // Whatever was meant by an unknown word may be what is missing.
     let missed = match (
         &home,
         near.as_deref().and_then(|near| near.split('"').nth(1)),
@@ -177,8 +177,8 @@ fn wrong_type(
     (format!("this is {what}, and {due} is due"), help)
 }
 
-/// What is due at `path`, in the words of the file. Nothing of what the library says is passed on
-/// but what the types of the file themselves say.
+/// The type that is due at `path`, in the words of the file. Nothing of what the library says is
+/// passed on but what the types of the file themselves say.
 fn due(said: &str, path: &[String]) -> String {
     let words = known::words(path);
     if !words.is_empty() && !said.contains("expected a table") {
@@ -201,7 +201,7 @@ fn due(said: &str, path: &[String]) -> String {
     .to_owned()
 }
 
-/// What to write in place of a value of the wrong type.
+/// The remedy for a value of the wrong type.
 fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
     let key = path.last()?.as_str();
     let words = known::words(path);

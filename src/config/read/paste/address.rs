@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What others write behind the address of a listener.
+/// Words that other proxies have behind the address of a listener.
 const FLAGS: [&str; 7] = [
     "ssl",
     "http2",
@@ -13,7 +13,7 @@ const FLAGS: [&str; 7] = [
     "tfo",
 ];
 
-/// What to write in `bind` in place of `text`.
+/// The address to write in `bind` in place of `text`.
 pub(super) fn to_listen_on(text: &str) -> Option<String> {
     let text = text
         .split_once("://")
@@ -71,7 +71,7 @@ pub(super) fn to_listen_on(text: &str) -> Option<String> {
     }
 }
 
-/// What to write as the address of a server in place of `text`.
+/// The address of a server to write in place of `text`.
 pub(super) fn of_server(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     if text.starts_with('/') {

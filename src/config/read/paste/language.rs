@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::config::read::paste::{Remedy, is_yaml};
 
-/// What a file is that is in another language from its first line to its last.
+/// The name of the language that a file is in from its first line to its last.
 pub(in crate::config::read) fn language(text: &str) -> Option<Remedy> {
     let lines = || lines(text).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let (span, first) = lines().next()?;

@@ -3,7 +3,7 @@
 use crate::config::read::known;
 use crate::config::read::paste::{is_key, list, number, rule};
 
-/// What is wrong in a line that is not TOML, and whether more may be said of the lines below it.
+/// The fault in a line that is not TOML, and whether more may be said of the lines below it.
 pub(in crate::config::read) fn line(line: &str) -> Option<(String, String, Below)> {
     let bare = line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     let said = |message: &str, help: String| Some((message.to_owned(), help, Below::Known));
@@ -87,7 +87,7 @@ fn is_toml(line: &str) -> bool {
     line.parse::<toml::Table>().is_ok()
 }
 
-/// What stands behind a value that is complete, and what to write.
+/// The text behind a value that is complete, and the remedy.
 fn behind(key: &str, value: &str) -> Option<(String, String)> {
     let begin = value.chars().next()?;
     let end = match begin {
@@ -187,7 +187,7 @@ fn pem() -> (String, String, Below) {
     )
 }
 
-/// What is wrong with the name of a table.
+/// The fault in the name of a table.
 fn header(line: &str) -> Option<(String, String, Below)> {
     let said = |message: &str, help: String| Some((message.to_owned(), help, Below::Known));
     let end = line.rfind(']').map_or(line.len(), |at| at + 1);
@@ -287,7 +287,7 @@ fn joined(line: &str) -> Option<Joined<'_>> {
     }
 }
 
-/// What is wrong with the value of `key = value`.
+/// The fault in the value of `key = value`.
 fn assigned(key: &str, value: &str) -> Option<(String, String, Below)> {
     let said = |message: &str, help: String| Some((message.to_owned(), help, Below::Known));
     // A comment behind the value is none of it.
@@ -430,7 +430,7 @@ fn written(key: &str, value: &str) -> String {
         .map(|item| item.trim_matches(['"', '\'']))
         .filter(|item| !item.is_empty())
         .collect();
-    // What has parts of another language is no list of values, and nobody knows what it was to be.
+    // What has parts of another language is no list of values, and what it was to be is not known.
     if items.iter().any(|item| {
         item.contains(['=', '(', ')', '{', '}', '[', ']', '"', '\'']) && !item.contains("${")
     }) {

@@ -2,7 +2,7 @@
 
 use crate::name::SniPattern;
 
-/// What to write in `sni` in place of `text`.
+/// The name to write in `sni` in place of `text`.
 pub(super) fn of_route(text: &str) -> Option<String> {
     let is_name = |name: &str| !name.is_empty() && name.parse::<SniPattern>().is_ok();
     let write = |name: &str| format!("write `sni = {name:?}`");

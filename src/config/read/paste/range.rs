@@ -8,10 +8,10 @@ use ipnet::{IpSubnets, Ipv4Subnets, Ipv6Subnets};
 use crate::addr::Cidr;
 use crate::config::read::paste::list;
 
-/// More entries than this are nobody's to copy from a message.
+/// More entries than this are too many to copy from a message.
 const MOST: usize = 8;
 
-/// What to write in the list `key` in place of `text`.
+/// The ranges to write in the list `key` in place of `text`.
 pub(super) fn of_addresses(key: &str, text: &str) -> Option<String> {
     let text = text.trim();
     let key = key.rsplit('.').next().unwrap_or(key);

@@ -773,7 +773,7 @@ pub(in crate::config::read) fn plain(word: &str) -> String {
         .collect()
 }
 
-/// What to write in place of a key that is not known in `section`.
+/// The key to write in place of one that is not known in `section`.
 pub(in crate::config::read) fn key(section: &str, key: &str) -> Option<String> {
     let key = plain(key);
     let found = KEYS
@@ -786,7 +786,7 @@ pub(in crate::config::read) fn key(section: &str, key: &str) -> Option<String> {
     })
 }
 
-/// What to write in place of a word that is not known as a value of `key`.
+/// The word to write in place of one that is not known as a value of `key`.
 pub(in crate::config::read) fn word(key: &str, word: &str) -> Option<String> {
     let word = plain(word);
     let found = WORDS

@@ -1,4 +1,4 @@
-//! Changes of who is known by a key or a certificate.
+//! Changes of pinned clients: who is known by a key or a certificate.
 
 use super::*;
 

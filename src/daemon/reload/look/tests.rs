@@ -21,7 +21,7 @@ pub(super) fn write(dir: &Path, name: &str, issued: &Issued) {
     fs::write(dir.join(format!("{name}-key.pem")), &issued.key).unwrap();
 }
 
-/// What runs, and the next look at its files, a year before the time.
+/// The configuration that runs, and the next look at its files, a year before the time.
 fn a_year_ago(path: &Path) -> (Order, Eyes) {
     let mut loaded = config::load(path);
     let outline = loaded.outline(path, None).unwrap_or_default();
@@ -59,7 +59,7 @@ fn a_year_ago(path: &Path) -> (Order, Eyes) {
     (order, eyes)
 }
 
-/// What serves afterwards, or what it is refused for.
+/// The configuration that serves afterwards, or the reason why it is refused.
 fn look(order: Order, mut eyes: Eyes) -> Result<Box<Proposed>, String> {
     match order.look(&mut eyes).files {
         Some(ReloadVerdict::Serve(candidate, _)) => Ok(candidate),

@@ -1,4 +1,4 @@
-//! What is logged of attempts, with the time standing still.
+//! Log lines of attempts, with the time standing still.
 
 use std::fmt::Debug;
 use std::fs;
@@ -83,7 +83,7 @@ fn findings(text: &str) -> Findings {
     findings
 }
 
-/// What waits, where nothing is served and these files have this content.
+/// Items that wait, where nothing is served and these files have this content.
 fn behind(dir: &Path, files: &[(&str, &str)]) -> Behind {
     let mut read = Files::default();
     for (name, text) in files {

@@ -23,21 +23,22 @@ use crate::net::resolve::question::{Answer, AnswerSource, QueryFailure, Question
 /// No longer than this is a name believed not to exist: a server that was just added must be found.
 const MAX_NEGATIVE: Duration = Duration::from_secs(10);
 
-/// What counts for an answer that has no time of its own.
+/// The time to live of an answer that has none of its own.
 const DEFAULT_TTL: Duration = Duration::from_secs(5);
 
 /// A new answer is waited for so long where there is an old one. Most come within a few
 /// milliseconds; a client notices no less than this.
 const STALE_AFTER: Duration = Duration::from_millis(200);
 
-/// After a failure nobody asks again for so long (RFC 9520 §3.2), and for longer where an old
+/// After a failure no question is asked for so long (RFC 9520 §3.2), and for longer where an old
 /// answer is at hand.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_STALE: Duration = Duration::from_secs(5);
 
-/// An answer that leads nowhere is renewed no more often than this, whoever asks: a server that is
-/// down, and has not moved, costs the DNS server one question a second. A name that is denied since
-/// then is asked for as often, because a container that is made again has no address for a moment.
+/// An answer that leads nowhere is renewed no more often than this, for all connections together: a
+/// server that is down, and has not moved, costs the DNS server one question a second. A name that
+/// is denied since then is asked for as often, because a container that is made again has no
+/// address for a moment.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// A connection waits for a renewal no longer than this, so that DNS servers that are silent delay
@@ -49,7 +50,7 @@ const RENEWAL_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Ttls {
     pub(super) min_ttl: Duration,
     pub(super) max_ttl: Duration,
-    /// After that, while nobody answers.
+    /// After that, while no source answers.
     pub(super) stale: Duration,
     /// For one question, all attempts together.
     pub(super) timeout: Duration,
@@ -68,7 +69,7 @@ struct CacheInner<S> {
     slots: Mutex<Slots>,
 }
 
-/// What a question finds.
+/// The result of a look-up in the cache.
 enum Lookup {
     Answer(Result<Records, QueryFailure>),
     /// It is on its way; what to be content with, and when.
@@ -88,7 +89,7 @@ impl<S: AnswerSource> Cache<S> {
         }
     }
 
-    /// The answer, which may be an old one. Whoever stops waiting does not stop the question.
+    /// The answer, which may be an old one. Dropping the future does not stop the question.
     pub(super) async fn get(&self, question: Question) -> Result<Records, QueryFailure> {
         loop {
             let (mut over, stale) = match self.find(&question) {
@@ -118,7 +119,7 @@ impl<S: AnswerSource> Cache<S> {
         }
     }
 
-    /// What to wait for, and until when.
+    /// The answer to wait for, and until when.
     fn renewal(
         &self,
         question: &Question,

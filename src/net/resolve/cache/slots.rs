@@ -1,4 +1,4 @@
-//! What is remembered of each question, and when it is forgotten.
+//! Slots of the cache: the answer to each question, and when it is forgotten.
 
 use std::collections::HashMap;
 

@@ -1,3 +1,5 @@
+//! The cache with a scripted source of names, and the time standing still.
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,3 +1,5 @@
+//! Turns without a task and without a clock.
+
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;

@@ -24,7 +24,7 @@ use crate::x509::crl::Crl;
 use crate::x509::path::{Paths, PeerWords};
 use draft::{Draft, ListDraft, Signer};
 
-/// What is made, before it is signed.
+/// A chain before it is signed.
 struct Plan {
     root: Draft,
     issuing: Draft,
@@ -33,7 +33,7 @@ struct Plan {
     roots: Vec<Draft>,
     /// The list of the client's issuer, and who signs it.
     lists: Vec<(ListDraft, By)>,
-    /// What signs in place of the root's key, of the intermediate's, and what is the client's.
+    /// The signers in place of the root's key, of the intermediate's, and of the client's.
     signers: [Arc<Signer>; 3],
 }
 
@@ -78,7 +78,7 @@ impl Plan {
         }
     }
 
-    /// What we say, or nothing if the peer comes in, and whether openssl verifies it.
+    /// Our verdict, `None` if the peer comes in, and whether openssl verifies it.
     fn judge(&self, purpose: Purpose) -> (Option<String>, bool) {
         let [root, issuing, client] = &self.signers;
         let roots: Vec<Vec<u8>> = std::iter::once(&self.root)

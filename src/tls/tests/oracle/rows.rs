@@ -350,7 +350,7 @@ type Case = (
     &'static [(&'static str, &'static str)],
 );
 
-/// What is permitted or excluded, and the names of the client.
+/// Permitted and excluded names, and the names of the client.
 fn constraints() -> Vec<Row> {
     let cases: &[Case] = &[
         ("+", "DNS", "example.net", &[("DNS", "a.example.net")]),

@@ -29,7 +29,7 @@ fn with_directories(dir: &Path) -> (Order, Eyes, [Authority; 2]) {
     (order, eyes, [clients, second])
 }
 
-/// What is served of a look at which a list of `clients` revokes somebody.
+/// The configuration that is served of a look at which a list of `clients` revokes a client.
 fn after_a_revocation(
     dir: &Path,
     (order, eyes): (&Order, &mut Eyes),

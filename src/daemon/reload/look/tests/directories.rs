@@ -318,7 +318,7 @@ async fn while_a_list_is_broken_its_table_takes_no_new_ca_and_another_table_does
     fs::write(dir.join("b.pem"), clients.certificate()).unwrap();
     fs::write(dir.join("b.crl"), list(&clients, 2021, &[], None)).unwrap();
     let (order, mut eyes) = running(dir);
-    // Whoever asks has asked for nothing that is broken.
+    // An operator who asks has asked for nothing that is broken.
     let order = Order {
         requested: true,
         ..order
