@@ -7,7 +7,7 @@
     reason = "a test that meets an error has failed, also in a function that it calls"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -154,6 +154,106 @@ fn a_module_uses_only_modules_that_stand_before_it() {
         }
     }
     assert_none(&upward, "these look upward");
+}
+
+/// The modules that have files in an order of their own, each with its `mod.rs`.
+fn ordered() -> Vec<(String, String)> {
+    let modules = sources()
+        .into_iter()
+        .map(|source| source.module().to_owned());
+    let modules: BTreeSet<String> = modules.collect();
+    let text = |module: &String| fs::read_to_string(root().join(module).join("mod.rs"));
+    let found = modules
+        .iter()
+        .filter_map(|module| Some((module.clone(), text(module).ok()?)));
+    found.filter(|(_, text)| order(text).is_some()).collect()
+}
+
+/// The file of a module in which a name is: that of the name, or the one that it is handed on from.
+fn file_of<'a>(name: &'a str, files: &[&'a str], mod_rs: &'a str) -> Option<&'a str> {
+    if files.contains(&name) {
+        return Some(name);
+    }
+    let handed_on = mod_rs
+        .split("use ")
+        .skip(1)
+        .filter_map(|used| used.split_once(';'));
+    handed_on
+        .filter_map(|(path, _)| path.split_once("::"))
+        .find(|(_, names)| {
+            names
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .any(|one| one == name)
+        })
+        .map(|(file, _)| file)
+}
+
+/// The names that a file uses of `module`, also several in braces.
+fn used_of<'a>(text: &'a str, module: &str) -> Vec<&'a str> {
+    let mut used = Vec::new();
+    for (at, prefix) in text.match_indices(&format!("crate::{module}::")) {
+        let rest = &text[at + prefix.len()..];
+        let end = |text: &str| {
+            text.find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(text.len())
+        };
+        let Some(list) = rest.strip_prefix('{') else {
+            used.push(&rest[..end(rest)]);
+            continue;
+        };
+        // The first name of each item: what stands in further braces belongs to that.
+        let mut depth = 0;
+        let mut begins = true;
+        for (at, c) in list.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                c if begins && !c.is_whitespace() => {
+                    used.push(&list[at..at + end(&list[at..])]);
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn a_file_of_an_ordered_module_uses_only_files_that_stand_before_it() {
+    let ordered = ordered();
+    assert!(
+        ordered.len() >= 3,
+        "{} modules have an order of files",
+        ordered.len()
+    );
+    let mut found = Vec::new();
+    for source in sources() {
+        let [module, file, ..] = &source.modules[..] else {
+            continue;
+        };
+        let Some((_, mod_rs)) = ordered.iter().find(|(ordered, _)| ordered == module) else {
+            continue;
+        };
+        let files = order(mod_rs).unwrap();
+        let ranks = ranks(&files);
+        let own = ranks
+            .get(&**file)
+            .unwrap_or_else(|| panic!("{file} is not in the order of {module}"));
+        let code: Vec<&str> = source.lines().map(|(_, line)| line).collect();
+        for name in used_of(&code.join("\n"), module) {
+            let used = file_of(name, &files, mod_rs);
+            if used.is_none_or(|used| ranks[used] > *own) {
+                found.push(format!("{}: {module}::{name}", source.path.display()));
+            }
+        }
+    }
+    assert_none(
+        &found,
+        "these look upward within their module, or to its `mod.rs`",
+    );
 }
 
 #[test]

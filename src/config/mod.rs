@@ -337,7 +337,7 @@ pub fn places(path: &Path, routes: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, Pl
         return BTreeMap::new();
     };
     let place = |name: &Arc<str>| {
-        let read::In { source, span, .. } = merged.routes.get(&**name)?;
+        let read::Sourced { source, span, .. } = merged.routes.get(&**name)?;
         Some((
             Arc::clone(name),
             Place {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::config::compile::access::writable;
 use crate::config::compile::left_out::{is_left_over, names};
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source};
-use crate::config::file::{self, At, File, Tables};
+use crate::config::file::{self, File, Spanned, Tables};
 use crate::config::files::{Files, here};
 use crate::os::words;
 
@@ -27,14 +27,14 @@ const MAX_FILES: usize = 10_000;
 
 /// A value, the file that it stands in, and where its name stands there.
 #[derive(Debug)]
-pub(super) struct In<T> {
+pub(super) struct Sourced<T> {
     pub(super) value: T,
     pub(super) source: Arc<Source>,
     pub(super) span: Range<usize>,
 }
 
 /// Tables by name, each with the file that it came from.
-pub(super) type Named<T> = BTreeMap<String, In<T>>;
+pub(super) type Named<T> = BTreeMap<String, Sourced<T>>;
 
 /// Several files merged: every table with the file that it came from.
 #[derive(Debug, Default)]
@@ -42,13 +42,13 @@ pub(super) struct Merged {
     pub(super) listeners: Named<file::Listener>,
     pub(super) routes: Named<file::Route>,
     pub(super) upstreams: Named<file::Upstream>,
-    pub(super) resolver: Option<In<file::Resolver>>,
+    pub(super) resolver: Option<Sourced<file::Resolver>>,
     pub(super) tls: Named<file::Tls>,
     pub(super) certificates: Named<file::Certificate>,
-    pub(super) storage: Option<In<file::Storage>>,
+    pub(super) storage: Option<Sourced<file::Storage>>,
     pub(super) trust: Named<file::Trust>,
-    pub(super) timeouts: Option<In<file::Timeouts>>,
-    pub(super) log: Option<In<file::Log>>,
+    pub(super) timeouts: Option<Sourced<file::Timeouts>>,
+    pub(super) log: Option<Sourced<file::Log>>,
 }
 
 /// The result of reading the files.
@@ -295,10 +295,10 @@ fn merge_tables<T>(
     source: &Arc<Source>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    for (At { value: name, span }, value) in tables {
+    for (Spanned { value: name, span }, value) in tables {
         match into.entry(name) {
             Entry::Vacant(vacant) => {
-                _ = vacant.insert(In {
+                _ = vacant.insert(Sourced {
                     value,
                     source: Arc::clone(source),
                     span,
@@ -317,15 +317,15 @@ fn merge_tables<T>(
 
 fn merge_section<T>(
     section: &str,
-    value: Option<At<T>>,
-    into: &mut Option<In<T>>,
+    value: Option<Spanned<T>>,
+    into: &mut Option<Sourced<T>>,
     source: &Arc<Source>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     match (value, &into) {
         (None, _) => {}
-        (Some(At { value, span }), None) => {
-            *into = Some(In {
+        (Some(Spanned { value, span }), None) => {
+            *into = Some(Sourced {
                 value,
                 source: Arc::clone(source),
                 span,
@@ -337,7 +337,7 @@ fn merge_section<T>(
     }
 }
 
-fn twice<T>(key: &str, second: (&Arc<Source>, Range<usize>), first: &In<T>) -> Diagnostic {
+fn twice<T>(key: &str, second: (&Arc<Source>, Range<usize>), first: &Sourced<T>) -> Diagnostic {
     Diagnostic::new(Severity::Error, format!("{key} is defined twice"))
         .at(second.0, &second.1)
         .and_at(&first.source, &first.span, "first defined here")

@@ -8,7 +8,7 @@ use crate::addr::ListenAddr;
 use crate::authz::{Policy, Rules};
 use crate::config::compile::resolver;
 use crate::config::file::{
-    self, At, EjectionTable, File, HealthTable, List, ServerTable, Servers, Short, UpstreamTls,
+    self, EjectionTable, File, HealthTable, List, ServerTable, Servers, Short, Spanned, UpstreamTls,
 };
 use crate::config::trust::Trust;
 use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
@@ -31,7 +31,7 @@ impl Config {
             .filter_map(|route| route.action.upstream())
             .filter(|options| options.is_named())
         {
-            upstreams.insert(At::from(options.name.to_string()), upstream(options));
+            upstreams.insert(Spanned::from(options.name.to_string()), upstream(options));
         }
         File {
             include: None,
@@ -46,7 +46,7 @@ impl Config {
                 .map(|route| (route.name.to_string().into(), self.route(route)))
                 .collect(),
             upstreams,
-            resolver: Some(At::from(resolver::shown(&self.resolver, text))),
+            resolver: Some(Spanned::from(resolver::shown(&self.resolver, text))),
             tls: self
                 .tls
                 .iter()
@@ -57,15 +57,15 @@ impl Config {
                 .iter()
                 .map(|(name, certificate)| (name.to_string().into(), certificate.into()))
                 .collect(),
-            storage: Some(At::from(self.storage_section())),
+            storage: Some(Spanned::from(self.storage_section())),
             trust: self
                 .trusts
                 .named
                 .iter()
                 .map(|(name, trust)| (name.to_string().into(), trust.into()))
                 .collect(),
-            timeouts: Some(At::from(timeouts(&self.timeouts))),
-            log: Some(At::from(self.log_section())),
+            timeouts: Some(Spanned::from(timeouts(&self.timeouts))),
+            log: Some(Spanned::from(self.log_section())),
         }
     }
 
@@ -76,7 +76,7 @@ impl Config {
             from: some_list(&route.rule.from),
             listeners: route.listeners.as_ref().map(|names| list(names)),
             strict_sni: Some(route.rule.strict_sni),
-            action: Some(At::from(route.action.name())),
+            action: Some(Spanned::from(route.action.name())),
             upstream: route.action.upstream().map(|options| {
                 if options.is_named() {
                     list(&[&options.name])
@@ -94,15 +94,15 @@ impl Config {
             shown.tls = self
                 .tls
                 .contains_key(tls)
-                .then(|| At::from(tls.to_string()));
+                .then(|| Spanned::from(tls.to_string()));
             shown.certificates = Some(list(certificates));
-            shown.on_truncation = Some(At::from(match route.on_truncation {
+            shown.on_truncation = Some(Spanned::from(match route.on_truncation {
                 OnTruncation::Close => file::OnTruncation::Close,
                 OnTruncation::Reset => file::OnTruncation::Reset,
             }));
         }
         if !matches!(route.action, Action::Reject) {
-            shown.on_remove = Some(At::from(match route.on_remove {
+            shown.on_remove = Some(Spanned::from(match route.on_remove {
                 OnRemove::Keep => file::OnRemove::Keep,
                 OnRemove::Drain => file::OnRemove::Drain,
                 OnRemove::Close => file::OnRemove::Close,
@@ -128,7 +128,7 @@ impl Config {
 
     pub(super) fn storage_section(&self) -> file::Storage {
         file::Storage {
-            dir: Some(At::from(absolute(self.storage.dir()))),
+            dir: Some(Spanned::from(absolute(self.storage.dir()))),
         }
     }
 
@@ -158,31 +158,31 @@ fn binds(all: &[Bind]) -> file::Binds {
                      addr,
                      access: Access { mode, user, group },
                  }: &Bind| {
-        let address = Some(At::from(addr.to_string()));
+        let address = Some(Spanned::from(addr.to_string()));
         let table = match addr {
             ListenAddr::Unix(_) => {
                 let owner = match group {
                     Some(group) => Some(format!("{}:{group}", text(*user))),
                     None => user.map(|user| user.to_string()),
                 };
-                let mode = Some(At::from(format!("{mode:04o}")));
+                let mode = Some(Spanned::from(format!("{mode:04o}")));
                 file::BindTable {
                     address,
                     mode,
-                    owner: owner.map(At::from),
+                    owner: owner.map(Spanned::from),
                     v6only: None,
                 }
             }
             ListenAddr::DualStack(_) => file::BindTable {
                 address,
-                v6only: Some(At::from(false)),
+                v6only: Some(Spanned::from(false)),
                 ..file::BindTable::default()
             },
             ListenAddr::Tcp(_) | ListenAddr::Zoned(_) | ListenAddr::Systemd(_) => {
-                return At::from(file::Bind::Address(addr.to_string()));
+                return Spanned::from(file::Bind::Address(addr.to_string()));
             }
         };
-        At::from(file::Bind::Table(Box::new(table)))
+        Spanned::from(file::Bind::Table(Box::new(table)))
     };
     file::Binds(all.iter().map(shown).collect())
 }
@@ -197,21 +197,21 @@ impl From<&Listener> for file::Listener {
             hello_timeout,
         } = listener;
         let rate = limits.rate_per_source.map(|rate| file::RatePerSource {
-            connections: Some(At::from(rate.connections)),
+            connections: Some(Spanned::from(rate.connections)),
             per: duration(rate.per),
-            burst: Some(At::from(rate.burst)),
+            burst: Some(Spanned::from(rate.burst)),
         });
         Self {
             bind: Some(binds(bind)),
             proxy_protocol: some_list(proxies)
-                .map(|from| At::from(file::AcceptProxy { from: Some(from) })),
-            max_connections: limits.max_connections.map(At::from),
-            max_pending: Some(At::from(limits.max_pending)),
-            pending_per_source: limits.pending_per_source.map(At::from),
-            max_pending_bytes: Some(At::from(limits.max_pending_bytes)),
-            connections_per_source: limits.connections_per_source.map(At::from),
-            max_handshakes: Some(At::from(limits.max_handshakes)),
-            rate_per_source: rate.map(At::from),
+                .map(|from| Spanned::from(file::AcceptProxy { from: Some(from) })),
+            max_connections: limits.max_connections.map(Spanned::from),
+            max_pending: Some(Spanned::from(limits.max_pending)),
+            pending_per_source: limits.pending_per_source.map(Spanned::from),
+            max_pending_bytes: Some(Spanned::from(limits.max_pending_bytes)),
+            connections_per_source: limits.connections_per_source.map(Spanned::from),
+            max_handshakes: Some(Spanned::from(limits.max_handshakes)),
+            rate_per_source: rate.map(Spanned::from),
             timeouts: Some(file::ListenerTimeouts {
                 hello: duration(*hello_timeout),
             }),
@@ -233,35 +233,35 @@ pub(super) fn upstream(options: &upstream::UpstreamOptions) -> file::Upstream {
             options
                 .servers
                 .iter()
-                .map(|one| At::from(server(one, options.balance)))
+                .map(|one| Spanned::from(server(one, options.balance)))
                 .collect(),
         )),
-        balance: Some(At::from(balance)),
-        ejection: Some(At::from(
+        balance: Some(Spanned::from(balance)),
+        ejection: Some(Spanned::from(
             options
                 .ejection
                 .as_deref()
                 .map_or(Short::Word("off".to_owned()), ejection),
         )),
-        health: Some(At::from(
+        health: Some(Spanned::from(
             options.health.as_deref().map_or(Short::Word(false), health),
         )),
         connect_timeout: None,
         tls: options
             .tls
             .as_ref()
-            .map(|tls| At::from(upstream_tls(tls.options()))),
+            .map(|tls| Spanned::from(upstream_tls(tls.options()))),
         proxy_protocol: options.proxy_protocol.map(|proxy_protocol| {
-            At::from(match proxy_protocol {
+            Spanned::from(match proxy_protocol {
                 upstream::ProxyProtocol::V1 => file::ProxyProtocol::V1,
                 upstream::ProxyProtocol::V2(_) => file::ProxyProtocol::V2,
             })
         }),
         proxy_protocol_tlvs: match options.proxy_protocol {
-            Some(upstream::ProxyProtocol::V2(tlvs)) => some_list(&tlvs.words()).map(At::from),
+            Some(upstream::ProxyProtocol::V2(tlvs)) => some_list(&tlvs.words()).map(Spanned::from),
             _ => None,
         },
-        transparent: Some(At::from(options.transparent)),
+        transparent: Some(Spanned::from(options.transparent)),
     }
 }
 
@@ -282,10 +282,10 @@ pub(super) fn server(server: &ServerOptions, balance: upstream::Balance) -> file
         backup,
     } = server;
     Short::Table(Box::new(ServerTable {
-        address: Some(At::from(addr.to_string())),
+        address: Some(Spanned::from(addr.to_string())),
         weight: (balance != upstream::Balance::First || *weight == 0)
-            .then(|| At::from(u64::from(*weight))),
-        max_connections: max_connections.map(|limit| At::from(u64::from(limit.get()))),
+            .then(|| Spanned::from(u64::from(*weight))),
+        max_connections: max_connections.map(|limit| Spanned::from(u64::from(limit.get()))),
         backup: Some(*backup),
     }))
 }
@@ -298,10 +298,10 @@ fn ejection(ejection: &Ejection) -> file::Ejection {
         max_percent,
     } = ejection;
     Short::Table(Box::new(EjectionTable {
-        failures: Some(At::from(u64::from(*failures))),
+        failures: Some(Spanned::from(u64::from(*failures))),
         time: duration(*time),
         max_time: duration(*max_time),
-        max_percent: Some(At::from(u64::from(*max_percent))),
+        max_percent: Some(Spanned::from(u64::from(*max_percent))),
     }))
 }
 
@@ -314,14 +314,14 @@ fn health(health: &HealthCheck) -> file::Health {
         fall,
     } = health;
     Short::Table(Box::new(HealthTable {
-        kind: Some(At::from(match kind {
+        kind: Some(Spanned::from(match kind {
             HealthCheckKind::Tcp => file::HealthKind::Tcp,
             HealthCheckKind::Tls => file::HealthKind::Tls,
         })),
         interval: duration(*interval),
         timeout: duration(*timeout),
-        rise: Some(At::from(u64::from(*rise))),
-        fall: Some(At::from(u64::from(*fall))),
+        rise: Some(Spanned::from(u64::from(*rise))),
+        fall: Some(Spanned::from(u64::from(*fall))),
     }))
 }
 
@@ -341,11 +341,13 @@ fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
         Verification::Insecure => None,
     };
     UpstreamTls::Table(Box::new(file::UpstreamTlsTable {
-        server_name: server_name.as_ref().map(|name| At::from(name.to_string())),
-        trust: trust.map(|name| At::from(name.to_string())),
+        server_name: server_name
+            .as_ref()
+            .map(|name| Spanned::from(name.to_string())),
+        trust: trust.map(|name| Spanned::from(name.to_string())),
         certificate: certificate
             .as_ref()
-            .map(|(name, _)| At::from(name.to_string())),
+            .map(|(name, _)| Spanned::from(name.to_string())),
         min_version: Some(match min_version {
             MinVersion::Tls12 => file::TlsVersion::Tls12,
             MinVersion::Tls13 => file::TlsVersion::Tls13,
@@ -353,7 +355,7 @@ fn upstream_tls(options: &ConnectorOptions) -> UpstreamTls {
         alpn: some_list(alpn),
         groups: some_list(groups),
         pin: some_list(pins),
-        insecure: Some(At::from(*verification == Verification::Insecure)),
+        insecure: Some(Spanned::from(*verification == Verification::Insecure)),
     }))
 }
 
@@ -363,7 +365,7 @@ impl From<&Trust> for file::Trust {
         Self {
             system: Some(trust.system),
             ca_files: some_list(&ca_files),
-            pem: trust.pem.clone().map(At::from),
+            pem: trust.pem.clone().map(Spanned::from),
         }
     }
 }
@@ -392,28 +394,28 @@ impl From<&crate::config::Tls> for file::Tls {
         let cert_files: Vec<String> = tls.cert_files.iter().map(|path| absolute(path)).collect();
         let Policy { allow, deny } = &tls.policy;
         let client_auth = file::ClientAuth {
-            mode: Some(At::from(tls.client_auth)),
-            spki_sha256: some_list(&tls.spki_sha256).map(At::from),
-            cert_files: some_list(&cert_files).map(At::from),
+            mode: Some(Spanned::from(tls.client_auth)),
+            spki_sha256: some_list(&tls.spki_sha256).map(Spanned::from),
+            cert_files: some_list(&cert_files).map(Spanned::from),
             dates: (tls.client_auth == file::ClientAuthMode::Pinned).then(|| {
-                At::from(match tls.dates {
+                Spanned::from(match tls.dates {
                     Dates::Verify => file::Dates::Verify,
                     Dates::Ignore => file::Dates::Ignore,
                 })
             }),
-            ca_files: some_list(&ca_files).map(At::from),
-            allow: allow.as_ref().map(|allow| At::from(rules(allow))),
-            deny: (!deny.is_empty()).then(|| At::from(rules(deny))),
-            crl_files: some_list(&crl_files).map(At::from),
-            crl: (!crl_files.is_empty()).then(|| At::from(crl(tls))),
+            ca_files: some_list(&ca_files).map(Spanned::from),
+            allow: allow.as_ref().map(|allow| Spanned::from(rules(allow))),
+            deny: (!deny.is_empty()).then(|| Spanned::from(rules(deny))),
+            crl_files: some_list(&crl_files).map(Spanned::from),
+            crl: (!crl_files.is_empty()).then(|| Spanned::from(crl(tls))),
         };
         Self {
             extends: None,
             min_version: Some(tls.min_version),
-            max_version: Some(At::from(tls.max_version)),
+            max_version: Some(Spanned::from(tls.max_version)),
             alpn: some_list(&tls.alpn),
             client_auth: Some(client_auth),
-            on_revoke: Some(At::from(tls.on_revoke)),
+            on_revoke: Some(Spanned::from(tls.on_revoke)),
         }
     }
 }
@@ -451,10 +453,10 @@ fn rules(rules: &Rules) -> file::ClientRules {
 
 impl From<&crate::config::NamedCertificate> for file::Certificate {
     fn from(named: &crate::config::NamedCertificate) -> Self {
-        let path = |path: &Path| Some(At::from(absolute(path)));
+        let path = |path: &Path| Some(Spanned::from(absolute(path)));
         match &named.self_signed {
             Some(own) => Self {
-                self_signed: Some(At::from(true)),
+                self_signed: Some(Spanned::from(true)),
                 names: Some(list(own.names())),
                 ..Self::default()
             },
@@ -495,12 +497,12 @@ pub(super) fn text(duration: Duration) -> String {
         .unwrap_or_default()
 }
 
-fn duration(duration: Duration) -> Option<At<String>> {
-    Some(At::from(text(duration)))
+fn duration(duration: Duration) -> Option<Spanned<String>> {
+    Some(Spanned::from(text(duration)))
 }
 
-fn or_off(duration: Option<Duration>) -> Option<At<String>> {
-    duration.map_or_else(|| Some(At::from("off".to_owned())), self::duration)
+fn or_off(duration: Option<Duration>) -> Option<Spanned<String>> {
+    duration.map_or_else(|| Some(Spanned::from("off".to_owned())), self::duration)
 }
 
 fn list<T: ToString>(items: &[T]) -> List {

@@ -13,8 +13,8 @@ use tracing::{debug, warn};
 use crate::addr::{ClientAddr, ListenAddr};
 use crate::net::{AcceptFailure, DEFERRED, ListenSocket, Transport, has_unready};
 use crate::os::words;
+use crate::proxy::connection::Connection;
 use crate::proxy::counts::Admitted;
-use crate::proxy::session::Session;
 use crate::proxy::story::story;
 use crate::proxy::{Connections, Error, Limit, Listener, Port, SourceNetwork, header};
 use crate::telemetry::{Record, Totals};
@@ -100,10 +100,10 @@ fn start(connections: &Arc<Connections>, port: &Arc<Port>, client: Transport, ad
     };
     // Boxed: the compiler keeps an argument twice in a future, once as it came and once as it is
     // used.
-    let mut session = Box::new(Session::begin(connections, &listener, addr, admitted));
-    session.is_proxy = is_proxy;
-    session.wait(&listener.limits, source);
-    connections.spawn(session.id(), story(Arc::clone(port), client, session));
+    let mut connection = Box::new(Connection::begin(connections, &listener, addr, admitted));
+    connection.is_proxy = is_proxy;
+    connection.wait(&listener.limits, source);
+    connections.spawn(connection.id(), story(Arc::clone(port), client, connection));
 }
 
 /// Records a connection that is one too many, and is closed at once. It gets no alert: to send one,

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::addr::ClientAddr;
 use crate::net::{Transport, cold};
-use crate::proxy::session::Session;
+use crate::proxy::connection::Connection;
 use crate::proxy::{Action, Error, Port, Route, header, hello};
 use crate::route::LookupKey;
 use crate::telemetry::{Hello, Proxied};
@@ -29,32 +29,32 @@ const ACME_TLS: &[u8] = b"acme-tls/1";
 pub(super) async fn admit(
     port: Arc<Port>,
     client: &mut Transport,
-    session: &mut Session,
+    connection: &mut Connection,
 ) -> Result<(Arc<Route>, Vec<u8>), Error> {
-    let deadline = session.record().accepted + port.listener.load().hello_timeout;
-    let peer = session.record().peer;
-    let (hello, preface) = if session.is_proxy {
-        cold(read_proxied(&port, client, deadline, session)).await?
+    let deadline = connection.record().accepted + port.listener.load().hello_timeout;
+    let peer = connection.record().peer;
+    let (hello, preface) = if connection.is_proxy {
+        cold(read_proxied(&port, client, deadline, connection)).await?
     } else {
         let mut received = 0;
-        let hold = |bytes| session.hold(bytes, &port.listener.load().limits);
+        let hold = |bytes| connection.hold(bytes, &port.listener.load().limits);
         let read = hello::read(&[], client, deadline, &mut received, hold).await;
-        session.place.live.aside.received.set(received);
+        connection.place.live.aside.received.set(received);
         read?
     };
     let listener = port.listener.load();
-    if header::is_due(&listener.proxies, peer) != session.is_proxy {
+    if header::is_due(&listener.proxies, peer) != connection.is_proxy {
         // A reload has changed whom headers are believed of since this one was, or was not, asked
         // for one.
-        return Err(if session.is_proxy {
+        return Err(if connection.is_proxy {
             Error::UnexpectedProxyHeader
         } else {
             Error::NoProxyHeader
         });
     }
-    let record = session.record();
+    let record = connection.record();
     record.hello_time.set(record.accepted.elapsed());
-    debug!(id = format_args!("{:016x}", session.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
+    debug!(id = format_args!("{:016x}", connection.id()), versions = ?hello.versions, groups = ?hello.groups, ech = hello.ech, "hello");
     let alpn = listener.routes.relevant(&hello.alpn);
     let key = LookupKey {
         name: hello.server_name.name(),
@@ -71,25 +71,25 @@ pub(super) async fn admit(
     };
     let mut unspoken = None;
     if let Some(Action::Terminate(acceptor, _)) = route.as_ref().map(|route| &route.action) {
-        session.signatures = Signatures::of(&hello);
+        connection.signatures = Signatures::of(&hello);
         unspoken = acceptor.judge_versions(&hello);
     }
     let is_validation = hello.alpn.is_only(ACME_TLS);
-    remember(hello, session);
+    remember(hello, connection);
     let Some(route) = route else {
-        let name = || session.record().server_name().cloned();
+        let name = || connection.record().server_name().cloned();
         return Err(if is_validation {
             Error::NoValidationRoute(name())
         } else {
             Error::NoRoute
         });
     };
-    session.matched(&route).map_err(Error::Limit)?;
+    connection.matched(&route).map_err(Error::Limit)?;
     if let Some(why) = unspoken {
         return Err(Error::Version(why));
     }
     if let Action::Terminate(..) = route.action {
-        session
+        connection
             .counts()
             .handshakes
             .limit(listener.limits.max_handshakes);
@@ -103,7 +103,7 @@ async fn read_proxied(
     port: &Port,
     client: &mut Transport,
     deadline: Instant,
-    session: &mut Session,
+    connection: &mut Connection,
 ) -> Result<(ClientHello, Vec<u8>), Error> {
     let (header, behind) = header::read(client, deadline).await?;
     match header {
@@ -115,23 +115,23 @@ async fn read_proxied(
                 client,
                 destination,
             };
-            let _ = session.record().proxied.set(Box::new(proxied));
-            session
+            let _ = connection.record().proxied.set(Box::new(proxied));
+            connection
                 .speaks_for(&port.listener.load().limits)
                 .map_err(Error::Limit)?;
         }
     }
     let mut received = 0;
-    let hold = |bytes| session.hold(bytes, &port.listener.load().limits);
+    let hold = |bytes| connection.hold(bytes, &port.listener.load().limits);
     let read = hello::read(&behind, client, deadline, &mut received, hold).await;
-    session.place.live.aside.received.set(received);
+    connection.place.live.aside.received.set(received);
     read
 }
 
-fn remember(hello: ClientHello, session: &mut Session) {
+fn remember(hello: ClientHello, connection: &mut Connection) {
     let hello = Hello {
         server_name: hello.server_name,
         alpn: hello.alpn.first(MAX_LOGGED_ALPN).into(),
     };
-    let _ = session.record().hello.set(hello);
+    let _ = connection.record().hello.set(hello);
 }

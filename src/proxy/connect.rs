@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::net::{Stream, Transport};
-use crate::proxy::session::Session;
+use crate::proxy::connection::Connection;
 use crate::proxy::{Error, Route};
 use crate::tls::SessionFacts;
 use crate::upstream::{
@@ -52,23 +52,23 @@ pub(super) fn connect<'a>(
     upstream: &'a Upstream,
     client: Client<'_>,
     first: &[u8],
-    session: &mut Session,
+    connection: &mut Connection,
 ) -> impl Future<Output = Result<(Stream, Lease<'a>), Error>> + Send {
     async move {
-        let header = header(upstream, &client, session)?;
-        let _ = session
+        let header = header(upstream, &client, connection)?;
+        let _ = connection
             .record()
             .upstream
             .set(Arc::clone(&upstream.options().name));
         // What a client offers counts for nothing before there is a session with it.
-        let agreed = session
+        let agreed = connection
             .record()
             .session
             .get()
             .and_then(|session| session.alpn.as_ref());
         let start = Instant::now();
         let origin = ClientInfo {
-            client: session.record().client(),
+            client: connection.record().client(),
             header: &header,
             transparent: upstream.options().transparent,
         };
@@ -80,7 +80,7 @@ pub(super) fn connect<'a>(
         };
         let mut failed = None;
         let connected = upstream.connect(&request, &mut failed).await;
-        let record = session.record();
+        let record = connection.record();
         record.connect_time.set(start.elapsed());
         if let Some(failed) = failed {
             let _ = record.failed.set(failed);
@@ -97,11 +97,15 @@ pub(super) fn connect<'a>(
 }
 
 /// The PROXY header that the servers are sent first; empty if they are sent none.
-fn header(upstream: &Upstream, client: &Client<'_>, session: &Session) -> Result<Vec<u8>, Error> {
+fn header(
+    upstream: &Upstream,
+    client: &Client<'_>,
+    connection: &Connection,
+) -> Result<Vec<u8>, Error> {
     let Some(proxy_protocol) = upstream.options().proxy_protocol else {
         return Ok(Vec::new());
     };
-    let record = session.record();
+    let record = connection.record();
     let proxied = record.proxied_destination();
     let facts = Facts {
         client: record.client(),

@@ -1,9 +1,18 @@
 //! The data plane: from an accepted connection to its access line. It knows routes, not the
 //! configuration.
+//!
+//! # The order of files
+//!
+//! Each uses only those that stand before it; `tests/layers.rs` holds that.
+//!
+//! ```text
+//! limits < error < route < terms < handshakes < counts < listener < connections < connection < read < header < hello < admit < refuse < connect < transfer < terminate < story < accept
+//! ```
 
 mod accept;
 mod admit;
 mod connect;
+mod connection;
 mod connections;
 mod counts;
 mod error;
@@ -15,7 +24,6 @@ mod listener;
 mod read;
 mod refuse;
 mod route;
-mod session;
 mod story;
 mod terminate;
 mod terms;

@@ -4,18 +4,18 @@ use tokio::time::Instant;
 
 use crate::net::{LINGER, Stream, Transport, close_in_order};
 use crate::proxy::Error;
-use crate::proxy::session::Session;
+use crate::proxy::connection::Connection;
 
 /// Tells the client why, where that can be told before TLS has begun, and closes.
-pub(super) async fn refuse(mut client: Transport, error: &Error, session: &mut Session) {
+pub(super) async fn refuse(mut client: Transport, error: &Error, connection: &mut Connection) {
     if let Error::Silent = error {
-        return session.end_silently();
+        return connection.end_silently();
     }
-    session.end(error.ending());
+    connection.end(error.ending());
     if let Some(alert) = error.alert() {
         // Seven bytes always fit into the buffer of a socket that has sent nothing else.
         let sent = client.write_now(&alert.record()).unwrap_or(0);
-        session.place.live.aside.sent.add(sent as u64);
+        connection.place.live.aside.sent.add(sent as u64);
         close_in_order(&mut client, Instant::now() + LINGER).await;
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::net::{Transport, cold};
 use crate::proxy::admit::admit;
 use crate::proxy::connect::{Client, connect};
+use crate::proxy::connection::Connection;
 use crate::proxy::refuse::refuse;
-use crate::proxy::session::Session;
 use crate::proxy::terminate::terminate;
 use crate::proxy::transfer::transfer;
 use crate::proxy::{Action, Error, Port};
@@ -22,33 +22,33 @@ use crate::wire::reframe;
 pub(super) fn story(
     port: Arc<Port>,
     mut client: Transport,
-    mut session: Box<Session>,
+    mut connection: Box<Connection>,
 ) -> impl Future<Output = ()> + Send + 'static {
     async move {
-        let (route, preface) = match admit(port, &mut client, &mut session).await {
+        let (route, preface) = match admit(port, &mut client, &mut connection).await {
             Ok(admitted) => admitted,
-            Err(error) => return cold(refuse(client, &error, &mut session)).await,
+            Err(error) => return cold(refuse(client, &error, &mut connection)).await,
         };
         // A reload has removed the route since it was looked up: the session knows.
-        if !session.place.tie(&route) {
+        if !connection.place.tie(&route) {
             return;
         }
         match &route.action {
-            Action::Reject => cold(refuse(client, &Error::Rejected, &mut session)).await,
+            Action::Reject => cold(refuse(client, &Error::Rejected, &mut connection)).await,
             Action::Terminate(acceptor, upstream) => {
                 let preface = reframe(preface);
-                let terminated = terminate(&route, acceptor, upstream, client, preface, session);
+                let terminated = terminate(&route, acceptor, upstream, client, preface, connection);
                 cold(terminated).await;
             }
             Action::Passthrough(upstream) => {
                 let passed = Client::Passthrough(&client);
-                match connect(&route, upstream, passed, &preface, &mut session).await {
+                match connect(&route, upstream, passed, &preface, &mut connection).await {
                     Ok((server, _lease)) => {
                         // The connection may last for days; the hello must not.
                         drop(preface);
-                        transfer(&route, client.into(), server, &mut session).await;
+                        transfer(&route, client.into(), server, &mut connection).await;
                     }
-                    Err(error) => cold(refuse(client, &error, &mut session)).await,
+                    Err(error) => cold(refuse(client, &error, &mut connection)).await,
                 }
             }
         }
@@ -86,19 +86,27 @@ mod tests {
             routes: Arc::new(Table::build([]).0),
         });
         let admitted = Admitted::new(&listener.counts, &listener.limits, None).unwrap();
-        let session = Box::new(Session::begin(&Arc::default(), &listener, addr, admitted));
+        let connection = Box::new(Connection::begin(
+            &Arc::default(),
+            &listener,
+            addr,
+            admitted,
+        ));
         let port = Port {
             addr: ListenAddr::DualStack(443),
             listener: ArcSwap::new(listener),
         };
         // Ten thousand idle connections are to cost less than 25 MiB, and the runtime's own part is
         // a kilobyte.
-        let (session_size, live) = (size_of_val(&*session), size_of_val(&*session.place.live));
-        assert!(session_size <= 96, "{session_size} bytes");
+        let (own, live) = (
+            size_of_val(&*connection),
+            size_of_val(&*connection.place.live),
+        );
+        assert!(own <= 96, "{own} bytes");
         // Two counts stand before it, and the allocator has no size between 384 and 448.
         let live = live + 2 * size_of::<usize>();
         assert!(live <= 448, "{live} bytes");
-        let task = size_of_val(&story(Arc::new(port), client.into(), session));
+        let task = size_of_val(&story(Arc::new(port), client.into(), connection));
         assert!(task <= 900, "{task} bytes");
     }
 }

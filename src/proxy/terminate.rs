@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::name::ServerName;
 use crate::net::{LINGER, Stream, Transport, close_in_order, cold};
 use crate::proxy::connect::{Client, connect};
+use crate::proxy::connection::Connection;
 use crate::proxy::refuse::{refuse, turn_out};
-use crate::proxy::session::Session;
 use crate::proxy::transfer::transfer;
 use crate::proxy::{Error, Limit, Route, SourceNetwork};
 use crate::relay;
@@ -30,7 +30,7 @@ pub(super) async fn terminate(
     upstream: &Upstream,
     client: Transport,
     preface: Vec<u8>,
-    mut session: Box<Session>,
+    mut connection: Box<Connection>,
 ) {
     let tells = upstream.options().proxy_protocol.is_some();
     // The connection may last for days, and the state of the handshake must not.
@@ -40,19 +40,19 @@ pub(super) async fn terminate(
         client,
         &preface,
         tells,
-        &mut session,
+        &mut connection,
     ));
     let Some(Terminated { stream, facts }) = handshake.await else {
         return;
     };
     drop(preface);
     // From here on the counts are those of the plaintext.
-    session.place.live.aside.received.set(0);
+    connection.place.live.aside.received.set(0);
     let client = Client::Terminated(&stream, facts.as_ref());
-    match cold(connect(route, upstream, client, &[], &mut session)).await {
-        Ok((server, _lease)) => transfer(route, stream, server, &mut session).await,
+    match cold(connect(route, upstream, client, &[], &mut connection)).await {
+        Ok((server, _lease)) => transfer(route, stream, server, &mut connection).await,
         Err(error) => {
-            session.end(error.ending());
+            connection.end(error.ending());
             cold(turn_out(stream)).await;
         }
     }
@@ -66,48 +66,51 @@ async fn handshake(
     client: Transport,
     preface: &[u8],
     tells: bool,
-    session: &mut Session,
+    connection: &mut Connection,
 ) -> Option<Terminated> {
-    let name = session.record().server_name().cloned();
-    let Some(choice) = choose(acceptor, name.as_ref(), &client, session) else {
+    let name = connection.record().server_name().cloned();
+    let Some(choice) = choose(acceptor, name.as_ref(), &client, connection) else {
         // Strict routes take no client without a name, so there is one.
         let error = name.map_or(Error::NoRoute, Error::NameNotCovered);
-        refuse(client, &error, session).await;
+        refuse(client, &error, connection).await;
         return None;
     };
     let start = Instant::now();
     let deadline = start + route.settings.handshake_timeout;
-    let handshakes = &session.counts().handshakes;
+    let handshakes = &connection.counts().handshakes;
     let limit = |limit: fn(u32) -> Limit| {
         Error::Limit(limit(u32::try_from(handshakes.most()).unwrap_or(u32::MAX))).ending()
     };
     let slow = |id| {
-        session
+        connection
             .place
             .connections()
             .cut(id, limit(Limit::SlowHandshake))
     };
-    let source = SourceNetwork::of(session.record().client());
-    let Some(underway) = handshakes.begin(session.id(), source, deadline, slow).await else {
+    let source = SourceNetwork::of(connection.record().client());
+    let Some(underway) = handshakes
+        .begin(connection.id(), source, deadline, slow)
+        .await
+    else {
         let ending = limit(Limit::MaxHandshakes);
-        session.end(ending);
+        connection.end(ending);
         return None;
     };
     let accepted = timeout_at(deadline, choice.accept(client, preface, name.as_ref())).await;
     drop(underway);
-    session.record().handshake_time.set(start.elapsed());
+    connection.record().handshake_time.set(start.elapsed());
     match accepted {
-        Ok(Ok(accepted)) => come_in(route, acceptor, accepted, tells, session),
+        Ok(Ok(accepted)) => come_in(route, acceptor, accepted, tells, connection),
         Ok(Err(mut error)) => {
             if let Some(shown) = error.shown.take() {
-                let _ = session.record().certificate.set(shown);
+                let _ = connection.record().certificate.set(shown);
             }
-            session.end(Error::Handshake(Box::new(error.refusal)).ending());
+            connection.end(Error::Handshake(Box::new(error.refusal)).ending());
             close_in_order(&mut error.stream, Instant::now() + LINGER).await;
             None
         }
         Err(_) => {
-            session.end(Error::HandshakeTimeout.ending());
+            connection.end(Error::HandshakeTimeout.ending());
             None
         }
     }
@@ -118,13 +121,13 @@ fn choose<'a>(
     acceptor: &'a Acceptor,
     name: Option<&ServerName>,
     client: &Transport,
-    session: &Session,
+    connection: &Connection,
 ) -> Option<&'a Choice> {
-    let local_ip = || match session.record().proxied_destination() {
+    let local_ip = || match connection.record().proxied_destination() {
         Some(destination) => Some(destination.ip().to_canonical()),
         None => client.local_ip(),
     };
-    acceptor.select_for(session.signatures, name, local_ip)
+    acceptor.select_for(connection.signatures, name, local_ip)
 }
 
 /// Records a client whose handshake is complete. Nothing where a reload took the permission back
@@ -134,10 +137,10 @@ fn come_in(
     acceptor: &Arc<Acceptor>,
     mut accepted: Accepted,
     tells: bool,
-    session: &Session,
+    connection: &Connection,
 ) -> Option<Terminated> {
-    let stays = session.place.admit(route, acceptor, &accepted);
-    let record = session.record();
+    let stays = connection.place.admit(route, acceptor, &accepted);
+    let record = connection.record();
     let established = Established {
         version: accepted.version,
         alpn: accepted.alpn.take(),

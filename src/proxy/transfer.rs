@@ -3,9 +3,9 @@
 use tokio::time::{Instant, timeout_at};
 
 use crate::net::{LINGER, Stream, close_in_order, cold};
+use crate::proxy::connection::Connection;
 use crate::proxy::connections::Live;
 use crate::proxy::error::party;
-use crate::proxy::session::Session;
 use crate::proxy::{Error, Route};
 use crate::relay::{self, Side, relay};
 use crate::telemetry::{Ending, Outcome};
@@ -27,10 +27,15 @@ impl Drop for RelayStreams<'_> {
 }
 
 /// Moves bytes between the client and the server until both have ended.
-pub(super) async fn transfer(route: &Route, client: Stream, server: Stream, session: &mut Session) {
+pub(super) async fn transfer(
+    route: &Route,
+    client: Stream,
+    server: Stream,
+    connection: &mut Connection,
+) {
     let mut ends = RelayStreams {
         streams: Some((client, server)),
-        live: &session.place.live,
+        live: &connection.place.live,
     };
     let Some((client, server)) = &mut ends.streams else {
         unreachable!("the streams are taken at the end")
@@ -38,14 +43,17 @@ pub(super) async fn transfer(route: &Route, client: Stream, server: Stream, sess
     let relaying = relay(
         client,
         server,
-        &session.place.live.meter,
+        &connection.place.live.meter,
         &route.settings.relay,
     );
     let relayed = match route.settings.max_lifetime {
         None => Some(relaying.await),
-        Some(lifetime) => cold(timeout_at(session.record().accepted + lifetime, relaying))
-            .await
-            .ok(),
+        Some(lifetime) => cold(timeout_at(
+            connection.record().accepted + lifetime,
+            relaying,
+        ))
+        .await
+        .ok(),
     };
     let Some((client, server)) = ends.streams.take() else {
         unreachable!("the streams are taken here")
@@ -55,17 +63,17 @@ pub(super) async fn transfer(route: &Route, client: Stream, server: Stream, sess
         // The client must not take this for the end of what the server had to say.
         relay::abort(&client);
         relay::abort(&server);
-        return session.end(Error::MaxLifetime.ending());
+        return connection.end(Error::MaxLifetime.ending());
     };
     let error = match relayed {
-        Ok(side) => return session.end(Ending::new(Outcome::Closed, party(side))),
+        Ok(side) => return connection.end(Ending::new(Outcome::Closed, party(side))),
         Err(error) => error,
     };
     let alerted = match error {
         relay::RelayError::Io(side, _) => Some(side),
         _ => None,
     };
-    session.end(Error::Relay(error).ending());
+    connection.end(Error::Relay(error).ending());
     let alerted = match alerted {
         Some(Side::Client) => {
             drop(server);

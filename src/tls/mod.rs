@@ -3,6 +3,14 @@
 //! Nothing here reads a file or the configuration: bytes and options come in, values that are ready
 //! to use come out. The cryptographic provider is passed explicitly everywhere; no process-wide
 //! default is ever installed.
+//!
+//! # The order of files
+//!
+//! Each uses only those that stand before it; `tests/layers.rs` holds that.
+//!
+//! ```text
+//! versions < provider < signatures < alerts < words < fault < pinned < client_auth < verifier < certificate < server < facts < handshake < admission < session < groups < trust < options < refused < client < self_signed < evidence
+//! ```
 
 mod admission;
 mod alerts;

@@ -2,6 +2,14 @@
 //!
 //! Nothing here opens a file or a socket, and nothing asks the clock: the caller who asks whether a
 //! certificate is valid says at what time.
+//!
+//! # The order of files
+//!
+//! Each uses only those that stand before it; `tests/layers.rs` holds that.
+//!
+//! ```text
+//! algorithms < base64 < der < identity < dname < extensions < key_identifier < time < signed < defects < pem < ca < chain < crl < path < faults < issues
+//! ```
 
 pub(crate) mod algorithms;
 pub(crate) mod base64;

@@ -17,7 +17,7 @@ const STICKY: u32 = 0o1000;
 
 /// Reports a private key that everybody can read, or replace. A group may: distributions give keys
 /// to one (`ssl-cert`).
-pub(super) fn judge_key(path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
+pub(super) fn lint_key(path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
     let Ok(metadata) = fs::metadata(path) else {
         return;
     };

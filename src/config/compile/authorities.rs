@@ -201,7 +201,7 @@ pub(super) fn judge(
 /// Reports names that too many of these CAs have, and whether there is one: each of a name has to
 /// be tried for a peer whose certificate names it. The same certificate in two files counts once.
 /// `place` is what names them, and where.
-pub(super) fn judge_namesakes<'a>(
+pub(super) fn lint_namesakes<'a>(
     authorities: impl IntoIterator<Item = &'a CaCertificate>,
     place: (&str, &Range<usize>),
     severity: Severity,

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::addr::ListenAddr;
 use crate::config::Bind;
 use crate::config::compile::Report;
-use crate::config::file::{self, At, BindTable};
+use crate::config::file::{self, BindTable, Spanned};
 use crate::config::files::Files;
 use crate::net::Access;
 
@@ -15,10 +15,10 @@ const GROUPS: &str = "/etc/group";
 
 impl Report<'_> {
     /// An entry of `bind`, unless it is wrong.
-    pub(super) fn bind(&mut self, entry: &At<file::Bind>, files: &mut Files) -> Option<Bind> {
+    pub(super) fn bind(&mut self, entry: &Spanned<file::Bind>, files: &mut Files) -> Option<Bind> {
         let table = match &entry.value {
             file::Bind::Address(text) => {
-                let text = At {
+                let text = Spanned {
                     value: text.clone(),
                     span: entry.span.clone(),
                 };
@@ -121,7 +121,7 @@ impl Report<'_> {
     /// The number of a user or group.
     fn number(
         &mut self,
-        at: &At<String>,
+        at: &Spanned<String>,
         kind: &str,
         name: &str,
         table: &str,

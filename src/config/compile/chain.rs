@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::config::compile::Report;
 use crate::config::diagnostic::{Severity, Source, instead_of};
 use crate::config::file;
-use crate::config::read::{In, Merged};
+use crate::config::read::{Merged, Sourced};
 
 /// A `[tls]` table, the one that it extends, and so on.
 pub(super) struct Chain<'a> {
-    own: (&'a str, &'a In<file::Tls>),
-    inherited: Vec<(&'a str, &'a In<file::Tls>)>,
+    own: (&'a str, &'a Sourced<file::Tls>),
+    inherited: Vec<(&'a str, &'a Sourced<file::Tls>)>,
 }
 
 /// The value of a key in the nearest table that has it.
@@ -29,7 +29,7 @@ impl<'a> Chain<'a> {
     /// which is reported.
     pub(super) fn of(
         name: &'a str,
-        own: &'a In<file::Tls>,
+        own: &'a Sourced<file::Tls>,
         merged: &'a Merged,
         report: &mut Report<'_>,
     ) -> Option<Self> {
@@ -74,7 +74,7 @@ impl<'a> Chain<'a> {
     }
 
     /// The table itself.
-    pub(super) fn own(&self) -> &'a In<file::Tls> {
+    pub(super) fn own(&self) -> &'a Sourced<file::Tls> {
         self.own.1
     }
 

@@ -15,7 +15,7 @@ use crate::config::compile::pinned::{self, PINNED_KEYS, Pinned};
 use crate::config::compile::revocation::{self, Lists};
 use crate::config::compile::{Report, strangers};
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
-use crate::config::file::{self, At, ClientAuthMode, OnRevoke};
+use crate::config::file::{self, ClientAuthMode, OnRevoke, Spanned};
 use crate::config::files::Files;
 use crate::config::read::beside;
 use crate::tls::{ClientAuth, Evidence, Verify};
@@ -108,14 +108,14 @@ pub(super) fn compile(
     let pins = pinned::compile(chain, &mode, files, &mut reporter);
     if mode.effective == ClientAuthMode::Pinned {
         // What was meant for another mode and is inherited by this one has no effect in it.
-        pinned::judge_beside(&ca_files, "ca_files", &mode, &mut reporter);
-        pinned::judge_beside(
+        pinned::lint_beside(&ca_files, "ca_files", &mode, &mut reporter);
+        pinned::lint_beside(
             &chain.nearest_of_clients(|auth| auth.crl_files.as_ref()),
             "crl_files",
             &mode,
             &mut reporter,
         );
-        pinned::judge_beside(
+        pinned::lint_beside(
             &chain.nearest_of_clients(|auth| auth.crl.as_ref()),
             "crl",
             &mode,
@@ -138,7 +138,7 @@ pub(super) fn compile(
                     "name one".to_owned(),
                 );
             }
-            None => judge_files(&mode, paths.is_empty(), &mut reporter),
+            None => lint_files(&mode, paths.is_empty(), &mut reporter),
         }
     }
     let allow = chain.nearest_of_clients(|auth| auth.allow.as_ref());
@@ -153,23 +153,23 @@ pub(super) fn compile(
             .unwrap_or_default(),
     };
     if let Some(allow) = allow.as_ref().filter(|_| mode.effective.verifies()) {
-        judge_allow(allow, &mode, &mut reporter);
+        lint_allow(allow, &mode, &mut reporter);
     }
     if let Some(Found { at, source, .. }) = ca_files
         .as_ref()
         .filter(|_| mode.effective.verifies() && allow.is_none())
     {
-        strangers::judge_public(&cas, &at.span, &mut reporter.in_file(source));
+        strangers::lint_public(&cas, &at.span, &mut reporter.in_file(source));
     }
     for (key, found) in [("allow", &allow), ("deny", &deny)] {
         let Some(Found { at, source, .. }) = found else {
             continue;
         };
-        strangers::judge_serials(key, &at.value, &cas, &mut reporter.in_file(source));
+        strangers::lint_serials(key, &at.value, &cas, &mut reporter.in_file(source));
     }
     if let Some(Found { at, source, .. }) = &ca_files {
         let (key, report) = ("client_auth.ca_files", &mut reporter.in_file(source));
-        authorities::judge_namesakes(&cas, (key, &at.span), Severity::Error, report);
+        authorities::lint_namesakes(&cas, (key, &at.span), Severity::Error, report);
     }
     let lists = if mode.effective == ClientAuthMode::Pinned {
         Lists::default()
@@ -364,7 +364,7 @@ impl Reporter<'_> {
     }
 }
 
-fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
+fn lint_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
     let word = mode.effective.word();
     if mode.effective.verifies() && no_files {
         let help =
@@ -390,8 +390,8 @@ fn judge_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
 }
 
 /// The diagnostics particular to an allow list.
-fn judge_allow(
-    allow: &Found<'_, At<file::ClientRules>>,
+fn lint_allow(
+    allow: &Found<'_, Spanned<file::ClientRules>>,
     mode: &Mode<'_>,
     reporter: &mut Reporter<'_>,
 ) {
@@ -422,7 +422,7 @@ fn judge_allow(
 /// The entries of `allow` or `deny`, without those that are wrong.
 fn rules(
     key: &'static str,
-    found: &Found<'_, At<file::ClientRules>>,
+    found: &Found<'_, Spanned<file::ClientRules>>,
     mode: &Mode<'_>,
     reporter: &mut Reporter<'_>,
 ) -> Rules {
@@ -464,7 +464,7 @@ fn rules(
 /// Reports keys that need verified clients where none are verified.
 pub(super) fn needs_verification<T>(
     key: &'static str,
-    found: &Found<'_, At<T>>,
+    found: &Found<'_, Spanned<T>>,
     mode: &Mode<'_>,
     reporter: &mut Reporter<'_>,
 ) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::compile::Report;
-use crate::config::file::{self, At};
+use crate::config::file::{self, Spanned};
 use crate::proxy::{Limits, Rate};
 
 /// Between two connections of one source.
@@ -89,7 +89,7 @@ const DEFAULT: &str = "without the key its default counts";
 
 fn count(
     (key, without): (&str, &str),
-    value: Option<&At<u32>>,
+    value: Option<&Spanned<u32>>,
     report: &mut Report<'_>,
 ) -> Option<u32> {
     let value = value?;
@@ -106,7 +106,7 @@ fn count(
 
 /// A limit that another one lets nobody reach is a slip.
 fn exceeds(
-    (key, value): (&str, Option<&At<u32>>),
+    (key, value): (&str, Option<&Spanned<u32>>),
     (other, most): (&str, Option<u32>),
     report: &mut Report<'_>,
 ) {
@@ -126,7 +126,7 @@ fn exceeds(
     }
 }
 
-fn rate(rate: &At<file::RatePerSource>, report: &mut Report<'_>) -> Option<Rate> {
+fn rate(rate: &Spanned<file::RatePerSource>, report: &mut Report<'_>) -> Option<Rate> {
     let file::RatePerSource {
         connections,
         per,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::addr::{ListenAddr, Sender, UpstreamAddr};
 use crate::config::compile::{Report, absent, limits};
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::file::{self, AcceptProxy, At};
+use crate::config::file::{self, AcceptProxy, Spanned};
 use crate::config::files::Files;
 use crate::config::read::Merged;
 use crate::config::{Action, Bind, Listener, Route, Timeouts};
@@ -30,7 +30,7 @@ pub(super) fn compile(
             source: &table.source,
             table: format!("listeners.{name}"),
         };
-        let list: &[At<file::Bind>] = table.value.bind.as_ref().map_or(&[], |list| &list.0);
+        let list: &[Spanned<file::Bind>] = table.value.bind.as_ref().map_or(&[], |list| &list.0);
         if list.is_empty() {
             let help = "add `bind = [\"0.0.0.0:443\", \"[::]:443\"]`".to_owned();
             let message = absent("bind", table.value.bind.is_some(), "address");
@@ -98,7 +98,7 @@ pub(super) fn compile(
 }
 
 /// From where connections begin with a PROXY header.
-fn proxies(key: &At<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec<Sender> {
+fn proxies(key: &Spanned<AcceptProxy>, bind: &[Bind], report: &mut Report<'_>) -> Vec<Sender> {
     let list = key.from.clone().unwrap_or_default();
     if list.0.is_empty() {
         let help = "name the proxies in front, as in `proxy_protocol = { from = [\"10.0.0.0/8\"] }`, or leave it out";
@@ -177,7 +177,7 @@ pub(super) fn fill(
     for (name, listener) in listeners.iter_mut() {
         let is_here = |route: &&Route| route.listeners.as_ref().is_none_or(|on| on.contains(name));
         let here: Vec<&Route> = routes.iter().filter(is_here).collect();
-        judge_families(listener, name, &here, merged, diagnostics);
+        lint_families(listener, name, &here, merged, diagnostics);
         if let Some(table) = shared.as_ref().filter(|_| here.len() == routes.len()) {
             listener.table = Arc::clone(table);
             continue;
@@ -354,7 +354,7 @@ fn comes_back(route: &Route, upstream: &upstream::UpstreamOptions) -> bool {
 }
 
 /// A route for IPv6 clients on a listener for IPv4 waits in vain, and the other way round.
-fn judge_families(
+fn lint_families(
     listener: &Listener,
     name: &str,
     routes: &[&Route],

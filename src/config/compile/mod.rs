@@ -38,10 +38,10 @@ use tracing::Level;
 
 use crate::addr::Cidr;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
-use crate::config::file::{self, At};
+use crate::config::file::{self, Spanned};
 use crate::config::files::Files;
 use crate::config::material::Item;
-use crate::config::read::{In, Merged, beside, paste};
+use crate::config::read::{Merged, Sourced, beside, paste};
 use crate::config::{Circumstances, Config, Timeouts};
 use crate::net::Liveness;
 use crate::storage::Storage;
@@ -141,7 +141,7 @@ impl Report<'_> {
     fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
         &mut self,
         key: &str,
-        text: &At<String>,
+        text: &Spanned<String>,
     ) -> Option<T> {
         let parsed = text.parse().map_err(|error| format!("{key}: {error}"));
         parsed
@@ -150,7 +150,7 @@ impl Report<'_> {
     }
 
     /// The text to write in place of one that is no value of `key`, where that can be told.
-    fn instead(&self, key: &str, text: &At<String>) -> Option<String> {
+    fn instead(&self, key: &str, text: &Spanned<String>) -> Option<String> {
         // The parts of a variable's value must not be shown.
         let is_written = self
             .source
@@ -242,7 +242,7 @@ impl Report<'_> {
     fn range<T: std::str::FromStr<Err: std::fmt::Display>>(
         &mut self,
         key: &str,
-        text: &At<String>,
+        text: &Spanned<String>,
     ) -> Option<T> {
         let range = self.parse(key, text)?;
         if let Some(network) = Cidr::behind(text) {
@@ -270,7 +270,7 @@ impl Report<'_> {
     }
 
     /// A duration above zero.
-    fn duration(&mut self, key: &str, text: &At<String>) -> Option<Duration> {
+    fn duration(&mut self, key: &str, text: &Spanned<String>) -> Option<Duration> {
         let duration = text
             .parse::<SignedDuration>()
             .ok()
@@ -296,12 +296,12 @@ impl Report<'_> {
     fn liveness(
         &mut self,
         prefix: &str,
-        keepalive: Option<&At<String>>,
-        unacknowledged: Option<&At<String>>,
+        keepalive: Option<&Spanned<String>>,
+        unacknowledged: Option<&Spanned<String>>,
         liveness: &mut Liveness,
     ) {
         let mut set = |key: &str,
-                       text: Option<&At<String>>,
+                       text: Option<&Spanned<String>>,
                        most: Duration,
                        whole: bool,
                        value: &mut Option<_>| {
@@ -348,7 +348,7 @@ impl Report<'_> {
     }
 
     /// A duration, or `off`.
-    fn duration_or_off(&mut self, key: &str, text: &At<String>) -> Option<Option<Duration>> {
+    fn duration_or_off(&mut self, key: &str, text: &Spanned<String>) -> Option<Option<Duration>> {
         if text.value == "off" {
             Some(None)
         } else {
@@ -429,13 +429,13 @@ pub(super) fn compile(
 /// Where a daemon keeps what is its own (FHS §5.8.1).
 const STORAGE: &str = "/var/lib/snigate";
 
-fn storage(section: Option<&In<file::Storage>>) -> Storage {
+fn storage(section: Option<&Sourced<file::Storage>>) -> Storage {
     let dir =
         section.and_then(|section| Some(beside(&section.source.path, section.value.dir.as_ref()?)));
     Storage::new(dir.unwrap_or_else(|| STORAGE.into()))
 }
 
-fn timeouts(section: &In<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> Timeouts {
+fn timeouts(section: &Sourced<file::Timeouts>, diagnostics: &mut Vec<Diagnostic>) -> Timeouts {
     let mut report = Report {
         diagnostics,
         source: &section.source,

@@ -3,7 +3,7 @@
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
 use crate::config::diagnostic::did_you_mean;
-use crate::config::file::{self, At};
+use crate::config::file::{self, Spanned};
 use crate::upstream::{self, ProxyProtocol, Tlvs};
 
 /// The facts that servers learn.
@@ -109,9 +109,9 @@ fn tlvs(table: &file::Upstream, report: &mut Report<'_>) -> Tlvs {
 }
 
 /// In passthrough the session is not seen: what a header would say of it, it never could.
-pub(super) fn judge_passthrough(
+pub(super) fn lint_passthrough(
     upstream: &upstream::UpstreamOptions,
-    name: Option<&At<String>>,
+    name: Option<&Spanned<String>>,
     report: &mut Report<'_>,
 ) -> Option<()> {
     let (Some(ProxyProtocol::V2(tlvs)), Some(name)) = (upstream.proxy_protocol, name) else {

@@ -11,7 +11,7 @@ use crate::config::compile::client_auth::{Mode, Reporter};
 use crate::config::compile::tls::read;
 use crate::config::compile::{Report, door};
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
-use crate::config::file::{self, At, ClientAuthMode};
+use crate::config::file::{self, ClientAuthMode, Spanned};
 use crate::config::files::Files;
 use crate::config::material::Item;
 use crate::config::read::beside;
@@ -191,7 +191,7 @@ impl Empty {
 /// Reports what has a meaning in this mode only, unless it is inherited from further away than the
 /// mode.
 fn needs_pinned<T>(
-    found: &Option<Found<'_, At<T>>>,
+    found: &Option<Found<'_, Spanned<T>>>,
     key: &'static str,
     mode: &Mode<'_>,
     reporter: &mut Reporter<'_>,
@@ -209,8 +209,8 @@ fn needs_pinned<T>(
 }
 
 /// Reports what has no effect in this mode, unless it is inherited from further away than the mode.
-pub(super) fn judge_beside<T>(
-    found: &Option<Found<'_, At<T>>>,
+pub(super) fn lint_beside<T>(
+    found: &Option<Found<'_, Spanned<T>>>,
     key: &'static str,
     mode: &Mode<'_>,
     reporter: &mut Reporter<'_>,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::config::compile::Report;
 use crate::config::diagnostic::{Diagnostic, Source};
-use crate::config::file::{self, At, List, Resolver, ResolverMode, ResolverTable};
-use crate::config::read::{In, Merged};
+use crate::config::file::{self, List, Resolver, ResolverMode, ResolverTable, Spanned};
+use crate::config::read::{Merged, Sourced};
 use crate::net::resolve::{LookupMode, ResolverOptions};
 
 pub(super) fn compile(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) -> ResolverOptions {
@@ -64,8 +64,9 @@ fn compile_table(
     }
     if mode == ResolverMode::System {
         let servers = list.as_ref().map(|list| ("servers", span(list)));
-        let ttl =
-            |key, text: &Option<At<String>>| text.as_ref().map(|text| (key, text.span.clone()));
+        let ttl = |key, text: &Option<Spanned<String>>| {
+            text.as_ref().map(|text| (key, text.span.clone()))
+        };
         for (key, span) in [servers, ttl("min_ttl", min), ttl("max_ttl", max)]
             .into_iter()
             .flatten()
@@ -125,11 +126,15 @@ fn span(list: &List) -> std::ops::Range<usize> {
 }
 
 /// getaddrinfo(3) resolves hosts only.
-fn refuse_services(merged: &Merged, section: &In<Resolver>, diagnostics: &mut Vec<Diagnostic>) {
-    let mut all: Vec<(String, &Arc<Source>, At<String>)> = Vec::new();
+fn refuse_services(
+    merged: &Merged,
+    section: &Sourced<Resolver>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut all: Vec<(String, &Arc<Source>, Spanned<String>)> = Vec::new();
     for (name, table) in &merged.upstreams {
         let servers = table.value.servers.iter().flat_map(|servers| &servers.0);
-        let addresses = servers.filter_map(At::address);
+        let addresses = servers.filter_map(Spanned::address);
         all.extend(
             addresses.map(|address| (format!("upstreams.{name}: servers"), &table.source, address)),
         );
@@ -162,9 +167,9 @@ pub(in crate::config) fn shown(
     options: &ResolverOptions,
     duration: impl Fn(std::time::Duration) -> String,
 ) -> file::Resolver {
-    let text = |value| Some(At::from(duration(value)));
+    let text = |value| Some(Spanned::from(duration(value)));
     let stale = if options.stale.is_zero() {
-        Some(At::from("off".to_owned()))
+        Some(Spanned::from("off".to_owned()))
     } else {
         text(options.stale)
     };
@@ -174,13 +179,13 @@ pub(in crate::config) fn shown(
         ..ResolverTable::default()
     };
     match &options.mode {
-        LookupMode::System => table.mode = Some(At::from(ResolverMode::System)),
+        LookupMode::System => table.mode = Some(Spanned::from(ResolverMode::System)),
         LookupMode::Dns {
             servers,
             min_ttl,
             max_ttl,
         } => {
-            table.mode = Some(At::from(ResolverMode::Dns));
+            table.mode = Some(Spanned::from(ResolverMode::Dns));
             let list: Vec<String> = servers.iter().map(ToString::to_string).collect();
             table.servers = (!list.is_empty()).then(|| List::from(list));
             (table.min_ttl, table.max_ttl) = (text(*min_ttl), text(*max_ttl));

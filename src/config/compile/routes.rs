@@ -12,8 +12,8 @@ use crate::config::compile::upstream_tls::Context;
 use crate::config::compile::upstreams::{self, Upstream};
 use crate::config::compile::{Report, absent, servers};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean, instead_of};
-use crate::config::file::{self, At, List};
-use crate::config::read::{In, Merged};
+use crate::config::file::{self, List, Spanned};
+use crate::config::read::{Merged, Sourced};
 use crate::config::trust::Trusts;
 use crate::config::{Action, Route, Timeouts};
 use crate::name::{NamePattern, ServerName, SniPattern};
@@ -59,14 +59,14 @@ pub(super) fn compile(
             routes.push(route);
         }
     }
-    judge_coalescing(&routes, merged, materials, diagnostics);
+    lint_coalescing(&routes, merged, materials, diagnostics);
     routes
 }
 
 /// Warns of a certificate that a browser may take as leave to use one connection for two names (RFC
 /// 9113 §9.1.1): having come in by a route without client authentication, it could ask there for a
 /// name that has a route with it.
-fn judge_coalescing(
+fn lint_coalescing(
     routes: &[Route],
     merged: &Merged,
     materials: &Materials,
@@ -143,7 +143,7 @@ struct Compiler<'a> {
     merged: &'a Merged,
     materials: &'a Materials,
     upstreams: &'a BTreeMap<String, Option<Upstream>>,
-    table: &'a In<file::Route>,
+    table: &'a Sourced<file::Route>,
     report: Report<'a>,
 }
 
@@ -266,7 +266,7 @@ impl Compiler<'_> {
                 self.refuse_keys("passthrough", "the server behind it has its own", false);
                 let upstream = self.upstream(timeouts)?;
                 self.refuse_tls_in_tls(&upstream)?;
-                origin::judge_passthrough(
+                origin::lint_passthrough(
                     &upstream,
                     first(self.table.value.upstream.as_ref()),
                     &mut self.report,
@@ -282,8 +282,8 @@ impl Compiler<'_> {
                 // What is wrong with one of them says nothing of the others.
                 let (tls, certificates) = (self.tls(), self.certificates());
                 let ((tls, options), (names, certificates)) = (tls?, certificates?);
-                self.judge_coverage(rule, &certificates);
-                self.judge_protocols(rule, &options);
+                self.lint_coverage(rule, &certificates);
+                self.lint_protocols(rule, &options);
                 let acceptor = Acceptor::new(certificates, &options, rule.strict_sni);
                 let acceptor = acceptor
                     .map_err(|error| self.report.error(&action.span, error, None))
@@ -378,7 +378,7 @@ impl Compiler<'_> {
     }
 
     /// A list has the addresses of servers, and an upstream has a name of its own.
-    fn refuse_name_in_list(&mut self, name: &At<String>) {
+    fn refuse_name_in_list(&mut self, name: &Spanned<String>) {
         let (what, help) = if self.upstreams.contains_key(&name.value) {
             let help = "write one table `[upstreams.NAME]` with all of their `servers`, and `upstream = \"NAME\"`";
             (
@@ -409,7 +409,7 @@ impl Compiler<'_> {
 
     fn named_upstream(
         &mut self,
-        name: &At<String>,
+        name: &Spanned<String>,
         timeouts: &mut Timeouts,
     ) -> Option<Arc<upstream::UpstreamOptions>> {
         let Some(upstream) = self.upstreams.get(&name.value) else {
@@ -521,7 +521,7 @@ impl Compiler<'_> {
     }
 
     /// Warns of names that no certificate of the route covers.
-    fn judge_coverage(&mut self, rule: &Rule<usize>, certificates: &[Arc<Certificate>]) {
+    fn lint_coverage(&mut self, rule: &Rule<usize>, certificates: &[Arc<Certificate>]) {
         let covered = |name: &ServerName| {
             certificates
                 .iter()
@@ -594,7 +594,7 @@ impl Compiler<'_> {
     }
 
     /// Warns of a route that asks for a protocol which its TLS table will not agree on.
-    fn judge_protocols(&mut self, rule: &Rule<usize>, options: &AcceptorOptions) {
+    fn lint_protocols(&mut self, rule: &Rule<usize>, options: &AcceptorOptions) {
         let agreed = |protocol| options.alpn.is_empty() || options.alpn.contains(protocol);
         if !rule.alpn.is_empty() && !rule.alpn.iter().any(agreed) {
             let message =
@@ -670,7 +670,7 @@ impl Compiler<'_> {
     }
 }
 
-fn first(list: Option<&List>) -> Option<&At<String>> {
+fn first(list: Option<&List>) -> Option<&Spanned<String>> {
     list.and_then(|list| list.0.first())
 }
 

@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 use crate::authz::AltName;
 use crate::config::NamedCertificate;
 use crate::config::compile::Report;
-use crate::config::file::{self, Action, At, List};
+use crate::config::file::{self, Action, List, Spanned};
 use crate::config::files::Files;
-use crate::config::read::{In, Merged};
+use crate::config::read::{Merged, Sourced};
 use crate::config::self_signed::{
     SelfSignedCertificate, State, certificate_key, private_key_key, replaced,
 };
@@ -26,7 +26,7 @@ use crate::x509::date;
 
 pub(super) fn compile(
     name: &str,
-    table: &In<file::Certificate>,
+    table: &Sourced<file::Certificate>,
     (merged, storage): (&Merged, &Storage),
     files: &mut Files,
     now: SystemTime,
@@ -156,7 +156,7 @@ fn make(
 }
 
 /// A certificate is either read or made.
-fn refuse_files(table: &In<file::Certificate>, report: &mut Report<'_>) -> bool {
+fn refuse_files(table: &Sourced<file::Certificate>, report: &mut Report<'_>) -> bool {
     let file::Certificate {
         cert_file,
         key_file,
@@ -203,7 +203,7 @@ fn given_names(
     sound.then(|| names.into_iter().collect())
 }
 
-fn given_name(text: &At<String>, report: &mut Report<'_>) -> Option<String> {
+fn given_name(text: &Spanned<String>, report: &mut Report<'_>) -> Option<String> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Some(ip.to_string());
     }
@@ -228,7 +228,7 @@ fn names_of_routes(
     merged: &Merged,
     report: &mut Report<'_>,
 ) -> Option<Vec<String>> {
-    let uses = |route: &&In<file::Route>| {
+    let uses = |route: &&Sourced<file::Route>| {
         let route = &route.value;
         let listed = |list: &List| list.0.iter().any(|listed| listed.value == name);
         route

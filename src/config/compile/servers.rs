@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
-use crate::config::file::{self, At, EjectionTable, HealthTable, Servers, Short};
+use crate::config::file::{self, EjectionTable, HealthTable, Servers, Short, Spanned};
 use crate::upstream::{self, Ejection, HealthCheck, HealthCheckKind, ServerOptions};
 
 /// More say nothing that fewer do not: 1000 to 1 is a server that hardly takes part.
@@ -79,13 +79,13 @@ pub(super) fn refuse_twice<'a>(
 }
 
 fn server(
-    entry: &At<file::Server>,
+    entry: &Spanned<file::Server>,
     balance: upstream::Balance,
     report: &mut Report<'_>,
 ) -> Option<ServerOptions> {
     let table = match &entry.value {
         Short::Word(text) => {
-            let text = At {
+            let text = Spanned {
                 value: text.clone(),
                 span: entry.span.clone(),
             };
@@ -135,7 +135,7 @@ fn server(
 }
 
 /// A whole number from 1 to `most`.
-fn number(key: &str, number: &At<u64>, most: u32, report: &mut Report<'_>) -> Option<u32> {
+fn number(key: &str, number: &Spanned<u64>, most: u32, report: &mut Report<'_>) -> Option<u32> {
     number_from(1, key, number, most, report)
 }
 
@@ -143,7 +143,7 @@ fn number(key: &str, number: &At<u64>, most: u32, report: &mut Report<'_>) -> Op
 fn number_from(
     least: u32,
     key: &str,
-    number: &At<u64>,
+    number: &Spanned<u64>,
     most: u32,
     report: &mut Report<'_>,
 ) -> Option<u32> {
@@ -167,7 +167,7 @@ fn number_from(
 /// When servers are left out: what is written, and otherwise the default, where there are enough of
 /// them for it.
 pub(super) fn ejection(
-    key: Option<&At<file::Ejection>>,
+    key: Option<&Spanned<file::Ejection>>,
     default: Option<Box<Ejection>>,
     servers: usize,
     report: &mut Report<'_>,
@@ -236,7 +236,7 @@ pub(super) fn ejection(
 
 /// How servers are asked whether they are there, if they are to be.
 pub(super) fn health(
-    key: Option<&At<file::Health>>,
+    key: Option<&Spanned<file::Health>>,
     has_tls: bool,
     report: &mut Report<'_>,
 ) -> Option<Box<HealthCheck>> {

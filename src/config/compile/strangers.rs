@@ -8,7 +8,7 @@ use crate::config::file::ClientRules;
 use crate::x509::CaCertificate;
 
 /// Warns of CAs that issue certificates to everybody, where no list says who comes in.
-pub(super) fn judge_public(
+pub(super) fn lint_public(
     authorities: &[CaCertificate],
     span: &Range<usize>,
     report: &mut Report<'_>,
@@ -42,7 +42,7 @@ pub(super) fn judge_public(
 
 /// Warns of serial numbers where there are several CAs: each of them counts for itself (RFC 5280
 /// §4.1.2.2).
-pub(super) fn judge_serials(
+pub(super) fn lint_serials(
     key: &str,
     rules: &ClientRules,
     authorities: &[CaCertificate],

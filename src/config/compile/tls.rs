@@ -17,7 +17,7 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{self, TlsVersion};
 use crate::config::files::Files;
 use crate::config::material::{Item, Pair};
-use crate::config::read::{In, Merged, beside};
+use crate::config::read::{Merged, Sourced, beside};
 use crate::config::{NamedCertificate, Notice, Tls};
 use crate::name::Alpn;
 use crate::storage::Storage;
@@ -95,7 +95,7 @@ pub(super) fn compile(
 
 fn certificate(
     name: &str,
-    table: &In<file::Certificate>,
+    table: &Sourced<file::Certificate>,
     merged: &Merged,
     files: &mut Files,
     report: &mut Report<'_>,
@@ -289,9 +289,9 @@ fn pair(
             None,
         );
     }
-    judge_dates(&certificate, seen_by, now, (cert_file, span), report);
+    lint_dates(&certificate, seen_by, now, (cert_file, span), report);
     if let Some(dir) = dir {
-        judge_issuer(&dir.join("ca.crt"), &certificate, span, files, report);
+        lint_issuer(&dir.join("ca.crt"), &certificate, span, files, report);
     }
     let (certificate, later) = (Arc::new(certificate), certificates.map(Arc::new).collect());
     Some(Pair {
@@ -302,7 +302,7 @@ fn pair(
     })
 }
 
-fn judge_dates(
+fn lint_dates(
     certificate: &Certificate,
     seen_by: SeenBy,
     now: SystemTime,
@@ -345,7 +345,7 @@ fn margin(certificate: &Certificate) -> Duration {
 
 /// A directory may hold the CA that issued the certificate. It is not used, so what is wrong with
 /// it is a warning.
-fn judge_issuer(
+fn lint_issuer(
     path: &Path,
     certificate: &Certificate,
     span: &Range<usize>,
@@ -398,7 +398,7 @@ fn read_key(
         .ok()?;
     // A certificate that is named as a key is no secret.
     if may_hold_key(&bytes) {
-        access::judge_key(path, span, report);
+        access::lint_key(path, span, report);
     }
     Some(bytes)
 }

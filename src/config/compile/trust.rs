@@ -13,7 +13,7 @@ use crate::config::compile::{Report, left_out};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file;
 use crate::config::files::Files;
-use crate::config::read::{In, Merged, beside};
+use crate::config::read::{Merged, Sourced, beside};
 use crate::config::trust::{Origin, Trust, TrustSource, Trusts};
 use crate::tls;
 use crate::x509::{BundleError, CaCertificate, Purpose};
@@ -48,7 +48,8 @@ pub(super) fn compile(
         }
     }
     // Read only where it is asked for: it is large, and not every machine has one.
-    let asks = |(_, upstream): &(&String, &In<file::Upstream>)| uses_system_store(&upstream.value);
+    let asks =
+        |(_, upstream): &(&String, &Sourced<file::Upstream>)| uses_system_store(&upstream.value);
     if let Some((name, table)) = merged.upstreams.iter().find(asks) {
         let mut report = Report {
             diagnostics,
@@ -56,7 +57,7 @@ pub(super) fn compile(
             table: format!("upstreams.{name}"),
         };
         let sources = system.sources(files, &table.span, &mut report).to_vec();
-        judge_store(&sources, &table.span, &mut report);
+        lint_store(&sources, &table.span, &mut report);
         trusts.system =
             build(sources, &mut report, &table.span, system_help()).map(|(sources, trust)| Trust {
                 trust,
@@ -85,7 +86,7 @@ fn uses_system_store(upstream: &file::Upstream) -> bool {
 }
 
 fn trust(
-    table: &In<file::Trust>,
+    table: &Sourced<file::Trust>,
     system: &mut SystemStore,
     files: &mut Files,
     report: &mut Report<'_>,
@@ -125,7 +126,7 @@ fn trust(
         }
     }
     let with_system = with_system.unwrap_or(false);
-    let is_crowded = authorities::judge_namesakes(
+    let is_crowded = authorities::lint_namesakes(
         authorities_of(&sources),
         ("ca_files", &table.span),
         Severity::Error,
@@ -138,7 +139,7 @@ fn trust(
         return None;
     }
     if with_system {
-        judge_store(&sources, &table.span, report);
+        lint_store(&sources, &table.span, report);
     }
     let help = if with_system {
         system_help()
@@ -157,9 +158,9 @@ fn trust(
 
 /// Points out names that too many CAs have, the system's among them: it is not for this
 /// configuration to say who is one.
-fn judge_store(sources: &[TrustSource], span: &Range<usize>, report: &mut Report<'_>) {
+fn lint_store(sources: &[TrustSource], span: &Range<usize>, report: &mut Report<'_>) {
     let place = ("the system's store", span);
-    authorities::judge_namesakes(authorities_of(sources), place, Severity::Warning, report);
+    authorities::lint_namesakes(authorities_of(sources), place, Severity::Warning, report);
 }
 
 fn authorities_of(sources: &[TrustSource]) -> impl Iterator<Item = &CaCertificate> {

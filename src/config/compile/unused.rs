@@ -7,7 +7,7 @@ use crate::config::compile::tls::DEFAULT_TLS;
 use crate::config::compile::upstream_tls::{certificate_name, trust_name};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{Action, ClientAuth, ClientAuthMode, Route, Tls};
-use crate::config::read::{In, Merged, Named};
+use crate::config::read::{Merged, Named, Sourced};
 
 /// Reports each listener, and each `[tls]`, `[upstreams]`, `[certificates]` and `[trust]` table,
 /// that no route uses. Where there are mistakes, what refers to what is not known, and only what
@@ -25,7 +25,7 @@ pub(super) fn judge(merged: &Merged, diagnostics: &mut Vec<Diagnostic>) {
     let (mut tls, mut upstreams, mut certificates) =
         (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut open = Vec::new();
-    for (name, In { value: route, .. }) in &merged.routes {
+    for (name, Sourced { value: route, .. }) in &merged.routes {
         upstreams.extend(
             route
                 .upstream
@@ -185,7 +185,7 @@ fn report_unguarded(
     open: &[&str],
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let asks = |tls: &In<Tls>| {
+    let asks = |tls: &Sourced<Tls>| {
         tls.value.client_auth.as_ref().is_some_and(|auth| {
             auth.ca_files.is_some()
                 || auth.allow.is_some()

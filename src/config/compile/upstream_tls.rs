@@ -6,7 +6,7 @@ use crate::addr::UpstreamAddr;
 use crate::config::compile::Report;
 use crate::config::compile::tls::Materials;
 use crate::config::diagnostic::{did_you_mean, instead_of};
-use crate::config::file::{self, At, TlsVersion, UpstreamTls, UpstreamTlsTable};
+use crate::config::file::{self, Spanned, TlsVersion, UpstreamTls, UpstreamTlsTable};
 use crate::config::read::Merged;
 use crate::config::trust::Trusts;
 use crate::tls::{Connector, ConnectorOptions, MinVersion, PeerName, Verification};
@@ -22,7 +22,7 @@ pub(super) struct Context<'a> {
 /// `Some(None)` where the servers speak no TLS.
 pub(super) fn compile(
     name: &str,
-    tls: Option<&At<UpstreamTls>>,
+    tls: Option<&Spanned<UpstreamTls>>,
     servers: &[UpstreamAddr],
     context: &Context<'_>,
     report: &mut Report<'_>,
@@ -38,7 +38,7 @@ pub(super) fn compile(
         .server_name
         .as_ref()
         .and_then(|text| report.parse("tls.server_name", text));
-    judge_servers(servers, server_name.as_ref(), tls, report);
+    lint_servers(servers, server_name.as_ref(), tls, report);
     let verification = verification(table, context, report);
     let certificate = table
         .certificate
@@ -102,10 +102,10 @@ pub(super) fn compile(
 }
 
 /// Every server must be reachable by TCP, and have a name that a certificate can be for.
-fn judge_servers(
+fn lint_servers(
     servers: &[UpstreamAddr],
     server_name: Option<&PeerName>,
-    tls: &At<UpstreamTls>,
+    tls: &Spanned<UpstreamTls>,
     report: &mut Report<'_>,
 ) {
     for server in servers {
@@ -174,7 +174,7 @@ fn verification(
 }
 
 fn certificate(
-    name: &At<String>,
+    name: &Spanned<String>,
     context: &Context<'_>,
     report: &mut Report<'_>,
 ) -> Option<(Arc<str>, Arc<crate::tls::Certificate>)> {

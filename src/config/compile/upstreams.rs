@@ -10,7 +10,7 @@ use crate::config::compile::upstream_tls::{self, Context};
 use crate::config::compile::{Report, absent, servers};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
-use crate::config::read::In;
+use crate::config::read::Sourced;
 use crate::upstream;
 
 /// An `[upstreams]` table.
@@ -39,7 +39,7 @@ pub(super) fn compile(
 
 fn upstream(
     name: &str,
-    table: &In<file::Upstream>,
+    table: &Sourced<file::Upstream>,
     context: &Context<'_>,
     report: &mut Report<'_>,
 ) -> Option<Upstream> {

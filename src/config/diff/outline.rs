@@ -1,4 +1,4 @@
-//! What is remembered of a configuration to compare the next one with: names, and hashes of values.
+//! Outline of a configuration, by which the next one is compared: names, and hashes of values.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Pairs of configurations, and what differs between them.
+
 use std::fs;
 use std::path::Path;
 

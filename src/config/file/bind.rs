@@ -8,11 +8,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::config::file::At;
+use crate::config::file::Spanned;
 
 /// One address, or a list of addresses, each of which may be a table.
 #[derive(Debug, Default)]
-pub struct Binds(pub Vec<At<Bind>>);
+pub struct Binds(pub Vec<Spanned<Bind>>);
 
 /// Where to listen.
 #[derive(Debug)]
@@ -29,17 +29,17 @@ pub enum Bind {
 pub struct BindTable {
     /// As it stands in a list of addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<At<String>>,
+    pub address: Option<Spanned<String>>,
     /// Of a unix socket: who may connect, in octal, such as `0660`. Default: `0600`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<At<String>>,
+    pub mode: Option<Spanned<String>>,
     /// Of a unix socket: whose it is, `USER`, `USER:GROUP` or `:GROUP`, by name or number. Default:
     /// those of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<At<String>>,
+    pub owner: Option<Spanned<String>>,
     /// Of `[::]`: false if it is to take IPv4 clients, too. Default: `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub v6only: Option<At<bool>>,
+    pub v6only: Option<Spanned<bool>>,
 }
 
 impl From<String> for Binds {
@@ -50,9 +50,9 @@ impl From<String> for Binds {
 
 impl<'de> Deserialize<'de> for Binds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let At { value, span } = At::<OneOrMany>::deserialize(deserializer)?;
+        let Spanned { value, span } = Spanned::<OneOrMany>::deserialize(deserializer)?;
         Ok(match value {
-            OneOrMany::One(value) => Self(vec![At { value, span }]),
+            OneOrMany::One(value) => Self(vec![Spanned { value, span }]),
             OneOrMany::Many(values) => Self(values),
         })
     }
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for Binds {
 
 enum OneOrMany {
     One(Bind),
-    Many(Vec<At<Bind>>),
+    Many(Vec<Spanned<Bind>>),
 }
 
 impl<'de> Deserialize<'de> for OneOrMany {

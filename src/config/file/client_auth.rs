@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::{At, List};
+use crate::config::file::{List, Spanned};
 
 /// `client_auth` of a `[tls]` table.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -12,34 +12,34 @@ pub struct ClientAuth {
     /// Whether and how clients authenticate. Default: `require_and_verify` with `ca_files`, `none`
     /// without.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<At<ClientAuthMode>>,
+    pub mode: Option<Spanned<ClientAuthMode>>,
     /// Files, or directories of files, of the CAs that client certificates are verified against.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_files: Option<At<List>>,
+    pub ca_files: Option<Spanned<List>>,
     /// Files, or directories of files, of certificate revocation lists, PEM or DER.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub crl_files: Option<At<List>>,
+    pub crl_files: Option<Spanned<List>>,
     /// How the revocation lists are used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub crl: Option<At<Crl>>,
+    pub crl: Option<Spanned<Crl>>,
     /// The clients that the mode `pinned` admits, by their keys: SHA-256 digests of public keys
     /// (SubjectPublicKeyInfo), in hexadecimal or base64.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spki_sha256: Option<At<List>>,
+    pub spki_sha256: Option<Spanned<List>>,
     /// The clients that the mode `pinned` admits, by their certificates: files, or directories of
     /// files, PEM or DER.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert_files: Option<At<List>>,
+    pub cert_files: Option<Spanned<List>>,
     /// Whether the dates of a pinned certificate count. Default: `verify`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dates: Option<At<Dates>>,
+    pub dates: Option<Spanned<Dates>>,
     /// Of the clients whose certificate verifies, only those that one of these entries names are
     /// admitted. Default: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub allow: Option<At<ClientRules>>,
+    pub allow: Option<Spanned<ClientRules>>,
     /// A client that one of these entries names is refused, allowed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deny: Option<At<ClientRules>>,
+    pub deny: Option<Spanned<ClientRules>>,
 }
 
 /// `client_auth.crl` of a `[tls]` table.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::At;
+use crate::config::file::Spanned;
 
 /// `rate_per_source` of a listener.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -15,13 +15,13 @@ use crate::config::file::At;
 pub struct RatePerSource {
     /// How many connections, in the long run, in the time of `per`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connections: Option<At<u32>>,
+    pub connections: Option<Spanned<u32>>,
     /// The time that `connections` counts for. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub per: Option<At<String>>,
+    pub per: Option<Spanned<String>>,
     /// How many may come at once after a pause. Default: as many as `connections`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub burst: Option<At<u32>>,
+    pub burst: Option<Spanned<u32>>,
 }
 
 /// `[listeners.NAME.timeouts]`: the one of [`Timeouts`](super::Timeouts) that counts before the
@@ -31,5 +31,5 @@ pub struct RatePerSource {
 pub struct ListenerTimeouts {
     /// In place of `timeouts.hello`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hello: Option<At<String>>,
+    pub hello: Option<Spanned<String>>,
 }

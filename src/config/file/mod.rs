@@ -1,6 +1,6 @@
 //! The configuration file as it is written: every key, still unchecked.
 //!
-//! Values that a diagnostic may have to point at are [`At`]: the value and where it stands.
+//! Values that a diagnostic may have to point at are [`Spanned`]: the value and where it stands.
 
 mod bind;
 mod client_auth;
@@ -29,10 +29,10 @@ pub use server::{
 pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
 pub use upstream::{Balance, ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};
-pub use value::{At, List};
+pub use value::{List, Spanned};
 
 /// Tables by name.
-pub type Tables<T> = BTreeMap<At<String>, T>;
+pub type Tables<T> = BTreeMap<Spanned<String>, T>;
 
 /// A configuration file.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -54,7 +54,7 @@ pub struct File {
     pub upstreams: Tables<Upstream>,
     /// How the names of servers are looked up: a table, or its mode alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resolver: Option<At<Resolver>>,
+    pub resolver: Option<Spanned<Resolver>>,
     /// How TLS is terminated. A route that names none uses `default`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tls: Tables<Tls>,
@@ -63,14 +63,14 @@ pub struct File {
     pub certificates: Tables<Certificate>,
     /// Where snigate keeps what must outlive a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub storage: Option<At<Storage>>,
+    pub storage: Option<Spanned<Storage>>,
     /// Trust stores: the CAs that servers are verified against.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub trust: Tables<Trust>,
     /// Time limits of every listener and route.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<At<Timeouts>>,
+    pub timeouts: Option<Spanned<Timeouts>>,
     /// The log, on standard error.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub log: Option<At<Log>>,
+    pub log: Option<Spanned<Log>>,
 }

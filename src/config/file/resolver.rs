@@ -8,7 +8,7 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::config::file::{At, List};
+use crate::config::file::{List, Spanned};
 
 /// `resolver`: the mode alone, or a table.
 #[derive(Debug)]
@@ -36,25 +36,25 @@ pub enum ResolverMode {
 pub struct ResolverTable {
     /// The source of names. Default: `dns`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<At<ResolverMode>>,
+    pub mode: Option<Spanned<ResolverMode>>,
     /// DNS servers, such as `10.0.0.53:53` or `10.0.0.53`; the next one is asked if one fails.
     /// Default: those of `/etc/resolv.conf`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<List>,
     /// How long an answer holds at least, whatever DNS says. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_ttl: Option<At<String>>,
+    pub min_ttl: Option<Spanned<String>>,
     /// How long an answer holds at most. Default: `1h`. That there is no such name never holds
     /// longer than 10 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_ttl: Option<At<String>>,
+    pub max_ttl: Option<Spanned<String>>,
     /// How long an answer is used after its time when no source has a new one. Default: `24h`; may
     /// be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stale: Option<At<String>>,
+    pub stale: Option<Spanned<String>>,
     /// For looking a name up, all servers and attempts together. Default: `3s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<At<String>>,
+    pub timeout: Option<Spanned<String>>,
 }
 
 impl<'de> Deserialize<'de> for Resolver {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::{At, Binds, List, ListenerTimeouts, RatePerSource, RouteTimeouts};
+use crate::config::file::{Binds, List, ListenerTimeouts, RatePerSource, RouteTimeouts, Spanned};
 
 /// `[listeners.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -16,38 +16,38 @@ pub struct Listener {
     pub bind: Option<Binds>,
     /// The proxies in front, which say in a PROXY header who the client is. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_protocol: Option<At<AcceptProxy>>,
+    pub proxy_protocol: Option<Spanned<AcceptProxy>>,
     /// How many connections may be open. At this many a new one is closed at once, and no other is
     /// harmed. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_connections: Option<At<u32>>,
+    pub max_connections: Option<Spanned<u32>>,
     /// How many connections may wait to be routed, which is from accept to the whole ClientHello.
     /// At this many the oldest of them gives way to a new one. Default: `10000`, or half of
     /// `max_connections` if that is less.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_pending: Option<At<u32>>,
+    pub max_pending: Option<Spanned<u32>>,
     /// How many connections of one source, an IPv4 address or a /64 of IPv6, may wait to be routed.
     /// At this many the oldest of the same source gives way to a new one. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pending_per_source: Option<At<u32>>,
+    pub pending_per_source: Option<Spanned<u32>>,
     /// How many bytes those connections may hold together whose hello is not whole and takes more
     /// than 4096. At this many the oldest of them gives way. Default: `67108864` (64 MiB).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_pending_bytes: Option<At<u32>>,
+    pub max_pending_bytes: Option<Spanned<u32>>,
     /// How many connections may be open that come from one source, an IPv4 address or a /64 of
     /// IPv6. At this many a new one of it is closed at once. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connections_per_source: Option<At<u32>>,
+    pub connections_per_source: Option<Spanned<u32>>,
     /// How many TLS handshakes may be under way. At this many a new one waits for its turn, within
     /// `timeouts.handshake`: sources with fewest slots come first. One that takes longer than a
     /// second gives way, and sooner one of the source with most slots. Default: `1024` for each
     /// processor.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_handshakes: Option<At<u32>>,
+    pub max_handshakes: Option<Spanned<u32>>,
     /// How often one source, an IPv4 address or a /64 of IPv6, may connect. What exceeds it is
     /// closed at once. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_per_source: Option<At<RatePerSource>>,
+    pub rate_per_source: Option<Spanned<RatePerSource>>,
     /// Time limits of this listener, where they differ from the global ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<ListenerTimeouts>,
@@ -91,13 +91,13 @@ pub struct Route {
     pub strict_sni: Option<bool>,
     /// `passthrough`, `terminate` or `reject`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<At<Action>>,
+    pub action: Option<Spanned<Action>>,
     /// An address, a list of addresses (tried in order), or the name of an upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<List>,
     /// The `[tls]` table of a route that terminates. Default: `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<At<String>>,
+    pub tls: Option<Spanned<String>>,
     /// The certificates of a route that terminates; the first is the default one. Default: all of
     /// them, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,11 +106,11 @@ pub struct Route {
     /// action. Default: `keep`; `close` where the `[tls]` table has `on_revoke = "close"`, because
     /// nothing lets their clients in any more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_remove: Option<At<OnRemove>>,
+    pub on_remove: Option<Spanned<OnRemove>>,
     /// What a server without TLS learns of a client whose TLS ends with a FIN and without
     /// `close_notify`. Default: `close`, because many clients end so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_truncation: Option<At<OnTruncation>>,
+    pub on_truncation: Option<Spanned<OnTruncation>>,
     /// Time limits of this route, where they differ from the global ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,

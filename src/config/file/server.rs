@@ -10,17 +10,17 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::config::file::At;
+use crate::config::file::Spanned;
 
 /// A server: its address, or a table.
 pub type Server = Short<String, ServerTable>;
 
-impl At<Server> {
+impl Spanned<Server> {
     /// Its address, and where it stands.
     #[must_use]
-    pub fn address(&self) -> Option<At<String>> {
+    pub fn address(&self) -> Option<Spanned<String>> {
         match &self.value {
-            Short::Word(address) => Some(At {
+            Short::Word(address) => Some(Spanned {
                 value: address.clone(),
                 span: self.span.clone(),
             }),
@@ -37,7 +37,7 @@ pub type Ejection = Short<String, EjectionTable>;
 
 /// One server, or a list of servers.
 #[derive(Debug, Default)]
-pub struct Servers(pub Vec<At<Server>>);
+pub struct Servers(pub Vec<Spanned<Server>>);
 
 /// A server with more than an address.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -46,15 +46,15 @@ pub struct ServerTable {
     /// `192.0.2.1:8443`, `[2001:db8::1]:8443`, `[fe80::1%eth0]:8443`, `host:8443`, `unix:/path` or
     /// `srv:_https._tcp.app.internal`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<At<String>>,
+    pub address: Option<Spanned<String>>,
     /// Its share of the connections beside the others, up to 1000. With 0 it takes no new ones, and
     /// those that are open go on. Default: `1`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<At<u64>>,
+    pub weight: Option<Spanned<u64>>,
     /// How many connections it has at a time. Further ones go to other servers, or wait, for as
     /// long as `connect` of the timeouts says, until one ends. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_connections: Option<At<u64>>,
+    pub max_connections: Option<Spanned<u64>>,
     /// Whether it is used only while no other server is. Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<bool>,
@@ -66,20 +66,20 @@ pub struct ServerTable {
 pub struct HealthTable {
     /// The kind of probe. Default: `tls` where the upstream has `tls`, otherwise `tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<At<HealthKind>>,
+    pub kind: Option<Spanned<HealthKind>>,
     /// From one check to the next, give or take a tenth. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interval: Option<At<String>>,
+    pub interval: Option<Spanned<String>>,
     /// For one check. Default: `2s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<At<String>>,
+    pub timeout: Option<Spanned<String>>,
     /// How many checks in a row must succeed before a server that is down is up. Default: `2`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rise: Option<At<u64>>,
+    pub rise: Option<Spanned<u64>>,
     /// How many checks in a row must fail before a server that is up is down. Default: `3`. The
     /// very first one counts alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fall: Option<At<u64>>,
+    pub fall: Option<Spanned<u64>>,
 }
 
 /// The kind of probe that a check makes.
@@ -98,18 +98,18 @@ pub enum HealthKind {
 pub struct EjectionTable {
     /// How many attempts to connect must fail, with none that succeeds in between. Default: `3`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failures: Option<At<u64>>,
+    pub failures: Option<Spanned<u64>>,
     /// For how long a server is ejected the first time; then one connection probes it, and as long
     /// as that fails the time is doubled. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub time: Option<At<String>>,
+    pub time: Option<Spanned<String>>,
     /// The longest time. Default: `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_time: Option<At<String>>,
+    pub max_time: Option<Spanned<String>>,
     /// How many of the servers, in percent and rounded down, may be ejected at the same time.
     /// Default: `50`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_percent: Option<At<u64>>,
+    pub max_percent: Option<Spanned<u64>>,
 }
 
 /// A text or a truth value in place of a table, or the table.
@@ -218,7 +218,7 @@ impl<'de> Deserialize<'de> for Servers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ServersVisitor;
         impl<'de> Visitor<'de> for ServersVisitor {
-            type Value = Result<Vec<At<Server>>, Server>;
+            type Value = Result<Vec<Spanned<Server>>, Server>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a server or a list of servers, each a text or a table,")
@@ -236,17 +236,19 @@ impl<'de> Deserialize<'de> for Servers {
                 Vec::deserialize(SeqAccessDeserializer::new(items)).map(Ok)
             }
         }
-        struct OneOrMany(Result<Vec<At<Server>>, Server>);
+        struct OneOrMany(Result<Vec<Spanned<Server>>, Server>);
         impl<'de> Deserialize<'de> for OneOrMany {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any(ServersVisitor).map(Self)
             }
         }
-        let At {
+        let Spanned {
             value: OneOrMany(value),
             span,
-        } = At::deserialize(deserializer)?;
-        Ok(Self(value.unwrap_or_else(|value| vec![At { value, span }])))
+        } = Spanned::deserialize(deserializer)?;
+        Ok(Self(
+            value.unwrap_or_else(|value| vec![Spanned { value, span }]),
+        ))
     }
 }
 

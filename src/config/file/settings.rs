@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::At;
+use crate::config::file::Spanned;
 
 /// `[timeouts]`: durations such as `"5s"`, or `"off"` where that is allowed.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -11,36 +11,36 @@ use crate::config::file::At;
 pub struct Timeouts {
     /// From accept to the whole ClientHello. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hello: Option<At<String>>,
+    pub hello: Option<Spanned<String>>,
     /// For the TLS handshake with the client. Default: `10s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub handshake: Option<At<String>>,
+    pub handshake: Option<Spanned<String>>,
     /// For each server that is tried, a TLS handshake with it included. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect: Option<At<String>>,
+    pub connect: Option<Spanned<String>>,
     /// Without a byte either way. Default: `1h`; may be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle: Option<At<String>>,
+    pub idle: Option<Spanned<String>>,
     /// With one side finished and the other silent. Default: `60s`; may be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub half_close: Option<At<String>>,
+    pub half_close: Option<Spanned<String>>,
     /// Graceful shutdown: how long open connections may last when snigate stops. Default: `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub drain: Option<At<String>>,
+    pub drain: Option<Spanned<String>>,
     /// From accept to the end of the connection, whatever goes on. Default: `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_lifetime: Option<At<String>>,
+    pub max_lifetime: Option<Spanned<String>>,
     /// After this silence the kernel asks a peer for a sign of life, four times in the same time
     /// again, and gives it up then. Of clients and servers on TCP, of connections that last for 10
     /// s. Whole seconds up to `9h`. Default: `60s`; may be `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub keepalive: Option<At<String>>,
+    pub keepalive: Option<Spanned<String>>,
     /// How long a peer may leave unacknowledged, or not take, what was sent to it
     /// (TCP_USER_TIMEOUT); also, where it is given, how long a silent one has to answer. `1s` to
     /// `500h`. Default: `off`, which is some 15 minutes for what is not acknowledged, and any time
     /// for a peer that answers and takes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unacknowledged: Option<At<String>>,
+    pub unacknowledged: Option<Spanned<String>>,
 }
 
 /// `[routes.NAME.timeouts]`: those of [`Timeouts`] that a route can still change when it is known.
@@ -49,25 +49,25 @@ pub struct Timeouts {
 pub struct RouteTimeouts {
     /// In place of `timeouts.handshake`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub handshake: Option<At<String>>,
+    pub handshake: Option<Spanned<String>>,
     /// In place of `timeouts.connect`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect: Option<At<String>>,
+    pub connect: Option<Spanned<String>>,
     /// In place of `timeouts.idle`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle: Option<At<String>>,
+    pub idle: Option<Spanned<String>>,
     /// In place of `timeouts.half_close`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub half_close: Option<At<String>>,
+    pub half_close: Option<Spanned<String>>,
     /// In place of `timeouts.max_lifetime`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_lifetime: Option<At<String>>,
+    pub max_lifetime: Option<Spanned<String>>,
     /// In place of `timeouts.keepalive`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub keepalive: Option<At<String>>,
+    pub keepalive: Option<Spanned<String>>,
     /// In place of `timeouts.unacknowledged`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unacknowledged: Option<At<String>>,
+    pub unacknowledged: Option<Spanned<String>>,
 }
 
 /// `[log]`
@@ -117,5 +117,5 @@ pub enum Format {
 pub struct Storage {
     /// A directory that belongs to snigate; it is made if need be. Default: `/var/lib/snigate`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dir: Option<At<String>>,
+    pub dir: Option<Spanned<String>>,
 }

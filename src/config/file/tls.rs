@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::file::{At, ClientAuth, List};
+use crate::config::file::{ClientAuth, List, Spanned};
 
 /// `[tls.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -11,7 +11,7 @@ use crate::config::file::{At, ClientAuth, List};
 pub struct Tls {
     /// Another `[tls]` table, whose keys count where this one has none. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub extends: Option<At<String>>,
+    pub extends: Option<Spanned<String>>,
     /// The oldest version of TLS to accept. Default: `1.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
@@ -19,7 +19,7 @@ pub struct Tls {
     /// in smartcards and TPMs without RSA-PSS). `1.2` weakens all clients of the table. Default:
     /// `1.3`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_version: Option<At<TlsVersion>>,
+    pub max_version: Option<Spanned<TlsVersion>>,
     /// Protocols to agree on, the preferred one first. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpn: Option<List>,
@@ -29,7 +29,7 @@ pub struct Tls {
     /// What happens to open connections when a reload withdraws the CA, the certificate or the
     /// permission that admitted them. Default: `keep`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_revoke: Option<At<OnRevoke>>,
+    pub on_revoke: Option<Spanned<OnRevoke>>,
 }
 
 /// What happens to connections whose client would be refused now.
@@ -60,18 +60,18 @@ pub enum TlsVersion {
 pub struct Certificate {
     /// The certificate and its intermediates in any order, PEM or DER.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert_file: Option<At<String>>,
+    pub cert_file: Option<Spanned<String>>,
     /// The private key, PEM or DER. Default: `cert_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_file: Option<At<String>>,
+    pub key_file: Option<Spanned<String>>,
     /// A directory with `server.pem` and `server-key.pem`, and perhaps the `ca.crt` that issued
     /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dir: Option<At<String>>,
+    pub dir: Option<Spanned<String>>,
     /// True: snigate makes the certificate itself and keeps it in the storage. Clients know it by
     /// its fingerprint, which is logged at each start.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub self_signed: Option<At<bool>>,
+    pub self_signed: Option<Spanned<bool>>,
     /// The host names, wildcards and IP addresses that a self-signed certificate is for. Default:
     /// the names of the routes that use it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,5 +91,5 @@ pub struct Trust {
     pub ca_files: Option<List>,
     /// CAs in PEM, here in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pem: Option<At<String>>,
+    pub pem: Option<Spanned<String>>,
 }

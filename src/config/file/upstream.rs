@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::config::file::{At, Ejection, Health, List, Servers, TlsVersion};
+use crate::config::file::{Ejection, Health, List, Servers, Spanned, TlsVersion};
 
 /// `[upstreams.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -22,36 +22,36 @@ pub struct Upstream {
     /// Load balancing: which server a connection tries first. Default: `round_robin`. A server that
     /// cannot be reached is followed by the next choice among the others.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub balance: Option<At<Balance>>,
+    pub balance: Option<Spanned<Balance>>,
     /// When a server that fails is ejected, so that it gets no connections for a while: a table, or
     /// `"off"`. Default: a table without keys.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ejection: Option<At<Ejection>>,
+    pub ejection: Option<Spanned<Ejection>>,
     /// Health checks of each server, at an interval: a table, or `true` for one without keys.
     /// Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub health: Option<At<Health>>,
+    pub health: Option<Spanned<Health>>,
     /// How long to wait for each server, and for a place at one. Default: `timeouts.connect` of the
     /// route.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect_timeout: Option<At<String>>,
+    pub connect_timeout: Option<Spanned<String>>,
     /// TLS to the servers, and how they are verified: a table, or `true` for one without keys. For
     /// routes that terminate. Default: `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<At<UpstreamTls>>,
+    pub tls: Option<Spanned<UpstreamTls>>,
     /// The PROXY header that each server is sent first, before TLS where it speaks TLS: `v1` or
     /// `v2`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_protocol: Option<At<ProxyProtocol>>,
+    pub proxy_protocol: Option<Spanned<ProxyProtocol>>,
     /// The contents of a header of version 2 beyond the addresses: `authority`, `alpn`, `ssl`,
     /// `client_certificate`, `unique_id`, `crc32c`. Default: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy_protocol_tlvs: Option<At<List>>,
+    pub proxy_protocol_tlvs: Option<Spanned<List>>,
     /// Whether servers see the client's address as that which a connection comes from. Default:
     /// `false`. It needs the capability `CAP_NET_RAW` (or `CAP_NET_ADMIN`), and routes by which the
     /// servers' answers come back.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub transparent: Option<At<bool>>,
+    pub transparent: Option<Spanned<bool>>,
 }
 
 /// A version of the PROXY protocol.
@@ -97,15 +97,15 @@ pub struct UpstreamTlsTable {
     /// The host name or IP address that every server must have a certificate for. Default: that of
     /// the server's address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<At<String>>,
+    pub server_name: Option<Spanned<String>>,
     /// The `[trust]` table whose CAs servers are verified against. Default: the system's trust
     /// store.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trust: Option<At<String>>,
+    pub trust: Option<Spanned<String>>,
     /// The `[certificates]` table whose certificate is shown to a server that asks for one.
     /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<At<String>>,
+    pub certificate: Option<Spanned<String>>,
     /// The oldest version of TLS to speak. Default: `1.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<TlsVersion>,
@@ -124,7 +124,7 @@ pub struct UpstreamTlsTable {
     /// Whether any certificate will do, whichever CA issued it and for whatever name. Default:
     /// `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub insecure: Option<At<bool>>,
+    pub insecure: Option<Spanned<bool>>,
 }
 
 impl<'de> Deserialize<'de> for UpstreamTls {

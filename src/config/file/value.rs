@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// One text, or a list of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct List(pub Vec<At<String>>);
+pub struct List(pub Vec<Spanned<String>>);
 
 impl<'de> Deserialize<'de> for List {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let At { value, span } = At::<OneOrMany>::deserialize(deserializer)?;
+        let Spanned { value, span } = Spanned::<OneOrMany>::deserialize(deserializer)?;
         Ok(match value {
-            OneOrMany::One(value) => Self(vec![At { value, span }]),
+            OneOrMany::One(value) => Self(vec![Spanned { value, span }]),
             OneOrMany::Many(values) => Self(values),
         })
     }
@@ -40,13 +40,13 @@ impl JsonSchema for List {
 
 impl From<Vec<String>> for List {
     fn from(values: Vec<String>) -> Self {
-        Self(values.into_iter().map(At::from).collect())
+        Self(values.into_iter().map(Spanned::from).collect())
     }
 }
 
 enum OneOrMany {
     One(String),
-    Many(Vec<At<String>>),
+    Many(Vec<Spanned<String>>),
 }
 
 impl<'de> Deserialize<'de> for OneOrMany {
@@ -77,14 +77,14 @@ impl<'de> Deserialize<'de> for OneOrMany {
 
 /// A value and the bytes of its file where it stands. Equal, ordered and hashed as the value alone.
 #[derive(Clone, Debug, Default)]
-pub struct At<T> {
+pub struct Spanned<T> {
     /// The value.
     pub value: T,
     /// Its place in the file.
     pub span: Range<usize>,
 }
 
-impl<T> Deref for At<T> {
+impl<T> Deref for Spanned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -92,39 +92,39 @@ impl<T> Deref for At<T> {
     }
 }
 
-impl<T> From<T> for At<T> {
+impl<T> From<T> for Spanned<T> {
     fn from(value: T) -> Self {
         Self { value, span: 0..0 }
     }
 }
 
-impl<T: PartialEq> PartialEq for At<T> {
+impl<T: PartialEq> PartialEq for Spanned<T> {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
     }
 }
 
-impl<T: Eq> Eq for At<T> {}
+impl<T: Eq> Eq for Spanned<T> {}
 
-impl<T: Ord> PartialOrd for At<T> {
+impl<T: Ord> PartialOrd for Spanned<T> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T: Ord> Ord for At<T> {
+impl<T: Ord> Ord for Spanned<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.value.cmp(&other.value)
     }
 }
 
-impl Borrow<str> for At<String> {
+impl Borrow<str> for Spanned<String> {
     fn borrow(&self) -> &str {
         &self.value
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
         let span = spanned.span();
@@ -135,13 +135,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
     }
 }
 
-impl<T: Serialize> Serialize for At<T> {
+impl<T: Serialize> Serialize for Spanned<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
     }
 }
 
-impl<T: JsonSchema> JsonSchema for At<T> {
+impl<T: JsonSchema> JsonSchema for Spanned<T> {
     fn inline_schema() -> bool {
         T::inline_schema()
     }

@@ -1,4 +1,4 @@
-//! Session: a connection's record, written exactly once however the connection ends.
+//! Connection in its own task: what is done to its record, and its ending, written exactly once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::tls::Signatures;
 
 /// A connection from accept to its access line, which is written when this is dropped.
 #[derive(Debug)]
-pub(super) struct Session {
-    /// Nothing until it has ended. A session that is dropped before that was closed from outside,
+pub(super) struct Connection {
+    /// Nothing until it has ended. One that is dropped before that was closed from outside,
     /// or panicked.
     ending: Option<Ending>,
     /// From accept to the end.
@@ -35,7 +35,7 @@ pub(super) struct Session {
     pub(super) place: Registration,
 }
 
-impl Session {
+impl Connection {
     pub(super) fn begin(
         connections: &Arc<Connections>,
         listener: &Listener,
@@ -142,7 +142,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Connection {
     fn drop(&mut self) {
         let connections = self.place.connections();
         if self.silent {
