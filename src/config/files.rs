@@ -18,8 +18,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::config::compile::left_out::is_left_over;
 use crate::config::files::disk::{list_directory, read_file};
+use crate::config::left_over::is_left_over;
 use crate::config::material::{Keep, Materials};
 use crate::config::unreadable::in_words;
 use crate::x509::Form;

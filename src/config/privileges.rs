@@ -1,7 +1,7 @@
 //! Privileges that the kernel must grant the process that serves a configuration.
 
-use crate::config::Loaded;
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::load::Loaded;
 use crate::net::probe_transparent;
 use crate::os::words;
 

@@ -11,11 +11,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::compile::access::writable;
-use crate::config::compile::left_out::{is_left_over, names};
 use crate::config::diagnostic::{Diagnostic, Place, Severity, Source};
 use crate::config::file::{self, File, Spanned, Tables};
 use crate::config::files::{Files, here};
+use crate::config::left_over::{is_left_over, names};
+use crate::config::writable::writable;
 use crate::os::words;
 
 pub use variables::Variables;

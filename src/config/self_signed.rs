@@ -1,64 +1,10 @@
-//! Certificates that snigate makes itself: what of them is not in the storage yet, and putting it
-//! there.
-//!
-//! Compiling a configuration writes nothing, so that `check` does not. The daemon that is going to
-//! serve it keeps what was made.
+//! Self-signed certificates that snigate makes: which a configuration has, and where they are kept.
 
-use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::{Config, Loaded, NamedCertificate};
-use crate::storage::StorageError;
-use crate::tls::{SelfSigned, renew_at};
-
-/// The facts of a self-signed certificate beside itself.
-#[derive(Debug)]
-pub struct SelfSignedCertificate {
-    pub(super) names: Vec<String>,
-    pub(super) state: State,
-}
-
-/// Where a self-signed certificate is.
-#[derive(Debug)]
-pub(super) enum State {
-    /// In the storage.
-    Kept,
-    /// Nowhere yet. It takes the place of another one for this reason, if there is one. Without a
-    /// key of its own it has that of the other one.
-    New(SelfSigned, Option<String>),
-}
-
-impl SelfSignedCertificate {
-    /// The names that it is for, sorted.
-    #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-}
-
-impl NamedCertificate {
-    /// Whether it is a self-signed one that is in the storage only when the daemon that serves it
-    /// has [kept](Loaded::keep) it. Until then it is another one each time the configuration is
-    /// loaded.
-    #[must_use]
-    pub fn is_to_be_made(&self) -> bool {
-        self.self_signed
-            .as_ref()
-            .is_some_and(|own| matches!(own.state, State::New(..)))
-    }
-}
-
-/// A self-signed certificate that was made and is in the storage now.
-#[derive(Debug)]
-pub struct Made {
-    /// The table.
-    pub name: Arc<str>,
-    /// The SHA-256 digest of the certificate in lower-case hexadecimal.
-    pub fingerprint: String,
-    /// Why the one that was there does not serve any more, if there was one.
-    pub reason: Option<String>,
-}
+use crate::config::model::{Config, NamedCertificate};
+use crate::tls::renew_at;
 
 impl Config {
     /// The self-signed certificates, by name.
@@ -78,57 +24,8 @@ impl Config {
     }
 }
 
-impl Loaded {
-    /// Puts the self-signed certificates that were made for this configuration into its storage.
-    /// What they replace stays beside them: clients may know it, and a clock that is wrong must not
-    /// have the last word.
-    ///
-    /// # Errors
-    ///
-    /// When one cannot be written. The configuration should not be served then: at the next start
-    /// it would have another certificate.
-    pub fn keep(&mut self) -> Result<Vec<Made>, StorageError> {
-        let mut made = Vec::new();
-        let Some(config) = &mut self.config else {
-            return Ok(made);
-        };
-        // What cannot be removed now can be the next time.
-        let _ = config.storage.tidy_up(DIRECTORY);
-        for (name, named) in &mut config.certificates {
-            let Some(own) = &mut named.self_signed else {
-                continue;
-            };
-            let State::New(new, reason) = mem::replace(&mut own.state, State::Kept) else {
-                continue;
-            };
-            let (certificate, key) = (certificate_key(name), private_key_key(name));
-            let storage = &config.storage;
-            let set_aside = |key: &str| match storage.get(key)? {
-                Some(before) => storage.put(&replaced(key), &before),
-                None => Ok(()),
-            };
-            set_aside(&certificate)?;
-            if let Some(new) = &new.key {
-                set_aside(&key)?;
-                storage.put(&key, new.as_bytes())?;
-            }
-            storage.put(&certificate, new.certificate.as_bytes())?;
-            // What was written here is no change to react to.
-            for path in [&named.cert_file, &named.key_file] {
-                let _ = self.files.read(path);
-            }
-            made.push(Made {
-                name: Arc::clone(name),
-                fingerprint: named.certificate.fingerprint().to_owned(),
-                reason,
-            });
-        }
-        Ok(made)
-    }
-}
-
 /// Where they are in the storage.
-const DIRECTORY: &str = "self-signed";
+pub(super) const DIRECTORY: &str = "self-signed";
 
 /// Where the certificate of this table is in the storage.
 pub(super) fn certificate_key(name: &str) -> String {
@@ -153,7 +50,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Circumstances, load_in};
+    use crate::config::load::load_in;
+    use crate::config::model::Circumstances;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -10,8 +10,8 @@ use crate::config::compile::resolver;
 use crate::config::file::{
     self, EjectionTable, File, HealthTable, List, ServerTable, Servers, Short, Spanned, UpstreamTls,
 };
+use crate::config::model::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::config::trust::Trust;
-use crate::config::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::net::Access;
 use crate::proxy::OnRemove;
 use crate::relay::OnTruncation;

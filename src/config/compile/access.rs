@@ -7,14 +7,10 @@ use std::path::Path;
 
 use crate::config::compile::Report;
 use crate::config::diagnostic::Severity;
+use crate::config::writable::writable;
 
 /// Everybody may read.
 const OTHERS_READ: u32 = 0o004;
-/// Everybody may write.
-const OTHERS_WRITE: u32 = 0o002;
-/// In a directory with it, files are replaced by their owners alone.
-const STICKY: u32 = 0o1000;
-
 /// Reports a private key that everybody can read, or replace. A group may: distributions give keys
 /// to one (`ssl-cert`).
 pub(super) fn lint_key(path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
@@ -40,30 +36,4 @@ pub(super) fn judge(path: &Path, span: &Range<usize>, report: &mut Report<'_>) {
     if let Some((message, help)) = writable(path) {
         report.push(Severity::Warning, span, message, help);
     }
-}
-
-/// The message about a file that every user can change, and what to do.
-pub(in crate::config) fn writable(path: &Path) -> Option<(String, String)> {
-    let mode = |path: &Path| {
-        fs::metadata(path)
-            .map(|metadata| metadata.mode() & 0o7777)
-            .unwrap_or_default()
-    };
-    let own = mode(path);
-    if own & OTHERS_WRITE != 0 {
-        let message = format!(
-            "everybody on this machine can change {} (mode {own:04o})",
-            path.display()
-        );
-        return Some((message, format!("write `chmod o-w {}`", path.display())));
-    }
-    let directory = crate::config::files::here(path.parent()?);
-    let above = mode(directory);
-    (above & OTHERS_WRITE != 0 && above & STICKY == 0).then(|| {
-        let message = format!(
-            "everybody on this machine can replace {}: its directory is writable (mode {above:04o})",
-            path.display()
-        );
-        (message, format!("write `chmod o-w {}`", directory.display()))
-    })
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::addr::ListenAddr;
-use crate::config::Bind;
 use crate::config::compile::Report;
 use crate::config::file::{self, BindTable, Spanned};
 use crate::config::files::Files;
+use crate::config::model::Bind;
 use crate::net::Access;
 
 /// Where the system keeps the numbers of users and groups.

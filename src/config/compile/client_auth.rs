@@ -8,7 +8,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::authz::{Policy, Rules};
-use crate::config::Notice;
 use crate::config::compile::authorities::{self, Usage};
 use crate::config::compile::chain::{Chain, Found};
 use crate::config::compile::pinned::{self, PINNED_KEYS, Pinned};
@@ -17,6 +16,7 @@ use crate::config::compile::{Report, strangers};
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, ClientAuthMode, OnRevoke, Spanned};
 use crate::config::files::Files;
+use crate::config::model::Notice;
 use crate::config::read::beside;
 use crate::tls::{ClientAuth, Evidence, Verify};
 use crate::x509::{Purpose, Revocation};

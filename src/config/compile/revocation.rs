@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::config::Notice;
 use crate::config::compile::authorities::{IfEmpty, entries};
 use crate::config::compile::chain::Chain;
 use crate::config::compile::client_auth::{Mode, Reporter, needs_verification};
@@ -14,6 +13,7 @@ use crate::config::compile::{Report, door};
 use crate::config::file;
 use crate::config::files::Files;
 use crate::config::material::{Item, ListFile, Reason};
+use crate::config::model::Notice;
 use crate::config::read::beside;
 use crate::x509::{CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
 

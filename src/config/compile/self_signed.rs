@@ -10,14 +10,13 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use crate::authz::AltName;
-use crate::config::NamedCertificate;
 use crate::config::compile::Report;
 use crate::config::file::{self, Action, List, Spanned};
 use crate::config::files::Files;
+use crate::config::model::NamedCertificate;
+use crate::config::model::{SelfSignedCertificate, SelfSignedState};
 use crate::config::read::{Merged, Sourced};
-use crate::config::self_signed::{
-    SelfSignedCertificate, State, certificate_key, private_key_key, replaced,
-};
+use crate::config::self_signed::{certificate_key, private_key_key, replaced};
 use crate::name::NamePattern;
 use crate::pki::PkiError;
 use crate::storage::{Storage, is_name};
@@ -67,7 +66,7 @@ pub(super) fn compile(
             }
             let own = SelfSignedCertificate {
                 names,
-                state: State::Kept,
+                state: SelfSignedState::Kept,
             };
             let certificate = Arc::new(*certificate);
             return Some(NamedCertificate {
@@ -97,7 +96,7 @@ pub(super) fn compile(
     }
     let own = SelfSignedCertificate {
         names,
-        state: State::New(new, reason),
+        state: SelfSignedState::New(new, reason),
     };
     Some(NamedCertificate {
         certificate: Arc::new(certificate),

@@ -9,9 +9,11 @@ use crate::config::diff::keys::{Base, hash, hash_all};
 use crate::config::diff::tables::{KeyWriter, TableOutlines, ValueHash};
 use crate::config::diff::{TableKind, route};
 use crate::config::file;
+use crate::config::load::Loaded;
 use crate::config::material::Item;
+use crate::config::model::{Config, NamedCertificate};
+use crate::config::show;
 use crate::config::trust::{Origin, Trust};
-use crate::config::{Config, Loaded, NamedCertificate, show};
 use crate::upstream;
 
 /// Things with a name of their own.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::diff::keys::{hash, hash_all};
 use crate::config::diff::tables::{KeyWriter, ValueHash};
-use crate::config::{Action, Config, Route, Timeouts};
+use crate::config::model::{Action, Config, Route, Timeouts};
 use crate::net::Liveness;
 use crate::proxy::OnRemove;
 use crate::route::Rule;

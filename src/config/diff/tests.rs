@@ -8,9 +8,10 @@ use proptest::sample::{select, subsequence};
 use tempfile::TempDir;
 
 use super::*;
+use crate::config;
 use crate::config::diff::keys::Base;
 use crate::config::diff::tables::TableOutlines;
-use crate::config::{self, Loaded};
+use crate::config::load::Loaded;
 use crate::pki::{Authority, RevocationList, Validity};
 
 const FRAME: &str = "[listeners.edge]\nbind = \"127.0.0.1:443\"\n[certificates.site]\ncert_file = \"site.pem\"\n\

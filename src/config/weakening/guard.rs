@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::authz::Rules;
-use crate::config::Tls;
 use crate::config::file::{ClientAuthMode, OnRevoke, TlsVersion};
+use crate::config::model::Tls;
 use crate::x509::{Depth, Expired, Unknown};
 
 /// A `[tls]` table by what it asks of clients.

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::addr::{Cidr, ListenAddr, Sender};
-use crate::config::Bind;
+use crate::config::model::Bind;
 use crate::name::{Alpn, ServerName};
 use crate::route::{Claim, Listed, LookupKey, Table};
 

@@ -6,12 +6,13 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::addr::Sender;
+use crate::config;
 use crate::config::compile::listeners::conflict;
 use crate::config::file::ClientAuthMode;
+use crate::config::model::{Action, Bind, Config, Serving};
 use crate::config::weakening::Weakening;
 use crate::config::weakening::guard::Guard;
 use crate::config::weakening::upstreams;
-use crate::config::{self, Action, Bind, Config, Serving};
 use crate::proxy::Limits;
 use crate::route::Table;
 use crate::upstream;

@@ -11,8 +11,10 @@ use proptest::sample::{select, subsequence};
 use tempfile::TempDir;
 
 use super::*;
+use crate::config;
 use crate::config::file::ClientAuthMode;
-use crate::config::{self, Action, Config, Loaded};
+use crate::config::load::Loaded;
+use crate::config::model::{Action, Config};
 use crate::pki::{Authority, RevocationList, Validity};
 
 /// A directory with a server's certificate, two CAs, and lists of the first.
