@@ -7,7 +7,7 @@
     reason = "a test that meets an error has failed, also in a function that it calls"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -157,16 +157,13 @@ fn a_module_uses_only_modules_that_stand_before_it() {
 }
 
 /// The modules that have files in an order of their own, each with its `mod.rs`.
-fn ordered() -> Vec<(String, String)> {
-    let modules = sources()
-        .into_iter()
-        .map(|source| source.module().to_owned());
-    let modules: BTreeSet<String> = modules.collect();
-    let text = |module: &String| fs::read_to_string(root().join(module).join("mod.rs"));
-    let found = modules
+fn ordered(sources: &[Source]) -> Vec<(&[String], &str)> {
+    let is_mod = |source: &&Source| source.path.ends_with("mod.rs");
+    let mod_rs = sources
         .iter()
-        .filter_map(|module| Some((module.clone(), text(module).ok()?)));
-    found.filter(|(_, text)| order(text).is_some()).collect()
+        .filter(is_mod)
+        .map(|source| (&*source.modules, &*source.text));
+    mod_rs.filter(|(_, text)| order(text).is_some()).collect()
 }
 
 /// The file of a module in which a name is: that of the name, or the one that it is handed on from.
@@ -223,30 +220,31 @@ fn used_of<'a>(text: &'a str, module: &str) -> Vec<&'a str> {
 
 #[test]
 fn a_file_of_an_ordered_module_uses_only_files_that_stand_before_it() {
-    let ordered = ordered();
+    let sources = sources();
+    let ordered = ordered(&sources);
     assert!(
-        ordered.len() >= 4,
+        ordered.len() >= 5,
         "{} modules have an order of files",
         ordered.len()
     );
     let mut found = Vec::new();
-    for source in sources() {
-        let [module, file, ..] = &source.modules[..] else {
-            continue;
-        };
-        let Some((_, mod_rs)) = ordered.iter().find(|(ordered, _)| ordered == module) else {
-            continue;
-        };
+    for (module, mod_rs) in ordered {
         let files = order(mod_rs).unwrap();
         let ranks = ranks(&files);
-        let own = ranks
-            .get(&**file)
-            .unwrap_or_else(|| panic!("{file} is not in the order of {module}"));
-        let code: Vec<&str> = source.lines().map(|(_, line)| line).collect();
-        for name in used_of(&code.join("\n"), module) {
-            let used = file_of(name, &files, mod_rs);
-            if used.is_none_or(|used| ranks[used] > *own) {
-                found.push(format!("{}: {module}::{name}", source.path.display()));
+        let path = module.join("::");
+        for source in &sources {
+            let Some([file, ..]) = source.modules.strip_prefix(module) else {
+                continue;
+            };
+            let own = ranks
+                .get(&**file)
+                .unwrap_or_else(|| panic!("{file} is not in the order of {path}"));
+            let code: Vec<&str> = source.lines().map(|(_, line)| line).collect();
+            for name in used_of(&code.join("\n"), &path) {
+                let used = file_of(name, &files, mod_rs);
+                if used.is_none_or(|used| ranks[used] > *own) {
+                    found.push(format!("{}: {path}::{name}", source.path.display()));
+                }
             }
         }
     }

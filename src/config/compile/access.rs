@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::diagnostic::Severity;
 use crate::config::writable::writable;
 

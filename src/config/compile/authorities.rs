@@ -6,7 +6,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::config::compile::{Report, door, left_out};
+use crate::config::compile::door;
+use crate::config::compile::left_out;
+use crate::config::compile::reading;
+use crate::config::compile::report::Report;
 use crate::config::diagnostic::Severity;
 use crate::config::files::Files;
 use crate::config::material::{Item, Reason};
@@ -127,7 +130,7 @@ fn file(
         running,
         (&mut *files, report),
         |files, report| {
-            let bytes = super::tls::read(&path, span, files, report)?;
+            let bytes = reading::read(&path, span, files, report)?;
             match CaCertificate::parse_bundle(&bytes) {
                 Ok(authorities) => {
                     judge(

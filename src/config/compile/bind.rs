@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::addr::ListenAddr;
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::file::{self, BindTable, Spanned};
 use crate::config::files::Files;
 use crate::config::model::Bind;

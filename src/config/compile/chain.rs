@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::diagnostic::{Severity, Source, instead_of};
 use crate::config::file;
 use crate::config::read::{Merged, Sourced};

@@ -2,18 +2,18 @@
 //! verified where they are not.
 
 use std::fmt::Display;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use crate::authz::{Policy, Rules};
 use crate::config::compile::authorities::{self, Usage};
 use crate::config::compile::chain::{Chain, Found};
-use crate::config::compile::pinned::{self, PINNED_KEYS, Pinned};
+use crate::config::compile::mode::{ModeInEffect, Reporter, needs_verification};
+use crate::config::compile::pinned::{self, Pinned};
+use crate::config::compile::report::Report;
 use crate::config::compile::revocation::{self, Lists};
-use crate::config::compile::{Report, strangers};
-use crate::config::diagnostic::{Diagnostic, Severity, Source};
+use crate::config::compile::strangers;
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{self, ClientAuthMode, OnRevoke, Spanned};
 use crate::config::files::Files;
 use crate::config::model::Notice;
@@ -91,7 +91,7 @@ pub(super) fn compile(
     } else {
         ClientAuthMode::None
     };
-    let mode = Mode {
+    let mode = ModeInEffect {
         effective: written.as_ref().map_or(given, |mode| mode.at.value),
         // The whole table where it has no mode.
         span: written
@@ -219,7 +219,7 @@ pub(super) fn compile(
 }
 
 /// Whether connections are closed when what their client came in by is taken back.
-fn on_revoke(chain: &Chain<'_>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) -> OnRevoke {
+fn on_revoke(chain: &Chain<'_>, mode: &ModeInEffect<'_>, reporter: &mut Reporter<'_>) -> OnRevoke {
     let verifies = mode.effective.verifies();
     if let Some(own) = chain
         .own()
@@ -242,129 +242,7 @@ fn on_revoke(chain: &Chain<'_>, mode: &Mode<'_>, reporter: &mut Reporter<'_>) ->
         .map_or(OnRevoke::Keep, |nearest| nearest.at.value)
 }
 
-/// The mode that is in effect, and where it was written.
-pub(super) struct Mode<'a> {
-    pub(super) effective: ClientAuthMode,
-    pub(super) span: &'a Range<usize>,
-    pub(super) source: &'a Arc<Source>,
-    /// Whether it stands in the table that names the CA files.
-    beside_files: bool,
-    /// How far away the table is that it stands in; the furthest where it stands in none.
-    pub(super) depth: usize,
-}
-
-/// Where mistakes of one `[tls]` table go. What it inherits may stand in other files.
-pub(super) struct Reporter<'a> {
-    diagnostics: &'a mut Vec<Diagnostic>,
-    pub(super) table: String,
-    /// Its name, and those of the tables that it inherits from.
-    tables: Vec<String>,
-    /// Keys without effect in the mode: the key, and what there is to say if it is the only one.
-    beside: Vec<(&'static str, Diagnostic)>,
-}
-
-impl Reporter<'_> {
-    /// A mistake only if none of the `keys` of `client_auth` was left out for another one, in the
-    /// table or in one that it inherits from.
-    pub(super) fn lacking(
-        &mut self,
-        keys: &[&str],
-        (source, span): (&Arc<Source>, &Range<usize>),
-        message: impl Display,
-        help: String,
-    ) {
-        let diagnostic = self.error((source, span), message, help);
-        self.push_lacking(keys, diagnostic);
-    }
-
-    /// The same of any severity.
-    pub(super) fn push_lacking(&mut self, keys: &[&str], diagnostic: Diagnostic) {
-        let diagnostic = self.lacks(keys, diagnostic);
-        self.diagnostics.push(diagnostic);
-    }
-
-    /// The key `key` has no effect in the mode, unless one of `lacking` was left out for another
-    /// mistake.
-    pub(super) fn beside(&mut self, key: &'static str, lacking: &[&str], diagnostic: Diagnostic) {
-        let diagnostic = self.lacks(lacking, diagnostic);
-        self.beside.push((key, diagnostic));
-    }
-
-    /// One mode that does not fit is one mistake, however many keys stand beside it.
-    fn tell_beside(&mut self, mode: &Mode<'_>) {
-        let beside = std::mem::take(&mut self.beside);
-        if beside.len() < 2 {
-            self.diagnostics
-                .extend(beside.into_iter().map(|(_, diagnostic)| diagnostic));
-            return;
-        }
-        let keys: Vec<&str> = beside.iter().map(|(key, _)| *key).collect();
-        let word = mode.effective.word();
-        let message = format!(
-            "client_auth.mode is {word}, in which {} have no effect",
-            keys.join(", ")
-        );
-        let help = match mode.effective {
-            ClientAuthMode::Pinned => {
-                "remove them, or write `mode = \"require_and_verify\"`, in which no pin counts"
-                    .to_owned()
-            }
-            other => {
-                let is_pin = |key: &&str| PINNED_KEYS.contains(key);
-                let instead = if keys.iter().any(is_pin) {
-                    "pinned"
-                } else {
-                    "require_and_verify"
-                };
-                let meaning = if other.verifies() {
-                    ""
-                } else {
-                    "; as it is anybody could claim to be anybody"
-                };
-                format!("write `mode = \"{instead}\"`, or remove them{meaning}")
-            }
-        };
-        let place = (mode.source, mode.span);
-        let mut diagnostic = self.error(place, message, help);
-        // A key that stands beside a mode which was written is one whatever else was left out.
-        if beside.iter().all(|(_, alone)| !alone.lacks.is_empty()) {
-            diagnostic.lacks = beside
-                .into_iter()
-                .flat_map(|(_, alone)| alone.lacks)
-                .collect();
-        }
-        self.diagnostics.push(diagnostic);
-    }
-
-    pub(super) fn error(
-        &self,
-        (source, span): (&Arc<Source>, &Range<usize>),
-        message: impl Display,
-        help: String,
-    ) -> Diagnostic {
-        Diagnostic::new(Severity::Error, format!("{}: {message}", self.table))
-            .at(source, span)
-            .help(help)
-    }
-
-    fn lacks(&self, keys: &[&str], diagnostic: Diagnostic) -> Diagnostic {
-        let keys = self.tables.iter().flat_map(|table| {
-            keys.iter()
-                .map(move |key| format!("tls.{table}.client_auth.{key}"))
-        });
-        keys.fold(diagnostic, Diagnostic::lacking)
-    }
-
-    pub(super) fn in_file<'a>(&'a mut self, source: &'a Arc<Source>) -> Report<'a> {
-        Report {
-            diagnostics: self.diagnostics,
-            source,
-            table: self.table.clone(),
-        }
-    }
-}
-
-fn lint_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
+fn lint_files(mode: &ModeInEffect<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
     let word = mode.effective.word();
     if mode.effective.verifies() && no_files {
         let help =
@@ -392,7 +270,7 @@ fn lint_files(mode: &Mode<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
 /// The diagnostics particular to an allow list.
 fn lint_allow(
     allow: &Found<'_, Spanned<file::ClientRules>>,
-    mode: &Mode<'_>,
+    mode: &ModeInEffect<'_>,
     reporter: &mut Reporter<'_>,
 ) {
     if lists(&allow.at.value).iter().all(|list| list.0.is_empty()) {
@@ -423,7 +301,7 @@ fn lint_allow(
 fn rules(
     key: &'static str,
     found: &Found<'_, Spanned<file::ClientRules>>,
-    mode: &Mode<'_>,
+    mode: &ModeInEffect<'_>,
     reporter: &mut Reporter<'_>,
 ) -> Rules {
     needs_verification(key, found, mode, reporter);
@@ -458,24 +336,6 @@ fn rules(
         issuer: values(key, "issuer", issuer.as_ref(), &mut report),
         spki_sha256: values(key, "spki_sha256", spki_sha256.as_ref(), &mut report),
         serial: values(key, "serial", serial.as_ref(), &mut report),
-    }
-}
-
-/// Reports keys that need verified clients where none are verified.
-pub(super) fn needs_verification<T>(
-    key: &'static str,
-    found: &Found<'_, Spanned<T>>,
-    mode: &Mode<'_>,
-    reporter: &mut Reporter<'_>,
-) {
-    if !mode.effective.verifies() {
-        let word = mode.effective.word();
-        let message =
-            format!("client_auth.{key} needs a mode that verifies, and the mode is {word}");
-        let help = "anybody could claim to be anybody; write `mode = \"require_and_verify\"` and `ca_files`".to_owned();
-        let diagnostic = reporter.error((found.source, &found.at.span), message, help);
-        let diagnostic = diagnostic.and_at(mode.source, mode.span, "the mode");
-        reporter.beside(key, &["mode", "ca_files"], diagnostic);
     }
 }
 

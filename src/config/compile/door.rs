@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::files::Files;
 use crate::config::material::{Item, ListFile, Materials, Pair, Reason, Taken};
 use crate::tls::Pin;

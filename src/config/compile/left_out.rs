@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::left_over::names;
 
 /// The ends of names of certificates, keys and lists.

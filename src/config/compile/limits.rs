@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::file::{self, Spanned};
 use crate::proxy::{Limits, Rate};
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::addr::{ListenAddr, Sender, UpstreamAddr};
-use crate::config::compile::{Report, absent, limits};
+use crate::config::compile::limits;
+use crate::config::compile::report::Report;
+use crate::config::compile::report::absent;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{self, AcceptProxy, Spanned};
 use crate::config::files::Files;

@@ -1,7 +1,7 @@
 //! Client addresses for servers: the PROXY header, and the address that a connection comes from.
 
 use crate::addr::UpstreamAddr;
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::diagnostic::did_you_mean;
 use crate::config::file::{self, Spanned};
 use crate::upstream::{self, ProxyProtocol, Tlvs};

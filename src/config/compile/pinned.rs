@@ -7,18 +7,16 @@ use std::sync::Arc;
 use crate::authz::SpkiDigest;
 use crate::config::compile::authorities::{IfEmpty, entries};
 use crate::config::compile::chain::{Chain, Found};
-use crate::config::compile::client_auth::{Mode, Reporter};
-use crate::config::compile::tls::read;
-use crate::config::compile::{Report, door};
+use crate::config::compile::door;
+use crate::config::compile::mode::{ModeInEffect, Reporter};
+use crate::config::compile::reading::read;
+use crate::config::compile::report::Report;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
 use crate::config::file::{self, ClientAuthMode, Spanned};
 use crate::config::files::Files;
 use crate::config::material::Item;
 use crate::config::read::beside;
 use crate::tls::{Dates, Pin, Pins};
-
-/// The keys of this mode only.
-pub(super) const PINNED_KEYS: [&str; 3] = ["spki_sha256", "cert_files", "dates"];
 
 /// The pinned clients of a `[tls]` table.
 #[derive(Default)]
@@ -33,7 +31,7 @@ pub(super) struct Pinned {
 /// that.
 pub(super) fn compile(
     chain: &Chain<'_>,
-    mode: &Mode<'_>,
+    mode: &ModeInEffect<'_>,
     files: &mut Files,
     reporter: &mut Reporter<'_>,
 ) -> Pinned {
@@ -193,7 +191,7 @@ impl Empty {
 fn needs_pinned<T>(
     found: &Option<Found<'_, Spanned<T>>>,
     key: &'static str,
-    mode: &Mode<'_>,
+    mode: &ModeInEffect<'_>,
     reporter: &mut Reporter<'_>,
 ) {
     let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else {
@@ -212,7 +210,7 @@ fn needs_pinned<T>(
 pub(super) fn lint_beside<T>(
     found: &Option<Found<'_, Spanned<T>>>,
     key: &'static str,
-    mode: &Mode<'_>,
+    mode: &ModeInEffect<'_>,
     reporter: &mut Reporter<'_>,
 ) {
     let Some(found) = found.as_ref().filter(|found| found.depth <= mode.depth) else {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::authz::AltName;
-use crate::config::compile::tls::Materials;
+use crate::config::compile::materials::RouteMaterials;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::files::Files;
 use crate::config::material::Item;
@@ -23,7 +23,7 @@ use crate::x509::date;
 pub(super) fn judge(
     routes: &[Route],
     merged: &Merged,
-    (materials, files): (&mut Materials, &Files),
+    (materials, files): (&mut RouteMaterials, &Files),
     circumstances: &Circumstances,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
@@ -104,7 +104,7 @@ fn missed<'a>(
     route: &'a Route,
     name: &Arc<str>,
     certificate: &Certificate,
-    materials: &Materials,
+    materials: &RouteMaterials,
     now: SystemTime,
 ) -> Option<(&'a str, String)> {
     let Action::Terminate { certificates, .. } = &route.action else {

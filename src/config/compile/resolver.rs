@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::diagnostic::{Diagnostic, Source};
 use crate::config::file::{self, List, Resolver, ResolverMode, ResolverTable, Spanned};
 use crate::config::read::{Merged, Sourced};

@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::compile::authorities::{IfEmpty, entries};
 use crate::config::compile::chain::Chain;
-use crate::config::compile::client_auth::{Mode, Reporter, needs_verification};
-use crate::config::compile::tls::read;
-use crate::config::compile::{Report, door};
+use crate::config::compile::door;
+use crate::config::compile::mode::needs_verification;
+use crate::config::compile::mode::{ModeInEffect, Reporter};
+use crate::config::compile::reading::read;
+use crate::config::compile::report::Report;
 use crate::config::file;
 use crate::config::files::Files;
 use crate::config::material::{Item, ListFile, Reason};
@@ -43,7 +45,7 @@ struct Intermediates(Vec<CaCertificate>);
 /// from.
 pub(super) fn compile(
     chain: &Chain<'_>,
-    mode: &Mode<'_>,
+    mode: &ModeInEffect<'_>,
     authorities: (Option<&[CaCertificate]>, &[PathBuf]),
     files: &mut Files,
     reporter: &mut Reporter<'_>,

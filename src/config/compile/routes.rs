@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use crate::addr::UpstreamAddr;
 use crate::authz::AltName;
+use crate::config::compile::materials::{DEFAULT_TLS, RouteMaterials};
 use crate::config::compile::origin;
+use crate::config::compile::report::Report;
+use crate::config::compile::report::absent;
 use crate::config::compile::seen_by::is_left_to_servers;
-use crate::config::compile::tls::{DEFAULT_TLS, Materials};
+use crate::config::compile::servers;
 use crate::config::compile::upstream_tls::Context;
 use crate::config::compile::upstreams::{self, Upstream};
-use crate::config::compile::{Report, absent, servers};
 use crate::config::diagnostic::{Diagnostic, Severity, did_you_mean, instead_of};
 use crate::config::file::{self, List, Spanned};
 use crate::config::model::{Action, Route, Timeouts};
@@ -27,7 +29,7 @@ type Certificates = Vec<Arc<Certificate>>;
 
 pub(super) fn compile(
     merged: &Merged,
-    materials: &Materials,
+    materials: &RouteMaterials,
     trusts: &Trusts,
     timeouts: &Timeouts,
     diagnostics: &mut Vec<Diagnostic>,
@@ -69,7 +71,7 @@ pub(super) fn compile(
 fn lint_coalescing(
     routes: &[Route],
     merged: &Merged,
-    materials: &Materials,
+    materials: &RouteMaterials,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let verifies = |tls: &str| {
@@ -141,7 +143,7 @@ fn lint_coalescing(
 
 struct Compiler<'a> {
     merged: &'a Merged,
-    materials: &'a Materials,
+    materials: &'a RouteMaterials,
     upstreams: &'a BTreeMap<String, Option<Upstream>>,
     table: &'a Sourced<file::Route>,
     report: Report<'a>,

@@ -1,8 +1,7 @@
 //! Audience of a certificate: what is wrong with it matters only to clients that are shown it.
 
-use crate::config::compile::upstream_tls::is_shown_to_servers;
 use crate::config::diagnostic::Severity;
-use crate::config::file::Action;
+use crate::config::file::{self, Action, UpstreamTls};
 use crate::config::read::Merged;
 use crate::tls::Certificate;
 
@@ -65,4 +64,20 @@ impl SeenBy {
 pub(super) fn is_left_to_servers(name: &str, merged: &Merged, certificate: &Certificate) -> bool {
     is_shown_to_servers(name, merged)
         && (!certificate.is_for_servers() || certificate.names().is_empty())
+}
+
+/// Whether an upstream shows this certificate to its servers.
+pub(super) fn is_shown_to_servers(certificate: &str, merged: &Merged) -> bool {
+    merged
+        .upstreams
+        .values()
+        .any(|upstream| certificate_name(&upstream.value) == Some(certificate))
+}
+
+/// The certificate that an upstream's table shows to servers.
+pub(super) fn certificate_name(upstream: &file::Upstream) -> Option<&str> {
+    match &upstream.tls.as_ref()?.value {
+        UpstreamTls::Table(table) => table.certificate.as_ref().map(|name| name.as_str()),
+        UpstreamTls::Switch(_) => None,
+    }
 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use crate::authz::AltName;
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::file::{self, Action, List, Spanned};
 use crate::config::files::Files;
 use crate::config::model::NamedCertificate;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::addr::UpstreamAddr;
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::file::{self, EjectionTable, HealthTable, Servers, Short, Spanned};
 use crate::upstream::{self, Ejection, HealthCheck, HealthCheckKind, ServerOptions};
 

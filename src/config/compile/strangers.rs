@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::config::compile::Report;
+use crate::config::compile::report::Report;
 use crate::config::file::ClientRules;
 use crate::x509::CaCertificate;
 

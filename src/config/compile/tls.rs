@@ -7,17 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use zeroize::Zeroizing;
-
+use crate::config::compile::access;
 use crate::config::compile::chain::{Chain, Found};
-use crate::config::compile::seen_by::SeenBy;
-use crate::config::compile::upstream_tls::is_shown_to_servers;
-use crate::config::compile::{Report, access, client_auth, door, self_signed};
+use crate::config::compile::client_auth;
+use crate::config::compile::door;
+use crate::config::compile::materials::{RouteMaterials, TlsTable};
+use crate::config::compile::reading::{read, read_key};
+use crate::config::compile::report::Report;
+use crate::config::compile::seen_by::{SeenBy, is_shown_to_servers};
+use crate::config::compile::self_signed;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{self, TlsVersion};
 use crate::config::files::Files;
 use crate::config::material::{Item, Pair};
-use crate::config::model::{NamedCertificate, Notice, Tls};
+use crate::config::model::{NamedCertificate, Tls};
 use crate::config::read::{Merged, Sourced, beside};
 use crate::name::Alpn;
 use crate::storage::Storage;
@@ -29,29 +32,13 @@ use crate::x509::{CaCertificate, date};
 const SHARE: u32 = 4;
 const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The `[tls]` table of a route that names none. It need not be defined, unless it is named.
-pub(super) const DEFAULT_TLS: &str = "default";
-
-/// The materials of routes that terminate.
-pub(super) struct Materials {
-    pub(super) certificates: BTreeMap<Arc<str>, NamedCertificate>,
-    pub(super) policies: BTreeMap<Arc<str>, Policy>,
-}
-
-/// A `[tls]` table: to read, and to use.
-pub(super) struct Policy {
-    pub(super) shown: Tls,
-    pub(super) options: AcceptorOptions,
-    pub(super) notices: Vec<Notice>,
-}
-
 pub(super) fn compile(
     merged: &Merged,
     storage: &Storage,
     files: &mut Files,
     now: SystemTime,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Materials {
+) -> RouteMaterials {
     let mut certificates = BTreeMap::new();
     for (name, table) in &merged.certificates {
         let mut report = Report {
@@ -87,7 +74,7 @@ pub(super) fn compile(
             policies.insert(name.as_str().into(), policy);
         }
     }
-    Materials {
+    RouteMaterials {
         certificates,
         policies,
     }
@@ -370,51 +357,12 @@ fn lint_issuer(
     }
 }
 
-/// Reads a file of certificates, CAs or lists, which no other user should be able to change.
-pub(super) fn read(
-    path: &Path,
-    span: &Range<usize>,
-    files: &mut Files,
-    report: &mut Report<'_>,
-) -> Option<Zeroizing<Vec<u8>>> {
-    let bytes = files
-        .read(path)
-        .map_err(|error| report.unreadable(path, &error, span))
-        .ok()?;
-    access::judge(path, span, report);
-    Some(bytes)
-}
-
-/// Reads a file of a private key, which nobody else should be able to read.
-fn read_key(
-    path: &Path,
-    span: &Range<usize>,
-    files: &mut Files,
-    report: &mut Report<'_>,
-) -> Option<Zeroizing<Vec<u8>>> {
-    let bytes = files
-        .read(path)
-        .map_err(|error| report.unreadable(path, &error, span))
-        .ok()?;
-    // A certificate that is named as a key is no secret.
-    if may_hold_key(&bytes) {
-        access::lint_key(path, span, report);
-    }
-    Some(bytes)
-}
-
-/// Whether there is a private key in a file: one in PEM says so, and what is not PEM may be one.
-fn may_hold_key(bytes: &[u8]) -> bool {
-    let has = |marker: &[u8]| bytes.windows(marker.len()).any(|window| window == marker);
-    has(b"PRIVATE KEY-----") || !has(b"-----BEGIN ")
-}
-
 fn policy(
     chain: &Chain<'_>,
     name: &str,
     files: &mut Files,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Policy> {
+) -> Option<TlsTable> {
     let mistakes = diagnostics.len();
     let table = format!("tls.{name}");
     let min_version = chain
@@ -500,7 +448,7 @@ fn policy(
         TlsVersion::Tls12 => MinVersion::Tls12,
         TlsVersion::Tls13 => MinVersion::Tls13,
     };
-    Some(Policy {
+    Some(TlsTable {
         shown,
         options: AcceptorOptions {
             min_version,

@@ -9,7 +9,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::config::compile::authorities::{self, Usage};
-use crate::config::compile::{Report, left_out};
+use crate::config::compile::left_out;
+use crate::config::compile::report::Report;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file;
 use crate::config::files::Files;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::compile::tls::DEFAULT_TLS;
-use crate::config::compile::upstream_tls::{certificate_name, trust_name};
+use crate::config::compile::materials::DEFAULT_TLS;
+use crate::config::compile::seen_by::certificate_name;
+use crate::config::compile::upstream_tls::trust_name;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::file::{Action, ClientAuth, ClientAuthMode, Route, Tls};
 use crate::config::read::{Merged, Named, Sourced};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::addr::UpstreamAddr;
-use crate::config::compile::Report;
-use crate::config::compile::tls::Materials;
+use crate::config::compile::materials::RouteMaterials;
+use crate::config::compile::report::Report;
 use crate::config::diagnostic::{did_you_mean, instead_of};
 use crate::config::file::{self, Spanned, TlsVersion, UpstreamTls, UpstreamTlsTable};
 use crate::config::read::Merged;
@@ -14,7 +14,7 @@ use crate::tls::{Connector, ConnectorOptions, MinVersion, PeerName, Verification
 /// The tables that upstreams which speak TLS refer to.
 pub(super) struct Context<'a> {
     pub(super) merged: &'a Merged,
-    pub(super) materials: &'a Materials,
+    pub(super) materials: &'a RouteMaterials,
     pub(super) trusts: &'a Trusts,
 }
 
@@ -213,26 +213,10 @@ fn certificate(
     Some((Arc::clone(found), Arc::clone(&named.certificate)))
 }
 
-/// The certificate that an upstream's table shows to servers.
-pub(super) fn certificate_name(upstream: &file::Upstream) -> Option<&str> {
-    match &upstream.tls.as_ref()?.value {
-        UpstreamTls::Table(table) => table.certificate.as_ref().map(|name| name.as_str()),
-        UpstreamTls::Switch(_) => None,
-    }
-}
-
 /// The `[trust]` table that an upstream's table names.
 pub(super) fn trust_name(upstream: &file::Upstream) -> Option<&str> {
     match &upstream.tls.as_ref()?.value {
         UpstreamTls::Table(table) => table.trust.as_ref().map(|name| name.as_str()),
         UpstreamTls::Switch(_) => None,
     }
-}
-
-/// Whether an upstream shows this certificate to its servers.
-pub(super) fn is_shown_to_servers(certificate: &str, merged: &Merged) -> bool {
-    merged
-        .upstreams
-        .values()
-        .any(|upstream| certificate_name(&upstream.value) == Some(certificate))
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::addr::UpstreamAddr;
 use crate::config::compile::origin;
+use crate::config::compile::report::Report;
+use crate::config::compile::report::absent;
+use crate::config::compile::servers;
 use crate::config::compile::upstream_tls::{self, Context};
-use crate::config::compile::{Report, absent, servers};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
 use crate::config::read::Sourced;
