@@ -261,6 +261,7 @@ impl Compiler<'_> {
             let key = format!("{}.action", self.report.table);
             self.report
                 .missing(key, &self.table.span, "action is missing", help.to_owned());
+            self.lint_without_action(timeouts);
             return None;
         };
         match action.value {
@@ -313,6 +314,21 @@ impl Compiler<'_> {
             "write `action = \"terminate\"`, or name the server's address, or an upstream without `tls`".to_owned();
         self.report.error(&name.span, message, help);
         None
+    }
+
+    /// Whatever the action should have been, the names that stand beside it are defined or not.
+    fn lint_without_action(&mut self, timeouts: &mut Timeouts) {
+        let route = &self.table.value;
+        let (tls, certificates) = (route.tls.is_some(), route.certificates.is_some());
+        if route.upstream.is_some() {
+            self.upstream(timeouts);
+        }
+        if tls {
+            self.tls();
+        }
+        if certificates {
+            self.certificates();
+        }
     }
 
     fn refuse_keys(&mut self, action: &str, why: &str, upstream_too: bool) {

@@ -154,6 +154,43 @@ fn a_route_that_would_let_everybody_in_is_told_beside_other_mistakes_and_not_bec
 }
 
 #[test]
+fn what_stands_beside_a_misspelt_action_is_judged_all_the_same() {
+    for action in ["passthru", "terminat", "rejekt"] {
+        let config = sound()
+            .replacen("action = \"terminate\"", &format!("action = {action:?}"), 1)
+            .replacen("upstream = \"u\"", "upstream = \"v\"", 1)
+            .replacen("tls = \"m\"", "tls = \"n\"", 1)
+            .replacen("certificates = [\"a\"]", "certificates = [\"b\"]", 1);
+        let errors = errors(&config);
+        let expected = [
+            format!("routes.a.action: unknown value `{action}`"),
+            "routes.a: upstream \"v\" is not defined".to_owned(),
+            "routes.a: tls \"n\" is not defined".to_owned(),
+            "routes.a: certificate \"b\" is not defined".to_owned(),
+        ];
+        assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+        for (error, expected) in errors.iter().zip(expected) {
+            assert!(error.contains(&expected), "{expected}: {errors:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_certificate_and_key_and_cannot_be_read_is_one_mistake() {
+    let config = sound().replacen("cert_file = \"a.example.pem\"", "cert_file = \"none.pem\"", 1);
+    let config: String = config
+        .lines()
+        .filter(|line| !line.starts_with("key_file"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let errors = errors(&config);
+    let [error] = &errors[..] else {
+        panic!("{errors:#?}\n{config}");
+    };
+    assert!(error.contains("cannot read none.pem"), "{error}");
+}
+
+#[test]
 fn a_table_whose_only_key_is_misspelt_is_one_mistake() {
     let own = |keys: &str| {
         let begin = sound();
