@@ -13,12 +13,9 @@ use crate::config::file::{
 use crate::config::model::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::config::trust::Trust;
 use crate::net::Access;
-use crate::proxy::OnRemove;
-use crate::relay::OnTruncation;
-use crate::telemetry::Format;
-use crate::tls::{ConnectorOptions, Dates, MinVersion, Verification};
-use crate::upstream::{self, Ejection, HealthCheck, HealthCheckKind, ServerOptions};
-use crate::x509::{Depth, Expired, Unknown};
+use crate::tls::{ConnectorOptions, MinVersion, Verification};
+use crate::upstream::{self, Ejection, HealthCheck, ServerOptions};
+use crate::x509::{Expired, Unknown};
 
 impl Config {
     /// A file with every value spelled out: defaults, inheritance and inclusion are resolved.
@@ -96,17 +93,10 @@ impl Config {
                 .contains_key(tls)
                 .then(|| Spanned::from(tls.to_string()));
             shown.certificates = Some(list(certificates));
-            shown.on_truncation = Some(Spanned::from(match route.on_truncation {
-                OnTruncation::Close => file::OnTruncation::Close,
-                OnTruncation::Reset => file::OnTruncation::Reset,
-            }));
+            shown.on_truncation = Some(Spanned::from(route.on_truncation));
         }
         if !matches!(route.action, Action::Reject) {
-            shown.on_remove = Some(Spanned::from(match route.on_remove {
-                OnRemove::Keep => file::OnRemove::Keep,
-                OnRemove::Drain => file::OnRemove::Drain,
-                OnRemove::Close => file::OnRemove::Close,
-            }));
+            shown.on_remove = Some(Spanned::from(route.on_remove));
             let all = timeouts(&route.timeouts);
             let handshake = if shown.tls.is_some() {
                 all.handshake
@@ -140,10 +130,7 @@ impl Config {
             tracing::Level::DEBUG => file::Level::Debug,
             tracing::Level::TRACE => file::Level::Trace,
         };
-        let format = match self.log.format {
-            Format::Text => file::Format::Text,
-            Format::Json => file::Format::Json,
-        };
+        let format = self.log.format;
         file::Log {
             level: Some(level),
             format: Some(format),
@@ -220,13 +207,7 @@ impl From<&Listener> for file::Listener {
 }
 
 pub(super) fn upstream(options: &upstream::UpstreamOptions) -> file::Upstream {
-    let balance = match options.balance {
-        upstream::Balance::RoundRobin => file::Balance::RoundRobin,
-        upstream::Balance::LeastConnections => file::Balance::LeastConnections,
-        upstream::Balance::Random => file::Balance::Random,
-        upstream::Balance::SourceHash => file::Balance::SourceHash,
-        upstream::Balance::First => file::Balance::First,
-    };
+    let balance = options.balance;
     // The timeout has been resolved into each route that uses the upstream.
     file::Upstream {
         servers: Some(Servers(
@@ -314,10 +295,7 @@ fn health(health: &HealthCheck) -> file::Health {
         fall,
     } = health;
     Short::Table(Box::new(HealthTable {
-        kind: Some(Spanned::from(match kind {
-            HealthCheckKind::Tcp => file::HealthKind::Tcp,
-            HealthCheckKind::Tls => file::HealthKind::Tls,
-        })),
+        kind: Some(Spanned::from(*kind)),
         interval: duration(*interval),
         timeout: duration(*timeout),
         rise: Some(Spanned::from(u64::from(*rise))),
@@ -372,10 +350,7 @@ impl From<&Trust> for file::Trust {
 
 fn crl(tls: &crate::config::Tls) -> file::Crl {
     file::Crl {
-        depth: Some(match tls.crl_depth {
-            Depth::Leaf => file::CrlDepth::Leaf,
-            Depth::Chain => file::CrlDepth::Chain,
-        }),
+        depth: Some(tls.crl_depth),
         unknown: Some(match tls.crl_unknown {
             Unknown::Deny => file::Verdict::Deny,
             Unknown::Allow => file::Verdict::Allow,
@@ -397,12 +372,8 @@ impl From<&crate::config::Tls> for file::Tls {
             mode: Some(Spanned::from(tls.client_auth)),
             spki_sha256: some_list(&tls.spki_sha256).map(Spanned::from),
             cert_files: some_list(&cert_files).map(Spanned::from),
-            dates: (tls.client_auth == file::ClientAuthMode::Pinned).then(|| {
-                Spanned::from(match tls.dates {
-                    Dates::Verify => file::Dates::Verify,
-                    Dates::Ignore => file::Dates::Ignore,
-                })
-            }),
+            dates: (tls.client_auth == file::ClientAuthMode::Pinned)
+                .then(|| Spanned::from(tls.dates)),
             ca_files: some_list(&ca_files).map(Spanned::from),
             allow: allow.as_ref().map(|allow| Spanned::from(rules(allow))),
             deny: (!deny.is_empty()).then(|| Spanned::from(rules(deny))),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::relay;
 use crate::tls::Acceptor;
 use crate::upstream::Upstream;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What happens to a client that was routed.
 #[derive(Debug)]
@@ -34,14 +36,15 @@ pub struct Settings {
     pub relay: relay::RelayOptions,
 }
 
-/// What becomes of the open connections of a route that a reload removes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The fate of the open connections of a route that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OnRemove {
     /// They go on.
     Keep,
-    /// They have some time to end by themselves, and are closed then.
+    /// They have the time of `timeouts.drain` to end by themselves, and are closed then.
     Drain,
-    /// They are closed.
+    /// They are closed at once.
     Close,
 }
 

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use crate::net::{Liveness, Stream};
 use crate::relay::duplex::Duplex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use ending::abort;
 pub use meter::{Count, Meter, Moved};
@@ -70,14 +72,14 @@ pub struct RelayOptions {
     pub on_truncation: OnTruncation,
 }
 
-/// The end that a server without TLS gets when its client's TLS ended with a FIN and without
-/// `close_notify`. Any host on the way can send a FIN, and many clients end so themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// What a server without TLS learns of a client whose TLS ends without `close_notify`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OnTruncation {
-    /// A FIN, as if the client had ended in order. The answer still goes to the client.
+    /// The end, as if it were whole.
     #[default]
     Close,
-    /// A reset. What the server has not received by then is lost to it, and both connections end.
+    /// A reset.
     Reset,
 }
 

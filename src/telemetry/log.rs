@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -27,12 +29,13 @@ pub struct LogOptions {
     pub format: Format,
 }
 
-/// The form of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an event is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// `time level message key=value ...`; a value with spaces or quotes is quoted.
+    /// `time level message key=value ...`
     Text,
-    /// An object with `time`, `level`, `message` and the fields.
+    /// One JSON object per line.
     Json,
 }
 

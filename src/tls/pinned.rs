@@ -12,6 +12,8 @@ use rustls::pki_types::{
     CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime,
 };
 use rustls::{CertificateError, DigitallySignedStruct};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use webpki::RawPublicKeyEntity;
 
 use crate::authz::SpkiDigest;
@@ -120,10 +122,11 @@ fn spki(
     ))
 }
 
-/// How the dates of a pinned certificate count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether the dates of a pinned certificate count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Dates {
-    /// Before and after them it admits no client.
+    /// A client is refused before and after them.
     #[default]
     Verify,
     /// They do not count.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::addr::UpstreamAddr;
 use crate::tls::Connector;
 use crate::upstream::header::ProxyProtocol;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Options of an upstream. Two upstreams with equal options are the same upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,9 +93,9 @@ impl From<UpstreamAddr> for ServerOptions {
     }
 }
 
-/// Load balancing: which server a connection tries first. Each that cannot be reached is followed
-/// by the next choice among the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Load balancing: which server a connection tries first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// Each in turn, as often as its weight says.
     RoundRobin,
@@ -101,10 +103,10 @@ pub enum Balance {
     LeastConnections,
     /// Of two at random, the one with fewer connections for its weight.
     Random,
-    /// For each client's IP address the same one. Clients that have none, over a unix socket, get
-    /// each in turn.
+    /// Sticky by client address: for each IP address the same one, as often as its weight says. A
+    /// client without one gets each in turn.
     SourceHash,
-    /// Always the first of the list.
+    /// Always the first.
     First,
 }
 
@@ -183,11 +185,12 @@ impl HealthCheck {
     }
 }
 
-/// The kind of probe that a server gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The kind of probe that a check makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum HealthCheckKind {
     /// To accept a connection.
     Tcp,
-    /// To prove who it is, in a handshake as for a client's connection.
+    /// A handshake as `tls` of the upstream says, certificates and all.
     Tls,
 }

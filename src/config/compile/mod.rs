@@ -186,10 +186,8 @@ fn log(section: Option<&file::Log>) -> (telemetry::LogOptions, bool) {
         Some(file::Level::Debug) => Level::DEBUG,
         Some(file::Level::Trace) => Level::TRACE,
     };
-    let format = match section.and_then(|log| log.format) {
-        Some(file::Format::Text) | None => telemetry::Format::Text,
-        Some(file::Format::Json) => telemetry::Format::Json,
-    };
+    let format = section.and_then(|log| log.format);
+    let format = format.unwrap_or(telemetry::Format::Text);
     (
         telemetry::LogOptions { level, format },
         section.and_then(|log| log.access).unwrap_or(true),

@@ -12,7 +12,7 @@ use crate::config::compile::mode::{ModeInEffect, Reporter};
 use crate::config::compile::reading::read;
 use crate::config::compile::report::Report;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
-use crate::config::file::{self, ClientAuthMode, Spanned};
+use crate::config::file::{ClientAuthMode, Spanned};
 use crate::config::files::Files;
 use crate::config::material::Item;
 use crate::config::read::beside;
@@ -44,10 +44,7 @@ pub(super) fn compile(
         needs_pinned(&dates, "dates", mode, reporter);
         return Pinned::default();
     }
-    let dates = match dates.map(|dates| dates.at.value) {
-        Some(file::Dates::Ignore) => Dates::Ignore,
-        Some(file::Dates::Verify) | None => Dates::Verify,
-    };
+    let dates = dates.map_or(Dates::Verify, |dates| dates.at.value);
     let mut pinned = Pinned {
         pins: Pins::new(dates),
         dates,

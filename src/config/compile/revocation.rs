@@ -17,7 +17,7 @@ use crate::config::files::Files;
 use crate::config::material::{Item, ListFile, Reason};
 use crate::config::model::Notice;
 use crate::config::read::beside;
-use crate::x509::{CaCertificate, Crl, Depth, Expired, NotSpoken, Revocation, Unknown, date};
+use crate::x509::{CaCertificate, Crl, Expired, NotSpoken, Revocation, Unknown, date};
 
 /// A list that is due within this share of its life is worth a warning, and at the latest a week
 /// before.
@@ -100,10 +100,7 @@ pub(super) fn compile(
 fn revocation(crl: Option<&file::Crl>) -> Revocation {
     Revocation {
         lists: Vec::new(),
-        depth: match crl.and_then(|crl| crl.depth) {
-            Some(file::CrlDepth::Leaf) | None => Depth::Leaf,
-            Some(file::CrlDepth::Chain) => Depth::Chain,
-        },
+        depth: crl.and_then(|crl| crl.depth).unwrap_or_default(),
         unknown: match crl.and_then(|crl| crl.unknown) {
             Some(file::Verdict::Deny) | None => Unknown::Deny,
             Some(file::Verdict::Allow) => Unknown::Allow,

@@ -20,7 +20,6 @@ use crate::config::read::{Merged, Sourced};
 use crate::config::trust::Trusts;
 use crate::name::{NamePattern, ServerName, SniPattern};
 use crate::proxy::OnRemove;
-use crate::relay::OnTruncation;
 use crate::route::Rule;
 use crate::tls::{Acceptor, AcceptorOptions, Certificate};
 use crate::upstream;
@@ -178,10 +177,7 @@ impl Compiler<'_> {
         self.override_timeouts(&mut timeouts);
         let action = action?;
         let on_remove = self.on_remove(&action);
-        let on_truncation = match route.on_truncation.as_ref().map(|given| given.value) {
-            None | Some(file::OnTruncation::Close) => OnTruncation::Close,
-            Some(file::OnTruncation::Reset) => OnTruncation::Reset,
-        };
+        let on_truncation = route.on_truncation.as_ref().map(|given| given.value);
         Some(Route {
             name: name.into(),
             rule,
@@ -189,7 +185,7 @@ impl Compiler<'_> {
             action,
             timeouts,
             on_remove,
-            on_truncation,
+            on_truncation: on_truncation.unwrap_or_default(),
         })
     }
 
@@ -624,11 +620,7 @@ impl Compiler<'_> {
 
     fn on_remove(&mut self, action: &Action) -> OnRemove {
         match (&self.table.value.on_remove, action) {
-            (Some(given), _) => match given.value {
-                file::OnRemove::Keep => OnRemove::Keep,
-                file::OnRemove::Drain => OnRemove::Drain,
-                file::OnRemove::Close => OnRemove::Close,
-            },
+            (Some(given), _) => given.value,
             // Nothing lets their clients in any more, and they were to stay no longer than that.
             (None, Action::Terminate { acceptor, .. }) if acceptor.is_recallable() => {
                 OnRemove::Close

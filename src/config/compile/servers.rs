@@ -258,13 +258,13 @@ pub(super) fn health(
         Short::Table(table) => &**table,
     };
     match kind.as_ref().map(|kind| (kind.value, &kind.span)) {
-        Some((file::HealthKind::Tls, span)) if !has_tls => {
+        Some((HealthCheckKind::Tls, span)) if !has_tls => {
             let message = "health.kind is \"tls\", and nothing says whom to believe: the upstream has no `tls`";
             let help = "write `kind = \"tcp\"`; with `action = \"passthrough\"` the servers' TLS is none of snigate's business";
             report.error(span, message, help.to_owned());
         }
-        Some((file::HealthKind::Tcp, _)) => health.kind = HealthCheckKind::Tcp,
-        Some((file::HealthKind::Tls, _)) | None => {}
+        Some((HealthCheckKind::Tcp, _)) => health.kind = HealthCheckKind::Tcp,
+        Some((HealthCheckKind::Tls, _)) | None => {}
     }
     if let Some(interval) = interval {
         health.interval = report

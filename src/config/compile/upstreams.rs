@@ -70,13 +70,8 @@ fn upstream(
             help,
         );
     }
-    let balance = match balance.as_ref().map(|balance| balance.value) {
-        Some(file::Balance::RoundRobin) | None => upstream::Balance::RoundRobin,
-        Some(file::Balance::LeastConnections) => upstream::Balance::LeastConnections,
-        Some(file::Balance::Random) => upstream::Balance::Random,
-        Some(file::Balance::SourceHash) => upstream::Balance::SourceHash,
-        Some(file::Balance::First) => upstream::Balance::First,
-    };
+    let balance = balance.as_ref().map(|balance| balance.value);
+    let balance = balance.unwrap_or(upstream::Balance::RoundRobin);
     let servers = servers::servers(list, balance, report);
     let connect_timeout = connect_timeout
         .as_ref()

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::file::{List, Spanned};
+use crate::tls::Dates;
+use crate::x509::Depth;
 
 /// `client_auth` of a `[tls]` table.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -48,33 +50,13 @@ pub struct ClientAuth {
 pub struct Crl {
     /// The certificates of a chain that are looked up. Default: `leaf`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub depth: Option<CrlDepth>,
+    pub depth: Option<Depth>,
     /// The verdict on a client of whose issuer there is no list. Default: `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<Verdict>,
     /// The verdict on a client whose issuer's list has expired. Default: `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<Verdict>,
-}
-
-/// Whether the dates of a pinned certificate count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Dates {
-    /// A client is refused before and after them.
-    Verify,
-    /// They do not count.
-    Ignore,
-}
-
-/// The certificates of a chain that are looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CrlDepth {
-    /// The client's own.
-    Leaf,
-    /// The client's own and every intermediate.
-    Chain,
 }
 
 /// Whether a client is admitted.

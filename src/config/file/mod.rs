@@ -19,16 +19,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use bind::{Bind, BindTable, Binds};
-pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, CrlDepth, Dates, Verdict};
+pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, Verdict};
 pub use limits::{ListenerTimeouts, RatePerSource};
 pub use resolver::{Resolver, ResolverMode, ResolverTable};
-pub use route::{AcceptProxy, Action, Listener, OnRemove, OnTruncation, Route};
+pub use route::{AcceptProxy, Action, Listener, Route};
 pub use server::{
-    Ejection, EjectionTable, Health, HealthKind, HealthTable, Server, ServerTable, Servers, Short,
+    Ejection, EjectionTable, Health, HealthTable, Server, ServerTable, Servers, Short,
 };
-pub use settings::{Format, Level, Log, RouteTimeouts, Storage, Timeouts};
+pub use settings::{Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
-pub use upstream::{Balance, ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};
+pub use upstream::{ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};
 pub use value::{List, Spanned};
 
 /// Tables by name.

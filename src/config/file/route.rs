@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::file::{Binds, List, ListenerTimeouts, RatePerSource, RouteTimeouts, Spanned};
+use crate::proxy::OnRemove;
+use crate::relay::OnTruncation;
 
 /// `[listeners.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -114,28 +116,6 @@ pub struct Route {
     /// Time limits of this route, where they differ from the global ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<RouteTimeouts>,
-}
-
-/// What a server without TLS learns of a client whose TLS ends without `close_notify`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnTruncation {
-    /// The end, as if it were whole.
-    Close,
-    /// A reset.
-    Reset,
-}
-
-/// The fate of the open connections of a route that is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnRemove {
-    /// They go on.
-    Keep,
-    /// They have the time of `timeouts.drain` to end by themselves, and are closed then.
-    Drain,
-    /// They are closed at once.
-    Close,
 }
 
 /// The action of a route.

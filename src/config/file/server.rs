@@ -11,6 +11,7 @@ use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visi
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::file::Spanned;
+use crate::upstream::HealthCheckKind;
 
 /// A server: its address, or a table.
 pub type Server = Short<String, ServerTable>;
@@ -66,7 +67,7 @@ pub struct ServerTable {
 pub struct HealthTable {
     /// The kind of probe. Default: `tls` where the upstream has `tls`, otherwise `tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Spanned<HealthKind>>,
+    pub kind: Option<Spanned<HealthCheckKind>>,
     /// From one check to the next, give or take a tenth. Default: `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<Spanned<String>>,
@@ -80,16 +81,6 @@ pub struct HealthTable {
     /// very first one counts alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fall: Option<Spanned<u64>>,
-}
-
-/// The kind of probe that a check makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum HealthKind {
-    /// To accept a connection.
-    Tcp,
-    /// A handshake as `tls` of the upstream says, certificates and all.
-    Tls,
 }
 
 /// When a server that fails is ejected, so that it gets no connections for a while.

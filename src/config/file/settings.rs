@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::file::Spanned;
+use crate::telemetry::Format;
 
 /// `[timeouts]`: durations such as `"5s"`, or `"off"` where that is allowed.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -99,16 +100,6 @@ pub enum Level {
     Debug,
     /// Every step.
     Trace,
-}
-
-/// How an event is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// `time level message key=value ...`
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// `[storage]`

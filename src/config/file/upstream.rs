@@ -9,6 +9,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::file::{Ejection, Health, List, Servers, Spanned, TlsVersion};
+use crate::upstream::Balance;
 
 /// `[upstreams.NAME]`
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -62,23 +63,6 @@ pub enum ProxyProtocol {
     V1,
     /// A binary header with the addresses, and more if that is wanted.
     V2,
-}
-
-/// Load balancing: which server a connection tries first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Balance {
-    /// Each in turn, as often as its weight says.
-    RoundRobin,
-    /// The one with the fewest connections for its weight.
-    LeastConnections,
-    /// Of two at random, the one with fewer connections for its weight.
-    Random,
-    /// Sticky by client address: for each IP address the same one, as often as its weight says. A
-    /// client without one gets each in turn.
-    SourceHash,
-    /// Always the first.
-    First,
 }
 
 /// `tls` of an `[upstreams]` table.

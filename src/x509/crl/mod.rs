@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls_pki_types::CertificateRevocationListDer;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::x509::ca::CaCertificate;
@@ -84,13 +86,14 @@ impl Revocation {
     }
 }
 
-/// The certificates of a chain that have to be on no list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The certificates of a chain that are looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Depth {
     /// The client's own.
     #[default]
     Leaf,
-    /// The client's own and every intermediate; trust anchors are believed by themselves.
+    /// The client's own and every intermediate.
     Chain,
 }
 

@@ -177,7 +177,11 @@ fn what_stands_beside_a_misspelt_action_is_judged_all_the_same() {
 
 #[test]
 fn a_file_that_is_certificate_and_key_and_cannot_be_read_is_one_mistake() {
-    let config = sound().replacen("cert_file = \"a.example.pem\"", "cert_file = \"none.pem\"", 1);
+    let config = sound().replacen(
+        "cert_file = \"a.example.pem\"",
+        "cert_file = \"none.pem\"",
+        1,
+    );
     let config: String = config
         .lines()
         .filter(|line| !line.starts_with("key_file"))
