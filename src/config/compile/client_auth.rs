@@ -19,7 +19,7 @@ use crate::config::files::Files;
 use crate::config::model::Notice;
 use crate::config::read::beside;
 use crate::tls::{ClientAuth, Evidence, Verify};
-use crate::x509::{Purpose, Revocation};
+use crate::x509::{CaCertificate, Purpose, Revocation};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in
 /// here, which was never meant.
@@ -59,128 +59,24 @@ pub(super) fn compile(
         beside: Vec::new(),
     };
     let ca_files = chain.nearest_of_clients(|auth| auth.ca_files.as_ref());
-    let (mut paths, mut read) = (Vec::new(), Vec::new());
-    let (mut cas, mut complete) = (Vec::new(), true);
-    if let Some(Found { at, source, .. }) = &ca_files {
-        for path in &at.value.0 {
-            let (path, span) = (beside(&source.path, path), &path.span);
-            let found = authorities::read(
-                &path,
-                span,
-                CLIENT_CAS,
-                files,
-                &mut reporter.in_file(source),
-            );
-            complete &= found.is_some();
-            for file in found.unwrap_or_default() {
-                read.push(file.path);
-                cas.extend(file.authorities);
-            }
-            paths.push(path);
-        }
-    }
-    // CA files mean that clients are verified, unless a table that is as near says otherwise: a
-    // mode without verification that is inherited from further away was not written with these
-    // files in mind.
-    let files_depth = ca_files.as_ref().map_or(usize::MAX, |files| files.depth);
-    let written = chain
-        .nearest_of_clients(|auth| auth.mode.as_ref())
-        .filter(|mode| mode.depth <= files_depth || mode.at.value.verifies());
-    let given = if ca_files.is_some() {
-        ClientAuthMode::RequireAndVerify
-    } else {
-        ClientAuthMode::None
-    };
-    let mode = ModeInEffect {
-        effective: written.as_ref().map_or(given, |mode| mode.at.value),
-        // The whole table where it has no mode.
-        span: written
-            .as_ref()
-            .map_or(&chain.own().span, |mode| &mode.at.span),
-        source: written
-            .as_ref()
-            .map_or(&chain.own().source, |mode| mode.source),
-        beside_files: written
-            .as_ref()
-            .is_some_and(|mode| mode.depth == files_depth),
-        depth: written.as_ref().map_or(usize::MAX, |mode| mode.depth),
-    };
+    let mut trust = TrustStore::read(ca_files.as_ref(), files, &mut reporter);
+    let mode = ModeInEffect::of(chain, ca_files.as_ref());
     let pins = pinned::compile(chain, &mode, files, &mut reporter);
     if mode.effective == ClientAuthMode::Pinned {
-        // What was meant for another mode and is inherited by this one has no effect in it.
-        pinned::lint_beside(&ca_files, "ca_files", &mode, &mut reporter);
-        pinned::lint_beside(
-            &chain.nearest_of_clients(|auth| auth.crl_files.as_ref()),
-            "crl_files",
-            &mode,
-            &mut reporter,
-        );
-        pinned::lint_beside(
-            &chain.nearest_of_clients(|auth| auth.crl.as_ref()),
-            "crl",
-            &mode,
-            &mut reporter,
-        );
-        paths.clear();
+        pinned::lint_ca_keys(chain, &mode, &mut reporter);
+        trust.paths.clear();
     } else {
-        match ca_files
-            .as_ref()
-            .filter(|files| files.at.value.0.is_empty() && mode.effective.verifies())
-        {
-            // An operator who takes the last CA away means that no client comes in by it any more.
-            Some(Found { at, source, .. }) => {
-                let message =
-                    "client_auth.ca_files names no file: nobody comes in with a certificate";
-                reporter.in_file(source).push(
-                    Severity::Stale,
-                    &at.span,
-                    message,
-                    "name one".to_owned(),
-                );
-            }
-            None => lint_files(&mode, paths.is_empty(), &mut reporter),
-        }
+        lint_files(ca_files.as_ref(), &mode, &mut reporter);
     }
-    let allow = chain.nearest_of_clients(|auth| auth.allow.as_ref());
-    let deny = chain.nearest_of_clients(|auth| auth.deny.as_ref());
-    let policy = Policy {
-        allow: allow
-            .as_ref()
-            .map(|allow| rules("allow", allow, &mode, &mut reporter)),
-        deny: deny
-            .as_ref()
-            .map(|deny| rules("deny", deny, &mode, &mut reporter))
-            .unwrap_or_default(),
-    };
-    if let Some(allow) = allow.as_ref().filter(|_| mode.effective.verifies()) {
-        lint_allow(allow, &mode, &mut reporter);
-    }
-    if let Some(Found { at, source, .. }) = ca_files
-        .as_ref()
-        .filter(|_| mode.effective.verifies() && allow.is_none())
-    {
-        strangers::lint_public(&cas, &at.span, &mut reporter.in_file(source));
-    }
-    for (key, found) in [("allow", &allow), ("deny", &deny)] {
-        let Some(Found { at, source, .. }) = found else {
-            continue;
-        };
-        strangers::lint_serials(key, &at.value, &cas, &mut reporter.in_file(source));
-    }
-    if let Some(Found { at, source, .. }) = &ca_files {
-        let (key, report) = ("client_auth.ca_files", &mut reporter.in_file(source));
-        authorities::lint_namesakes(&cas, (key, &at.span), Severity::Error, report);
+    let rules = PolicyRules::of(chain);
+    let policy = rules.compile(&mode, &mut reporter);
+    if let Some(ca_files) = &ca_files {
+        lint_authorities(ca_files, &trust.authorities, &rules, &mode, &mut reporter);
     }
     let lists = if mode.effective == ClientAuthMode::Pinned {
         Lists::default()
     } else {
-        revocation::compile(
-            chain,
-            &mode,
-            (complete.then_some(&*cas), &read),
-            files,
-            &mut reporter,
-        )
+        revocation::compile(chain, &mode, trust.for_lists(), files, &mut reporter)
     };
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
     reporter.tell_beside(&mode);
@@ -190,9 +86,9 @@ pub(super) fn compile(
         notices,
         ..
     } = lists;
-    let evidence = Evidence::of(&cas, &revocation, &pins.pins);
+    let evidence = Evidence::of(&trust.authorities, &revocation, &pins.pins);
     let verify = Verify {
-        authorities: cas,
+        authorities: trust.authorities,
         revocation: revocation.clone(),
         policy: policy.clone(),
     };
@@ -206,7 +102,7 @@ pub(super) fn compile(
     };
     Compiled {
         mode: mode.effective,
-        ca_files: paths,
+        ca_files: trust.paths,
         pins,
         crl_files,
         revocation,
@@ -216,6 +112,111 @@ pub(super) fn compile(
         evidence,
         client_auth,
     }
+}
+
+/// The CAs that clients are verified against, and the files that they are from.
+struct TrustStore {
+    /// The files and directories of `ca_files`.
+    paths: Vec<PathBuf>,
+    /// The files that the CAs were read from, those of directories among them.
+    read: Vec<PathBuf>,
+    authorities: Vec<CaCertificate>,
+    /// Whether every file could be read.
+    complete: bool,
+}
+
+impl TrustStore {
+    /// Reads every file, so that all that is wrong is reported.
+    fn read(
+        ca_files: Option<&Found<'_, Spanned<file::List>>>,
+        files: &mut Files,
+        reporter: &mut Reporter<'_>,
+    ) -> Self {
+        let mut store = Self {
+            paths: Vec::new(),
+            read: Vec::new(),
+            authorities: Vec::new(),
+            complete: true,
+        };
+        let Some(Found { at, source, .. }) = ca_files else {
+            return store;
+        };
+        let mut report = reporter.in_file(source);
+        for Spanned { value: path, span } in &at.value.0 {
+            let path = beside(&source.path, path);
+            let found = authorities::read(&path, span, CLIENT_CAS, files, &mut report);
+            store.complete &= found.is_some();
+            for file in found.unwrap_or_default() {
+                store.read.push(file.path);
+                store.authorities.extend(file.authorities);
+            }
+            store.paths.push(path);
+        }
+        store
+    }
+
+    /// The CAs that revocation lists are compared with, if every file could be read, and the files
+    /// that these are from.
+    fn for_lists(&self) -> (Option<&[CaCertificate]>, &[PathBuf]) {
+        (self.complete.then_some(&*self.authorities), &self.read)
+    }
+}
+
+/// Reports a mode that does not fit `ca_files`.
+fn lint_files(
+    ca_files: Option<&Found<'_, Spanned<file::List>>>,
+    mode: &ModeInEffect<'_>,
+    reporter: &mut Reporter<'_>,
+) {
+    let no_files = ca_files.is_none_or(|files| files.at.value.0.is_empty());
+    let word = mode.effective.word();
+    if mode.effective.verifies() && no_files {
+        // An operator who takes the last CA away means that no client comes in by it any more.
+        if let Some(Found { at, source, .. }) = ca_files {
+            let message = "client_auth.ca_files names no file: nobody comes in with a certificate";
+            let mut report = reporter.in_file(source);
+            report.push(Severity::Stale, &at.span, message, "name one".to_owned());
+            return;
+        }
+        let help =
+            "add `client_auth.ca_files = [\"ca.crt\"]`: nobody could come in with a certificate"
+                .to_owned();
+        let message = format_args!("client_auth.mode is {word}, and there are no ca_files");
+        reporter.lacking(&["ca_files"], (mode.source, mode.span), message, help);
+    } else if !mode.effective.verifies() && !no_files && mode.beside_files {
+        let help =
+            "remove one of them; with ca_files alone clients must show a certificate".to_owned();
+        let message = match mode.effective {
+            ClientAuthMode::None => {
+                "client_auth.mode is none beside ca_files: is anybody to come in, or not?"
+                    .to_owned()
+            }
+            _ => format!(
+                "client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"
+            ),
+        };
+        let diagnostic = reporter.error((mode.source, mode.span), message, help);
+        reporter.beside("ca_files", &[], diagnostic);
+    }
+}
+
+/// Reports CAs that are public, serial numbers that are one of each of several CAs, and CAs of one
+/// name.
+fn lint_authorities(
+    ca_files: &Found<'_, Spanned<file::List>>,
+    authorities: &[CaCertificate],
+    rules: &PolicyRules<'_>,
+    mode: &ModeInEffect<'_>,
+    reporter: &mut Reporter<'_>,
+) {
+    let Found { at, source, .. } = ca_files;
+    if mode.effective.verifies() && rules.allow.is_none() {
+        strangers::lint_public(authorities, &at.span, &mut reporter.in_file(source));
+    }
+    rules.lint_serials(authorities, reporter);
+    let key = ("client_auth.ca_files", &at.span);
+    let report = &mut reporter.in_file(source);
+    authorities::lint_namesakes(authorities, key, Severity::Error, report);
 }
 
 /// Whether connections are closed when what their client came in by is taken back.
@@ -242,28 +243,44 @@ fn on_revoke(chain: &Chain<'_>, mode: &ModeInEffect<'_>, reporter: &mut Reporter
         .map_or(OnRevoke::Keep, |nearest| nearest.at.value)
 }
 
-fn lint_files(mode: &ModeInEffect<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
-    let word = mode.effective.word();
-    if mode.effective.verifies() && no_files {
-        let help =
-            "add `client_auth.ca_files = [\"ca.crt\"]`: nobody could come in with a certificate"
-                .to_owned();
-        let message = format_args!("client_auth.mode is {word}, and there are no ca_files");
-        reporter.lacking(&["ca_files"], (mode.source, mode.span), message, help);
-    } else if !mode.effective.verifies() && !no_files && mode.beside_files {
-        let help =
-            "remove one of them; with ca_files alone clients must show a certificate".to_owned();
-        let message = match mode.effective {
-            ClientAuthMode::None => {
-                "client_auth.mode is none beside ca_files: is anybody to come in, or not?"
-                    .to_owned()
-            }
-            _ => format!(
-                "client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"
-            ),
+/// The rules of a policy: `allow` and `deny` of the nearest tables that have them.
+struct PolicyRules<'a> {
+    allow: Option<Found<'a, Spanned<file::ClientRules>>>,
+    deny: Option<Found<'a, Spanned<file::ClientRules>>>,
+}
+
+impl<'a> PolicyRules<'a> {
+    fn of(chain: &Chain<'a>) -> Self {
+        Self {
+            allow: chain.nearest_of_clients(|auth| auth.allow.as_ref()),
+            deny: chain.nearest_of_clients(|auth| auth.deny.as_ref()),
+        }
+    }
+
+    /// The policy, without the entries that are wrong.
+    fn compile(&self, mode: &ModeInEffect<'_>, reporter: &mut Reporter<'_>) -> Policy {
+        let allow = self.allow.as_ref();
+        let deny = self.deny.as_ref();
+        let policy = Policy {
+            allow: allow.map(|allow| rules("allow", allow, mode, reporter)),
+            deny: deny
+                .map(|deny| rules("deny", deny, mode, reporter))
+                .unwrap_or_default(),
         };
-        let diagnostic = reporter.error((mode.source, mode.span), message, help);
-        reporter.beside("ca_files", &[], diagnostic);
+        if let Some(allow) = allow.filter(|_| mode.effective.verifies()) {
+            lint_allow(allow, mode, reporter);
+        }
+        policy
+    }
+
+    /// Warns of serial numbers that are one of each of several CAs.
+    fn lint_serials(&self, authorities: &[CaCertificate], reporter: &mut Reporter<'_>) {
+        for (key, found) in [("allow", &self.allow), ("deny", &self.deny)] {
+            let Some(Found { at, source, .. }) = found else {
+                continue;
+            };
+            strangers::lint_serials(key, &at.value, authorities, &mut reporter.in_file(source));
+        }
     }
 }
 
