@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -87,83 +87,24 @@ fn certificate(
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<NamedCertificate> {
-    let file::Certificate {
-        cert_file,
-        key_file,
-        dir,
-        self_signed: _,
-        names,
-    } = &table.value;
-    if let Some(name) = names.as_ref().and_then(|names| names.0.first()) {
+    if let Some(name) = table.value.names.as_ref().and_then(|names| names.0.first()) {
         let help = "remove it, or write `self_signed = true`: the certificate in the file has its own names";
         report.error(&name.span, "names has no effect here", help.to_owned());
     }
-    let base = &table.source.path;
-    let mut key_span = None;
-    let (cert_file, key_file, span) = match (cert_file, key_file, dir) {
-        (Some(cert), key, None) => {
-            let cert_file = beside(base, cert);
-            let key_file = key
-                .as_ref()
-                .map_or_else(|| cert_file.clone(), |key| beside(base, key));
-            key_span = key.as_ref().map(|key| key.span.clone());
-            (cert_file, key_file, cert.span.clone())
-        }
-        (None, None, Some(dir)) => {
-            let path = beside(base, dir);
-            (
-                path.join("server.pem"),
-                path.join("server-key.pem"),
-                dir.span.clone(),
-            )
-        }
-        (None, Some(_), None) => {
-            let help = "add `cert_file = \"...\"`".to_owned();
-            report.missing(
-                report.table.clone(),
-                &table.span,
-                "key_file without cert_file",
-                help,
-            );
-            return None;
-        }
-        (None, None, None) => {
-            let help = "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem, or `self_signed = true`";
-            report.missing(
-                report.table.clone(),
-                &table.span,
-                "no certificate is named",
-                help.to_owned(),
-            );
-            return None;
-        }
-        (_, _, Some(dir)) => {
-            report.error(
-                &dir.span,
-                "dir stands beside cert_file or key_file",
-                "give one or the other".to_owned(),
-            );
-            return None;
-        }
-    };
-    let spans = (span.clone(), key_span.unwrap_or(span));
-    let running = files.running.pair(name, &cert_file, &key_file).cloned();
+    let paths = PairPaths::of(table, report)?;
+    let PairPaths {
+        cert_file,
+        key_file,
+        ..
+    } = &paths;
+    let running = files.running.pair(name, cert_file, key_file).cloned();
     let item = Item::Certificate(name.into());
     let taken = door::take(
         &item,
-        &[&cert_file, &key_file],
+        &[cert_file, key_file],
         running,
         (&mut *files, report),
-        |files, report| {
-            let dir = dir.as_ref().map(|dir| beside(base, dir));
-            pair(
-                (&cert_file, &key_file, dir.as_deref()),
-                &spans,
-                (name, merged),
-                files,
-                report,
-            )
-        },
+        |files, report| pair(&paths, (name, merged), files, report),
     );
     let taken = taken?.get().clone();
     files
@@ -186,73 +127,88 @@ fn certificate(
     })
 }
 
-/// The certificate and the key in these files, the directory of which is named or not.
+/// The files of a certificate and its key, and where they are named.
+struct PairPaths<'a> {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+    /// The directory, where that is what is named.
+    dir: Option<PathBuf>,
+    span: &'a Range<usize>,
+    key_span: &'a Range<usize>,
+}
+
+impl<'a> PairPaths<'a> {
+    /// Those that `table` names. Nothing where it names none, or too many, which is reported.
+    fn of(table: &'a Sourced<file::Certificate>, report: &mut Report<'_>) -> Option<Self> {
+        let base = &table.source.path;
+        let file::Certificate {
+            cert_file,
+            key_file,
+            dir,
+            ..
+        } = &table.value;
+        let (message, help) = match (cert_file, key_file, dir) {
+            (Some(cert), key, None) => {
+                let key = key.as_ref().unwrap_or(cert);
+                return Some(Self {
+                    cert_file: beside(base, cert),
+                    key_file: beside(base, key),
+                    dir: None,
+                    span: &cert.span,
+                    key_span: &key.span,
+                });
+            }
+            (None, None, Some(dir)) => {
+                let path = beside(base, dir);
+                return Some(Self {
+                    cert_file: path.join("server.pem"),
+                    key_file: path.join("server-key.pem"),
+                    dir: Some(path),
+                    span: &dir.span,
+                    key_span: &dir.span,
+                });
+            }
+            (_, _, Some(dir)) => {
+                report.error(
+                    &dir.span,
+                    "dir stands beside cert_file or key_file",
+                    "give one or the other".to_owned(),
+                );
+                return None;
+            }
+            (None, Some(_), None) => ("key_file without cert_file", "add `cert_file = \"...\"`"),
+            (None, None, None) => (
+                "no certificate is named",
+                "add `cert_file` and `key_file`, or `dir` with server.pem and server-key.pem, or `self_signed = true`",
+            ),
+        };
+        report.missing(report.table.clone(), &table.span, message, help.to_owned());
+        None
+    }
+
+    /// Whether the key has a file of its own.
+    fn has_own_key(&self) -> bool {
+        self.key_file != self.cert_file
+    }
+}
+
+/// The certificate and the key in these files, and what there is to say about them.
 fn pair(
-    (cert_file, key_file, dir): (&Path, &Path, Option<&Path>),
-    (span, key_span): &(Range<usize>, Range<usize>),
+    paths: &PairPaths<'_>,
     (name, merged): (&str, &Merged),
     files: &mut Files,
     report: &mut Report<'_>,
 ) -> Option<Pair> {
-    let own_key = key_file != cert_file;
-    let (cert, key) = (
-        read(cert_file, span, files, report),
-        read_key(key_file, key_span, files, report),
-    );
+    let PairPaths {
+        cert_file,
+        key_file,
+        dir,
+        span,
+        key_span,
+    } = paths;
     let now = SystemTime::now();
-    let mut certificates = match Certificate::load_all(cert.as_ref()?, key.as_ref()?, now) {
-        Ok(certificates) => certificates.into_iter(),
-        Err(error) => {
-            let pair = if cert_file == key_file {
-                cert_file.display().to_string()
-            } else {
-                format!("{} with {}", cert_file.display(), key_file.display())
-            };
-            let unsettled = error == CertificateError::Mismatch;
-            let severity = if unsettled {
-                Severity::Unsettled
-            } else {
-                Severity::Error
-            };
-            let is_key = !matches!(error, CertificateError::Certificates(_));
-            let help = if key_file == cert_file && is_key {
-                Some(
-                    "add `key_file = \"...\"`: without it the key is looked for in cert_file"
-                        .to_owned(),
-                )
-            } else {
-                unsettled.then(|| {
-                    "give the key that the certificate was requested with; the two belong together if `openssl x509 -in \
-                     CERT -noout -pubkey` and `openssl pkey -in KEY -pubout` print the same"
-                        .to_owned()
-                })
-            };
-            let is_swapped = own_key && Certificate::load_all(&key?, &cert?, now).is_ok();
-            let help = if is_swapped {
-                Some("the two are swapped: give each the other's file".to_owned())
-            } else {
-                help
-            };
-            let message = format_args!("{pair}: {error}");
-            if key_file == cert_file && is_key && !unsettled {
-                report.missing(
-                    format!("{}.key_file", report.table),
-                    key_span,
-                    message,
-                    help,
-                );
-            } else {
-                report.push(
-                    severity,
-                    if is_key { key_span } else { span },
-                    message,
-                    help,
-                );
-            }
-            return None;
-        }
-    };
-    if own_key {
+    let mut certificates = load(paths, now, files, report)?.into_iter();
+    if paths.has_own_key() {
         access::judge(key_file, key_span, report);
     }
     let certificate = certificates.next()?;
@@ -284,9 +240,73 @@ fn pair(
     Some(Pair {
         certificate,
         later,
-        cert_file: cert_file.to_owned(),
-        key_file: key_file.to_owned(),
+        cert_file: cert_file.clone(),
+        key_file: key_file.clone(),
     })
+}
+
+/// The certificates of the file, each of which has the key. Both files are read, whatever the first
+/// is like.
+fn load(
+    paths: &PairPaths<'_>,
+    now: SystemTime,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<Vec<Certificate>> {
+    let cert = read(&paths.cert_file, paths.span, files, report);
+    let key = read_key(&paths.key_file, paths.key_span, files, report);
+    let (cert, key) = (cert?, key?);
+    match Certificate::load_all(&cert, &key, now) {
+        Ok(certificates) => Some(certificates),
+        Err(error) => {
+            let is_swapped = paths.has_own_key() && Certificate::load_all(&key, &cert, now).is_ok();
+            report_unusable(&error, is_swapped, paths, report);
+            None
+        }
+    }
+}
+
+/// Reports a certificate and a key that cannot be used.
+fn report_unusable(
+    error: &CertificateError,
+    is_swapped: bool,
+    paths: &PairPaths<'_>,
+    report: &mut Report<'_>,
+) {
+    let pair = if paths.has_own_key() {
+        format!(
+            "{} with {}",
+            paths.cert_file.display(),
+            paths.key_file.display()
+        )
+    } else {
+        paths.cert_file.display().to_string()
+    };
+    let message = format_args!("{pair}: {error}");
+    let is_unsettled = *error == CertificateError::Mismatch;
+    let is_key = !matches!(error, CertificateError::Certificates(_));
+    let lacks_key_file = is_key && !paths.has_own_key();
+    let help = if is_swapped {
+        Some("the two are swapped: give each the other's file")
+    } else if lacks_key_file {
+        Some("add `key_file = \"...\"`: without it the key is looked for in cert_file")
+    } else if is_unsettled {
+        Some(
+            "give the key that the certificate was requested with; the two belong together if `openssl x509 -in \
+             CERT -noout -pubkey` and `openssl pkey -in KEY -pubout` print the same",
+        )
+    } else {
+        None
+    };
+    let help = help.map(str::to_owned);
+    let span = if is_key { paths.key_span } else { paths.span };
+    if is_unsettled {
+        report.push(Severity::Unsettled, span, message, help);
+    } else if lacks_key_file {
+        report.missing(format!("{}.key_file", report.table), span, message, help);
+    } else {
+        report.error(span, message, help);
+    }
 }
 
 fn lint_dates(
@@ -364,44 +384,13 @@ fn policy(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<TlsTable> {
     let mistakes = diagnostics.len();
-    let table = format!("tls.{name}");
-    let min_version = chain
-        .nearest(|tls| tls.min_version.as_ref())
-        .map_or(TlsVersion::Tls12, |oldest| *oldest.at);
-    let newest = chain.nearest(|tls| tls.max_version.as_ref());
-    if let Some(Found { at, source, .. }) = newest
-        .as_ref()
-        .filter(|newest| newest.at.value == TlsVersion::Tls12)
-    {
-        let mut report = Report {
-            diagnostics,
-            source,
-            table: table.clone(),
-        };
-        if min_version == TlsVersion::Tls13 {
-            let help = "remove one of them".to_owned();
-            report.error(
-                &at.span,
-                "max_version is 1.2 and min_version 1.3: there is no version between them",
-                help,
-            );
-        } else if chain.own().value.max_version.is_some() {
-            let help = "that is a weakening for every client of the table: name it by those routes only whose clients need \
-                it (RSA keys in smartcards and TPMs that cannot sign with RSA-PSS), or remove it";
-            report.warning(
-                &at.span,
-                "max_version keeps clients from TLS 1.3",
-                help.to_owned(),
-            );
-        }
-    }
-    let max_version = newest.map_or(TlsVersion::Tls13, |newest| newest.at.value);
+    let (min_version, max_version) = versions(chain, name, diagnostics);
     let alpn = chain.nearest(|tls| tls.alpn.as_ref());
     let alpn: Vec<Alpn> = alpn.map_or_else(Vec::new, |Found { at, source, .. }| {
         Report {
             diagnostics,
             source,
-            table,
+            table: format!("tls.{name}"),
         }
         .parse_all("alpn", at)
     });
@@ -459,4 +448,45 @@ fn policy(
         },
         notices,
     })
+}
+
+/// The oldest and the newest version of TLS. The newest is reported where it is a mistake, or a
+/// weakening that this table names.
+fn versions(
+    chain: &Chain<'_>,
+    name: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (TlsVersion, TlsVersion) {
+    let min_version = chain
+        .nearest(|tls| tls.min_version.as_ref())
+        .map_or(TlsVersion::Tls12, |oldest| *oldest.at);
+    let newest = chain.nearest(|tls| tls.max_version.as_ref());
+    if let Some(Found { at, source, .. }) = newest
+        .as_ref()
+        .filter(|newest| newest.at.value == TlsVersion::Tls12)
+    {
+        let mut report = Report {
+            diagnostics,
+            source,
+            table: format!("tls.{name}"),
+        };
+        if min_version == TlsVersion::Tls13 {
+            let help = "remove one of them".to_owned();
+            report.error(
+                &at.span,
+                "max_version is 1.2 and min_version 1.3: there is no version between them",
+                help,
+            );
+        } else if chain.own().value.max_version.is_some() {
+            let help = "that is a weakening for every client of the table: name it by those routes only whose clients need \
+                it (RSA keys in smartcards and TPMs that cannot sign with RSA-PSS), or remove it";
+            report.warning(
+                &at.span,
+                "max_version keeps clients from TLS 1.3",
+                help.to_owned(),
+            );
+        }
+    }
+    let max_version = newest.map_or(TlsVersion::Tls13, |newest| newest.at.value);
+    (min_version, max_version)
 }
