@@ -43,6 +43,8 @@
 //! name < os < addr < wire < route < authz < rate < x509 < pki < telemetry < storage < net < relay < tls < upstream < proxy < config < control < daemon < cli
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::too_many_lines))]
+
 pub mod addr;
 pub mod authz;
 pub mod cli;

@@ -8,7 +8,8 @@ use crate::addr::ListenAddr;
 use crate::authz::{Policy, Rules};
 use crate::config::compile::resolver;
 use crate::config::file::{
-    self, EjectionTable, File, HealthTable, List, ServerTable, Servers, Short, Spanned, UpstreamTls,
+    self, EjectionTable, File, HealthTable, List, OneOrMany, ServerTable, Short, Spanned,
+    UpstreamTls,
 };
 use crate::config::model::{Action, Bind, Config, Listener, Route, Timeouts};
 use crate::config::trust::Trust;
@@ -171,7 +172,7 @@ fn binds(all: &[Bind]) -> file::Binds {
         };
         Spanned::from(file::Bind::Table(Box::new(table)))
     };
-    file::Binds(all.iter().map(shown).collect())
+    file::OneOrMany(all.iter().map(shown).collect())
 }
 
 impl From<&Listener> for file::Listener {
@@ -210,7 +211,7 @@ pub(super) fn upstream(options: &upstream::UpstreamOptions) -> file::Upstream {
     let balance = options.balance;
     // The timeout has been resolved into each route that uses the upstream.
     file::Upstream {
-        servers: Some(Servers(
+        servers: Some(OneOrMany(
             options
                 .servers
                 .iter()

@@ -1,16 +1,14 @@
 //! Client authentication of a `[tls]` table: a reader of the file must not believe that clients are
 //! verified where they are not.
 
-use std::fmt::Display;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use crate::authz::{Policy, Rules};
+use crate::authz::Policy;
 use crate::config::compile::authorities::{self, Usage};
 use crate::config::compile::chain::{Chain, Found};
-use crate::config::compile::mode::{ModeInEffect, Reporter, needs_verification};
+use crate::config::compile::mode::{ModeInEffect, Reporter};
 use crate::config::compile::pinned::{self, Pinned};
-use crate::config::compile::report::Report;
+use crate::config::compile::policy::PolicyRules;
 use crate::config::compile::revocation::{self, Lists};
 use crate::config::compile::strangers;
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -19,7 +17,7 @@ use crate::config::files::Files;
 use crate::config::model::Notice;
 use crate::config::read::beside;
 use crate::tls::{ClientAuth, Evidence, Verify};
-use crate::x509::{Purpose, Revocation};
+use crate::x509::{CaCertificate, Purpose, Revocation};
 
 /// A certificate among them that is no CA's would let its owner issue certificates that come in
 /// here, which was never meant.
@@ -59,128 +57,24 @@ pub(super) fn compile(
         beside: Vec::new(),
     };
     let ca_files = chain.nearest_of_clients(|auth| auth.ca_files.as_ref());
-    let (mut paths, mut read) = (Vec::new(), Vec::new());
-    let (mut cas, mut complete) = (Vec::new(), true);
-    if let Some(Found { at, source, .. }) = &ca_files {
-        for path in &at.value.0 {
-            let (path, span) = (beside(&source.path, path), &path.span);
-            let found = authorities::read(
-                &path,
-                span,
-                CLIENT_CAS,
-                files,
-                &mut reporter.in_file(source),
-            );
-            complete &= found.is_some();
-            for file in found.unwrap_or_default() {
-                read.push(file.path);
-                cas.extend(file.authorities);
-            }
-            paths.push(path);
-        }
-    }
-    // CA files mean that clients are verified, unless a table that is as near says otherwise: a
-    // mode without verification that is inherited from further away was not written with these
-    // files in mind.
-    let files_depth = ca_files.as_ref().map_or(usize::MAX, |files| files.depth);
-    let written = chain
-        .nearest_of_clients(|auth| auth.mode.as_ref())
-        .filter(|mode| mode.depth <= files_depth || mode.at.value.verifies());
-    let given = if ca_files.is_some() {
-        ClientAuthMode::RequireAndVerify
-    } else {
-        ClientAuthMode::None
-    };
-    let mode = ModeInEffect {
-        effective: written.as_ref().map_or(given, |mode| mode.at.value),
-        // The whole table where it has no mode.
-        span: written
-            .as_ref()
-            .map_or(&chain.own().span, |mode| &mode.at.span),
-        source: written
-            .as_ref()
-            .map_or(&chain.own().source, |mode| mode.source),
-        beside_files: written
-            .as_ref()
-            .is_some_and(|mode| mode.depth == files_depth),
-        depth: written.as_ref().map_or(usize::MAX, |mode| mode.depth),
-    };
+    let mut trust = TrustStore::read(ca_files.as_ref(), files, &mut reporter);
+    let mode = ModeInEffect::of(chain, ca_files.as_ref());
     let pins = pinned::compile(chain, &mode, files, &mut reporter);
     if mode.effective == ClientAuthMode::Pinned {
-        // What was meant for another mode and is inherited by this one has no effect in it.
-        pinned::lint_beside(&ca_files, "ca_files", &mode, &mut reporter);
-        pinned::lint_beside(
-            &chain.nearest_of_clients(|auth| auth.crl_files.as_ref()),
-            "crl_files",
-            &mode,
-            &mut reporter,
-        );
-        pinned::lint_beside(
-            &chain.nearest_of_clients(|auth| auth.crl.as_ref()),
-            "crl",
-            &mode,
-            &mut reporter,
-        );
-        paths.clear();
+        pinned::lint_ca_keys(chain, &mode, &mut reporter);
+        trust.paths.clear();
     } else {
-        match ca_files
-            .as_ref()
-            .filter(|files| files.at.value.0.is_empty() && mode.effective.verifies())
-        {
-            // An operator who takes the last CA away means that no client comes in by it any more.
-            Some(Found { at, source, .. }) => {
-                let message =
-                    "client_auth.ca_files names no file: nobody comes in with a certificate";
-                reporter.in_file(source).push(
-                    Severity::Stale,
-                    &at.span,
-                    message,
-                    "name one".to_owned(),
-                );
-            }
-            None => lint_files(&mode, paths.is_empty(), &mut reporter),
-        }
+        lint_files(ca_files.as_ref(), &mode, &mut reporter);
     }
-    let allow = chain.nearest_of_clients(|auth| auth.allow.as_ref());
-    let deny = chain.nearest_of_clients(|auth| auth.deny.as_ref());
-    let policy = Policy {
-        allow: allow
-            .as_ref()
-            .map(|allow| rules("allow", allow, &mode, &mut reporter)),
-        deny: deny
-            .as_ref()
-            .map(|deny| rules("deny", deny, &mode, &mut reporter))
-            .unwrap_or_default(),
-    };
-    if let Some(allow) = allow.as_ref().filter(|_| mode.effective.verifies()) {
-        lint_allow(allow, &mode, &mut reporter);
-    }
-    if let Some(Found { at, source, .. }) = ca_files
-        .as_ref()
-        .filter(|_| mode.effective.verifies() && allow.is_none())
-    {
-        strangers::lint_public(&cas, &at.span, &mut reporter.in_file(source));
-    }
-    for (key, found) in [("allow", &allow), ("deny", &deny)] {
-        let Some(Found { at, source, .. }) = found else {
-            continue;
-        };
-        strangers::lint_serials(key, &at.value, &cas, &mut reporter.in_file(source));
-    }
-    if let Some(Found { at, source, .. }) = &ca_files {
-        let (key, report) = ("client_auth.ca_files", &mut reporter.in_file(source));
-        authorities::lint_namesakes(&cas, (key, &at.span), Severity::Error, report);
+    let rules = PolicyRules::of(chain);
+    let policy = rules.compile(&mode, &mut reporter);
+    if let Some(ca_files) = &ca_files {
+        lint_authorities(ca_files, &trust.authorities, &rules, &mode, &mut reporter);
     }
     let lists = if mode.effective == ClientAuthMode::Pinned {
         Lists::default()
     } else {
-        revocation::compile(
-            chain,
-            &mode,
-            (complete.then_some(&*cas), &read),
-            files,
-            &mut reporter,
-        )
+        revocation::compile(chain, &mode, trust.for_lists(), files, &mut reporter)
     };
     let on_revoke = on_revoke(chain, &mode, &mut reporter);
     reporter.tell_beside(&mode);
@@ -190,9 +84,9 @@ pub(super) fn compile(
         notices,
         ..
     } = lists;
-    let evidence = Evidence::of(&cas, &revocation, &pins.pins);
+    let evidence = Evidence::of(&trust.authorities, &revocation, &pins.pins);
     let verify = Verify {
-        authorities: cas,
+        authorities: trust.authorities,
         revocation: revocation.clone(),
         policy: policy.clone(),
     };
@@ -206,7 +100,7 @@ pub(super) fn compile(
     };
     Compiled {
         mode: mode.effective,
-        ca_files: paths,
+        ca_files: trust.paths,
         pins,
         crl_files,
         revocation,
@@ -216,6 +110,111 @@ pub(super) fn compile(
         evidence,
         client_auth,
     }
+}
+
+/// The CAs that clients are verified against, and the files that they are from.
+struct TrustStore {
+    /// The files and directories of `ca_files`.
+    paths: Vec<PathBuf>,
+    /// The files that the CAs were read from, those of directories among them.
+    read: Vec<PathBuf>,
+    authorities: Vec<CaCertificate>,
+    /// Whether every file could be read.
+    complete: bool,
+}
+
+impl TrustStore {
+    /// Reads every file, so that all that is wrong is reported.
+    fn read(
+        ca_files: Option<&Found<'_, Spanned<file::List>>>,
+        files: &mut Files,
+        reporter: &mut Reporter<'_>,
+    ) -> Self {
+        let mut store = Self {
+            paths: Vec::new(),
+            read: Vec::new(),
+            authorities: Vec::new(),
+            complete: true,
+        };
+        let Some(Found { at, source, .. }) = ca_files else {
+            return store;
+        };
+        let mut report = reporter.in_file(source);
+        for Spanned { value: path, span } in &at.value.0 {
+            let path = beside(&source.path, path);
+            let found = authorities::read(&path, span, CLIENT_CAS, files, &mut report);
+            store.complete &= found.is_some();
+            for file in found.unwrap_or_default() {
+                store.read.push(file.path);
+                store.authorities.extend(file.authorities);
+            }
+            store.paths.push(path);
+        }
+        store
+    }
+
+    /// The CAs that revocation lists are compared with, if every file could be read, and the files
+    /// that these are from.
+    fn for_lists(&self) -> (Option<&[CaCertificate]>, &[PathBuf]) {
+        (self.complete.then_some(&*self.authorities), &self.read)
+    }
+}
+
+/// Reports a mode that does not fit `ca_files`.
+fn lint_files(
+    ca_files: Option<&Found<'_, Spanned<file::List>>>,
+    mode: &ModeInEffect<'_>,
+    reporter: &mut Reporter<'_>,
+) {
+    let no_files = ca_files.is_none_or(|files| files.at.value.0.is_empty());
+    let word = mode.effective.word();
+    if mode.effective.verifies() && no_files {
+        // An operator who takes the last CA away means that no client comes in by it any more.
+        if let Some(Found { at, source, .. }) = ca_files {
+            let message = "client_auth.ca_files names no file: nobody comes in with a certificate";
+            let mut report = reporter.in_file(source);
+            report.push(Severity::Stale, &at.span, message, "name one".to_owned());
+            return;
+        }
+        let help =
+            "add `client_auth.ca_files = [\"ca.crt\"]`: nobody could come in with a certificate"
+                .to_owned();
+        let message = format_args!("client_auth.mode is {word}, and there are no ca_files");
+        reporter.lacking(&["ca_files"], (mode.source, mode.span), message, help);
+    } else if !mode.effective.verifies() && !no_files && mode.beside_files {
+        let help =
+            "remove one of them; with ca_files alone clients must show a certificate".to_owned();
+        let message = match mode.effective {
+            ClientAuthMode::None => {
+                "client_auth.mode is none beside ca_files: is anybody to come in, or not?"
+                    .to_owned()
+            }
+            _ => format!(
+                "client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"
+            ),
+        };
+        let diagnostic = reporter.error((mode.source, mode.span), message, help);
+        reporter.beside("ca_files", &[], diagnostic);
+    }
+}
+
+/// Reports CAs that are public, serial numbers that are one of each of several CAs, and CAs of one
+/// name.
+fn lint_authorities(
+    ca_files: &Found<'_, Spanned<file::List>>,
+    authorities: &[CaCertificate],
+    rules: &PolicyRules<'_>,
+    mode: &ModeInEffect<'_>,
+    reporter: &mut Reporter<'_>,
+) {
+    let Found { at, source, .. } = ca_files;
+    if mode.effective.verifies() && rules.allow.is_none() {
+        strangers::lint_public(authorities, &at.span, &mut reporter.in_file(source));
+    }
+    rules.lint_serials(authorities, reporter);
+    let key = ("client_auth.ca_files", &at.span);
+    let report = &mut reporter.in_file(source);
+    authorities::lint_namesakes(authorities, key, Severity::Error, report);
 }
 
 /// Whether connections are closed when what their client came in by is taken back.
@@ -240,145 +239,4 @@ fn on_revoke(chain: &Chain<'_>, mode: &ModeInEffect<'_>, reporter: &mut Reporter
     nearest
         .filter(|_| verifies)
         .map_or(OnRevoke::Keep, |nearest| nearest.at.value)
-}
-
-fn lint_files(mode: &ModeInEffect<'_>, no_files: bool, reporter: &mut Reporter<'_>) {
-    let word = mode.effective.word();
-    if mode.effective.verifies() && no_files {
-        let help =
-            "add `client_auth.ca_files = [\"ca.crt\"]`: nobody could come in with a certificate"
-                .to_owned();
-        let message = format_args!("client_auth.mode is {word}, and there are no ca_files");
-        reporter.lacking(&["ca_files"], (mode.source, mode.span), message, help);
-    } else if !mode.effective.verifies() && !no_files && mode.beside_files {
-        let help =
-            "remove one of them; with ca_files alone clients must show a certificate".to_owned();
-        let message = match mode.effective {
-            ClientAuthMode::None => {
-                "client_auth.mode is none beside ca_files: is anybody to come in, or not?"
-                    .to_owned()
-            }
-            _ => format!(
-                "client_auth.mode is {word} beside ca_files: in this mode no certificate is verified"
-            ),
-        };
-        let diagnostic = reporter.error((mode.source, mode.span), message, help);
-        reporter.beside("ca_files", &[], diagnostic);
-    }
-}
-
-/// The diagnostics particular to an allow list.
-fn lint_allow(
-    allow: &Found<'_, Spanned<file::ClientRules>>,
-    mode: &ModeInEffect<'_>,
-    reporter: &mut Reporter<'_>,
-) {
-    if lists(&allow.at.value).iter().all(|list| list.0.is_empty()) {
-        let help =
-            "name somebody, or remove it if everybody with a certificate of the CAs may come in"
-                .to_owned();
-        let message = "client_auth.allow is empty: nobody could come in";
-        let key = format!("tls.{}.client_auth.allow", allow.table);
-        // An operator who takes the last entry away means that no client comes in by it any more.
-        let diagnostic = Diagnostic::new(Severity::Stale, format!("{}: {message}", reporter.table));
-        reporter.diagnostics.push(
-            diagnostic
-                .at(allow.source, &allow.at.span)
-                .help(help)
-                .lacking(key),
-        );
-    } else if mode.effective == ClientAuthMode::VerifyIfGiven {
-        let message = "client_auth.allow also refuses clients without a certificate, whom verify_if_given would take";
-        let help = "write `mode = \"require_and_verify\"`, which is the same here, or use `deny`"
-            .to_owned();
-        reporter
-            .in_file(mode.source)
-            .warning(mode.span, message, help);
-    }
-}
-
-/// The entries of `allow` or `deny`, without those that are wrong.
-fn rules(
-    key: &'static str,
-    found: &Found<'_, Spanned<file::ClientRules>>,
-    mode: &ModeInEffect<'_>,
-    reporter: &mut Reporter<'_>,
-) -> Rules {
-    needs_verification(key, found, mode, reporter);
-    let mut report = reporter.in_file(found.source);
-    let file::ClientRules {
-        dns,
-        uri,
-        email,
-        ip,
-        upn,
-        cn,
-        ou,
-        o,
-        subject,
-        issuer,
-        spki_sha256,
-        serial,
-    } = &found.at.value;
-    Rules {
-        dns: values(key, "dns", dns.as_ref(), &mut report),
-        uri: values(key, "uri", uri.as_ref(), &mut report),
-        email: values(key, "email", email.as_ref(), &mut report),
-        cn: values(key, "cn", cn.as_ref(), &mut report),
-        ip: ip
-            .as_ref()
-            .map(|list| report.ranges(&format!("client_auth.{key}.ip"), list))
-            .unwrap_or_default(),
-        upn: values(key, "upn", upn.as_ref(), &mut report),
-        ou: values(key, "ou", ou.as_ref(), &mut report),
-        o: values(key, "o", o.as_ref(), &mut report),
-        subject: values(key, "subject", subject.as_ref(), &mut report),
-        issuer: values(key, "issuer", issuer.as_ref(), &mut report),
-        spki_sha256: values(key, "spki_sha256", spki_sha256.as_ref(), &mut report),
-        serial: values(key, "serial", serial.as_ref(), &mut report),
-    }
-}
-
-fn values<T: FromStr<Err: Display>>(
-    key: &str,
-    kind: &str,
-    list: Option<&file::List>,
-    report: &mut Report<'_>,
-) -> Vec<T> {
-    let parse = |list| report.parse_all(&format!("client_auth.{key}.{kind}"), list);
-    list.map(parse).unwrap_or_default()
-}
-
-fn lists(rules: &file::ClientRules) -> Vec<&file::List> {
-    let file::ClientRules {
-        dns,
-        uri,
-        email,
-        ip,
-        upn,
-        cn,
-        ou,
-        o,
-        subject,
-        issuer,
-        spki_sha256,
-        serial,
-    } = rules;
-    [
-        dns,
-        uri,
-        email,
-        ip,
-        upn,
-        cn,
-        ou,
-        o,
-        subject,
-        issuer,
-        spki_sha256,
-        serial,
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }

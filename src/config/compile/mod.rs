@@ -7,12 +7,13 @@
 //! Each uses only those that stand before it; `tests/layers.rs` holds that.
 //!
 //! ```text
-//! report < access < reading < left_out < door < authorities < bind < chain < strangers < mode < revocation < pinned < client_auth < limits < listeners < materials < origin < premature < resolver < servers < upstream_tls < upstreams < seen_by < routes < self_signed < tls < trust < unused
+//! report < access < reading < left_out < door < authorities < bind < chain < strangers < mode < policy < revocation < pinned < client_auth < limits < listeners < materials < origin < premature < resolver < servers < upstream_tls < upstreams < seen_by < routes < certificate < self_signed < tls < trust < unused
 //! ```
 
 pub(super) mod access;
 mod authorities;
 mod bind;
+mod certificate;
 mod chain;
 mod client_auth;
 mod door;
@@ -23,6 +24,7 @@ mod materials;
 mod mode;
 mod origin;
 mod pinned;
+mod policy;
 mod premature;
 pub(super) mod reading;
 mod report;

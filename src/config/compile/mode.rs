@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::compile::chain::Found;
+use crate::config::compile::chain::{Chain, Found};
 use crate::config::compile::report::Report;
 use crate::config::diagnostic::{Diagnostic, Severity, Source};
-use crate::config::file::{ClientAuthMode, Spanned};
+use crate::config::file::{self, ClientAuthMode, Spanned};
 
 /// The keys of this mode only.
 pub(super) const PINNED_KEYS: [&str; 3] = ["spki_sha256", "cert_files", "dates"];
@@ -15,12 +15,46 @@ pub(super) const PINNED_KEYS: [&str; 3] = ["spki_sha256", "cert_files", "dates"]
 /// The mode that is in effect, and where it was written.
 pub(super) struct ModeInEffect<'a> {
     pub(super) effective: ClientAuthMode,
+    /// Its place; the whole table where that has no mode.
     pub(super) span: &'a Range<usize>,
     pub(super) source: &'a Arc<Source>,
     /// Whether it stands in the table that names the CA files.
     pub(super) beside_files: bool,
     /// How far away the table is that it stands in; the furthest where it stands in none.
     pub(super) depth: usize,
+}
+
+impl<'a> ModeInEffect<'a> {
+    /// The mode of the nearest tables. CA files mean that clients are verified, unless a table that
+    /// is as near says otherwise: a mode without verification that is inherited from further away
+    /// was not written with these files in mind.
+    pub(super) fn of(chain: &Chain<'a>, ca_files: Option<&Found<'_, Spanned<file::List>>>) -> Self {
+        let files_depth = ca_files.map_or(usize::MAX, |files| files.depth);
+        let written = chain
+            .nearest_of_clients(|auth| auth.mode.as_ref())
+            .filter(|mode| mode.depth <= files_depth || mode.at.value.verifies());
+        if let Some(mode) = written {
+            return Self {
+                effective: mode.at.value,
+                span: &mode.at.span,
+                source: mode.source,
+                beside_files: mode.depth == files_depth,
+                depth: mode.depth,
+            };
+        }
+        let table = chain.own();
+        Self {
+            effective: if ca_files.is_some() {
+                ClientAuthMode::RequireAndVerify
+            } else {
+                ClientAuthMode::None
+            },
+            span: &table.span,
+            source: &table.source,
+            beside_files: false,
+            depth: usize::MAX,
+        }
+    }
 }
 
 /// Where mistakes of one `[tls]` table go. What it inherits may stand in other files.

@@ -203,8 +203,22 @@ fn needs_pinned<T>(
     reporter.beside(key, &["mode"], diagnostic);
 }
 
+/// Reports the keys of CAs and of their lists, which have no effect in this mode.
+pub(super) fn lint_ca_keys(
+    chain: &Chain<'_>,
+    mode: &ModeInEffect<'_>,
+    reporter: &mut Reporter<'_>,
+) {
+    let ca_files = chain.nearest_of_clients(|auth| auth.ca_files.as_ref());
+    lint_beside(&ca_files, "ca_files", mode, reporter);
+    let crl_files = chain.nearest_of_clients(|auth| auth.crl_files.as_ref());
+    lint_beside(&crl_files, "crl_files", mode, reporter);
+    let crl = chain.nearest_of_clients(|auth| auth.crl.as_ref());
+    lint_beside(&crl, "crl", mode, reporter);
+}
+
 /// Reports what has no effect in this mode, unless it is inherited from further away than the mode.
-pub(super) fn lint_beside<T>(
+fn lint_beside<T>(
     found: &Option<Found<'_, Spanned<T>>>,
     key: &'static str,
     mode: &ModeInEffect<'_>,

@@ -170,7 +170,6 @@ impl Lists {
         files: &Files,
         report: &mut Report<'_>,
     ) -> bool {
-        let now = SystemTime::now();
         let covered = self.revocation.covered(authorities);
         let every_ca_has_one = authorities
             .iter()
@@ -187,56 +186,33 @@ impl Lists {
             let message = format!(
                 "client_auth.crl_files: the list of {issuer} speaks for none of ca_files: {reason}"
             );
-            if reason == NotSpoken::Stranger && *is_kept {
-                let help = format!(
-                    "it has no effect on the clients of ca_files; remove it, unless {issuer} is an intermediate whose certificate \
-                     comes with a client"
-                );
-                report.warning(span, message, help);
-                continue;
-            }
-            if reason == NotSpoken::Stranger && every_ca_has_one {
-                // Each CA has its own, so this may be one of a CA below them.
-                let help = format!(
-                    "it counts only if {issuer} is an intermediate whose certificate comes with a client; {BESIDE}"
-                );
+            if reason == NotSpoken::Stranger
+                && let Some(help) = harmless(issuer, *is_kept, every_ca_has_one)
+            {
                 report.warning(span, message, help);
                 continue;
             }
             sound = false;
-            let help = match reason {
-                NotSpoken::Stranger => {
-                    format!("give the lists of the CAs in ca_files; if {issuer} is an intermediate, {BESIDE}")
-                }
-                NotSpoken::OtherName => "a list has the name of its CA; fetch it again, or issue it anew".to_owned(),
-                NotSpoken::OtherKey => {
-                    "fetch the list again; if the CA has a new key, add its new certificate to ca_files, \
-                    or make a list with the key that is there"
-                        .to_owned()
-                }
-                NotSpoken::Key(_) | NotSpoken::Signature(_) => {
-                    "sign by RSA (2048 to 8192 bits), ECDSA or Ed25519, with SHA-256 or more".to_owned()
-                }
-            };
             let mark = report.mark();
-            report.error(span, message, help);
-            let ca_files = ca_files.iter().filter(|_| *is_kept);
-            let items = std::iter::once(path)
-                .chain(ca_files)
-                .map(|path| Item::File(path.clone()));
-            // What is new in a directory can be left as well.
-            let left = items
-                .filter_map(|item| door::runs_in_place(&item, files.running.has(&item), files))
-                .find(|item| {
-                    files
-                        .keep
-                        .get(item)
-                        .is_none_or(|reason| !reason.has(Reason::BROKEN))
-                });
-            if let Some(item) = left {
+            report.error(span, message, remedy(reason, issuer));
+            let ca_files = if *is_kept { ca_files } else { &[] };
+            if let Some(item) = at_fault(path, ca_files, files) {
                 report.blame(mark, &item);
             }
         }
+        self.lint_dates(span, authorities, report);
+        sound
+    }
+
+    /// Warns of lists that have not begun, and of those that have to be replaced, now or soon; notes
+    /// by when the others have to be.
+    fn lint_dates(
+        &mut self,
+        span: &Range<usize>,
+        authorities: &[CaCertificate],
+        report: &mut Report<'_>,
+    ) {
+        let now = SystemTime::now();
         for list in self.revocation.counting(authorities, now) {
             let issuer = list.issuer();
             if list.is_early(now) {
@@ -279,7 +255,6 @@ impl Lists {
                 });
             }
         }
-        sound
     }
 
     /// Says of which authorities there is no list.
@@ -312,6 +287,58 @@ impl Lists {
 }
 
 const BESIDE: &str = "put its certificate into the file of its list";
+
+/// What to do about a list whose CA is not in ca_files, where the clients of ca_files do not need
+/// it.
+fn harmless(issuer: &str, is_kept: bool, every_ca_has_one: bool) -> Option<String> {
+    if is_kept {
+        return Some(format!(
+            "it has no effect on the clients of ca_files; remove it, unless {issuer} is an intermediate whose certificate \
+             comes with a client"
+        ));
+    }
+    // Each CA has its own, so this may be one of a CA below them.
+    every_ca_has_one.then(|| {
+        format!(
+            "it counts only if {issuer} is an intermediate whose certificate comes with a client; {BESIDE}"
+        )
+    })
+}
+
+/// What to do about a list that speaks for none of ca_files.
+fn remedy(reason: NotSpoken, issuer: &str) -> String {
+    match reason {
+        NotSpoken::Stranger => {
+            format!(
+                "give the lists of the CAs in ca_files; if {issuer} is an intermediate, {BESIDE}"
+            )
+        }
+        NotSpoken::OtherName => {
+            "a list has the name of its CA; fetch it again, or issue it anew".to_owned()
+        }
+        NotSpoken::OtherKey => {
+            "fetch the list again; if the CA has a new key, add its new certificate to ca_files, \
+            or make a list with the key that is there"
+                .to_owned()
+        }
+        NotSpoken::Key(_) | NotSpoken::Signature(_) => {
+            "sign by RSA (2048 to 8192 bits), ECDSA or Ed25519, with SHA-256 or more".to_owned()
+        }
+    }
+}
+
+/// The file at fault: of that of a list and of `ca_files`, the first that can be left as it runs, or
+/// that is new in a directory.
+fn at_fault(path: &Path, ca_files: &[PathBuf], files: &Files) -> Option<Item> {
+    std::iter::once(path)
+        .chain(ca_files.iter().map(PathBuf::as_path))
+        .map(|path| Item::File(path.to_owned()))
+        .filter_map(|item| door::runs_in_place(&item, files.running.has(&item), files))
+        .find(|item| {
+            let reason = files.keep.get(item);
+            reason.is_none_or(|reason| !reason.has(Reason::BROKEN))
+        })
+}
 
 impl Intermediates {
     /// Whether one of them that one of `authorities` vouches for has issued `list`.

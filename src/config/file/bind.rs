@@ -5,14 +5,13 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::config::file::Spanned;
+use crate::config::file::{Listed, OneOrMany, Spanned};
 
 /// One address, or a list of addresses, each of which may be a table.
-#[derive(Debug, Default)]
-pub struct Binds(pub Vec<Spanned<Bind>>);
+pub type Binds = OneOrMany<Bind>;
 
 /// Where to listen.
 #[derive(Debug)]
@@ -48,49 +47,10 @@ impl From<String> for Binds {
     }
 }
 
-impl<'de> Deserialize<'de> for Binds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value, span } = Spanned::<OneOrMany>::deserialize(deserializer)?;
-        Ok(match value {
-            OneOrMany::One(value) => Self(vec![Spanned { value, span }]),
-            OneOrMany::Many(values) => Self(values),
-        })
-    }
-}
-
-enum OneOrMany {
-    One(Bind),
-    Many(Vec<Spanned<Bind>>),
-}
-
-impl<'de> Deserialize<'de> for OneOrMany {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BindsVisitor;
-        impl<'de> Visitor<'de> for BindsVisitor {
-            type Value = OneOrMany;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address, a table with an address, or a list of those")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(Bind::Address(text.to_owned())))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneOrMany, A::Error> {
-                table(map).map(OneOrMany::One)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMany, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = items.next_element()? {
-                    values.push(value);
-                }
-                Ok(OneOrMany::Many(values))
-            }
-        }
-        deserializer.deserialize_any(BindsVisitor)
-    }
+impl Listed for Bind {
+    const EXPECTED: &'static str = "an address, a table with an address, or a list of those";
+    const SCHEMA_NAME: &'static str = "Binds";
+    const MAY_BE_TABLE: bool = true;
 }
 
 impl<'de> Deserialize<'de> for Bind {
@@ -108,22 +68,12 @@ impl<'de> Deserialize<'de> for Bind {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Bind, A::Error> {
-                table(map)
+                BindTable::deserialize(MapAccessDeserializer::new(map))
+                    .map(Box::new)
+                    .map(Bind::Table)
             }
         }
         deserializer.deserialize_any(BindVisitor)
-    }
-}
-
-fn table<'de, A: MapAccess<'de>>(map: A) -> Result<Bind, A::Error> {
-    BindTable::deserialize(MapAccessDeserializer::new(map))
-        .map(Box::new)
-        .map(Bind::Table)
-}
-
-impl Serialize for Binds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
     }
 }
 
@@ -136,14 +86,17 @@ impl Serialize for Bind {
     }
 }
 
-impl JsonSchema for Binds {
+impl JsonSchema for Bind {
+    fn inline_schema() -> bool {
+        true
+    }
+
     fn schema_name() -> Cow<'static, str> {
-        "Binds".into()
+        "Bind".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let table = generator.subschema_for::<BindTable>();
-        let one = schemars::json_schema!({ "anyOf": [{ "type": "string" }, table] });
-        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+        schemars::json_schema!({ "anyOf": [{ "type": "string" }, table] })
     }
 }

@@ -29,7 +29,7 @@ pub use server::{
 pub use settings::{Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
 pub use upstream::{ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};
-pub use value::{List, Spanned};
+pub use value::{List, Listed, OneOrMany, Spanned};
 
 /// Tables by name.
 pub type Tables<T> = BTreeMap<Spanned<String>, T>;

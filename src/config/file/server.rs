@@ -6,11 +6,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::config::file::Spanned;
+use crate::config::file::{Listed, OneOrMany, Spanned};
 use crate::upstream::HealthCheckKind;
 
 /// A server: its address, or a table.
@@ -37,8 +37,7 @@ pub type Health = Short<bool, HealthTable>;
 pub type Ejection = Short<String, EjectionTable>;
 
 /// One server, or a list of servers.
-#[derive(Debug, Default)]
-pub struct Servers(pub Vec<Spanned<Server>>);
+pub type Servers = OneOrMany<Server>;
 
 /// A server with more than an address.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -205,57 +204,8 @@ impl<S: JsonSchema, T: JsonSchema> JsonSchema for Short<S, T> {
     }
 }
 
-impl<'de> Deserialize<'de> for Servers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ServersVisitor;
-        impl<'de> Visitor<'de> for ServersVisitor {
-            type Value = Result<Vec<Spanned<Server>>, Server>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a server or a list of servers, each a text or a table,")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Server::deserialize(text.into_deserializer()).map(Err)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                Server::deserialize(MapAccessDeserializer::new(map)).map(Err)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(items)).map(Ok)
-            }
-        }
-        struct OneOrMany(Result<Vec<Spanned<Server>>, Server>);
-        impl<'de> Deserialize<'de> for OneOrMany {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(ServersVisitor).map(Self)
-            }
-        }
-        let Spanned {
-            value: OneOrMany(value),
-            span,
-        } = Spanned::deserialize(deserializer)?;
-        Ok(Self(
-            value.unwrap_or_else(|value| vec![Spanned { value, span }]),
-        ))
-    }
-}
-
-impl Serialize for Servers {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl JsonSchema for Servers {
-    fn schema_name() -> Cow<'static, str> {
-        "Servers".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let server = generator.subschema_for::<Server>();
-        schemars::json_schema!({ "anyOf": [server, { "type": "array", "items": server }] })
-    }
+impl Listed for Server {
+    const EXPECTED: &'static str = "a server or a list of servers, each a text or a table,";
+    const SCHEMA_NAME: &'static str = "Servers";
+    const MAY_BE_TABLE: bool = true;
 }

@@ -1,40 +1,43 @@
-//! Values of keys: texts, lists of texts, and where they stand.
+//! Values of keys: texts, lists, and where they stand.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{
+    self, DeserializeOwned, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 use serde::{Deserialize, Serialize, Serializer};
 
+/// One value, or a list of values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneOrMany<T>(pub Vec<Spanned<T>>);
+
 /// One text, or a list of texts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct List(pub Vec<Spanned<String>>);
+pub type List = OneOrMany<String>;
 
-impl<'de> Deserialize<'de> for List {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value, span } = Spanned::<OneOrMany>::deserialize(deserializer)?;
-        Ok(match value {
-            OneOrMany::One(value) => Self(vec![Spanned { value, span }]),
-            OneOrMany::Many(values) => Self(values),
-        })
-    }
+/// A value that may stand alone or in a list.
+pub trait Listed: DeserializeOwned + JsonSchema {
+    /// In words, alone or in a list.
+    const EXPECTED: &'static str;
+    /// The name of both forms in the schema.
+    const SCHEMA_NAME: &'static str;
+    /// Whether it may be a table.
+    const MAY_BE_TABLE: bool;
 }
 
-impl Serialize for List {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
+impl Listed for String {
+    const EXPECTED: &'static str = "a text or a list of texts";
+    const SCHEMA_NAME: &'static str = "List";
+    const MAY_BE_TABLE: bool = false;
 }
 
-impl JsonSchema for List {
-    fn schema_name() -> Cow<'static, str> {
-        "List".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
 }
 
@@ -44,34 +47,64 @@ impl From<Vec<String>> for List {
     }
 }
 
-enum OneOrMany {
-    One(String),
-    Many(Vec<Spanned<String>>),
+impl<'de, T: Listed> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, span } = Spanned::<Form<T>>::deserialize(deserializer)?;
+        Ok(match value {
+            Form::One(value) => Self(vec![Spanned { value, span }]),
+            Form::Many(values) => Self(values),
+        })
+    }
 }
 
-impl<'de> Deserialize<'de> for OneOrMany {
+enum Form<T> {
+    One(T),
+    Many(Vec<Spanned<T>>),
+}
+
+impl<'de, T: Listed> Deserialize<'de> for Form<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor;
-        impl<'de> Visitor<'de> for ListVisitor {
-            type Value = OneOrMany;
+        struct FormVisitor<T>(PhantomData<T>);
+        impl<'de, T: Listed> Visitor<'de> for FormVisitor<T> {
+            type Value = Form<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of texts")
+                f.write_str(T::EXPECTED)
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(text.to_owned()))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Form<T>, E> {
+                T::deserialize(text.into_deserializer()).map(Form::One)
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMany, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = items.next_element()? {
-                    values.push(value);
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Form<T>, A::Error> {
+                if !T::MAY_BE_TABLE {
+                    return Err(de::Error::invalid_type(de::Unexpected::Map, &self));
                 }
-                Ok(OneOrMany::Many(values))
+                T::deserialize(MapAccessDeserializer::new(map)).map(Form::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Form<T>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(items)).map(Form::Many)
             }
         }
-        deserializer.deserialize_any(ListVisitor)
+        deserializer.deserialize_any(FormVisitor(PhantomData))
+    }
+}
+
+impl<T: Serialize> Serialize for OneOrMany<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<T: Listed> JsonSchema for OneOrMany<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::SCHEMA_NAME.into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 }
 

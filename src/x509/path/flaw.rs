@@ -187,6 +187,7 @@ pub(crate) struct PeerWords<'a> {
 
 impl Flaw {
     /// In words, for the operator of this side of the connection.
+    #[expect(clippy::too_many_lines, reason = "a table of sentences")]
     pub(crate) fn words(&self, side: &PeerWords<'_>) -> String {
         let PeerWords {
             peer,

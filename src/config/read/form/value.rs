@@ -205,74 +205,22 @@ fn due(said: &str, path: &[String]) -> String {
 fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
     let key = path.last()?.as_str();
     let words = known::words(path);
-    let is_word = |text: &str| words.iter().any(|word| word == text);
     let takes_text = due.contains("text") || due.contains("address");
+    let takes_quoted = |text: &str| takes_text || words.iter().any(|word| word == text);
     let written = match value {
-        DeValue::Integer(number) if known::is_duration(key) => format!("{key} = \"{number}s\""),
+        DeValue::Integer(number) => {
+            let number = number.to_string();
+            in_place_of_number(key, &number, takes_quoted(&number))?
+        }
         DeValue::Datetime(_) if known::is_duration(key) => {
             return Some(format!("write `{key} = \"5s\"`, `\"2m\"` or `\"1h30m\"`"));
         }
         DeValue::Datetime(date) if takes_text => format!("{key} = \"{date}\""),
-        DeValue::Integer(number) if ["bind", "address"].contains(&key) => {
-            format!("{key} = \"0.0.0.0:{number}\"")
-        }
-        DeValue::Integer(number) if ["upstream", "servers"].contains(&key) => {
-            format!("{key} = \"192.0.2.1:{number}\"")
-        }
-        DeValue::Integer(number) if key == "timeouts" => format!("timeouts.idle = \"{number}s\""),
-        DeValue::Integer(number) if key == "rate_per_source" => {
-            format!("rate_per_source = {{ connections = {number}, per = \"1s\" }}")
-        }
-        DeValue::Integer(number) if key == "ejection" => {
-            format!("ejection = {{ failures = {number} }}")
-        }
-        DeValue::Integer(number) if takes_text || is_word(&number.to_string()) => {
+        DeValue::Float(number) if takes_quoted(&number.to_string()) => {
             format!("{key} = \"{number}\"")
         }
-        DeValue::Float(number) if takes_text || is_word(&number.to_string()) => {
-            format!("{key} = \"{number}\"")
-        }
-        DeValue::Boolean(false) if known::is_duration(key) || key == "ejection" => {
-            format!("{key} = \"off\"")
-        }
-        DeValue::Boolean(true) if key == "ejection" => "ejection = { failures = 3 }".to_owned(),
-        DeValue::Boolean(on) if key == "mode" => {
-            format!(
-                "{key} = \"{}\"",
-                if *on { "require_and_verify" } else { "none" }
-            )
-        }
-        DeValue::Boolean(_) if key == "proxy_protocol" && path[0] == "listeners" => {
-            "proxy_protocol = { from = [\"10.0.0.0/8\"] }".to_owned()
-        }
-        DeValue::Boolean(true) if key == "proxy_protocol" => "proxy_protocol = \"v2\"".to_owned(),
-        DeValue::Boolean(true) if path[0] == "routes" && key == "tls" => {
-            "action = \"terminate\"".to_owned()
-        }
-        DeValue::Boolean(_) if key == "client_auth" => {
-            "client_auth.mode = \"require_and_verify\"".to_owned()
-        }
-        DeValue::String(text) if due.contains("true") => match text.to_lowercase().as_str() {
-            "true" | "yes" | "on" | "1" => format!("{key} = true"),
-            "false" | "no" | "off" | "0" => format!("{key} = false"),
-            _ => return None,
-        },
-        DeValue::String(text) if due.contains("number") => {
-            format!("{key} = {}", paste::number(text)?)
-        }
-        DeValue::String(text) if key == "client_auth" => format!("client_auth.mode = {text:?}"),
-        DeValue::String(text) if key == "rate_per_source" => {
-            let count: String = text.chars().take_while(char::is_ascii_digit).collect();
-            let per = if text.contains("/m") { "1m" } else { "1s" };
-            format!(
-                "rate_per_source = {{ connections = {}, per = \"{per}\" }}",
-                count.parse::<u32>().ok()?
-            )
-        }
-        DeValue::String(text) if key == "timeouts" => format!("timeouts.idle = {text:?}"),
-        DeValue::String(text) if key == "proxy_protocol" => {
-            format!("proxy_protocol = {{ from = [{text:?}] }}")
-        }
+        DeValue::Boolean(on) => in_place_of_switch(&path[0], key, *on)?,
+        DeValue::String(text) => in_place_of_text(due, key, text)?,
         DeValue::Array(items) if due == "a text" || !words.is_empty() => {
             let first = items.iter().find_map(|item| item.get_ref().as_str())?;
             format!("{key} = {first:?}")
@@ -284,4 +232,62 @@ fn remedy(due: &str, path: &[String], value: &DeValue<'_>) -> Option<String> {
         _ => return None,
     };
     Some(format!("write `{written}`"))
+}
+
+/// The line to write in place of a number, which may stand as a text of its digits.
+fn in_place_of_number(key: &str, number: &str, takes_quoted: bool) -> Option<String> {
+    Some(match key {
+        _ if known::is_duration(key) => format!("{key} = \"{number}s\""),
+        "bind" | "address" => format!("{key} = \"0.0.0.0:{number}\""),
+        "upstream" | "servers" => format!("{key} = \"192.0.2.1:{number}\""),
+        "timeouts" => format!("timeouts.idle = \"{number}s\""),
+        "rate_per_source" => {
+            format!("rate_per_source = {{ connections = {number}, per = \"1s\" }}")
+        }
+        "ejection" => format!("ejection = {{ failures = {number} }}"),
+        _ if takes_quoted => format!("{key} = \"{number}\""),
+        _ => return None,
+    })
+}
+
+/// The line to write in place of `true` or `false`.
+fn in_place_of_switch(section: &str, key: &str, on: bool) -> Option<String> {
+    if !on && (known::is_duration(key) || key == "ejection") {
+        return Some(format!("{key} = \"off\""));
+    }
+    let written = match (key, on) {
+        ("ejection", true) => "ejection = { failures = 3 }",
+        ("mode", true) => "mode = \"require_and_verify\"",
+        ("mode", false) => "mode = \"none\"",
+        ("proxy_protocol", _) if section == "listeners" => {
+            "proxy_protocol = { from = [\"10.0.0.0/8\"] }"
+        }
+        ("proxy_protocol", true) => "proxy_protocol = \"v2\"",
+        ("tls", true) if section == "routes" => "action = \"terminate\"",
+        ("client_auth", _) => "client_auth.mode = \"require_and_verify\"",
+        _ => return None,
+    };
+    Some(written.to_owned())
+}
+
+/// The line to write in place of a text.
+fn in_place_of_text(due: &str, key: &str, text: &str) -> Option<String> {
+    Some(match key {
+        _ if due.contains("true") => match text.to_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => format!("{key} = true"),
+            "false" | "no" | "off" | "0" => format!("{key} = false"),
+            _ => return None,
+        },
+        _ if due.contains("number") => format!("{key} = {}", paste::number(text)?),
+        "client_auth" => format!("client_auth.mode = {text:?}"),
+        "rate_per_source" => {
+            let count: String = text.chars().take_while(char::is_ascii_digit).collect();
+            let per = if text.contains("/m") { "1m" } else { "1s" };
+            let connections = count.parse::<u32>().ok()?;
+            format!("rate_per_source = {{ connections = {connections}, per = \"{per}\" }}")
+        }
+        "timeouts" => format!("timeouts.idle = {text:?}"),
+        "proxy_protocol" => format!("proxy_protocol = {{ from = [{text:?}] }}"),
+        _ => return None,
+    })
 }

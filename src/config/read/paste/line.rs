@@ -295,6 +295,48 @@ fn assigned(key: &str, value: &str) -> Option<(String, String, Below)> {
     if let Some((message, help)) = behind(key, value) {
         return said(&message, help);
     }
+    if let Some(fault) = quotes(key, value) {
+        return Some(fault);
+    }
+    if value.starts_with('{') && value.contains(':') && !value.contains('=') {
+        let line = format!("{key} = {}", value.replace(": ", " = "));
+        let help = write(&line, &format!("`{key} = {{ name = \"value\" }}`"));
+        return said("a key and its value are joined by `=`, not by `:`", help);
+    }
+    if let Some(fault) = unclosed(key, value) {
+        return Some(fault);
+    }
+    if value.is_empty() {
+        return said("the value is missing", format!("write `{key} = \"value\"`"));
+    }
+    if value.starts_with('"') || value.starts_with('\'') || value.starts_with('{') {
+        return None;
+    }
+    // It is a value as it stands, so that something else is wrong.
+    if is_toml(&format!("{key} = {value}")) {
+        return None;
+    }
+    if known::takes_number(key) {
+        let line = ungrouped(value).map_or(String::new(), |number| format!("{key} = {number}"));
+        return said("this is no number", write(&line, "its digits alone"));
+    }
+    let message = match value {
+        _ if is_switch(value) => "a switch is `true` or `false`",
+        _ if is_of_texts(value) => "the entries of a list are apart by one comma each",
+        _ => "a text stands in quotes",
+    };
+    said(
+        message,
+        write(
+            &format!("{key} = {}", written(key, value)),
+            &format!("`{key} = \"value\"`"),
+        ),
+    )
+}
+
+/// The fault in the quotes of a value.
+fn quotes(key: &str, value: &str) -> Option<(String, String, Below)> {
+    let said = |message: &str, help: String| Some((message.to_owned(), help, Below::Known));
     if value.starts_with('"') && value.contains('\\') {
         let help = write(
             &format!("{key} = '{}'", value.trim_matches('"')),
@@ -328,58 +370,28 @@ fn assigned(key: &str, value: &str) -> Option<(String, String, Below)> {
             return Some((message.to_owned(), help, below));
         }
     }
-    if value.starts_with('{') && value.contains(':') && !value.contains('=') {
-        let line = format!("{key} = {}", value.replace(": ", " = "));
-        let help = write(&line, &format!("`{key} = {{ name = \"value\" }}`"));
-        return said("a key and its value are joined by `=`, not by `:`", help);
-    }
-    if value.starts_with('[') && !value.contains(']') {
-        let value = value.trim_end_matches(',');
-        // Of a list that goes on in the lines below, only its owner knows the end.
-        let line = if value == "[" {
-            String::new()
-        } else {
-            format!("{key} = {value}]")
-        };
-        let help = write(&line, "`]` behind its last entry");
-        return Some(("the list is not closed".to_owned(), help, Below::Unknown));
-    }
-    if value.starts_with('{') && !value.contains('}') {
-        let value = value.trim_end_matches(',');
-        let line = if value == "{" {
-            String::new()
-        } else {
-            format!("{key} = {value} }}")
-        };
-        let help = write(&line, "`}` behind the last key of the table");
-        return Some(("the braces are not closed".to_owned(), help, Below::Unknown));
-    }
-    if value.is_empty() {
-        return said("the value is missing", format!("write `{key} = \"value\"`"));
-    }
-    if value.starts_with('"') || value.starts_with('\'') || value.starts_with('{') {
-        return None;
-    }
-    // It is a value as it stands, so that something else is wrong.
-    if is_toml(&format!("{key} = {value}")) {
-        return None;
-    }
-    if known::takes_number(key) {
-        let line = ungrouped(value).map_or(String::new(), |number| format!("{key} = {number}"));
-        return said("this is no number", write(&line, "its digits alone"));
-    }
-    let message = match value {
-        _ if is_switch(value) => "a switch is `true` or `false`",
-        _ if is_of_texts(value) => "the entries of a list are apart by one comma each",
-        _ => "a text stands in quotes",
-    };
-    said(
-        message,
-        write(
-            &format!("{key} = {}", written(key, value)),
-            &format!("`{key} = \"value\"`"),
+    None
+}
+
+/// The fault in a list or in braces that begin and do not end.
+fn unclosed(key: &str, value: &str) -> Option<(String, String, Below)> {
+    let (end, message, rule) = match value.chars().next()? {
+        '[' if !value.contains(']') => ("]", "the list is not closed", "`]` behind its last entry"),
+        '{' if !value.contains('}') => (
+            " }",
+            "the braces are not closed",
+            "`}` behind the last key of the table",
         ),
-    )
+        _ => return None,
+    };
+    let begun = value.trim_end_matches(',');
+    // Of a list that goes on in the lines below, only its owner knows the end.
+    let line = if begun.len() == 1 {
+        String::new()
+    } else {
+        format!("{key} = {begun}{end}")
+    };
+    Some((message.to_owned(), write(&line, rule), Below::Unknown))
 }
 
 /// A number whose digits stand in groups of three, with or without a unit.
