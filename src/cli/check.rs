@@ -18,6 +18,14 @@ use crate::config::{self, Loaded};
 /// It would start, and `--strict` was asked to say that there is something to look at.
 const NOTEWORTHY: u8 = 4;
 
+/// The key `reload` of a finding that a reload would hold until an operator confirms it.
+const HELD: &str = "held";
+/// That of one that would wait until its files are quiet.
+const WAITS: &str = "waits";
+
+/// A finding about a reload, and what would become of it.
+type Weaker = (Diagnostic, &'static str);
+
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
@@ -39,16 +47,21 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let path = options.config.find()?;
     let mut loaded = config::load(&path);
     loaded.mention_privileges();
-    let mut difference = None;
+    let (mut weaker, mut difference) = (Vec::new(), None);
     if let Some(old) = &options.against {
-        let (weaker, diff) = compared(old, &path, &loaded)?;
-        loaded.diagnostics.extend(weaker);
-        difference = diff;
+        (weaker, difference) = compared(old, &path, &loaded)?;
     }
-    let found = Count::of(&loaded.diagnostics);
+    let found = Count::of(
+        loaded
+            .diagnostics
+            .iter()
+            .chain(weaker.iter().map(|(found, _)| found)),
+    );
     if options.json {
-        for diagnostic in &loaded.diagnostics {
-            let line = serde_json::to_string(&JsonFinding::of(diagnostic, &path))
+        let own = loaded.diagnostics.iter().map(|found| (found, None));
+        let weaker = weaker.iter().map(|(found, reload)| (found, Some(*reload)));
+        for (diagnostic, reload) in own.chain(weaker) {
+            let line = serde_json::to_string(&JsonFinding::of(diagnostic, reload, &path))
                 .context("cannot write a finding")?;
             print(&format!("{line}\n"))?;
         }
@@ -57,15 +70,25 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             print(&format!("{line}\n"))?;
         }
     } else {
+        loaded
+            .diagnostics
+            .extend(weaker.into_iter().map(|(found, _)| found));
         print_diagnostics(
             &mut io::stdout(),
             colors(&io::stdout()),
             &loaded.diagnostics,
         );
-        if let (Some(old), Some(diff)) = (&options.against, &difference) {
-            print(&match diff.is_empty() {
-                true => format!("nothing differs from {}\n", old.display()),
-                false => format!("{diff}\n"),
+        if let Some(old) = &options.against {
+            print(&match &difference {
+                None => format!(
+                    "not compared with {}: {} is not valid\n",
+                    old.display(),
+                    path.display()
+                ),
+                Some(diff) if diff.is_empty() => {
+                    format!("nothing differs from {}\n", old.display())
+                }
+                Some(diff) => format!("{diff}\n"),
             })?;
         }
         print(&format!("{}: {}\n", path.display(), found.verdict()))?;
@@ -79,7 +102,7 @@ fn compared(
     old: &Path,
     path: &Path,
     loaded: &Loaded,
-) -> anyhow::Result<(Vec<Diagnostic>, Option<Diff>)> {
+) -> anyhow::Result<(Vec<Weaker>, Option<Diff>)> {
     // What is not valid is not served; why has been said.
     let (Some(config), Some(outline)) = (&loaded.config, loaded.outline(path, None)) else {
         return Ok((Vec::new(), None));
@@ -87,10 +110,12 @@ fn compared(
     let mut running = config::load(old);
     let outlined = running.outline(old, None);
     let (Some(before), Some(outlined)) = (running.config.take(), outlined) else {
-        bail!(
-            "{} is not valid, so nothing can be compared with it; `snigate check` says why",
-            old.display()
-        );
+        let why = running
+            .diagnostics
+            .iter()
+            .find(|found| found.severity.refuses());
+        let why = why.map_or_else(|| "it is not valid".to_owned(), ToString::to_string);
+        bail!("nothing can be compared with {}: {why}", old.display());
     };
     let standing = [&before, config].map(Standing::of);
     let weaker = weaker((old, running), (path, loaded), &standing);
@@ -102,7 +127,7 @@ fn weaker(
     (old, mut running): (&Path, Loaded),
     (path, loaded): (&Path, &Loaded),
     [before, now]: &[Standing; 2],
-) -> Vec<Diagnostic> {
+) -> Vec<Weaker> {
     let mut weakening = compare(before, now);
     // The texts that run are in the place of these, wherever a copy of them is kept.
     let directory = |path: &Path| path.parent().unwrap_or(Path::new("")).to_owned();
@@ -123,29 +148,32 @@ fn weaker(
         "a reload holds this until somebody confirms it with SIGHUP (`systemctl reload snigate`)";
     let held = vanished
         .iter()
-        .map(|finding| ("would be held", finding, Some(help.to_owned())));
-    let waits = loosened
-        .iter()
-        .map(|finding| ("would wait until its files are quiet", finding, None));
-    let diagnostics = held.chain(waits).map(|(what, finding, help)| {
+        .map(|finding| (HELD, finding, Some(help.to_owned())));
+    let waits = loosened.iter().map(|finding| (WAITS, finding, None));
+    let diagnostics = held.chain(waits).map(|(reload, finding, help)| {
+        let what = match reload {
+            HELD => "would be held",
+            _ => "would wait until its files are quiet",
+        };
         let place = finding
             .route
             .as_ref()
             .and_then(|route| places.get(route))
             .cloned();
-        Diagnostic {
+        let found = Diagnostic {
             place,
             ..Diagnostic::new(Severity::Warning, format!("{what}: {}", finding.text))
-        }
-        .help(help)
+        };
+        (found.help(help), reload)
     });
     let more = [
-        (vanished.more(), "would be held"),
-        (loosened.more(), "would wait"),
+        (vanished.more(), HELD, "would be held"),
+        (loosened.more(), WAITS, "would wait"),
     ];
-    let more = more.into_iter().filter(|(more, _)| *more > 0);
-    let more = more.map(|(more, what)| {
-        Diagnostic::new(Severity::Warning, format!("{more} more of the kind {what}"))
+    let more = more.into_iter().filter(|(more, ..)| *more > 0);
+    let more = more.map(|(more, reload, what)| {
+        let message = format!("{more} more of the kind {what}");
+        (Diagnostic::new(Severity::Warning, message), reload)
     });
     diagnostics.chain(more).collect()
 }
@@ -159,7 +187,7 @@ struct Count {
 }
 
 impl Count {
-    fn of(diagnostics: &[Diagnostic]) -> Self {
+    fn of<'a>(diagnostics: impl Iterator<Item = &'a Diagnostic>) -> Self {
         let mut count = Self::default();
         for diagnostic in diagnostics {
             *match diagnostic.severity {
@@ -217,6 +245,8 @@ struct JsonFinding<'a> {
     #[serde(flatten)]
     place: Span<'a>,
     related: Option<Related<'a>>,
+    /// What a reload would do with it: `held` or `waits`, with `--against` alone.
+    reload: Option<&'static str>,
 }
 
 /// Where something stands: lines and columns are counted from 1, columns in characters, and `end`
@@ -245,7 +275,7 @@ struct Related<'a> {
 impl<'a> JsonFinding<'a> {
     /// A diagnostic without a place of its own is a matter of the configuration at `path` as a
     /// whole.
-    fn of(diagnostic: &'a Diagnostic, path: &'a Path) -> Self {
+    fn of(diagnostic: &'a Diagnostic, reload: Option<&'static str>, path: &'a Path) -> Self {
         let whole = || Span {
             file: path.to_string_lossy(),
             line: None,
@@ -261,6 +291,7 @@ impl<'a> JsonFinding<'a> {
                 message: role,
                 place: Span::from(place),
             }),
+            reload,
         }
     }
 }

@@ -205,16 +205,24 @@ impl Diagnostic {
                 AnnotationKind::Context.span(marked).label(role)
             }));
         }
-        let mut report = vec![group];
-        if let Some(help) = &self.help {
-            report.push(Group::with_title(Level::HELP.secondary_title(help)));
-        }
         let renderer = if color {
             Renderer::styled()
         } else {
             Renderer::plain()
         };
-        renderer.render(&report)
+        let help = self.help.as_ref();
+        let help = help.map(|help| Group::with_title(Level::HELP.secondary_title(help)));
+        match help {
+            // Without lines of a file between them the two stand one below the other.
+            Some(help) if self.place.is_none() && self.other.is_none() => {
+                format!(
+                    "{}\n{}",
+                    renderer.render(&[group]),
+                    renderer.render(&[help])
+                )
+            }
+            help => renderer.render(&Vec::from_iter([Some(group), help].into_iter().flatten())),
+        }
     }
 }
 

@@ -300,7 +300,7 @@ impl SelfSignedCertificate {
 
 impl NamedCertificate {
     /// Whether it is a self-signed one that is in the storage only when the daemon that serves it
-    /// has [kept](Loaded::keep) it. Until then it is another one each time the configuration is
+    /// has [kept](crate::config::Loaded::keep) it. Until then it is another one each time the configuration is
     /// loaded.
     #[must_use]
     pub fn is_to_be_made(&self) -> bool {

@@ -75,7 +75,6 @@ pub async fn run(path: PathBuf, inherited: Inherited) -> Result<Stopped, RunErro
         () = signals.stop.recv() => return Ok(Stopped::Drained),
     };
     let (running, _handle) = Running::start(path, inherited, loader, first)?;
-    log_panics();
     Ok(running.until_stopped(async || signals.next().await).await)
 }
 
@@ -173,6 +172,10 @@ impl Running {
         // It was needed at once; the next one is not.
         loader.give_way();
         let log = Log::install(config.log);
+        // A test tells of its own panics.
+        if !cfg!(test) {
+            log_panics();
+        }
         match raise_open_files() {
             Ok(limit) => debug!(limit, "open files"),
             Err(error) => warn!(error = %words(&error), "cannot raise the limit of open files"),

@@ -78,13 +78,9 @@ pub(super) fn connect<'a>(
             origin,
             timeout: route.settings.connect_timeout,
         };
-        let mut failed = None;
-        let connected = upstream.connect(&request, &mut failed).await;
         let record = connection.record();
+        let connected = upstream.connect(&request, &record.failed).await;
         record.connect_time.set(start.elapsed());
-        if let Some(failed) = failed {
-            let _ = record.failed.set(failed);
-        }
         let (server, lease) = connected.map_err(|error| Error::Connect(Box::new(error)))?;
         let _ = record.server.set(lease.addr().clone());
         if lease.addr().is_name()

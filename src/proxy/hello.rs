@@ -40,7 +40,7 @@ pub(super) async fn read(
 ) -> Result<(ClientHello, Vec<u8>), Error> {
     let mut parser = HelloParser::new();
     let mut held = 0;
-    let more = |parser: &HelloParser| {
+    let mut more = |parser: &HelloParser| {
         if parser.size() > FREE && parser.size() != held {
             held = parser.size();
             hold(held);
@@ -51,6 +51,9 @@ pub(super) async fn read(
     } else {
         Parser::feed(&mut parser, behind)
     };
+    if let Ok(None) = fed {
+        more(&parser);
+    }
     let hello = match fed {
         Ok(None) => read::read(&mut parser, stream, deadline, more).await,
         Ok(Some(hello)) => Ok(hello),
@@ -98,5 +101,24 @@ mod tests {
             "{polled:?}"
         );
         assert_eq!(received, 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_behind_a_proxy_header_is_held_like_what_comes_later() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let mut stream = Transport::Tcp(tokio::net::TcpStream::from_std(accepted).unwrap());
+        // The first 9000 bytes of a hello of 16 KiB.
+        let mut behind = vec![0; 9000];
+        behind[..9].copy_from_slice(&[22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb]);
+        behind[9..11].copy_from_slice(&[3, 3]);
+        let (mut received, deadline) = (0, Instant::now() + Duration::from_secs(5));
+        let held = std::sync::atomic::AtomicUsize::new(0);
+        let hold = |bytes| held.store(bytes, std::sync::atomic::Ordering::Relaxed);
+        let result = read(&behind, &mut stream, deadline, &mut received, hold).await;
+        assert!(matches!(result, Err(Error::HelloTimeout)), "{result:?}");
+        assert!(held.into_inner() >= 9000);
     }
 }

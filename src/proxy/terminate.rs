@@ -14,7 +14,7 @@ use crate::proxy::{Error, Limit, Route, SourceNetwork};
 use crate::relay;
 use crate::telemetry::Established;
 use crate::tls::{Accepted, Acceptor, Choice, SessionFacts};
-use crate::upstream::Upstream;
+use crate::upstream::{ProxyProtocol, Upstream};
 
 /// A client that came in.
 struct Terminated {
@@ -32,7 +32,10 @@ pub(super) async fn terminate(
     preface: Vec<u8>,
     mut connection: Box<Connection>,
 ) {
-    let tells = upstream.options().proxy_protocol.is_some();
+    let tells = upstream
+        .options()
+        .proxy_protocol
+        .is_some_and(ProxyProtocol::tells_of_sessions);
     // The connection may last for days, and the state of the handshake must not.
     let handshake = cold(handshake(
         route,
@@ -49,7 +52,10 @@ pub(super) async fn terminate(
     // From here on the counts are those of the plaintext.
     connection.place.live.aside.received.set(0);
     let client = Client::Terminated(&stream, facts.as_ref());
-    match cold(connect(route, upstream, client, &[], &mut connection)).await {
+    let connected = cold(connect(route, upstream, client, &[], &mut connection)).await;
+    // The connection may last for days, and a certificate may have kilobytes.
+    drop(facts);
+    match connected {
         Ok((server, _lease)) => transfer(route, stream, server, &mut connection).await,
         Err(error) => {
             connection.end(error.ending());

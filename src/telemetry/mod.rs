@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use access::AccessLog;
 pub use log::{Format, Log, LogOptions};
 pub use outcome::{Ending, Outcome, Party};
-pub use record::{Elapsed, Established, Hello, Matched, Proxied, Record, Totals};
+pub use record::{Elapsed, Established, FailedServers, Hello, Matched, Proxied, Record, Totals};
 
 /// Counts since the start.
 #[derive(Debug, Default)]

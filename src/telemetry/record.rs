@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -48,7 +48,7 @@ pub struct Record {
     /// it.
     pub reached: OnceLock<Box<SocketAddr>>,
     /// The servers that were tried before, and why they were not reached.
-    pub failed: OnceLock<Box<str>>,
+    pub failed: FailedServers,
     /// From accept to the whole ClientHello.
     pub hello_time: Elapsed,
     /// For the handshake.
@@ -97,6 +97,12 @@ pub struct Established {
 #[derive(Debug, Default)]
 pub struct Elapsed(AtomicU64);
 
+/// The servers that could not be reached before another one was tried, and why. Each is written as
+/// it fails, so that a connection which is cut off while it waits for the next one has it, too; the
+/// lock is taken for those alone.
+#[derive(Debug, Default)]
+pub struct FailedServers(Mutex<Option<Box<str>>>);
+
 /// The totals of a connection at its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
@@ -108,6 +114,24 @@ pub struct Totals {
     pub truncated: bool,
     /// From accept to the end; what is done afterwards to deliver an alert does not count.
     pub duration: Duration,
+}
+
+impl FailedServers {
+    /// One more has failed.
+    pub fn add(&self, told: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all.take().map(|before| format!("{before}; "));
+        *all = Some(format!("{}{told}", before.unwrap_or_default()).into());
+    }
+
+    /// All that failed, in their order; nothing while none has.
+    #[must_use]
+    pub fn get(&self) -> Option<Box<str>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
 }
 
 impl Elapsed {
@@ -143,7 +167,7 @@ impl Record {
             upstream: OnceLock::new(),
             server: OnceLock::new(),
             reached: OnceLock::new(),
-            failed: OnceLock::new(),
+            failed: FailedServers::default(),
             hello_time: Elapsed::default(),
             handshake_time: Elapsed::default(),
             connect_time: Elapsed::default(),
@@ -205,7 +229,7 @@ impl Record {
             upstream = self.upstream.get().map(AsRef::as_ref),
             server = self.server.get().map(display),
             server_addr = self.reached.get().map(display),
-            failed = self.failed.get().map(AsRef::as_ref),
+            failed = self.failed.get().as_deref(),
             client_cert = identity.map(|identity| identity.subject.as_str()),
             client_cert_san = identity.filter(|identity| !identity.names.is_empty()).map(|identity| join(&identity.names)),
             client_cert_issuer = identity.map(|identity| identity.issuer.as_str()),

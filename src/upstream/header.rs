@@ -99,6 +99,12 @@ pub struct TerminatedSession<'a> {
 }
 
 impl ProxyProtocol {
+    /// Whether the header says something of a session with the client.
+    #[must_use]
+    pub fn tells_of_sessions(self) -> bool {
+        matches!(self, Self::V2(tlvs) if tlvs.ssl)
+    }
+
     /// The header for a connection of snigate's own, such as a health check.
     #[must_use]
     pub fn own_header(self) -> Vec<u8> {

@@ -24,6 +24,7 @@ use crate::addr::{ClientAddr, UpstreamAddr};
 use crate::name::Alpn;
 use crate::net::random;
 use crate::net::{Resolver, Stream, cold};
+use crate::telemetry::FailedServers;
 use crate::upstream::balance::Candidate;
 use crate::upstream::capacity::{Capacity, Eligible, Enqueued, WaitQueue};
 use crate::upstream::dial::{Reached, dial};
@@ -244,7 +245,7 @@ impl Upstream {
     pub async fn connect(
         &self,
         request: &ConnectRequest<'_>,
-        failed: &mut Option<Box<str>>,
+        failed: &FailedServers,
     ) -> Result<(Stream, Lease<'_>), ConnectError> {
         let begun = Instant::now();
         let (attempt, deadline) = match self.choose(request, &[]) {
@@ -312,7 +313,7 @@ impl Upstream {
         (mut at, mut failure): (usize, ConnectFailure),
         mut is_hopeful: bool,
         begun: Instant,
-        failed: &mut Option<Box<str>>,
+        failed: &FailedServers,
     ) -> Result<(Reached<'r>, Lease<'_>), ConnectError> {
         let mut end = begun + request.timeout * if is_hopeful { PATIENCE } else { 1 };
         let (mut tried, mut is_the_servers) = (Vec::new(), true);
@@ -337,11 +338,7 @@ impl Upstream {
                 Err(NoServer::AllFull(rank)) => self.wait(request, rank, &tried, begun).await?,
             };
             if tried.len() <= MAX_TOLD {
-                let before = failed
-                    .take()
-                    .map(|before| format!("{before}; "))
-                    .unwrap_or_default();
-                *failed = Some(format!("{before}{told}").into());
+                failed.add(&told);
             }
             // What is known to be down is given one more chance, not one for each.
             if is_hopeful && !attempt.is_hopeful() {

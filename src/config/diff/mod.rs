@@ -14,6 +14,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::authz::printable;
+use crate::config::read::Variables;
+
 pub use outline::Outline;
 
 /// A reader of a log has seen enough by then.
@@ -24,6 +27,9 @@ const MOST_KEYS: usize = 8;
 
 /// Names may have any length, and a line of the log should not.
 const MOST_CHARS: usize = 200;
+
+/// What stands before the name of a file whose contents changed.
+const CONTENTS: &str = "contents of ";
 
 /// The difference of two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -189,15 +195,6 @@ impl fmt::Display for Change {
     }
 }
 
-/// Names are any text, and a change is one line.
-fn printable(text: &str) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().collect(),
-        false => c.to_string(),
-    };
-    text.chars().map(escaped).collect()
-}
-
 /// What becomes of the configuration `old` when `new` takes its place. The other way round it is
 /// the same with what is added removed, and what is removed added.
 #[must_use]
@@ -224,7 +221,34 @@ pub fn diff(old: &Outline, new: &Outline) -> Diff {
         keys,
     }));
     changes.sort_by(|one, other| one.place().cmp(&other.place()));
+    hide(&mut changes, old, new);
     Diff(changes)
+}
+
+/// Puts the names of variables in place of their values, which addresses and names of files may
+/// have.
+fn hide(changes: &mut [Change], old: &Outline, new: &Outline) {
+    if old.variables.is_empty() && new.variables.is_empty() {
+        return;
+    }
+    let hiders = [&old.variables, &new.variables].map(Variables::hider);
+    let hide = |text: &str| {
+        hiders
+            .iter()
+            .fold(text.to_owned(), |text, hider| hider.hide(&text))
+    };
+    for change in changes {
+        if change.kind == TableKind::Server {
+            change.name = change.name.as_deref().map(hide);
+        }
+        for key in change
+            .keys
+            .iter_mut()
+            .filter(|key| key.starts_with(CONTENTS))
+        {
+            *key = hide(key);
+        }
+    }
 }
 
 /// Adds the files whose contents changed. Of a file that only one of the configurations names the
@@ -234,7 +258,7 @@ fn contents(changes: &mut Vec<Change>, old: &Outline, new: &Outline) {
     for (place, now) in &new.contents {
         if old.contents.get(place).is_some_and(|before| before != now) {
             let keys = changed.entry((place.kind, &*place.name)).or_default();
-            keys.push(format!("contents of {}", place.file));
+            keys.push(format!("{CONTENTS}{}", place.file));
         }
     }
     for change in changes.iter_mut() {

@@ -12,6 +12,7 @@ use crate::config::file;
 use crate::config::load::Loaded;
 use crate::config::material::Item;
 use crate::config::model::{Config, NamedCertificate};
+use crate::config::read::Variables;
 use crate::config::show;
 use crate::config::trust::{Origin, Trust};
 use crate::upstream;
@@ -36,6 +37,8 @@ pub struct Outline {
     pub(super) contents: BTreeMap<NamedFile, u64>,
     /// The contents of each file that counts.
     files: BTreeMap<PathBuf, u64>,
+    /// The variables, whose values are not printed.
+    pub(super) variables: Variables,
 }
 
 /// A file or directory that a table names.
@@ -43,7 +46,7 @@ pub struct Outline {
 pub(super) struct NamedFile {
     pub(super) kind: TableKind,
     pub(super) name: Arc<str>,
-    /// As it is printed.
+    /// As the configuration names it, with the values of variables.
     pub(super) file: String,
 }
 
@@ -114,7 +117,7 @@ impl Loaded {
                 let order: Vec<_> = options.servers.iter().map(|server| &server.addr).collect();
                 table("servers", hash(order), row);
             }),
-            servers: TableOutlines::of(servers(&upstreams, self), |_, server, row| {
+            servers: TableOutlines::of(servers(&upstreams), |_, server, row| {
                 base.keys(&server, |path, hash| table(path, hash, row));
             }),
             tls: TableOutlines::of(tls, |name, tls, row| {
@@ -146,6 +149,7 @@ impl Loaded {
             }),
             contents: contents.places,
             files: contents.files,
+            variables: self.variables.clone(),
         })
     }
 }
@@ -184,11 +188,10 @@ fn upstreams(config: &Config) -> BTreeMap<Arc<str>, &upstream::UpstreamOptions> 
 /// Their servers, by upstream and address, each without its address.
 fn servers<'a>(
     upstreams: &'a BTreeMap<Arc<str>, &upstream::UpstreamOptions>,
-    loaded: &'a Loaded,
 ) -> impl Iterator<Item = ((Arc<str>, Arc<str>), file::Server)> + 'a {
     upstreams.iter().flat_map(|(name, options)| {
         let named = |one: &'a upstream::ServerOptions| {
-            let address = loaded.variables.hide(&one.addr.to_string());
+            let address = one.addr.to_string();
             let mut shown = show::server(one, options.balance);
             if let file::Short::Table(table) = &mut shown {
                 table.address = None;
@@ -284,7 +287,7 @@ impl FileContents<'_> {
         let place = NamedFile {
             kind,
             name: Arc::clone(name),
-            file: self.loaded.variables.hide(&file),
+            file,
         };
         self.places.insert(place, contents);
     }

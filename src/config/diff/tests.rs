@@ -347,7 +347,7 @@ fn a_line_of_the_log_is_bounded() {
     };
     let of = |number: usize| Diff(vec![change("a\nb", 1); number]).in_short();
     assert_eq!(of(0), "nothing");
-    assert_eq!(of(2), "~ route a\\nb: k0; ~ route a\\nb: k0");
+    assert_eq!(of(2), "~ route a\\0ab: k0; ~ route a\\0ab: k0");
     assert!(of(8).ends_with("k0") && of(20).ends_with("k0; and 12 more"));
     let keys = Diff(vec![change("a", 10)]).in_short();
     assert!(keys.ends_with("k6, k7, and 2 more"), "{keys}");

@@ -190,11 +190,13 @@ impl Variables {
     /// `text` with the names of variables in place of their values.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
-        let mut hidden = text.to_owned();
-        for (value, name) in self.forms() {
-            hidden = replace(&hidden, &value, &format!("${{{name}}}"));
-        }
-        hidden
+        self.hider().hide(text)
+    }
+
+    /// What hides values in many texts.
+    #[must_use]
+    pub fn hider(&self) -> Hider<'_> {
+        Hider(self.forms())
     }
 
     /// The forms of values in a text, the longest first: as they are, as a debug text has them, and
@@ -220,6 +222,22 @@ impl Variables {
         forms.sort_by_key(|(form, _)| std::cmp::Reverse(form.len()));
         forms.dedup();
         forms
+    }
+}
+
+/// The forms of the values of variables, for many texts.
+#[derive(Debug)]
+pub struct Hider<'a>(Vec<(String, &'a str)>);
+
+impl Hider<'_> {
+    /// `text` with the names of variables in place of their values.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        let mut hidden = text.to_owned();
+        for (value, name) in &self.0 {
+            hidden = replace(&hidden, value, &format!("${{{name}}}"));
+        }
+        hidden
     }
 }
 

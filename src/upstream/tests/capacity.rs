@@ -13,12 +13,18 @@ fn narrow(addr: &UpstreamAddr, registry: &Registry) -> Upstream {
 async fn a_connection_waits_for_a_place_or_is_refused_in_time() {
     let (_a, a) = server().await;
     let upstream = narrow(&a, &Registry::default());
-    let held = upstream.connect(&request(), &mut None).await.unwrap();
-    let error = upstream.connect(&within(50), &mut None).await.unwrap_err();
+    let held = upstream
+        .connect(&request(), &FailedServers::default())
+        .await
+        .unwrap();
+    let error = upstream
+        .connect(&within(50), &FailedServers::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, ConnectError::Full { .. }), "{error}");
     let request = request();
-    let mut failed = None;
-    let mut waiting = Box::pin(upstream.connect(&request, &mut failed));
+    let failed = FailedServers::default();
+    let mut waiting = Box::pin(upstream.connect(&request, &failed));
     assert!(
         tokio::time::timeout(Duration::from_millis(20), &mut waiting)
             .await
@@ -38,11 +44,19 @@ async fn a_full_server_is_passed_over_and_a_backup_is_not_for_that() {
     options.servers[1].max_connections = NonZeroU32::new(1);
     options.servers[2].backup = true;
     let upstream = Upstream::new(options, &Registry::default());
-    let one = upstream.connect(&request(), &mut None).await.unwrap();
-    let two = upstream.connect(&request(), &mut None).await.unwrap();
+    let one = upstream
+        .connect(&request(), &FailedServers::default())
+        .await
+        .unwrap();
+    let two = upstream
+        .connect(&request(), &FailedServers::default())
+        .await
+        .unwrap();
     assert_eq!((one.1.addr(), two.1.addr()), (&a, &b));
     assert!(matches!(
-        upstream.connect(&within(50), &mut None).await,
+        upstream
+            .connect(&within(50), &FailedServers::default())
+            .await,
         Err(ConnectError::Full { .. })
     ));
 }
@@ -60,11 +74,14 @@ async fn an_ejected_server_is_tried_also_while_clients_wait_for_the_others() {
         ..Ejection::default()
     };
     health.failed(&soon, false, || true);
-    let held = upstream.connect(&request(), &mut None).await.unwrap();
+    let held = upstream
+        .connect(&request(), &FailedServers::default())
+        .await
+        .unwrap();
     assert_eq!(held.1.addr(), &b);
     let request = request();
-    let mut failed = None;
-    let mut waiting = Box::pin(upstream.connect(&request, &mut failed));
+    let failed = FailedServers::default();
+    let mut waiting = Box::pin(upstream.connect(&request, &failed));
     assert!(
         tokio::time::timeout(Duration::from_millis(10), &mut waiting)
             .await
@@ -125,7 +142,10 @@ async fn what_is_known_of_a_server_outlives_its_upstream() {
     let ((_a, a), (_b, b), (_c, c)) = (server().await, server().await, server().await);
     let registry = Registry::default();
     let before = Upstream::new(options([&a, &b], Balance::First), &registry);
-    let held = before.connect(&request(), &mut None).await.unwrap();
+    let held = before
+        .connect(&request(), &FailedServers::default())
+        .await
+        .unwrap();
     for _ in 0..3 {
         before
             .known()
@@ -162,10 +182,13 @@ async fn a_limit_that_is_raised_helps_who_waits() {
     let (_a, a) = server().await;
     let registry = Registry::default();
     let before = narrow(&a, &registry);
-    let _held = before.connect(&request(), &mut None).await.unwrap();
+    let _held = before
+        .connect(&request(), &FailedServers::default())
+        .await
+        .unwrap();
     let request = request();
-    let mut failed = None;
-    let mut waiting = Box::pin(before.connect(&request, &mut failed));
+    let failed = FailedServers::default();
+    let mut waiting = Box::pin(before.connect(&request, &failed));
     assert!(
         tokio::time::timeout(Duration::from_millis(20), &mut waiting)
             .await

@@ -11,7 +11,10 @@ async fn one_server_is_never_ejected_and_of_several_half() {
             &Registry::default(),
         );
         for _ in 0..20 {
-            upstream.connect(&request(), &mut None).await.unwrap_err();
+            upstream
+                .connect(&request(), &FailedServers::default())
+                .await
+                .unwrap_err();
         }
         let out = upstream
             .known()
@@ -59,7 +62,7 @@ async fn servers_that_never_answer_take_no_longer_than_three_time_limits() {
     let upstream = upstream([&a, &b, &c, &d], Balance::First);
     let begun = Instant::now();
     let error = upstream
-        .connect(&within(100), &mut None)
+        .connect(&within(100), &FailedServers::default())
         .await
         .unwrap_err()
         .to_string();
@@ -70,14 +73,19 @@ async fn servers_that_never_answer_take_no_longer_than_three_time_limits() {
     let is_about = |took: Duration, millis: u128| (millis..millis + 5).contains(&took.as_millis());
     assert!(is_about(took, 300), "{took:?}");
     for _ in 0..3 {
-        let _ = upstream.connect(&within(20), &mut None).await;
+        let _ = upstream
+            .connect(&within(20), &FailedServers::default())
+            .await;
     }
     let health = HealthCheck::of(HealthCheckKind::Tcp);
     for known in upstream.known() {
         known.health.checked(false, &health);
     }
     let begun = Instant::now();
-    upstream.connect(&within(100), &mut None).await.unwrap_err();
+    upstream
+        .connect(&within(100), &FailedServers::default())
+        .await
+        .unwrap_err();
     let took = begun.elapsed();
     assert!(
         is_about(took, 100),
@@ -103,8 +111,8 @@ async fn no_client_can_eject_a_server_that_hangs_up_on_it() {
                 .set_linger(Some(Duration::ZERO))
                 .unwrap();
         };
-        let mut failed = None;
-        let (connected, ()) = tokio::join!(upstream.connect(&request, &mut failed), hang_up);
+        let failed = FailedServers::default();
+        let (connected, ()) = tokio::join!(upstream.connect(&request, &failed), hang_up);
         assert!(
             connected
                 .unwrap_err()
@@ -157,10 +165,10 @@ async fn no_client_can_eject_a_server_that_does_not_take_what_it_is_sent_nor_hav
         let mut request = ConnectRequest { first, ..request() };
         request.origin.header = header;
         for _ in 0..4 {
-            let mut failed = None;
+            let failed = FailedServers::default();
             let error = stalling
                 .upstream
-                .connect(&request, &mut failed)
+                .connect(&request, &failed)
                 .await
                 .unwrap_err();
             assert!(
@@ -173,7 +181,7 @@ async fn no_client_can_eject_a_server_that_does_not_take_what_it_is_sent_nor_hav
                 ),
                 "{error}"
             );
-            assert_eq!(failed, None);
+            assert_eq!(failed.get(), None);
             // As a server does that has heard enough.
             drop(accepted(&stalling.first).await);
         }
@@ -204,7 +212,7 @@ async fn a_server_that_is_ejected_is_well_again_as_soon_as_it_takes_a_connection
     };
     stalling
         .upstream
-        .connect(&request, &mut None)
+        .connect(&request, &FailedServers::default())
         .await
         .unwrap_err();
     assert_eq!(health.state(), HealthState::Healthy);
@@ -223,7 +231,10 @@ async fn a_server_that_never_ends_a_handshake_is_ejected_unless_it_was_told_of_t
         let mut request = request();
         request.origin.header = header;
         for _ in 0..4 {
-            upstream.connect(&request, &mut None).await.unwrap_err();
+            upstream
+                .connect(&request, &FailedServers::default())
+                .await
+                .unwrap_err();
         }
         assert_eq!(
             upstream.known().next().unwrap().health.is_out(),
@@ -272,8 +283,8 @@ async fn refused_by(
                 .await
                 .unwrap();
         };
-        let mut failed = None;
-        let (connected, ()) = tokio::join!(upstream.connect(&request, &mut failed), refuse);
+        let failed = FailedServers::default();
+        let (connected, ()) = tokio::join!(upstream.connect(&request, &failed), refuse);
         connected.unwrap_err();
     }
     upstream.known().next().unwrap().health.state()
@@ -342,7 +353,10 @@ async fn no_client_can_eject_a_server_that_has_no_way_to_answer_it() {
             "127.0.0.1:1".parse::<SocketAddr>().unwrap().into(),
         );
         for _ in 0..4 {
-            upstream.connect(&seen, &mut None).await.unwrap_err();
+            upstream
+                .connect(&seen, &FailedServers::default())
+                .await
+                .unwrap_err();
         }
         let expected = if transparent {
             HealthState::Healthy

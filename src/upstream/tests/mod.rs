@@ -99,7 +99,7 @@ async fn picks(upstream: &Upstream, times: usize) -> Vec<UpstreamAddr> {
     for _ in 0..times {
         picks.push(
             upstream
-                .connect(&request(), &mut None)
+                .connect(&request(), &FailedServers::default())
                 .await
                 .unwrap()
                 .1
@@ -149,7 +149,7 @@ async fn a_server_that_refuses_is_passed_over() {
 async fn when_all_refuse_the_error_names_the_last_and_counts_them() {
     let ((_a, a), (_b, b)) = (closed(), closed());
     let error = upstream([&a, &b], Balance::First)
-        .connect(&request(), &mut None)
+        .connect(&request(), &FailedServers::default())
         .await
         .unwrap_err()
         .to_string();
@@ -163,13 +163,19 @@ async fn when_all_refuse_the_error_names_the_last_and_counts_them() {
 async fn a_connection_counts_until_its_lease_is_dropped() {
     let ((_a, a), (_b, b)) = (server().await, server().await);
     let upstream = upstream([&a, &b], Balance::LeastConnections);
-    let first = upstream.connect(&request(), &mut None).await.unwrap();
-    let second = upstream.connect(&request(), &mut None).await.unwrap();
+    let first = upstream
+        .connect(&request(), &FailedServers::default())
+        .await
+        .unwrap();
+    let second = upstream
+        .connect(&request(), &FailedServers::default())
+        .await
+        .unwrap();
     assert_eq!(taken(&upstream), [1, 1]);
     drop(first);
     assert_eq!(
         upstream
-            .connect(&request(), &mut None)
+            .connect(&request(), &FailedServers::default())
             .await
             .unwrap()
             .1
@@ -197,7 +203,7 @@ async fn an_attempt_that_is_cancelled_gives_its_place_and_its_trial_back() {
     assert!(
         tokio::time::timeout(
             Duration::from_millis(20),
-            upstream.connect(&request, &mut None)
+            upstream.connect(&request, &FailedServers::default())
         )
         .await
         .is_err()
@@ -227,9 +233,9 @@ async fn a_backup_is_used_only_while_no_other_is() {
 async fn what_failed_before_a_server_was_reached_is_told_in_order() {
     let ((_a, a), (_b, b), (_c, c)) = (closed(), closed(), server().await);
     let upstream = upstream([&a, &b, &c], Balance::First);
-    let mut failed = None;
-    upstream.connect(&request(), &mut failed).await.unwrap();
-    let told = failed.unwrap();
+    let failed = FailedServers::default();
+    upstream.connect(&request(), &failed).await.unwrap();
+    let told = failed.get().unwrap();
     let (first, second) = told.split_once("; ").unwrap();
     assert!(
         first.starts_with(&format!("{a}: ")) && second.starts_with(&format!("{b}: ")),
@@ -246,7 +252,7 @@ async fn a_client_without_an_address_gets_each_server_in_turn() {
     for _ in 0..4 {
         picks.push(
             upstream
-                .connect(&from(ClientAddr::Unix), &mut None)
+                .connect(&from(ClientAddr::Unix), &FailedServers::default())
                 .await
                 .unwrap()
                 .1
@@ -291,4 +297,22 @@ async fn checks_notice_a_server_that_goes_and_one_that_comes() {
         () = story => {}
         () = tokio::time::sleep(Duration::from_secs(30)) => panic!("{:?}", health),
     }
+}
+
+#[tokio::test]
+async fn what_failed_is_told_while_the_next_server_is_still_waited_for() {
+    let ((_a, a), (_b, _full, b)) = (closed(), silent());
+    let upstream = upstream([&a, &b], Balance::First);
+    let failed = FailedServers::default();
+    let told = async {
+        while failed.get().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let request = request();
+    tokio::select! {
+        _ = upstream.connect(&request, &failed) => panic!("the second server never answers"),
+        () = told => {}
+    }
+    assert!(failed.get().unwrap().starts_with(&format!("{a}: ")));
 }

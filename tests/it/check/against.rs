@@ -150,7 +150,7 @@ fn what_differs_from_a_configuration_that_is_not_valid_is_an_error_and_of_one_th
     fs::write(dir.path().join("old.toml"), "[").unwrap();
     let (code, said) = check(&dir, &[]);
     assert!(
-        code == Some(1) && said.contains("old.toml is not valid"),
+        code == Some(1) && said.contains("nothing can be compared with old.toml: "),
         "{said}"
     );
     let dir = two(CHANGES);
@@ -160,4 +160,73 @@ fn what_differs_from_a_configuration_that_is_not_valid_is_an_error_and_of_one_th
         code == Some(1) && !said.contains("~ route") && said.contains("not valid"),
         "{said}"
     );
+}
+
+/// What `check --against` prints of two files, with an address in a variable.
+fn compared(dir: &Path, arguments: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_snigate"))
+        .current_dir(dir)
+        .env("ADDRESS", "10.0.0.1")
+        .args(["check", "new.toml", "--against", "old.toml"])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_value_from_a_variable_is_the_value_and_is_printed_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, server: &str| {
+        let text = format!(
+            "[listeners.edge]\nbind = \"127.0.0.1:0\"\n[upstreams.u]\nservers = [\"{server}\", \"10.0.0.9:1\"]\n\
+             [routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\nupstream = \"u\"\n"
+        );
+        fs::write(dir.path().join(name), text).unwrap();
+    };
+    write("old.toml", "10.0.0.1:443");
+    write("new.toml", "${ADDRESS}:443");
+    let said = text(&compared(dir.path(), &[]));
+    assert!(said.contains("nothing differs from old.toml"), "{said}");
+    write("old.toml", "10.0.0.2:443");
+    let said = text(&compared(dir.path(), &[]));
+    assert!(
+        said.contains("+ server ${ADDRESS}:443 of upstream u"),
+        "{said}"
+    );
+    assert!(!said.contains("10.0.0.1"), "{said}");
+}
+
+#[test]
+fn what_a_reload_would_hold_is_told_to_programs_and_a_file_that_is_missing_by_its_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, more: &str| {
+        let text = format!(
+            "[listeners.edge]\nbind = \"127.0.0.1:0\"\n{more}[routes.a]\nsni = \"a.example\"\naction = \"passthrough\"\n\
+             upstream = \"127.0.0.1:1\"\n"
+        );
+        fs::write(dir.path().join(name), text).unwrap();
+    };
+    write("old.toml", "max_connections = 10\n");
+    write("new.toml", "");
+    let output = compared(dir.path(), &["--json"]);
+    let lines: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        lines.iter().any(|line| line["reload"] == "held"),
+        "{lines:#?}"
+    );
+    let said = text(&compared(dir.path(), &[]));
+    assert!(said.contains("max_connections would go\nhelp: "), "{said}");
+    fs::remove_file(dir.path().join("old.toml")).unwrap();
+    let output = compared(dir.path(), &[]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("old.toml") && said.contains("no such file"),
+        "{said}"
+    );
+    assert!(!said.contains("is not valid"), "{said}");
 }
