@@ -111,7 +111,7 @@ impl Loaded {
             upstreams: TableOutlines::of(named, |_, options, row| {
                 let shown = file::Upstream {
                     servers: None,
-                    ..show::upstream(options)
+                    ..show::upstreams::upstream(options)
                 };
                 base.keys(&shown, |path, hash| table(path, hash, row));
                 let order: Vec<_> = options.servers.iter().map(|server| &server.addr).collect();
@@ -164,9 +164,11 @@ const ALONE: [TableKind; 4] = [
 
 fn alone(config: &Config, kind: TableKind, base: &Base, put: impl FnMut(&str, u64)) {
     match kind {
-        TableKind::Resolver => base.keys(&resolver::shown(&config.resolver, show::text), put),
+        TableKind::Resolver => {
+            base.keys(&resolver::shown(&config.resolver, show::value::text), put)
+        }
         TableKind::Storage => base.keys(&config.storage_section(), put),
-        TableKind::Timeouts => base.keys(&show::timeouts(&config.timeouts), put),
+        TableKind::Timeouts => base.keys(&show::settings::timeouts(&config.timeouts), put),
         TableKind::Log => base.keys(&config.log_section(), put),
         // The others have names.
         _ => {}
@@ -192,7 +194,7 @@ fn servers<'a>(
     upstreams.iter().flat_map(|(name, options)| {
         let named = |one: &'a upstream::ServerOptions| {
             let address = one.addr.to_string();
-            let mut shown = show::server(one, options.balance);
+            let mut shown = show::servers::server(one, options.balance);
             if let file::Short::Table(table) = &mut shown {
                 table.address = None;
             }

@@ -5,12 +5,13 @@
 mod bind;
 mod client_auth;
 mod limits;
+mod listeners;
 mod resolver;
-mod route;
-mod server;
+mod routes;
+mod servers;
 mod settings;
 mod tls;
-mod upstream;
+mod upstreams;
 mod value;
 
 use std::collections::BTreeMap;
@@ -21,14 +22,15 @@ use serde::{Deserialize, Serialize};
 pub use bind::{Bind, BindTable, Binds};
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientRules, Crl, Verdict};
 pub use limits::{ListenerTimeouts, RatePerSource};
+pub use listeners::{AcceptProxy, Listener};
 pub use resolver::{Resolver, ResolverMode, ResolverTable};
-pub use route::{AcceptProxy, Action, Listener, Route};
-pub use server::{
+pub use routes::{Action, Route};
+pub use servers::{
     Ejection, EjectionTable, Health, HealthTable, Server, ServerTable, Servers, Short,
 };
 pub use settings::{Level, Log, RouteTimeouts, Storage, Timeouts};
 pub use tls::{Certificate, OnRevoke, Tls, TlsVersion, Trust};
-pub use upstream::{ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};
+pub use upstreams::{ProxyProtocol, Upstream, UpstreamTls, UpstreamTlsTable};
 pub use value::{List, Listed, OneOrMany, Spanned};
 
 /// Tables by name.
