@@ -364,11 +364,12 @@ impl AlpnList {
 
     /// The first `most` of them.
     #[must_use]
-    pub fn first(&self, most: usize) -> Vec<Alpn> {
-        let few: Vec<&[u8]> = self.iter().take(most).collect();
-        few.into_iter()
-            .map(|protocol| Alpn(protocol.into()))
-            .collect()
+    pub fn first(&self, most: usize) -> Box<[Alpn]> {
+        // Counted first, so that the list is allocated once and has no room to spare.
+        let mut first = Vec::with_capacity(self.iter().take(most).count());
+        let few = self.iter().take(most);
+        first.extend(few.map(|protocol| Alpn(protocol.into())));
+        first.into()
     }
 
     /// Whether `protocol` is offered, and nothing else is.
@@ -549,7 +550,7 @@ mod tests {
             assert_eq!(read, expected, "{}", list.escape_ascii());
         }
         let list = AlpnList::new(b"\x02h2\x01a").unwrap();
-        assert_eq!(list.first(1), ["h2".parse().unwrap()]);
+        assert_eq!(*list.first(1), ["h2".parse().unwrap()]);
         assert!(!list.is_only(b"h2") && !AlpnList::default().is_only(b"h2"));
         assert!(AlpnList::new(b"\x02h2").unwrap().is_only(b"h2"));
     }

@@ -131,7 +131,7 @@ async fn read_proxied(
 fn remember(hello: ClientHello, connection: &mut Connection) {
     let hello = Hello {
         server_name: hello.server_name,
-        alpn: hello.alpn.first(MAX_LOGGED_ALPN).into(),
+        alpn: hello.alpn.first(MAX_LOGGED_ALPN),
     };
     let _ = connection.record().hello.set(hello);
 }

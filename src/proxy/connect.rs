@@ -108,15 +108,12 @@ fn header(
         destination: proxied.or_else(|| client.tcp()?.local_addr().ok()),
         id: record.id,
         server_name: record.server_name(),
-        session: client
-            .facts()
-            .zip(record.session.get())
-            .map(|(facts, session)| TerminatedSession {
-                version: session.version,
-                alpn: session.alpn.as_ref(),
-                certificate: record.certificate.get().map(AsRef::as_ref),
-                facts,
-            }),
+        session: record.session.get().map(|session| TerminatedSession {
+            version: session.version,
+            alpn: session.alpn.as_ref(),
+            certificate: record.certificate.get().map(AsRef::as_ref),
+            facts: client.facts(),
+        }),
     };
     proxy_protocol
         .header(&facts)

@@ -29,7 +29,7 @@ pub(super) fn story(
             Ok(admitted) => admitted,
             Err(error) => return cold(refuse(client, &error, &mut connection)).await,
         };
-        // A reload has removed the route since it was looked up: the session knows.
+        // A reload has removed the route since it was looked up.
         if !connection.place.tie(&route) {
             return;
         }

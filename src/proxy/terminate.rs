@@ -35,7 +35,7 @@ pub(super) async fn terminate(
     let tells = upstream
         .options()
         .proxy_protocol
-        .is_some_and(ProxyProtocol::tells_of_sessions);
+        .is_some_and(ProxyProtocol::tells_session_facts);
     // The connection may last for days, and the state of the handshake must not.
     let handshake = cold(handshake(
         route,

@@ -95,13 +95,13 @@ pub struct TerminatedSession<'a> {
     /// The certificate that the client has shown.
     pub certificate: Option<&'a ClientCertificate>,
     /// The facts of the session itself.
-    pub facts: &'a SessionFacts,
+    pub facts: Option<&'a SessionFacts>,
 }
 
 impl ProxyProtocol {
-    /// Whether the header says something of a session with the client.
+    /// Whether the header has what [`SessionFacts`] have.
     #[must_use]
-    pub fn tells_of_sessions(self) -> bool {
+    pub fn tells_session_facts(self) -> bool {
         matches!(self, Self::V2(tlvs) if tlvs.ssl)
     }
 
@@ -177,12 +177,11 @@ impl<'a> TerminatedSession<'a> {
             } else {
                 "TLSv1.2"
             },
-            cipher: self.facts.cipher,
+            cipher: self.facts.and_then(|facts| facts.cipher),
             common_name,
             certificate: self
                 .facts
-                .certificate
-                .as_deref()
+                .and_then(|facts| facts.certificate.as_deref())
                 .filter(|_| with_certificate && verified.is_some()),
         }
     }
@@ -215,7 +214,7 @@ mod tests {
             version: "1.3",
             alpn: None,
             certificate: Some(certificate),
-            facts: &facts,
+            facts: Some(&facts),
         };
         let client = ClientAddr::Unix;
         ProxyProtocol::V2(ALL).header(&Facts {

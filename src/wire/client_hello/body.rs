@@ -254,7 +254,7 @@ mod tests {
             RequestedName::Name("vault.example.net".parse().unwrap())
         );
         assert_eq!(
-            hello.alpn.first(9),
+            *hello.alpn.first(9),
             [&b"h2"[..], b"http/1.1", b"\x1a\x1a"].map(|protocol| Alpn::new(protocol).unwrap())
         );
         let numbers = |numbers: &Numbers| numbers.iter().collect::<Vec<_>>();

@@ -129,7 +129,7 @@ fn a_post_quantum_hello_shows_its_groups_and_protocols() {
         .unwrap();
     assert_eq!(hello.groups.iter().next(), Some(0x11ec), "{hello:?}");
     assert_eq!(
-        hello.alpn.first(9),
+        *hello.alpn.first(9),
         ["h2", "http/1.1"].map(|protocol| protocol.parse().unwrap())
     );
     assert_eq!(hello.versions.iter().collect::<Vec<_>>(), [0x0304, 0x0303]);

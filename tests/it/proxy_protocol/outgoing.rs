@@ -308,6 +308,22 @@ fn only_what_is_asked_for_is_told() {
 }
 
 #[test]
+fn a_server_that_asks_for_the_protocol_alone_is_told_of_it() {
+    let (site, dir) = site();
+    let backend = Backend::echo();
+    let ada = site.clients.client("ada", Validity::days(20)).unwrap();
+    let keys = "proxy_protocol = \"v2\"\nproxy_protocol_tlvs = [\"alpn\"]\n";
+    let proxy = Proxy::start_in(dir, &terminated(backend.addr, "require_and_verify", keys));
+    let stream = proxy.connect();
+    let ends = Endpoints::new(stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let answer = tls::exchange(&client(&site, Some(&ada), &TLS13), NAME, stream, b"q").unwrap();
+    assert_eq!(
+        split(&answer).0,
+        V2Header::new(Some(ends)).alpn(b"x").finish(false).unwrap()
+    );
+}
+
+#[test]
 fn the_header_comes_before_the_session_with_a_server() {
     let (site, dir) = site();
     let inside = fs::read_to_string(dir.path().join("inside.pem")).unwrap();
